@@ -1,0 +1,20 @@
+"""The live lane within one process."""
+
+from __future__ import annotations
+
+from attrs import define
+from twisted.internet.defer import Deferred, succeed
+
+from ..core.audience import Audience
+from ..core.ports import Publication
+
+
+@define(eq=False, repr=False)
+class MemoryBroker:
+    """Delivers at once, in order, in the publisher's turn of the reactor."""
+
+    _audience: Audience
+
+    def publish(self, publication: Publication) -> Deferred[str | None]:
+        self._audience.tell(publication)
+        return succeed(None)

@@ -1,0 +1,144 @@
+"""Everything the server may decline, as exceptions whose text the peer may read.
+
+Raise these anywhere behind an adapter.  `code` is the contract's number and
+`name` its word (contract, section 1); `status` is what HTTP says for it.  Each
+wire picks the one it speaks; a `Refusal` never ends more than one request.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Mapping, Sequence
+
+from attrs import frozen
+
+Details = Mapping[str, object]
+
+
+class Refusal(Exception):
+    """A request that was understood and declined.  Never raised itself."""
+
+    code: ClassVar[int] = 50
+    name: ClassVar[str] = "INTERNAL_ERROR"
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str, details: Details | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+
+    def __eq__(self, other: object) -> bool:
+        """By content, so that tests read as dialogues."""
+        return type(other) is type(self) and vars(other) == vars(self)
+
+    __hash__ = Exception.__hash__
+
+
+class InvalidInput(Refusal):
+    """The request can't be read at all: not JSON, not UTF-8, not an object."""
+
+    code, name, status = 1, "INVALID_INPUT", 400
+
+
+@frozen
+class Fault:
+    """One thing wrong with one field; `path` leads to it from the body's root."""
+
+    path: tuple[str | int, ...]
+    message: str
+
+
+class Invalid(Refusal):
+    """The request was read, but its fields do not say what they must."""
+
+    code, name, status = 2, "VALIDATION_ERROR", 400
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        errors = [{"path": list(fault.path), "message": fault.message} for fault in faults]
+        super().__init__("Validation failed", {"errors": errors})
+
+    @classmethod
+    def at(cls, field: str, message: str) -> Invalid:
+        """One fault at one field of the request."""
+        return cls([Fault((field,), message)])
+
+
+class NotFound(Refusal):
+    """There is no such thing, or none that this identity may know of."""
+
+    code, name, status = 3, "NOT_FOUND", 404
+
+    @classmethod
+    def of(cls, resource: str, id: str) -> NotFound:
+        return cls(f"{resource} not found", {"resource": resource, "id": id})
+
+
+class Unauthorized(Refusal):
+    """No identity, or a token that is expired, forged, revoked or for nobody."""
+
+    code, name, status = 4, "UNAUTHORIZED", 401
+
+    def __init__(self, message: str, reason: str = "invalid") -> None:
+        """`reason` is "invalid", "expired" or "revoked", for our own counting."""
+        super().__init__(message)
+        self.reason = reason
+
+
+class Forbidden(Refusal):
+    """A known identity asking for what is not theirs."""
+
+    code, name, status = 5, "FORBIDDEN", 403
+
+
+class Conflict(Refusal):
+    """The request contradicts what already is, e.g. a taken address."""
+
+    code, name, status = 6, "CONFLICT", 409
+
+
+class RateLimited(Refusal):
+    """A limit on count or rate was reached; trying later may work."""
+
+    code, name, status = 7, "RATE_LIMITED", 429
+
+
+class TooLarge(Refusal):
+    """More bytes than this server takes in one piece."""
+
+    code, name, status = 8, "PAYLOAD_TOO_LARGE", 413
+
+
+class FrameTooLarge(Refusal):
+    code, name, status = 10, "TCP_FRAME_TOO_LARGE", 413
+
+
+class InvalidFrame(Refusal):
+    code, name, status = 11, "TCP_INVALID_FRAME", 400
+
+
+class ConnectionLimit(Refusal):
+    code, name, status = 13, "TCP_CONNECTION_LIMIT", 503
+
+
+class UnknownType(Refusal):
+    code, name, status = 14, "TCP_INVALID_MESSAGE_TYPE", 400
+
+
+class Internal(Refusal):
+    """A bug of ours.  What happened is in the log, never in the answer."""
+
+    def __init__(self) -> None:
+        super().__init__("Internal server error")
+
+
+class DatabaseError(Refusal):
+    code, name, status = 52, "DATABASE_ERROR", 500
+
+
+class TimedOut(Refusal):
+    code, name, status = 54, "TIMEOUT", 504
+
+
+class Unavailable(Refusal):
+    """Overload, shutdown, or something we depend on is away; nothing was half done."""
+
+    code, name, status = 55, "SERVICE_UNAVAILABLE", 503

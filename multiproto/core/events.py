@@ -1,0 +1,70 @@
+"""What happened, told once: which topics hear of it and what they may see.
+
+This is the only road from a stored change to subscribers on any wire
+(contract, section 3).  Nothing in here ever holds a password or its hash.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Mapping
+
+from attrs import define
+
+from .model import Message, Public, User
+from .ports import Event
+from .topics import word
+
+CREATED, UPDATED, DELETED = "user.created", "user.updated", "user.deleted"
+SENT, WITHDRAWN = "message.sent", "message.deleted"
+REVOKED = "session.revoked"
+TYPES = (CREATED, UPDATED, DELETED, SENT, WITHDRAWN, REVOKED)
+
+REVOCATIONS = "_sessions"  # the server's own topic
+
+
+@define(eq=False, repr=False)
+class Events:
+    """Makes the events; `new_id` gives each its id."""
+
+    _new_id: Callable[[], str]
+
+    def user_created(self, user: User) -> Event:
+        return self._event(CREATED, ("users",), {"user": user.public()}, user.id, user.created_at)
+
+    def user_updated(self, user: User) -> Event:
+        topics = ("users", f"users.{user.id}")
+        return self._event(UPDATED, topics, {"user": user.public()}, user.id, user.updated_at)
+
+    def user_deleted(self, user_id: str, at: str) -> Event:
+        # Its own subject: blanking what was told of the user must not blank that they left.
+        return self._event(DELETED, ("users", f"users.{user_id}"), {"userId": user_id}, "", at)
+
+    def message_sent(self, message: Message) -> Event:
+        content = {"message": message.public()}
+        return self._event(SENT, _audience(message), content, message.id, message.created_at)
+
+    def message_withdrawn(self, message: Message, at: str) -> Event:
+        content: Public = {"messageId": message.id, "userId": message.user_id}
+        if message.channel_id is not None:
+            content["channelId"] = message.channel_id
+        if message.recipient_id is not None:
+            content["recipientId"] = message.recipient_id
+        return self._event(WITHDRAWN, _audience(message), content, "", at)
+
+    def session_revoked(self, user_id: str, session_id: str, at: str) -> Event:
+        content: Public = {"userId": user_id, "sessionId": session_id}
+        return self._event(REVOKED, (REVOCATIONS,), content, session_id, at)
+
+    def _event(
+        self, type: str, topics: tuple[str, ...], content: Mapping[str, object], subject: str, at: str
+    ) -> Event:
+        return Event(self._new_id(), type, topics, content, subject, at)
+
+
+def _audience(message: Message) -> tuple[str, ...]:
+    """The topics that hear of `message`: a direct one only those of its two people."""
+    author = f"messages.user.{message.user_id}"
+    if message.recipient_id is not None:
+        return tuple(dict.fromkeys((author, f"messages.user.{message.recipient_id}")))
+    assert message.channel_id is not None
+    return ("messages", author, f"messages.channel.{word(message.channel_id)}")

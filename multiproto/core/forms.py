@@ -1,0 +1,159 @@
+"""What a client filled in, read field by field; all faults are listed, not the first.
+
+The rules are the contract's, section 1 "Limits on input", for every wire.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Callable, Mapping
+
+from attrs import Factory, define
+
+from .errors import Fault, Invalid
+
+MAX_CONTENT = 10_000  # characters of a message
+MAX_CHANNEL = 100  # characters
+MAX_PASSWORD_BYTES = 72  # bcrypt reads no further
+MAX_PAGE = 2**31 - 1  # what a GraphQL Int can say; beyond it an offset would overflow the database's integers
+MAX_LIMIT = 100
+
+# RFC 5321, 4.1.2: a Dot-string, "@", and a Domain of two labels or more.
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_EMAIL = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})+")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+
+Faults = list[str]
+
+
+def is_uuid(text: str) -> bool:
+    return _UUID.fullmatch(text) is not None
+
+
+@define(eq=False, repr=False)
+class Form:
+    """The fields of one request.  Ask for each, then `check` before using any."""
+
+    _fields: Mapping[str, object]
+    _faults: list[Fault] = Factory(list)
+
+    def email(self, required: bool = True) -> str:
+        return self._text("email", _email_faults, required).strip()
+
+    def name(self, required: bool = True) -> str:
+        return self._text("name", _name_faults, required).strip()
+
+    def password(self, required: bool = True) -> str:
+        return self._text("password", _password_faults, required)
+
+    def content(self) -> str:
+        return self._text("content", _content_faults)
+
+    def channel(self, required: bool = False) -> str:
+        return self._text("channelId", _channel_faults, required)
+
+    def uuid(self, field: str, required: bool = True) -> str:
+        """An id in canonical text; upper case is taken too."""
+        return self._text(field, _uuid_faults, required).lower()
+
+    def secret(self, field: str) -> str:
+        """Any text at all, for what is only compared, e.g. a password at login."""
+        return self._text(field, lambda text: [])
+
+    def integer(self, field: str, default: int, most: int) -> int:
+        """From 1 to `most`; digits in a string, as a query has them, are taken too."""
+        value = self._fields.get(field)
+        if value is None:
+            return default
+        if isinstance(value, str) and _INTEGER.fullmatch(value):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            self.fault(field, "Must be an integer")
+        elif not 1 <= value <= most:
+            self.fault(field, f"Must be from 1 to {most}")
+        else:
+            return value
+        return default
+
+    def has(self, field: str) -> bool:
+        return self._fields.get(field) is not None
+
+    def fault(self, field: str | None, message: str) -> None:
+        """Note a fault of one field, or with `None` of the request as a whole."""
+        self._faults.append(Fault((field,) if field else (), message))
+
+    def check(self) -> None:
+        """Raise `Invalid` with all faults found so far."""
+        if self._faults:
+            raise Invalid(self._faults)
+
+    def _text(self, field: str, faults: Callable[[str], Faults], required: bool = True) -> str:
+        """The field's text, or "" where it is absent or at fault."""
+        value = self._fields.get(field)
+        if value is None:
+            if required:
+                self.fault(field, "Required")
+            return ""
+        if not isinstance(value, str):
+            self.fault(field, "Must be a string")
+            return ""
+        found = faults(value)
+        for message in found:
+            self.fault(field, message)
+        return "" if found else value
+
+
+def paging(form: Form) -> tuple[int, int]:
+    """(page, limit) of a list, defaults 1 and 20."""
+    return form.integer("page", 1, MAX_PAGE), form.integer("limit", 20, MAX_LIMIT)
+
+
+def _email_faults(text: str) -> Faults:
+    text = text.strip()
+    if len(text) > 255:
+        return ["Must have at most 255 characters"]
+    return [] if _EMAIL.fullmatch(text) else ["Invalid email address"]
+
+
+def _name_faults(text: str) -> Faults:
+    text = text.strip()
+    faults = [] if 2 <= len(text) <= 100 else ["Must have 2 to 100 characters"]
+    # Letters of any script, with the marks that many scripts write letters with.
+    if not all(unicodedata.category(c)[0] in "LM" or c in " -'\u2019" for c in text):
+        faults.append("May hold letters, spaces, hyphens and apostrophes only")
+    elif not any(c.isalpha() for c in text):
+        faults.append("Must have a letter")
+    return faults
+
+
+def _password_faults(text: str) -> Faults:
+    faults = [] if 8 <= len(text) <= 128 else ["Must have 8 to 128 characters"]
+    if len(text.encode()) > MAX_PASSWORD_BYTES:
+        faults.append(f"Must have at most {MAX_PASSWORD_BYTES} bytes in UTF-8")
+    if "\0" in text:
+        faults.append("Must not hold a NUL character")
+    wanted: tuple[tuple[str, Callable[[str], bool]], ...] = (
+        ("a lower-case letter", str.islower),
+        ("an upper-case letter", str.isupper),
+        ("a digit", str.isdigit),
+        ("a character that is neither letter nor digit", lambda c: not c.isalnum()),
+    )
+    faults += [f"Must have {what}" for what, is_it in wanted if not any(map(is_it, text))]
+    return faults
+
+
+def _content_faults(text: str) -> Faults:
+    faults = [] if 1 <= len(text) <= MAX_CONTENT else [f"Must have 1 to {MAX_CONTENT} characters"]
+    return faults + (["Must not hold a NUL character"] if "\0" in text else [])
+
+
+def _channel_faults(text: str) -> Faults:
+    faults = [] if 1 <= len(text) <= MAX_CHANNEL else [f"Must have 1 to {MAX_CHANNEL} characters"]
+    return faults + (["Must not hold a NUL character"] if "\0" in text else [])
+
+
+def _uuid_faults(text: str) -> Faults:
+    return [] if is_uuid(text.lower()) else ["Must be a UUID"]

@@ -1,0 +1,99 @@
+"""The things the server keeps, as immutable values, and how the public sees them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Generic, TypeVar
+
+from attrs import field, frozen
+
+T = TypeVar("T")
+
+Public = dict[str, object]  # JSON-ready, in the contract's spelling
+
+
+def timestamp(seconds: float) -> str:
+    """`seconds` since the epoch as RFC 3339 in UTC with milliseconds (contract, section 1)."""
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@frozen
+class User:
+    id: str
+    email: str
+    name: str
+    created_at: str  # RFC 3339
+    updated_at: str
+
+    def public(self) -> Public:
+        return {
+            "id": self.id,
+            "email": self.email,
+            "name": self.name,
+            "createdAt": self.created_at,
+            "updatedAt": self.updated_at,
+        }
+
+
+@frozen
+class Credentials:
+    """What only `accounts` may see of a user."""
+
+    user: User
+    password_hash: str = field(repr=False)
+    version: int  # grows by one with each change of the row
+
+
+@frozen
+class Message:
+    """With a `recipient_id` it is a direct message, whatever its `channel_id`."""
+
+    id: str
+    user_id: str
+    content: str
+    channel_id: str | None
+    recipient_id: str | None
+    created_at: str  # RFC 3339
+    updated_at: str
+
+    def public(self) -> Public:
+        shown: Public = {"id": self.id, "userId": self.user_id, "content": self.content}
+        if self.channel_id is not None:
+            shown["channelId"] = self.channel_id
+        if self.recipient_id is not None:
+            shown["recipientId"] = self.recipient_id
+        return shown | {"createdAt": self.created_at, "updatedAt": self.updated_at}
+
+    def visible_to(self, user_id: str) -> bool:
+        return self.recipient_id is None or user_id in (self.user_id, self.recipient_id)
+
+
+@frozen
+class PageOf(Generic[T]):
+    """One page of a list, newest first, and how much there is in all."""
+
+    items: tuple[T, ...]
+    page: int  # from 1
+    limit: int
+    total: int
+    cursor: str | None = None  # of the snapshot that all of this was read in
+
+    def pagination(self) -> Public:
+        pages = -(-self.total // self.limit)
+        return {
+            "page": self.page,
+            "limit": self.limit,
+            "total": self.total,
+            "totalPages": pages,
+            "hasNextPage": self.page < pages,
+            "hasPreviousPage": self.page > 1,
+        }
+
+
+@frozen
+class Kept(Generic[T]):
+    """A value as the store has it now, with the cursor from which its changes can be followed."""
+
+    value: T
+    cursor: str

@@ -1,0 +1,189 @@
+"""What the core needs from the outside, named by the core.
+
+The rooms that implement these (`auth`, `broker`, `storage`, and every wire's
+adapter) import this file; this file imports none of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Awaitable, Mapping, Protocol
+
+from attrs import field, frozen
+
+from .errors import Refusal
+from .wire import Delivery, Farewell, Reply
+
+
+@frozen
+class Identity:
+    """Who a peer has proven to be, and until when."""
+
+    user_id: str
+    session_id: str
+    until: float  # seconds since the epoch
+
+
+class Gate(Protocol):
+    def identify(self, token: str) -> Awaitable[Identity]:
+        """Whose token this is, by a session and a user that still exist.  Raises `Unauthorized`."""
+
+
+class Tokens(Protocol):
+    def issue(self, user_id: str, email: str, session_id: str) -> str:
+        """A signed access token."""
+
+    @property
+    def lifetime(self) -> str:
+        """How long a token is good for, as configured, e.g. "15m"."""
+
+
+class Passwords(Protocol):
+    """A slow hash in a bounded pool.  Both raise `Unavailable` when the pool's queue is full."""
+
+    def hash(self, password: str) -> Awaitable[str]: ...
+
+    def verify(self, password: str, hashed: str | None) -> Awaitable[bool]:
+        """False for `None`, after the same work as for a real hash."""
+
+
+# The store: units of work are data, so that every engine reads the same ones.
+
+Row = Mapping[str, Any]  # column -> value
+
+
+@frozen
+class Query:
+    """A named statement of `sql/<engine>` that only reads."""
+
+    name: str
+    params: Mapping[str, object] = field(factory=dict, repr=False)
+
+
+@frozen
+class Step:
+    """A named statement that writes, and what it means when it does not.
+
+    `miss` is raised when it affects other than `rows` rows (`None` takes any
+    count), `clash` when it violates a constraint.  Either undoes the whole unit
+    and no other.
+    """
+
+    name: str
+    params: Mapping[str, object] = field(repr=False)
+    rows: int | None = None
+    miss: Refusal | None = None
+    clash: Refusal | None = None
+
+
+@frozen
+class Event:
+    """What happened, to be appended to the log in the same transaction.
+
+    `topics` are all that hear of it, in the contract's order; `content` is what
+    they see; `subject` is the id of what it tells of, by which its content can
+    be blanked later.
+    """
+
+    id: str
+    type: str
+    topics: tuple[str, ...]
+    content: Mapping[str, object] = field(repr=False)
+    subject: str
+    at: str  # RFC 3339
+
+
+@frozen
+class Unit:
+    """All of `steps` and `events` happen, or nothing does."""
+
+    steps: tuple[Step, ...]
+    events: tuple[Event, ...] = ()
+
+
+@frozen
+class Snapshot:
+    """What some queries gave in one transaction, and the log's head at that moment."""
+
+    results: tuple[tuple[Row, ...], ...]
+    cursor: str
+
+
+class Store(Protocol):
+    def read(self, *queries: Query) -> Awaitable[Snapshot]:
+        """All `queries` in one snapshot.  Raises `Unavailable`, `TimedOut`."""
+
+    def commit(self, unit: Unit) -> Awaitable[str]:
+        """Do `unit`; returns once it is durable, with the cursor of its last event.
+
+        Raises the `miss` or `clash` of the step that failed, or `Unavailable` when the
+        store is away or its queue is full; then nothing was done.
+        """
+
+
+@frozen
+class Entry:
+    """One row of the log."""
+
+    position: int  # dense and strictly increasing in commit order
+    cursor: str
+    event: Event
+
+
+class Log(Protocol):
+    """The logged lane as the follower reads it."""
+
+    def head(self) -> Awaitable[tuple[int, str]]:
+        """Position and cursor of the newest entry; position 0 for an empty log."""
+
+    def after(self, position: int, limit: int) -> Awaitable[tuple[Entry, ...]]:
+        """At most `limit` entries behind `position`, in order."""
+
+
+# The live lane.
+
+
+@frozen
+class Publication:
+    """What a client publishes, checked and permitted."""
+
+    id: str
+    topic: str
+    content: object = field(repr=False)
+    metadata: Mapping[str, object] = field(repr=False)
+    sender: str  # user id
+    at: float  # seconds since the epoch
+
+
+class Broker(Protocol):
+    def publish(self, publication: Publication) -> Awaitable[str | None]:
+        """Accept and deliver; its cursor on a logged topic.  Raises `Unavailable`.
+
+        Called in order, answered in order: a session submits several without
+        waiting for each.
+        """
+
+
+class Listener(Protocol):
+    def hear(self, delivery: Delivery) -> bool:
+        """Take `delivery`, unless its owner may not read that topic: then False."""
+
+
+class Peer(Protocol):
+    """What a wire must be able to do for its session."""
+
+    def send(self, reply: Reply) -> int:
+        """Write `reply` and return its size in bytes; 0 for what this wire leaves unsaid."""
+
+    def size(self, reply: Reply) -> int:
+        """What `send` would return, without sending."""
+
+    def close(self, why: Farewell) -> None:
+        """Say `why` in the wire's own manner and hang up politely.  Called once."""
+
+    def abort(self) -> None:
+        """Cut the line now, whatever is still unsent."""
+
+    def pause(self) -> None:
+        """Read no more for now; the session has enough to do."""
+
+    def resume(self) -> None: ...

@@ -1,0 +1,346 @@
+"""One peer's conversation with the server, whatever wire carries it.
+
+Authentication, subscriptions, publishing, ordering, keepalive and both
+directions of flow control live here once.  An adapter feeds commands in with
+`receive`, carries replies out through its `Peer`, and reports the end.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Callable, Deque
+
+from attrs import Factory, define, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ..observe.traffic import Traffic
+from . import policy
+from .audience import Audience
+from .errors import Conflict, Internal, RateLimited, Refusal, Unauthorized
+from .outbox import Outbox
+from .outstanding import Outstanding
+from .ports import Gate, Identity, Peer
+from .publishing import Publisher
+from .topics import check_pattern
+from .wire import (
+    Accepted,
+    Authenticate,
+    Authenticated,
+    Command,
+    Delivery,
+    Farewell,
+    Leave,
+    Ping,
+    Pong,
+    Publish,
+    Refused,
+    Reply,
+    Subscribe,
+    Subscribed,
+    Unreadable,
+    Unsubscribe,
+    Unsubscribed,
+    Why,
+)
+
+FAREWELLS = {
+    Why.LEFT: "Goodbye",
+    Why.SHUTDOWN: "server is shutting down",
+    Why.EXPIRED: "Token expired",
+    Why.REVOKED: "Token revoked",
+    Why.UNAUTHENTICATED: "Not authenticated in time",
+    Why.SILENT: "Nothing heard for too long",
+    Why.SLOW: "Reads more slowly than it subscribed",
+    Why.UNTRUSTED: "The byte stream can't be followed",
+    Why.BROKEN: "Internal server error",
+}
+
+
+@frozen
+class Limits:
+    subscriptions: int = 100  # patterns per session
+    inbox: int = 64  # commands waiting before we stop reading
+    inbox_bytes: int = 2**20  # of them
+    outbox: int = 1000  # replies waiting before the peer counts as slow
+    outbox_bytes: int = 4 * 2**20  # of them
+    outstanding: int = 64  # publications submitted and not yet accepted
+    auth_within: float = 10.0  # seconds
+    ping_every: float = 30.0  # seconds
+    silence: float = 240.0  # seconds without a byte before we hang up
+    linger: float = 5.0  # seconds a farewell may take before we cut the line
+
+
+@define(eq=False, repr=False)
+class Session:
+    """See the module; one instance lives exactly as long as one connection or stream."""
+
+    _peer: Peer
+    id: str
+    _gate: Gate
+    _audience: Audience
+    _publisher: Publisher
+    _clock: IReactorTime
+    _limits: Limits
+    _traffic: Traffic
+    _new_id: Callable[[], str]
+    _revoked: Callable[[Identity], bool]  # since the gate looked
+    _on_gone: Callable[[Session], None]
+    identity: Identity | None = None
+    heard_at: float = field(init=False)  # by `_clock`, like all times here
+    ended: Farewell | None = None  # said, or about to be
+    gone: bool = False  # the connection itself is no more
+    outbox: Outbox = field(init=False)  # the adapter registers it as its transport's producer
+    _opened_at: float = field(init=False)
+    _pinged_at: float = field(init=False)
+    _ended_at: float = 0.0
+    _subscribed: dict[str, None] = Factory(dict)  # patterns
+    _cursor: str | None = None  # the newest that this peer was sent
+    _inbox: Deque[tuple[Command, int]] = Factory(deque)  # with sizes in bytes
+    _inbox_bytes: int = 0
+    _outstanding: Outstanding = Factory(Outstanding)
+    _obeying: bool = False
+    _reading_paused: bool = False  # we asked the peer's adapter to read no more
+
+    _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        limits = self._limits
+        self.outbox = Outbox(self._write, self._peer.size, limits.outbox, limits.outbox_bytes)
+        self._opened_at = self._pinged_at = self.heard_at = self._clock.seconds()
+
+    # What the adapter calls.
+
+    def receive(self, command: Command, size: int = 0) -> None:
+        """Take one command of `size` bytes, or what a codec made of bytes that were none.
+
+        They are answered one at a time, in order: a client may send AUTH and
+        SUBSCRIBE in one packet, and the second waits for the first even while
+        a database looks up the user.
+        """
+        if self.ended:
+            return
+        self.heard()
+        self._inbox.append((command, size))
+        self._inbox_bytes += size
+        self._traffic.read(size)
+        if not self._obeying:
+            Deferred.fromCoroutine(self._obey_all()).addErrback(self._broken)
+        if not self._reading_paused and self._inbox_over(1):
+            self._reading_paused = True
+            self._peer.pause()
+
+    def heard(self) -> None:
+        """The peer gave a sign of life."""
+        self.heard_at = self._clock.seconds()
+
+    def end(self, why: Why) -> None:
+        """Stop taking part and say goodbye; the line closes in its own time."""
+        if self.ended:
+            return
+        self.ended = Farewell(why, FAREWELLS[why], self._cursor)
+        self._ended_at = self._clock.seconds()
+        for pattern in self._subscribed:
+            self._audience.remove(pattern, self)
+        self._traffic.unsubscribed(len(self._subscribed))
+        self._subscribed.clear()
+        self._inbox.clear()
+        self.outbox.clear()
+        if not self.gone:
+            self._peer.close(self.ended)
+
+    def lost(self) -> None:
+        """The connection is no more, whoever closed it."""
+        if not self.gone:
+            self.gone = True
+            self.end(Why.LEFT)
+            self._on_gone(self)
+
+    # What the hub and the audience call.
+
+    def tick(self) -> None:
+        """Look at the clock: ask a quiet peer, end a dead one, cut a stuck one."""
+        now, limits = self._clock.seconds(), self._limits
+        if self.ended:
+            if now - self._ended_at >= limits.linger:
+                self._peer.abort()
+        elif self.identity is None and now - self._opened_at >= limits.auth_within:
+            self.end(Why.UNAUTHENTICATED)
+        elif self._expired():
+            return
+        elif now - self.heard_at >= limits.silence:
+            self.end(Why.SILENT)
+        elif now - self._pinged_at >= limits.ping_every:
+            self._pinged_at = now
+            self._send(Ping())
+
+    def hear(self, delivery: Delivery) -> bool:
+        # A pattern may cover topics its owner may not read, so reading is
+        # checked per delivery, where the topic is known.
+        if self.identity is None or not policy.may_read(self.identity, delivery.topic):
+            return False
+        if not self._expired():
+            self._send(delivery)
+        return True
+
+    # Commands.
+
+    async def _obey_all(self) -> None:
+        self._obeying = True
+        try:
+            while self._inbox and not self._expired():
+                command, size = self._inbox.popleft()
+                self._inbox_bytes -= size
+                if self._reading_paused and not self._inbox_over(2):
+                    self._reading_paused = False
+                    self._peer.resume()
+                self._traffic.received(type(command).__name__)
+                reply = await self._answer(command)
+                if reply is not None:
+                    self._send(reply)
+        finally:
+            self._obeying = False
+
+    async def _answer(self, command: Command) -> Reply | None:
+        try:
+            return await self._obey(command)
+        except Refusal as refusal:
+            return self._refuse(command, refusal)
+        except Exception:
+            self._log.failure("{command} broke", command=type(command).__name__, connection=self.id)
+            return self._refuse(command, Internal())
+
+    async def _obey(self, command: Command) -> Reply | None:
+        match command:
+            case Unreadable(refusal=refusal):
+                raise refusal
+            case Authenticate(token=token, ref=ref):
+                identity = await self._identify(token)
+                if self.ended:
+                    return None
+                self._traffic.auth("success", again=self.identity is not None)
+                self.identity = identity
+                return Authenticated(identity.user_id, self.id, ref)
+            case Ping(ref=ref):
+                return Pong(ref)
+            case Pong():
+                return None
+            case Leave(why=why):
+                await self._outstanding.below(1)
+                self.end(why)
+                return None
+        if self.identity is None:
+            raise Unauthorized("Authenticate first")
+        match command:
+            case Subscribe():
+                return self._subscribe(self.identity, command)
+            case Unsubscribe(pattern=pattern, ref=ref):
+                return Unsubscribed(pattern, self._unsubscribe(pattern), ref)
+            case Publish():
+                await self._outstanding.below(self._limits.outstanding)
+                if not self._expired():
+                    self._publish(self.identity, command)
+                return None
+        raise AssertionError(command)
+
+    async def _identify(self, token: str) -> Identity:
+        """Who the token proves the peer to be; the same user may extend its stay."""
+        try:
+            identity = await self._gate.identify(token)
+            if self._revoked(identity):
+                raise Unauthorized("Token revoked", "revoked")
+            if self.identity and identity.user_id != self.identity.user_id:
+                raise Conflict("Already authenticated as another user")
+        except Refusal as refusal:
+            self._traffic.auth(_outcome(refusal))
+            raise
+        return identity
+
+    def _subscribe(self, who: Identity, command: Subscribe) -> Subscribed:
+        pattern = check_pattern(command.pattern)
+        policy.check_subscribe(who, pattern)
+        if pattern in self._subscribed:
+            raise Conflict(f"Already subscribed: {pattern}")
+        if len(self._subscribed) >= self._limits.subscriptions:
+            raise RateLimited(f"At most {self._limits.subscriptions} subscriptions")
+        self._audience.add(pattern, self)
+        self._subscribed[pattern] = None
+        self._traffic.subscribed()
+        retention = policy.retention(pattern)
+        if retention == "live":
+            return Subscribed(pattern, self._new_id(), retention, ref=command.ref)
+        cursor = self._audience.cursor
+        # Nothing is replayed yet: only who has missed nothing is told "recovered".
+        recovered = None if command.after is None else command.after == cursor
+        return Subscribed(pattern, self._new_id(), retention, cursor, recovered, command.ref)
+
+    def _unsubscribe(self, pattern: str) -> bool:
+        """Whether there was anything to undo."""
+        if pattern not in self._subscribed:
+            return False
+        del self._subscribed[pattern]
+        self._audience.remove(pattern, self)
+        self._traffic.unsubscribed()
+        return True
+
+    def _publish(self, who: Identity, command: Publish) -> None:
+        """Submit, and answer in its turn: waiting here would cost one disk sync per message."""
+
+        async def accepted() -> Reply | None:
+            published = await self._publisher.publish(
+                who, command.topic, command.content, command.metadata, self.id
+            )
+            self._traffic.published()
+            return None if command.ref is None else Accepted(command.ref, published.cursor)
+
+        def declined(failure: Failure) -> Reply:
+            if isinstance(failure.value, Refusal):
+                return self._refuse(command, failure.value)
+            self._log.failure("publish broke", failure=failure, connection=self.id)
+            return self._refuse(command, Internal())
+
+        self._outstanding.add(Deferred.fromCoroutine(accepted()).addErrback(declined), self._send)
+
+    def _refuse(self, command: Command, refusal: Refusal) -> Refused:
+        self._traffic.refused(refusal.name)
+        return Refused(refusal, type(command), command.ref)
+
+    def _expired(self) -> bool:
+        """Whether this session is over; a token that ran out ends it here, not at the next tick."""
+        if not self.ended and self.identity and self._clock.seconds() >= self.identity.until:
+            self.end(Why.EXPIRED)
+        return self.ended is not None
+
+    def _inbox_over(self, divisor: int) -> bool:
+        limits = self._limits
+        return (
+            len(self._inbox) >= limits.inbox // divisor or self._inbox_bytes >= limits.inbox_bytes // divisor
+        )
+
+    def _broken(self, failure: Failure) -> None:
+        self._log.failure("session broke", failure=failure, connection=self.id)
+        self.end(Why.BROKEN)
+
+    def _send(self, reply: Reply | None) -> None:
+        if not self.ended and reply is not None and not self.outbox.put(reply):
+            self._traffic.slow()
+            self.end(Why.SLOW)
+
+    def _write(self, reply: Reply) -> None:
+        if isinstance(reply, (Delivery, Subscribed)) and reply.cursor is not None:
+            self._cursor = reply.cursor
+        size = self._peer.send(reply)
+        if size:
+            self._traffic.sent(type(reply).__name__, size)
+
+
+def _outcome(refusal: Refusal) -> str:
+    """Why an attempt to authenticate failed, in the words of `observe.traffic`."""
+    match refusal:
+        case Unauthorized(reason=reason):
+            return reason
+        case Conflict():
+            return "conflict"
+    return "unavailable"

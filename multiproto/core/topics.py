@@ -1,0 +1,123 @@
+"""Topic names, patterns, and who listens where.  Pure data: no I/O, no clock.
+
+A topic is dot-separated words: ``messages.user.42``.  In a pattern ``*`` stands
+for exactly one word and ``**`` for any number, zero included, wherever it
+stands: ``messages.**`` covers ``messages`` itself (contract, sections 1 and 3).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Generic, TypeVar
+
+from attrs import Factory, define
+
+from .errors import Invalid
+
+T = TypeVar("T")
+
+MAX_BYTES = 255  # of UTF-8
+MAX_WORDS = 16
+
+_UNFIT = r".*\s\x00-\x1f\x7f-\x9f"  # what a word can't hold: dots, stars, white space, controls
+_WORD = re.compile(f"[^{_UNFIT}]+")
+_TO_ESCAPE = re.compile(f"[{_UNFIT}%]")
+
+
+def check_topic(topic: str) -> str:
+    """Return `topic` if it may be published to, else raise `Invalid`."""
+    return _check("topic", topic, ())
+
+
+def check_pattern(pattern: str) -> str:
+    """Return `pattern` if it may be subscribed to, else raise `Invalid`."""
+    return _check("topic pattern", pattern, ("*", "**"))
+
+
+def _check(kind: str, text: str, wildcards: tuple[str, ...]) -> str:
+    words = text.split(".")
+    if len(text.encode()) > MAX_BYTES or len(words) > MAX_WORDS:
+        raise Invalid.at("topic", f"A {kind} has at most {MAX_WORDS} words and {MAX_BYTES} bytes")
+    for word in words:
+        if word not in wildcards and not _WORD.fullmatch(word):
+            raise Invalid.at("topic", f"Not a {kind}: {text[:MAX_BYTES]!r}")
+    return text
+
+
+def word(text: str) -> str:
+    """`text` as one topic word, with ``%XX`` (UTF-8) for all that a word can't hold and for ``%``."""
+    return _TO_ESCAPE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), text)
+
+
+@define(eq=False)
+class _Node(Generic[T]):
+    swallows: bool = False  # a `**`: it stays where it is for any number of words
+    words: dict[str, _Node[T]] = Factory(dict)
+    here: dict[T, None] = Factory(dict)  # a dict, not a set: listeners keep their order of arrival
+
+    @property
+    def empty(self) -> bool:
+        return not self.words and not self.here
+
+
+@define(eq=False, repr=False)
+class TopicTree(Generic[T]):
+    """Listeners filed under patterns; one walk finds all that a topic reaches.
+
+    The cost of `match` grows with the words of the topic, not with the number of
+    patterns, and no pattern can make it backtrack: all branches that may still
+    match advance together, word by word.  Branches without listeners are cut,
+    so a peer that subscribes and leaves in a loop costs nothing in the end.
+    """
+
+    _root: _Node[T] = Factory(_Node)
+
+    @property
+    def empty(self) -> bool:
+        return self._root.empty
+
+    def add(self, pattern: str, listener: T) -> None:
+        node = self._root
+        for word in pattern.split("."):
+            child = node.words.get(word)
+            if child is None:
+                child = node.words[word] = _Node(swallows=word == "**")
+            node = child
+        node.here[listener] = None
+
+    def remove(self, pattern: str, listener: T) -> None:
+        """Undo `add`; what was never added is no fault."""
+        path = [(self._root, "")]
+        for word in pattern.split("."):
+            node = path[-1][0].words.get(word)
+            if node is None:
+                return
+            path.append((node, word))
+        path[-1][0].here.pop(listener, None)
+        for (parent, _), (node, word) in zip(path[-2::-1], path[:0:-1]):
+            if not node.empty:
+                break
+            del parent.words[word]
+
+    def match(self, topic: str) -> list[T]:
+        """Every listener with a pattern that covers `topic`, each once."""
+        reached: dict[_Node[T], None] = {}
+        _reach(reached, self._root)
+        for word in topic.split("."):
+            before, reached = reached, {}
+            for node in before:
+                if node.swallows:
+                    _reach(reached, node)
+                for branch in (word, "*"):
+                    child = node.words.get(branch)
+                    if child is not None:
+                        _reach(reached, child)
+        return list(dict.fromkeys(listener for node in reached for listener in node.here))
+
+
+def _reach(reached: dict[_Node[T], None], node: _Node[T]) -> None:
+    """Add `node`, and every `**` right below it, which also covers no word at all."""
+    following: _Node[T] | None = node
+    while following is not None and following not in reached:
+        reached[following] = None
+        following = following.words.get("**")

@@ -1,0 +1,172 @@
+"""The words a connected peer and the server exchange, whatever carries them.
+
+A codec turns bytes into one of `Command` and one of `Reply` into bytes.  The
+values are immutable and compare by content, so tests read as dialogues.  A
+`ref` is the client's own `id` for a request: its answer carries it back, and it
+means nothing else (contract, sections 4 and 5).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, Mapping, Union
+
+from attrs import field, frozen
+
+from .errors import Refusal
+
+Ref = Union[str, int, float, None]
+
+
+# What a peer says.
+
+
+@frozen
+class Authenticate:
+    token: str = field(repr=False)
+    ref: Ref = None
+
+
+@frozen
+class Subscribe:
+    pattern: str
+    after: str | None = None  # a cursor
+    ref: Ref = None
+
+
+@frozen
+class Unsubscribe:
+    pattern: str
+    ref: Ref = None
+
+
+@frozen
+class Publish:
+    topic: str
+    content: object = field(repr=False)
+    metadata: Mapping[str, object] | None = field(default=None, repr=False)
+    key: str | None = None  # idempotency key
+    ref: Ref = None
+
+
+@frozen
+class Ping:
+    """Either side may ask; the other answers `Pong`."""
+
+    ref: Ref = None
+
+
+@frozen
+class Pong:
+    ref: Ref = None
+
+
+@frozen
+class Unreadable:
+    """What a codec makes of bytes that are no command: the refusal to answer with."""
+
+    refusal: Refusal
+    ref: Ref = None
+
+
+class Why(Enum):
+    """How a session ends; each wire says it in its own manner."""
+
+    LEFT = "left"  # the peer hung up
+    SHUTDOWN = "shutdown"  # we are stopping; come back later
+    EXPIRED = "expired"  # the token's time is over; log in again
+    REVOKED = "revoked"  # the account or session is no more
+    UNAUTHENTICATED = "unauthenticated"  # did not authenticate in time
+    SILENT = "silent"  # nothing heard for `Limits.silence`
+    SLOW = "slow"  # does not read as fast as it subscribed
+    UNTRUSTED = "untrusted"  # the byte stream can't be followed any more
+    BROKEN = "broken"  # a bug of ours
+
+
+@frozen
+class Leave:
+    """Nothing more is to come: the session ends once all that was said before is answered."""
+
+    why: Why = Why.LEFT
+    ref: Ref = None
+
+
+# What the server says.
+
+
+@frozen
+class Authenticated:
+    user_id: str
+    connection_id: str
+    ref: Ref = None
+
+
+@frozen
+class Subscribed:
+    pattern: str
+    subscription_id: str
+    retention: str  # "log" or "live"
+    cursor: str | None = None  # where the subscription stands in the log
+    recovered: bool | None = None  # only when asked to resume
+    ref: Ref = None
+
+
+@frozen
+class Unsubscribed:
+    pattern: str
+    was_subscribed: bool
+    ref: Ref = None
+
+
+@frozen
+class Accepted:
+    """A publication with a `ref` was taken; on a logged topic: is durable."""
+
+    ref: Ref
+    cursor: str | None = None
+
+
+@frozen(eq=False)
+class Delivery:
+    """One publication or event, on the one topic it is heard on.
+
+    The same object goes to every peer that hears it, so that each wire encodes
+    it once: `encoded` holds the bytes by codec.
+    """
+
+    topic: str
+    content: object = field(repr=False)
+    metadata: Mapping[str, object] = field(repr=False)
+    at: float  # seconds since the epoch, when it was accepted
+    sender: str | None = None  # user id; none for the server's own events
+    id: str | None = None
+    cursor: str | None = None  # only from the log
+    encoded: dict[Any, bytes] = field(factory=dict, init=False, repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Delivery) and self._shown() == other._shown()
+
+    def _shown(self) -> tuple[object, ...]:
+        return self.topic, self.content, self.metadata, self.at, self.sender, self.id, self.cursor
+
+
+@frozen
+class Refused:
+    """`to` is the kind of command that was declined: some wires have a word of its own for AUTH."""
+
+    refusal: Refusal
+    to: type | None = None
+    ref: Ref = None
+
+
+@frozen
+class Farewell:
+    """The last reply of a session."""
+
+    why: Why
+    message: str
+    cursor: str | None = None  # the lowest one to resume from
+
+
+Command = Union[Authenticate, Subscribe, Unsubscribe, Publish, Ping, Pong, Unreadable, Leave]
+Reply = Union[Authenticated, Subscribed, Unsubscribed, Accepted, Delivery, Refused, Ping, Pong]

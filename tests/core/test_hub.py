@@ -1,0 +1,134 @@
+"""Sessions in number: limits, revocation, and the way out."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.core import events
+from multiproto.core.errors import ConnectionLimit, Unauthorized, Unavailable
+from multiproto.core.events import Events
+from multiproto.core.model import timestamp
+from multiproto.core.ports import Entry, Event, Identity
+from multiproto.core.session import Limits, Session
+from multiproto.core.wire import Authenticate, Authenticated, Farewell, Refused, Why
+
+from ..fakes import RecordingPeer, house, ids
+
+GOODBYE = Farewell(Why.SHUTDOWN, "server is shutting down")
+REVOKED = Farewell(Why.REVOKED, "Token revoked")
+
+
+class HubCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.house = house(self.clock)
+        self.hub = self.house.hub
+        self.line = self.house.line(limits=Limits(linger=5), most=3, most_per_host=2)
+        self.events = Events(ids("event"))
+
+    def connect(self, name: str = "", host: str = "192.0.2.1") -> tuple[RecordingPeer, Session]:
+        peer = RecordingPeer()
+        session = self.hub.admit(peer, host, self.line)
+        if name:
+            session.receive(Authenticate(f"token-{name}"))
+        return peer, session
+
+    def happen(self, event: Event) -> None:
+        """What the follower does when the log tells of `event`."""
+        self.house.audience.tell_entry(Entry(1, "cursor1", event), 0.0)
+
+
+class CapacityTests(HubCase):
+    def test_from_one_address(self) -> None:
+        """Two are taken, the third is not, until one of them leaves."""
+        (_, first), _ = self.connect(), self.connect()
+        self.assertRaises(ConnectionLimit, self.connect)
+        first.lost()
+        self.connect()
+        self.assertEqual(self.line.traffic.connections, {"accepted": 3, "rejected": 1, "closed": 1})
+
+    def test_in_all(self) -> None:
+        for host in ("192.0.2.1", "192.0.2.2", "192.0.2.3"):
+            self.connect(host=host)
+        self.assertRaises(ConnectionLimit, self.connect, host="192.0.2.4")
+        self.assertEqual(len(self.hub), 3)
+
+    def test_each_line_has_limits_of_its_own(self) -> None:
+        for _ in range(2):
+            self.connect()
+        other = self.house.line("websocket", most_per_host=1)
+        self.hub.admit(RecordingPeer(), "192.0.2.1", other)
+        self.assertRaises(ConnectionLimit, self.hub.admit, RecordingPeer(), "192.0.2.1", other)
+
+
+class RevocationTests(HubCase):
+    def test_a_closed_account(self) -> None:
+        """Fault 15: all of its connections end, and nobody else's."""
+        (ann, _), (bob, _) = self.connect("ann"), self.connect("bob")
+        self.happen(self.events.user_deleted("ann", timestamp(0)))
+        self.assertEqual(ann.said[1:], [REVOKED])
+        self.assertEqual(bob.said, [Authenticated("bob", "id2")])
+
+    def test_a_revoked_session(self) -> None:
+        """The same user's other session goes on."""
+        peer, session = self.connect("ann")
+        other = RecordingPeer()
+        self.hub.admit(other, "192.0.2.9", self.line, Identity("ann", "another", 1000.0))
+        self.happen(self.events.session_revoked("ann", "session-ann", timestamp(0)))
+        self.assertEqual(peer.said[1:], [REVOKED])
+        self.assertEqual(other.said, [])
+
+    def test_other_events_end_nobody(self) -> None:
+        peer, _ = self.connect("ann")
+        self.happen(Event("e", events.UPDATED, ("users", "users.ann"), {"user": {}}, "ann", timestamp(0)))
+        self.assertEqual(len(peer.said), 1)
+
+    def test_revoked_while_the_gate_was_looking(self) -> None:
+        """The gate saw the session alive; the revocation came before its answer did."""
+        self.house.gate.slow = True
+        peer, session = self.connect("ann")
+        self.happen(self.events.session_revoked("ann", "session-ann", timestamp(0)))
+        self.house.gate.answer()
+        self.assertEqual(peer.said, [Refused(Unauthorized("Token revoked", "revoked"), Authenticate)])
+        self.assertIsNone(session.identity)
+
+    def test_what_is_remembered_is_forgotten_again(self) -> None:
+        self.happen(self.events.session_revoked("ann", "session-ann", timestamp(0)))
+        who = Identity("ann", "session-ann", 1000.0)
+        self.assertTrue(self.hub.has_revoked(who))
+        self.clock.advance(61)
+        self.assertFalse(self.hub.has_revoked(who))
+
+
+class ShutdownTests(HubCase):
+    def test_nobody_is_there(self) -> None:
+        self.successResultOf(self.hub.stopService())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_prompt_one_leaves_no_timer(self) -> None:
+        peer, session = self.connect()
+        done = self.hub.stopService()
+        self.assertEqual(peer.said, [GOODBYE])
+        session.lost()
+        self.successResultOf(done)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_it_waits_for_the_last_line_and_then_cuts_it(self) -> None:
+        """Fault 24: five seconds for a peer that does not take its farewell."""
+        (_, prompt), (stuck, session) = self.connect(), self.connect()
+        done = self.hub.stopService()
+        prompt.lost()
+        self.clock.pump([1] * 4)
+        self.assertEqual(stuck.said, [GOODBYE])
+        self.clock.advance(1)
+        self.assertEqual(stuck.said, [GOODBYE, "abort"])
+        self.assertNoResult(done)
+        session.lost()
+        self.successResultOf(done)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_nobody_comes_in_any_more(self) -> None:
+        self.connect()
+        self.hub.stopService()
+        self.assertRaises(Unavailable, self.connect)

@@ -1,0 +1,77 @@
+"""One strict reader of JSON for all wires."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.jsontext import MAX_DEPTH, NotJson, dumps, loads
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+VALUES = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), TEXT
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(TEXT, inner, max_size=4)),
+    max_leaves=12,
+)
+
+
+class JsonTests(SynchronousTestCase):
+    def test_what_is_taken(self) -> None:
+        for text, value in [
+            (b'{"a":1}', {"a": 1}),
+            (b' [1.5, true, null, "x"] ', [1.5, True, None, "x"]),
+            (b'"\\ud83d\\ude00"', "\U0001f600"),
+            (b'{"a":"::"}', {"a": "::"}),
+            (b'{"a":1,"a":1}', {"a": 1}),
+            (b"123456789012345678901234567890", 123456789012345678901234567890),
+        ]:
+            self.assertEqual(loads(text), value)
+
+    def test_what_is_refused(self) -> None:
+        for text in [
+            *(
+                b"",
+                b"x",
+                b"{",
+                b'{"a"}',
+                b"[1,]",
+                b"{}x",
+                b"NaN",
+                b"Infinity",
+                b"-Infinity",
+                b"1e999",
+                b"-1e999",
+            ),
+            *(b"'a'", b'"\xff"', b"\xef\xbb\xbf{}", b'"a\x00"', b"01", b"+1", b"1" * 5000),
+            *(b'"\\ud800"', b'"\\udc00"', b'"\\ud800a"', b'"\\ud800\\u0041"', b'"\xed\xa0\x80"'),
+            *(b'{"a":1,"a":2}', b'{"a":1,"a":true}', b'[{"b":{"a":1,"a":[]}}]', b'{"a":":","a":2}'),
+        ]:
+            self.assertRaises(NotJson, loads, text)
+
+    def test_depth(self) -> None:
+        """64 levels are taken, 65 are not, and a million are refused as quickly."""
+        for opening, closing in ((b"[", b"]"), (b'{"a":', b"}")):
+            inner = b"1" if closing == b"}" else b""
+            loads(opening * MAX_DEPTH + inner + closing * MAX_DEPTH)
+            for depth in (MAX_DEPTH + 1, 10_000):
+                self.assertRaises(NotJson, loads, opening * depth + inner + closing * depth)
+        self.assertRaises(NotJson, loads, b"[" * 1_000_000)
+
+    @given(VALUES)
+    def test_round_trip(self, value: object) -> None:
+        self.assertEqual(loads(dumps(value)), value)
+        self.assertEqual(json.loads(dumps(value)), value)
+
+    @given(st.one_of(st.binary(), st.text('[]{}":,.0123456789aeE\\u+- ').map(str.encode)))
+    def test_total(self, text: bytes) -> None:
+        """Bytes are a value or `NotJson`; and what passes, the standard library reads alike."""
+        try:
+            value = loads(text)
+        except NotJson:
+            return
+        self.assertEqual(json.loads(text), value)
