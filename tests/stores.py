@@ -1,0 +1,49 @@
+"""A real store in a temporary directory, for tests of what stands on one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import TestCase
+
+from multiproto.core.events import Events
+from multiproto.ids import TimeOrderedIds
+from multiproto.storage.sqlite import SqliteStore
+
+
+class StoreCase(TestCase):
+    """`self.store` is open; a subclass may add an `asyncSetUp` of its own."""
+
+    clock_ahead = 0.0  # seconds that `now` is ahead of the real time
+
+    def setUp(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._open())
+
+    async def _open(self) -> None:
+        self.directory = Path(self.mktemp())
+        self.reads_and_writes: list[str] = []
+        self.store = SqliteStore(
+            self.directory, reactor, reactor, lambda operation, *_: self.reads_and_writes.append(operation)
+        )
+        await self.store.startService()
+        self.addCleanup(self.store.stopService)
+        self.new_id = TimeOrderedIds(self.now)
+        self.events = Events(self.new_id)
+        await self.asyncSetUp()
+
+    async def asyncSetUp(self) -> None:
+        """What the subclass needs besides."""
+
+    def now(self) -> float:
+        return reactor.seconds() + self.clock_ahead  # type: ignore[attr-defined, no-any-return]
+
+    async def log(self) -> list[tuple[str, tuple[str, ...], Any]]:
+        """(type, topics, content) of all there is."""
+        return [(e.event.type, e.event.topics, e.event.content) for e in await self.store.after(0, 10_000)]
+
+    def database_bytes(self) -> bytes:
+        """Everything on the disk, journal included."""
+        return b"".join(path.read_bytes() for path in self.directory.iterdir())
