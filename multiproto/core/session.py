@@ -125,7 +125,6 @@ class Session:
         self.heard()
         self._inbox.append((command, size))
         self._inbox_bytes += size
-        self._traffic.read(size)
         if not self._obeying:
             Deferred.fromCoroutine(self._obey_all()).addErrback(self._broken)
         if not self._reading_paused and self._inbox_over(1):

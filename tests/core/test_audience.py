@@ -35,7 +35,8 @@ class Ear:
 
 class AudienceTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.audience = Audience()
+        self.counted: list[tuple[str, int, int]] = []  # type, heard, failed
+        self.audience = Audience(lambda *counts: self.counted.append(counts))
         self.events = Events(ids("event"))
 
     def message(self, channel: str | None, recipient: str | None) -> Message:
@@ -55,6 +56,7 @@ class AudienceTests(SynchronousTestCase):
         self.audience.tell(Publication("p", "a.b", {"x": 1}, {"senderId": "ann"}, "ann", 5.0))
         self.assertEqual(ear.heard, [Delivery("a.b", {"x": 1}, {"senderId": "ann"}, 5.0, "ann", "p")])
         self.assertEqual(other.heard, [])
+        self.assertEqual(self.counted, [("publication", 1, 0)])
 
     def test_an_event_is_heard_once_on_the_first_topic_covered(self) -> None:
         """Fault 19, and the sketch's: one event on three topics reached `messages.**` three times."""
@@ -71,6 +73,7 @@ class AudienceTests(SynchronousTestCase):
             self.assertEqual(
                 ear.heard, [Delivery(topic, event.content, shown, 0.0, id="event1", cursor="cursor1")]
             )
+        self.assertEqual(self.counted, [("message.sent", 3, 0)])
 
     def test_an_unreadable_topic_gives_way_to_the_next(self) -> None:
         ear = self.listen("messages.**", ear=Ear(deaf_to=("messages", "messages.user.ann")))
@@ -100,6 +103,7 @@ class AudienceTests(SynchronousTestCase):
         ear = self.listen("a")
         self.audience.tell(Publication("p", "a", 1, {}, "ann", 0.0))
         self.assertEqual(len(ear.heard), 1)
+        self.assertEqual(self.counted, [("publication", 1, 1)])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_leaving(self) -> None:
