@@ -115,8 +115,10 @@ class Store(Protocol):
     def commit(self, unit: Unit) -> Awaitable[str]:
         """Do `unit`; returns once it is durable, with the cursor of its last event.
 
-        Raises the `miss` or `clash` of the step that failed, or `Unavailable` when the
-        store is away or its queue is full; then nothing was done.
+        Raises the `miss` or `clash` of the step that failed, or `Unavailable`
+        when the store is away or its queue is full: then nothing was done.
+        `DatabaseError` means that the disk failed in the very commit: it is
+        unknown whether it was kept.
         """
 
 

@@ -1,0 +1,119 @@
+"""SQLite connections as we want them, and what the module `sqlite3` leaves to its users."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator, Mapping
+
+from .. import jsontext
+from ..core.model import timestamp
+from ..core.ports import Row
+from .errors import Unusable
+from .migrations import Migration, pending
+from .statements import Statements
+
+OLDEST = (3, 37, 0)  # the first SQLite with STRICT tables
+
+
+def connect(path: Path, patience: float) -> sqlite3.Connection:
+    """A connection that commits durably and may be handed to a thread.
+
+    It waits `patience` seconds for a lock of another program.  Transactions
+    are ours to begin (`isolation_level=None`).
+    """
+    connection = sqlite3.connect(
+        path, timeout=patience, isolation_level=None, check_same_thread=False, cached_statements=256
+    )
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")  # in WAL mode: a sync with each commit
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA temp_store = MEMORY")  # savepoints' journals in files halved the speed
+    connection.execute("PRAGMA cache_size = -16384")  # KiB
+    connection.execute("PRAGMA temp_store = MEMORY")  # savepoints: 1.8 times as many units a second at 400
+    connection.execute("PRAGMA journal_size_limit = 67108864")  # bytes that a once large WAL may keep
+    return connection
+
+
+def connect_reader(path: Path, patience: float) -> sqlite3.Connection:
+    """A connection that can't write."""
+    connection = connect(path, patience)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+@contextmanager
+def usable(path: Path) -> Iterator[None]:
+    """Tell the operator what SQLite says of the database at `path`."""
+    if sqlite3.sqlite_version_info < OLDEST:
+        raise Unusable(f"SQLite {sqlite3.sqlite_version} is too old: 3.37 is the first that will do")
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise Unusable(f"database {path} can't be used: {error}") from error
+
+
+def fetch(connection: sqlite3.Connection, statement: str, params: Mapping[str, object]) -> tuple[Row, ...]:
+    """All rows that `statement` gives, as plain dicts."""
+    cursor = connection.execute(statement, bound(params))
+    columns = [column[0] for column in cursor.description]
+    return tuple(dict(zip(columns, row)) for row in cursor)
+
+
+def bound(params: Mapping[str, object]) -> dict[str, object]:
+    """`params` as SQLite takes them: a list as JSON text, for `json_each`."""
+    return {
+        name: jsontext.dumps(value).decode() if isinstance(value, (list, tuple)) else value
+        for name, value in params.items()
+    }
+
+
+def migrate(
+    connection: sqlite3.Connection, migrations: tuple[Migration, ...], statements: Statements, now: float
+) -> None:
+    """Bring the database up to the last of `migrations`, each in a transaction of its own.
+
+    What is pending is asked anew under the write lock each time, so of two
+    processes that start together each migration is applied by one.
+    """
+    while _migrate_once(connection, migrations, statements, timestamp(now)):
+        pass
+
+
+def _migrate_once(
+    connection: sqlite3.Connection, migrations: tuple[Migration, ...], statements: Statements, at: str
+) -> bool:
+    """Apply the first migration that is pending; False if none is."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute(statements["migrations_begin"])
+        waiting = pending(migrations, fetch(connection, statements["migrations_applied"], {}))
+        for migration in waiting[:1]:
+            _apply(connection, migration)
+            record = {"number": migration.number, "name": migration.name, "checksum": migration.checksum}
+            connection.execute(statements["migration_record"], record | {"at": at})
+        connection.execute("COMMIT")
+        return bool(waiting)
+    finally:
+        connection.rollback()  # does nothing behind the commit
+
+
+def _apply(connection: sqlite3.Connection, migration: Migration) -> None:
+    """Run its statements one by one: `executescript` would commit the transaction that we are in."""
+    try:
+        for statement in _split(migration.text):
+            connection.execute(statement)
+    except sqlite3.Error as error:
+        raise Unusable(f"migration {migration.name} failed, nothing of it was kept: {error}") from error
+
+
+def _split(text: str) -> Iterator[str]:
+    """The statements of `text`, each of which ends with its line; a trigger is one."""
+    statement = ""
+    for line in text.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+    yield statement

@@ -1,0 +1,34 @@
+"""How a position of the log is named to clients.
+
+A cursor is the position with the term it was written in.  A term begins
+whenever a writer starts, under a random id, so that a log restored from a
+backup, which goes on from an earlier position, gives no cursor a second meaning.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from attrs import frozen
+
+
+@frozen
+class Term:
+    id: str  # random
+    first: int  # the first position that may be written in it
+
+
+@frozen
+class Terms:
+    """All terms of a log, in the order they began; at least one."""
+
+    began: tuple[Term, ...]
+
+    def cursor(self, position: int) -> str:
+        """The opaque, URL-safe name of `position`; always the same for one entry.
+
+        Of terms with the same first position all but the last wrote nothing.
+        Position 0, before the first entry, belongs to the first term.
+        """
+        later = bisect_right(self.began, position, key=lambda term: term.first)
+        return f"{self.began[max(later - 1, 0)].id}.{position}"

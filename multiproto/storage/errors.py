@@ -1,0 +1,7 @@
+"""Why a store can't be opened."""
+
+from __future__ import annotations
+
+
+class Unusable(Exception):
+    """The store can't be used as it is; the text is one line for the operator: what, where, what to do."""

@@ -1,0 +1,133 @@
+"""Many units of work in one transaction, each of them whole or not at all.
+
+A sync of the disk costs the same for one unit as for hundreds, so all that are
+waiting share one.  Each runs in a savepoint; one that misses or clashes is
+undone alone.  An event is written within its unit's savepoint: a later unit of
+the same transaction must find it there when it blanks what was said of its
+subject.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Callable, Sequence, Union
+
+from attrs import define, frozen
+
+from .. import jsontext
+from ..core.errors import DatabaseError, Unavailable
+from ..core.ports import Event, Step, Unit
+from .connection import bound
+from .cursors import Terms
+from .jobs import Job
+from .statements import Statements
+
+Outcome = Union[str, Exception]  # a unit's cursor, or why nothing of it was done
+
+
+@frozen
+class Batch:
+    """How a transaction ended."""
+
+    outcomes: tuple[Outcome, ...]  # one for each unit, in order
+    appended: bool = False  # whether the log grew
+    fault: Exception | None = None  # what broke the whole of it
+
+
+@define(eq=False, repr=False)
+class GroupCommit:
+    """The one worker that writes."""
+
+    _connection: sqlite3.Connection
+    _statements: Statements
+    _terms: Terms
+    _settled: Callable[[Sequence[Job[Unit]], Batch], object]  # called in this thread with each batch
+
+    def work(self, jobs: Sequence[Job[Unit]]) -> None:
+        try:
+            batch = self.commit([job.work for job in jobs])
+        except Exception as bug:  # whatever happens, this thread must live on
+            batch = Batch((bug,) * len(jobs))
+        self._settled(jobs, batch)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def commit(self, units: Sequence[Unit]) -> Batch:
+        """Do `units` in order; the answer comes when the disk has them."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            batch = self._attempt_all(units)
+        except sqlite3.Error as error:
+            return self._lost(units, error, _not_written)
+        try:
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            # The journal may hold it whole, and it would then be there after a crash.
+            return self._lost(units, error, _unknown)
+        return batch
+
+    def _attempt_all(self, units: Sequence[Unit]) -> Batch:
+        """How this transaction ends if it is committed now."""
+        (before,) = self._connection.execute(self._statements["log_head"]).fetchone()
+        head = before
+        outcomes: list[Outcome] = []
+        for unit in units:
+            failure = self._attempt(unit, head)
+            if failure is None:
+                head += len(unit.events)
+            outcomes.append(self._terms.cursor(head) if failure is None else failure)
+        if head > before:
+            self._connection.execute(self._statements["log_move_head"], {"position": head})
+        return Batch(tuple(outcomes), head > before)
+
+    def _attempt(self, unit: Unit, head: int) -> Exception | None:
+        """Do `unit`, or undo it alone and say why.  Raises when the engine undid the whole transaction."""
+        self._connection.execute("SAVEPOINT unit")
+        try:
+            for step in unit.steps:
+                self._take(step)
+            for position, event in enumerate(unit.events, head + 1):
+                self._append(position, event)
+        except Exception as error:  # whatever is wrong with this unit is no concern of the others
+            if not self._connection.in_transaction:
+                raise  # e.g. a full disk
+            self._connection.execute("ROLLBACK TO unit")
+            self._connection.execute("RELEASE unit")
+            return error
+        self._connection.execute("RELEASE unit")
+        return None
+
+    def _take(self, step: Step) -> None:
+        try:
+            affected = self._connection.execute(self._statements[step.name], bound(step.params)).rowcount
+        except sqlite3.IntegrityError:
+            if step.clash is None:
+                raise
+            raise step.clash from None
+        if step.rows is not None and affected != step.rows:
+            raise step.miss or RuntimeError(f"{step.name} affected {affected} rows")
+
+    def _append(self, position: int, event: Event) -> None:
+        row = {
+            "position": position,
+            "id": event.id,
+            "type": event.type,
+            "topics": jsontext.dumps(event.topics).decode(),
+            "content": jsontext.dumps(event.content).decode(),
+            "subject": event.subject,
+            "at": event.at,
+        }
+        self._connection.execute(self._statements["log_append"], row)
+
+    def _lost(self, units: Sequence[Unit], fault: Exception, outcome: Callable[[], Exception]) -> Batch:
+        self._connection.rollback()  # does nothing if the engine did it
+        return Batch(tuple(outcome() for _ in units), fault=fault)
+
+
+def _not_written() -> Exception:
+    return Unavailable("The database can't be written to")
+
+
+def _unknown() -> Exception:
+    return DatabaseError("It is unknown whether this was kept")

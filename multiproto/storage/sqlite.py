@@ -1,0 +1,176 @@
+"""The embedded store: one SQLite file with the domain's rows and the log, in a directory that is ours.
+
+One thread writes, a few read.  The reactor thread only queues work and takes
+answers; it never waits for the disk, except in `open`, before anybody is served.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any, Callable, Mapping, Sequence
+
+from attrs import define, field, frozen
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+from twisted.logger import Logger
+
+from ..core.errors import Unavailable
+from ..core.model import timestamp
+from ..core.ports import Entry, Query, Snapshot, Unit
+from .connection import connect, connect_reader, fetch, migrate, usable
+from .cursors import Term, Terms
+from .datadir import DataDirectory
+from .groupcommit import Batch, GroupCommit
+from .jobs import Answers, Job, Observed
+from .migrations import released
+from .reader import Read, Reader
+from .statements import Statements, load, sql_directory
+from .workers import Crew
+
+FILE = "multiproto.db"  # in the data directory
+
+
+@frozen
+class _Open:
+    """What there is between `open` and the end of `stopService`."""
+
+    directory: DataDirectory
+    crews: Mapping[str, Crew[Job[Any]]]  # operation -> who does it
+
+
+@define(eq=False, repr=False)
+class SqliteStore(Service):
+    """`Store` and `Log` on SQLite.
+
+    `open` may be called before `startService`, which otherwise calls it.  Both
+    fail with `Unusable`, one line for the operator.
+    """
+
+    _path: Path  # the data directory
+    _reactor: IReactorFromThreads
+    _clock: IReactorTime
+    _observed: Observed
+    _new_term: Callable[[], str] = partial(secrets.token_hex, 8)
+    _room: int = 10_000  # units, and reads, that may wait; one more is refused
+    _batch: int = 400  # units in one transaction; beyond that a sync is shared by enough
+    _read_threads: int = 2
+    _lock_patience: float = 2.0  # seconds to wait while another program has the file locked
+    _read_patience: float = 5.0  # seconds from asking until a read is broken off
+    _wakers: list[Callable[[], object]] = field(factory=list, init=False)
+    _opened: _Open | None = field(default=None, init=False)
+    _answers: Answers = field(init=False)
+    _log = Logger()
+
+    # The service.
+
+    def open(self) -> None:
+        """Lock the directory, migrate, begin a term, start the threads.  Blocks."""
+        if self._opened is None:
+            with ExitStack() as undo:
+                self._opened = self._set_up(undo)
+                undo.pop_all()
+
+    def startService(self) -> Deferred[None]:
+        super().startService()
+        return execute(self.open)
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when all that was asked is answered and the file is closed."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    # The ports.
+
+    def read(self, *queries: Query) -> Deferred[Snapshot]:
+        return self._ask("read", lambda reader: reader.snapshot(queries))
+
+    def commit(self, unit: Unit) -> Deferred[str]:
+        return self._ask("write", unit)
+
+    def head(self) -> Deferred[int]:
+        return self._ask("read", Reader.head)
+
+    def after(self, position: int, limit: int) -> Deferred[tuple[Entry, ...]]:
+        return self._ask("read", lambda reader: reader.after(position, limit))
+
+    def on_commit(self, waker: Callable[[], object]) -> None:
+        """Call `waker` in the reactor thread whenever the log has grown."""
+        self._wakers.append(waker)
+
+    @property
+    def waiting(self) -> dict[str, int]:
+        """How many jobs wait for a thread, by operation."""
+        return (
+            {operation: len(crew) for operation, crew in self._opened.crews.items()} if self._opened else {}
+        )
+
+    # Behind them.
+
+    @_answers.default
+    def _make_answers(self) -> Answers:
+        return Answers(self._clock, self._observed)
+
+    def _ask(self, operation: str, work: Unit | Read) -> Deferred[Any]:
+        job = Job(operation, work, self._clock.seconds())
+        try:
+            if self._opened is None:
+                raise Unavailable("The database is not open")
+            self._opened.crews[operation].give(job)
+        except Unavailable as refusal:
+            self._answers.give(job, refusal)
+        return job.answer
+
+    def _settle(self, jobs: Sequence[Job[Unit]], batch: Batch) -> None:
+        """Answer all of a batch, and wake who follows the log."""
+        if batch.fault is not None:
+            self._log.error("{count} units were lost: {fault}", count=len(jobs), fault=str(batch.fault))
+        for job, outcome in zip(jobs, batch.outcomes):
+            self._answers.give(job, outcome)
+        if batch.appended:
+            for waker in self._wakers:
+                waker()
+
+    def _set_up(self, undo: ExitStack) -> _Open:
+        """All that `open` does; `undo` takes it back if a part fails."""
+        directory = DataDirectory.take(self._path)
+        undo.callback(directory.release)
+        file, sql = directory.file(FILE), sql_directory("sqlite")
+        statements = load(sql / "queries")
+        with usable(file):
+            connection = connect(file, self._lock_patience)
+            undo.callback(connection.close)
+            migrate(connection, released(sql), statements, self._clock.seconds())
+            terms = self._begin_term(connection, statements)
+            readers = []
+            for _ in range(self._read_threads):
+                own = connect_reader(file, self._lock_patience)
+                undo.callback(own.close)
+                answered = partial(self._reactor.callFromThread, self._answers.give)
+                readers.append(Reader(own, statements, terms, answered, self._clock, self._read_patience))
+        settled = partial(self._reactor.callFromThread, self._settle)
+        writer = GroupCommit(connection, statements, terms, settled)
+        crews: dict[str, Crew[Job[Any]]] = {
+            "read": Crew("database reader", self._reactor, readers, self._room, bite=1),
+            "write": Crew("database writer", self._reactor, [writer], self._room, self._batch),
+        }
+        for crew in crews.values():
+            crew.start()
+        return _Open(directory, crews)
+
+    def _begin_term(self, connection: sqlite3.Connection, statements: Statements) -> Terms:
+        at = timestamp(self._clock.seconds())
+        connection.execute(statements["term_begin"], {"id": self._new_term(), "at": at})
+        rows = fetch(connection, statements["terms_all"], {})
+        return Terms(tuple(Term(row["id"], row["first_position"]) for row in rows))
+
+    async def _stop(self) -> None:
+        opened, self._opened = self._opened, None  # from here on everything is refused
+        if opened is not None:
+            await opened.crews["read"].stop()
+            await opened.crews["write"].stop()  # the last to close the file folds the journal into it
+            opened.directory.release()

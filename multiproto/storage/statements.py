@@ -1,0 +1,66 @@
+"""Where our SQL is, and how the named statements are read from it.
+
+A file of `sql/<engine>/queries` holds any number of
+
+    -- name: user_by_id
+    -- What it gives or does, in one or more comment lines.
+    SELECT ... ;
+
+each of one statement.  A file may open with comments of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Mapping
+
+_MARKER = re.compile(r"^-- name: (.*)$", re.MULTILINE)
+
+Statements = Mapping[str, str]  # name -> SQL with `:named` parameters
+
+_PACKAGE = Path(__file__).parent.parent
+
+
+class Misplaced(ValueError):
+    """A file of statements is not written as it should be; a bug of ours."""
+
+
+def sql_directory(engine: str, package: Path = _PACKAGE) -> Path:
+    """The SQL of `engine`: inside an installed `package`, or beside it in a checkout."""
+    inside = package / "sql" / engine
+    return inside if inside.is_dir() else package.parent / "sql" / engine
+
+
+def load(directory: Path) -> Statements:
+    """All statements in the files of `directory`.  A name comes once in all of them."""
+    found: dict[str, str] = {}
+    for path in sorted(directory.glob("*.sql")):
+        for name, text in parse(path.read_text("utf-8"), path.name).items():
+            if name in found:
+                raise Misplaced(f"{path.name}: {name} has been named before")
+            found[name] = text
+    return found
+
+
+def parse(text: str, origin: str) -> Statements:
+    """The statements of one file.  Raises `Misplaced`, naming `origin`."""
+    opening, *parts = _MARKER.split(text)
+    if _without_comments(opening):
+        raise Misplaced(f"{origin}: a statement before the first name")
+    found: dict[str, str] = {}
+    for name, part in zip(parts[::2], parts[1::2]):
+        if not name.isidentifier() or name in found:
+            raise Misplaced(f"{origin}: {name!r} is no name, or has been named before")
+        if not part.lstrip().startswith("-- "):
+            raise Misplaced(f"{origin}: {name} says nothing of its meaning")
+        statement = _without_comments(part)
+        if statement.count(";") != 1 or not statement.endswith(";"):
+            raise Misplaced(f"{origin}: {name} is not one statement ended by a semicolon")
+        found[name] = statement
+    return found
+
+
+def _without_comments(text: str) -> str:
+    """`text` without lines that are only comments; those behind code stay."""
+    return "\n".join(line for line in text.splitlines() if not line.startswith("--")).strip()

@@ -1,0 +1,42 @@
+-- name: log_head
+-- The position of the newest event; 0 for an empty log.
+SELECT position FROM head;
+
+-- name: log_after
+-- At most :limit events behind :position, in order.
+SELECT position, id, type, topics, content, subject, created_at
+FROM events
+WHERE position > :position
+ORDER BY position
+LIMIT :limit;
+
+-- name: log_append
+-- One event, in the transaction of what it tells of.
+INSERT INTO events (position, id, type, topics, content, subject, created_at)
+VALUES (:position, :id, :type, :topics, :content, :subject, :at);
+
+-- name: log_move_head
+-- The newest event is now at :position.
+UPDATE head SET position = :position;
+
+-- name: log_blank
+-- Nobody who resumes shall read what was said of :subject any more.
+UPDATE events SET content = '{}' WHERE subject = :subject;
+
+-- name: log_blank_account
+-- Nor what was said of the user :id and of any message from or to them.
+-- Comes before `user_drop`, which takes the messages away.
+UPDATE events SET content = '{}'
+WHERE subject IN (
+    SELECT :id
+    UNION ALL SELECT id FROM messages WHERE user_id = :id
+    UNION ALL SELECT id FROM messages WHERE recipient_id = :id
+);
+
+-- name: terms_all
+-- Every term, in the order they began.
+SELECT id, first_position FROM terms ORDER BY number;
+
+-- name: term_begin
+-- A writer starts: what it writes is behind the head of now.
+INSERT INTO terms (id, first_position, created_at) SELECT :id, position + 1, :at FROM head;

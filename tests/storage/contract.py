@@ -1,0 +1,347 @@
+"""What every store guarantees to the core, told once for all of them.
+
+A store's own tests mix `StoreContract` into a `twisted.trial.unittest.TestCase`
+and bring up an empty one in `setUp`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import DeferredList, gatherResults
+
+from multiproto.core.errors import DatabaseError, Refusal
+from multiproto.core.ports import Query, Row, Step, Unit
+
+from .units import (
+    GONE,
+    STRANGER,
+    TAKEN,
+    add_message,
+    add_session,
+    add_user,
+    amend_user,
+    at,
+    close_account,
+    event,
+    step,
+    user_by_id,
+    withdraw,
+)
+
+
+class StoreContract:
+    store: Any  # from `setUp`: empty, up and running
+
+    async def rows(self, name: str, **params: object) -> tuple[Row, ...]:
+        return (await self.store.read(Query(name, params))).results[0]
+
+    async def refusal(self, unit: Unit) -> Refusal:
+        try:
+            await self.store.commit(unit)
+        except Refusal as refusal:
+            return refusal
+        raise AssertionError("was not refused")
+
+    async def people(self, *names: str) -> None:
+        for second, name in enumerate(names):
+            await self.store.commit(add_user(name, second))
+
+    # Units of work.
+
+    async def test_a_row_and_its_event_are_there_together_under_one_cursor(self) -> None:
+        told = event("e1", "ada", "user.created", name="Ada")
+        cursor = await self.store.commit(add_user("ada", 0, told))
+        snapshot = await self.store.read(user_by_id("ada"))
+        (entry,) = await self.store.after(0, 10)
+        self.assertEqual(snapshot.results[0][0]["email"], "ADA@x.org")
+        self.assertEqual(
+            (snapshot.cursor, entry.cursor, entry.position, entry.event), (cursor, cursor, 1, told)
+        )
+
+    async def test_a_step_that_misses_undoes_its_whole_unit(self) -> None:
+        unit = Unit((*add_user("ada").steps, *withdraw("nothing").steps), (event("e1", "ada"),))
+        self.assertEqual(await self.refusal(unit), GONE)
+        self.assertEqual(await self.rows("user_by_id", id="ada"), ())
+        self.assertEqual(await self.store.head(), 0)
+
+    async def test_a_violated_constraint_is_the_steps_clash(self) -> None:
+        await self.people("ada")
+        self.assertEqual(await self.refusal(add_user("ada")), TAKEN)
+        self.assertEqual(await self.refusal(add_message("m", "ada", to="nobody")), STRANGER)
+
+    async def test_fault_16_addresses_that_differ_by_case_are_one(self) -> None:
+        """Fault 16: two accounts for one mailbox."""
+        await self.people("ada")
+        other = add_user("ada2").steps[0]
+        params = {**other.params, "email": "Ada@X.org", "email_key": "ada@x.org"}
+        clashing = Unit((Step("user_add", params, rows=1, miss=TAKEN, clash=TAKEN),))
+        self.assertEqual(await self.refusal(clashing), TAKEN)
+
+    async def test_an_event_that_cannot_be_kept_takes_its_row_back(self) -> None:
+        """G6: what fails between the row and its event undoes both."""
+        await self.store.commit(add_user("ada", 0, event("e1", "ada")))
+        twice = add_user("bob", 0, event("e2", "bob"), event("e1", "bob"))
+        self.assertIsInstance(await self.refusal(twice), DatabaseError)
+        self.assertEqual(await self.rows("user_by_id", id="bob"), ())
+        self.assertEqual([entry.event.id for entry in await self.store.after(0, 10)], ["e1"])
+        self.flushLoggedErrors()  # type: ignore[attr-defined]
+
+    async def test_a_violation_that_no_step_foresaw_is_logged_and_not_explained(self) -> None:
+        await self.people("ada")
+        careless = Unit((Step("user_add", add_user("ada").steps[0].params),))
+        self.assertEqual(await self.refusal(careless), DatabaseError("Database error"))
+        self.assertEqual(len(self.flushLoggedErrors()), 1)  # type: ignore[attr-defined]
+
+    async def test_a_unit_that_misses_leaves_its_neighbours_alone(self) -> None:
+        units = [add_user("a", 0, event("e1", "a")), amend_user("x", 1), add_user("b", 0, event("e2", "b"))]
+        done = await DeferredList([self.store.commit(unit) for unit in units], consumeErrors=True)
+        self.assertEqual([success for success, _ in done], [True, False, True])
+        self.assertEqual([entry.event.id for entry in await self.store.after(0, 10)], ["e1", "e2"])
+
+    async def test_a_unit_without_events_answers_with_the_head(self) -> None:
+        cursor = await self.store.commit(add_user("ada", 0, event("e1", "ada")))
+        self.assertEqual(await self.store.commit(amend_user("ada", 1)), cursor)
+
+    async def test_many_at_once_get_dense_positions_in_the_order_they_were_asked(self) -> None:
+        await self.people("ada")
+        sent = [add_message(f"m{n}", "ada", n, event(f"e{n}", f"m{n}")) for n in range(1000)]
+        cursors = await gatherResults([self.store.commit(unit) for unit in sent])
+        entries = await self.store.after(0, 2000)
+        self.assertEqual([entry.position for entry in entries], list(range(1, 1001)))
+        self.assertEqual([entry.event.id for entry in entries], [f"e{n}" for n in range(1000)])
+        self.assertEqual([entry.cursor for entry in entries], cursors)
+
+    async def test_all_that_is_read_together_is_of_one_moment_and_so_is_the_cursor(self) -> None:
+        cursors: list[str] = []
+        for first in range(0, 600, 20):
+            people = range(first, first + 20)
+            written = [self.store.commit(add_user(f"u{n}", n, event(f"e{n}", f"u{n}"))) for n in people]
+            snapshot = await self.store.read(*[Query("users_count")] * 100)  # while they are being written
+            cursors += [await cursor for cursor in written]
+            (total,) = {rows[0]["total"] for rows in snapshot.results}
+            self.assertEqual([snapshot.cursor], cursors[total - 1 : total] or [snapshot.cursor])
+
+    # The log.
+
+    async def test_the_log_is_read_in_pages(self) -> None:
+        await self.store.commit(add_user("ada", 0, *[event(f"e{n}", "ada", n=n) for n in range(5)]))
+        self.assertEqual(await self.store.head(), 5)
+        self.assertEqual([entry.position for entry in await self.store.after(1, 2)], [2, 3])
+        self.assertEqual(await self.store.after(5, 2), ())
+
+    async def test_an_events_content_comes_back_as_it_was(self) -> None:
+        deep: object = None
+        for _ in range(64):
+            deep = [deep]
+        told = event("e1", "ada", deep=deep, text="a\0b\u2028🂡", number=0.1, big=2**53 + 1, none=None)
+        await self.store.commit(add_user("ada", 0, told))
+        self.assertEqual((await self.store.after(0, 1))[0].event, told)
+
+    async def test_what_was_said_of_a_withdrawn_message_is_blank(self) -> None:
+        await self.people("ada")
+        await self.store.commit(add_message("m1", "ada", 1, event("e1", "m1", content="secret")))
+        await self.store.commit(withdraw("m1", event("e2", "m1", "message.withdrawn", id="m1")))
+        told = [(entry.event.id, entry.event.content) for entry in await self.store.after(0, 10)]
+        self.assertEqual(told, [("e1", {}), ("e2", {"id": "m1"})])
+        self.assertEqual(await self.rows("message_by_id", id="m1"), ())
+
+    async def test_a_closed_account_leaves_no_word_in_the_log_or_the_rows(self) -> None:
+        await self.people("ada", "bob")
+        await self.store.commit(add_user("eve", 0, event("e1", "eve", email="eve@x.org")))
+        await self.store.commit(add_message("m1", "eve", 1, event("e2", "m1", content="by eve"), channel="c"))
+        await self.store.commit(add_message("m2", "ada", 2, event("e3", "m2", content="to eve"), to="eve"))
+        await self.store.commit(add_message("m3", "ada", 3, event("e4", "m3", content="to bob"), to="bob"))
+        await self.store.commit(close_account("eve", event("e5", "eve", "user.deleted", id="eve")))
+        told = [(entry.event.id, entry.event.content) for entry in await self.store.after(0, 10)]
+        self.assertEqual(
+            told, [("e1", {}), ("e2", {}), ("e3", {}), ("e4", {"content": "to bob"}), ("e5", {"id": "eve"})]
+        )
+        left = await self.rows("messages_page", viewer="ada", limit=9, offset=0)
+        self.assertEqual([row["id"] for row in left], ["m3"])
+
+    async def test_what_is_sent_and_blanked_in_one_batch_is_blank(self) -> None:
+        """The account is closed while a message to it is on its way to the disk, in the same transaction."""
+        await self.people("ada", "eve")
+        sent = add_message("m1", "ada", 1, event("e1", "m1", content="secret"), to="eve")
+        await gatherResults([self.store.commit(sent), self.store.commit(close_account("eve"))])
+        self.assertEqual([entry.event.content for entry in await self.store.after(0, 10)], [{}])
+
+    # Users.
+
+    async def test_an_amended_user_has_the_next_version_and_only_one_amender_wins(self) -> None:
+        await self.people("ada")
+        await self.store.commit(amend_user("ada", 1, 5))
+        self.assertEqual(await self.refusal(amend_user("ada", 1, 6)), GONE)
+        (row,) = await self.rows("user_by_email", email_key="new-ada@x.org")
+        self.assertEqual(
+            row,
+            {
+                "id": "ada",
+                "email": "new-ada@x.org",
+                "email_key": "new-ada@x.org",
+                "name": "New",
+                "password_hash": "$3$",
+                "version": 2,
+                "created_at": at(0),
+                "updated_at": at(5),
+            },
+        )
+
+    async def test_an_amendment_in_the_same_millisecond_keeps_the_time_it_was_given(self) -> None:
+        await self.people("ada")
+        await self.store.commit(amend_user("ada", 1, 0))
+        (row,) = await self.rows("user_by_id", id="ada")
+        self.assertEqual((row["updated_at"], row["version"]), (at(0), 2))
+
+    async def test_users_are_listed_newest_first(self) -> None:
+        await self.people("ada", "bob", "cat")
+        page, count = (
+            await self.store.read(Query("users_page", {"limit": 2, "offset": 1}), Query("users_count"))
+        ).results
+        self.assertEqual([row["id"] for row in page], ["bob", "ada"])
+        self.assertEqual(count, ({"total": 3},))
+
+    async def test_several_users_are_one_statement(self) -> None:
+        """Fault 25: a query per message for its author."""
+        await self.people("ada", "bob", "cat")
+        found = await self.rows("users_by_ids", ids=["ada", "cat", "nobody", "ada"])
+        self.assertEqual(sorted(row["id"] for row in found), ["ada", "cat"])
+
+    # Sessions.
+
+    async def test_fault_15_a_session_is_live_until_expiry_revocation_or_the_end_of_its_user(self) -> None:
+        """Fault 15: tokens of deleted users were taken, and nothing could be revoked."""
+        await self.people("ada", "bob")
+        for id, user in (("s1", "ada"), ("s2", "ada"), ("s3", "bob")):
+            await self.store.commit(add_session(id, user))
+
+        async def live(now: float = 1) -> list[str]:
+            asked = [("s1", "ada"), ("s2", "ada"), ("s3", "bob"), ("s1", "bob")]
+            queries = [Query("session_live", {"id": id, "user_id": who, "now": at(now)}) for id, who in asked]
+            return [row["id"] for rows in (await self.store.read(*queries)).results for row in rows]
+
+        self.assertEqual(await live(), ["s1", "s2", "s3"])
+        self.assertEqual(await live(100), [])
+        await self.store.commit(step("session_revoke", id="s1", at=at(2)))
+        self.assertEqual(await live(), ["s2", "s3"])
+        self.assertEqual(await self.refusal(step("session_revoke", id="s1", at=at(3))), GONE)
+        await self.store.commit(close_account("bob"))
+        self.assertEqual(await live(), ["s2"])
+        self.assertEqual(await self.refusal(add_session("s4", "bob")), GONE)
+
+    async def test_all_other_sessions_of_a_user_end_or_all(self) -> None:
+        await self.people("ada", "bob")
+        for id, user in (("s1", "ada"), ("s2", "ada"), ("s3", "ada"), ("s4", "bob")):
+            await self.store.commit(add_session(id, user))
+
+        async def live() -> list[str]:
+            owners = {"s1": "ada", "s2": "ada", "s3": "ada", "s4": "bob"}
+            found = [await self.rows("session_live", id=id, user_id=owners[id], now=at(1)) for id in owners]
+            return [row["id"] for rows in found for row in rows]
+
+        params = {"user_id": "ada", "keep": "s2", "at": at(1)}
+        await self.store.commit(Unit((Step("sessions_revoke_others", params),)))
+        self.assertEqual(await live(), ["s2", "s4"])
+        await self.store.commit(Unit((Step("sessions_revoke_others", params | {"keep": ""}),)))
+        self.assertEqual(await live(), ["s4"])
+
+    async def test_a_refresh_token_is_spent_once_and_goes_with_its_user(self) -> None:
+        await self.people("ada")
+        await self.store.commit(add_session("s1", "ada"))
+        await self.store.commit(step("refresh_add", hash="h1", session_id="s1", parent=None, at=at(0)))
+        await self.store.commit(step("refresh_add", hash="h2", session_id="s1", parent="h1", at=at(1)))
+        await self.store.commit(step("refresh_spend", hash="h1", at=at(2)))
+        self.assertEqual(await self.refusal(step("refresh_spend", hash="h1", at=at(3))), GONE)
+        first, second = (
+            await self.rows("refresh_by_hash", hash="h1"),
+            await self.rows("refresh_by_hash", hash="h2"),
+        )
+        shared = {
+            "session_id": "s1",
+            "user_id": "ada",
+            "email": "ADA@x.org",
+            "expires_at": at(100),
+            "revoked_at": None,
+        }
+        self.assertEqual(first, (shared | {"hash": "h1", "parent": None, "spent_at": at(2)},))
+        self.assertEqual(second, (shared | {"hash": "h2", "parent": "h1", "spent_at": None},))
+        await self.store.commit(close_account("ada"))
+        self.assertEqual(await self.rows("refresh_by_hash", hash="h2"), ())
+
+    # Lists of messages.
+
+    async def talk(self) -> None:
+        """Ada, Bob and Eve talk, in the open and directly; two messages in one millisecond."""
+        await self.people("ada", "bob", "eve")
+        for unit in (
+            add_message("m1", "ada", 1, channel="c"),
+            add_message("m2", "bob", 2, channel="c"),
+            add_message("m3", "ada", 3, to="bob"),
+            add_message("m4", "ada", 4, channel="c", to="bob"),
+            add_message("m5", "eve", 5, to="eve"),
+            add_message("m6", "ada", 6, channel="d"),
+            add_message("m7", "ada", 6, channel="c"),
+        ):
+            await self.store.commit(unit)
+
+    async def listed(self, which: str, **params: object) -> str:
+        """The numbers of the messages listed, newest first; the count must agree."""
+        page = Query(f"messages_page{which}", params | {"limit": 50, "offset": 0})
+        rows, count = (await self.store.read(page, Query(f"messages_count{which}", params))).results
+        assert count == ({"total": len(rows)},), (count, rows)
+        return "".join(row["id"][1:] for row in rows)
+
+    async def test_fault_13_a_direct_message_is_in_the_lists_and_totals_of_its_two_people_only(self) -> None:
+        """Fault 13: REST showed every message to every user."""
+        await self.talk()
+        self.assertEqual(await self.listed("", viewer="ada"), "764321")
+        self.assertEqual(await self.listed("", viewer="bob"), "764321")
+        self.assertEqual(await self.listed("", viewer="eve"), "76521")
+        self.assertEqual(await self.listed("_by_user", viewer="bob", user_id="ada"), "76431")
+        self.assertEqual(await self.listed("_by_user", viewer="eve", user_id="ada"), "761")
+        self.assertEqual(await self.listed("_by_channel", viewer="ada", channel_id="c"), "7421")
+        self.assertEqual(await self.listed("_by_channel", viewer="eve", channel_id="c"), "721")
+        both = {"user_id": "ada", "channel_id": "c"}
+        self.assertEqual(await self.listed("_by_user_and_channel", viewer="bob", **both), "741")
+        self.assertEqual(await self.listed("_by_user_and_channel", viewer="eve", **both), "71")
+
+    async def test_fault_25_pages_follow_one_another_in_a_fixed_order(self) -> None:
+        """Fault 25: OFFSET with unstable order."""
+        await self.talk()
+        pages = [
+            await self.rows("messages_page", viewer="ada", limit=2, offset=offset)
+            for offset in range(0, 8, 2)
+        ]
+        self.assertEqual(
+            [[row["id"] for row in page] for page in pages], [["m7", "m6"], ["m4", "m3"], ["m2", "m1"], []]
+        )
+
+    async def test_fault_25_the_pages_of_several_authors_are_one_statement(self) -> None:
+        """Fault 25: a query per object of a list."""
+        await self.talk()
+        authors = ["eve", "ada", "bob", "nobody", "ada"]
+        page = {"viewer": "eve", "user_ids": authors, "limit": 2, "offset": 0}
+        rows = await self.rows("messages_of_users_page", **page)
+        self.assertEqual([row["id"] for row in rows], ["m7", "m6", "m2", "m5"])
+        rows = await self.rows("messages_of_users_page", **page | {"offset": 2})
+        self.assertEqual([row["id"] for row in rows], ["m1"])
+        counts = await self.rows("messages_of_users_count", viewer="eve", user_ids=authors)
+        self.assertEqual({row["user_id"]: row["total"] for row in counts}, {"ada": 3, "bob": 1, "eve": 1})
+
+    async def test_a_message_has_all_its_columns(self) -> None:
+        await self.talk()
+        self.assertEqual(
+            await self.rows("message_by_id", id="m4"),
+            (
+                {
+                    "id": "m4",
+                    "user_id": "ada",
+                    "content": "hello",
+                    "channel_id": "c",
+                    "recipient_id": "bob",
+                    "created_at": at(4),
+                    "updated_at": at(4),
+                },
+            ),
+        )

@@ -1,0 +1,121 @@
+"""Batches and the faults of the engine under them, without threads."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any, Sequence
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.core.errors import DatabaseError, Unavailable
+from multiproto.core.ports import Step, Unit
+from multiproto.storage.connection import connect, fetch, migrate
+from multiproto.storage.cursors import Term, Terms
+from multiproto.storage.groupcommit import Batch, GroupCommit
+from multiproto.storage.jobs import Job
+from multiproto.storage.migrations import released
+from multiproto.storage.statements import load, sql_directory
+
+from .units import GONE, add_message, add_user, amend_user, event
+
+
+class GroupCommitTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        sql = sql_directory("sqlite")
+        self.statements = load(sql / "queries")
+        self.connection = connect(Path(self.mktemp()), 1.0)
+        migrate(self.connection, released(sql), self.statements, 0.0)
+        self.settled: list[tuple[Sequence[Job[Unit]], Batch]] = []
+        self.group = GroupCommit(
+            self.connection, self.statements, Terms((Term("t", 1),)), lambda *told: self.settled.append(told)
+        )
+        self.addCleanup(self.group.close)
+
+    def logged(self) -> list[tuple[Any, ...]]:
+        return self.connection.execute("SELECT position, id FROM events ORDER BY position").fetchall()
+
+    def intact(self) -> bool:
+        return self.connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+    def test_each_commit_is_synced(self) -> None:
+        """G1: FULL is 2; NORMAL would sync only now and then."""
+        settings = [
+            self.connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("journal_mode", "synchronous")
+        ]
+        self.assertEqual(settings, ["wal", 2])
+
+    def test_each_unit_of_a_batch_has_its_own_outcome(self) -> None:
+        batch = self.group.commit(
+            [
+                add_user("ada", 0, event("e1", "ada"), event("e2", "ada")),
+                amend_user("nobody", 1),
+                amend_user("ada", 1),
+                add_user("bob", 0, event("e3", "bob")),
+            ]
+        )
+        self.assertEqual(batch, Batch(("t.2", GONE, "t.2", "t.3"), appended=True))
+        self.assertEqual(self.logged(), [(1, "e1"), (2, "e2"), (3, "e3")])
+
+    def test_positions_are_dense_over_batches_and_failures(self) -> None:
+        for n in range(3):
+            self.group.commit(
+                [
+                    add_user(f"a{n}", 0, event(f"e{n}", "x")),
+                    add_user("nobody", 0, event("e0", "x")),  # that event is there already, or in this batch
+                    add_user(f"b{n}", 0, event(f"f{n}", "x")),
+                ]
+            )
+        self.assertEqual(self.logged(), list(enumerate(["e0", "f0", "e1", "f1", "e2", "f2"], 1)))
+        self.assertEqual(fetch(self.connection, self.statements["log_head"], {}), ({"position": 6},))
+
+    def test_what_a_unit_says_wrongly_is_its_own_failure(self) -> None:
+        """An unknown statement, a missing parameter, a value that is none, a wrong count nobody foresaw."""
+        odd = [
+            Unit((Step("no_such_statement", {}),)),
+            Unit((Step("user_drop", {}),)),
+            add_message("m", "ada", content=object()),  # type: ignore[arg-type]
+            Unit((Step("user_drop", {"id": "nobody"}, rows=1),)),
+        ]
+        batch = self.group.commit([add_user("ada"), *odd, add_user("bob")])
+        kinds = [type(outcome) for outcome in batch.outcomes]
+        self.assertEqual(kinds[1:3], [KeyError, sqlite3.ProgrammingError])
+        self.assertEqual(str(batch.outcomes[4]), "user_drop affected 0 rows")
+        self.assertEqual((batch.outcomes[0], batch.outcomes[-1]), ("t.0", "t.0"))
+        self.assertEqual(fetch(self.connection, self.statements["users_count"], {}), ({"total": 2},))
+
+    def test_a_full_disk_refuses_the_batch_and_keeps_everything_before_it(self) -> None:
+        self.group.commit([add_user("ada", 0, event("e1", "ada"))])
+        (pages,) = self.connection.execute("PRAGMA page_count").fetchone()
+        self.connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+        small = [add_user(f"u{n}", 0, event(f"u{n}", "x")) for n in range(3)]
+        big = add_message("m", "ada", 1, event("e2", "m"), content="x" * 100_000)
+        batch = self.group.commit([*small, big, *small])
+        self.assertEqual(batch.outcomes, (Unavailable("The database can't be written to"),) * 7)
+        self.assertEqual((batch.appended, str(batch.fault)), (False, "database or disk is full"))
+        self.assertEqual(self.logged(), [(1, "e1")])
+        self.assertTrue(self.intact())
+        self.connection.execute(f"PRAGMA max_page_count = {pages + 1000}")
+        self.assertEqual(self.group.commit([big]).outcomes, ("t.2",))
+
+    def test_a_commit_that_fails_is_an_unknown_outcome_for_all_and_the_next_goes_on(self) -> None:
+        """SQLite forbids the COMMIT here; an error of the disk looks the same from above."""
+
+        def forbid(action: int, what: str | None, *rest: object) -> int:
+            commits = action == sqlite3.SQLITE_TRANSACTION and what == "COMMIT"
+            return sqlite3.SQLITE_DENY if commits else sqlite3.SQLITE_OK
+
+        self.connection.set_authorizer(forbid)
+        batch = self.group.commit([add_user("ada", 0, event("e1", "ada")), add_user("bob")])
+        self.assertEqual(batch.outcomes, (DatabaseError("It is unknown whether this was kept"),) * 2)
+        self.connection.set_authorizer(None)
+        self.assertEqual(self.logged(), [])
+        self.assertEqual(self.group.commit([add_user("ada", 0, event("e1", "ada"))]).outcomes, ("t.1",))
+
+    def test_a_bug_in_the_writer_does_not_end_its_thread(self) -> None:
+        jobs = [Job("write", add_user("ada"), 0.0)]
+        self.patch(GroupCommit, "commit", lambda group, units: 1 / 0)
+        self.group.work(jobs)
+        ((told, batch),) = self.settled
+        self.assertEqual((told, type(batch.outcomes[0])), (jobs, ZeroDivisionError))

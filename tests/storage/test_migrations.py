@@ -1,0 +1,108 @@
+"""Which migrations run, in what order, and what stops the start."""
+
+from __future__ import annotations
+
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.storage.connection import connect, migrate
+from multiproto.storage.errors import Unusable
+from multiproto.storage.migrations import released
+from multiproto.storage.statements import load, sql_directory
+
+FIRST = """-- One table, and a trigger with semicolons inside.
+CREATE TABLE one (a TEXT);
+CREATE TABLE two (a TEXT);
+CREATE TRIGGER copied AFTER INSERT ON one
+BEGIN
+    INSERT INTO two VALUES (new.a);
+    INSERT INTO two VALUES (new.a);
+END;
+INSERT INTO one VALUES ('x')"""  # the last semicolon may be missing
+
+
+class MigrationTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        self.statements = load(sql_directory("sqlite") / "queries")
+        self.connection = self.connect()
+        self.write("001_first.sql", FIRST)
+
+    def connect(self) -> sqlite3.Connection:
+        connection = connect(self.directory / "test.db", 10.0)
+        self.addCleanup(connection.close)
+        return connection
+
+    def write(self, name: str, text: str) -> None:
+        (self.directory / name).write_text(text)
+
+    def migrate(self, connection: sqlite3.Connection | None = None) -> None:
+        migrate(connection or self.connection, released(self.directory), self.statements, 1_800_000_000.0)
+
+    def had(self) -> list[str]:
+        return [row[0] for row in self.connection.execute("SELECT name FROM migrations ORDER BY number")]
+
+    def test_each_runs_once_in_order_and_is_recorded(self) -> None:
+        self.migrate()
+        self.write("002_second.sql", "ALTER TABLE two ADD COLUMN b TEXT;")
+        self.migrate()
+        self.migrate()
+        self.assertEqual(self.had(), ["001_first.sql", "002_second.sql"])
+        self.assertEqual(self.connection.execute("SELECT a, b FROM two").fetchall(), [("x", None)] * 2)
+        (row,) = self.connection.execute(
+            "SELECT length(checksum), applied_at FROM migrations WHERE number = 1"
+        )
+        self.assertEqual(row, (64, "2027-01-15T08:00:00.000Z"))
+
+    def test_one_that_fails_keeps_those_before_it_and_nothing_of_itself(self) -> None:
+        self.write("002_second.sql", "CREATE TABLE three (a TEXT);\nCREATE TABLE one (a TEXT);\n")
+        with self.assertRaisesRegex(
+            Unusable, "^migration 002_second.sql failed, nothing of it was kept: table one"
+        ):
+            self.migrate()
+        self.assertEqual(self.had(), ["001_first.sql"])
+        self.assertEqual(self.connection.execute("PRAGMA table_info(three)").fetchall(), [])
+
+    def test_an_edited_one_stops_the_start(self) -> None:
+        self.migrate()
+        self.write("001_first.sql", FIRST + ";")
+        with self.assertRaisesRegex(
+            Unusable, "^migration 001_first.sql is not the one .* put the released file back"
+        ):
+            self.migrate()
+
+    def test_a_database_newer_than_the_code_stops_the_start(self) -> None:
+        self.write("002_second.sql", "SELECT 1;")
+        self.migrate()
+        (self.directory / "002_second.sql").unlink()
+        with self.assertRaisesRegex(
+            Unusable, "newer than this version: it has had 002_second.sql, .* 001_first.sql"
+        ):
+            self.migrate()
+
+    def test_numbers_have_no_holes(self) -> None:
+        self.write("003_third.sql", "SELECT 1;")
+        with self.assertRaisesRegex(Unusable, "not numbered 001, 002"):
+            self.migrate()
+
+    def test_of_those_who_start_together_one_migrates(self) -> None:
+        for number in range(2, 10):
+            self.write(f"{number:03}_more.sql", f"CREATE TABLE more{number} (a TEXT);")
+        connections = [self.connect() for _ in range(4)]
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(self.migrate, connections))
+        self.assertEqual(len(self.had()), 9)
+
+    def test_another_program_at_work_in_the_database_does_not_break_it(self) -> None:
+        """What is not migrated is not opened; the lock is waited for, then refused."""
+        other = self.connect()
+        other.execute("BEGIN IMMEDIATE")
+        self.connection.execute("PRAGMA busy_timeout = 1")
+        with self.assertRaisesRegex(sqlite3.OperationalError, "locked"):
+            self.migrate()
+        other.execute("ROLLBACK")
+        self.migrate()

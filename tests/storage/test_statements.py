@@ -1,0 +1,136 @@
+"""How named statements are read, where they are found, and how SQLite would run each of ours."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.storage.statements import Misplaced, load, parse, sql_directory
+
+GOOD = """-- All about users.
+
+-- name: user_by_id
+-- One user.
+-- Or none.
+SELECT id -- the only column
+FROM users
+WHERE id = :id;
+
+-- name: user_drop
+-- Away.
+DELETE FROM users WHERE id = :id;
+"""
+
+
+class ParseTests(SynchronousTestCase):
+    def test_each_name_has_its_statement_without_the_comments_above(self) -> None:
+        self.assertEqual(
+            parse(GOOD, "users.sql"),
+            {
+                "user_by_id": "SELECT id -- the only column\nFROM users\nWHERE id = :id;",
+                "user_drop": "DELETE FROM users WHERE id = :id;",
+            },
+        )
+
+    def test_what_is_not_written_as_it_should_be_is_named(self) -> None:
+        for text, complaint in (
+            ("SELECT 1;\n" + GOOD, "before the first name"),
+            (GOOD + GOOD, "named before"),
+            ("-- name: two words\n-- M.\nSELECT 1;", "is no name"),
+            ("-- name: a\nSELECT 1;", "says nothing of its meaning"),
+            ("-- name: a\n-- M.\nSELECT 1; SELECT 2;", "not one statement"),
+            ("-- name: a\n-- M.\nSELECT 1", "not one statement"),
+            ("-- name: a\n-- M.\n", "not one statement"),
+        ):
+            with self.assertRaisesRegex(Misplaced, f"^users.sql: .*{complaint}"):
+                parse(text, "users.sql")
+
+    def test_a_name_comes_once_in_all_files(self) -> None:
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        (directory / "a.sql").write_text(GOOD)
+        (directory / "b.sql").write_text(GOOD)
+        with self.assertRaisesRegex(Misplaced, "^b.sql: user_by_id has been named before"):
+            load(directory)
+
+
+class PlaceTests(SynchronousTestCase):
+    def test_the_sql_is_inside_an_installed_package_or_beside_it_in_a_checkout(self) -> None:
+        package = Path(self.mktemp()) / "multiproto"
+        self.assertEqual(sql_directory("sqlite", package), package.parent / "sql" / "sqlite")
+        (package / "sql" / "sqlite").mkdir(parents=True)
+        self.assertEqual(sql_directory("sqlite", package), package / "sql" / "sqlite")
+
+    def test_this_checkout_has_it(self) -> None:
+        self.assertTrue((sql_directory("sqlite") / "001_initial.sql").exists())
+
+
+class PlanTests(SynchronousTestCase):
+    """What SQLite plans for our statements; positions, not rows, decide the cost of a list."""
+
+    def setUp(self) -> None:
+        self.statements = load(sql_directory("sqlite") / "queries")
+        self.connection = sqlite3.connect(":memory:")
+        self.addCleanup(self.connection.close)
+        self.connection.execute(self.statements["migrations_begin"])
+        self.connection.executescript((sql_directory("sqlite") / "001_initial.sql").read_text())
+
+    def plan(self, name: str) -> list[str]:
+        statement = self.statements[name]
+        params = dict.fromkeys(re.findall(r":(\w+)", statement), "[]")
+        return [row[3] for row in self.connection.execute(f"EXPLAIN QUERY PLAN {statement}", params)]
+
+    def test_no_statement_reads_a_whole_table_where_an_index_can_serve(self) -> None:
+        """But for tables of one row or few, and lists that an index gives in their order."""
+        small = {"head", "terms", "migrations", "CONSTANT", "author", "json_each", "(subquery-1)"}
+        ordered = {"users_page": "users_newest", "users_count": "", "messages_page": "messages_newest"}
+        for name in sorted(self.statements):
+            for line in self.plan(name):
+                if line.startswith("SCAN") and line.split()[1] not in small:
+                    self.assertIn(name, ordered, line)
+                    self.assertIn(f"INDEX {ordered[name]}", line)
+
+    def test_fault_25_no_list_is_sorted_to_give_one_page(self) -> None:
+        """Fault 25: OFFSET with unstable order; ours comes from an index, and only as far as asked."""
+        for name in ("", "_by_user", "_by_channel", "_by_user_and_channel"):
+            self.assertNotIn("TEMP B-TREE", " ".join(self.plan(f"messages_page{name}")), name)
+        self.assertNotIn("TEMP B-TREE", " ".join(self.plan("users_page")))
+
+    def test_every_foreign_key_has_an_index(self) -> None:
+        tables = [
+            row[0] for row in self.connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        ]
+        keys = 0
+        for table in tables:
+            for key in self.connection.execute(f"PRAGMA foreign_key_list({table})"):
+                keys += 1
+                (plan,) = self.connection.execute(
+                    f"EXPLAIN QUERY PLAN SELECT 1 FROM {table} WHERE {key[3]} = ?", "x"
+                )
+                self.assertIn(f"({key[3]}=?)", plan[3], table)
+        self.assertEqual(keys, 5)
+
+    def test_every_column_says_what_it_means(self) -> None:
+        for (schema,) in self.connection.execute("SELECT sql FROM sqlite_schema WHERE type = 'table'"):
+            for line in schema.splitlines()[1:-1]:
+                self.assertIn(" -- ", line)
+
+    def test_a_change_by_another_hand_is_noticed_too(self) -> None:
+        """`updated_at` and the version, by which the server finds that it was overtaken."""
+        old = "2020-01-01T00:00:00.000Z"
+        self.connection.execute(
+            f"INSERT INTO users VALUES ('ada', 'ada@x.org', 'ada@x.org', 'Ada', '', 1, '{old}', '{old}')"
+        )
+        self.connection.execute(
+            f"INSERT INTO messages VALUES ('m', 'ada', 'hello', 'c', NULL, '{old}', '{old}')"
+        )
+        self.connection.execute("UPDATE users SET name = 'Other'")
+        self.connection.execute("UPDATE messages SET content = 'other'")
+        changed = "SELECT users.updated_at, messages.updated_at, version FROM users, messages"
+        ((user, message, version),) = self.connection.execute(changed)
+        self.assertRegex(user, r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+        self.assertTrue(user > old and message > old)
+        self.assertEqual(version, 2)

@@ -1,0 +1,98 @@
+"""Units of work as the core makes them, for tests that do not care for the core."""
+
+from __future__ import annotations
+
+from multiproto.core.errors import Conflict, NotFound
+from multiproto.core.model import timestamp
+from multiproto.core.ports import Event, Query, Step, Unit
+
+TAKEN = Conflict("Email already registered")
+STRANGER = NotFound("User not found")
+GONE = NotFound("gone")
+
+
+def at(second: float) -> str:
+    return timestamp(1_800_000_000 + second)
+
+
+def event(id: str, subject: str, type: str = "message.sent", /, **content: object) -> Event:
+    return Event(id, type, ("messages", f"messages.user.{subject}"), content, subject, at(0))
+
+
+def add_user(id: str, second: float = 0, *events: Event) -> Unit:
+    params = {
+        "id": id,
+        "email": f"{id.upper()}@x.org",
+        "email_key": f"{id}@x.org",
+        "name": id.title(),
+        "password_hash": "$2b$",
+        "at": at(second),
+    }
+    return Unit((Step("user_add", params, rows=1, miss=TAKEN, clash=TAKEN),), events)
+
+
+def amend_user(id: str, version: int, second: float = 0) -> Unit:
+    params = {
+        "id": id,
+        "version": version,
+        "email": f"new-{id}@x.org",
+        "email_key": f"new-{id}@x.org",
+        "name": "New",
+        "password_hash": "$3$",
+        "at": at(second),
+    }
+    return Unit((Step("user_amend", params, rows=1, miss=GONE, clash=TAKEN),))
+
+
+def add_message(
+    id: str,
+    user: str,
+    second: float = 0,
+    *events: Event,
+    channel: str | None = None,
+    to: str | None = None,
+    content: str = "hello",
+) -> Unit:
+    params = {
+        "id": id,
+        "user_id": user,
+        "content": content,
+        "channel_id": channel,
+        "recipient_id": to,
+        "at": at(second),
+    }
+    return Unit((Step("message_add", params, rows=1, miss=STRANGER, clash=STRANGER),), events)
+
+
+def withdraw(id: str, *events: Event) -> Unit:
+    return Unit(
+        (
+            Step("message_drop", {"id": id}, rows=1, miss=GONE),
+            Step("log_blank", {"subject": id}),
+        ),
+        events,
+    )
+
+
+def close_account(id: str, *events: Event) -> Unit:
+    return Unit(
+        (
+            Step("log_blank_account", {"id": id}),
+            Step("user_drop", {"id": id}, rows=1, miss=GONE),
+        ),
+        events,
+    )
+
+
+def add_session(id: str, user: str) -> Unit:
+    params = {"id": id, "user_id": user, "at": at(0), "expires_at": at(100)}
+    return Unit((Step("session_add", params, rows=1, miss=GONE, clash=GONE),))
+
+
+def step(name: str, **params: object) -> Unit:
+    """A unit of one statement that must affect one row."""
+    return Unit((Step(name, params, rows=1, miss=GONE, clash=GONE),))
+
+
+def user_by_id(id: str) -> Query:
+    return Query("user_by_id", {"id": id})
