@@ -6,7 +6,7 @@ from typing import Callable
 
 from attrs import define
 
-from ..core.errors import Unauthorized
+from ..core.errors import Refusal, Unauthorized
 from ..core.model import timestamp
 from ..core.ports import Identity, Query, Store
 from .tokens import Tokens
@@ -19,8 +19,21 @@ class TokenGate:
     _tokens: Tokens
     _store: Store
     _now: Callable[[], float]  # seconds since the epoch
+    _observed: Callable[[str], object] = lambda outcome: None  # told "success", or why not
 
     async def identify(self, token: str) -> Identity:
+        try:
+            identity = await self._identify(token)
+        except Unauthorized as refusal:
+            self._observed(refusal.reason)
+            raise
+        except Refusal:
+            self._observed("unavailable")
+            raise
+        self._observed("success")
+        return identity
+
+    async def _identify(self, token: str) -> Identity:
         claims = self._tokens.verify(token)
         params = {"id": claims.session_id, "user_id": claims.user_id, "now": timestamp(self._now())}
         if not (await self._store.read(Query("session_live", params))).results[0]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Callable, Mapping
 
 import jwt
-from attrs import define, field, frozen
+from attrs import define, frozen
 
 from ..core.errors import Unauthorized
 
@@ -31,7 +31,7 @@ class Claims:
 
 @define(eq=False, repr=False)
 class Tokens:
-    _secret: str = field(repr=False)
+    _secret: Callable[[], str]  # known once the server starts
     _seconds: int  # that a token is good for
     lifetime: str  # the same, as configured, e.g. "15m"
     _now: Callable[[], float]  # seconds since the epoch
@@ -48,7 +48,7 @@ class Tokens:
             "sid": session_id,
             "jti": self._new_id(),
         }
-        return jwt.encode(claims, self._secret, ALGORITHM)
+        return jwt.encode(claims, self._secret(), ALGORITHM)
 
     def verify(self, token: str) -> Claims:
         """Raises `Unauthorized` for anything but a token of ours in its time."""
@@ -57,7 +57,7 @@ class Tokens:
         try:
             # Times are checked below, against our clock, not PyJWT's.
             options: Any = {"verify_signature": True, "verify_exp": False, "verify_iat": False}
-            claims = jwt.decode(token, self._secret, [ALGORITHM], options)
+            claims = jwt.decode(token, self._secret(), [ALGORITHM], options)
         except (jwt.PyJWTError, ValueError):
             raise Unauthorized("Invalid token") from None
         if not _well_formed(claims):

@@ -38,6 +38,7 @@ class Accounts:
     _now: Callable[[], float]  # seconds since the epoch
     _new_id: Callable[[], str]
     _session_lifetime: float = 7 * 86400.0  # seconds that a session may be refreshed for
+    _observed: Callable[[str, str], object] = lambda method, outcome: None  # of each login and refresh
 
     async def register(self, fields: Fields) -> Kept[User]:
         """Raises `Invalid`, or `Conflict` when the address is taken in any spelling of its case."""
@@ -59,10 +60,9 @@ class Accounts:
         form.check()
         found = await self._one(Query("user_by_email", {"email_key": _key(email.strip())}))
         known = _credentials(found) if found else None
-        if (
-            not await self._passwords.verify(password, known.password_hash if known else None)
-            or known is None
-        ):
+        right = await self._passwords.verify(password, known.password_hash if known else None)
+        self._observed("password", "success" if right else "invalid")
+        if known is None or not right:
             raise Unauthorized("Invalid credentials")
         now = self._now()
         session = {
@@ -88,10 +88,13 @@ class Accounts:
         hashed, now = _digest(token), timestamp(self._now())
         row = await self._one(Query("refresh_by_hash", {"hash": hashed}))
         if row is None or row["revoked_at"] is not None or row["expires_at"] <= now:
+            self._observed("refresh", "invalid")
             raise Unauthorized("Invalid refresh token")
         if row["spent_at"] is not None:
+            self._observed("refresh", "revoked")
             await self._revoke(row["user_id"], row["session_id"])
             raise Unauthorized("Invalid refresh token")
+        self._observed("refresh", "success")
         spend: tuple[Step, ...] = ()
         if row["parent"] is not None:
             spend = (Step("refresh_spend", {"hash": row["parent"], "at": now}),)

@@ -138,13 +138,14 @@ class Hub(Service):
         """
         super().stopService()
         self._closing = True
-        self._emptied = Deferred()
-        for session in self:
-            session.end(Why.SHUTDOWN)
         if not self._guests:
             self._sweep.stop()
             return succeed(None)
-        return self._emptied
+        emptied: Deferred[None] = Deferred()
+        self._emptied = emptied  # streams end at once, and with them this
+        for session in self:
+            session.end(Why.SHUTDOWN)
+        return emptied
 
     def _tick(self) -> None:
         for session in self:

@@ -23,6 +23,7 @@ RECEIVED = {
     "Publish": "message",
     "Ping": "ping",
     "Pong": "pong",
+    "Leave": "leave",
 }
 SENT = {
     "Authenticated": "auth_success",
@@ -74,7 +75,9 @@ BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 class Durations:
     """How often something took how long."""
 
-    counts: list[int] = field(factory=lambda: [0] * (len(BOUNDS) + 1), init=False)  # the last: longer than all
+    counts: list[int] = field(
+        factory=lambda: [0] * (len(BOUNDS) + 1), init=False
+    )  # the last: longer than all
     total: float = field(default=0.0, init=False)  # seconds
 
     def add(self, seconds: float) -> None:

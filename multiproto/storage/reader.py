@@ -47,6 +47,10 @@ class Reader:
     def head(self) -> int:
         return int(self._connection.execute(self._statements["log_head"]).fetchone()[0])
 
+    def newest(self) -> tuple[int, str]:
+        position = self.head()
+        return position, self._terms.cursor(position)
+
     def after(self, position: int, limit: int) -> tuple[Entry, ...]:
         params = {"position": position, "limit": limit}
         return tuple(map(self._entry, fetch(self._connection, self._statements["log_after"], params)))

@@ -75,6 +75,10 @@ class SqliteStore(Service):
                 self._opened = self._set_up(undo)
                 undo.pop_all()
 
+    def privilegedStartService(self) -> None:
+        super().privilegedStartService()
+        self.open()
+
     def startService(self) -> Deferred[None]:
         super().startService()
         return execute(self.open)
@@ -92,8 +96,8 @@ class SqliteStore(Service):
     def commit(self, unit: Unit) -> Deferred[str]:
         return self._ask("write", unit)
 
-    def head(self) -> Deferred[int]:
-        return self._ask("read", Reader.head)
+    def head(self) -> Deferred[tuple[int, str]]:
+        return self._ask("read", Reader.newest)
 
     def after(self, position: int, limit: int) -> Deferred[tuple[Entry, ...]]:
         return self._ask("read", lambda reader: reader.after(position, limit))

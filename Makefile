@@ -1,0 +1,49 @@
+# What a person or a machine does with a checkout.  `make help` lists it.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+NODE_CLIENTS := tests/live/node/node_modules/.package-lock.json
+FAST_TESTS := $(filter-out tests.live,$(subst /,.,$(patsubst %/,%,$(dir $(wildcard tests/*/__init__.py))))) \
+	$(subst /,.,$(basename $(wildcard tests/test_*.py)))
+
+.PHONY: help run venv check test format clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+run: venv  ## the server in development mode on loopback; Ctrl-C stops it
+	@$(BIN)/twistd --nodaemon --pidfile= multiproto
+
+venv: $(VENV)/.ready  ## .venv with the package and what its tests need
+
+$(VENV)/.ready: setup.cfg pyproject.toml
+	@echo "building $(VENV): a minute on a first run"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "multiproto needs Python 3.11 or newer: make run PYTHON=python3.12")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable '.[test]'
+	@touch $@
+
+check: venv  ## format, lint, types and all tests that need no ports: under a minute
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/python -m tests.run $(FAST_TESTS)
+
+test: venv $(NODE_CLIENTS)  ## everything, as CI runs it: all of check, live tests, branch coverage of 90 %
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/python -m tests.run --coverage tests
+
+# The npm clients that prove our protocols; without node, their tests are skipped and say so.
+$(NODE_CLIENTS): tests/live/node/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --prefix tests/live/node --silent --no-audit --no-fund; fi
+
+format: venv  ## put the code into its form
+	$(BIN)/ruff check --quiet --fix .
+	$(BIN)/ruff format --quiet .
+
+clean:  ## remove what is built here; the data directory stays
+	rm -rf $(VENV) build dist *.egg-info _trial_temp* .coverage* .hypothesis .mypy_cache .ruff_cache tests/live/node/node_modules

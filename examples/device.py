@@ -1,0 +1,238 @@
+"""A device on the framed TCP protocol, with nothing but Python's standard library.
+
+It proves who it is, subscribes to the topics named, prints what comes, and with
+--publish sends a reading every few seconds.  It answers the server's pings, and when
+the connection is lost it comes back by itself, waiting longer after each failure.
+
+    python3 -m examples.device messages.channel.hello
+    python3 -m examples.device --publish sensors.kitchen 'sensors.*'
+
+A frame is four bytes that say how long the rest is (big-endian), one byte that says
+its type, and a JSON object.  `Device` is meant to be copied: the rest of this file is
+only its command line.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import struct
+import sys
+import time
+from collections import deque
+from typing import Any, Callable, Iterable
+
+from .login import Refused, options, run, token
+
+AUTH, AUTH_SUCCESS, AUTH_ERROR = 0x01, 0x02, 0x03
+SUBSCRIBE, SUBSCRIBED = 0x10, 0x12
+MESSAGE, SERVER_MESSAGE, MESSAGE_ACK = 0x20, 0x21, 0x22
+PING, PONG = 0x30, 0x31
+ERROR = 0xFF
+
+PATIENCE = 10.0  # seconds that an answer may take
+SILENCE = 90.0  # seconds; the server pings every 30
+LONGEST_PAUSE = 60.0  # seconds between two tries to connect
+TRY_LATER = {"7", "13", "51", "54", "55"}  # errors that pass: too many, overload, shutdown, time-out
+
+Fields = dict[str, Any]
+
+
+class Device:
+    """A connection that mends itself.
+
+    All work is done in `receive` and `publish`, in the caller's thread: call `receive`
+    at least once a minute, or the server's pings stay unanswered and it hangs up.
+    What was published while the connection was down is not seen again.
+    """
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        token: Callable[[], str],
+        topics: Iterable[str] = (),
+        tell: Callable[[str], object] = lambda what: None,
+    ) -> None:
+        """`token` gives an access token at each connection; `tell` hears of comings and goings."""
+        self._address = address
+        self._token = token
+        self._topics = tuple(topics)
+        self._tell = tell
+        self._socket: socket.socket | None = None
+        self._buffer = bytearray()  # of bytes that are not a whole frame yet
+        self._arrived: deque[Fields] = deque()  # deliveries nobody has asked for yet
+        self._heard_at = 0.0
+        self._published = 0
+
+    def receive(self, seconds: float) -> Fields | None:
+        """The next delivery: `topic`, `content`, `timestamp`; None when none came in time.
+
+        While the server is away this waits for it, however long that takes.
+        """
+        until = time.monotonic() + seconds
+        while not self._arrived:
+            self._be_connected()
+            try:
+                frame = self._frame(until)
+            except OSError as fault:
+                self._lost(fault)
+                continue
+            if frame is None:
+                return None
+            if frame[0] == ERROR:
+                self._tell(frame[1]["error"])  # a farewell, mostly; the end of the connection follows
+        return self._arrived.popleft()
+
+    def publish(self, topic: str, content: object) -> None:
+        """Send `content`; returns once the server has accepted it.
+
+        Raises `Refused`, or `OSError` when the connection was lost before the answer:
+        then nobody knows whether it was accepted.
+        """
+        self._be_connected()
+        self._published += 1
+        try:
+            self._send(MESSAGE, topic=topic, content=content, id=self._published)
+            self._answer(MESSAGE_ACK, self._published)
+        except OSError as fault:
+            self._lost(fault)
+            raise
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    # Connecting.
+
+    def _be_connected(self) -> None:
+        pause = 0.5  # seconds
+        while self._socket is None:
+            try:
+                self._connect()
+            except OSError as fault:
+                # At random, so that a thousand devices do not come back in the same instant.
+                wait = random.uniform(pause / 2, pause)
+                self._lost(fault, f"; next try in {wait:.1f} s")
+                time.sleep(wait)
+                pause = min(pause * 2, LONGEST_PAUSE)
+            except Refused:
+                self.close()  # asking again would not help
+                raise
+
+    def _connect(self) -> None:
+        """Say everything at once: the server obeys in order, however long AUTH takes."""
+        token = self._token()
+        self._socket = socket.create_connection(self._address, PATIENCE)
+        self._buffer.clear()
+        self._heard_at = time.monotonic()
+        self._send(AUTH, token=token)
+        for topic in self._topics:
+            self._send(SUBSCRIBE, topic=topic)
+        self._answer(AUTH_SUCCESS)
+        for _ in self._topics:
+            self._answer(SUBSCRIBED)
+        self._tell(f"connected, subscribed to {', '.join(self._topics) or 'nothing'}")
+
+    def _lost(self, fault: OSError, what_now: str = "") -> None:
+        self.close()
+        self._tell(f"{fault}{what_now}")
+
+    # Frames.
+
+    def _answer(self, kind: int, id: int | None = None) -> None:
+        """Wait for the frame that answers us; raises `Refused` for an error in its stead."""
+        until = time.monotonic() + PATIENCE
+        while frame := self._frame(until):
+            found, fields = frame
+            if found in (ERROR, AUTH_ERROR) and fields.get("id") == id:
+                if fields["code"] in TRY_LATER:
+                    raise ConnectionError(fields["error"])
+                raise Refused(f"{fields['code']}: {fields['error']}")
+            if found == kind and fields.get("id") == id:
+                return
+        raise ConnectionError("no answer")
+
+    def _frame(self, until: float) -> tuple[int, Fields] | None:
+        """The next frame that is more than keepalive, None when none comes in time."""
+        while (body := self._body(until)) is not None:
+            kind, fields = body[0], json.loads(body[1:])
+            if kind == PING:
+                self._send(PONG, timestamp=int(time.time() * 1000))
+            elif kind == SERVER_MESSAGE:
+                self._arrived.append(fields)
+                return kind, fields
+            else:
+                return kind, fields
+        return None
+
+    def _body(self, until: float) -> bytes | None:
+        assert self._socket is not None
+        while True:
+            size = 4 + int.from_bytes(self._buffer[:4], "big")
+            if len(self._buffer) >= max(size, 5):
+                body = bytes(self._buffer[4:size])
+                del self._buffer[:size]
+                return body
+            now = time.monotonic()
+            if now - self._heard_at >= SILENCE:
+                raise ConnectionError("nothing heard from the server for too long")
+            if now >= until:
+                return None
+            self._socket.settimeout(until - now)
+            try:
+                chunk = self._socket.recv(65536)
+            except TimeoutError:
+                return None
+            if not chunk:
+                raise ConnectionError("the server closed the connection")
+            self._heard_at = time.monotonic()
+            self._buffer += chunk
+
+    def _send(self, kind: int, **fields: object) -> None:
+        assert self._socket is not None
+        body = bytes([kind]) + json.dumps(fields).encode()
+        self._socket.settimeout(PATIENCE)
+        self._socket.sendall(struct.pack(">I", len(body)) + body)
+
+
+def address(text: str) -> tuple[str, int]:
+    """host:port, [::1]:port"""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def main() -> None:
+    parser = options(__doc__)
+    parser.add_argument("topics", nargs="*", metavar="TOPIC", help="topic or pattern to subscribe to")
+    parser.add_argument("--tcp", type=address, default=("127.0.0.1", 3001), metavar="HOST:PORT")
+    parser.add_argument("--publish", metavar="TOPIC", help="send a reading to this topic")
+    parser.add_argument("--every", type=float, default=5.0, help="seconds between readings (%(default)s)")
+    given = parser.parse_args()
+    device = Device(
+        given.tcp,
+        lambda: token(given.url, given.account),
+        given.topics,
+        lambda what: print(what, file=sys.stderr, flush=True),
+    )
+    while True:
+        if given.publish:
+            publish_reading(device, given.publish)
+        due = time.monotonic() + given.every
+        while (left := due - time.monotonic()) > 0:
+            if message := device.receive(left):
+                print(message["topic"], json.dumps(message["content"], ensure_ascii=False), flush=True)
+
+
+def publish_reading(device: Device, topic: str) -> None:
+    """Once or, when the connection breaks on the way, twice."""
+    reading = {"celsius": round(random.gauss(21, 0.5), 1)}
+    try:
+        device.publish(topic, reading)
+    except OSError:
+        device.publish(topic, reading)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,137 @@
+"""Print an access token of the demo account, which is made on the first call.
+
+There is no default password: a random one is kept beside the server's data, in a
+file that only its owner can read.  The last token is kept there too, so that
+examples run one after the other log in once.  Standard library only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import secrets
+import sys
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Callable, Iterator
+
+URL = "http://127.0.0.1:3000"
+ACCOUNT = Path("data/demo-account.json")
+
+
+class Refused(Exception):
+    """The server understood and declined; its own words say why."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status  # of HTTP
+
+
+def token(url: str, account: Path) -> str:
+    """An access token that is good now, for the account kept in the file `account`.
+
+    The file is locked meanwhile: of several examples started together one logs in
+    and the others use its token.
+    """
+    with _locked(account) as file:
+        kept = json.loads(file.read() or "null") or _somebody_new()
+        if not _is_good(url, kept["token"]):
+            kept["token"] = _log_in(url, kept["email"], kept["password"])
+            file.seek(0)
+            file.truncate()
+            json.dump(kept, file)
+        found: str = kept["token"]
+        return found
+
+
+def request(url: str, fields: dict[str, object] | None = None, token: str = "") -> Any:
+    """What the server answers to a POST of `fields`, or to a GET without them.  Raises `Refused`."""
+    body = None if fields is None else json.dumps(fields).encode()
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=10) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        raise Refused(_reason(error), error.code) from None
+    except urllib.error.URLError as error:
+        raise ConnectionError(f"no answer from {url} ({error.reason}): is the server running?") from None
+
+
+def options(description: str | None) -> argparse.ArgumentParser:
+    """A command line with what all examples need: the server and the account."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--url", default=URL, help="where the server answers HTTP (%(default)s)")
+    parser.add_argument(
+        "--account", type=Path, default=ACCOUNT, help="file that keeps the demo account (%(default)s)"
+    )
+    return parser
+
+
+def run(main: Callable[[], object]) -> None:
+    """Call `main`; what a user can mend ends in one line, Ctrl-C in none."""
+    try:
+        main()
+    except (OSError, Refused) as fault:
+        sys.exit(str(fault))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _somebody_new() -> dict[str, str]:
+    name = f"demo-{secrets.token_hex(4)}"
+    # The ending makes sure of one of each kind of character.
+    return {"email": f"{name}@example.com", "password": f"{secrets.token_urlsafe(24)}aA1-", "token": ""}
+
+
+def _is_good(url: str, token: str) -> bool:
+    try:
+        return bool(token and request(f"{url}/api/v1/auth/me", token=token))
+    except Refused as refused:
+        if refused.status != 401:
+            raise
+        return False
+
+
+def _log_in(url: str, email: str, password: str) -> str:
+    credentials: dict[str, object] = {"email": email, "password": password}
+    try:
+        answer = request(f"{url}/api/v1/auth/login", credentials)
+    except Refused as refused:
+        if refused.status != 401:
+            raise
+        request(f"{url}/api/v1/auth/register", credentials | {"name": "Demo"})
+        answer = request(f"{url}/api/v1/auth/login", credentials)
+    found: str = answer["data"]["token"]
+    return found
+
+
+def _reason(error: urllib.error.HTTPError) -> str:
+    text = error.read().decode(errors="replace")
+    try:
+        return f"{error.code}: {json.loads(text)['error']['message']}"
+    except (ValueError, LookupError, TypeError):
+        return f"{error.code}: {text[:200]}"
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[IO[str]]:
+    """The file, made for its owner only where it is missing, and ours alone."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
+
+
+def main() -> None:
+    given = options(__doc__).parse_args()
+    print(token(given.url, given.account))
+
+
+if __name__ == "__main__":
+    run(main)

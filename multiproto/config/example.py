@@ -1,0 +1,47 @@
+"""The table of settings as people read it: `.env.example`.
+
+`python -m multiproto.config.example > .env.example` writes it anew.
+"""
+
+from __future__ import annotations
+
+from .kinds import spelled
+from .load import table
+from .settings import SAME, Setting
+
+OPENING = """\
+# Every setting of multiproto with its default and meaning.
+#
+# Where they come from, each before the next: defaults; a TOML file (--config FILE: the same names in lower
+# case, no tables); in development a file named .env in the folder the server is started from (a copy of this
+# one, say); the environment; flags.
+# Times are 500ms, 30s, 15m, 12h, 7d; a bare number is milliseconds. Lists are separated by commas.
+# A secret may stand in a file of its own: JWT_SECRET_FILE=/run/secrets/jwt, and so for each marked [secret].
+"""
+
+
+def example() -> str:
+    return "\n".join([OPENING, *(_entry(row, default) for row, default in table())])
+
+
+def _entry(row: Setting, default: object) -> str:
+    notes = " [secret]" if row.secret else ""
+    if row.production is not SAME:
+        notes += f" (in production: {shown(row.production) or 'none'})"
+    return f"# {row.meaning}{notes}\n#{row.name}={shown(default)}\n"
+
+
+def shown(value: object) -> str:
+    """A default as one would write it."""
+    match value:
+        case None | () | "":
+            return ""
+        case bool():
+            return str(value).lower()
+        case float():
+            return spelled(value)
+    return str(value)
+
+
+if __name__ == "__main__":
+    print(example(), end="")

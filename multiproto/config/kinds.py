@@ -1,0 +1,100 @@
+"""How a setting's text becomes a value, and within which bounds.
+
+A kind is a function of the text; it raises `ValueError` with what it wants
+instead, as the end of the sentence "PORT ...".
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Callable
+
+Kind = Callable[[str], object]
+
+SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+def text(value: str) -> str:
+    return value
+
+
+def secret(value: str) -> str:
+    """Like `text`, but never shown; also taken from the file that NAME_FILE names."""
+    return value
+
+
+def flag(value: str) -> bool:
+    lowered = value.strip().lower()
+    if lowered not in _TRUE + _FALSE:
+        raise ValueError("must be true or false")
+    return lowered in _TRUE
+
+
+def choice(*words: str) -> Kind:
+    def read(value: str) -> str:
+        if value not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return value
+
+    return read
+
+
+def whole(low: int, high: int | None = None) -> Kind:
+    """A whole number within `low` and `high`, both included."""
+    wanted = f"must be a whole number from {low} to {high}" if high else f"must be a whole number from {low}"
+
+    def read(value: str) -> int:
+        if not re.fullmatch(r"-?[0-9]{1,18}", value.strip()):
+            raise ValueError(wanted)
+        number = int(value)
+        if number < low or (high is not None and number > high):
+            raise ValueError(wanted)
+        return number
+
+    return read
+
+
+port = whole(1, 65535)
+
+
+def duration(low: float, high: float = 366 * 86400.0, bare: str = "ms") -> Kind:
+    """Seconds, from `15m` and the like; a bare number is in the unit `bare`."""
+    wanted = f"must be a time from {spelled(low)} to {spelled(high)}, such as 500ms, 30s, 15m, 12h or 7d"
+
+    def read(value: str) -> float:
+        found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h|d)?", value.strip().lower())
+        if not found:
+            raise ValueError(wanted)
+        seconds = float(found[1]) * SECONDS[found[2] or bare]
+        if not low <= seconds <= high:
+            raise ValueError(wanted)
+        return seconds
+
+    return read
+
+
+def spelled(seconds: float) -> str:
+    """`seconds` as `duration` reads it, in the largest unit that makes it a whole number."""
+    for unit in ("d", "h", "m", "s"):
+        if seconds and seconds % SECONDS[unit] == 0:
+            return f"{int(seconds / SECONDS[unit])}{unit}"
+    return f"{round(seconds * 1000)}ms"
+
+
+def origins(value: str) -> tuple[str, ...]:
+    """Exact origins (RFC 6454), separated by commas, or `*`."""
+    found = tuple(origin.strip() for origin in value.split(",") if origin.strip())
+    for origin in found:
+        if origin != "*" and not re.fullmatch(r"https?://[^/?#@\s*]+", origin):
+            raise ValueError(f"holds {origin!r}, which is no origin such as https://app.example.org")
+    return tuple(origin.lower() for origin in found)
+
+
+def path(value: str) -> str:
+    """An absolute path of a URL that takes nobody else's place."""
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
+        raise ValueError("must be a path such as /graphql")
+    if value.split("/")[1] in ("ws", "ws-echo", "api", "health", "docs", "openapi.json"):
+        raise ValueError("is a path that something else is served on")
+    return value

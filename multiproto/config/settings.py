@@ -1,0 +1,250 @@
+"""Every setting: its name, kind, default, bounds and meaning (contract, section 7).
+
+This is the one table that parsing, `--help` and `.env.example` are made from.
+The values here are development's; `production` says where that differs.
+All times are seconds, all sizes bytes, once they are read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import field, frozen
+
+from . import kinds
+from .kinds import Kind
+
+SAME = object()  # as in development
+LEVELS = ("debug", "info", "warn", "error", "critical")
+
+
+@frozen
+class Setting:
+    """One row of the table."""
+
+    name: str  # in the environment; lower-case in the TOML file
+    kind: Kind
+    meaning: str
+    production: Any = SAME  # default there
+    follows: str | None = None  # the setting whose value is taken while this is unset
+    also: str | None = None  # another name in the environment, of less weight
+
+    @property
+    def secret(self) -> bool:
+        return self.kind is kinds.secret
+
+
+def setting(name: str, kind: Kind, default: Any, meaning: str, **more: Any) -> Any:
+    row = Setting(name, kind, meaning, **more)
+    return field(default=default, metadata={"setting": row}, repr=not row.secret)
+
+
+@frozen
+class Http:
+    host: str = setting(
+        "HOST", kinds.text, "127.0.0.1", "address of HTTP, WebSocket and GraphQL", production="0.0.0.0"
+    )
+    port: int = setting("PORT", kinds.port, 3000, "port of HTTP, WebSocket and GraphQL")
+    origins: tuple[str, ...] | None = setting(  # None: any on localhost
+        "CORS_ORIGINS",
+        kinds.origins,
+        None,
+        "origins that browsers may call from, by commas, or *; unset: any on localhost",
+        production=(),
+    )
+    compression: bool = setting("COMPRESSION_ENABLED", kinds.flag, True, "gzip for answers above 1 KiB")
+    security_headers: bool = setting("HELMET_ENABLED", kinds.flag, True, "security headers on every answer")
+
+
+@frozen
+class Rates:
+    window: float = setting(
+        "RATE_LIMIT_WINDOW_MS", kinds.duration(1, 86400), 900.0, "window of the limit on requests per address"
+    )
+    most: int = setting("RATE_LIMIT_MAX", kinds.whole(1), 100, "requests per address and window")
+
+
+@frozen
+class WebSocket:
+    enabled: bool = setting("WEBSOCKET_ENABLED", kinds.flag, True, "serve /ws")
+    ping_interval: float = setting(
+        "WEBSOCKET_PING_INTERVAL", kinds.duration(1), 30.0, "time between pings to each client"
+    )
+    ping_timeout: float = setting(
+        "WEBSOCKET_PING_TIMEOUT",
+        kinds.duration(1),
+        120.0,
+        "half of the silence after which a client is dropped",
+    )
+    most_per_host: int = setting(
+        "WEBSOCKET_MAX_CONNECTIONS_PER_IP", kinds.whole(1), 100, "connections from one address"
+    )
+    max_message: int = setting(
+        "WEBSOCKET_MAX_MESSAGE_SIZE", kinds.whole(1024), 1048576, "size of a client's message, bytes"
+    )
+    echo: bool = setting(
+        "WEBSOCKET_ECHO_ENABLED", kinds.flag, False, "serve /ws-echo, for conformance suites"
+    )
+
+
+@frozen
+class Tcp:
+    enabled: bool = setting("TCP_ENABLED", kinds.flag, True, "serve framed TCP")
+    host: str = setting(
+        "TCP_HOST",
+        kinds.text,
+        "127.0.0.1",
+        "address of framed TCP; unset: HOST",
+        production="0.0.0.0",
+        follows="HOST",
+    )
+    port: int = setting("TCP_PORT", kinds.port, 3001, "port of framed TCP")
+    most: int | None = setting(
+        "TCP_MAX_CONNECTIONS", kinds.whole(1), None, "connections in all; unset: no limit"
+    )
+    most_per_host: int = setting(
+        "TCP_MAX_CONNECTIONS_PER_IP", kinds.whole(1), 100, "connections from one address"
+    )
+    max_frame: int = setting(
+        "TCP_MAX_FRAME_SIZE", kinds.whole(1024), 1048576, "size of a frame without its length, bytes"
+    )
+    ping_interval: float = setting(
+        "TCP_PING_INTERVAL", kinds.duration(1), 30.0, "time between pings to each client"
+    )
+    ping_timeout: float = setting(
+        "TCP_PING_TIMEOUT", kinds.duration(1), 120.0, "half of the silence after which a client is dropped"
+    )
+    keep_alive: float = setting(
+        "TCP_KEEP_ALIVE_INTERVAL",
+        kinds.duration(1),
+        60.0,
+        "idle time before the system's own keepalive probes",
+    )
+
+
+@frozen
+class GraphQL:
+    enabled: bool = setting("GRAPHQL_ENABLED", kinds.flag, True, "serve GraphQL")
+    path: str = setting("GRAPHQL_PATH", kinds.path, "/graphql", "where GraphQL is served")
+    playground: bool = setting(
+        "GRAPHQL_PLAYGROUND_ENABLED", kinds.flag, True, "GraphiQL for browsers on that path", production=False
+    )
+    introspection: bool = setting(
+        "GRAPHQL_INTROSPECTION_ENABLED", kinds.flag, True, "let clients ask for the schema"
+    )
+    max_depth: int = setting("GRAPHQL_MAX_DEPTH", kinds.whole(1, 100), 5, "levels of objects in an operation")
+    max_complexity: int = setting(
+        "GRAPHQL_MAX_COMPLEXITY", kinds.whole(1), 1000, "objects that the answer to an operation may hold"
+    )
+
+
+@frozen
+class Auth:
+    secret: str = setting(
+        "JWT_SECRET",
+        kinds.secret,
+        "",
+        "signs access tokens, at least 32 characters; unset: made at first start and kept in DATA_DIR",
+    )
+    lifetime: float = setting(
+        "JWT_EXPIRES_IN", kinds.duration(1, 30 * 86400), 900.0, "how long an access token is good for"
+    )
+    refresh_lifetime: float = setting(
+        "JWT_REFRESH_EXPIRES_IN", kinds.duration(60), 7 * 86400.0, "how long a refresh token is good for"
+    )
+    bcrypt_rounds: int = setting(
+        "BCRYPT_ROUNDS", kinds.whole(4, 31), 10, "cost of hashing a password; at least 10 in production"
+    )
+    timeout: float = setting(
+        "AUTH_TIMEOUT", kinds.duration(1, 3600), 10.0, "time that a new connection has to authenticate"
+    )
+
+
+@frozen
+class Storage:
+    directory: str = setting(
+        "DATA_DIR", kinds.text, "./data", "directory of the embedded database and secret"
+    )
+    url: str = setting(
+        "DATABASE_URL", kinds.secret, "", "PostgreSQL instead of the embedded database; not in this release"
+    )
+    host: str = setting("DB_HOST", kinds.text, "", "the same in parts, instead of DATABASE_URL")
+    port: int = setting("DB_PORT", kinds.port, 5432, "its port")
+    name: str = setting("DB_NAME", kinds.text, "", "its database")
+    user: str = setting("DB_USER", kinds.text, "", "its user")
+    password: str = setting("DB_PASSWORD", kinds.secret, "", "its password")
+    pool_min: int = setting("DB_POOL_MIN", kinds.whole(0), 2, "connections kept open to PostgreSQL")
+    pool_max: int = setting("DB_POOL_MAX", kinds.whole(1), 20, "connections to PostgreSQL at most")
+
+
+@frozen
+class Redis:
+    url: str = setting("REDIS_URL", kinds.secret, "", "Redis, for many instances; not in this release")
+    host: str = setting("REDIS_HOST", kinds.text, "", "the same in parts, instead of REDIS_URL")
+    port: int = setting("REDIS_PORT", kinds.port, 6379, "its port")
+    password: str = setting("REDIS_PASSWORD", kinds.secret, "", "its password")
+    db: int = setting("REDIS_DB", kinds.whole(0), 0, "its database")
+    cache_ttl: float = setting(
+        "CACHE_TTL",
+        kinds.duration(0, bare="s"),
+        300.0,
+        "how long a cached value is good for; a bare number is seconds",
+    )
+    adapter: str = setting(
+        "PUBSUB_ADAPTER",
+        kinds.choice("memory", "redis"),
+        "memory",
+        "what carries live topics between instances",
+    )
+    pubsub_url: str = setting(
+        "PUBSUB_REDIS_URL", kinds.secret, "", "Redis for live topics; unset: REDIS_URL", follows="REDIS_URL"
+    )
+    prefix: str = setting("PUBSUB_REDIS_PREFIX", kinds.text, "pubsub:", "of the channels in Redis")
+
+
+@frozen
+class Logs:
+    level: str = setting(
+        "LOG_LEVEL", kinds.choice(*LEVELS), "info", f"least level shown: {', '.join(LEVELS)}"
+    )
+    pretty: bool | None = setting(
+        "LOG_PRETTY", kinds.flag, None, "lines for people instead of JSON; unset: on a terminal"
+    )
+
+
+@frozen
+class MetricsPort:
+    enabled: bool = setting("METRICS_ENABLED", kinds.flag, True, "serve metrics")
+    host: str = setting("METRICS_HOST", kinds.text, "127.0.0.1", "address of the metrics port")
+    port: int = setting("METRICS_PORT", kinds.port, 9090, "port of metrics")
+
+
+@frozen
+class Config:
+    """All settings, read once.  `Config()` is development with no file and no environment."""
+
+    environment: str = setting(
+        "APP_ENV",
+        kinds.choice("development", "test", "production"),
+        "development",
+        "development, test or production; NODE_ENV is read where it is unset",
+        also="NODE_ENV",
+    )
+    name: str = setting("APP_NAME", kinds.text, "multiproto", "what the server calls itself")
+    shutdown_timeout: float = setting(
+        "SHUTDOWN_TIMEOUT", kinds.duration(1, 3600), 30.0, "time that a stop may take in all"
+    )
+    http: Http = Http()
+    rates: Rates = Rates()
+    websocket: WebSocket = WebSocket()
+    tcp: Tcp = Tcp()
+    graphql: GraphQL = GraphQL()
+    auth: Auth = Auth()
+    storage: Storage = Storage()
+    redis: Redis = Redis()
+    logs: Logs = Logs()
+    metrics: MetricsPort = MetricsPort()
+
+    @property
+    def production(self) -> bool:
+        return self.environment == "production"

@@ -1,0 +1,63 @@
+"""What goes wrong with an operation, in the contract's words.
+
+`extensions.code` is a name of the contract's section 1 or 6, `extensions.status`
+the HTTP status that goes with it.  A bug of ours is logged whole and told
+without detail.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+from graphql import GraphQLError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ..core.errors import Internal, Refusal
+
+Formatted = dict[str, Any]  # JSON-ready
+
+_log = Logger()
+
+
+class Declined(Exception):
+    """The operation is not executed; `errors` say why, JSON-ready."""
+
+    def __init__(self, errors: Sequence[GraphQLError], code: str = "BAD_REQUEST") -> None:
+        super().__init__(errors)
+        self.errors = [formatted(error, code) for error in errors]
+
+
+def fault(code: str, message: str) -> GraphQLError:
+    """A fault of the request itself, whose `code` section 6 names."""
+    return GraphQLError(message, extensions={"code": code, "status": 400})
+
+
+def formatted(error: GraphQLError, code: str = "BAD_REQUEST") -> Formatted:
+    """`error` as the client reads it; `code` where neither we nor the core gave it one."""
+    cause: BaseException | None = error
+    while isinstance(cause, GraphQLError):
+        cause = cause.original_error
+    shown: Formatted = {"message": error.message}
+    if cause is not None:
+        refusal = cause if isinstance(cause, Refusal) else _internal(cause)
+        shown = refused(refusal)
+    else:
+        shown["extensions"] = {"code": code, "status": 400, **(error.extensions or {})}
+    if error.locations:
+        shown["locations"] = [{"line": at.line, "column": at.column} for at in error.locations]
+    if error.path:
+        shown["path"] = error.path
+    return shown
+
+
+def refused(refusal: Refusal) -> Formatted:
+    extensions: Formatted = {"code": refusal.name, "status": refusal.status}
+    if refusal.details is not None:
+        extensions["details"] = refusal.details
+    return {"message": refusal.message, "extensions": extensions}
+
+
+def _internal(cause: BaseException) -> Refusal:
+    _log.failure("a resolver broke", failure=Failure(cause))
+    return Internal()

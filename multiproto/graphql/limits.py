@@ -1,0 +1,214 @@
+"""How much a document may ask for, judged from its text and variables, before anything is executed.
+
+Contract, section 6.  Depth and complexity go by field names alone: `edges` and
+`node` mean one thing in our schema, and so a document can be refused before
+validation, whose work grows with the square of its size, looks at it.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Iterator, Mapping
+
+from attrs import Factory, define, field, frozen
+from graphql.language import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    InlineFragmentNode,
+    IntValueNode,
+    OperationDefinitionNode,
+    SelectionNode,
+    SelectionSetNode,
+    VariableNode,
+)
+
+from .faults import fault
+
+DEFAULT_LIMIT, MAX_LIMIT = 20, 100  # of a list's items (contract, section 1)
+MAX_NESTING = 50  # selection sets and fragments in each other, so that no walk exhausts the stack
+INTROSPECTION = ("__schema", "__type")  # exempt; graphql-core's MaxIntrospectionDepthRule bounds them
+
+
+@frozen
+class QueryLimits:
+    depth: int = 5  # fields that give objects, one below the other; `edges.node` is one
+    complexity: int = 1000  # objects that an answer may hold
+    tokens: int = 1000  # of one document; the worst one takes 0.16 s to validate
+    comments: int = 500
+    source: int = 131_072  # characters of one document; large values belong into variables
+    aliases: int = 30
+    directives: int = 50
+    batch: int = 10  # requests in one array
+
+
+def check_document(document: DocumentNode, limits: QueryLimits) -> None:
+    """Raise `GraphQLError` for what no variables can make acceptable."""
+    aliases, directives = _count(document)
+    if aliases > limits.aliases:
+        raise fault("BAD_REQUEST", f"More than {limits.aliases} aliases")
+    if directives > limits.directives:
+        raise fault("BAD_REQUEST", f"More than {limits.directives} directives")
+    depth = _Depth(_fragments(document))
+    for definition in document.definitions:
+        if isinstance(definition, OperationDefinitionNode):
+            found = depth.of(definition.selection_set)
+            if found > limits.depth:
+                raise fault(
+                    "QUERY_DEPTH_LIMIT_EXCEEDED",
+                    f"The query is {found} levels deep, at most {limits.depth} are allowed",
+                )
+
+
+def check_complexity(
+    document: DocumentNode,
+    operation: OperationDefinitionNode,
+    variables: Mapping[str, object],
+    limits: QueryLimits,
+) -> None:
+    """Raise `GraphQLError` when the answer may hold too many objects.
+
+    `document` has passed `check_document`; `variables` are coerced.  What
+    @skip and @include leave out is counted too: it is an upper bound.
+    """
+    found = _Size(_fragments(document), variables).of(operation.selection_set)
+    if found > limits.complexity:
+        raise fault(
+            "QUERY_COMPLEXITY_LIMIT_EXCEEDED",
+            f"The answer may hold {found} objects, at most {limits.complexity} are allowed",
+        )
+
+
+Fragments = Mapping[str, FragmentDefinitionNode]
+
+
+def _fragments(document: DocumentNode) -> Fragments:
+    return {
+        definition.name.value: definition
+        for definition in document.definitions
+        if isinstance(definition, FragmentDefinitionNode)
+    }
+
+
+def _count(document: DocumentNode) -> tuple[int, int]:
+    """How many aliases and directives there are in all of `document`."""
+    aliases = directives = 0
+    for node in _nodes(document):
+        directives += len(node.directives or ())
+        aliases += isinstance(node, FieldNode) and node.alias is not None
+        for variable in getattr(node, "variable_definitions", None) or ():
+            directives += len(variable.directives or ())
+    return aliases, directives
+
+
+Node = OperationDefinitionNode | FragmentDefinitionNode | FieldNode | FragmentSpreadNode | InlineFragmentNode
+
+
+def _nodes(document: DocumentNode) -> Iterator[Node]:
+    """All that may hold selections or stands in some."""
+    waiting = [node for node in document.definitions if isinstance(node, Node)]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        selections = getattr(node, "selection_set", None)
+        waiting.extend(selections.selections if selections else ())
+
+
+@define(eq=False, repr=False)
+class _Walk:
+    """One way through the selections.  Each fragment is walked once, however often it is spread."""
+
+    _fragments: Fragments
+    _nesting: int = field(default=0, init=False)
+
+    @contextmanager
+    def _deeper(self) -> Iterator[None]:
+        self._nesting += 1
+        if self._nesting > MAX_NESTING:
+            raise fault("QUERY_DEPTH_LIMIT_EXCEEDED", f"Nested in more than {MAX_NESTING} levels")
+        yield
+        self._nesting -= 1
+
+
+@define(eq=False, repr=False)
+class _Depth(_Walk):
+    """How many fields that give objects are below each other."""
+
+    _known: dict[tuple[str, bool], int] = Factory(dict)
+    _open: dict[str, None] = Factory(dict)  # fragments that we are within
+
+    def of(self, selections: SelectionSetNode, in_edges: bool = False) -> int:
+        with self._deeper():
+            return max((self._of(node, in_edges) for node in selections.selections), default=0)
+
+    def _of(self, node: SelectionNode, in_edges: bool) -> int:
+        if isinstance(node, FieldNode):
+            return self._field(node, in_edges)
+        if isinstance(node, FragmentSpreadNode):
+            return self._spread(node.name.value, in_edges)
+        assert isinstance(node, InlineFragmentNode)
+        return self.of(node.selection_set, in_edges)
+
+    def _field(self, node: FieldNode, in_edges: bool) -> int:
+        name = node.name.value
+        if node.selection_set is None or name in INTROSPECTION:
+            return 0
+        own = 0 if in_edges and name == "node" else 1
+        return own + self.of(node.selection_set, name == "edges")
+
+    def _spread(self, name: str, in_edges: bool) -> int:
+        if name in self._open:
+            raise fault("GRAPHQL_VALIDATION_FAILED", f"Cannot spread fragment '{name}' within itself.")
+        if name not in self._fragments:
+            return 0  # validation says so
+        key = name, in_edges
+        if key not in self._known:
+            self._open[name] = None
+            self._known[key] = self.of(self._fragments[name].selection_set, in_edges)
+            del self._open[name]
+        return self._known[key]
+
+
+@define(eq=False, repr=False)
+class _Size(_Walk):
+    """How many objects selections may give."""
+
+    _variables: Mapping[str, object]
+    _known: dict[tuple[str, int], int] = Factory(dict)
+
+    def of(self, selections: SelectionSetNode, limit: int = 1) -> int:
+        """`limit` is that of the field whose selections these are: as many `edges` it may give."""
+        with self._deeper():
+            return sum(self._of(node, limit) for node in selections.selections)
+
+    def _of(self, node: SelectionNode, limit: int) -> int:
+        if isinstance(node, FieldNode):
+            return self._field(node, limit)
+        if isinstance(node, FragmentSpreadNode):
+            return self._spread(node.name.value, limit)
+        assert isinstance(node, InlineFragmentNode)
+        return self.of(node.selection_set, limit)
+
+    def _field(self, node: FieldNode, limit: int) -> int:
+        name = node.name.value
+        if node.selection_set is None or name in INTROSPECTION:
+            return 0
+        times = limit if name == "edges" else 1
+        return times * (1 + self.of(node.selection_set, self._limit(node)))
+
+    def _spread(self, name: str, limit: int) -> int:
+        key = name, limit
+        if key not in self._known:
+            self._known[key] = self.of(self._fragments[name].selection_set, limit)
+        return self._known[key]
+
+    def _limit(self, node: FieldNode) -> int:
+        """The `limit` that `node` asks for; what is out of bounds gives no items, but a refusal."""
+        value: object = None
+        for argument in node.arguments or ():
+            if argument.name.value == "limit" and isinstance(argument.value, VariableNode):
+                value = self._variables.get(argument.value.name.value)
+            elif argument.name.value == "limit" and isinstance(argument.value, IntValueNode):
+                value = int(argument.value.value)
+        return min(max(value, 1), MAX_LIMIT) if isinstance(value, int) else DEFAULT_LIMIT

@@ -1,0 +1,80 @@
+"""Batches what one operation asks the store for, so that a list costs one statement, not one an item.
+
+Nothing is kept: a batch gathers what is asked for in one turn of the reactor
+and forgets it when it is answered, so a mutation never reads what it replaced.
+"""
+
+from __future__ import annotations
+
+from typing import Awaitable, Callable, Generic, Mapping, TypeVar
+
+from attrs import Factory, define
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from ..core.accounts import Accounts
+from ..core.messages import Messages
+from ..core.model import Message, PageOf, User
+from ..core.ports import Identity
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@define(eq=False, repr=False)
+class Batch(Generic[K, V]):
+    _fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]]
+    _clock: IReactorTime
+    _waiting: dict[K, list[Deferred[V | None]]] = Factory(dict)
+
+    def load(self, key: K) -> Deferred[V | None]:
+        """What `key` names, or `None`; fetched together with all else that is asked for in this turn."""
+        if not self._waiting:
+            self._clock.callLater(0, self._dispatch)
+        waiter: Deferred[V | None] = Deferred()
+        self._waiting.setdefault(key, []).append(waiter)
+        return waiter
+
+    def _dispatch(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+
+        async def fetch() -> Mapping[K, V]:
+            return await self._fetch(list(waiting))
+
+        def found(values: Mapping[K, V]) -> None:
+            for key, waiters in waiting.items():
+                for waiter in waiters:
+                    waiter.callback(values.get(key))
+
+        def failed(failure: Failure) -> None:
+            for waiters in waiting.values():
+                for waiter in waiters:
+                    waiter.errback(failure)
+
+        Deferred.fromCoroutine(fetch()).addCallbacks(found, failed)
+
+
+@define(eq=False, repr=False)
+class Loaders:
+    """The batches of one operation."""
+
+    _accounts: Accounts
+    _messages: Messages
+    _clock: IReactorTime
+    _users: Batch[str, User] | None = None
+    _pages: dict[tuple[object, object], Batch[str, PageOf[Message]]] = Factory(dict)
+
+    async def user(self, id: str) -> User | None:
+        if self._users is None:
+            self._users = Batch(self._accounts.read_many, self._clock)
+        return await self._users.load(id)
+
+    async def messages_of(self, who: Identity, author: str, fields: Mapping[str, object]) -> PageOf[Message]:
+        """The page of `author`'s messages that `fields` ask for, as `who` may see it."""
+        asked = fields.get("page"), fields.get("limit")
+        if asked not in self._pages:
+            self._pages[asked] = Batch(lambda ids: self._messages.pages_of(who, ids, fields), self._clock)
+        page = await self._pages[asked].load(author)
+        assert page is not None  # `pages_of` answers for every author
+        return page

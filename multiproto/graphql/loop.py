@@ -1,0 +1,142 @@
+"""Lets graphql-core await on a Twisted reactor: the one file that knows asyncio.
+
+graphql-core runs parallel fields as asyncio tasks.  All they need of an event
+loop is to call things soon, which an `IReactorTime` does as well: so this works
+on every reactor and on a bare `task.Clock`, also beside a loop that is running
+already (`--reactor=asyncio`), and nobody else has to know.  What crosses over
+crosses through `Deferred.fromFuture` and `Deferred.asFuture`.
+"""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop, Future, Handle, Task, TimerHandle, events
+from contextlib import contextmanager
+from contextvars import Context
+from inspect import isawaitable
+from typing import Any, Awaitable, Callable, Coroutine, Generator, Iterator, TypeVar, TypeVarTuple, Unpack
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class ClockLoop(AbstractEventLoop):
+    """An asyncio event loop that only keeps time; sockets, threads and signals are the reactor's."""
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._ready: list[Handle] = []
+
+    # What our side calls.
+
+    @classmethod
+    def on(cls, clock: IReactorTime) -> ClockLoop:
+        return cls(clock)
+
+    def run(self, work: Callable[[], Awaitable[T] | T]) -> Deferred[T]:
+        """Call `work` where asyncio's tasks may be made, and wait for what it gives."""
+        with self._running():
+            result = work()
+            if not isawaitable(result):
+                return succeed(result)
+            future: Future[T] = self.create_task(_whole(result))
+        return Deferred.fromFuture(future)
+
+    def give(self, coroutine: Coroutine[Deferred[Any], Any, T]) -> T | Future[T]:
+        """What `coroutine`, which awaits Deferreds, returns: at once if it can, else as a future."""
+        deferred = Deferred.fromCoroutine(coroutine)
+        done: list[T] = []
+        deferred.addCallback(done.append)
+        if done:
+            return done[0]
+        return deferred.addCallback(lambda _: done[0]).asFuture(self)
+
+    # What asyncio calls.
+
+    def time(self) -> float:
+        return self._clock.seconds()
+
+    def call_soon(
+        self, callback: Callable[[Unpack[Ts]], object], *args: Unpack[Ts], context: Context | None = None
+    ) -> Handle:
+        handle = Handle(callback, args, self, context)
+        if not self._ready:
+            self._clock.callLater(0, self._turn)
+        self._ready.append(handle)
+        return handle
+
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: Unpack[Ts],
+        context: Context | None = None,
+    ) -> TimerHandle:
+        return self.call_at(self.time() + delay, callback, *args, context=context)
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: Unpack[Ts],
+        context: Context | None = None,
+    ) -> TimerHandle:
+        handle = TimerHandle(when, callback, args, self, context)
+        self._clock.callLater(max(0.0, when - self.time()), self._call, handle)
+        return handle
+
+    def create_future(self) -> Future[Any]:
+        return Future(loop=self)
+
+    def create_task(
+        self,
+        coro: Generator[Any, None, T] | Coroutine[Any, Any, T],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+        **options: Any,
+    ) -> Task[T]:
+        return Task(coro, loop=self, name=name, context=context, **options)
+
+    def get_debug(self) -> bool:
+        return False
+
+    def is_running(self) -> bool:
+        return events._get_running_loop() is self
+
+    def is_closed(self) -> bool:
+        return False
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        self._log.warn("{message}: {exception!r}", **{"exception": None, **context})
+
+    def _timer_handle_cancelled(self, handle: TimerHandle) -> None:
+        """`_call` will see."""
+
+    def _turn(self) -> None:
+        ready, self._ready = self._ready, []
+        for handle in ready:
+            self._call(handle)
+
+    def _call(self, handle: Handle) -> None:
+        if not handle.cancelled():
+            with self._running():
+                handle._run()
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        outer = events._get_running_loop()
+        events._set_running_loop(self)
+        try:
+            yield
+        finally:
+            events._set_running_loop(outer)
+
+
+async def _whole(awaitable: Awaitable[T]) -> T:
+    return await awaitable

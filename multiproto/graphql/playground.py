@@ -1,0 +1,39 @@
+"""The page where a browser tries out queries: plain files of ours, nothing from elsewhere.
+
+Script and style are files of their own, so that the page may run nothing that
+is written into it.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from attrs import define, field
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "base-uri 'self'; form-action 'none'; frame-ancestors 'none'"
+)
+TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "graphql": "text/plain"}
+
+
+@define(eq=False, repr=False)
+class Playground:
+    _path: str  # of the endpoint
+    _shows_schema: bool
+    _files: dict[str, bytes] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        folder = resources.files(__package__)
+        self._files = {name: folder.joinpath("page", name).read_bytes() for name in ("page.js", "page.css")}
+        page = folder.joinpath("page", "page.html").read_bytes()
+        self._files[""] = page.replace(b"@PATH@", self._path.encode())
+        if self._shows_schema:
+            self._files["schema.graphql"] = folder.joinpath("schema.graphql").read_bytes()
+
+    def file(self, name: bytes, for_browser: bool) -> tuple[str, bytes] | None:
+        """Content type and content; the page itself only for who takes HTML."""
+        body = self._files.get(name.decode("latin-1"))
+        if body is None or (not name and not for_browser):
+            return None
+        return TYPES[name.decode().rpartition(".")[2] or "html"], body

@@ -1,0 +1,104 @@
+"""`schema.graphql` with our resolvers bound to it, and `@auth` enforced where it says so."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib import resources
+from typing import Any, Callable
+
+from graphql import (
+    GraphQLError,
+    GraphQLField,
+    GraphQLObjectType,
+    GraphQLResolveInfo,
+    GraphQLScalarType,
+    GraphQLSchema,
+    ValueNode,
+    build_schema,
+    value_from_ast_untyped,
+)
+
+from .. import jsontext
+from .loop import ClockLoop
+from .resolvers import Relations, Resolvers
+
+Resolve = Callable[..., Any]
+
+SDL = "schema.graphql"
+
+
+def sdl() -> str:
+    return resources.files(__package__).joinpath(SDL).read_text("utf-8")
+
+
+def make_schema(resolvers: Resolvers, loop: ClockLoop) -> GraphQLSchema:
+    """Every field of the root types, and those that lead from one thing to another, has its resolver."""
+    schema = build_schema(sdl())
+    for root, methods in (
+        (schema.query_type, resolvers.queries),
+        (schema.mutation_type, resolvers.mutations),
+    ):
+        assert root is not None
+        for name, field in root.fields.items():
+            field.resolve = _guarded(field, _root(getattr(methods, _snake(name)), loop))
+    assert schema.subscription_type is not None
+    for name, field in schema.subscription_type.fields.items():
+        method = getattr(resolvers.subscriptions, _snake(name))
+        field.subscribe = _guarded(field, _root(method, loop))
+        field.resolve = _itself  # each event's root is what the field gives
+    _relate(schema, resolvers.relations, loop)
+    any_json = schema.type_map["JSON"]
+    assert isinstance(any_json, GraphQLScalarType)
+    any_json.parse_literal = _json_literal  # type: ignore[method-assign]
+    return schema
+
+
+def _relate(schema: GraphQLSchema, relations: Relations, loop: ClockLoop) -> None:
+    for type_name, name, method in (
+        ("User", "messages", relations.messages),
+        ("Message", "user", relations.user),
+        ("Message", "recipient", relations.recipient),
+    ):
+        owner = schema.type_map[type_name]
+        assert isinstance(owner, GraphQLObjectType)
+        field = owner.fields[name]
+        field.resolve = _guarded(field, _related(method, loop))
+
+
+def _root(method: Resolve, loop: ClockLoop) -> Resolve:
+    return lambda source, info, **args: loop.give(method(info.context, args))
+
+
+def _related(method: Resolve, loop: ClockLoop) -> Resolve:
+    return lambda source, info, **args: loop.give(method(info.context, source, args))
+
+
+def _itself(source: object, info: GraphQLResolveInfo[Any], **args: object) -> object:
+    return source
+
+
+def _guarded(field: GraphQLField, resolve: Resolve) -> Resolve:
+    """`resolve`, for authenticated callers only where the schema says `@auth`."""
+    directives = field.ast_node.directives if field.ast_node else None
+    if not any(directive.name.value == "auth" for directive in directives or ()):
+        return resolve
+
+    def guarded(source: object, info: GraphQLResolveInfo[Any], **args: object) -> Any:
+        info.context.caller.who()
+        return resolve(source, info, **args)
+
+    return guarded
+
+
+def _snake(name: str) -> str:
+    return re.sub("[A-Z]", lambda found: "_" + found[0].lower(), name)
+
+
+def _json_literal(node: ValueNode, variables: dict[str, Any] | None = None) -> Any:
+    """A JSON value written in the document; what JSON can't say (1e999) is refused as in a body."""
+    try:
+        text = json.dumps(value_from_ast_untyped(node, variables), allow_nan=False)
+        return jsontext.loads(text.encode())
+    except (ValueError, RecursionError):
+        raise GraphQLError("Not a JSON value", node) from None

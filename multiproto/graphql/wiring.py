@@ -1,0 +1,72 @@
+"""Puts the room together: one value of what it needs in, one resource for `/graphql` out."""
+
+from __future__ import annotations
+
+from typing import Any, Awaitable, Callable, Mapping
+
+from attrs import frozen
+from autobahn.twisted.resource import WebSocketResource
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.resource import IResource
+
+from ..core.accounts import Accounts
+from ..core.hub import Hub, Line
+from ..core.messages import Messages
+from ..core.ports import Gate
+from ..core.publishing import Publisher
+from .documents import Documents
+from .endpoint import Endpoint
+from .execute import Observed, Operations
+from .limits import QueryLimits
+from .loaders import Loaders
+from .loop import ClockLoop
+from .playground import Playground
+from .resolvers import Mutations, Queries, Relations, Resolvers, Subscriptions
+from .schema import make_schema
+from .socket import OperationsFactory
+
+
+@frozen
+class Needs:
+    accounts: Accounts
+    messages: Messages
+    publisher: Publisher
+    hub: Hub
+    gate: Gate
+    clock: IReactorTime  # seconds since the epoch
+    sockets: Line  # connections of graphql-transport-ws
+    streams: Line  # subscriptions, over sockets and event streams
+    health: Callable[[], Awaitable[Mapping[str, Any]]]  # as `GET /health` says it
+    allowed_origin: Callable[[str], bool]  # may open a socket; our own origin always may
+    observed: Observed
+    throttle: Callable[[str], None]  # before a login from this address; raises `RateLimited`
+    limits: QueryLimits = QueryLimits()
+    introspection: bool = True
+    playground: bool = False
+    path: str = "/graphql"
+    upgrade: Callable[[OperationsFactory], IResource] = WebSocketResource
+
+
+def make_endpoint(needs: Needs) -> IResource:
+    loop = ClockLoop.on(needs.clock)
+    resolvers = Resolvers(
+        Queries(needs.accounts, needs.messages, needs.health),
+        Mutations(needs.accounts, needs.messages, needs.publisher, needs.throttle),
+        Subscriptions(needs.hub, needs.streams),
+        Relations(),
+    )
+    schema = make_schema(resolvers, loop)
+    operations = Operations(
+        schema,
+        Documents(schema, needs.limits, hides_schema=not needs.introspection),
+        needs.limits,
+        lambda: Loaders(needs.accounts, needs.messages, needs.clock),
+        loop,
+        needs.clock,
+        needs.observed,
+    )
+    socket = OperationsFactory(operations, needs.hub, needs.sockets, needs.clock, needs.allowed_origin)
+    playground = Playground(needs.path, needs.introspection) if needs.playground else None
+    return Endpoint(
+        operations, needs.gate, needs.clock, needs.limits.batch, needs.upgrade(socket), playground
+    )

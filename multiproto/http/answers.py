@@ -1,0 +1,73 @@
+"""What every answer looks like: the contract's envelope (section 1), once."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from .. import jsontext
+from ..core.errors import InvalidInput, NotFound, Refusal, TooLarge, Unauthorized, Unavailable
+from ..core.model import timestamp
+from .codec import Malformed
+
+JSON = b"application/json"
+
+Extra = tuple[tuple[bytes, bytes], ...]
+
+
+@frozen
+class Answer:
+    """`data` of `None` is an answer without a body: 204."""
+
+    status: int
+    data: object = field(default=None, repr=False)
+    cursor: str | None = None
+    bare: bool = False  # outside the envelope, as health is
+
+
+class UnsupportedMedia(InvalidInput):
+    """A body of a kind that this server does not read."""
+
+    status = 415
+
+
+class MethodNotAllowed(InvalidInput):
+    """The route is there, but not for this method."""
+
+    status = 405
+
+
+def no_route(path: str) -> Refusal:
+    return NotFound.of("Route", path)
+
+
+def protocol_fault(fault: Malformed) -> tuple[int, Refusal]:
+    """(status, refusal) that tell a client of `fault`."""
+    match fault.status:
+        case 413:
+            return 413, TooLarge(fault.message)
+        case 503:
+            return 503, Unavailable(fault.message)
+        case status:
+            return status, InvalidInput(fault.message)
+
+
+def success(answer: Answer, now: float) -> bytes:
+    """`now` in seconds since the epoch."""
+    if answer.bare:
+        return jsontext.dumps(answer.data)
+    shown: dict[str, object] = {"success": True, "data": answer.data}
+    if answer.cursor is not None:
+        shown["cursor"] = answer.cursor
+    return jsontext.dumps(shown | {"timestamp": timestamp(now)})
+
+
+def failure(refusal: Refusal, now: float) -> bytes:
+    error: dict[str, object] = {"code": refusal.code, "message": refusal.message}
+    if refusal.details is not None:
+        error["details"] = refusal.details
+    return jsontext.dumps({"success": False, "error": error, "timestamp": timestamp(now)})
+
+
+def challenge(refusal: Refusal) -> Extra:
+    """A 401 says how to authenticate (RFC 9110, 15.5.2)."""
+    return ((b"WWW-Authenticate", b"Bearer"),) if isinstance(refusal, Unauthorized) else ()

@@ -1,0 +1,113 @@
+"""What a route may ask of the request it answers, and what routes are made of."""
+
+from __future__ import annotations
+
+from typing import Any, Awaitable, Callable
+from urllib.parse import parse_qsl
+
+from attrs import define, frozen
+
+from .. import jsontext
+from ..core.errors import InvalidInput, Unauthorized
+from ..core.hub import Hub
+from ..core.ports import Gate, Identity
+from .answers import Answer, UnsupportedMedia
+from .request import Request
+
+MAX_PAIRS = 100  # in a query or a form
+
+
+@frozen
+class Access:
+    """The one door that all routes let people in by."""
+
+    gate: Gate
+    hub: Hub
+
+    async def identify(self, token: str) -> Identity:
+        who = await self.gate.identify(token)
+        if self.hub.has_revoked(who):
+            raise Unauthorized("Token revoked", "revoked")
+        return who
+
+
+@define(eq=False, repr=False)
+class Call:
+    request: Request
+    _access: Access
+
+    @property
+    def host(self) -> str:
+        """The client's address."""
+        return str(getattr(self.request.client, "host", ""))
+
+    async def identity(self) -> Identity:
+        """Whose bearer token came in the header: the only place it is read from."""
+        scheme, _, token = (self.header("authorization") or "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise Unauthorized("Send a bearer token")
+        return await self._access.identify(token.strip())
+
+    def header(self, name: str) -> str | None:
+        value = self.request.requestHeaders.getRawHeaders(name.encode("ascii"), [None])[0]
+        return None if value is None else value.decode("latin-1")
+
+    def query(self) -> dict[str, str]:
+        return _pairs(self.request.query, "query")
+
+    def fields(self) -> dict[str, Any]:
+        """The body, an object.  Raises `InvalidInput`, or `UnsupportedMedia` for what is neither JSON nor a form."""
+        kind = _media_type(self.header("content-type") or "application/json")
+        if self.header("content-encoding") not in (None, "identity"):
+            raise UnsupportedMedia("The body must not be compressed")
+        body = self.request.content.read()
+        if kind == "application/x-www-form-urlencoded":
+            return dict(_pairs(body, "body"))
+        if kind != "application/json" and not kind.endswith("+json"):
+            raise UnsupportedMedia("The body must be application/json or application/x-www-form-urlencoded")
+        try:
+            fields = jsontext.loads(body)
+        except jsontext.NotJson as fault:
+            raise InvalidInput(f"Malformed JSON: {fault}") from None
+        if not isinstance(fields, dict):
+            raise InvalidInput("The body must be a JSON object")
+        return fields
+
+
+Handler = Callable[..., Awaitable["Answer | None"]]  # of a `Call` and the path's words
+
+
+@frozen
+class Route:
+    """`path` is a template such as /users/:id; `handler` gives `None` when it wrote its own answer."""
+
+    method: str
+    path: str
+    handler: Handler
+
+
+def _media_type(header: str) -> str:
+    """Without its parameters, in lower case; text in another character set than UTF-8 is refused."""
+    kind, *parameters = (part.strip().lower() for part in header.split(";"))
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "charset" and value.strip('" ') not in ("utf-8", "utf8", "us-ascii"):
+            raise UnsupportedMedia("The body must be in UTF-8")
+    return kind
+
+
+def _pairs(text: bytes, where: str) -> dict[str, str]:
+    """name=value&… as a dictionary; what it can't hold is refused."""
+    try:
+        pairs = parse_qsl(
+            text.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=MAX_PAIRS
+        )
+    except UnicodeDecodeError:
+        raise InvalidInput(f"The {where} is not UTF-8") from None
+    except ValueError:
+        raise InvalidInput(f"The {where} has at most {MAX_PAIRS} fields") from None
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if found.setdefault(name, value) != value:
+            raise InvalidInput(f"A field of the {where} comes twice with different values")
+    return found

@@ -1,0 +1,324 @@
+"""One HTTP connection: which bytes are the next request, and when the line closes.
+
+It stands in for `twisted.web.http.HTTPChannel`, which takes bodies of any size
+and heads that RFC 9112 refuses, and which gives no deadlines.  One request at a
+time is read and answered; what a client sends ahead waits in a bounded buffer.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Callable, Sequence
+
+from attrs import Factory, define, field, frozen
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IProtocol,
+    IPushProducer,
+    ISSLTransport,
+    ITCPTransport,
+)
+from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers
+from zope.interface import implementer
+
+from .chunked import Chunked
+from .codec import Head, Malformed, head_size, parse_head
+
+if TYPE_CHECKING:
+    from .request import Request
+    from .site import Site
+
+
+@frozen
+class Limits:
+    body: int = 2**20  # bytes
+    ahead: int = 65_536  # bytes that a client may send while it waits for an answer
+    head_within: float = 10.0  # seconds from its first byte
+    body_within: float = 60.0  # seconds from the end of the head
+    idle: float = 60.0  # seconds between requests, and for a client to take its answer
+    linger: float = 2.0  # seconds to read and forget after the last answer (RFC 9112, 9.6)
+
+
+@implementer(IProtocol, IPushProducer)
+@define(eq=False, repr=False)
+class Channel:
+    """camelCase methods are called by the transport or by `twisted.web.http.Request`."""
+
+    site: Site
+    _limits: Limits
+    persistent: bool = True  # whether another request may follow the one being answered
+    secure: bool = False
+    request: Request | None = None  # being received or answered
+    _transport: Any = None
+    _buffer: bytearray = Factory(bytearray)
+    _searched: int = 0  # bytes of the buffer that end no head
+    _head: Head | None = None  # while its body is awaited
+    _chunked: Chunked | None = None
+    _answering: bool = False
+    _advancing: bool = False
+    _hung_up: bool = False
+    _clogged: bool = False  # the transport has more to send than it likes
+    _producer: IPushProducer | None = None  # of the response being streamed
+    _deadline: IDelayedCall | None = None
+
+    # twisted.web.http.Request logs through its channel's factory; our `Request` does so itself.
+    factory: None = field(default=None, init=False)
+
+    # The connection's life.
+
+    @property
+    def transport(self) -> Any:
+        return self._transport
+
+    @transport.setter
+    def transport(self, transport: Any) -> None:
+        """A resource takes the connection over by setting this to `None`, as Autobahn's does."""
+        request = self.request
+        if transport is None and request is not None:
+            self._transport.unregisterProducer()
+            self._forget()
+            request.taken_over()
+        self._transport = transport
+
+    def makeConnection(self, transport: Any) -> None:
+        self._transport = transport
+        self.secure = ISSLTransport.providedBy(transport)
+        if ITCPTransport.providedBy(transport):
+            transport.setTcpNoDelay(True)
+            transport.setTcpKeepAlive(True)
+        transport.registerProducer(self, True)
+        self._within(self._limits.idle, self._hang_up)
+
+    def connectionMade(self) -> None:
+        """`makeConnection` does it all."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        request = self.request
+        self._forget()
+        if request is not None:
+            request.connectionLost(reason)
+
+    def retire(self) -> None:
+        """Take no further request; close as soon as the one that is being answered is done."""
+        self.persistent = False
+        if self._answering or self._hung_up:
+            return
+        if self._head is None and not self._buffer:
+            self._hang_up()
+        else:
+            self._refuse(Malformed(503, "server is shutting down"))
+
+    def abort(self) -> None:
+        """Cut the line now."""
+        if self._transport is not None:
+            self._transport.abortConnection()
+
+    # Requests in.
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._hung_up:
+            return
+        first = not self._buffer and self._head is None
+        self._buffer += data
+        if self._answering or self._clogged:
+            if len(self._buffer) > self._limits.ahead:
+                self._transport.pauseProducing()
+            return
+        if first:
+            self._within(self._limits.head_within, self._too_late)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Read and begin to answer as much as is there."""
+        if self._advancing:
+            return
+        self._advancing = True
+        try:
+            while not (self._answering or self._clogged or self._hung_up):
+                if not (self._read_head() if self._head is None else self._read_body(self._head)):
+                    break
+        except Malformed as fault:
+            self._refuse(fault)
+        finally:
+            self._advancing = False
+
+    def _go_on(self) -> None:
+        """Turn to what was sent ahead, if anything was."""
+        if self._head is None:
+            self._within(self._limits.head_within, self._too_late)
+        self._transport.resumeProducing()
+        self._advance()
+
+    def _read_head(self) -> bool:
+        """Whether a whole head was there."""
+        while self._buffer.startswith(b"\r\n"):
+            del self._buffer[:2]  # RFC 9112, 2.2: some clients end a body with one
+        if not self._buffer:
+            self._within(self._limits.idle, self._hang_up)
+            return False
+        size = head_size(self._buffer, max(0, self._searched - 3))
+        self._searched = len(self._buffer)
+        if size is None:
+            return False
+        self._searched = 0
+        head = parse_head(bytes(self._buffer[:size]))
+        del self._buffer[:size]
+        self.persistent = head.keep_alive and not self.site.draining
+        self.request = request = self.site.request_for(self, head)
+        if not request.screen():
+            if head.length != 0:
+                self.persistent = False  # its body is not going to be read
+            self._answer(request.decline)
+            return True
+        if head.length is None:
+            self._chunked = Chunked(self._limits.body)
+        elif head.length > self._limits.body:
+            raise Malformed(413, f"A body has at most {self._limits.body} bytes")
+        if head.expects_continue and head.length != 0:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._within(self._limits.body_within, self._too_late)
+        self._head = head
+        return True
+
+    def _read_body(self, head: Head) -> bool:
+        """Whether the whole body was there."""
+        if self._chunked is not None:
+            if not self._chunked.take(self._buffer):
+                return False
+            body = bytes(self._chunked.body)
+        else:
+            assert head.length is not None
+            if len(self._buffer) < head.length:
+                return False
+            body = bytes(self._buffer[: head.length])
+            del self._buffer[: head.length]
+        self._head = self._chunked = None
+        request = self.request
+        assert request is not None
+        request.body_size = len(body)
+        if request.upgrades and not body:
+            # Who takes the connection over gets what follows the head as its body.
+            body = bytes(self._buffer)
+        request.content = BytesIO(body)
+        self._answer(request.process)
+        return True
+
+    def _answer(self, begin: Callable[[], None]) -> None:
+        self._within(None)
+        self._answering = True
+        begin()
+
+    def _refuse(self, fault: Malformed) -> None:
+        """Answer what can't be followed, and hang up."""
+        self.persistent = False
+        self._head = self._chunked = None
+        request = self.request = self.request or self.site.request_for(self, None)
+        self._answer(lambda: request.refuse(fault))
+
+    def _too_late(self) -> None:
+        self._refuse(Malformed(408, "The request took too long to arrive"))
+
+    # Answers out: called by `Request`.
+
+    def requestDone(self, request: Request) -> None:
+        self.request, self._answering = None, False
+        self.site.answered(self)
+        if not self.persistent:
+            self._hang_up()
+        elif self._clogged:
+            self._within(self._limits.idle, self.abort)
+        else:
+            self._go_on()
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        lines = [b"%s %s %s" % (version, code, reason)]
+        lines += [
+            b"%s: %s" % (name, value) for name, values in headers.getAllRawHeaders() for value in values
+        ]
+        self.write(b"\r\n".join(lines) + b"\r\n\r\n")
+
+    def write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def writeSequence(self, data: Sequence[bytes]) -> None:
+        self.write(b"".join(data))
+
+    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
+        self._producer = producer
+        if self._clogged:
+            producer.pauseProducing()
+
+    def unregisterProducer(self) -> None:
+        self._producer = None
+
+    def loseConnection(self) -> None:
+        self._hang_up()
+
+    def getPeer(self) -> IAddress:
+        return self._transport.getPeer()  # type: ignore[no-any-return]
+
+    def getHost(self) -> IAddress:
+        return self._transport.getHost()  # type: ignore[no-any-return]
+
+    def isSecure(self) -> bool:
+        return self.secure
+
+    # The transport tells how fast the client takes its answers.
+
+    def pauseProducing(self) -> None:
+        self._clogged = True
+        if self._producer is not None:
+            self._producer.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self._clogged = False
+        if self._producer is not None:
+            self._producer.resumeProducing()
+        elif self._hung_up:
+            self._say_no_more()
+        elif not self._answering:
+            self._go_on()
+
+    def stopProducing(self) -> None:
+        """The connection is lost; `connectionLost` follows."""
+
+    # The end.
+
+    def _hang_up(self) -> None:
+        """Close, once the client has had time to take what was written."""
+        if self._hung_up:
+            return
+        self._hung_up = True
+        self._buffer.clear()
+        if self._clogged:
+            self._within(self._limits.idle, self.abort)
+        else:
+            self._say_no_more()
+
+    def _say_no_more(self) -> None:
+        """Half-close, and read on for a while: closing on unread bytes would reset the
+        connection, and the client could lose the answer (RFC 9112, 9.6)."""
+        transport = self._transport
+        transport.unregisterProducer()
+        transport.resumeProducing()
+        getattr(transport, "loseWriteConnection", transport.loseConnection)()
+        self._within(self._limits.linger, self.abort)
+
+    def _forget(self) -> None:
+        """This connection is no longer ours."""
+        self._within(None)
+        self._hung_up = True
+        self._buffer.clear()
+        self.request = None
+        self.site.gone(self)
+
+    def _within(self, seconds: float | None, otherwise: Callable[[], None] | None = None) -> None:
+        """Have `otherwise` done after `seconds`, instead of what was to be done before."""
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        self._deadline = None
+        if seconds is not None and otherwise is not None:
+            self._deadline = self.site.clock.callLater(seconds, otherwise)

@@ -1,0 +1,168 @@
+"""How the head of an HTTP/1.1 request is understood: bytes in, `Head` or `Malformed` out.
+
+Pure and strict, after RFC 9112 and RFC 9110: what two readers could understand
+in two ways is refused, so that no proxy in front of us and we can ever disagree
+on where a request ends.
+"""
+
+from __future__ import annotations
+
+import re
+
+from attrs import frozen
+
+Fields = tuple[tuple[bytes, bytes], ...]
+
+MAX_LINE = 8192  # bytes of a request line (RFC 9112, 3: at least 8000)
+MAX_FIELDS = 100
+MAX_FIELD_BYTES = 16_384  # of all fields together
+METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE"))
+
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_REQUEST_LINE = re.compile(rb"(%s) ([^\x00-\x20\x7f#]+) HTTP/([0-9])\.([0-9])" % _TOKEN)
+_FIELD = re.compile(rb"(%s):[ \t]*((?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)[ \t]*" % _TOKEN)
+_END = re.compile(rb"\n\r?\n")
+_ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
+_LABEL = rb"[0-9A-Za-z_](?:[0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?"
+_HOST = re.compile(rb"(?:%s(?:\.%s)*\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?" % (_LABEL, _LABEL))
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+
+
+class Malformed(Exception):
+    """The stream can't be followed: `status` tells the client, and the connection ends."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+@frozen
+class Head:
+    method: bytes
+    target: bytes  # path and query, or "*"
+    version: bytes
+    fields: Fields
+    host: bytes  # from the target when that is absolute; empty only in HTTP/1.0
+    length: int | None  # bytes of the body; `None`: chunked
+    keep_alive: bool
+    expects_continue: bool
+
+
+def head_size(buffer: bytearray, start: int = 0) -> int | None:
+    """How many bytes of `buffer` are a head, its empty line included; `None` while it is not all there.
+
+    Nothing before `start` ends a head.  Raises `Malformed` as soon as a limit
+    is passed, the same for any fragmentation of the stream.
+    """
+    line = buffer.find(b"\n", 0, MAX_LINE + 2)
+    if line < 0 and len(buffer) >= MAX_LINE + 2:
+        raise Malformed(414, f"A request line has at most {MAX_LINE} bytes")
+    end = _END.search(buffer, start)
+    fields = (end.end() if end else len(buffer)) - line - 1
+    if line >= 0 and fields > MAX_FIELD_BYTES + 2:
+        raise Malformed(431, f"Header fields have at most {MAX_FIELD_BYTES} bytes")
+    return end.end() if end else None
+
+
+def parse_head(block: bytes) -> Head:
+    """What `block`, up to and with its empty line, asks for.  Raises `Malformed`, never anything else."""
+    if not block.endswith(b"\r\n\r\n"):
+        raise Malformed(400, "Lines end with CR LF")
+    first, *lines = block.split(b"\r\n")[:-2]
+    method, target, version = _request_line(first)
+    if len(lines) > MAX_FIELDS:
+        raise Malformed(431, f"At most {MAX_FIELDS} header fields")
+    fields = tuple(map(parse_field, lines))
+    target, authority = _origin_form(method, target)
+    host = _host(_values(fields, b"host"), version)
+    return Head(
+        method,
+        target,
+        version,
+        fields,
+        authority or host,
+        _body_length(fields, version),
+        version != b"HTTP/1.0" and b"close" not in _options(fields, b"connection"),
+        _expectation(fields, version),
+    )
+
+
+def parse_field(line: bytes) -> tuple[bytes, bytes]:
+    """One field as (name, value).  Raises `Malformed` for folding and control characters."""
+    found = _FIELD.fullmatch(line)
+    if found is None:
+        raise Malformed(400, "Malformed header field")
+    return found[1], found[2]
+
+
+def _request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
+    found = _REQUEST_LINE.fullmatch(line)
+    if found is None:
+        raise Malformed(400, "Malformed request line")
+    method, target, major, minor = found.groups()
+    if major != b"1":
+        raise Malformed(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here")
+    if method not in METHODS:
+        raise Malformed(501, "Unknown method")
+    return method, target, b"HTTP/1.0" if minor == b"0" else b"HTTP/1.1"
+
+
+def _origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes]:
+    """(target without authority, authority): RFC 9112, 3.2."""
+    authority = b""
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is not None:
+        authority, target = absolute.groups()
+        if not _HOST.fullmatch(authority):
+            raise Malformed(400, "Malformed host")
+        target = target if target.startswith(b"/") else b"/" + target
+    elif target == b"*" and method == b"OPTIONS":
+        return target, authority
+    if not target.startswith(b"/") or _BAD_ESCAPE.search(target):
+        raise Malformed(400, "Malformed request target")
+    return target, authority
+
+
+def _host(hosts: list[bytes], version: bytes) -> bytes:
+    if not hosts and version == b"HTTP/1.0":
+        return b""
+    if len(hosts) != 1:
+        raise Malformed(400, "A request has exactly one Host")
+    if not _HOST.fullmatch(hosts[0]):
+        raise Malformed(400, "Malformed host")
+    return hosts[0]
+
+
+def _body_length(fields: Fields, version: bytes) -> int | None:
+    """RFC 9112, 6.3, with everything that is ambiguous refused."""
+    codings, lengths = _values(fields, b"transfer-encoding"), _values(fields, b"content-length")
+    if codings:
+        if lengths or version == b"HTTP/1.0":
+            raise Malformed(400, "Transfer-Encoding and Content-Length exclude each other")
+        if [coding.lower() for coding in codings] != [b"chunked"]:
+            raise Malformed(501, "The only transfer coding known here is chunked")
+        return None
+    if not lengths:
+        return 0
+    if len(lengths) > 1 or not lengths[0].isdigit():
+        raise Malformed(400, "A request has at most one Content-Length, in digits")
+    # Python reads no more than 4300 digits; 16 are more bytes than anyone has.
+    return int(lengths[0].lstrip(b"0")[:16] or b"0")
+
+
+def _expectation(fields: Fields, version: bytes) -> bool:
+    expected = _options(fields, b"expect")
+    if expected - {b"100-continue"}:
+        raise Malformed(417, "The only expectation known here is 100-continue")
+    return bool(expected) and version != b"HTTP/1.0"
+
+
+def _values(fields: Fields, name: bytes) -> list[bytes]:
+    return [value for key, value in fields if key.lower() == name]
+
+
+def _options(fields: Fields, name: bytes) -> set[bytes]:
+    """The members of a comma-separated list, in lower case."""
+    members = b",".join(_values(fields, name)).lower().split(b",")
+    return {member.strip(b" \t") for member in members} - {b""}

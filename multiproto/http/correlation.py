@@ -1,0 +1,21 @@
+"""One id for a request and everything it causes, given by the client or made here (contract, section 2)."""
+
+from __future__ import annotations
+
+import re
+from typing import Callable
+
+from twisted.web.http_headers import Headers
+
+HEADERS = (b"X-Correlation-ID", b"X-Request-ID")
+
+_FIT = re.compile(rb"[\x21-\x7e]{1,128}")
+
+
+def correlation_id(headers: Headers, new_id: Callable[[], str]) -> str:
+    """The first fit one that the client sent, or a new one."""
+    for name in HEADERS:
+        for value in headers.getRawHeaders(name, ()):
+            if _FIT.fullmatch(value):
+                return value.decode("ascii")
+    return new_id()

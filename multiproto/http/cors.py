@@ -1,0 +1,63 @@
+"""Which web pages may read our answers: the Fetch standard's CORS protocol (contract, section 2)."""
+
+from __future__ import annotations
+
+import re
+
+from attrs import frozen
+
+Added = tuple[tuple[bytes, bytes], ...]
+
+_LOCALHOST = re.compile(rb"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
+_EXPOSED = (
+    b"X-Correlation-ID, Retry-After, RateLimit-Policy, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
+)
+_PREFLIGHT: Added = (
+    (b"Access-Control-Allow-Methods", b"GET, HEAD, POST, PUT, DELETE"),
+    (
+        b"Access-Control-Allow-Headers",
+        b"Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Correlation-ID, X-Request-ID",
+    ),
+    (b"Access-Control-Max-Age", b"7200"),  # seconds; browsers take no more
+)
+
+
+@frozen
+class Cors:
+    """`origins` are exact, as browsers send them, or `*` for any, without credentials."""
+
+    origins: frozenset[str] = frozenset()
+    any_localhost: bool = False  # for development, where no origin is configured
+
+    def allows(self, origin: str) -> bool:
+        """Whether a page of `origin`, not ours, may open a WebSocket: it sends no cookie, but a token."""
+        named = origin in self.origins or "*" in self.origins
+        return named or (self.any_localhost and _LOCALHOST.fullmatch(origin.encode()) is not None)
+
+    def headers(self, origin: bytes | None, secure: bool, host: bytes) -> Added:
+        """What to add to an answer for a page of `origin`."""
+        if origin is None:
+            return ()
+        if self._allows(origin, secure, host):
+            return (
+                (b"Access-Control-Allow-Origin", origin),
+                (b"Access-Control-Allow-Credentials", b"true"),
+                (b"Access-Control-Expose-Headers", _EXPOSED),
+            )
+        if "*" in self.origins:
+            return ((b"Access-Control-Allow-Origin", b"*"), (b"Access-Control-Expose-Headers", _EXPOSED))
+        return ()
+
+    def preflight(self, origin: bytes, secure: bool, host: bytes) -> Added:
+        """The same for an OPTIONS that asks what may be sent."""
+        allowed = self.headers(origin, secure, host)
+        return allowed and allowed + _PREFLIGHT
+
+    def _allows(self, origin: bytes, secure: bool, host: bytes) -> bool:
+        """By name, or as our own; a proxy may speak TLS for us."""
+        own = (b"https://" + host,) if secure else (b"https://" + host, b"http://" + host)
+        return (
+            origin.decode("latin-1") in self.origins - {"*"}
+            or origin in own
+            or (self.any_localhost and _LOCALHOST.fullmatch(origin) is not None)
+        )

@@ -1,0 +1,15 @@
+"""What browsers are told not to do with our answers."""
+
+from __future__ import annotations
+
+# An answer that has one of these of its own, as a page with scripts must, keeps it.
+SECURITY: tuple[tuple[bytes, bytes], ...] = (
+    (b"Content-Security-Policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"Cross-Origin-Opener-Policy", b"same-origin"),
+    (b"Cross-Origin-Resource-Policy", b"same-origin"),
+    (b"Referrer-Policy", b"no-referrer"),
+    (b"X-Content-Type-Options", b"nosniff"),
+    (b"X-Frame-Options", b"DENY"),
+)
+# Only over TLS: a browser ignores it elsewhere (RFC 6797, 8.1).  A year, in seconds.
+TRANSPORT_SECURITY = (b"Strict-Transport-Security", b"max-age=31536000; includeSubDomains")

@@ -1,0 +1,288 @@
+"""One HTTP request: what is true of every one, whichever route or resource answers it.
+
+Correlation id, CORS, security headers, rate limit, compression, the access log
+and its metrics are here, once; what the request means is the resource's affair.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.error import UnsupportedMethod
+from twisted.web.http import NO_BODY_CODES, datetimeToString, parse_qs
+from twisted.web.resource import IResource, getChildForRequest
+from twisted.web.server import NOT_DONE_YET
+from twisted.web.server import Request as TwistedRequest
+
+from ..core.errors import Internal, InvalidInput, RateLimited, Refusal
+from . import answers, headers, paths
+from .answers import JSON, Extra
+from .codec import METHODS, Head, Malformed
+from .compression import SMALLEST, compressed
+from .correlation import correlation_id
+from .ratelimit import Standing
+
+if TYPE_CHECKING:
+    from .channel import Channel
+    from .site import Site
+
+UNMATCHED = "unmatched"  # the route of a request that none was found for
+LEFT = 499  # what the log calls a client that did not wait for its answer
+
+
+class Request(TwistedRequest):
+    """camelCase methods are called by Twisted, Klein or a mounted resource."""
+
+    defaultContentType = None
+    route = UNMATCHED  # template, for metrics and the log
+    body_size = 0  # bytes
+    upgrades = False  # asks for another protocol, on a mounted resource
+
+    _log = Logger()
+
+    def __init__(self, channel: Channel, site: Site, head: Head | None) -> None:
+        super().__init__(channel, parsePOSTFormSubmission=False)
+        self.connection = channel
+        self._site = site
+        self._began = site.clock.seconds()
+        self._standing: Standing | None = None
+        self._segments: tuple[str, ...] | None = None
+        self._accounted = False
+        self.clientproto = b"HTTP/1.1"
+        self.content: BytesIO = BytesIO()
+        self.args: dict[bytes, list[bytes]] = {}
+        self.query = b""
+        if head is not None:
+            self._read(head)
+        self.correlation_id = correlation_id(self.requestHeaders, site.new_id)
+
+    def _read(self, head: Head) -> None:
+        self.method, self.uri, self.clientproto = head.method, head.target, head.version
+        self.path, _, self.query = head.target.partition(b"?")
+        for name, value in head.fields:
+            self.requestHeaders.addRawHeader(name, value)
+        self.requestHeaders.setRawHeaders(b"host", [head.host])
+        try:
+            self._segments = paths.segments(self.path)
+        except InvalidInput:
+            return  # `process` says so
+        self.upgrades = (
+            self.method == b"GET"
+            and (self._header(b"upgrade") or b"").lower() == b"websocket"
+            and self._site.mount(self._segments) is not None
+        )
+
+    # Called by the channel.
+
+    def screen(self) -> bool:
+        """Whether the request may go on: asked before any of its body is read."""
+        at = self._segments or ()
+        if self._is_preflight() or self.upgrades or at[:1] == ("health",):
+            return True
+        self._standing = self._site.standing(self._host(), at)
+        return not self._standing.exceeded
+
+    def decline(self) -> None:
+        """Answer one that may not go on."""
+        self.respond(self.refused(RateLimited("Too many requests")))
+
+    def refuse(self, fault: Malformed) -> None:
+        """Answer one that can't be followed."""
+        status, refusal = answers.protocol_fault(fault)
+        self.respond(self.prepare(status, answers.failure(refusal, self._site.clock.seconds())))
+
+    def process(self) -> None:
+        try:
+            if self._is_preflight():
+                origin = self._header(b"origin") or b""
+                allowed = self._site.cors.preflight(origin, self.isSecure(), self._header(b"host") or b"")
+                self.respond(self.prepare(204, b"", allowed))
+            elif self.path == b"*":
+                self.respond(self.prepare(204, b"", ((b"Allow", b", ".join(sorted(METHODS))),)))
+            elif self._segments is None:
+                raise InvalidInput("The path is not UTF-8")
+            else:
+                self._dispatch(self._segments)
+        except Refusal as refusal:
+            self.respond(self.refused(refusal))
+        except Exception:
+            self.processingFailed(Failure())
+
+    def taken_over(self) -> None:
+        """The connection speaks another protocol from here on: nothing can be answered any more."""
+        self._disconnected = True
+        self.code = HTTPStatus.SWITCHING_PROTOCOLS
+        self._account()
+
+    def connectionLost(self, reason: Failure) -> None:
+        if not self.startedWriting:
+            self.code = LEFT
+        self._account()
+        super().connectionLost(reason)
+
+    # To whom it goes.
+
+    def _dispatch(self, at: tuple[str, ...]) -> None:
+        mount = self._site.mount(at)
+        if mount is None:
+            if at[0] == "" and len(at) > 1:  # werkzeug would take //health for /health
+                raise answers.no_route(self.path.decode())
+            self.prepath, self.postpath = [], paths.canonical(at)
+            self._site.api.render(self)
+            return
+        depth = len(mount)
+        self.route = "/" + "/".join(mount)
+        self.prepath = [part.encode() for part in at[:depth]]
+        self.postpath = [part.encode() for part in at[depth:]]
+        self.args = parse_qs(self.query, True)
+        resource = self._site.mounts[mount]
+        self._render(getChildForRequest(resource, self) if self.postpath else resource)
+
+    def _render(self, resource: IResource) -> None:
+        try:
+            body = resource.render(self)
+        except UnsupportedMethod as unsupported:
+            allowed = ((b"Allow", b", ".join(unsupported.allowedMethods)),)
+            self.respond(self.refused(answers.MethodNotAllowed("Method not allowed"), allowed))
+            return
+        if body is not NOT_DONE_YET:
+            self.setHeader(b"Content-Length", b"%d" % len(body))
+            self.respond(body)
+
+    # Answers.
+
+    def prepare(self, status: int, body: bytes, extra: Extra = (), content_type: bytes = JSON) -> bytes:
+        """Set the head of an answer whose whole body is `body`, and give that back."""
+        self.setResponseCode(status, HTTPStatus(status).phrase.encode("ascii"))
+        if status not in NO_BODY_CODES:
+            self.setHeader(b"Content-Type", content_type)
+            self.setHeader(b"Content-Length", b"%d" % len(body))
+        for name, value in extra:
+            self.setHeader(name, value)
+        return body
+
+    def refused(self, refusal: Refusal, extra: Extra = ()) -> bytes:
+        """The answer that declines, in the contract's envelope."""
+        body = answers.failure(refusal, self._site.clock.seconds())
+        return self.prepare(refusal.status, body, answers.challenge(refusal) + extra)
+
+    def broken(self, failure: Failure) -> bytes:
+        """The answer to a bug of ours, which goes to the log whole."""
+        self._log.failure(
+            "{method} {route} broke",
+            failure,
+            method=self._method(),
+            route=self.route,
+            correlation_id=self.correlation_id,
+        )
+        if self.startedWriting or self._disconnected:
+            self.transport.abortConnection()  # what was promised can't be kept
+            return b""
+        return self.refused(Internal())
+
+    def respond(self, body: bytes) -> None:
+        if not self._disconnected:
+            self.write(body)
+            self.finish()
+
+    def processingFailed(self, reason: Failure) -> None:
+        self.respond(self.broken(reason))
+
+    def write(self, data: bytes) -> None:
+        if not self.startedWriting and not self._disconnected:
+            data = self._begin(data)
+        super().write(data)
+
+    def finish(self) -> None:
+        self._account()  # before the next request is turned to
+        super().finish()
+
+    def _begin(self, data: bytes) -> bytes:
+        """Complete the head of the answer; gives `data` as it goes out."""
+        site, head = self._site, self.responseHeaders
+        host = self._header(b"host") or b""
+        for name, value in site.cors.headers(self._header(b"origin"), self.isSecure(), host):
+            head.setRawHeaders(name, [value])
+        head.setRawHeaders(b"Date", [datetimeToString(site.clock.seconds())])
+        head.setRawHeaders(b"X-Correlation-ID", [self.correlation_id.encode("ascii")])
+        head.addRawHeader(b"Vary", b"Origin")
+        if self._standing is not None:
+            for name, value in self._standing.headers():
+                head.setRawHeaders(name, [value])
+        if site.security_headers:
+            for name, value in headers.SECURITY:
+                if not head.hasHeader(name):
+                    head.setRawHeaders(name, [value])
+            if self.isSecure():
+                head.setRawHeaders(headers.TRANSPORT_SECURITY[0], [headers.TRANSPORT_SECURITY[1]])
+        if not self.connection.persistent:
+            head.setRawHeaders(b"Connection", [b"close"])
+        if (self._answer_header(b"content-type") or b"").startswith(b"text/event-stream"):
+            site.streaming(self.connection)
+        return self._compressed(data)
+
+    def _compressed(self, data: bytes) -> bytes:
+        head = self.responseHeaders
+        whole = self._answer_header(b"content-length") == b"%d" % len(data)
+        if (
+            not self._site.compression
+            or not whole
+            or len(data) <= SMALLEST
+            or head.hasHeader(b"content-encoding")
+        ):
+            return data
+        head.addRawHeader(b"Vary", b"Accept-Encoding")
+        kind, accepted = self._answer_header(b"content-type") or b"", self._header(b"accept-encoding") or b""
+        small = compressed(data, kind, accepted)
+        if small is None:
+            return data
+        head.setRawHeaders(b"Content-Encoding", [b"gzip"])
+        head.setRawHeaders(b"Content-Length", [b"%d" % len(small)])
+        return small
+
+    # The account of it.
+
+    def _account(self) -> None:
+        """One line in the log and one observation, however it ended."""
+        if self._accounted:
+            return
+        self._accounted = True
+        seconds = self._site.clock.seconds() - self._began
+        self._log.info(
+            "{method} {route} {status} {milliseconds} ms {size} bytes",
+            method=self._method(),
+            route=self.route,
+            status=int(self.code),
+            milliseconds=round(seconds * 1000, 1),
+            size=self.sentLength,
+            correlation_id=self.correlation_id,
+        )
+        self._site.observed(
+            self._method(), self.route, int(self.code), seconds, self.body_size, self.sentLength
+        )
+
+    def _method(self) -> str:
+        """As a label: a client can't make a new one."""
+        return self.method.decode("ascii") if self.method in METHODS else "other"
+
+    # Small questions.
+
+    def isSecure(self) -> bool:
+        return self.connection.secure
+
+    def _is_preflight(self) -> bool:
+        asks = self._header(b"access-control-request-method")
+        return self.method == b"OPTIONS" and asks is not None and self._header(b"origin") is not None
+
+    def _host(self) -> str:
+        return str(getattr(self.client, "host", ""))
+
+    def _header(self, name: bytes) -> Any:
+        return self.requestHeaders.getRawHeaders(name, [None])[-1]
+
+    def _answer_header(self, name: bytes) -> Any:
+        return self.responseHeaders.getRawHeaders(name, [None])[-1]

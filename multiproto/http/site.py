@@ -1,0 +1,178 @@
+"""Everything that listens on the HTTP port, made from its parts, and how it comes to rest."""
+
+from __future__ import annotations
+
+from typing import Callable, Mapping
+
+from attrs import Factory as New
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import Factory
+from twisted.web.resource import IResource
+
+from ..core.accounts import Accounts
+from ..core.hub import Hub, Line
+from ..core.messages import Messages
+from ..core.ports import Gate
+from ..core.publishing import Publisher
+from .accounts import AccountRoutes
+from .api import PREFIXES, make_api
+from .call import Access
+from .channel import Channel, Limits
+from .codec import Head
+from .cors import Cors
+from .health import Health, HealthRoutes
+from .home import HomeRoutes
+from .messages import MessageRoutes
+from .ratelimit import RateLimit, Standing
+from .request import Request
+from .topics import TopicRoutes
+
+# method, route, status, seconds, bytes of the request's body, bytes of the answer's
+Observed = Callable[[str, str, int, float, int, int], None]
+
+
+@frozen
+class Settings:
+    name: str = "multiproto"
+    version: str = ""
+    cors: Cors = Cors()
+    rate_limit: int = 100  # requests from one address in one window
+    rate_window: float = 900.0  # seconds
+    compression: bool = True
+    security_headers: bool = True
+    limits: Limits = Limits()
+
+
+@frozen
+class Parts:
+    """Whom the site works with.  A mount answers all requests at and below its path, e.g. `b"/ws"`."""
+
+    clock: IReactorTime
+    new_id: Callable[[], str]  # for requests without a correlation id
+    gate: Gate
+    hub: Hub
+    accounts: Accounts
+    messages: Messages
+    publisher: Publisher
+    streams: Line  # that event streams count on
+    health: Health
+    observed: Observed
+    logins: RateLimit  # on logging in and registering, from one address
+    mounts: Mapping[bytes, IResource] = field(factory=dict)
+
+
+Path = tuple[str, ...]
+
+_LOGIN = frozenset(
+    tuple(f"{prefix}/auth/{what}"[1:].split("/")) for prefix in PREFIXES for what in ("login", "register")
+)
+
+
+@define(eq=False, repr=False)
+class Site(Factory):
+    clock: IReactorTime
+    new_id: Callable[[], str]
+    observed: Observed
+    api: IResource
+    mounts: Mapping[Path, IResource]
+    cors: Cors
+    compression: bool
+    security_headers: bool
+    _limits: Limits
+    _requests: RateLimit
+    _logins: RateLimit
+    draining: bool = False
+    _channels: set[Channel] = New(set)
+    _streams: set[Channel] = New(set)  # of them, those that answer for as long as they can
+    _drained: Deferred[None] | None = None
+
+    def buildProtocol(self, addr: IAddress | None) -> Channel | None:  # type: ignore[override]
+        if self.draining:
+            return None
+        channel = Channel(self, self._limits)
+        self._channels.add(channel)
+        return channel
+
+    # At the end.
+
+    def drain(self) -> Deferred[None]:
+        """Close each connection once its answer is out; fires when only event streams are left.
+
+        Those end with their sessions, which the hub sees out.
+        """
+        self.draining = True
+        for channel in list(self._channels):
+            channel.retire()
+        if self._channels <= self._streams:
+            return succeed(None)
+        self._drained = Deferred()
+        return self._drained
+
+    def cut(self) -> None:
+        """Close every connection that is left, now."""
+        for channel in list(self._channels):
+            channel.abort()
+
+    # Called by channels and requests.
+
+    def request_for(self, channel: Channel, head: Head | None) -> Request:
+        return Request(channel, self, head)
+
+    def mount(self, at: Path) -> Path | None:
+        """Where the resource is mounted that answers for the path `at`, if one does."""
+        for depth in range(1, len(at) + 1):
+            if at[:depth] in self.mounts:
+                return at[:depth]
+        return None
+
+    def standing(self, host: str, at: Path) -> Standing:
+        """Count a request; the limit that it comes nearer to."""
+        standing = self._requests.count(host)
+        if at in _LOGIN and not standing.exceeded:
+            return min(standing, self._logins.count(host), key=lambda one: (not one.exceeded, one.remaining))
+        return standing
+
+    def streaming(self, channel: Channel) -> None:
+        self._streams.add(channel)
+        self._settle()
+
+    def answered(self, channel: Channel) -> None:
+        self._streams.discard(channel)
+
+    def gone(self, channel: Channel) -> None:
+        self._channels.discard(channel)
+        self._streams.discard(channel)
+        self._settle()
+
+    def _settle(self) -> None:
+        if self._drained is not None and self._channels <= self._streams:
+            drained, self._drained = self._drained, None
+            drained.callback(None)
+
+
+def make_site(parts: Parts, settings: Settings = Settings()) -> Site:
+    clock, access = parts.clock, Access(parts.gate, parts.hub)
+    routes = [
+        *AccountRoutes(parts.accounts).routes(),
+        *MessageRoutes(parts.messages).routes(),
+        *TopicRoutes(parts.publisher, parts.hub, parts.streams, clock).routes(),
+    ]
+    bare = [
+        *HomeRoutes(settings.name, settings.version, clock).routes(),
+        *HealthRoutes(parts.health).routes(),
+    ]
+    return Site(
+        clock,
+        parts.new_id,
+        parts.observed,
+        make_api(access, clock, routes, bare),
+        {tuple(path.decode().strip("/").split("/")): resource for path, resource in parts.mounts.items()},
+        settings.cors,
+        settings.compression,
+        settings.security_headers,
+        settings.limits,
+        RateLimit(settings.rate_limit, settings.rate_window, clock=clock),
+        parts.logins,
+    )

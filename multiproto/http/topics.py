@@ -1,0 +1,50 @@
+"""Routes of topics: publish to one, or follow a pattern of them as server-sent events."""
+
+from __future__ import annotations
+
+from attrs import define
+from twisted.internet.interfaces import IReactorTime
+
+from ..core.errors import Fault, Invalid
+from ..core.feed import Feed
+from ..core.hub import Hub, Line
+from ..core.publishing import Publisher
+from .answers import Answer
+from .call import Call, Route
+from .events import EventStream, weigh
+
+
+@define(eq=False, repr=False)
+class TopicRoutes:
+    _publisher: Publisher
+    _hub: Hub
+    _line: Line  # that event streams count on
+    _clock: IReactorTime
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("POST", "/topics/:topic", self.publish),
+            Route("GET", "/topics/:pattern/events", self.follow),
+        ]
+
+    async def publish(self, call: Call, topic: str) -> Answer:
+        who, fields = await call.identity(), call.fields()
+        metadata, faults = fields.get("metadata"), []
+        if "data" not in fields:
+            faults.append(Fault(("data",), "Required"))
+        if metadata is not None and not isinstance(metadata, dict):
+            faults.append(Fault(("metadata",), "Must be an object"))
+        if faults:
+            raise Invalid(faults)
+        published = await self._publisher.publish(who, topic, fields["data"], metadata)
+        self._line.traffic.published()
+        accepted = {"id": published.publication.id}
+        if published.cursor is not None:
+            accepted["cursor"] = published.cursor
+        return Answer(202, accepted, published.cursor)
+
+    async def follow(self, call: Call, pattern: str) -> None:
+        who = await call.identity()
+        after = call.header("last-event-id") or call.query().get("after")
+        feed = await Feed.open(self._hub, self._line, call.host, who, weigh, pattern, after)
+        await EventStream(call.request, feed, self._clock).pour()

@@ -1,0 +1,117 @@
+"""What the log looks like: JSON lines for machines, or lines for people.
+
+Nothing that a client sends can forge a line or a colour: control characters
+are written as escapes in both.  Fields that are named like secrets are not
+written, whatever they hold.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from contextvars import ContextVar
+from typing import Any, Callable, Iterator
+
+from attrs import define
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
+from zope.interface import implementer
+
+from .moments import rfc3339
+
+REQUEST: ContextVar[str | None] = ContextVar("request", default=None)  # correlation id of what runs now
+
+# Whose news is not ours: "Starting factory", access logs and the like are shown at debug only.
+CHATTY = ("twisted", "autobahn", "txaio", "klein", "log_legacy", "-")
+
+# Ours, and what Twisted's older logging adds.
+_NO_FIELDS = frozenset(
+    [
+        "time",
+        "level",
+        "logger",
+        "message",
+        "system",
+        "format",
+        "isError",
+        "failure",
+        "why",
+        "namespace",
+        "printed",
+    ]
+)
+_SECRET = re.compile("password|secret|token|authorization|cookie", re.IGNORECASE)
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+@implementer(ILogObserver)
+@define(eq=False, repr=False)
+class Lines:
+    """Writes each event of at least `level` as one line, by `render`."""
+
+    _write: Callable[[str], object]
+    _render: Callable[[LogEvent], str]
+    _level: LogLevel
+
+    def __call__(self, event: LogEvent) -> None:
+        if level_of(event) >= self._level:
+            self._write(self._render(event) + "\n")
+
+
+def observer(level: str, pretty: bool, write: Callable[[str], object]) -> Lines:
+    """`level` is one of debug, info, warn, error, critical."""
+    return Lines(write, as_text if pretty else as_json, LogLevel.lookupByName(level))
+
+
+def level_of(event: LogEvent) -> LogLevel:
+    level: LogLevel = event.get("log_level") or LogLevel.info
+    chatty = str(event.get("log_namespace")).split(".")[0] in CHATTY
+    return LogLevel.debug if chatty and level == LogLevel.info else level
+
+
+def as_json(event: LogEvent) -> str:
+    """One object: time, level, logger, message, then the event's own fields."""
+    line = {
+        "time": rfc3339(event["log_time"]),
+        "level": level_of(event).name,
+        "logger": event.get("log_namespace"),
+        "message": formatEvent(event),
+        **dict(_fields(event)),
+    }
+    failure = event.get("log_failure")
+    if failure is not None:
+        line["failure"] = failure.getTraceback()
+    return json.dumps(line)
+
+
+def as_text(event: LogEvent) -> str:
+    """One line; a traceback, which is ours, follows indented."""
+    mark = "".join(f" {name}={value}" for name, value in _fields(event) if name in ("request", "connection"))
+    line = f"{rfc3339(event['log_time'])[11:23]} {level_of(event).name:<5} {formatEvent(event)}{mark}"
+    failure = event.get("log_failure")
+    trace = failure.getTraceback().rstrip().split("\n") if failure is not None else []
+    return "\n    ".join(map(_plain, [line, *trace]))
+
+
+def _fields(event: LogEvent) -> Iterator[tuple[str, Any]]:
+    """What the event says beside its message, as JSON has it."""
+    if "request" not in event and (request := REQUEST.get()):
+        yield "request", request
+    for name, value in event.items():
+        if not name.startswith(("log_", "_")) and name not in _NO_FIELDS:
+            yield name, "[secret]" if _SECRET.search(name) else _simple(value)
+
+
+def _simple(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, str | int | float):
+        return value
+    try:
+        return str(value)
+    except Exception:
+        return f"<{type(value).__name__} that has no text>"
+
+
+def _plain(text: str) -> str:
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)

@@ -1,0 +1,206 @@
+"""Every metric of the server, in one table (contract, section 8).
+
+A `Metrics` has a registry of its own, so that several servers can live in one
+process.  What the sessions of one protocol do is counted by its `Traffic` and
+shown here through `observe.wires`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Callable, Collection, Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
+
+from .family import Family
+from .traffic import AUTH_FAILURES, BOUNDS, REFUSALS, SUCCESS, Traffic
+from .wires import Wires
+
+EVENT_TYPES = (
+    "user.created",
+    "user.updated",
+    "user.deleted",
+    "message.sent",
+    "message.deleted",
+    "session.revoked",
+    "publication",
+)
+HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+OUTCOMES = (SUCCESS, "error")
+CACHE_OPERATIONS = ("get", "set", "delete", "publish")
+OPERATION_TYPES = ("query", "mutation", "subscription")
+AUTH_METHODS = ("password", "refresh", "token")
+GRAPHQL_CODES = (
+    *REFUSALS,
+    "GRAPHQL_PARSE_FAILED",
+    "GRAPHQL_VALIDATION_FAILED",
+    "QUERY_DEPTH_LIMIT_EXCEEDED",
+    "QUERY_COMPLEXITY_LIMIT_EXCEEDED",
+    "BAD_REQUEST",
+)
+ANY = None  # the values come from our own code: route templates, names of statements and pools
+
+_timer: Callable[..., Histogram] = partial(Histogram, buckets=(*BOUNDS, 5.0, 10.0))  # seconds
+_sizes: Callable[..., Histogram] = partial(Histogram, buckets=tuple(4**n for n in range(3, 11)))  # bytes
+
+
+class Metrics:
+    """The families; `labels(...)` of one takes its label values in the order of the table."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self._wires = Wires()
+        self.registry.register(self._wires)
+        self._http()
+        self._events()
+        self._storage()
+        self._auth()
+        self._graphql()
+        self._machine()
+
+    def watch(self, traffic: Traffic) -> Traffic:
+        """Show `traffic` under the prefix of its protocol; returns it."""
+        self._wires.add(traffic)
+        return traffic
+
+    @property
+    def wires(self) -> tuple[Traffic, ...]:
+        return tuple(self._wires)
+
+    def _http(self) -> None:
+        self.http_requests = self._counter(
+            "http_requests_total", "Requests answered", method=HTTP_METHODS, path=ANY, status=ANY
+        )
+        self.http_request_duration = self._timer(
+            "http_request_duration_seconds",
+            "From request to answer",
+            method=HTTP_METHODS,
+            path=ANY,
+            status=ANY,
+        )
+        self.http_request_size = self._sizes(
+            "http_request_size_bytes", "Size of request bodies", method=HTTP_METHODS, path=ANY
+        )
+        self.http_response_size = self._sizes(
+            "http_response_size_bytes", "Size of answers' bodies as sent", method=HTTP_METHODS, path=ANY
+        )
+
+    def _events(self) -> None:
+        self.events_emitted = self._counter(
+            "events_emitted_total", "Events accepted, by type", event_type=EVENT_TYPES
+        )
+        self.events_handled = self._counter(
+            "events_handled_total",
+            "Events handed to their listeners",
+            event_type=EVENT_TYPES,
+            status=OUTCOMES,
+        )
+        self.log_position = Gauge(
+            "log_position", "Position of the log's newest entry known here", registry=self.registry
+        )
+        self.log_lag = Gauge(
+            "log_lag_entries", "Entries of the log not yet delivered here", registry=self.registry
+        )
+
+    def _storage(self) -> None:
+        self.database_queries = self._counter(
+            "database_queries_total",
+            "Queries and units of work",
+            operation=ANY,
+            status=OUTCOMES,
+        )
+        self.database_query_duration = self._timer(
+            "database_query_duration_seconds", "Time in the database, without queueing", operation=ANY
+        )
+        self.database_connections = Gauge(
+            "database_connections_active", "Open database connections", registry=self.registry
+        )
+        self.cache_hits = Counter("cache_hits_total", "Values found in the cache", registry=self.registry)
+        self.cache_misses = Counter(
+            "cache_misses_total", "Values not found in the cache", registry=self.registry
+        )
+        self.cache_operation_duration = self._timer(
+            "cache_operation_duration_seconds", "Time in the cache", operation=CACHE_OPERATIONS
+        )
+
+    def _auth(self) -> None:
+        self._auth_attempts = self._counter(
+            "auth_attempts_total", "Attempts to prove an identity", method=AUTH_METHODS
+        )
+        self._auth_success = self._counter("auth_success_total", "Those that succeeded", method=AUTH_METHODS)
+        self._auth_failures = self._counter(
+            "auth_failures_total", "Those that failed", method=AUTH_METHODS, reason=AUTH_FAILURES
+        )
+
+    def auth(self, method: str, outcome: str) -> None:
+        """An attempt by one of `AUTH_METHODS` ended in `SUCCESS` or in one of `AUTH_FAILURES`."""
+        self._auth_attempts.labels(method).inc()
+        if outcome == SUCCESS:
+            self._auth_success.labels(method).inc()
+        else:
+            self._auth_failures.labels(method, outcome).inc()
+
+    def _graphql(self) -> None:
+        self.graphql_operations = self._counter(
+            "graphql_operations_total",
+            "Operations answered",
+            operation_type=OPERATION_TYPES,
+            operation_name=(),  # of persisted operations; there are none yet
+            status=OUTCOMES,
+        )
+        self.graphql_operation_duration = self._timer(
+            "graphql_operation_duration_seconds", "From request to answer", operation_type=OPERATION_TYPES
+        )
+        self.graphql_errors = self._counter("graphql_errors_total", "Errors in answers", code=GRAPHQL_CODES)
+
+    def _machine(self) -> None:
+        self.reactor_lag = _timer(
+            "reactor_lag_seconds",
+            "How late the reactor was for a call it was to make every half second",
+            registry=self.registry,
+        )
+        self.pool_queue = self._gauge("thread_pool_queue", "Tasks waiting for a thread", pool=ANY)
+        self.pool_threads = self._gauge("thread_pool_threads", "Threads alive", pool=ANY)
+
+    # What the rooms tell; each means one thing, counted in all the families that show it.
+
+    def query(self, operation: str, status: str, seconds: float) -> None:
+        """A "read" or "write" ended; what was "refused" was no error of the database's."""
+        self.database_queries.labels(operation, "error" if status == "error" else SUCCESS).inc()
+        self.database_query_duration.labels(operation).observe(seconds)
+
+    def event(self, kind: str, heard: int, failed: int) -> None:
+        """One of `EVENT_TYPES` was told to so many listeners."""
+        self.events_emitted.labels(kind).inc()
+        self.events_handled.labels(kind, SUCCESS).inc(heard)
+        self.events_handled.labels(kind, "error").inc(failed)
+
+    def request(self, method: str, route: str, status: int, seconds: float, received: int, sent: int) -> None:
+        """`received` and `sent` are bytes of bodies."""
+        self.http_requests.labels(method, route, str(status)).inc()
+        self.http_request_duration.labels(method, route, str(status)).observe(seconds)
+        self.http_request_size.labels(method, route).observe(received)
+        self.http_response_size.labels(method, route).observe(sent)
+
+    def operation(self, kind: str, name: str, status: str, seconds: float, codes: Iterable[str]) -> None:
+        """A GraphQL operation was answered, with errors of these codes."""
+        self.graphql_operations.labels(kind, name, status).inc()
+        self.graphql_operation_duration.labels(kind).observe(seconds)
+        for code in codes:
+            self.graphql_errors.labels(code).inc()
+
+    # Makers of families.
+
+    def _counter(self, name: str, meaning: str, **labels: Collection[str] | None) -> Family[Counter]:
+        return Family(Counter, self.registry, name, meaning, labels)
+
+    def _gauge(self, name: str, meaning: str, **labels: Collection[str] | None) -> Family[Gauge]:
+        return Family(Gauge, self.registry, name, meaning, labels)
+
+    def _timer(self, name: str, meaning: str, **labels: Collection[str] | None) -> Family[Histogram]:
+        return Family(_timer, self.registry, name, meaning, labels)
+
+    def _sizes(self, name: str, meaning: str, **labels: Collection[str] | None) -> Family[Histogram]:
+        return Family(_sizes, self.registry, name, meaning, labels)

@@ -1,0 +1,224 @@
+"""The whole server as one service, wired from one configuration.
+
+Read `make_service` from top to bottom.  The list at its end is the order in
+which things start and, backwards, stop; each step waits for the one before.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable
+
+from attrs import define
+from twisted.application.service import Service
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.web.resource import IResource
+
+from . import __version__, jsontext
+from .auth.gate import TokenGate
+from .auth.passwords import BcryptPasswords
+from .auth.tokens import Tokens
+from .broker.follower import Follower
+from .broker.memory import MemoryBroker
+from .config import Config
+from .config.kinds import spelled
+from .config.secret import kept_secret
+from .config.settings import Tcp, WebSocket
+from .core.accounts import Accounts
+from .core.audience import Audience
+from .core.events import Events
+from .core.hub import Hub, Line
+from .core.messages import Messages
+from .core.ports import Query
+from .core.publishing import Publisher
+from .core.session import Limits
+from .graphql.limits import QueryLimits
+from .graphql.wiring import Needs, make_endpoint
+from .http.cors import Cors
+from .http.ratelimit import RateLimit
+from .http.site import Parts, Settings, make_site
+from .ids import TimeOrderedIds
+from .lifecycle import Listener, Sequence
+from .observe.health import Health, Probe, here
+from .observe.metrics import Metrics
+from .observe.site import metrics_site
+from .observe.tick import Tick
+from .observe.traffic import Traffic
+from .storage.sqlite import SqliteStore
+from .tcp.protocol import DeviceFactory
+from .websocket.protocol import MAX_ECHO, EchoProtocol, EventsFactory
+from .websocket.resource import UpgradeResource
+
+BACKLOG = 1024  # connections that may wait to be taken, also while we start
+LOGINS = 20  # from one address in one window of the rate limit, registrations included
+STREAMS_PER_HOST = 1000  # GraphQL subscriptions from one address; a socket carries up to 100
+
+# A stream says nothing, so neither silence nor a late login is held against it.
+STREAM = Limits(subscriptions=1, auth_within=float("inf"), silence=float("inf"))
+
+
+def make_service(config: Config, reactor: Any) -> House:
+    """Everything, from the store to the ports.  `reactor` is also the clock: its `seconds` are the epoch's."""
+    now = reactor.seconds
+    new_id = TimeOrderedIds(now)
+    metrics = Metrics()
+
+    store = SqliteStore(Path(config.storage.directory), reactor, reactor, metrics.query)
+    audience = Audience(metrics.event)
+    follower = Follower(store, audience, reactor)
+    store.on_commit(follower.wake)
+
+    # Who somebody is.
+    secret = Secret(config.auth.secret, Path(config.storage.directory) / "jwt-secret")
+    lifetime = config.auth.lifetime
+    tokens = Tokens(secret, int(lifetime), spelled(lifetime), now, new_id)
+    gate = TokenGate(tokens, store, now, lambda outcome: metrics.auth("token", outcome))
+    passwords = BcryptPasswords(reactor, config.auth.bcrypt_rounds)
+
+    # What one can do.
+    events = Events(new_id)
+    accounts = Accounts(
+        store, passwords, tokens, events, now, new_id, config.auth.refresh_lifetime, metrics.auth
+    )
+    messages = Messages(store, events, now, new_id)
+    publisher = Publisher(MemoryBroker(audience), now, new_id, lambda value: len(jsontext.dumps(value)))
+    hub = Hub(gate, audience, publisher, reactor, new_id)
+
+    def line(name: str, limits: Limits, most_per_host: int, most: int | None = None) -> Line:
+        return Line(limits, metrics.watch(Traffic(name, now())), most, most_per_host)
+
+    # The wires.
+    wide = config.websocket.most_per_host
+    cors = Cors(frozenset(config.http.origins or ()), any_localhost=config.http.origins is None)
+    logins = RateLimit(LOGINS, config.rates.window, clock=reactor)
+    house = House(reactor, config.shutdown_timeout)
+    database = Probe("database", lambda: store.read(Query("users_count")), vital=True)
+    health = Health(reactor, now, (database, Probe("cache", here, vital=False)), lambda: house.ready, now())
+
+    mounts: dict[bytes, IResource] = {}
+    if config.websocket.enabled:
+        events_line = line("websocket", _limits(config, config.websocket), wide)
+        size = config.websocket.max_message
+        mounts[b"/ws"] = UpgradeResource(EventsFactory(hub, events_line, reactor, cors.allows, size))
+    if config.websocket.echo:
+        echo_line = line("echo", _limits(config, config.websocket), wide)
+        echo = EventsFactory(hub, echo_line, reactor, cors.allows, MAX_ECHO, protocol=EchoProtocol)
+        mounts[b"/ws-echo"] = UpgradeResource(echo)
+    if config.graphql.enabled:
+        needs = Needs(
+            accounts,
+            messages,
+            publisher,
+            hub,
+            gate,
+            reactor,
+            line("graphql", _limits(config, config.websocket), wide),
+            line("graphql_stream", STREAM, STREAMS_PER_HOST),
+            health.document,
+            cors.allows,
+            metrics.operation,
+            logins.check,
+            QueryLimits(config.graphql.max_depth, config.graphql.max_complexity),
+            config.graphql.introspection,
+            config.graphql.playground,
+            config.graphql.path,
+            UpgradeResource,
+        )
+        mounts[config.graphql.path.encode()] = make_endpoint(needs)
+    site = make_site(
+        Parts(
+            reactor,
+            new_id,
+            gate,
+            hub,
+            accounts,
+            messages,
+            publisher,
+            line("sse", STREAM, wide),
+            health,
+            metrics.request,
+            logins,
+            mounts,
+        ),
+        Settings(
+            config.name,
+            __version__,
+            cors,
+            config.rates.most,
+            rate_window=config.rates.window,
+            compression=config.http.compression,
+            security_headers=config.http.security_headers,
+        ),
+    )
+
+    house.add("store", store)
+    house.add("secret", secret)
+    house.add("passwords", passwords)
+    house.add("follower", follower)
+    house.add("tick", Tick(reactor, metrics.reactor_lag))
+    if config.metrics.enabled:
+        pages = metrics_site(metrics, health.report, now, reactor)
+        house.add("metrics", _listener(reactor, config.metrics, pages))
+    house.add("leftovers", AtStop(site.cut))
+    house.add("hub", hub)
+    house.add("requests", AtStop(site.drain))
+    if config.tcp.enabled:
+        tcp_line = line("tcp", _limits(config, config.tcp), config.tcp.most_per_host, config.tcp.most)
+        devices = DeviceFactory(hub, tcp_line, now, config.tcp.max_frame)
+        house.add("tcp", _listener(reactor, config.tcp, devices))
+    house.add("http", _listener(reactor, config.http, site))
+    return house
+
+
+class House(Sequence):
+    """The server's services by name."""
+
+    def add(self, name: str, service: Service) -> None:
+        service.setName(name)
+        service.setServiceParent(self)
+
+    def port(self, name: str) -> int:
+        """The port that "http", "tcp" or "metrics" listens on."""
+        listener: Listener = self.getServiceNamed(name)
+        assert listener.port is not None
+        return listener.port.getHost().port  # type: ignore[attr-defined, no-any-return]
+
+
+@define(eq=False, repr=False)
+class Secret(Service):
+    """What signs tokens: as configured, or as kept in the data directory once that is ours."""
+
+    _configured: str
+    _path: Path
+    _value: str = ""
+
+    def privilegedStartService(self) -> None:
+        super().privilegedStartService()
+        self._value = self._configured or kept_secret(self._path)
+
+    def __call__(self) -> str:
+        return self._value
+
+
+@define(eq=False, repr=False)
+class AtStop(Service):
+    """One thing to be done when its turn to stop comes."""
+
+    _do: Callable[[], object]
+
+    def stopService(self) -> object:
+        super().stopService()
+        return self._do()
+
+
+def _limits(config: Config, wire: Tcp | WebSocket) -> Limits:
+    return Limits(
+        auth_within=config.auth.timeout, ping_every=wire.ping_interval, silence=2 * wire.ping_timeout
+    )
+
+
+def _listener(reactor: Any, where: Any, factory: IProtocolFactory) -> Listener:
+    """`where` has a host, an IP address, and a port."""
+    endpoint = TCP6ServerEndpoint if ":" in where.host else TCP4ServerEndpoint
+    return Listener(endpoint(reactor, where.port, BACKLOG, where.host), factory)

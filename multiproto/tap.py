@@ -1,0 +1,155 @@
+"""`twistd multiproto`: from flags and environment to a running server.
+
+twistd chooses the reactor after it has read the options, so nothing here may
+import it, directly or through Klein or Autobahn, before `makeService`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, Mapping
+
+from twisted.application.service import IService, MultiService
+from twisted.logger import ILogObserver
+from twisted.python import usage
+from twisted.python.components import Componentized
+from twisted.python.logfile import LogFile
+
+from .config import BadConfig, Config, load
+from .lifecycle import tell_operator
+from .observe import logs
+
+# flag -> the setting it sets
+FLAGS = {
+    "env": "APP_ENV",
+    "host": "HOST",
+    "port": "PORT",
+    "tcp-host": "TCP_HOST",
+    "tcp-port": "TCP_PORT",
+    "metrics-port": "METRICS_PORT",
+    "data-dir": "DATA_DIR",
+    "log-level": "LOG_LEVEL",
+}
+
+
+TEACHING = """
+Serves REST, WebSocket, GraphQL and framed TCP as one conversation: what is sent on one arrives on all.
+
+Run it without any option to try it: in development it listens on loopback only, and keeps all it needs in
+./data.
+
+  twistd -n multiproto                              stay in the foreground, log to the terminal
+  twistd -n multiproto --port 8080 --tcp-port 8081  elsewhere
+  twistd -n multiproto --env production             on all interfaces
+  twistd -n multiproto --config multiproto.toml     settings from a file
+  twistd -n multiproto --set LOG_LEVEL=debug        any setting by its name
+
+Every setting has a name such as TCP_PORT. It is taken from (later ones win) the defaults, the file (there:
+tcp_port = 3001), .env in development, the environment, and these options. All names, with meanings and
+defaults, are in .env.example; the ones you may need first:
+
+  APP_ENV        development or production
+  DATA_DIR       the embedded database, and the secret that signs tokens
+  JWT_SECRET     that secret, if you want to choose it; JWT_SECRET_FILE names a file with it
+  CORS_ORIGINS   web pages that may call, such as https://app.example.org
+  METRICS_HOST   who may read metrics; loopback unless you say so
+
+Read on in README.md, and in docs/ for each protocol.
+"""
+
+
+class Options(usage.Options):
+    """What `twistd multiproto --help` shows."""
+
+    synopsis = "[options]"
+
+    optParameters = [
+        ["config", "c", None, "TOML file with settings"],
+        ["env", "e", None, "development, test or production"],
+        ["host", None, None, "address to listen on [127.0.0.1; in production 0.0.0.0]"],
+        ["port", "p", None, "port of HTTP, WebSocket and GraphQL [3000]"],
+        ["tcp-host", None, None, "address of framed TCP [as --host]"],
+        ["tcp-port", "t", None, "port of framed TCP [3001]"],
+        ["metrics-port", "m", None, "port of metrics and health [9090]"],
+        ["data-dir", "d", None, "directory of the embedded database [./data]"],
+        ["log-level", "l", None, "debug, info, warn, error or critical [info]"],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set: dict[str, str] = {}
+
+    def getUsage(self, width: int | None = None) -> str:
+        """Twisted's list of the options, then what is to be known; it would wrap a `longdesc`."""
+        return str(super().getUsage(width)) + TEACHING
+
+    def opt_set(self, assignment: str) -> None:
+        """NAME=VALUE: any setting; may be given several times"""
+        name, equals, value = assignment.partition("=")
+        if not equals or not name:
+            raise usage.UsageError(f"--set {assignment}: must be NAME=VALUE")
+        self.set[name.upper()] = value
+
+    def settings(self) -> dict[str, str]:
+        """What the flags say, by the settings' names."""
+        return self.set | {name: self[flag] for flag, name in FLAGS.items() if self[flag] is not None}
+
+
+class Server(MultiService):
+    """The server, with the log it wants in place of twistd's."""
+
+    def __init__(self, observer: ILogObserver | None) -> None:
+        super().__init__()
+        self._observer = observer
+
+    def setServiceParent(self, parent: Componentized) -> None:
+        """twistd asks the application for its observer before it starts services."""
+        if self._observer is not None:
+            parent.setComponent(ILogObserver, self._observer)
+        super().setServiceParent(parent)
+
+
+def makeService(options: Options) -> IService:
+    """Everything, ready to start.  Bad settings end the process: all of them on stderr, status 1."""
+    file = Path(options["config"]) if options["config"] else None
+    config = configured(options.settings(), os.environ, file)
+    server = Server(observer_for(config.logs, options.parent or {}))
+    wired(config).setServiceParent(server)
+    return server
+
+
+def configured(flags: Mapping[str, str], environ: Mapping[str, str], file: Path | None = None) -> Config:
+    try:
+        return load(flags, environ, file)
+    except BadConfig as bad:
+        for fault in bad.faults:
+            tell_operator(str(fault))
+        raise SystemExit(1) from None
+
+
+def wired(config: Config) -> Any:
+    """The server on the reactor that was chosen."""
+    from twisted.internet import reactor
+
+    from .server import make_service
+
+    return make_service(config, reactor)
+
+
+def observer_for(wanted: Any, twistd: Mapping[str, Any]) -> ILogObserver | None:
+    """Our observer on the file that twistd's own options name; None where they ask for another kind of log."""
+    if twistd.get("syslog"):
+        return None
+    name = twistd.get("logfile") or ("-" if twistd.get("nodaemon", True) else "twistd.log")
+    if name == "-":
+        stdout = sys.stdout
+        pretty = stdout.isatty() if wanted.pretty is None else wanted.pretty
+
+        def write(line: str) -> None:
+            stdout.write(line)
+            stdout.flush()
+
+        return logs.observer(wanted.level, pretty, write)
+    return logs.observer(wanted.level, bool(wanted.pretty), LogFile.fromFullPath(name).write)

@@ -1,0 +1,165 @@
+"""The device protocol on a TCP transport: frames in, frames out."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from attrs import define
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.internet.tcp import Connection
+from twisted.protocols.basic import Int32StringReceiver
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ..core.errors import FrameTooLarge, InvalidFrame, Refusal
+from ..core.hub import Hub, Line
+from ..core.session import Session
+from ..core.wire import Farewell, Leave, Refused, Reply, Unreadable, Why
+from . import codec
+
+MAX_FRAME = 1024 * 1024  # bytes, type included, length excluded
+
+
+@implementer(IHalfCloseableProtocol)
+class DeviceProtocol(Int32StringReceiver):
+    """Lends its transport to a `Session`."""
+
+    transport: Connection
+    session: Session | None = None
+    _reading = True  # frames are taken from what comes in
+    _peer_closed = False  # the peer will send no more
+
+    def __init__(self, hub: Hub, line: Line, now: Callable[[], float], max_frame: int) -> None:
+        self._hub = hub
+        self._line = line
+        self._now = now
+        self.MAX_LENGTH = max_frame
+        self._buffer = bytearray()  # what is not yet a whole frame
+
+    # Twisted calls these.
+
+    def connectionMade(self) -> None:
+        self.transport.setTcpNoDelay(True)
+        self.transport.setTcpKeepAlive(True)
+        host = getattr(self.transport.getPeer(), "host", "")
+        try:
+            self.session = self._hub.admit(self, host, self._line)
+        except Refusal as refusal:
+            self._reading = False
+            self.send(Refused(refusal))
+            self.transport.loseConnection()
+        else:
+            self.transport.registerProducer(self.session.outbox, True)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Cut `data` into frames.
+
+        The base class joins what is left over with each new chunk, which is
+        quadratic for a large frame in small pieces; a `bytearray` grows and
+        loses its head in place.
+        """
+        self._line.traffic.read(len(data))
+        if not self._reading or self.session is None or self.session.ended:
+            return  # the peer may go on sending until it reads our goodbye
+        self.session.heard()
+        buffer = self._buffer
+        buffer += data
+        while self._reading and not self.paused and len(buffer) >= 4:
+            length = int.from_bytes(buffer[:4], "big")
+            if not 1 <= length <= self.MAX_LENGTH:
+                self.lengthLimitExceeded(length)
+            elif len(buffer) < 4 + length:
+                break
+            else:
+                body = bytes(buffer[4 : 4 + length])
+                del buffer[: 4 + length]
+                self.stringReceived(body)
+
+    def stringReceived(self, string: bytes) -> None:
+        assert self.session is not None
+        self.session.receive(codec.decode(string), 4 + len(string))
+
+    def lengthLimitExceeded(self, length: int) -> None:
+        """The frames can't be told apart any more; those before are still obeyed."""
+        assert self.session is not None
+        self._stop_reading()
+        self.session.receive(
+            Unreadable(
+                FrameTooLarge(f"Frame of {length} bytes, at most {self.MAX_LENGTH}")
+                if length
+                else InvalidFrame("Frame without a type")
+            )
+        )
+        self.session.receive(Leave(Why.UNTRUSTED))
+
+    def readConnectionLost(self) -> None:
+        """The peer will say no more, but may still wait for its answers."""
+        self._peer_closed = True
+        self._stop_reading()
+        if self.session is None or self.session.ended:
+            self.transport.loseConnection()
+        else:
+            self.session.receive(Leave())
+
+    def writeConnectionLost(self) -> None:
+        """Our own doing, in `close`."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._stop_reading()
+        if self.session is not None:
+            self.session.lost()
+
+    def _stop_reading(self) -> None:
+        self._reading = False
+        self._buffer.clear()
+
+    # The session calls these: core.ports.Peer.
+
+    def send(self, reply: Reply) -> int:
+        frame = codec.encode(reply, self._now())
+        self.transport.write(frame)
+        return len(frame)
+
+    def size(self, reply: Reply) -> int:
+        return len(codec.encode(reply, self._now()))
+
+    def close(self, why: Farewell) -> None:
+        """Say `why` and end our half; the other half ends with the peer's, or with `abort`.
+
+        Closing both halves while the peer still sends would reset the
+        connection, and the peer might never read why.
+        """
+        self._stop_reading()
+        self.transport.write(codec.encode_farewell(why))
+        self.transport.unregisterProducer()
+        if self._peer_closed:
+            self.transport.loseConnection()
+        else:
+            self.transport.loseWriteConnection()
+            self.transport.resumeProducing()  # the end of a paused peer would not be seen
+
+    def abort(self) -> None:
+        self.transport.abortConnection()
+
+    def pause(self) -> None:
+        self.pauseProducing()  # of the base class: takes no frame after the current one
+
+    def resume(self) -> None:
+        self.resumeProducing()
+
+
+@define(eq=False, repr=False)
+class DeviceFactory(Factory):
+    """Builds the protocol for each connection; `now` is in seconds since the epoch."""
+
+    _hub: Hub
+    _line: Line
+    _now: Callable[[], float]
+    _max_frame: int = MAX_FRAME
+    noisy = False
+
+    def buildProtocol(self, addr: IAddress | None) -> DeviceProtocol:
+        protocol = DeviceProtocol(self._hub, self._line, self._now, self._max_frame)
+        protocol.factory = self
+        return protocol

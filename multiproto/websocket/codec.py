@@ -1,0 +1,198 @@
+"""The messages of the WebSocket endpoint: what their text says, and the frames for what we say.
+
+Pure functions.  Each message is one JSON object; field names and codes are the
+contract's, section 4.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from ..core.errors import Internal, Invalid, InvalidInput, Refusal, UnknownType
+from ..core.forms import Form
+from ..core.model import timestamp
+from ..core.wire import (
+    Accepted,
+    Authenticate,
+    Authenticated,
+    Command,
+    Delivery,
+    Farewell,
+    Ping,
+    Pong,
+    Publish,
+    Ref,
+    Refused,
+    Reply,
+    Subscribe,
+    Subscribed,
+    Unreadable,
+    Unsubscribe,
+    Unsubscribed,
+    Why,
+)
+from ..jsontext import NotJson, dumps, loads
+
+MAX_ID = 255  # characters; the answer carries it back
+MAX_REASON = 123  # bytes that a Close frame holds behind its code
+
+# Three numbers that are older than "the code is the HTTP status".
+CODES: dict[type[Refusal], int] = {Internal: 1, InvalidInput: 2, UnknownType: 3}
+
+# RFC 6455, 7.4.1 and its registry; 4000-4999 are the application's own.
+CLOSE_CODES = {
+    Why.LEFT: 1000,
+    Why.SHUTDOWN: 1001,
+    Why.SILENT: 1001,
+    Why.UNTRUSTED: 1002,
+    Why.BROKEN: 1011,
+    Why.SLOW: 1013,
+    Why.EXPIRED: 4401,
+    Why.REVOKED: 4401,
+    Why.UNAUTHENTICATED: 4408,
+}
+
+Fields = dict[str, Any]
+
+
+def decode(text: bytes) -> Command:
+    """What a message says.  Never raises."""
+    try:
+        fields = loads(text)
+    except NotJson as fault:
+        return Unreadable(InvalidInput(f"Message is {fault}"))
+    if not isinstance(fields, dict):
+        return Unreadable(InvalidInput("Message is not a JSON object"))
+    form = Form(fields)
+    ref = _ref(form, fields.get("id"))
+    kind = fields.get("type")
+    if not isinstance(kind, str) or kind not in _COMMANDS:
+        return Unreadable(UnknownType("Unknown message type"), ref)
+    try:
+        command = _COMMANDS[kind](form, fields, ref)
+        form.check()
+    except Invalid as refusal:
+        return Unreadable(refusal, ref)
+    return command
+
+
+def encode(reply: Reply, now: float) -> bytes:
+    """The whole text frame for `reply`, said `now` (seconds since the epoch)."""
+    if isinstance(reply, Delivery):
+        if __name__ not in reply.encoded:
+            reply.encoded[__name__] = frame(dumps(_delivery(reply)))
+        return reply.encoded[__name__]
+    fields = _shape(reply)
+    fields["timestamp"] = timestamp(now)
+    if reply.ref is not None:
+        fields["id"] = reply.ref
+    return frame(dumps(fields))
+
+
+def frame(text: bytes) -> bytes:
+    """`text` in one unmasked frame (RFC 6455, 5.2)."""
+    size = len(text)
+    if size < 126:
+        return bytes([0x81, size]) + text
+    if size < 65536:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + text
+    return b"\x81\x7f" + size.to_bytes(8, "big") + text
+
+
+def text_of(framed: bytes) -> bytes:
+    """What `frame` was given."""
+    return framed[{126: 4, 127: 10}.get(framed[1], 2) :]
+
+
+def close_reason(why: Farewell) -> str:
+    """For the Close frame; what follows its last "after=" is the cursor to resume from."""
+    if why.cursor is None:
+        return why.message
+    return f"{why.message}; after={why.cursor}"[-MAX_REASON:]
+
+
+# Reading.
+
+
+def _ref(form: Form, id: object) -> Ref:
+    """The client's own name for its request, if it can be one."""
+    if isinstance(id, str) and len(id) <= MAX_ID:
+        return id
+    if isinstance(id, (int, float)) and not isinstance(id, bool):
+        return id
+    if id is not None:
+        form.fault("id", f"Must be a number or a string of at most {MAX_ID} characters")
+    return None
+
+
+def _optional(form: Form, name: str) -> str | None:
+    return form.secret(name) if form.has(name) else None
+
+
+def _publish(form: Form, fields: Fields, ref: Ref) -> Publish:
+    metadata = fields.get("metadata")
+    if not isinstance(metadata, (dict, type(None))):
+        form.fault("metadata", "Must be an object")
+    return Publish(form.secret("topic"), fields.get("data"), metadata, _optional(form, "key"), ref)
+
+
+_COMMANDS: dict[str, Callable[[Form, Fields, Ref], Command]] = {
+    "auth": lambda form, fields, ref: Authenticate(form.secret("token"), ref),
+    "subscribe": lambda form, fields, ref: Subscribe(form.secret("topic"), _optional(form, "after"), ref),
+    "unsubscribe": lambda form, fields, ref: Unsubscribe(form.secret("topic"), ref),
+    "message": _publish,
+    "ping": lambda form, fields, ref: Ping(ref),
+}
+
+
+# Writing.
+
+
+def _delivery(delivery: Delivery) -> Fields:
+    fields: Fields = {
+        "type": "message",
+        "topic": delivery.topic,
+        "data": delivery.content,
+        "metadata": delivery.metadata,
+        "timestamp": timestamp(delivery.at),
+    }
+    if delivery.id is not None:
+        fields["id"] = delivery.id
+    if delivery.cursor is not None:
+        fields["cursor"] = delivery.cursor
+    return fields
+
+
+def _shape(reply: Reply) -> Fields:
+    match reply:
+        case Authenticated(user_id=user_id, connection_id=connection_id):
+            return {"type": "auth_success", "userId": user_id, "connectionId": connection_id}
+        case Subscribed():
+            return _subscribed(reply)
+        case Unsubscribed(pattern=pattern):
+            return {"type": "unsubscribed", "topic": pattern}
+        case Accepted(cursor=cursor):
+            return {"type": "ack"} | ({} if cursor is None else {"cursor": cursor})
+        case Pong():
+            return {"type": "pong"}
+        case Refused(refusal=refusal, to=to):
+            return _refused(refusal, to)
+    raise AssertionError(reply)
+
+
+def _subscribed(reply: Subscribed) -> Fields:
+    fields: Fields = {"type": "subscribed", "topic": reply.pattern, "retention": reply.retention}
+    if reply.cursor is not None:
+        fields["cursor"] = reply.cursor
+    if reply.recovered is not None:
+        fields["recovered"] = reply.recovered
+    return fields
+
+
+def _refused(refusal: Refusal, to: type | None) -> Fields:
+    said: Fields = {"name": refusal.name, "message": refusal.message}
+    if to is Authenticate:
+        return {"type": "auth_error", "code": refusal.status} | said
+    if refusal.details is not None:
+        said["details"] = refusal.details
+    return {"type": "error", "code": CODES.get(type(refusal), refusal.status)} | said

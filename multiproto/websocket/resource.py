@@ -1,0 +1,50 @@
+"""Where HTTP becomes WebSocket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+
+from .protocol import EventsFactory
+
+
+class UpgradeResource(Resource):
+    """Hands a request's connection over to a WebSocket protocol, handshake included.
+
+    Autobahn's own resource joins double headers, calls every request HTTP/1.1,
+    takes a request's body for frames, and loses the frames that came in the
+    handshake's packet.
+    """
+
+    isLeaf = True
+
+    def __init__(self, factory: EventsFactory) -> None:
+        super().__init__()
+        self._factory = factory
+
+    def render(self, request: Request) -> int:
+        channel: Any = request.channel
+        protocol = self._factory.buildProtocol(request.getClientAddress())
+        transport, channel.transport = channel.transport, None
+        if isinstance(transport, ProtocolWrapper):  # TLS, or a proxy's header
+            transport.wrappedProtocol = protocol
+        else:
+            transport.protocol = protocol
+        # The channel is still in the middle of a packet, whose rest is not HTTP any more.
+        channel.rawDataReceived = protocol.dataReceived
+        transport.unregisterProducer()  # that was the channel
+        protocol.makeConnection(transport)
+        transport.resumeProducing()  # the channel may have paused it behind a request
+        protocol.dataReceived(_handshake(request))
+        return NOT_DONE_YET
+
+
+def _handshake(request: Request) -> bytes:
+    """The request as it came, for a protocol that reads its own."""
+    lines = [b" ".join((request.method, request.uri, request.clientproto))]
+    for name, values in request.requestHeaders.getAllRawHeaders():
+        lines += [name + b": " + value for value in values]
+    return b"\r\n".join([*lines, b"", b""])

@@ -1,0 +1,288 @@
+"""The GraphQL room on a whole small core, in memory: real SQL, real HTTP bytes, time in the test's hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Callable
+from urllib.parse import urlencode
+
+from attrs import Factory, define, evolve, field, frozen
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from multiproto import jsontext
+from multiproto.broker.follower import Follower
+from multiproto.broker.memory import MemoryBroker
+from multiproto.core.accounts import Accounts
+from multiproto.core.audience import Audience
+from multiproto.core.events import Events
+from multiproto.core.hub import Hub, Line
+from multiproto.core.messages import Messages
+from multiproto.core.model import Message, User
+from multiproto.core.ports import Entry, Identity, Query, Snapshot, Unit
+from multiproto.core.publishing import Publisher
+from multiproto.core.session import Limits
+from multiproto.graphql.wiring import Needs, make_endpoint
+from multiproto.ids import TimeOrderedIds
+from multiproto.observe.traffic import Traffic
+from multiproto.storage.connection import connect, migrate
+from multiproto.storage.cursors import Term, Terms
+from multiproto.storage.groupcommit import GroupCommit
+from multiproto.storage.migrations import released
+from multiproto.storage.reader import Reader
+from multiproto.storage.statements import load, sql_directory
+
+from ..fakes import Tokens
+from ..websocket.wire import Wire
+
+START = 1_800_000_000.0  # seconds since the epoch
+PASSWORD = "Secret-123"
+
+
+@define(eq=False)
+class InlineStore:
+    """The SQLite store without its threads: each answer comes in the clock's next turn."""
+
+    _clock: Clock
+    on_commit: Callable[[], object] = lambda: None
+    reads: list[str] = Factory(list)  # names of the statements that read
+    failures: dict[str, Exception] = Factory(dict)  # what statements that read fail with
+    _reader: Reader = field(init=False)
+    _writer: GroupCommit = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        sql = sql_directory("sqlite")
+        statements = load(sql / "queries")
+        connection = connect(Path(":memory:"), 0)
+        migrate(connection, released(sql), statements, START)
+        terms = Terms((Term("t", 1),))
+        self._reader = Reader(connection, statements, terms, lambda job, outcome: None, self._clock, 5.0)
+        self._writer = GroupCommit(connection, statements, terms, lambda jobs, batch: None)
+
+    def read(self, *queries: Query) -> Deferred[Snapshot]:
+        self.reads += [query.name for query in queries]
+        failed = [self.failures[query.name] for query in queries if query.name in self.failures]
+        return self._soon(failed[0] if failed else self._reader.snapshot(queries))
+
+    def commit(self, unit: Unit) -> Deferred[str]:
+        batch = self._writer.commit([unit])
+        answer = self._soon(batch.outcomes[0])
+        if batch.appended:
+            self._clock.callLater(0, self.on_commit)
+        return answer
+
+    def head(self) -> Deferred[tuple[int, str]]:
+        return self._soon((self._reader.head(), "t.0"))
+
+    def after(self, position: int, limit: int) -> Deferred[tuple[Entry, ...]]:
+        return self._soon(self._reader.after(position, limit))
+
+    def _soon(self, outcome: Any) -> Deferred[Any]:
+        answer: Deferred[Any] = Deferred()
+        give = answer.errback if isinstance(outcome, Exception) else answer.callback
+        self._clock.callLater(0, lambda: answer.called or give(outcome))
+        return answer
+
+
+class PlainPasswords:
+    async def hash(self, password: str) -> str:
+        return f"hash of {password}"
+
+    async def verify(self, password: str, hashed: str | None) -> bool:
+        return hashed == f"hash of {password}"
+
+
+class PlainTokens:
+    lifetime = "15m"
+
+    def issue(self, user_id: str, email: str, session_id: str) -> str:
+        return f"token-{user_id}"
+
+
+@frozen
+class Answer:
+    status: int
+    headers: dict[str, str]
+    text: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+    @property
+    def events(self) -> list[Any]:
+        """Of an event stream: (event, data) pairs, comments as text."""
+        return read_events(self.text)
+
+
+def read_events(text: str) -> list[Any]:
+    found: list[Any] = []
+    for block in text.split("\n\n")[:-1]:
+        if block.startswith(":"):
+            found.append(block)
+        else:
+            event, data = block.split("\n")
+            assert event.startswith("event: ") and data.startswith("data: "), block
+            found.append((event[7:], json.loads(data[6:]) if data[6:] else None))
+    return found
+
+
+@define(eq=False)
+class Exchanged:
+    """One HTTP connection and what came over it."""
+
+    wire: Wire
+    protocol: Any
+
+    @property
+    def answer(self) -> Answer:
+        head, _, body = self.wire.value().partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        return Answer(int(first.split()[1]), headers, body.decode())
+
+    @property
+    def events(self) -> list[Any]:
+        return self.answer.events
+
+    def hang_up(self) -> None:
+        self.protocol.connectionLost(Failure(ConnectionDone()))
+
+
+class ServerCase(SynchronousTestCase):
+    """A running server with two users; `self.ann` and `self.bob` are their ids."""
+
+    session_limits = Limits()
+
+    def setUp(self) -> None:
+        self.clock = clock = Clock()
+        clock.rightNow = START
+        self.store = InlineStore(clock)
+        new_id = TimeOrderedIds(clock.seconds)
+        self.gate = Tokens(until=START + 900)
+        self.audience = audience = Audience()
+        follower = Follower(self.store, audience, clock)
+        self.store.on_commit = follower.wake
+        events = Events(new_id)
+        publisher = Publisher(
+            MemoryBroker(audience), clock.seconds, new_id, lambda value: len(jsontext.dumps(value))
+        )
+        self.hub = Hub(self.gate, audience, publisher, clock, new_id)
+        self.accounts = Accounts(self.store, PlainPasswords(), PlainTokens(), events, clock.seconds, new_id)
+        self.messages = Messages(self.store, events, clock.seconds, new_id)
+        self.observed: list[Any] = []
+        self.logins: list[str] = []
+        self.sockets = Line(self.session_limits, Traffic("graphql"))
+        self.streams = Line(self.session_limits, Traffic("graphql"))
+        self.needs = Needs(
+            self.accounts,
+            self.messages,
+            publisher,
+            self.hub,
+            self.gate,
+            clock,
+            self.sockets,
+            self.streams,
+            self.health,
+            lambda origin: origin == "https://friend.example",
+            lambda *what: self.observed.append(what),
+            self.logins.append,
+        )
+        self.hub.startService()
+        follower.startService()
+        self.serve()
+        self.ann, self.bob = self.user("Ann").id, self.user("Bob").id
+
+    def serve(self, **changes: Any) -> None:
+        """Put the endpoint up, with some of what it needs changed."""
+        self.needs = evolve(self.needs, **changes)
+        root = Resource()
+        root.putChild(b"graphql", make_endpoint(self.needs))
+        self.site = Site(root, reactor=self.clock)
+
+    async def health(self) -> dict[str, Any]:
+        database = {"status": "up", "responseTime": 1.5}
+        dependencies = {"database": database, "cache": {"status": "down"}}
+        return {
+            "status": "degraded",
+            "timestamp": "2026-11-22T19:21:04.531Z",
+            "uptime": 2.5,
+            "dependencies": dependencies,
+        }
+
+    # Doing.
+
+    def turn(self, seconds: float = 0) -> None:
+        self.clock.advance(seconds)
+
+    def done(self, coroutine: Any) -> Any:
+        deferred = Deferred.fromCoroutine(coroutine)
+        self.turn()
+        return self.successResultOf(deferred)
+
+    def user(self, name: str) -> User:
+        fields = {"email": f"{name}@example.org", "name": name, "password": PASSWORD}
+        return self.done(self.accounts.register(fields)).value  # type: ignore[no-any-return]
+
+    def message(self, author: str, content: str = "hello", **target: str) -> Message:
+        who = Identity(author, "s", START + 900)
+        return self.done(self.messages.send(who, {"content": content, **target})).value  # type: ignore[no-any-return]
+
+    # HTTP.
+
+    def connect(self) -> Exchanged:
+        wire = Wire(peerAddress=IPv4Address("TCP", "192.0.2.1", 1234))
+        protocol = self.site.buildProtocol(wire.getPeer())
+        wire.protocol = protocol
+        protocol.makeConnection(wire)
+        return Exchanged(wire, protocol)
+
+    def request(
+        self, method: str, path: str = "/graphql", body: bytes | None = None, **headers: str | None
+    ) -> Exchanged:
+        """HTTP/1.0, so that bodies come as they are."""
+        exchanged = self.connect()
+        lines = {"Host": "localhost", **{name.replace("_", "-"): value for name, value in headers.items()}}
+        if body is not None:
+            lines["Content-Length"] = str(len(body))
+        head = [f"{method} {path} HTTP/1.0", *(f"{k}: {v}" for k, v in lines.items() if v is not None)]
+        exchanged.protocol.dataReceived("\r\n".join([*head, "", ""]).encode() + (body or b""))
+        self.turn()
+        return exchanged
+
+    def post(self, value: object, who: str | None = None, **headers: str | None) -> Exchanged:
+        if who is not None:
+            headers["Authorization"] = f"Bearer token-{who}"
+        headers = {"Content_Type": "application/json", **headers}
+        return self.request("POST", body=json.dumps(value).encode(), **headers)
+
+    def get(
+        self, path: str = "/graphql", who: str | None = None, *, headers: dict[str, str] = {}, **query: str
+    ) -> Exchanged:  # noqa: B006
+        if who is not None:
+            headers = {**headers, "Authorization": f"Bearer token-{who}"}
+        return self.request("GET", path + ("?" + urlencode(query) if query else ""), **headers)
+
+    def ask(self, query: str, who: str | None = None, **variables: Any) -> Any:
+        """The result of an operation."""
+        return self.post({"query": query, "variables": variables}, who).answer.json
+
+    def data(self, query: str, who: str | None = None, **variables: Any) -> Any:
+        result = self.ask(query, who, **variables)
+        self.assertNotIn("errors", result)
+        return result["data"]
+
+    def codes(self, query: str, who: str | None = None, **variables: Any) -> list[str]:
+        """The codes of the errors of an operation."""
+        return [error["extensions"]["code"] for error in self.ask(query, who, **variables)["errors"]]
+
+    def follow(self, query: str, who: str | None, **variables: Any) -> Exchanged:
+        """A subscription as an event stream."""
+        return self.post({"query": query, "variables": variables}, who, Accept="text/event-stream")

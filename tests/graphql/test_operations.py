@@ -1,0 +1,433 @@
+"""Queries and mutations over real HTTP, on real SQL."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from multiproto.core.errors import RateLimited, Unavailable
+
+from .server import PASSWORD, ServerCase
+
+MISSING = str(UUID(int=7))
+PAGE = "edges { node { id content } } pageInfo { page limit total totalPages hasNextPage hasPreviousPage }"
+
+
+class QueryTests(ServerCase):
+    def test_users(self) -> None:
+        page = self.data(
+            """{ users(limit: 1) { edges { node { name email } cursor }
+                 pageInfo { page limit total totalPages hasNextPage hasPreviousPage } cursor } }""",
+            self.ann,
+        )["users"]
+        self.assertEqual(
+            page,
+            {
+                "edges": [{"node": {"name": "Bob", "email": "Bob@example.org"}, "cursor": self.bob}],
+                "pageInfo": {
+                    "page": 1,
+                    "limit": 1,
+                    "total": 2,
+                    "totalPages": 2,
+                    "hasNextPage": True,
+                    "hasPreviousPage": False,
+                },
+                "cursor": "t.2",
+            },
+        )
+
+    def test_one_by_id_and_oneself(self) -> None:
+        data = self.data(
+            "query($id: ID!) { user(id: $id) { name } me { name createdAt updatedAt } }",
+            self.ann,
+            id=self.bob,
+        )
+        at = "2027-01-15T08:00:00.000Z"
+        self.assertEqual(
+            data, {"user": {"name": "Bob"}, "me": {"name": "Ann", "createdAt": at, "updatedAt": at}}
+        )
+
+    def test_what_is_missing_is_null_and_an_error(self) -> None:
+        result = self.ask(
+            "query($id: ID!) { user(id: $id) { name } message(id: $id) { id } me { name } }",
+            self.ann,
+            id=MISSING,
+        )
+        self.assertEqual(result["data"], {"user": None, "message": None, "me": {"name": "Ann"}})
+        self.assertEqual(
+            result["errors"],
+            [
+                {
+                    "message": f"{kind} not found",
+                    "extensions": {
+                        "code": "NOT_FOUND",
+                        "status": 404,
+                        "details": {"resource": kind, "id": MISSING},
+                    },
+                    "locations": [{"line": 1, "column": column}],
+                    "path": [kind.lower()],
+                }
+                for kind, column in (("User", 19), ("Message", 42))
+            ],
+        )
+
+    def test_lists_of_messages(self) -> None:
+        first = self.message(self.ann, "one", channelId="c.1")
+        second = self.message(self.bob, "two", channelId="d")
+        data = self.data(
+            f"""query($user: ID!, $channel: String!) {{
+              messages {{ {PAGE} }}
+              userMessages(userId: $user) {{ {PAGE} }}
+              channelMessages(channelId: $channel, page: 1, limit: 5) {{ {PAGE} cursor }}
+            }}""",
+            self.ann,
+            user=self.bob,
+            channel="c.1",
+        )
+        ids = {name: [edge["node"]["id"] for edge in page["edges"]] for name, page in data.items()}
+        self.assertEqual(
+            ids,
+            {"messages": [second.id, first.id], "userMessages": [second.id], "channelMessages": [first.id]},
+        )
+        self.assertEqual(data["channelMessages"]["pageInfo"]["limit"], 5)
+        self.assertEqual(data["channelMessages"]["cursor"], "t.4")
+
+    def test_health_needs_no_login(self) -> None:
+        self.assertEqual(
+            self.data("{ health { status timestamp uptime dependencies { name status responseTime } } }"),
+            {
+                "health": {
+                    "status": "degraded",
+                    "timestamp": "2026-11-22T19:21:04.531Z",
+                    "uptime": 2.5,
+                    "dependencies": [
+                        {"name": "database", "status": "up", "responseTime": 1.5},
+                        {"name": "cache", "status": "down", "responseTime": None},
+                    ],
+                }
+            },
+        )
+
+    def test_every_list_checks_its_limits(self) -> None:
+        """Fault 21: one list took any limit, including -1 and 1,000,000."""
+        for field in (
+            "users",
+            "messages",
+            f'userMessages(userId: "{self.ann}",',
+            'channelMessages(channelId: "c",',
+        ):
+            opening = field if "(" in field else f"{field}("
+            for arguments in ("limit: -1", "limit: 0", "limit: 1000000", "page: 0"):
+                self.assertEqual(
+                    self.codes(f"{{ {opening} {arguments}) {{ edges {{ cursor }} }} }}", self.ann),
+                    ["VALIDATION_ERROR"],
+                )
+        query = "{ me { messages(limit: 101) { cursor } } }"
+        error = self.ask(query, self.ann)["errors"][0]
+        self.assertEqual(
+            error["extensions"]["details"],
+            {"errors": [{"path": ["limit"], "message": "Must be from 1 to 100"}]},
+        )
+
+
+class AuthTests(ServerCase):
+    def test_every_field_but_four_needs_a_login(self) -> None:
+        """Fault 13: GraphQL reads and three subscriptions needed no login."""
+        id = f'"{self.ann}"'
+        for kind, field in (
+            ("query", f"user(id: {id}) {{ id }}"),
+            ("query", "users { cursor }"),
+            ("query", "me { id }"),
+            ("query", f"message(id: {id}) {{ id }}"),
+            ("query", "messages { cursor }"),
+            ("query", f"userMessages(userId: {id}) {{ cursor }}"),
+            ("query", 'channelMessages(channelId: "c") { cursor }'),
+            ("mutation", 'updateUser(input: {name: "Eve"}) { id }'),
+            ("mutation", "deleteUser"),
+            ("mutation", 'sendMessage(input: {content: "x", channelId: "c"}) { id }'),
+            ("mutation", f"deleteMessage(id: {id})"),
+            ("mutation", 'publish(topic: "t") { topic }'),
+        ):
+            self.assertEqual(self.codes(f"{kind} {{ {field} }}"), ["UNAUTHORIZED"], field)
+        for field in (
+            "userCreated { id }",
+            f"userUpdated(userId: {id}) {{ id }}",
+            "messageSent { id }",
+            f"messageToUser(userId: {id}) {{ id }}",
+            'topic(pattern: "t") { topic }',
+        ):
+            (_, (event, payload), end) = self.follow(f"subscription {{ {field} }}", None).events
+            self.assertEqual(payload["errors"][0]["extensions"]["code"], "UNAUTHORIZED", field)
+
+    def test_a_bad_token_is_only_told_where_one_is_needed(self) -> None:
+        """A client that asks for `refresh` sends its expired token along."""
+        for header in ("Bearer forged", "Basic YQ==", "Bearer "):
+            result = self.post({"query": "{ health { status } me { id } }"}, Authorization=header).answer.json
+            self.assertEqual(result["data"], {"health": {"status": "degraded"}, "me": None})
+            self.assertEqual(result["errors"][0]["extensions"], {"code": "UNAUTHORIZED", "status": 401})
+        self.assertEqual(result["errors"][0]["message"], "Authorization must be: Bearer <token>")
+
+    def test_what_a_login_shows_is_public_only(self) -> None:
+        """The way from `login` to messages is closed: nobody is known yet."""
+        result = self.ask(
+            "mutation($e: String!, $p: String!) { login(email: $e, password: $p) { user { name messages { cursor } } } }",
+            e="ann@example.org",
+            p=PASSWORD,
+        )
+        self.assertEqual(result["errors"][0]["path"], ["login", "user", "messages"])
+
+
+class AccountTests(ServerCase):
+    REGISTER = """mutation($input: RegisterInput!) {
+        register(input: $input) { user { id name email } token expiresIn refreshToken } }"""
+
+    def test_register_login_refresh(self) -> None:
+        fields = {"email": "eve@example.org", "name": "Eve", "password": PASSWORD}
+        result = self.ask(self.REGISTER, input=fields)
+        eve = result["data"]["register"]
+        self.assertEqual(
+            (eve["user"]["name"], eve["token"], eve["expiresIn"], result["extensions"]),
+            ("Eve", f"token-{eve['user']['id']}", "15m", {"cursor": "t.3"}),
+        )
+        login = 'mutation($p: String!) { login(email: "EVE@example.org", password: $p) { user { id } refreshToken } }'
+        self.assertEqual(self.data(login, p=PASSWORD)["login"]["user"]["id"], eve["user"]["id"])
+        refresh = "mutation($t: String!) { refresh(refreshToken: $t) { token } }"
+        self.assertEqual(self.data(refresh, t=eve["refreshToken"])["refresh"]["token"], eve["token"])
+        self.assertEqual(self.codes(login, p="wrong"), ["UNAUTHORIZED"])
+        self.assertEqual(self.codes(refresh, t="wrong"), ["UNAUTHORIZED"])
+        self.assertEqual(self.codes(self.REGISTER, input=fields), ["CONFLICT"])
+
+    def test_all_faults_of_an_input_are_listed(self) -> None:
+        fields = {"email": "nobody", "name": "7", "password": "short"}
+        (error,) = self.ask(self.REGISTER, input=fields)["errors"]
+        paths = {fault["path"][0] for fault in error["extensions"]["details"]["errors"]}
+        self.assertEqual((error["message"], paths), ("Validation failed", {"email", "name", "password"}))
+
+    def test_logins_are_throttled_by_address(self) -> None:
+        """Aliases and batches don't get around it: it is asked for each field."""
+
+        def throttle(host: str) -> None:
+            self.logins.append(host)
+            if len(self.logins) > 2:
+                raise RateLimited("Too many logins")
+
+        self.serve(throttle=throttle)
+        attempt = 'login(email: "a", password: "b") { token }'
+        codes = self.codes(f"mutation {{ a: {attempt} }}") + self.codes(f"mutation {{ a: {attempt} }}")
+        codes += self.codes(f"mutation {{ a: {attempt} b: {attempt} }}")
+        codes += self.codes('mutation { refresh(refreshToken: "x") { token } }')
+        self.assertEqual(codes, ["UNAUTHORIZED", "UNAUTHORIZED", "RATE_LIMITED", "RATE_LIMITED"])
+        self.assertEqual(set(self.logins), {"192.0.2.1"})
+
+    def test_update_and_delete_oneself(self) -> None:
+        result = self.ask('mutation { updateUser(input: {name: "Anna"}) { id name } }', self.ann)
+        self.assertEqual(
+            result,
+            {"data": {"updateUser": {"id": self.ann, "name": "Anna"}}, "extensions": {"cursor": "t.3"}},
+        )
+        self.assertEqual(
+            self.codes("mutation { updateUser(input: {}) { id } }", self.ann), ["VALIDATION_ERROR"]
+        )
+        self.assertEqual(
+            self.ask("mutation { deleteUser }", self.ann),
+            {"data": {"deleteUser": True}, "extensions": {"cursor": "t.4"}},
+        )
+        self.assertEqual(self.codes("{ me { id } }", self.ann), ["NOT_FOUND"])
+
+
+class MessageTests(ServerCase):
+    SEND = "mutation($input: SendMessageInput!) { sendMessage(input: $input) { id userId content channelId recipientId user { name } recipient { name } } }"
+
+    def test_send_and_withdraw(self) -> None:
+        result = self.ask(self.SEND, self.ann, input={"content": "psst", "recipientId": self.bob})
+        sent = result["data"]["sendMessage"]
+        self.assertEqual(
+            sent,
+            {
+                "id": sent["id"],
+                "userId": self.ann,
+                "content": "psst",
+                "channelId": None,
+                "recipientId": self.bob,
+                "user": {"name": "Ann"},
+                "recipient": {"name": "Bob"},
+            },
+        )
+        self.assertEqual(result["extensions"], {"cursor": "t.3"})
+        delete = "mutation($id: ID!) { deleteMessage(id: $id) }"
+        self.assertEqual(self.codes(delete, self.bob, id=sent["id"]), ["FORBIDDEN"])
+        self.assertEqual(
+            self.ask(delete, self.ann, id=sent["id"]),
+            {"data": {"deleteMessage": True}, "extensions": {"cursor": "t.4"}},
+        )
+        self.assertEqual(self.codes(delete, self.ann, id=sent["id"]), ["NOT_FOUND"])
+
+    def test_refusals_keep_their_names(self) -> None:
+        """Fault 18: every GraphQL error read "Unexpected error"."""
+        for fields, code in (
+            ({"content": "x"}, "VALIDATION_ERROR"),
+            ({"content": "", "channelId": "c"}, "VALIDATION_ERROR"),
+            ({"content": "x", "recipientId": MISSING}, "NOT_FOUND"),
+        ):
+            self.assertEqual(self.codes(self.SEND, self.ann, input=fields), [code])
+
+    def test_a_direct_message_is_unseen_by_others(self) -> None:
+        """Every field that could lead to it."""
+        eve = self.user("Eve").id
+        message = self.message(self.ann, "psst", recipientId=self.bob, channelId="c")
+        query = f"""query($id: ID!, $ann: ID!) {{
+            message(id: $id) {{ content }} messages {{ {PAGE} }} userMessages(userId: $ann) {{ {PAGE} }}
+            channelMessages(channelId: "c") {{ {PAGE} }} user(id: $ann) {{ messages {{ {PAGE} }} }}
+        }}"""
+        for who, visible in ((self.ann, 1), (self.bob, 1), (eve, 0)):
+            data = self.ask(query, who, id=message.id, ann=self.ann)["data"]
+            self.assertEqual(data["message"], {"content": "psst"} if visible else None)
+            for page in (
+                data["messages"],
+                data["userMessages"],
+                data["channelMessages"],
+                data["user"]["messages"],
+            ):
+                self.assertEqual((len(page["edges"]), page["pageInfo"]["total"]), (visible, visible))
+
+    def test_publish(self) -> None:
+        query = """mutation($data: JSON, $metadata: JSON) {
+            publish(topic: "room.1", data: $data, metadata: $metadata) { topic data metadata timestamp cursor } }"""
+        result = self.ask(query, self.ann, data={"a": [1, None]}, metadata={"x": 1, "senderId": "forged"})
+        self.assertEqual(
+            result,
+            {
+                "data": {
+                    "publish": {
+                        "topic": "room.1",
+                        "data": {"a": [1, None]},
+                        "metadata": {"x": 1, "senderId": self.ann},
+                        "timestamp": "2027-01-15T08:00:00.000Z",
+                        "cursor": None,
+                    }
+                }
+            },
+        )
+        self.assertEqual(self.codes(query, self.ann, metadata=[1]), ["VALIDATION_ERROR"])
+        for topic, code in (("users", "FORBIDDEN"), ("a..b", "VALIDATION_ERROR")):
+            self.assertEqual(
+                self.codes(f'mutation {{ publish(topic: "{topic}") {{ topic }} }}', self.ann), [code]
+            )
+
+    def test_json_in_the_document_is_as_strict_as_in_a_body(self) -> None:
+        publish = 'mutation {{ publish(topic: "t", data: {}) {{ data }} }}'
+        literal = '{a: [1, 2.5, "x", true, null, WORD], b: {}}'
+        self.assertEqual(
+            self.data(publish.format(literal), self.ann)["publish"]["data"],
+            {"a": [1, 2.5, "x", True, None, "WORD"], "b": {}},
+        )
+        for literal in ("1e999", "9" * 5000, "[" * 70 + "]" * 70):
+            self.assertEqual(self.codes(publish.format(literal), self.ann), ["GRAPHQL_VALIDATION_FAILED"])
+
+    def test_idempotency_keys_are_not_taken_in_vain(self) -> None:
+        for field in (
+            'sendMessage(input: {content: "x", channelId: "c"}, idempotencyKey: "k") { id }',
+            'publish(topic: "t", idempotencyKey: "k") { topic }',
+        ):
+            self.assertEqual(self.codes(f"mutation {{ {field} }}", self.ann), ["VALIDATION_ERROR"])
+
+
+class StatementTests(ServerCase):
+    """Fault 25: a query per message for its author."""
+
+    QUERY = """{ users(limit: 5) { edges { node { name
+        messages(limit: 4) { edges { node { content user { name } recipient { name } } } } } } } }"""
+
+    def test_their_number_does_not_grow_with_the_lists(self) -> None:
+        users = [self.user(name).id for name in ("Eve", "Dan", "Cleo")]
+        for author in (*users, self.ann, self.bob):
+            for n in range(4):
+                self.message(author, f"{n}", **({"channelId": "c"} if n % 2 else {"recipientId": self.ann}))
+        self.store.reads.clear()
+        page = self.data(self.QUERY, self.ann)["users"]["edges"]
+        self.assertEqual(len(page), 5)
+        for edge in page:
+            for message in edge["node"]["messages"]["edges"]:
+                self.assertEqual(message["node"]["user"]["name"], edge["node"]["name"])
+        self.assertEqual(
+            self.store.reads,
+            [
+                "users_page",
+                "users_count",
+                "messages_of_users_page",
+                "messages_of_users_count",
+                "users_by_ids",
+            ],
+        )
+
+    def test_pages_of_two_sizes_are_two_reads(self) -> None:
+        self.store.reads.clear()
+        self.data(
+            "{ users { edges { node { a: messages(limit: 1) { cursor } b: messages { cursor } } } } }",
+            self.ann,
+        )
+        self.assertEqual(self.store.reads.count("messages_of_users_page"), 2)
+
+    def test_a_mutation_never_reads_what_it_replaced(self) -> None:
+        """Nothing is kept between the fields of one request."""
+        send = 'sendMessage(input: {content: "x", channelId: "c"}) { user { name } }'
+        data = self.data(
+            f'mutation {{ a: {send} updateUser(input: {{name: "Anna"}}) {{ id }} b: {send} }}', self.ann
+        )
+        self.assertEqual((data["a"]["user"]["name"], data["b"]["user"]["name"]), ("Ann", "Anna"))
+
+
+class FailureTests(ServerCase):
+    def test_a_bug_is_logged_whole_and_told_without_detail(self) -> None:
+        self.store.failures["user_by_id"] = KeyError("the secret reason")
+        result = self.ask('{ me { id } user(id: "%s") { id } }' % self.bob, self.ann)
+        for error in result["errors"]:
+            self.assertEqual(
+                (error["message"], error["extensions"]),
+                ("Internal server error", {"code": "INTERNAL_ERROR", "status": 500}),
+            )
+        self.assertNotIn("secret", str(result))
+        self.assertEqual(
+            [f.value.args for f in self.flushLoggedErrors(KeyError)], [("the secret reason",)] * 2
+        )
+
+    def test_a_store_that_is_away(self) -> None:
+        self.store.failures["users_page"] = Unavailable("The database is away")
+        query = "{ users { edges { node { id } } } }"
+        self.assertEqual(
+            self.ask(query, self.ann),
+            {
+                "errors": [
+                    {
+                        "message": "The database is away",
+                        "extensions": {"code": "SERVICE_UNAVAILABLE", "status": 503},
+                        "locations": [{"line": 1, "column": 3}],
+                        "path": ["users"],
+                    }
+                ],
+                "data": None,
+            },
+        )
+
+    def test_what_fails_in_a_batch_fails_for_all_who_wait_for_it(self) -> None:
+        self.message(self.ann, channelId="c")
+        self.message(self.bob, channelId="c")
+        self.store.failures["users_by_ids"] = Unavailable("The database is away")
+        result = self.ask("{ messages { edges { node { user { id } } } } }", self.ann)
+        self.assertEqual([error["extensions"]["status"] for error in result["errors"]], [503, 503])
+        self.assertEqual(result["data"]["messages"]["edges"], [{"node": {"user": None}}] * 2)
+
+    def test_each_operation_is_observed(self) -> None:
+        self.observed.clear()
+        self.ask("query MyName { me { id } }", self.ann)
+        self.ask("mutation { deleteUser }")
+        self.ask("{ nope }")
+        self.ask("{")
+        self.assertEqual(
+            self.observed,
+            [
+                ("query", "other", "success", 0.0, []),
+                ("mutation", "other", "error", 0.0, ["UNAUTHORIZED"]),
+                ("other", "other", "rejected", 0.0, ["GRAPHQL_VALIDATION_FAILED"]),
+                ("other", "other", "rejected", 0.0, ["GRAPHQL_PARSE_FAILED"]),
+            ],
+        )

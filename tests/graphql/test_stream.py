@@ -1,0 +1,246 @@
+"""Subscriptions, as event streams (graphql-sse, distinct connections)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from multiproto.core.ports import Identity
+from multiproto.core.session import Limits
+
+from .server import START, Exchanged, ServerCase
+
+COMPLETE = ("complete", None)
+
+
+def told(name: str, value: Any, **extensions: Any) -> tuple[str, Any]:
+    payload: dict[str, Any] = {"data": {name: value}}
+    return "next", payload | ({"extensions": extensions} if extensions else {})
+
+
+class StreamCase(ServerCase):
+    def heard(self, stream: Exchanged) -> list[Any]:
+        """What came since the head of the stream."""
+        self.turn()
+        first, *rest = stream.events
+        self.assertEqual(first, ":")
+        return rest
+
+    def who(self, user: str) -> Identity:
+        return Identity(user, "s", START + 900)
+
+    def publish(self, topic: str, data: object, who: str | None = None) -> None:
+        query = "mutation($topic: String!, $data: JSON) { publish(topic: $topic, data: $data) { topic } }"
+        self.data(query, who or self.bob, topic=topic, data=data)
+
+
+class FieldTests(StreamCase):
+    """Fault 19: each event is told once, and only under its own name."""
+
+    def test_users(self) -> None:
+        created = self.follow("subscription { userCreated { name } }", self.bob)
+        updated = self.follow(
+            "subscription($id: ID!) { userUpdated(userId: $id) { name email } }", self.bob, id=self.ann
+        )
+        self.user("Eve")
+        self.done(self.accounts.amend(self.who(self.ann), self.ann, {"name": "Anna"}))
+        self.done(self.accounts.amend(self.who(self.bob), self.bob, {"name": "Bobby"}))
+        self.done(self.accounts.close(self.who(self.ann), self.ann))
+        self.assertEqual(self.heard(created), [told("userCreated", {"name": "Eve"}, cursor="t.3")])
+        self.assertEqual(
+            self.heard(updated),
+            [told("userUpdated", {"name": "Anna", "email": "Ann@example.org"}, cursor="t.4")],
+        )
+
+    def test_messages(self) -> None:
+        fields = "{ content channelId user { name } }"
+        everywhere = self.follow(f"subscription {{ messageSent {fields} }}", self.bob)
+        channel = self.follow(f'subscription {{ messageSent(channelId: "c.9 %") {fields} }}', self.bob)
+        sent = self.message(self.ann, "one", channelId="c.9 %")
+        self.message(self.ann, "two", channelId="c")
+        self.message(self.ann, "psst", recipientId=self.bob, channelId="c")
+        self.done(self.messages.withdraw(self.who(self.ann), sent.id))
+
+        def shown(content: str, channel: str) -> Any:
+            return {"content": content, "channelId": channel, "user": {"name": "Ann"}}
+
+        one = told("messageSent", shown("one", "c.9 %"), cursor="t.3")
+        self.assertEqual(self.heard(channel), [one])
+        self.assertEqual(self.heard(everywhere), [one, told("messageSent", shown("two", "c"), cursor="t.4")])
+
+    def test_messages_to_oneself(self) -> None:
+        query = "subscription($id: ID!) { messageToUser(userId: $id) { content } }"
+        stream = self.follow(query, self.bob, id=self.bob)
+        self.message(self.bob, "mine", recipientId=self.ann)
+        self.message(self.bob, "mine in a channel", channelId="c")
+        self.message(self.ann, "for Bob", recipientId=self.bob, channelId="c")
+        self.assertEqual(self.heard(stream), [told("messageToUser", {"content": "for Bob"}, cursor="t.5")])
+
+    def test_topics(self) -> None:
+        stream = self.follow(
+            'subscription { topic(pattern: "room.*") { topic data metadata timestamp cursor } }', self.ann
+        )
+        for topic, data in (("room.1", {"x": 1}), ("room.1.2", 2), ("room.2", None)):
+            self.publish(topic, data)
+        at, metadata = "2027-01-15T08:00:00.000Z", {"senderId": self.bob}
+        self.assertEqual(
+            self.heard(stream),
+            [
+                told(
+                    "topic",
+                    {"topic": topic, "data": data, "metadata": metadata, "timestamp": at, "cursor": None},
+                )
+                for topic, data in (("room.1", {"x": 1}), ("room.2", None))
+            ],
+        )
+
+    def test_a_wide_pattern_leaks_nothing(self) -> None:
+        eve = self.user("Eve").id
+        stream = self.follow('subscription { topic(pattern: "**") { topic data } }', eve)
+        self.message(self.ann, "psst", recipientId=self.bob)
+        self.message(self.ann, "public", channelId="c")
+        ((_, payload),) = self.heard(stream)
+        self.assertEqual(payload["data"]["topic"]["topic"], "messages")
+        self.assertEqual(payload["data"]["topic"]["data"]["message"]["content"], "public")
+
+    def test_nested_fields_show_what_the_subscriber_may_see(self) -> None:
+        eve = self.user("Eve").id
+        self.message(self.ann, "psst", recipientId=self.bob)
+        query = "subscription { messageSent { user { messages { pageInfo { total } } } } }"
+        streams = {who: self.follow(query, who) for who in (eve, self.bob)}
+        self.message(self.ann, "public", channelId="c")
+        totals = {
+            who: self.heard(stream)[0][1]["data"]["messageSent"]["user"]["messages"]["pageInfo"]["total"]
+            for who, stream in streams.items()
+        }
+        self.assertEqual(totals, {eve: 1, self.bob: 2})
+
+    def test_fragments_and_aliases(self) -> None:
+        query = "subscription { ...F } fragment F on Subscription { new: messageSent { words: content } }"
+        stream = self.follow(query, self.ann)
+        self.message(self.bob, channelId="c")
+        self.assertEqual(self.heard(stream), [told("new", {"words": "hello"}, cursor="t.3")])
+
+
+class ResumeTests(StreamCase):
+    QUERY = "subscription($after: String) { messageSent(after: $after) { content } }"
+
+    def test_recovered_comes_with_the_first_result(self) -> None:
+        for after, recovered in (("t.2", True), ("t.1", False)):
+            stream = self.follow(self.QUERY, self.bob, after=after)
+            position = 3 if recovered else 5
+            self.message(self.ann, "a", channelId="c")
+            self.message(self.ann, "b", channelId="c")
+            self.assertEqual(
+                self.heard(stream),
+                [
+                    told("messageSent", {"content": "a"}, cursor=f"t.{position}", recovered=recovered),
+                    told("messageSent", {"content": "b"}, cursor=f"t.{position + 1}"),
+                ],
+            )
+            stream.hang_up()
+
+
+class RefusalTests(StreamCase):
+    def refused(self, query: str, **variables: Any) -> Any:
+        stream = self.follow(query, self.ann, **variables)
+        self.assertEqual(stream.answer.status, 200)
+        (event, payload), end = self.heard(stream)
+        self.assertEqual((event, end, set(payload)), ("next", COMPLETE, {"errors"}))
+        return payload["errors"][0]["extensions"]["code"]
+
+    def test_come_over_the_stream(self) -> None:
+        """An event source can't read the body of a 400."""
+        other = f'"{self.bob}"'
+        for query, code in (
+            ("subscription {", "GRAPHQL_PARSE_FAILED"),
+            ("subscription { nope }", "GRAPHQL_VALIDATION_FAILED"),
+            ("subscription { userCreated { id } messageSent { id } }", "GRAPHQL_VALIDATION_FAILED"),
+            (f"subscription {{ messageToUser(userId: {other}) {{ id }} }}", "FORBIDDEN"),
+            (f'subscription {{ topic(pattern: "messages.user.{self.bob}") {{ topic }} }}', "FORBIDDEN"),
+            ('subscription { topic(pattern: "us*rs") { topic } }', "VALIDATION_ERROR"),
+            ('subscription { userUpdated(userId: "") { id } }', "VALIDATION_ERROR"),
+        ):
+            self.assertEqual(self.refused(query), code, query)
+        self.assertEqual(len(self.hub), 0)
+
+    def test_a_subscription_needs_a_stream(self) -> None:
+        query = "subscription { userCreated { id } }"
+        answer = self.post({"query": query}, self.ann, Accept="application/json").answer
+        self.assertEqual(
+            (answer.status, answer.json["errors"][0]["extensions"]["code"]), (406, "BAD_REQUEST")
+        )
+        answer = self.get(
+            who=self.ann, query=query, headers={"Accept": "application/json, text/event-stream;q=0.1"}
+        )
+        self.assertEqual(self.heard(answer), [])
+        answer.hang_up()
+
+    def test_queries_and_mutations_are_answered_as_a_stream_too(self) -> None:
+        stream = self.follow("{ me { name } }", self.ann)
+        self.assertEqual(self.heard(stream), [told("me", {"name": "Ann"}), COMPLETE])
+        self.assertEqual(stream.answer.headers["content-type"], "text/event-stream; charset=utf-8")
+        self.assertTrue(stream.wire.disconnecting)
+
+
+class LifeTests(StreamCase):
+    session_limits = Limits(outbox=2, ping_every=30.0)
+    QUERY = 'subscription { topic(pattern: "room") { data } }'
+
+    def test_nothing_is_left_of_a_client_that_hung_up(self) -> None:
+        """Fault 9: a closed subscription was cleaned up only by the next event."""
+        stream = self.follow(self.QUERY, self.ann)
+        self.assertEqual((len(self.hub), self.streams.traffic.subscriptions), (1, 1))
+        stream.hang_up()
+        self.assertEqual((len(self.hub), self.streams.traffic.subscriptions), (0, 0))
+
+    def test_silence_is_filled_with_comments(self) -> None:
+        stream = self.follow(self.QUERY, self.ann)
+        self.clock.pump([1] * 31)
+        self.assertEqual(self.heard(stream), [":"])
+
+    def test_shutdown(self) -> None:
+        """Fault 24: shutdown hung on an open stream.  Without `complete` its client comes back."""
+        stream = self.follow(self.QUERY, self.ann)
+        stopped = self.hub.stopService()
+        self.assertEqual(self.heard(stream), [": server is shutting down"])
+        self.assertTrue(stream.wire.disconnecting)
+        self.successResultOf(stopped)
+
+    def test_an_expired_or_revoked_token_ends_it(self) -> None:
+        for end, message in (
+            (lambda: self.clock.pump([1] * 901), "Token expired"),
+            (lambda: self.done(self.accounts.close(self.who(self.bob), self.bob)), "Token revoked"),
+        ):
+            self.gate.until = self.clock.seconds() + 900
+            stream = self.follow(self.QUERY, self.bob)
+            end()
+            error = {"message": message, "extensions": {"code": "UNAUTHORIZED", "status": 401}}
+            self.assertEqual(
+                [e for e in self.heard(stream) if e != ":"], [("next", {"errors": [error]}), COMPLETE]
+            )
+            self.assertTrue(stream.wire.disconnecting)
+
+    def test_a_reader_that_stalls_is_bounded(self) -> None:
+        """What it was sent in time it gets; then its stream stops, and it may resume."""
+        stream = self.follow(self.QUERY, self.ann)
+        stream.wire.producer.pauseProducing()
+        big = "x" * 60_000
+        for n in range(8):
+            self.publish("room", [n, big])
+        self.assertEqual(self.heard(stream), [])
+        self.assertEqual(self.streams.traffic.slow_total, 1)
+        stream.wire.producer.resumeProducing()
+        *heard, last = self.heard(stream)
+        numbers = [payload["data"]["topic"]["data"][0] for _, payload in heard]
+        self.assertEqual(numbers, list(range(len(numbers))))
+        self.assertLess(len(numbers), 8)
+        self.assertEqual(last, ": Reads more slowly than it subscribed")
+
+    def test_a_bug_in_an_event_ends_the_stream_only(self) -> None:
+        stream = self.follow("subscription { messageSent { content user { name } } }", self.ann)
+        self.store.failures["users_by_ids"] = KeyError("secret")
+        self.message(self.bob, channelId="c")
+        ((_, payload),) = self.heard(stream)
+        self.assertEqual(payload["data"], {"messageSent": {"content": "hello", "user": None}})
+        self.assertEqual(payload["errors"][0]["message"], "Internal server error")
+        self.flushLoggedErrors(KeyError)

@@ -1,0 +1,69 @@
+"""A site over the core in memory, for what needs no store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.core.session import Limits as SessionLimits
+from multiproto.http.site import Parts, Settings, Site, make_site
+
+from ..fakes import house, ids
+from .client import Line, Response
+
+
+class Health:
+    """In the state that a test sets."""
+
+    status = "healthy"
+    is_ready = True
+
+    async def report(self) -> tuple[int, dict[str, object]]:
+        return 503 if self.status == "unhealthy" else 200, {"status": self.status}
+
+    def ready(self) -> bool:
+        return self.is_ready
+
+
+class SiteCase(SynchronousTestCase):
+    """`self.site`; its clock stands at 0."""
+
+    settings = Settings()
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.house = house(self.clock)
+        self.health = Health()
+        self.observed: list[tuple[Any, ...]] = []
+        self.streams = self.house.line("sse", SessionLimits(outbox=5))
+        self.mounts: dict[bytes, Any] = {}
+        self.site = self.make_site()
+
+    def make_site(self, settings: Settings | None = None) -> Site:
+        nobody: Any = None  # no test here asks for rows
+        parts = Parts(
+            self.clock,
+            ids("correlation"),
+            self.house.gate,
+            self.house.hub,
+            nobody,
+            nobody,
+            self.house.publisher,
+            self.streams,
+            self.health,
+            lambda *seen: self.observed.append(seen),
+            self.mounts,
+        )
+        site = make_site(parts, settings or self.settings)
+        self.addCleanup(site.cut)
+        return site
+
+    def ask(self, method: str, target: str, body: Any = None, **headers: str) -> Response:
+        """One request on a connection of its own."""
+        line = Line(self.site)
+        line.ask(method, target, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        answer = line.answer(method == "HEAD")
+        line.hang_up()
+        return answer

@@ -1,0 +1,547 @@
+"""What is true of every request, whatever answers it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+from autobahn.twisted.resource import WebSocketResource
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from twisted.internet.testing import EventLoggingObserver
+from twisted.logger import globalLogPublisher
+from twisted.web.resource import Resource
+
+from multiproto.http.cors import Cors
+from multiproto.http.site import Settings
+
+from .client import Line, responses
+from .sites import SiteCase
+
+
+class Page(Resource):
+    """A mounted resource: answers GET with what the test wants, and no other method."""
+
+    def __init__(self, body: bytes = b"page") -> None:
+        super().__init__()
+        self.body = body
+
+    def render_GET(self, request: Any) -> bytes:
+        request.setHeader(b"Content-Type", b"text/html")
+        request.setHeader(b"Content-Security-Policy", b"script-src 'self'")
+        return self.body + b" ".join([b"", *request.postpath, *request.args.get(b"q", [])])
+
+
+class Broken(Resource):
+    isLeaf = True
+
+    def render_GET(self, request: Any) -> bytes:
+        if request.args:
+            request.write(b"so far")
+        raise ValueError("secret detail")
+
+
+class CorrelationTests(SiteCase):
+    def given(self, **headers: str) -> str:
+        return self.ask("GET", "/health/live", **headers).headers["x-correlation-id"]
+
+    def test_made_when_there_is_none(self) -> None:
+        self.assertEqual((self.given(), self.given()), ("correlation1", "correlation2"))
+
+    def test_taken_from_the_client(self) -> None:
+        self.assertEqual(self.given(X_Correlation_ID="abc"), "abc")
+        self.assertEqual(self.given(X_Request_ID="def"), "def")
+        self.assertEqual(self.given(X_Correlation_ID="abc", X_Request_ID="def"), "abc")
+
+    def test_what_is_not_printable_or_too_long_is_not_taken(self) -> None:
+        self.assertEqual(self.given(X_Correlation_ID="a" * 128), "a" * 128)
+        for unfit in ("a" * 129, "a b", "é", ""):
+            self.assertTrue(self.given(X_Correlation_ID=unfit).startswith("correlation"), unfit)
+
+    def test_on_answers_that_the_router_never_saw(self) -> None:
+        """Fault 21: on malformed, oversize and limited requests too."""
+        line = Line(self.site)
+        line.send(b"GET / HTTP/1.1\r\n\r\n")
+        self.assertEqual(line.answer().headers["x-correlation-id"], "correlation1")
+        line = Line(self.site)
+        line.ask("POST", "/api/topics/a", headers={"Content-Length": "9999999", "X-Request-ID": "mine"})
+        self.assertEqual(line.answer().headers["x-correlation-id"], "mine")
+
+
+class CorsTests(SiteCase):
+    settings = Settings(cors=Cors(frozenset({"https://app.example"})))
+    PREFLIGHT = {"Access_Control_Request_Method": "PUT"}
+
+    def allowed(self, origin: str, **headers: str) -> str | None:
+        answer = self.ask("GET", "/health/live", Origin=origin, **headers)
+        self.assertIn("Origin", answer.headers["vary"])
+        return answer.headers.get("access-control-allow-origin")
+
+    def test_a_configured_origin(self) -> None:
+        answer = self.ask("GET", "/health/live", Origin="https://app.example")
+        self.assertEqual(answer.headers["access-control-allow-origin"], "https://app.example")
+        self.assertEqual(answer.headers["access-control-allow-credentials"], "true")
+        self.assertIn("RateLimit-Remaining", answer.headers["access-control-expose-headers"])
+
+    def test_any_other(self) -> None:
+        """Exact origins: none that merely looks like one."""
+        for origin in (
+            "https://app.example.evil",
+            "http://app.example",
+            "https://app.example:8443",
+            "null",
+            "http://localhost",
+        ):
+            self.assertIsNone(self.allowed(origin), origin)
+
+    def test_our_own(self) -> None:
+        self.assertEqual(self.allowed("http://example.org"), "http://example.org")
+        self.assertEqual(self.allowed("http://a:3000", Host="a:3000"), "http://a:3000")
+        self.assertIsNone(self.allowed("http://a:3001", Host="a:3000"))
+
+    def test_anyone_without_credentials(self) -> None:
+        self.site = self.make_site(Settings(cors=Cors(frozenset({"*"}))))
+        answer = self.ask("GET", "/health/live", Origin="https://anyone.example")
+        self.assertEqual(answer.headers["access-control-allow-origin"], "*")
+        self.assertNotIn("access-control-allow-credentials", answer.headers)
+
+    def test_any_localhost_in_development(self) -> None:
+        """Fault 21: the default allowed nobody."""
+        self.site = self.make_site(Settings(cors=Cors(any_localhost=True)))
+        for origin in ("http://localhost:5173", "https://localhost", "http://127.0.0.1:3", "http://[::1]:3"):
+            self.assertEqual(self.allowed(origin), origin)
+        self.assertIsNone(self.allowed("http://localhost.evil"))
+
+    def test_preflight(self) -> None:
+        """Answered for any path, and not counted."""
+        answer = self.ask("OPTIONS", "/api/v1/users/1", Origin="https://app.example", **self.PREFLIGHT)
+        self.assertEqual((answer.status, answer.body), (204, b""))
+        self.assertEqual(answer.headers["access-control-allow-origin"], "https://app.example")
+        self.assertIn("PUT", answer.headers["access-control-allow-methods"])
+        self.assertIn("Authorization", answer.headers["access-control-allow-headers"])
+        self.assertNotIn("ratelimit-limit", answer.headers)
+
+    def test_preflight_of_a_stranger(self) -> None:
+        answer = self.ask("OPTIONS", "/api/v1/users/1", Origin="https://evil", **self.PREFLIGHT)
+        self.assertEqual(answer.status, 204)
+        self.assertFalse([name for name in answer.headers if name.startswith("access-control")])
+
+
+class SecurityHeaderTests(SiteCase):
+    def test_plain(self) -> None:
+        headers = self.ask("GET", "/nope").headers
+        self.assertEqual(headers["x-content-type-options"], "nosniff")
+        self.assertEqual(headers["content-security-policy"], "default-src 'none'; frame-ancestors 'none'")
+        self.assertEqual(headers["referrer-policy"], "no-referrer")
+        self.assertNotIn("strict-transport-security", headers)
+        self.assertNotIn("server", headers)
+
+    def test_over_tls(self) -> None:
+        line = Line(self.site)
+        line.channel.secure = True
+        line.ask("GET", "/", headers={"Origin": "http://example.org"})
+        headers = line.answer().headers
+        self.assertEqual(headers["strict-transport-security"], "max-age=31536000; includeSubDomains")
+        self.assertNotIn("access-control-allow-origin", headers)  # http: is not our own
+
+    def test_a_resource_keeps_its_own(self) -> None:
+        self.mounts[b"/page"] = Page()
+        self.site = self.make_site()
+        self.assertEqual(self.ask("GET", "/page").headers["content-security-policy"], "script-src 'self'")
+
+    def test_switched_off(self) -> None:
+        self.site = self.make_site(Settings(security_headers=False))
+        self.assertNotIn("x-content-type-options", self.ask("GET", "/").headers)
+
+
+class CompressionTests(SiteCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.page = Page()
+        self.mounts[b"page"] = self.page
+        self.site = self.make_site()
+
+    def coding(self, size: int, accepted: str) -> str | None:
+        self.page.body = b"a" * size
+        answer = self.ask("GET", "/page", Accept_Encoding=accepted)
+        self.assertEqual(answer.body, b"a" * size)
+        return answer.headers.get("content-encoding")
+
+    def test_above_1_kib(self) -> None:
+        self.assertEqual(self.coding(1025, "br, gzip"), "gzip")
+        self.assertIsNone(self.coding(1024, "gzip"))
+
+    def test_only_when_accepted(self) -> None:
+        heard = {accepted: self.coding(2000, accepted) for accepted in ("", "br", "gzip;q=0", "*", "*;q=0")}
+        self.assertEqual(heard, {"": None, "br": None, "gzip;q=0": None, "*": "gzip", "*;q=0": None})
+        self.assertEqual(self.coding(2000, "GZIP ; q=0.5"), "gzip")
+
+    def test_caches_are_told(self) -> None:
+        self.page.body = b"a" * 2000
+        self.assertIn("Accept-Encoding", self.ask("GET", "/page").headers["vary"])
+
+    def test_head_says_what_get_would(self) -> None:
+        self.page.body = b"a" * 2000
+        head, got = (self.ask(method, "/page", Accept_Encoding="gzip") for method in ("HEAD", "GET"))
+        self.assertEqual(head.body, b"")
+        for name in ("content-length", "content-encoding", "content-type", "vary"):
+            self.assertEqual(head.headers[name], got.headers[name])
+
+    def test_switched_off(self) -> None:
+        self.site = self.make_site(Settings(compression=False))
+        self.assertIsNone(self.coding(2000, "gzip"))
+
+
+class LimitTests(SiteCase):
+    settings = Settings(rate_limit=3, login_limit=2, rate_window=60.0)
+
+    def shown(self, target: str = "/nope", method: str = "GET") -> dict[str, str]:
+        headers = self.ask(method, target).headers
+        return {name: value for name, value in headers.items() if name.startswith(("ratelimit", "retry"))}
+
+    def test_headers_and_the_end(self) -> None:
+        self.assertEqual(
+            self.shown(),
+            {
+                "ratelimit-policy": "3;w=60",
+                "ratelimit-limit": "3",
+                "ratelimit-remaining": "2",
+                "ratelimit-reset": "60",
+            },
+        )
+        self.clock.advance(10.5)
+        self.shown()
+        self.assertEqual(self.shown()["ratelimit-remaining"], "0")
+        answer = self.ask("GET", "/nope")
+        self.assertEqual((answer.status, answer.code), (429, 7))
+        self.assertEqual(answer.headers["retry-after"], "50")
+
+    def test_a_new_window(self) -> None:
+        for _ in range(4):
+            self.shown()
+        self.clock.advance(60)
+        self.assertEqual(self.shown()["ratelimit-remaining"], "2")
+
+    def test_by_address(self) -> None:
+        for _ in range(4):
+            self.shown()
+        line = Line(self.site, "10.0.0.2")
+        line.ask("GET", "/nope")
+        self.assertEqual(line.answer().status, 404)
+
+    def test_the_connection_goes_on(self) -> None:
+        """A limit is no reason to hang up on who sent no body."""
+        line = Line(self.site)
+        for _ in range(5):
+            line.ask("GET", "/nope")
+        line.ask("GET", "/health/live")
+        statuses = [answer.status for answer in responses(line.heard())]
+        self.assertEqual((statuses, line.closed), ([404, 404, 404, 429, 429, 200], False))
+
+    def test_before_the_body_is_read(self) -> None:
+        """Fault 8: bodies were parsed before the limit was asked."""
+        for _ in range(3):
+            self.shown()
+        line = Line(self.site)
+        line.send(b"POST /api/messages HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n")
+        answer = line.answer()
+        self.assertEqual((answer.status, answer.code, line.closed), (429, 7, True))
+
+    def test_health_is_exempt(self) -> None:
+        """Fault 21: probes were limited."""
+        for _ in range(5):
+            for target in ("/health", "/health/ready", "/health/live", "/health/live/"):
+                self.assertEqual(self.shown(target), {})
+        self.assertEqual(self.shown("/healthy")["ratelimit-remaining"], "2")
+
+    def test_login_and_register_share_a_tighter_one(self) -> None:
+        for target in ("/api/v1/auth/login", "/api/auth/%72egister/"):
+            self.assertEqual(self.shown(target)["ratelimit-limit"], "2")
+        self.assertEqual(self.ask("POST", "/api/auth/login").status, 429)
+
+    def test_the_wider_one_holds_for_them_too(self) -> None:
+        for _ in range(3):
+            self.shown()
+        self.assertEqual(self.shown("/api/auth/login")["ratelimit-limit"], "3")
+
+
+class LogTests(SiteCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.events = EventLoggingObserver()
+        globalLogPublisher.addObserver(self.events)
+        self.addCleanup(globalLogPublisher.removeObserver, self.events)
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [event for event in self.events if "http.request" in event["log_namespace"]]
+
+    def test_one_line_and_one_observation_for_each(self) -> None:
+        line = Line(self.site)
+        line.ask("POST", "/api/topics/a", b"{}", {"X-Request-ID": "mine"})
+        size = len(line.answer().body)
+        [event] = self.lines()
+        self.assertEqual(event["log_level"].name, "info")
+        shown = {
+            name: event[name]
+            for name in ("method", "route", "status", "milliseconds", "size", "correlation_id")
+        }
+        self.assertEqual(
+            shown,
+            {
+                "method": "POST",
+                "route": "/api/v1/topics/:topic",
+                "status": 401,
+                "milliseconds": 0.0,
+                "size": size,
+                "correlation_id": "mine",
+            },
+        )
+        self.assertEqual(self.observed, [("POST", "/api/v1/topics/:topic", 401, 0.0, 2, size)])
+
+    def test_clients_make_no_labels(self) -> None:
+        """Fault 8: raw paths became metric labels."""
+        self.ask("GET", "/secret/123")
+        self.ask("DELETE", "/health")
+        for said in (b"get / HTTP/1.1\r\nHost: a\r\n\r\n", b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n"):
+            Line(self.site).send(said)
+        self.assertEqual(
+            [seen[:3] for seen in self.observed],
+            [
+                ("GET", "unmatched", 404),
+                ("DELETE", "unmatched", 405),
+                ("other", "unmatched", 501),
+                ("other", "unmatched", 501),
+            ],
+        )
+
+    def test_in_order_when_sent_ahead(self) -> None:
+        line = Line(self.site)
+        line.send(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertEqual([event["route"] for event in self.lines()], ["/health/live", "/"])
+
+    def test_a_bug_is_logged_whole_and_answered_without_detail(self) -> None:
+        """Faults 17, 21."""
+        self.mounts[b"/broken"] = Broken()
+        self.site = self.make_site()
+        answer = self.ask("GET", "/broken", X_Request_ID="mine")
+        self.assertEqual((answer.status, answer.code), (500, 50))
+        self.assertEqual(
+            answer.json,
+            {
+                "success": False,
+                "error": {"code": 50, "message": "Internal server error"},
+                "timestamp": "1970-01-01T00:00:00.000Z",
+            },
+        )
+        self.assertEqual(self.lines()[0]["correlation_id"], "mine")
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_a_bug_in_the_middle_of_an_answer_cuts_it(self) -> None:
+        """The client must not take half an answer for a whole one."""
+        self.mounts[b"/broken"] = Broken()
+        self.site = self.make_site()
+        line = Line(self.site)
+        line.ask("GET", "/broken?a=1")
+        self.assertTrue(line.aborted)
+        self.assertNotIn(b"0\r\n\r\n", line.heard())
+        self.flushLoggedErrors(ValueError)
+
+
+class MountTests(SiteCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.mounts[b"/page"] = Page()
+        self.mounts[b"/page"].isLeaf = True
+        self.mounts[b"/api/deep"] = Page(b"deep")
+        self.site = self.make_site()
+
+    def test_at_and_below(self) -> None:
+        answers = {
+            target: self.ask("GET", target).body
+            for target in ("/page", "/page/", "/page/a%2Fb", "/page?q=1", "/api/deep")
+        }
+        self.assertEqual(
+            answers,
+            {
+                "/page": b"page",
+                "/page/": b"page",
+                "/page/a%2Fb": b"page a/b",
+                "/page?q=1": b"page 1",
+                "/api/deep": b"deep",
+            },
+        )
+
+    def test_beside_is_not_found(self) -> None:
+        self.assertEqual(self.ask("GET", "/pages").status, 404)
+
+    def test_another_method(self) -> None:
+        answer = self.ask("POST", "/page", {})
+        self.assertEqual((answer.status, answer.headers["allow"]), (405, "HEAD, GET"))
+
+    def test_a_body_over_the_limit_is_refused_here_too(self) -> None:
+        line = Line(self.site)
+        line.ask("POST", "/page", headers={"Content-Length": str(2**20 + 1)})
+        self.assertEqual(line.answer().status, 413)
+
+    def test_label(self) -> None:
+        self.ask("GET", "/page/x")
+        self.assertEqual(self.observed[0][:3], ("GET", "/page", 200))
+
+
+class Echo(WebSocketServerProtocol):  # type: ignore[misc]
+    def onOpen(self) -> None:
+        # Backpressure needs the producer's place on the transport to be free.
+        self.transport.registerProducer(self, True)
+        self.transport.unregisterProducer()
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        self.sendMessage(payload, isBinary)
+
+
+class Thief(Resource):
+    """Takes the connection over, and breaks."""
+
+    isLeaf = True
+
+    def render_GET(self, request: Any) -> bytes:
+        request.channel.transport = None
+        raise ValueError
+
+
+class UpgradeTests(SiteCase):
+    settings = Settings(rate_limit=1)
+    HANDSHAKE = {
+        "Connection": "Upgrade",
+        "Upgrade": "WebSocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    HELLO = bytes([0x81, 0x82, 0, 0, 0, 0]) + b"hi"  # a masked text frame
+    ECHO = b"\x81\x02hi"
+
+    def setUp(self) -> None:
+        super().setUp()
+        factory = WebSocketServerFactory(reactor=self.clock)
+        factory.protocol = Echo
+        self.mounts[b"/ws"] = WebSocketResource(factory)
+        self.mounts[b"/page"] = Page()
+        self.site = self.make_site()
+
+    def test_handed_over_whole(self) -> None:
+        """Frames that come in the handshake's own packet, or later, reach the new protocol."""
+        line = Line(self.site)
+        line.channel.dataReceived(
+            b"GET /ws HTTP/1.1\r\nHost: a\r\n"
+            + b"".join(f"{name}: {value}\r\n".encode() for name, value in self.HANDSHAKE.items())
+            + b"\r\n"
+            + self.HELLO
+        )
+        head, _, frames = line.heard().partition(b"\r\n\r\n")
+        self.assertTrue(head.startswith(b"HTTP/1.1 101 "))
+        self.assertEqual(frames, self.ECHO)
+        line.transport.protocol.dataReceived(self.HELLO)  # type: ignore[attr-defined]
+        self.assertEqual(line.heard(), self.ECHO)
+        self.assertEqual(self.observed, [("GET", "/ws", 101, 0.0, 0, 0)])
+
+    def test_no_longer_ours(self) -> None:
+        """Neither our deadlines nor our draining touch it."""
+        line = Line(self.site)
+        line.ask("GET", "/ws", headers=self.HANDSHAKE)
+        self.clock.advance(3600)
+        self.assertFalse(line.aborted)
+        self.successResultOf(self.site.drain())
+
+    def test_handshakes_are_not_counted(self) -> None:
+        """They have limits of their own, with a close code of their own."""
+        for _ in range(3):
+            line = Line(self.site)
+            line.ask("GET", "/ws", headers=self.HANDSHAKE)
+            self.assertIn(b" 101 ", line.heard())
+
+    def test_only_where_something_is_mounted(self) -> None:
+        statuses = [self.ask("GET", "/nope", Upgrade="websocket").status for _ in range(2)]
+        self.assertEqual(statuses, [404, 429])
+
+    def test_a_bug_in_the_taking_over(self) -> None:
+        """The connection is nobody's then, and is cut."""
+        self.mounts[b"/ws"] = Thief()
+        self.site = self.make_site()
+        line = Line(self.site)
+        line.ask("GET", "/ws", headers=self.HANDSHAKE)
+        self.assertEqual((line.heard(), line.aborted), (b"", True))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_asking_is_not_getting(self) -> None:
+        """A resource may answer an upgrade as any request; what was sent ahead is then answered too."""
+        line = Line(self.site)
+        line.send(
+            b"GET /page HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\nGET /page HTTP/1.1\r\nHost: a\r\n\r\n"
+        )
+        self.assertEqual([answer.body for answer in responses(line.heard())], [b"page", b"page"])
+
+
+class PathTests(SiteCase):
+    def test_routes_are_found_in_any_spelling(self) -> None:
+        for target in ("/health/live", "/health/live/", "/%68ealth/live", "/health/live?x=%ff"):
+            self.assertEqual(self.ask("GET", target).status, 200, target)
+
+    def test_but_not_in_a_like_one(self) -> None:
+        for target in ("//health/live", "/health//live", "/health/live//", "/health%2Flive", "/Health/live"):
+            self.assertEqual(self.ask("GET", target).status, 404, target)
+
+    def test_what_is_missing_is_named(self) -> None:
+        self.assertEqual(
+            self.ask("GET", "/api/v2/é").json["error"],
+            {
+                "code": 3,
+                "message": "Route not found",
+                "details": {"resource": "Route", "id": "/api/v2/é"},
+            },
+        )
+
+    def test_other_methods_are_told_which_are_allowed(self) -> None:
+        answer = self.ask("PATCH", "/api/v1/messages")
+        self.assertEqual((answer.status, answer.headers["allow"]), (405, "GET, HEAD, OPTIONS, POST"))
+        answer = self.ask("OPTIONS", "/api/messages/")
+        self.assertEqual((answer.status, answer.headers["allow"]), (204, "GET, HEAD, OPTIONS, POST"))
+        self.assertEqual(self.ask("OPTIONS", "/nope").status, 404)
+
+    def test_head(self) -> None:
+        """As GET, without the body."""
+        got, asked = self.ask("GET", "/health/live"), self.ask("HEAD", "/health/live")
+        self.assertEqual((asked.status, asked.body), (200, b""))
+        self.assertEqual(asked.headers["content-length"], got.headers["content-length"])
+
+
+class HomeTests(SiteCase):
+    settings = evolve(Settings(), name="a<b", version="1.2")
+
+    def test_for_a_program(self) -> None:
+        self.assertEqual(
+            self.ask("GET", "/").json,
+            {"name": "a<b", "version": "1.2", "status": "running", "timestamp": "1970-01-01T00:00:00.000Z"},
+        )
+
+    def test_for_a_person(self) -> None:
+        answer = self.ask("GET", "/", Accept="text/html,*/*")
+        self.assertEqual(answer.headers["content-type"], "text/html; charset=utf-8")
+        self.assertIn(b"<h1>a&lt;b 1.2</h1>", answer.body)
+        self.assertEqual(self.ask("HEAD", "/", Accept="text/html").status, 200)
+
+
+class HealthTests(SiteCase):
+    def test_well(self) -> None:
+        for target, body in (
+            ("/health", {"status": "healthy"}),
+            ("/health/ready", {"status": "ready"}),
+            ("/health/live", {"status": "alive"}),
+        ):
+            answer = self.ask("GET", target)
+            self.assertEqual((answer.status, answer.json), (200, body))
+
+    def test_unwell(self) -> None:
+        self.health.status, self.health.is_ready = "unhealthy", False
+        answer = self.ask("GET", "/health")
+        self.assertEqual((answer.status, answer.json), (503, {"status": "unhealthy"}))
+        answer = self.ask("GET", "/health/ready")
+        self.assertEqual((answer.status, answer.json), (503, {"status": "not ready"}))
+        self.assertEqual(self.ask("GET", "/health/live").status, 200)

@@ -1,0 +1,83 @@
+"""The health document, from what the dependencies answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.observe.health import Health, Probe, here
+
+
+class HealthTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_000_000_000)
+        self.database: Deferred[object] = succeed(None)
+        self.cache: Any = here()
+        self.is_ready = True
+        probes = (
+            Probe("database", lambda: self.database, vital=True),
+            Probe("cache", lambda: self.cache, vital=False),
+        )
+        started = self.clock.seconds() - 90.5
+        self.health = Health(self.clock, self.clock.seconds, probes, lambda: self.is_ready, started)
+
+    def report(self) -> Deferred[tuple[int, dict[str, Any]]]:
+        return Deferred.fromCoroutine(self.health.report())
+
+    def test_all_is_well(self) -> None:
+        """What lives in this process counts as up."""
+        self.assertEqual(
+            self.successResultOf(self.report()),
+            (
+                200,
+                {
+                    "status": "healthy",
+                    "timestamp": "2001-09-09T01:46:40.000Z",
+                    "uptime": 90.5,
+                    "dependencies": {
+                        "database": {"status": "up", "responseTime": 0.0},
+                        "cache": {"status": "up", "responseTime": 0.0},
+                    },
+                },
+            ),
+        )
+
+    def test_a_cache_away_degrades(self) -> None:
+        self.cache = fail(ConnectionRefusedError())
+        status, document = self.successResultOf(self.report())
+        self.assertEqual((status, document["status"]), (200, "degraded"))
+        self.assertEqual(document["dependencies"]["cache"]["status"], "down")
+
+    def test_a_database_away_is_ill(self) -> None:
+        self.database = fail(OSError())
+        self.cache = fail(OSError())
+        status, document = self.successResultOf(self.report())
+        self.assertEqual((status, document["status"]), (503, "unhealthy"))
+
+    def test_silence_means_down(self) -> None:
+        self.database = Deferred()
+        reported = self.report()
+        self.clock.advance(1.9)
+        self.assertNoResult(reported)
+        self.clock.advance(0.1)
+        status, document = self.successResultOf(reported)
+        self.assertEqual(status, 503)
+        self.assertEqual(document["dependencies"]["database"], {"status": "down", "responseTime": 2000.0})
+
+    def test_how_long_an_answer_took(self) -> None:
+        self.database = Deferred()
+        reported = self.report()
+        self.clock.advance(0.25)
+        self.database.callback(None)
+        _, document = self.successResultOf(reported)
+        self.assertEqual(document["dependencies"]["database"], {"status": "up", "responseTime": 250.0})
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_ready_is_asked_anew(self) -> None:
+        self.assertTrue(self.health.ready())
+        self.is_ready = False
+        self.assertFalse(self.health.ready())

@@ -1,0 +1,172 @@
+"""The metrics port, asked as Prometheus and operators ask it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from treq.testing import StubTreq
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.observe.metrics import Metrics
+from multiproto.observe.site import Pages, metrics_site
+from multiproto.observe.traffic import Traffic
+
+NOW = 1_000_000_060.0  # seconds since the epoch
+CONNECTIONS = {
+    "activeConnections": 1,
+    "connectionsByIp": {"10.0.0.1": 1},
+    "authenticatedConnections": 1,
+    "totalSubscriptions": 1,
+    "messagesSent": 1,
+    "messagesReceived": 2,
+    "errors": 1,
+    "startedAt": "2001-09-09T01:46:40.000Z",
+    "uptime": 60000,
+}
+MESSAGES = {
+    "messagesProcessed": 2,
+    "authAttempts": 2,
+    "authSuccesses": 1,
+    "authFailures": 1,
+    "subscriptions": 2,
+    "unsubscriptions": 1,
+    "messagesPublished": 1,
+    "errors": 1,
+}
+
+
+class SiteTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.metrics = Metrics()
+        self.traffic = self.metrics.watch(Traffic("tcp", started_at=1_000_000_000.0))
+        self.health = (200, {"status": "healthy"})
+        self.client = StubTreq(Pages(self.metrics, self.well, lambda: NOW))
+
+    async def well(self) -> tuple[int, dict[str, Any]]:
+        return self.health
+
+    def ask(self, path: str, method: str = "GET", **headers: str) -> tuple[int, Any, str]:
+        """Status, body (read if it is JSON) and media type."""
+        answering = self.client.request(method, f"http://localhost{path}", headers=headers)
+        self.client.flush()
+        answer = self.successResultOf(answering)
+        body = self.successResultOf(answer.content())
+        (media_type,) = answer.headers.getRawHeaders("content-type")
+        is_json = media_type.startswith("application/json") and body
+        return answer.code, json.loads(body) if is_json else body.decode(), media_type
+
+    def test_metrics_in_prometheus_text(self) -> None:
+        self.traffic.connected("a")
+        status, text, media_type = self.ask("/metrics")
+        self.assertEqual((status, media_type), (200, "text/plain; version=0.0.4; charset=utf-8"))
+        self.assertIn("\ntcp_connections_active 1.0\n", text)
+        self.assertIn("\n# TYPE http_requests_total counter\n", text)
+
+    def test_openmetrics_when_asked(self) -> None:
+        _, text, media_type = self.ask("/metrics", accept="application/openmetrics-text; version=1.0.0")
+        self.assertTrue(media_type.startswith("application/openmetrics-text; version=1.0.0"))
+        self.assertTrue(text.endswith("# EOF\n"))
+
+    def test_metrics_in_json(self) -> None:
+        self.traffic.connected("a")
+        status, families, _ = self.ask("/metrics/json")
+        found = {family["name"]: family for family in families}
+        self.assertEqual(status, 200)
+        self.assertEqual(
+            found["tcp_connections_active"],
+            {
+                "name": "tcp_connections_active",
+                "help": "Open connections",
+                "type": "gauge",
+                "values": [{"name": "tcp_connections_active", "labels": {}, "value": 1.0}],
+            },
+        )
+
+    def test_health_with_its_status(self) -> None:
+        self.assertEqual(self.ask("/health")[:2], (200, {"status": "healthy"}))
+        self.health = (503, {"status": "unhealthy"})
+        self.assertEqual(self.ask("/health/")[:2], (503, {"status": "unhealthy"}))
+
+    def test_stats(self) -> None:
+        traffic = self.traffic
+        traffic.connected("10.0.0.1")
+        traffic.auth("invalid")
+        traffic.auth("success")
+        traffic.received("Authenticate")
+        traffic.received("Publish")
+        traffic.subscribed(2)
+        traffic.unsubscribed()
+        traffic.published()
+        traffic.refused("FORBIDDEN")
+        traffic.sent("Delivery", 10)
+        self.metrics.events_emitted.labels("user.created").inc(2)
+        self.metrics.events_handled.labels("user.created", "success").inc()
+        self.metrics.events_handled.labels("user.created", "error").inc()
+        self.assertEqual(
+            self.ask("/stats")[:2],
+            (
+                200,
+                {
+                    "timestamp": "2001-09-09T01:47:40.000Z",
+                    "protocols": {"tcp": {"connections": CONNECTIONS, "messages": MESSAGES}},
+                    "events": {"emitted": {"user.created": 2}, "handled": {"user.created": 2}},
+                },
+            ),
+        )
+
+    def test_errors_are_json(self) -> None:
+        status, answer, _ = self.ask("/metrics/secret")
+        error = {"code": 3, "message": "Not found"}
+        self.assertEqual(status, 404)
+        self.assertEqual(answer, {"success": False, "error": error, "timestamp": "2001-09-09T01:47:40.000Z"})
+        status, answer, _ = self.ask("/metrics", "POST")
+        self.assertEqual((status, answer["error"]["message"]), (405, "Method not allowed"))
+
+    def test_head_has_no_body(self) -> None:
+        self.assertEqual(self.ask("/stats", "HEAD")[:2], (200, ""))
+
+    def test_a_bug_is_logged_and_says_nothing(self) -> None:
+        async def broken() -> tuple[int, dict[str, Any]]:
+            raise KeyError("inside")
+
+        self.client = StubTreq(Pages(self.metrics, broken, lambda: NOW))
+        status, answer, _ = self.ask("/health")
+        self.assertEqual((status, answer["error"]), (500, {"code": 50, "message": "Internal server error"}))
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+
+class ConnectionTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.asked: Deferred[tuple[int, dict[str, Any]]] = Deferred()
+        site = metrics_site(Metrics(), lambda: self.asked, lambda: NOW, Clock())
+        site.doStart()
+        self.addCleanup(site.doStop)
+        channel = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+        self.transport = StringTransport()
+        self.transport.abortConnection = self.transport.loseConnection  # type: ignore[attr-defined]
+        channel.makeConnection(self.transport)
+        self.channel = channel
+
+    def test_bodies_are_not_kept(self) -> None:
+        """Fault 8: bodies were buffered before anything was decided."""
+        request = b"POST /stats HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
+        self.channel.dataReceived(request)
+        (current,) = self.channel._channel.requests  # what HTTP/1.1 is spoken by
+        self.channel.dataReceived(b"x" * 999_999)
+        self.assertEqual(current.content.getvalue(), b"")
+        self.channel.dataReceived(b"x")
+        self.assertTrue(self.transport.value().startswith(b"HTTP/1.1 405 "), self.transport.value())
+
+    def test_a_client_that_does_not_wait(self) -> None:
+        """Its question is dropped with it."""
+        self.channel.dataReceived(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.channel.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual(self.transport.value(), b"")
+        self.assertEqual(self.flushLoggedErrors(), [])

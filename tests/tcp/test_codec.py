@@ -1,0 +1,268 @@
+"""Every frame of the contract's section 5, and bytes that are none."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.core import wire
+from multiproto.core.errors import (
+    Conflict,
+    Fault,
+    Forbidden,
+    Internal,
+    Invalid,
+    InvalidFrame,
+    Refusal,
+    Unauthorized,
+    UnknownType,
+)
+from multiproto.tcp import codec
+
+from .wire import frames
+
+NOW = 1_700_000_000.5
+WHEN = "2023-11-14T22:13:20.500Z"
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+# Near misses: the right names with any values.
+fields = st.dictionaries(
+    st.sampled_from(["token", "topic", "content", "id", "key", "after", "metadata", "x"]), values
+)
+kinds = st.sampled_from([0x01, 0x10, 0x11, 0x20, 0x30, 0x31])
+
+
+def decode(kind: int, **fields: Any) -> wire.Command:
+    return codec.decode(bytes([kind]) + json.dumps(fields).encode())
+
+
+def faults(*found: tuple[str, str]) -> Invalid:
+    return Invalid([Fault((field,), message) for field, message in found])
+
+
+class DecodeTests(SynchronousTestCase):
+    def test_commands(self) -> None:
+        for kind, said, command in [
+            (0x01, {"token": "t"}, wire.Authenticate("t")),
+            (0x01, {"token": "t", "id": 1}, wire.Authenticate("t", 1)),
+            (0x10, {"topic": "a.*"}, wire.Subscribe("a.*")),
+            (0x10, {"topic": "a", "after": "c", "id": "x"}, wire.Subscribe("a", "c", "x")),
+            (0x11, {"topic": "a"}, wire.Unsubscribe("a")),
+            (0x20, {"topic": "a"}, wire.Publish("a", None)),
+            (0x20, {"topic": "a", "content": [1]}, wire.Publish("a", [1])),
+            (
+                0x20,
+                {"topic": "a", "content": 0, "id": 1.5, "key": "k", "metadata": {"m": 1}},
+                wire.Publish("a", 0, {"m": 1}, "k", 1.5),
+            ),
+            (0x30, {"timestamp": 1}, wire.Ping()),
+            (0x31, {"timestamp": 1}, wire.Pong()),
+        ]:
+            self.assertEqual(decode(kind, **said), command)
+
+    def test_a_ping_may_hold_any_json_or_nothing(self) -> None:
+        for text in (b"", b"1", b"[]", b'"x"', b"null", b'{"id": []}'):
+            self.assertEqual(codec.decode(b"\x30" + text), wire.Ping())
+            self.assertEqual(codec.decode(b"\x31" + text), wire.Pong())
+
+    def test_an_unknown_type_is_told_whatever_it_holds(self) -> None:
+        for kind in set(range(256)) - {0x01, 0x10, 0x11, 0x20, 0x30, 0x31}:
+            refusal = UnknownType(f"Unknown message type 0x{kind:02X}")
+            self.assertEqual(codec.decode(bytes([kind]) + b"\xff"), wire.Unreadable(refusal))
+
+    def test_what_is_no_json_object(self) -> None:
+        for text, why in [
+            (b"{", "not JSON in UTF-8"),
+            (b'{"token": "\xff"}', "not JSON in UTF-8"),
+            (b'{"token": "\\ud800"}', "not JSON in UTF-8"),
+            (b'{"token": NaN}', "not JSON in UTF-8"),
+            (b'{"token": "a", "token": "b"}', "a key comes twice with different values"),
+            (b'{"a": ' + b"[" * 100 + b"]" * 100 + b"}", "nested deeper than 64 levels"),
+            (b"[]", "not a JSON object"),
+            (b"null", "not a JSON object"),
+        ]:
+            refusal = InvalidFrame(f"Invalid payload: {why}")
+            self.assertEqual(codec.decode(b"\x01" + text), wire.Unreadable(refusal))
+
+    def test_all_faults_of_a_frame_are_told(self) -> None:
+        self.assertEqual(
+            decode(0x20, topic=1, metadata=[], key=True, id={}),
+            wire.Unreadable(
+                faults(
+                    ("id", "Must be a number or a string of at most 255 characters"),
+                    ("metadata", "Must be an object"),
+                    ("topic", "Must be a string"),
+                    ("key", "Must be a string"),
+                )
+            ),
+        )
+
+    def test_a_refused_frame_keeps_its_id(self) -> None:
+        self.assertEqual(decode(0x11, id=7), wire.Unreadable(faults(("topic", "Required")), 7))
+
+    def test_an_id_at_its_limit_and_one_past_it(self) -> None:
+        self.assertEqual(decode(0x01, token="t", id="x" * 255), wire.Authenticate("t", "x" * 255))
+        self.assertEqual(
+            decode(0x01, token="t", id="x" * 256),
+            wire.Unreadable(faults(("id", "Must be a number or a string of at most 255 characters"))),
+        )
+
+    @given(st.binary(min_size=1))
+    @example(b"\x20" + b"[" * 100_000)
+    @example(b'\x20{"topic": "a", "id": ' + b"9" * 5000 + b"}")
+    def test_total_over_any_bytes(self, body: bytes) -> None:
+        self.assertIsInstance(codec.decode(body), wire.Command)
+
+    @given(kinds, fields)
+    def test_total_over_near_misses(self, kind: int, fields: dict[str, Any]) -> None:
+        command = decode(kind, **fields)
+        if isinstance(command, wire.Unreadable):
+            self.assertIsInstance(command.refusal, (Invalid, InvalidFrame))
+            # Whatever was read can be answered.
+            frames(codec.encode(wire.Refused(command.refusal, None, command.ref), NOW))
+
+    @given(st.text(min_size=1), values, st.text(max_size=255) | st.integers())
+    @settings(max_examples=50)
+    def test_what_is_published_is_what_is_delivered(self, topic: str, content: Any, id: Any) -> None:
+        command = decode(0x20, topic=topic, content=content, id=id)
+        assert isinstance(command, wire.Publish)
+        delivery = wire.Delivery(command.topic, command.content, {}, 0.0)
+        [(kind, said)] = frames(codec.encode(delivery, NOW))
+        self.assertEqual((kind, said["topic"], said["content"]), (0x21, topic, content))
+        self.assertEqual(frames(codec.encode(wire.Accepted(command.ref), NOW)), [(0x22, {"id": id})])
+
+
+class EncodeTests(SynchronousTestCase):
+    def test_replies(self) -> None:
+        not_found = Forbidden("no", {"a": 1})
+        for reply, kind, said in [
+            (
+                wire.Authenticated("u", "c"),
+                0x02,
+                {"userId": "u", "message": "Authentication successful"},
+            ),
+            (
+                wire.Authenticated("u", "c", 1),
+                0x02,
+                {"userId": "u", "message": "Authentication successful", "id": 1},
+            ),
+            (
+                wire.Refused(Unauthorized("Invalid token"), wire.Authenticate),
+                0x03,
+                {"error": "Invalid token", "code": "4"},
+            ),
+            (
+                wire.Refused(Conflict("Another user"), wire.Authenticate, "x"),
+                0x03,
+                {"error": "Another user", "code": "6", "id": "x"},
+            ),
+            (
+                wire.Subscribed("a", "s", "live"),
+                0x12,
+                {"topic": "a", "subscriptionId": "s", "retention": "live"},
+            ),
+            (
+                wire.Subscribed("a", "s", "log", "c", False, 1),
+                0x12,
+                {
+                    "topic": "a",
+                    "subscriptionId": "s",
+                    "retention": "log",
+                    "cursor": "c",
+                    "recovered": False,
+                    "id": 1,
+                },
+            ),
+            (wire.Unsubscribed("a", True), 0x13, {"topic": "a"}),
+            (
+                wire.Unsubscribed("a", False, 5),
+                0xFF,
+                {
+                    "error": "Subscription not found",
+                    "code": "3",
+                    "details": {"resource": "Subscription", "id": "a"},
+                    "id": 5,
+                },
+            ),
+            (wire.Accepted(1), 0x22, {"id": 1}),
+            (wire.Accepted("x", "c"), 0x22, {"id": "x", "cursor": "c"}),
+            (wire.Ping(), 0x30, {"timestamp": 1_700_000_000_500}),
+            (wire.Pong(), 0x31, {"timestamp": 1_700_000_000_500}),
+            (wire.Refused(Internal()), 0xFF, {"error": "Internal server error", "code": "50"}),
+            (
+                wire.Refused(not_found, wire.Subscribe, 2),
+                0xFF,
+                {"error": "no", "code": "5", "details": {"a": 1}, "id": 2},
+            ),
+        ]:
+            self.assertEqual(frames(codec.encode(reply, NOW)), [(kind, said)])  # type: ignore[arg-type]
+
+    def test_a_delivery_names_its_topic_and_time(self) -> None:
+        """Fault 22: deliveries had no timestamp and named the pattern, not the topic."""
+        bare = wire.Delivery("a.b", None, {}, NOW)
+        self.assertEqual(
+            frames(codec.encode(bare, 0.0)),
+            [(0x21, {"topic": "a.b", "content": None, "timestamp": WHEN})],
+        )
+        full = wire.Delivery("a.b", {"x": 1}, {"m": 1}, NOW, "u", "d", "c")
+        self.assertEqual(
+            frames(codec.encode(full, 0.0)),
+            [
+                (
+                    0x21,
+                    {
+                        "topic": "a.b",
+                        "content": {"x": 1},
+                        "timestamp": WHEN,
+                        "userId": "u",
+                        "cursor": "c",
+                        "metadata": {"m": 1},
+                    },
+                )
+            ],
+        )
+
+    def test_a_delivery_is_encoded_once_for_all(self) -> None:
+        delivery = wire.Delivery("a", "x" * 10, {}, NOW)
+        self.assertIs(codec.encode(delivery, 0.0), codec.encode(delivery, 1.0))
+
+    def test_the_largest_publication_fits_a_frame(self) -> None:
+        """Fault 22: a delivery over the frame limit vanished."""
+        delivery = wire.Delivery(
+            "a" * 255, "x" * 999_998, {"m": "y" * 9_990}, NOW, "u" * 36, "d" * 36, "c" * 100
+        )
+        self.assertLess(len(codec.encode(delivery, NOW)), 2**20)
+
+    def test_farewells(self) -> None:
+        for why, code in [
+            (wire.Why.SHUTDOWN, "55"),
+            (wire.Why.EXPIRED, "4"),
+            (wire.Why.REVOKED, "4"),
+            (wire.Why.UNAUTHENTICATED, "4"),
+            (wire.Why.SILENT, "54"),
+            (wire.Why.SLOW, "55"),
+            (wire.Why.BROKEN, "50"),
+        ]:
+            farewell = codec.encode_farewell(wire.Farewell(why, "Bye"))
+            self.assertEqual(frames(farewell), [(0xFF, {"error": "Bye", "code": code})])
+        for why in (wire.Why.LEFT, wire.Why.UNTRUSTED):
+            self.assertEqual(codec.encode_farewell(wire.Farewell(why, "Bye")), b"")
+
+    def test_a_farewell_tells_where_to_resume(self) -> None:
+        farewell = wire.Farewell(wire.Why.SLOW, "Too slow", "c7")
+        self.assertEqual(
+            frames(codec.encode_farewell(farewell)),
+            [(0xFF, {"error": "Too slow", "code": "55", "details": {"cursor": "c7"}})],
+        )
+
+    def test_what_is_no_reply_is_a_bug(self) -> None:
+        with self.assertRaises(AssertionError):
+            codec.encode(wire.Unreadable(Refusal("no")), NOW)  # type: ignore[arg-type]

@@ -1,0 +1,370 @@
+"""The dialogues of a device with the server, whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.core.hub import Line
+from multiproto.core.session import Limits
+from multiproto.core.wire import Why
+from multiproto.tcp.protocol import DeviceFactory, DeviceProtocol
+
+from ..fakes import house
+from .wire import Wire, frame, frames, pieces, raw
+
+AUTH = frame(0x01, token="token-ann")
+WELCOME = (0x02, {"userId": "ann", "message": "Authentication successful"})
+PING = frame(0x30)
+LIVE = "1970-01-01T00:00:00.000Z"
+
+
+def pong(at: int = 0) -> tuple[int, Any]:
+    return 0x31, {"timestamp": at}
+
+
+def subscribed(topic: str, id: str) -> tuple[int, Any]:
+    return 0x12, {"topic": topic, "subscriptionId": id, "retention": "live"}
+
+
+def error(code: int, text: str, **more: Any) -> tuple[int, Any]:
+    return 0xFF, {"error": text, "code": str(code), **more}
+
+
+class DeviceCase(SynchronousTestCase):
+    limits = Limits()
+    max_frame = 64
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.house = house(self.clock)
+        self.line: Line = self.house.line("tcp", self.limits)
+        self.device, self.wire = self.connect()
+
+    def connect(self, line: Line | None = None) -> tuple[DeviceProtocol, Wire]:
+        factory = DeviceFactory(self.house.hub, line or self.line, self.clock.seconds, self.max_frame)
+        device, wire = factory.buildProtocol(None), Wire()
+        device.makeConnection(wire)
+        return device, wire
+
+    def say(self, *data: bytes) -> list[tuple[int, Any]]:
+        for piece in data:
+            self.device.dataReceived(piece)
+        return self.wire.said()
+
+
+class DialogueTests(DeviceCase):
+    def test_auth_and_subscribe_in_one_write(self) -> None:
+        """Fault 22: frames of one packet were handled concurrently, and SUBSCRIBE failed."""
+        self.house.gate.slow = True
+        self.assertEqual(self.say(AUTH + frame(0x10, topic="t") + PING), [])
+        self.house.gate.answer()
+        self.assertEqual(self.wire.said(), [WELCOME, subscribed("t", "id2"), pong()])
+
+    def test_a_publication_comes_back_to_its_subscriber(self) -> None:
+        self.say(AUTH, frame(0x10, topic="a.*"))
+        self.assertEqual(
+            self.say(frame(0x20, topic="a.b", content={"x": 1}, id=9)),
+            [
+                (
+                    0x21,
+                    {
+                        "topic": "a.b",
+                        "content": {"x": 1},
+                        "timestamp": LIVE,
+                        "userId": "ann",
+                        "metadata": {"senderId": "ann", "senderConnectionId": "id1"},
+                    },
+                ),
+                (0x22, {"id": 9}),
+            ],
+        )
+        self.assertEqual([kind for kind, _ in self.say(frame(0x20, topic="a.b"))], [0x21])
+
+    def test_a_double_subscription_is_a_conflict_and_can_be_undone(self) -> None:
+        """Fault 22: a double SUBSCRIBE left a subscription that nobody could remove."""
+        self.assertEqual(
+            self.say(AUTH, frame(0x10, topic="t"), frame(0x10, topic="t")),
+            [WELCOME, subscribed("t", "id2"), error(6, "Already subscribed: t")],
+        )
+        self.assertEqual(
+            self.say(frame(0x11, topic="t"), frame(0x11, topic="t"), frame(0x20, topic="t", id=1)),
+            [
+                (0x13, {"topic": "t"}),
+                error(3, "Subscription not found", details={"resource": "Subscription", "id": "t"}),
+                (0x22, {"id": 1}),
+            ],
+        )
+
+    def test_a_refused_token_may_be_followed_by_a_better_one(self) -> None:
+        self.assertEqual(
+            self.say(frame(0x01, token="bad"), AUTH),
+            [(0x03, {"error": "Invalid token", "code": "4"}), WELCOME],
+        )
+
+    def test_a_second_auth(self) -> None:
+        told = self.say(AUTH, AUTH, frame(0x01, token="token-bob"))
+        self.assertEqual([kind for kind, _ in told], [0x02, 0x02, 0x03])
+        self.assertEqual(told[2][1]["code"], "6")
+
+    def test_all_but_auth_and_ping_need_auth(self) -> None:
+        for kind in (0x10, 0x11, 0x20):
+            self.assertEqual(self.say(frame(kind, topic="t", id=1)), [error(4, "Authenticate first", id=1)])
+        self.assertEqual(self.say(frame(0x31), PING), [pong()])
+
+    def test_a_bad_frame_is_answered_and_survived(self) -> None:
+        """Fault 2: a SUBSCRIBE without a topic harms nobody."""
+        self.assertEqual(
+            self.say(AUTH, raw(b"\x7f"), raw(b"\x10{"), frame(0x10), raw(b"\x10\xff"), PING),
+            [
+                WELCOME,
+                error(14, "Unknown message type 0x7F"),
+                error(11, "Invalid payload: not JSON in UTF-8"),
+                error(
+                    2, "Validation failed", details={"errors": [{"path": ["topic"], "message": "Required"}]}
+                ),
+                error(11, "Invalid payload: not JSON in UTF-8"),
+                pong(),
+            ],
+        )
+
+    def test_the_socket_is_set_up(self) -> None:
+        self.assertEqual((self.wire.no_delay, self.wire.keep_alive), (True, True))
+
+    def test_bytes_are_counted(self) -> None:
+        self.say(PING)
+        self.assertEqual(self.line.traffic.bytes_received, len(PING))
+
+
+class StreamTests(DeviceCase):
+    SPEECH = (
+        AUTH
+        + frame(0x10, topic="t")
+        + raw(b"\x30")
+        + frame(0x20, topic="t", content="é", id=1)
+        + raw(b"\x7f")
+        + PING
+    )
+
+    @given(st.lists(st.integers(min_value=0), max_size=12), st.booleans())
+    @settings(max_examples=60)
+    def test_any_fragmentation_gives_the_same_dialogue(self, cuts: list[int], slow: bool) -> None:
+        self.setUp()
+        whole = self.say(self.SPEECH)
+        self.setUp()
+        self.house.gate.slow = slow
+        said = self.say(*pieces(self.SPEECH, cuts))
+        if slow:
+            self.house.gate.answer()
+            said += self.wire.said()
+        self.assertEqual(said, whole)
+
+    @given(st.binary() | st.lists(st.binary(max_size=70).map(raw), max_size=5).map(b"".join))
+    def test_any_bytes_at_all_are_answered_in_frames(self, data: bytes) -> None:
+        """Bad input ends at most its own connection, and with a word."""
+        self.setUp()
+        other, wire = self.connect()
+        said = self.say(data)
+        if self.wire.half_closed:
+            self.assertIn(said[-1][1]["code"], ("10", "11"))
+        other.dataReceived(PING)
+        self.assertEqual(wire.said(), [pong()])
+
+    def test_byte_by_byte(self) -> None:
+        self.assertEqual([kind for kind, _ in self.say(*(bytes([b]) for b in AUTH + PING))], [0x02, 0x31])
+
+    def test_a_frame_at_the_limit_and_one_past_it(self) -> None:
+        self.assertEqual(self.say(raw(b"\x30" + b" " * 61 + b"{}")), [pong()])
+        self.assertEqual(
+            self.say(raw(b"\x30" + b" " * 62 + b"{}")), [error(10, "Frame of 65 bytes, at most 64")]
+        )
+        self.assertTrue(self.wire.half_closed)
+
+    def test_an_empty_frame_ends_the_connection(self) -> None:
+        self.assertEqual(self.say(PING + raw(b"") + PING), [pong(), error(11, "Frame without a type")])
+        self.assertTrue(self.wire.half_closed)
+
+    def test_frames_before_a_bad_one_are_obeyed_even_behind_a_slow_auth(self) -> None:
+        """Fault 22: good frames before a bad one were dropped."""
+        self.house.gate.slow = True
+        self.say(AUTH + frame(0x10, topic="t") + b"\xff\xff\xff\xff" + PING)
+        self.assertFalse(self.wire.half_closed)
+        self.assertEqual(self.say(PING), [])
+        self.house.gate.answer()
+        self.assertEqual(
+            self.wire.said(),
+            [WELCOME, subscribed("t", "id2"), error(10, "Frame of 4294967295 bytes, at most 64")],
+        )
+        self.assertTrue(self.wire.half_closed)
+
+    def test_nothing_is_heard_after_a_bad_frame(self) -> None:
+        self.say(raw(b""))
+        self.assertEqual(self.say(PING), [])
+
+    def test_a_large_frame_in_small_pieces_costs_no_more_than_its_size(self) -> None:
+        """Fault 10: buffers were concatenated per chunk, quadratic for a large slow frame."""
+        device = DeviceFactory(self.house.hub, self.line, self.clock.seconds).buildProtocol(None)
+        wire = Wire()
+        device.makeConnection(wire)
+        speech = raw(b"\x30" + b" " * (2**20 - 3) + b"{}")
+        for at in range(0, len(speech), 16):
+            device.dataReceived(speech[at : at + 16])  # 65,537 pieces: minutes, were it quadratic
+        self.assertEqual(wire.said(), [pong()])
+
+    def test_a_burst_is_taken_only_as_fast_as_it_is_obeyed(self) -> None:
+        """64 commands waiting pause the reading; the rest stays unread until half of them are obeyed."""
+        self.house.gate.slow = True
+        pings = b"".join(frame(0x30) for _ in range(100))
+        self.assertEqual(self.say(AUTH + pings), [])
+        self.assertFalse(self.wire.reading)
+        self.house.gate.answer()
+        self.assertEqual(self.wire.said(), [WELCOME] + [pong()] * 100)
+        self.assertTrue(self.wire.reading)
+
+
+class EndTests(DeviceCase):
+    limits = Limits(outbox=3)
+
+    def test_shutdown_says_why_and_closes(self) -> None:
+        stopped = self.house.hub.stopService()
+        self.assertEqual(self.wire.said(), [error(55, "server is shutting down")])
+        self.assertTrue(self.wire.half_closed)
+        self.assertEqual(self.say(PING), [])
+        self.device.readConnectionLost()
+        self.assertTrue(self.wire.disconnecting)
+        self.assertNoResult(stopped)
+        self.device.connectionLost()
+        self.successResultOf(stopped)
+
+    def test_who_does_not_hang_up_after_the_farewell_is_cut(self) -> None:
+        self.house.hub.stopService()
+        self.clock.pump([1.0] * 4)
+        self.assertFalse(self.wire.aborted)
+        self.clock.advance(1.0)
+        self.assertTrue(self.wire.aborted)
+
+    def test_a_half_closed_peer_gets_its_answers_and_is_let_go(self) -> None:
+        """Fault 24: shutdown hung on a half-closed TCP peer."""
+        self.assertTrue(IHalfCloseableProtocol.providedBy(self.device))
+        self.house.gate.slow = True
+        self.say(AUTH + PING + b"\0\0")
+        self.device.readConnectionLost()
+        self.assertFalse(self.wire.disconnecting)
+        self.house.gate.answer()
+        self.assertEqual(self.wire.said(), [WELCOME, pong()])
+        self.assertTrue(self.wire.disconnecting)
+
+    def test_a_half_closed_peer_that_waits_does_not_hold_up_a_shutdown(self) -> None:
+        """Fault 24, with an AUTH that no one answers."""
+        self.house.gate.slow = True
+        self.say(AUTH)
+        self.device.readConnectionLost()
+        self.house.hub.stopService()
+        self.assertTrue(self.wire.disconnecting)
+
+    def test_a_reset_ends_only_itself(self) -> None:
+        """Fault 1: one unauthenticated TCP reset ended the whole process."""
+        other, wire = self.connect()
+        self.device.dataReceived(b"\0\0")
+        self.device.connectionLost(Failure(ConnectionLost()))
+        other.dataReceived(PING)
+        self.assertEqual(wire.said(), [pong()])
+        self.assertEqual(len(self.house.hub), 1)
+        self.device.writeConnectionLost()
+
+    def test_a_lost_subscriber_leaves_nothing_behind(self) -> None:
+        """Fault 4: subscriptions of gone peers stayed for ever."""
+        self.say(AUTH, frame(0x10, topic="a.**"))
+        self.device.connectionLost()
+        self.assertEqual(len(self.house.hub), 0)
+        for topic in ("users", "_sessions"):
+            self.house.audience.remove(topic, self.house.hub)
+        self.assertTrue(self.house.audience.empty)
+
+    def test_an_unauthenticated_peer_is_sent_away(self) -> None:
+        """Fault 7: nothing had to authenticate in any time; bytes alone do not help."""
+        for _ in range(10):
+            self.assertEqual(self.say(b"\0" if self.clock.seconds() < 3 else b""), [])
+            self.clock.advance(1.0)
+        self.assertEqual(self.wire.said(), [error(4, "Not authenticated in time")])
+        self.assertTrue(self.wire.half_closed)
+
+    def test_an_expired_token_ends_the_connection(self) -> None:
+        self.house.gate.until = 5.0
+        self.say(AUTH)
+        self.clock.pump([1.0] * 5)
+        self.assertEqual(self.wire.said(), [error(4, "Token expired")])
+
+    def test_a_revoked_session_ends_the_connection(self) -> None:
+        self.say(AUTH)
+        assert self.device.session is not None
+        self.device.session.end(Why.REVOKED)
+        self.assertEqual(self.wire.said(), [error(4, "Token revoked")])
+
+    def test_a_quiet_peer_is_asked_and_then_dropped(self) -> None:
+        """Fault 7: dead peers were never dropped."""
+        self.house.gate.until = 10_000.0
+        self.say(AUTH)
+        self.clock.pump([1.0] * 30)
+        self.assertEqual(self.wire.said(), [(0x30, {"timestamp": 30_000})])
+        self.say(b"\0")
+        self.clock.pump([1.0] * 239)
+        self.assertFalse(self.wire.half_closed)
+        self.clock.advance(1.0)
+        self.assertEqual(self.wire.said()[-1], error(54, "Nothing heard for too long"))
+
+    def test_a_slow_reader_is_told_so(self) -> None:
+        """Fault 5: no backpressure."""
+        self.say(AUTH, frame(0x10, topic="t"))
+        self.device.transport.producer.pauseProducing()  # type: ignore[attr-defined]
+        for n in range(4):
+            self.assertFalse(self.wire.half_closed)
+            self.device.dataReceived(frame(0x20, topic="t", content=n))
+        self.assertEqual(self.wire.said(), [error(55, "Reads more slowly than it subscribed")])
+        self.assertTrue(self.wire.half_closed)
+
+    def test_what_waited_is_written_when_the_transport_takes_it(self) -> None:
+        self.say(AUTH)
+        self.wire.producer.pauseProducing()
+        self.assertEqual(self.say(PING), [])
+        self.wire.producer.resumeProducing()
+        self.assertEqual(self.wire.said(), [pong()])
+
+
+class CapacityTests(DeviceCase):
+    def test_the_per_address_limit_and_one_past_it(self) -> None:
+        """Fault 6: limits that were configured but never read."""
+        line = self.house.line("tcp", most_per_host=2)
+        first, _ = self.connect(line)
+        _, second = self.connect(line)
+        self.assertEqual(second.said(), [])
+        third, wire = self.connect(line)
+        self.assertEqual(wire.said(), [error(13, "More than 2 connections from one address")])
+        self.assertTrue(wire.disconnecting)
+        third.dataReceived(PING)
+        third.readConnectionLost()
+        third.connectionLost()
+        self.assertEqual(wire.said(), [])
+        first.connectionLost()
+        _, fourth = self.connect(line)
+        self.assertFalse(fourth.disconnecting)
+
+    def test_the_total_limit(self) -> None:
+        """Fault 6: the total of TCP connections was never read."""
+        line = self.house.line("tcp", most=1)
+        self.connect(line)
+        _, wire = self.connect(line)
+        self.assertEqual(wire.said(), [error(13, "More than 1 connections")])
+
+    def test_nobody_is_admitted_while_shutting_down(self) -> None:
+        self.house.hub.stopService()
+        _, wire = self.connect()
+        self.assertEqual(frames(wire.value()), [error(55, "server is shutting down")])
+        self.assertTrue(wire.disconnecting)

@@ -1,0 +1,212 @@
+"""How services start and stop in turn, and what becomes of the process when one fails."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from attrs import Factory, define
+from twisted.application.service import Service
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Factory as ProtocolFactory
+from twisted.internet.protocol import Protocol
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import Logger
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.lifecycle import Listener, Sequence, StartFailed, explained
+
+
+class Reactor(MemoryReactorClock):
+    """Keeps what is to be done after the shutdown, and whether it was told to stop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at_last: list[Callable[[], object]] = []
+
+    def addSystemEventTrigger(self, phase: str, event: str, call: Any, *args: Any) -> None:
+        assert (phase, event) == ("after", "shutdown")
+        self.at_last.append(lambda: call(*args))
+
+
+@define(eq=False, repr=False)
+class Step(Service):
+    _name: str
+    _diary: list[str]
+    up: Deferred[None] = Factory(Deferred)
+    down: Deferred[None] = Factory(Deferred)
+
+    def startService(self) -> Deferred[None]:
+        self._diary.append(f"start {self._name}")
+        return self.up
+
+    def stopService(self) -> Deferred[None]:
+        self._diary.append(f"stop {self._name}")
+        return self.down
+
+
+class SequenceTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor = Reactor()
+        self.diary: list[str] = []  # of the services, of the operator, and of the process
+        self.store, self.port = Step("store", self.diary), Step("port", self.diary)
+        self.house = Sequence(
+            self.reactor, 30.0, lambda line: self.diary.append(f"told: {line}"), self.diary.append
+        )
+        self.store.setServiceParent(self.house)
+        self.port.setServiceParent(self.house)
+
+    def all_up(self) -> None:
+        self.house.privilegedStartService()
+        self.house.startService()
+        self.store.up.callback(None)
+        self.port.up.callback(None)
+        self.diary.clear()
+
+    def test_one_list_read_both_ways(self) -> None:
+        """The port opens once the store is up, and closes before the store does."""
+        self.house.startService()
+        self.assertEqual(self.diary, ["start store"])
+        self.store.up.callback(None)
+        self.assertFalse(self.house.ready)
+        self.port.up.callback(None)
+        self.assertTrue(self.house.ready)
+        done = self.house.stopService()
+        self.assertFalse(self.house.ready)
+        self.assertEqual(self.diary, ["start store", "start port", "stop port"])
+        self.port.down.callback(None)
+        self.assertNoResult(done)
+        self.store.down.callback(None)
+        self.successResultOf(done)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.assertEqual(self.reactor.at_last, [])
+
+    def test_a_child_that_fails_at_once(self) -> None:
+        """Before the reactor runs, the process ends there: one line, status 1."""
+        self.store.up.callback(None)
+        self.port.up.errback(OSError(13, "Permission denied"))
+        failed = self.assertRaises(StartFailed, self.house.startService)
+        self.assertEqual((failed.code, isinstance(failed, SystemExit)), (1, True))
+        self.assertEqual(
+            self.diary, ["start store", "start port", "told: [Errno 13] Permission denied", "stop port"]
+        )
+        self.assertFalse(self.house.ready)
+
+    def test_a_child_that_fails_later(self) -> None:
+        """While the reactor runs, it is stopped in order and the process ends with status 1."""
+        self.house.startService()
+        self.store.up.errback(StartFailed("no database"))
+        self.assertEqual(self.diary, ["start store", "told: no database"])
+        self.reactor.run()
+        self.assertTrue(self.reactor.hasStopped)
+        done = self.house.stopService()
+        self.store.down.callback(None)
+        self.successResultOf(done)
+        for last in self.reactor.at_last:
+            last()
+        self.assertEqual(self.diary, ["start store", "told: no database", "stop store", 1])
+
+    def test_a_port_that_can_not_be_bound(self) -> None:
+        """Nothing is started then."""
+        self.port.privilegedStartService = lambda: fail_now(OSError("taken"))  # type: ignore[method-assign]
+        self.assertRaises(StartFailed, self.house.privilegedStartService)
+        self.assertEqual(self.diary, ["told: taken"])
+
+    def test_stopped_while_starting(self) -> None:
+        self.house.startService()
+        done = self.house.stopService()
+        self.store.down.callback(None)
+        self.successResultOf(done)
+        self.assertEqual(self.diary, ["start store", "stop store"])
+
+    def test_a_stop_has_its_time(self) -> None:
+        """Fault 24: what does not end within SHUTDOWN_TIMEOUT is left, and the process ends all the same."""
+        warned = self.logged()
+        self.all_up()
+        done = self.house.stopService()
+        self.reactor.advance(29.9)
+        self.assertNoResult(done)
+        self.reactor.advance(0.1)
+        self.successResultOf(done)
+        self.assertEqual(warned, ["stopping took more than 30.0 s: leaving Step, Step as they are"])
+        for last in self.reactor.at_last:
+            last()
+        self.assertEqual(self.diary, ["stop port", 1])
+        self.port.down.callback(None)  # too late to be of interest
+        self.assertEqual(self.diary, ["stop port", 1])
+
+    def test_a_child_that_can_not_stop(self) -> None:
+        """The others are stopped all the same."""
+        self.all_up()
+        done = self.house.stopService()
+        self.port.down.errback(KeyError("socket"))
+        self.store.down.callback(None)
+        self.successResultOf(done)
+        self.assertEqual(self.diary, ["stop port", "stop store"])
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+    def logged(self) -> list[str]:
+        lines: list[str] = []
+        log = Logger(observer=lambda event: lines.append(event["log_format"].format(**event)))
+        self.patch(Sequence, "_log", log)
+        return lines
+
+
+def fail_now(error: Exception) -> None:
+    raise error
+
+
+class ExplainedTests(SynchronousTestCase):
+    def test_one_line_whatever_happened(self) -> None:
+        told = {explained(error) for error in (OSError("disk\nfull"), StartFailed("no key"), KeyError("x"))}
+        self.assertEqual(told, {"disk full", "no key", "KeyError: 'x'"})
+
+    def test_nothing_to_say(self) -> None:
+        self.assertEqual(explained(StartFailed("")), "StartFailed")
+
+
+class Refusing:
+    def listen(self, factory: object) -> Deferred[Any]:
+        return fail(OSError("no such interface"))
+
+
+class ListenerTests(SynchronousTestCase):
+    """With real ports of the kernel's choice; nothing connects to them."""
+
+    def listener(self, port: int = 0) -> Listener:
+        factory = ProtocolFactory.forProtocol(Protocol)
+        return Listener(TCP4ServerEndpoint(reactor, port, interface="127.0.0.1"), factory)
+
+    def test_takes_connections_only_once_started(self) -> None:
+        listener = self.listener()
+        listener.privilegedStartService()
+        self.addCleanup(listener.stopService)
+        self.assertNotIn(listener.port, reactor.getReaders())
+        listener.startService()
+        self.assertIn(listener.port, reactor.getReaders())
+
+    def test_a_taken_port_fails_the_start(self) -> None:
+        """A taken port must not exit 0."""
+        first = self.listener()
+        first.startService()
+        self.addCleanup(first.stopService)
+        assert first.port is not None
+        number = first.port.getHost().port
+        second = self.listener(number)
+        error = self.assertRaises(CannotListenError, second.privilegedStartService)
+        self.assertEqual(explained(error), f"can't listen on 127.0.0.1:{number}: Address already in use")
+
+    def test_an_endpoint_that_refuses(self) -> None:
+        listener = Listener(Refusing(), ProtocolFactory.forProtocol(Protocol))  # type: ignore[arg-type]
+        self.assertRaises(OSError, listener.startService)
+        self.assertIsNone(listener.stopService())
+
+    def test_stops_once_and_for_all(self) -> None:
+        listener = self.listener()
+        listener.startService()
+        port = listener.port
+        listener.stopService()
+        self.assertNotIn(port, reactor.getReaders())
+        self.assertIsNone(listener.stopService())

@@ -1,0 +1,259 @@
+"""Every message of the contract's section 4, and text that is none."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.core import wire
+from multiproto.core.errors import (
+    ConnectionLimit,
+    Fault,
+    Forbidden,
+    Internal,
+    Invalid,
+    InvalidInput,
+    NotFound,
+    RateLimited,
+    Refusal,
+    Unauthorized,
+    Unavailable,
+    UnknownType,
+)
+from multiproto.websocket import codec
+
+from .wire import frames
+
+NOW = 1_700_000_000.5
+WHEN = "2023-11-14T22:13:20.500Z"
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+# Near misses: the right names with any values.
+fields = st.dictionaries(
+    st.sampled_from(["token", "topic", "data", "id", "key", "after", "metadata", "type", "x"]), values
+)
+kinds = st.sampled_from(["auth", "subscribe", "unsubscribe", "message", "ping"])
+
+
+def decode(**fields: Any) -> wire.Command:
+    return codec.decode(json.dumps(fields).encode())
+
+
+def said(reply: wire.Reply, now: float = NOW) -> Any:
+    [found] = frames(codec.encode(reply, now))
+    return json.loads(found.payload)
+
+
+def faults(*found: tuple[str, str]) -> Invalid:
+    return Invalid([Fault((field,), message) for field, message in found])
+
+
+class DecodeTests(SynchronousTestCase):
+    def test_commands(self) -> None:
+        for fields, command in [
+            ({"type": "auth", "token": "t"}, wire.Authenticate("t")),
+            ({"type": "auth", "token": "t", "id": 1}, wire.Authenticate("t", 1)),
+            ({"type": "subscribe", "topic": "a.*"}, wire.Subscribe("a.*")),
+            ({"type": "subscribe", "topic": "a", "after": "c", "id": "x"}, wire.Subscribe("a", "c", "x")),
+            ({"type": "unsubscribe", "topic": "a", "id": 2}, wire.Unsubscribe("a", 2)),
+            ({"type": "message", "topic": "a"}, wire.Publish("a", None)),
+            (
+                {"type": "message", "topic": "a", "data": [0], "id": 1.5, "key": "k", "metadata": {"m": 1}},
+                wire.Publish("a", [0], {"m": 1}, "k", 1.5),
+            ),
+            ({"type": "ping"}, wire.Ping()),
+            ({"type": "ping", "id": "p"}, wire.Ping("p")),
+        ]:
+            self.assertEqual(decode(**fields), command)
+
+    def test_what_is_no_json_object(self) -> None:
+        for text, why in [
+            (b"", "not JSON in UTF-8"),
+            (b"{", "not JSON in UTF-8"),
+            (b'{"token": "\xff"}', "not JSON in UTF-8"),
+            (b'{"token": "\\ud800"}', "not JSON in UTF-8"),
+            (b'{"token": Infinity}', "not JSON in UTF-8"),
+            (b'{"id": 1, "id": 2}', "a key comes twice with different values"),
+            (b"[" * 100 + b"]" * 100, "nested deeper than 64 levels"),
+            (b"[]", "not a JSON object"),
+            (b'"auth"', "not a JSON object"),
+        ]:
+            self.assertEqual(codec.decode(text), wire.Unreadable(InvalidInput(f"Message is {why}")))
+
+    def test_an_unknown_type_keeps_its_id(self) -> None:
+        for kind in (None, 1, [], "publish", "pong"):
+            self.assertEqual(decode(type=kind, id=4), wire.Unreadable(UnknownType("Unknown message type"), 4))
+
+    def test_all_faults_of_a_message_are_told(self) -> None:
+        self.assertEqual(
+            decode(type="message", topic=1, metadata=[], key=True, id={}),
+            wire.Unreadable(
+                faults(
+                    ("id", "Must be a number or a string of at most 255 characters"),
+                    ("metadata", "Must be an object"),
+                    ("topic", "Must be a string"),
+                    ("key", "Must be a string"),
+                )
+            ),
+        )
+
+    def test_an_id_at_its_limit_and_one_past_it(self) -> None:
+        self.assertEqual(decode(type="ping", id="x" * 255), wire.Ping("x" * 255))
+        self.assertEqual(
+            decode(type="ping", id="x" * 256),
+            wire.Unreadable(faults(("id", "Must be a number or a string of at most 255 characters"))),
+        )
+
+    @given(st.binary() | st.text().map(str.encode))
+    @example(b'{"a":' * 100_000)
+    @example(b'{"type": "ping", "id": ' + b"9" * 5000 + b"}")
+    def test_total_over_any_bytes(self, text: bytes) -> None:
+        self.assertIsInstance(codec.decode(text), wire.Command)
+
+    @given(kinds, fields)
+    def test_total_over_near_misses(self, kind: str, fields: dict[str, Any]) -> None:
+        command = decode(**{"type": kind} | fields)
+        if isinstance(command, wire.Unreadable):
+            # Whatever was read can be answered.
+            answer = said(wire.Refused(command.refusal, None, command.ref))
+            self.assertEqual(answer.get("id"), command.ref)
+
+    @given(st.text(min_size=1), values, st.text(max_size=255) | st.integers())
+    @settings(max_examples=50)
+    def test_what_is_published_is_what_is_delivered(self, topic: str, data: Any, id: Any) -> None:
+        command = decode(type="message", topic=topic, data=data, id=id)
+        assert isinstance(command, wire.Publish)
+        delivered = said(wire.Delivery(command.topic, command.content, {}, 0.0))
+        self.assertEqual((delivered["topic"], delivered["data"]), (topic, data))
+        self.assertEqual(said(wire.Accepted(command.ref))["id"], id)
+
+
+class EncodeTests(SynchronousTestCase):
+    def test_replies(self) -> None:
+        for reply, fields in [
+            (
+                wire.Authenticated("u", "c", 1),
+                {"type": "auth_success", "userId": "u", "connectionId": "c", "id": 1},
+            ),
+            (
+                wire.Subscribed("a", "s", "live"),
+                {"type": "subscribed", "topic": "a", "retention": "live"},
+            ),
+            (
+                wire.Subscribed("a", "s", "log", "c", True, "x"),
+                {
+                    "type": "subscribed",
+                    "topic": "a",
+                    "retention": "log",
+                    "cursor": "c",
+                    "recovered": True,
+                    "id": "x",
+                },
+            ),
+            (wire.Unsubscribed("a", True), {"type": "unsubscribed", "topic": "a"}),
+            (wire.Unsubscribed("a", False, 2), {"type": "unsubscribed", "topic": "a", "id": 2}),
+            (wire.Accepted(1), {"type": "ack", "id": 1}),
+            (wire.Accepted("x", "c"), {"type": "ack", "id": "x", "cursor": "c"}),
+            (wire.Pong("p"), {"type": "pong", "id": "p"}),
+        ]:
+            self.assertEqual(said(reply), fields | {"timestamp": WHEN})  # type: ignore[arg-type]
+
+    def test_a_refused_token_is_an_auth_error(self) -> None:
+        for refusal, code in [(Unauthorized("no"), 401), (Unavailable("no"), 503)]:
+            self.assertEqual(
+                said(wire.Refused(refusal, wire.Authenticate, 1)),
+                {
+                    "type": "auth_error",
+                    "code": code,
+                    "name": refusal.name,
+                    "message": "no",
+                    "id": 1,
+                    "timestamp": WHEN,
+                },
+            )
+
+    def test_the_code_of_an_error_is_the_http_status_but_for_three(self) -> None:
+        for refusal, code in [
+            (Internal(), 1),
+            (InvalidInput("no"), 2),
+            (UnknownType("no"), 3),
+            (Unauthorized("no"), 401),
+            (Forbidden("no"), 403),
+            (RateLimited("no"), 429),
+            (ConnectionLimit("no"), 503),
+        ]:
+            answer = said(wire.Refused(refusal, wire.Subscribe))
+            self.assertEqual((answer["type"], answer["code"], answer["name"]), ("error", code, refusal.name))
+
+    def test_an_error_tells_its_details_and_id(self) -> None:
+        self.assertEqual(
+            said(wire.Refused(NotFound.of("User", "u"), wire.Publish, 7)),
+            {
+                "type": "error",
+                "code": 404,
+                "name": "NOT_FOUND",
+                "message": "User not found",
+                "details": {"resource": "User", "id": "u"},
+                "id": 7,
+                "timestamp": WHEN,
+            },
+        )
+
+    def test_a_delivery(self) -> None:
+        self.assertEqual(
+            said(wire.Delivery("a.b", None, {"m": 1}, NOW), 0.0),
+            {"type": "message", "topic": "a.b", "data": None, "metadata": {"m": 1}, "timestamp": WHEN},
+        )
+        self.assertEqual(
+            said(wire.Delivery("a.b", 1, {}, NOW, "u", "d", "c"), 0.0),
+            {
+                "type": "message",
+                "topic": "a.b",
+                "data": 1,
+                "metadata": {},
+                "timestamp": WHEN,
+                "id": "d",
+                "cursor": "c",
+            },
+        )
+
+    def test_a_delivery_is_encoded_once_for_all(self) -> None:
+        delivery = wire.Delivery("a", "x" * 10, {}, NOW)
+        self.assertIs(codec.encode(delivery, 0.0), codec.encode(delivery, 1.0))
+
+    def test_the_largest_publication_fits_a_message(self) -> None:
+        delivery = wire.Delivery(
+            "a" * 255, "x" * 999_998, {"m": "y" * 9_990}, NOW, "u" * 36, "d" * 36, "c" * 100
+        )
+        self.assertLess(len(codec.encode(delivery, NOW)), 2**20)
+
+    def test_a_frame_around_each_size_of_length(self) -> None:
+        for size in (0, 125, 126, 65535, 65536):
+            text = b"x" * size
+            [found] = frames(codec.frame(text))
+            self.assertEqual((found.opcode, found.payload), (1, text))
+            self.assertEqual(codec.text_of(codec.frame(text)), text)
+
+    def test_the_reason_of_a_close(self) -> None:
+        self.assertEqual(
+            codec.close_reason(wire.Farewell(wire.Why.EXPIRED, "Token expired")), "Token expired"
+        )
+        slow = wire.Farewell(wire.Why.SLOW, "Too slow", "c" * 20)
+        self.assertEqual(codec.close_reason(slow), "Too slow; after=" + "c" * 20)
+        long = codec.close_reason(wire.Farewell(wire.Why.SLOW, "Too slow" * 9, "c" * 100))
+        self.assertEqual((len(long), long[-106:]), (123, "after=" + "c" * 100))
+
+    def test_every_ending_has_a_close_code(self) -> None:
+        self.assertEqual(set(codec.CLOSE_CODES), set(wire.Why))
+
+    def test_what_is_no_reply_is_a_bug(self) -> None:
+        with self.assertRaises(AssertionError):
+            codec.encode(wire.Unreadable(Refusal("no")), NOW)  # type: ignore[arg-type]

@@ -1,0 +1,87 @@
+"""The way from a real HTTP site into a WebSocket."""
+
+from __future__ import annotations
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.protocols.policies import WrappingFactory
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from multiproto.websocket.protocol import EventsFactory
+from multiproto.websocket.resource import UpgradeResource
+
+from ..fakes import house
+from .wire import TEXT, Wire, close, frame, handshake, spoken, text
+
+ASK = text(type="ping")
+
+
+class UpgradeTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        clock = Clock()
+        self.house = house(clock)
+        factory = EventsFactory(self.house.hub, self.house.line("websocket"), clock, lambda origin: False)
+        root = Resource()
+        root.putChild(b"ws", UpgradeResource(factory))
+        self.site = Site(root, reactor=clock)
+        self.wire = Wire()
+        self.wire.protocol = self.site.buildProtocol(None)
+        self.wire.protocol.makeConnection(self.wire)
+
+    def say(self, data: bytes) -> bytes:
+        """As a transport would, to whoever has the connection now."""
+        self.wire.protocol.dataReceived(data)
+        return self.wire.take()
+
+    def opened(self, data: bytes = b"") -> bytes:
+        head, _, rest = self.say(handshake() + data).partition(b"\r\n\r\n")
+        self.assertIn(b" 101 ", head)
+        return rest
+
+    def test_after_the_upgrade_the_outbox_feels_the_transport(self) -> None:
+        """`registerProducer` raised: the HTTP channel was still registered."""
+        self.opened()
+        self.wire.producer.pauseProducing()
+        self.assertEqual(self.say(ASK), b"")
+        self.wire.producer.resumeProducing()
+        self.assertEqual(spoken(self.wire.take()), [{"type": "pong"}])
+
+    def test_frames_in_the_packet_of_the_handshake_are_not_lost(self) -> None:
+        half = len(ASK) // 2
+        self.assertEqual(spoken(self.opened(ASK + ASK[:half])), [{"type": "pong"}])
+        self.assertEqual(spoken(self.say(ASK[half:])), [{"type": "pong"}])
+
+    def test_a_closing_of_the_peer(self) -> None:
+        self.opened()
+        self.assertEqual(spoken(self.say(close(1000))), [("close", 1000, "")])
+        self.assertTrue(self.wire.disconnecting)
+        self.wire.protocol.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(len(self.house.hub), 0)
+
+    def test_the_upgrade_goes_through_a_wrapper(self) -> None:
+        """As TLS is one."""
+        wrapper = WrappingFactory(self.site).buildProtocol(None)
+        self.wire = Wire()
+        self.wire.protocol = wrapper
+        wrapper.makeConnection(self.wire)
+        self.opened()
+        self.assertEqual(spoken(self.say(ASK)), [{"type": "pong"}])
+
+    def test_headers_come_through_as_they_were(self) -> None:
+        self.assertIn(b" 400 ", self.say(handshake("Origin: http://a", Origin="http://example.com")))
+
+    def test_an_old_version_of_http_is_refused(self) -> None:
+        self.assertIn(b" 505 ", self.say(handshake().replace(b"HTTP/1.1", b"HTTP/1.0")))
+
+    def test_a_plain_request_is_told_to_upgrade(self) -> None:
+        answer = self.say(b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertIn(b"HTTP/1.1 426 Upgrade Required\r\n", answer)
+
+    def test_a_body_is_no_frame(self) -> None:
+        self.assertEqual(
+            spoken(self.say(handshake(Content_Length=str(len(ASK))) + ASK).partition(b"\r\n\r\n")[2]), []
+        )
+        self.assertEqual(spoken(self.say(frame(TEXT, b"[]")))[0]["code"], 2)

@@ -1,0 +1,308 @@
+"""RFC 6455 to the letter, in raw bytes: the handshake, bad frames, closings."""
+
+from __future__ import annotations
+
+import json
+
+from autobahn.twisted.testing import create_memory_agent, create_pumper
+from autobahn.twisted.websocket import WebSocketClientProtocol
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from multiproto.websocket.protocol import EventsFactory
+from multiproto.websocket.rfc6455 import MAX_HANDSHAKE
+
+from ..fakes import house
+from .test_protocol import ANSWER, ASK, WebSocketCase, error
+from .wire import (
+    ACCEPT,
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    MASK,
+    PING,
+    TEXT,
+    Wire,
+    close,
+    frame,
+    frames,
+    handshake,
+    pieces,
+    spoken,
+)
+
+ALLOWED = "https://app.example.org"
+
+# Mostly well-formed frames with any bits set, and sometimes anything.
+noise = st.lists(
+    st.binary(max_size=20)
+    | st.builds(
+        frame,
+        st.integers(0, 15),
+        st.binary(max_size=130) | st.just(b'{"type": "ping"}'),
+        st.booleans(),
+        st.sampled_from([0, 0, 0, 1, 4]),
+        st.sampled_from([True, True, True, False]),
+    ),
+    max_size=6,
+).map(b"".join)
+
+
+class HandshakeTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.house = house(self.clock)
+
+    def answer(self, *request: bytes) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body for a request that comes in these pieces."""
+        factory = EventsFactory(
+            self.house.hub, self.house.line("websocket"), self.clock, lambda origin: origin == ALLOWED
+        )
+        protocol, self.wire = factory.buildProtocol(None), Wire()
+        protocol.makeConnection(self.wire)
+        for piece in request:
+            protocol.dataReceived(piece)
+        head, _, body = self.wire.take().partition(b"\r\n\r\n")
+        status, *lines = head.decode().split("\r\n")
+        return int(status.split()[1]), dict(line.split(": ", 1) for line in lines), body
+
+    def refused(self, request: bytes, status: int) -> dict[str, str]:
+        admitted = len(self.house.hub)
+        code, headers, body = self.answer(request)
+        self.assertEqual(code, status)
+        self.assertEqual(int(headers["Content-Length"]), len(body))
+        self.assertEqual(headers["Connection"], "close")
+        self.assertTrue(self.wire.disconnecting)
+        failure = json.loads(body)
+        self.assertEqual(set(failure), {"success", "error", "timestamp"})
+        self.assertEqual(len(self.house.hub), admitted)
+        return headers
+
+    def test_accepted(self) -> None:
+        self.assertEqual(
+            self.answer(handshake()),
+            (
+                101,
+                {"Upgrade": "WebSocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": ACCEPT},
+                b"",
+            ),
+        )
+
+    def test_accepted_in_any_pieces(self) -> None:
+        self.assertEqual(self.answer(*(bytes([byte]) for byte in handshake()))[0], 101)
+
+    def test_names_and_tokens_in_any_case(self) -> None:
+        request = handshake(Upgrade="WEBSOCKET", Connection="keep-alive, UPGRADE")
+        self.assertEqual(self.answer(request.replace(b"Sec-WebSocket-Key", b"SEC-WEBSOCKET-KEY"))[0], 101)
+
+    def test_a_wrong_version_is_426_and_told_the_right_one(self) -> None:
+        for version in ("8", "14", "x", "13, 8", None):
+            headers = self.refused(handshake(Sec_WebSocket_Version=version), 426)
+            self.assertEqual((headers["Sec-WebSocket-Version"], headers["Upgrade"]), ("13", "websocket"))
+        self.refused(handshake("Sec-WebSocket-Version: 13"), 426)
+
+    def test_no_handshake_at_all_is_426(self) -> None:
+        self.refused(b"GET /ws HTTP/1.1\r\nHost: example.com\r\n\r\n", 426)
+        self.refused(handshake(Upgrade=None), 426)
+
+    def test_what_a_handshake_must_have(self) -> None:
+        for request in (
+            handshake(Host=None),
+            handshake("Host: other.example"),
+            handshake(Upgrade="h2c"),
+            handshake(Connection=None),
+            handshake(Connection="close"),
+            handshake(Sec_WebSocket_Key=None),
+            handshake(Sec_WebSocket_Key="short"),
+            handshake(Sec_WebSocket_Key="!" * 22 + "=="),
+            handshake("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="),
+            handshake(Sec_WebSocket_Protocol="a, a"),
+            handshake().replace(b"/ws", b"/ws#x"),
+            handshake().replace(b"GET /ws", b"GET /ws x"),
+        ):
+            self.refused(request, 400)
+
+    def test_another_method_is_405(self) -> None:
+        self.assertEqual(self.refused(handshake().replace(b"GET", b"POST"), 405)["Allow"], "GET")
+
+    def test_http_1_0_is_505(self) -> None:
+        self.refused(handshake().replace(b"HTTP/1.1", b"HTTP/1.0"), 505)
+
+    def test_the_handshake_is_bounded(self) -> None:
+        """Autobahn takes 300 KiB of it, and more."""
+        size = MAX_HANDSHAKE - len(handshake("X: "))
+        self.assertEqual(self.answer(handshake("X: " + "x" * size))[0], 101)
+        self.refused(handshake("X: " + "x" * (size + 5)), 431)
+        self.refused(b"x" * (MAX_HANDSHAKE + 1), 431)
+
+    def test_an_unfinished_handshake_is_waited_for(self) -> None:
+        factory = EventsFactory(
+            self.house.hub, self.house.line("websocket"), self.clock, lambda origin: False
+        )
+        protocol, wire = factory.buildProtocol(None), Wire()
+        protocol.makeConnection(wire)
+        protocol.dataReceived(handshake()[:-1])
+        protocol.connectionLost()
+        self.assertEqual(wire.value(), b"")
+
+    def test_control_characters_and_folded_lines_are_refused(self) -> None:
+        for bad in ("X: a\x0bOrigin: http://x", "X: a\0", "X: a\rOrigin: b", "X: a\nb: c", "X: a\r\n b"):
+            self.refused(handshake(bad), 400)
+
+    def test_a_next_line_character_ends_no_line(self) -> None:
+        request = handshake("X: \x85Origin: http://evil.example").replace(b"\xc2\x85", b"\x85")
+        self.assertEqual(self.answer(request)[0], 101)
+
+    def test_origins(self) -> None:
+        for origin, status in [
+            (ALLOWED, 101),
+            ("http://example.com", 101),
+            ("https://EXAMPLE.com", 101),
+            ("http://evil.example", 403),
+            ("http://example.com.evil.example", 403),
+            ("http://example.com:81", 403),
+            ("null", 403),
+            ("file:///x", 403),
+            ("nonsense", 400),
+            ("http://x:y", 400),
+        ]:
+            self.assertEqual(self.answer(handshake(Origin=origin))[0], status, origin)
+        self.refused(handshake(f"Origin: {ALLOWED}", Origin=ALLOWED), 400)
+
+    def test_an_own_origin_with_a_port(self) -> None:
+        request = handshake(Host="localhost:3000", Origin="http://localhost:3000")
+        self.assertEqual(self.answer(request)[0], 101)
+
+    def test_a_bug_of_ours_tells_nothing(self) -> None:
+        def broken(origin: str) -> bool:
+            raise RuntimeError("secret")
+
+        factory = EventsFactory(self.house.hub, self.house.line("websocket"), self.clock, broken)
+        protocol, wire = factory.buildProtocol(None), Wire()
+        protocol.makeConnection(wire)
+        protocol.dataReceived(handshake(Origin="http://x"))
+        self.assertIn(b" 500 ", wire.value())
+        self.assertNotIn(b"secret", wire.value())
+
+
+class ViolationTests(WebSocketCase):
+    """Each ends with a Close frame that says why, and with nothing read after it."""
+
+    def broken_by(self, data: bytes, code: int) -> None:
+        self.setUp()
+        said = self.say(ASK + data + ASK)
+        self.assertEqual((said[0], said[1][:2], len(said)), (ANSWER, ("close", code), 2))
+        self.assertLessEqual(len(said[1][2]), 123)
+        self.assertTrue(self.wire.half_closed)
+        self.assertEqual(self.say(ASK, close(1000)), [])
+        self.assertFalse(self.wire.aborted)
+        self.clock.pump([1.0] * 5)
+        self.assertTrue(self.wire.aborted)
+
+    def test_protocol_errors(self) -> None:
+        for data in (
+            frame(TEXT, b"{}", mask=False),
+            frame(TEXT, b"{}", rsv=1),
+            frame(TEXT, b"{}", rsv=4),
+            frame(3),
+            frame(11),
+            frame(CONTINUATION, b"{}"),
+            frame(TEXT, b"{", fin=False) + frame(TEXT, b"}"),
+            frame(PING, fin=False),
+            frame(PING, b"x" * 126),
+            b"\x81\xfe\x00\x05" + MASK + b"x" * 5,  # a length in more bytes than it needs
+            b"\x81\xff" + (5).to_bytes(8, "big") + MASK,
+            b"\x81\xff\xff" + b"\0" * 7 + MASK,
+        ):
+            self.broken_by(data, 1002)
+
+    def test_a_malformed_close(self) -> None:
+        """Autobahn drops the connection without a Close frame."""
+        for payload in (b"\x03", b"\x03\xe8" + b"x" * 124):
+            self.broken_by(frame(CLOSE, payload), 1002)
+        for code in (0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535):
+            self.broken_by(close(code), 1002)
+
+    def test_a_reason_that_is_not_utf8(self) -> None:
+        self.broken_by(frame(CLOSE, b"\x03\xe8\xff"), 1007)
+
+    def test_text_that_is_not_utf8(self) -> None:
+        for bad in (b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"{}\xe4\xb8"):
+            self.broken_by(frame(TEXT, bad), 1007)
+
+    def test_bad_utf8_is_told_as_soon_as_it_is_seen(self) -> None:
+        self.assertEqual(
+            [m[:2] for m in self.say(frame(TEXT, b"\xf4\x90" + b"x" * 50)[:-40])], [("close", 1007)]
+        )
+
+    @given(noise, st.lists(st.integers(min_value=0), max_size=6))
+    def test_any_frames_at_all_are_answered_in_frames(self, data: bytes, cuts: list[int]) -> None:
+        """Bad input ends at most its own connection, and with a word."""
+        self.setUp()
+        other, wire = self.connect()
+        for piece in pieces(data, cuts):
+            self.protocol.dataReceived(piece)
+        found = frames(self.wire.take())
+        self.assertNotIn(CLOSE, [said.opcode for said in found[:-1]])
+        other.dataReceived(ASK)
+        self.assertEqual(spoken(wire.take()), [ANSWER])
+
+    def test_a_character_may_be_cut_by_a_frame(self) -> None:
+        self.assertEqual(
+            self.say(frame(TEXT, b'"\xe4', fin=False) + frame(CONTINUATION, b'\xb8\xad"')),
+            [error(2, "INVALID_INPUT", "Message is not a JSON object")],
+        )
+
+
+class CloseTests(WebSocketCase):
+    def test_the_code_and_reason_of_the_peer_are_echoed(self) -> None:
+        """Autobahn answers every code with 1000."""
+        for code in (1000, 1001, 1003, 1007, 1011, 1014, 3000, 4999):
+            self.setUp()
+            self.assertEqual(
+                self.say(ASK + close(code, "caf\u00e9") + ASK), [ANSWER, ("close", code, "caf\u00e9")]
+            )
+            self.assertTrue(self.wire.disconnecting)
+
+    def test_a_close_without_a_code_is_answered_likewise(self) -> None:
+        self.assertEqual(self.say(frame(CLOSE)), [("close", None, "")])
+
+    def test_the_longest_reason(self) -> None:
+        self.assertEqual(self.say(close(1000, "x" * 123)), [("close", 1000, "x" * 123)])
+
+    def test_a_close_waits_for_what_was_said_before(self) -> None:
+        self.house.gate.slow = True
+        self.assertEqual(self.say(frame(TEXT, b'{"type":"auth","token":"token-ann"}') + close(1000)), [])
+        self.house.gate.answer()
+        found = frames(self.wire.take())
+        self.assertEqual([f.opcode for f in found], [TEXT, CLOSE])
+
+    def test_a_close_in_the_middle_of_a_message(self) -> None:
+        self.assertEqual(self.say(frame(BINARY, b"{", fin=False) + close(1000)), [("close", 1000, "")])
+
+
+class ClientTests(TestCase):
+    """The same over Autobahn's own client, in memory."""
+
+    async def test_a_dialogue(self) -> None:
+        reactor = MemoryReactorClock()
+        rooms = house(reactor)
+        factory = EventsFactory(rooms.hub, rooms.line("websocket"), reactor, lambda origin: False)
+        pumper = create_pumper()
+        pumper.start()
+        self.addCleanup(pumper.stop)
+        agent = create_memory_agent(reactor, pumper, lambda: factory.buildProtocol(None))
+        client = await agent.open("ws://localhost/ws", {}, WebSocketClientProtocol)
+        heard: list[str] = []
+        client.on("message", lambda payload, is_binary: heard.append(json.loads(payload)["type"]))
+        client.sendMessage(b'{"type": "auth", "token": "token-ann"}')
+        client.sendMessage(b'{"type": "subscribe", "topic": "plant.*"}')
+        client.sendMessage(b'{"type": "message", "topic": "plant.7", "data": 21}')
+        pumper._flush()
+        self.assertEqual(heard, ["auth_success", "subscribed", "message"])
+        client.sendClose(3000, "bye")
+        await client.is_closed
+        self.assertEqual(client.remoteCloseCode, 3000)
