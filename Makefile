@@ -1,6 +1,8 @@
 # What a person or a machine does with a checkout.  `make help` lists it.
 
-PYTHON ?= python3
+# The first that is new enough.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
 NODE_CLIENTS := tests/live/node/node_modules/.package-lock.json
@@ -19,7 +21,7 @@ venv: $(VENV)/.ready  ## .venv with the package and what its tests need
 
 $(VENV)/.ready: setup.cfg pyproject.toml
 	@echo "building $(VENV): a minute on a first run"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "multiproto needs Python 3.11 or newer: make run PYTHON=python3.12")'
+	@test -n "$(PYTHON)" || { echo "multiproto needs Python 3.11 or newer: make run PYTHON=/path/to/python3.12"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable '.[test]'

@@ -6,6 +6,7 @@ which things start and, backwards, stop; each step waits for the one before.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any, Callable
 
@@ -19,12 +20,13 @@ from . import __version__, jsontext
 from .auth.gate import TokenGate
 from .auth.passwords import BcryptPasswords
 from .auth.tokens import Tokens
+from .banner import Place, Started, banner
 from .broker.follower import Follower
 from .broker.memory import MemoryBroker
 from .config import Config
 from .config.kinds import spelled
 from .config.secret import kept_secret
-from .config.settings import Tcp, WebSocket
+from .config.settings import Http, MetricsPort, Tcp, WebSocket
 from .core.accounts import Accounts
 from .core.audience import Audience
 from .core.events import Events
@@ -168,6 +170,10 @@ def make_service(config: Config, reactor: Any) -> House:
         devices = DeviceFactory(hub, tcp_line, now, config.tcp.max_frame)
         house.add("tcp", _listener(reactor, config.tcp, devices))
     house.add("http", _listener(reactor, config.http, site))
+    if config.environment == "development":
+        # The process's own stdout: twistd has made `sys.stdout` a part of the log.
+        show = lambda: print(banner(_started(config, house)), file=sys.__stdout__, flush=True)
+        house.add("banner", AtStart(show))
     return house
 
 
@@ -202,6 +208,17 @@ class Secret(Service):
 
 
 @define(eq=False, repr=False)
+class AtStart(Service):
+    """One thing to be done when its turn to start comes."""
+
+    _do: Callable[[], object]
+
+    def startService(self) -> object:
+        super().startService()
+        return self._do()
+
+
+@define(eq=False, repr=False)
 class AtStop(Service):
     """One thing to be done when its turn to stop comes."""
 
@@ -222,3 +239,23 @@ def _listener(reactor: Any, where: Any, factory: IProtocolFactory) -> Listener:
     """`where` has a host, an IP address, and a port."""
     endpoint = TCP6ServerEndpoint if ":" in where.host else TCP4ServerEndpoint
     return Listener(endpoint(reactor, where.port, BACKLOG, where.host), factory)
+
+
+def _started(config: Config, house: House) -> Started:
+    """What there is to tell the person who started us."""
+
+    def place(name: str, where: Http | Tcp | MetricsPort) -> Place | None:
+        return Place(where.host, house.port(name)) if name in house.namedServices else None
+
+    http = place("http", config.http)
+    assert http is not None
+    return Started(
+        __version__,
+        http,
+        place("tcp", config.tcp),
+        place("metrics", config.metrics),
+        config.websocket.enabled,
+        config.graphql.path if config.graphql.enabled else None,
+        Path(config.storage.directory),
+        Path("examples/four_ways.py").exists(),
+    )

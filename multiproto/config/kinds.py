@@ -11,7 +11,7 @@ from typing import Callable
 
 Kind = Callable[[str], object]
 
-SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -66,7 +66,7 @@ def duration(low: float, high: float = 366 * 86400.0, bare: str = "ms") -> Kind:
         found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h|d)?", value.strip().lower())
         if not found:
             raise ValueError(wanted)
-        seconds = float(found[1]) * SECONDS[found[2] or bare]
+        seconds = float(found[1]) * MILLISECONDS[found[2] or bare] / 1000
         if not low <= seconds <= high:
             raise ValueError(wanted)
         return seconds
@@ -76,10 +76,10 @@ def duration(low: float, high: float = 366 * 86400.0, bare: str = "ms") -> Kind:
 
 def spelled(seconds: float) -> str:
     """`seconds` as `duration` reads it, in the largest unit that makes it a whole number."""
-    for unit in ("d", "h", "m", "s"):
-        if seconds and seconds % SECONDS[unit] == 0:
-            return f"{int(seconds / SECONDS[unit])}{unit}"
-    return f"{round(seconds * 1000)}ms"
+    milliseconds = round(seconds * 1000)
+    fitting = [unit for unit, size in MILLISECONDS.items() if milliseconds % size == 0]
+    unit = fitting[-1] if milliseconds else "s"
+    return f"{milliseconds // MILLISECONDS[unit]}{unit}"
 
 
 def origins(value: str) -> tuple[str, ...]:

@@ -154,8 +154,8 @@ def _contradictions(config: Config, given: Mapping[str, Given]) -> Iterator[Faul
     """What is wrong only together with something else."""
 
     def fault(name: str, problem: str) -> Fault:
-        origin = given[name].origin if name in given else "default"
-        return Fault(name, origin, problem)
+        found = given.get(name) or Given(name, "", "default")
+        return Fault(found.name, found.origin, problem)
 
     shared = [next((name for name in names if name in given), None) for names in (POSTGRESQL, REDIS)]
     shared += ["PUBSUB_ADAPTER"] if config.redis.adapter == "redis" else []

@@ -136,3 +136,8 @@ def _authorization(payload: object) -> str | None:
                 raise Malformed("Invalid message: authorization must be a string")
             return value
     return None
+
+
+def close_reason(text: str) -> bytes:
+    """As much of `text` as a Close frame has room for (RFC 6455, 5.5)."""
+    return text.encode()[:123].decode(errors="ignore").encode()

@@ -15,7 +15,7 @@ from graphql import (
     validate,
 )
 
-from .faults import Declined
+from .faults import declined
 from .limits import QueryLimits, check_document
 
 KEPT = 131_072  # characters of all documents kept; their trees take some 200 bytes for each
@@ -49,17 +49,17 @@ class Documents:
                 max_source_length=limits.source,
             )
         except GraphQLError as error:
-            raise Declined([error], "GRAPHQL_PARSE_FAILED") from None
+            raise declined([error], "GRAPHQL_PARSE_FAILED") from None
 
     def _validate(self, document: DocumentNode) -> None:
         try:
             check_document(document, self._limits)
         except GraphQLError as error:
-            raise Declined([error]) from None
+            raise declined([error]) from None
         rules = specified_rules + ((NoSchemaIntrospectionCustomRule,) if self.hides_schema else ())
         errors = validate(self._schema, document, rules, max_errors=20, hide_suggestions=self.hides_schema)
         if errors:
-            raise Declined(errors, "GRAPHQL_VALIDATION_FAILED")
+            raise declined(errors, "GRAPHQL_VALIDATION_FAILED")
 
     def _keep(self, text: str, document: DocumentNode) -> None:
         self._kept[text] = document

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
 from attrs import Factory, define, field
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -51,7 +53,7 @@ class Exchange:
     def say_json(self, status: int, value: object) -> None:
         self.say(status, RESPONSE if self.media == RESPONSE else JSON, jsontext.dumps(value))
 
-    def decline(self, status: int, errors: list[Formatted]) -> None:
+    def decline(self, status: int, errors: Sequence[Formatted]) -> None:
         self.say_json(status, {"errors": errors})
 
     # As graphql-sse wants it, in its "distinct connections mode".

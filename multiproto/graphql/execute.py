@@ -13,7 +13,7 @@ from ..core.model import Public
 from ..core.wire import Farewell, Ping
 from .context import Caller, Context
 from .documents import Documents
-from .faults import Declined, Formatted, formatted
+from .faults import Declined, Formatted, declined, formatted
 from .limits import QueryLimits, check_complexity
 from .loaders import Loaders
 from .loop import ClockLoop
@@ -91,8 +91,8 @@ class Operations:
         began = self._clock.seconds()
         try:
             return self._prepare(request)
-        except Declined as declined:
-            self._observe("other", "rejected", began, declined.errors)
+        except Declined as refusal:
+            self._observe("other", "rejected", began, refusal.errors)
             raise
 
     async def run(self, operation: Operation, caller: Caller) -> Payload:
@@ -115,9 +115,9 @@ class Operations:
         source = await self._loop.run(lambda: create_source_event_stream(executor))
         if not isinstance(source, Source):
             assert isinstance(source, ExecutionResult)
-            declined = Declined(source.errors or [])
-            self._observe(operation.kind, "error", began, declined.errors)
-            raise declined
+            errors = [formatted(error) for error in source.errors or ()]
+            self._observe(operation.kind, "error", began, errors)
+            raise Declined(errors)
         self._observe(operation.kind, "success", began, [])
 
         async def execute(told: Public) -> Payload:
@@ -138,12 +138,12 @@ class Operations:
             hide_suggestions=self._documents.hides_schema,
         )
         if isinstance(executor, list):
-            raise Declined(executor)
+            raise declined(executor)
         operation = executor.operation
         try:
             check_complexity(document, operation, executor.variable_values.coerced, self._limits)
         except GraphQLError as error:
-            raise Declined([error]) from None
+            raise declined([error]) from None
         return Operation(operation.operation.value, executor)
 
     def _context(self, caller: Caller) -> Context:

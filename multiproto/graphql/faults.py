@@ -23,32 +23,43 @@ _log = Logger()
 class Declined(Exception):
     """The operation is not executed; `errors` say why, JSON-ready."""
 
-    def __init__(self, errors: Sequence[GraphQLError], code: str = "BAD_REQUEST") -> None:
+    def __init__(self, errors: Sequence[Formatted]) -> None:
         super().__init__(errors)
-        self.errors = [formatted(error, code) for error in errors]
+        self.errors = errors
 
 
 def fault(code: str, message: str) -> GraphQLError:
     """A fault of the request itself, whose `code` section 6 names."""
-    return GraphQLError(message, extensions={"code": code, "status": 400})
+    return GraphQLError(message, extensions={"code": code})
 
 
-def formatted(error: GraphQLError, code: str = "BAD_REQUEST") -> Formatted:
-    """`error` as the client reads it; `code` where neither we nor the core gave it one."""
+def declined(errors: Sequence[GraphQLError], code: str = "BAD_REQUEST") -> Declined:
+    """What is wrong with a request before anything of ours has run, so none of it is our bug."""
+    return Declined([_requested(error, code) for error in errors])
+
+
+def formatted(error: GraphQLError) -> Formatted:
+    """What a field raised, as the client reads it."""
     cause: BaseException | None = error
     while isinstance(cause, GraphQLError):
         cause = cause.original_error
-    shown: Formatted = {"message": error.message}
-    if cause is not None:
-        refusal = cause if isinstance(cause, Refusal) else _internal(cause)
-        shown = refused(refusal)
-    else:
-        shown["extensions"] = {"code": code, "status": 400, **(error.extensions or {})}
+    if cause is None:
+        return _requested(error, "BAD_REQUEST")
+    return refused(cause if isinstance(cause, Refusal) else _internal(cause)) | _where(error)
+
+
+def _requested(error: GraphQLError, code: str) -> Formatted:
+    extensions = {"code": code, "status": 400, **(error.extensions or {})}
+    return {"message": error.message, "extensions": extensions} | _where(error)
+
+
+def _where(error: GraphQLError) -> Formatted:
+    found: Formatted = {}
     if error.locations:
-        shown["locations"] = [{"line": at.line, "column": at.column} for at in error.locations]
+        found["locations"] = [{"line": at.line, "column": at.column} for at in error.locations]
     if error.path:
-        shown["path"] = error.path
-    return shown
+        found["path"] = error.path
+    return found
 
 
 def refused(refusal: Refusal) -> Formatted:

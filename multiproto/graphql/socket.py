@@ -2,71 +2,52 @@
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Callable, Deque
+from typing import Any, Callable
 
-from attrs import define
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from ..core.errors import Internal, RateLimited, Refusal, Unauthorized, Unavailable
+from ..core.errors import Refusal, Unauthorized, Unavailable
 from ..core.hub import Hub, Line
 from ..core.session import Session
 from ..core.wire import Authenticate, Authenticated, Farewell, Ping, Pong, Refused, Reply, Why
 from . import codec
 from .context import Caller, bearer
-from .execute import Operation, Operations, Request, Stream
-from .faults import Declined, refused
-from .negotiate import BadRequest
+from .execute import Operations
 from .valve import Valve
+from .workload import Workload
 
 MAX_MESSAGE = 2**20  # bytes
-MAX_OPERATIONS = 100  # on one socket at a time, subscriptions included
-BUSY = 8  # operations begun and not yet answered, from which on we stop reading
-
-# Endings that the socket shares with its subscriptions, and says itself.
-SHARED = (Why.SHUTDOWN, Why.EXPIRED, Why.REVOKED)
-
-
-@define(eq=False, repr=False)
-class Running:
-    """One operation of a socket."""
-
-    id: str
-    request: Request
-    stopped: bool = False  # nothing more is to be said of it
-    stream: Stream | None = None
-
-    def stop(self) -> None:
-        self.stopped = True
-        if self.stream is not None:
-            self.stream.leave()
 
 
 class OperationsProtocol(WebSocketServerProtocol):  # type: ignore[misc]
     """See the module.  The session authenticates, keeps alive and ends; each subscription is a feed."""
 
-    factory: OperationsFactory
     session: Session | None = None
 
-    _log = Logger()
-
-    def __init__(self) -> None:
+    def __init__(self, factory: OperationsFactory) -> None:
         super().__init__()
-        self._valve = Valve(lambda is_open: self._hold("clogged", not is_open))
+        self.factory = factory
         self._held: set[str] = set()  # reasons not to read
-        self._operations: dict[str, Running] = {}  # by id
-        self._waiting: Deque[Running] = deque()  # to begin, one in each turn of the reactor
-        self._unanswered = 0
+        self._valve = Valve(lambda is_open: self._hold("clogged", not is_open))
+        self._workload = Workload(
+            factory.operations,
+            factory.clock,
+            self._valve,
+            self._caller,
+            self.sendMessage,
+            lambda is_busy: self._hold("busy", is_busy),
+        )
         self._initialised = self._acknowledged = False
         self._authorization: str | None = None  # of the handshake
         self._last_word: tuple[int, str] | None = None  # a close code of our own choice
 
     # Autobahn calls these.
+
+    def connectionMade(self) -> None:
+        self.transport.unregisterProducer()  # the HTTP channel may be left there, and nothing would close
+        super().connectionMade()
 
     def onConnect(self, request: ConnectionRequest) -> str | None:
         origin = request.origin
@@ -78,15 +59,12 @@ class OperationsProtocol(WebSocketServerProtocol):  # type: ignore[misc]
 
     def onOpen(self) -> None:
         if self.websocket_protocol_in_use is None:
-            self.sendClose(codec.NOT_ACCEPTABLE, f"Subprotocol not acceptable: use {codec.PROTOCOL}")
-            return
+            return self._turn_away(codec.NOT_ACCEPTABLE, f"Subprotocol not acceptable: use {codec.PROTOCOL}")
         try:
             self.session = self.factory.hub.admit(self, self.transport.getPeer().host, self.factory.line)
         except Refusal as refusal:
             code = codec.GOING_AWAY if isinstance(refusal, Unavailable) else codec.POLICY
-            self.sendClose(code, refusal.message)
-            return
-        self.transport.unregisterProducer()  # the HTTP channel may still be there
+            return self._turn_away(code, refusal.message)
         self.transport.registerProducer(self._valve, True)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
@@ -103,19 +81,23 @@ class OperationsProtocol(WebSocketServerProtocol):  # type: ignore[misc]
             case codec.Begin():
                 self._begin(self.session, said)
             case codec.Complete(id=id):
-                running = self._operations.pop(id, None)
-                if running is not None:
-                    running.stop()
+                self._workload.complete(id)
             case codec.Ask():
                 self.session.receive(Ping(), len(payload))
             case codec.Answer():
                 self.session.receive(Pong(), len(payload))
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        self._stop_all()
+        self._workload.stop()
         self._valve.stopProducing()
         if self.session is not None:
             self.session.lost()
+
+    def sendCloseFrame(self, *args: Any, **options: Any) -> None:
+        """Whoever says goodbye, Autobahn of its own accord too: the session is over."""
+        super().sendCloseFrame(*args, **options)
+        if self.session is not None:
+            self.session.end(Why.UNTRUSTED)
 
     # Messages.
 
@@ -132,106 +114,39 @@ class OperationsProtocol(WebSocketServerProtocol):  # type: ignore[misc]
 
     def _acknowledge(self) -> None:
         self._acknowledged = True
-        self._write(codec.ACK)
+        self.sendMessage(codec.ACK)
 
     def _begin(self, session: Session, said: codec.Begin) -> None:
         if not self._acknowledged:
             return self._hang_up(codec.UNAUTHORIZED, "Unauthorized")
-        if said.id in self._operations:
+        if said.id in self._workload:
             return self._hang_up(codec.ID_TAKEN, f"Subscriber for {said.id} already exists")
-        if isinstance(said.request, BadRequest):
-            return self._write(codec.error(said.id, [refused(said.request)]))
-        if len(self._operations) >= MAX_OPERATIONS:
-            full = RateLimited(f"At most {MAX_OPERATIONS} operations at a time")
-            return self._write(codec.error(said.id, [refused(full)]))
-        running = self._operations[said.id] = Running(said.id, said.request)
-        self._count(1)
-        self._waiting.append(running)
-        if len(self._waiting) == 1:
-            self.factory.clock.callLater(0, self._begin_next)
-
-    # Operations.
-
-    def _begin_next(self) -> None:
-        """One in a turn: checking a document may take a while, and others want to be served too."""
-        running = self._waiting.popleft()
-        if self._waiting:
-            self.factory.clock.callLater(0, self._begin_next)
-        Deferred.fromCoroutine(self._run(running)).addErrback(self._broken, running)
-
-    async def _run(self, running: Running) -> None:
-        try:
-            if running.stopped:
-                return
-            operation = self.factory.operations.prepare(running.request)
-            if operation.kind == "subscription":
-                running.stream = await self.factory.operations.subscribe(operation, self._caller())
-            else:
-                await self._say_result(running, operation)
-        except Declined as declined:
-            self._finish(running, codec.error(running.id, declined.errors))
-        finally:
-            self._count(-1)
-        if running.stream is not None:
-            await self._follow(running, running.stream)
-
-    async def _say_result(self, running: Running, operation: Operation) -> None:
-        payload = await self.factory.operations.run(operation, self._caller())
-        await self._valve.opened()
-        if not running.stopped:
-            self._write(codec.next_result(running.id, payload))
-            self._finish(running, codec.complete(running.id))
-
-    async def _follow(self, running: Running, stream: Stream) -> None:
-        try:
-            while not running.stopped and (payload := await stream.next()) is not None:
-                await self._valve.opened()
-                if not running.stopped and not isinstance(payload, Ping):
-                    self._write(codec.next_result(running.id, payload))
-            why = stream.farewell
-            if why is not None and why.why not in SHARED:
-                ended = Unavailable(why.message, {"cursor": why.cursor})
-                self._finish(running, codec.error(running.id, [refused(ended)]))
-        finally:
-            stream.leave()
+        self._workload.begin(said.id, said.request)
 
     def _caller(self) -> Caller:
+        """Who asks; a token that ran out ends the session here, not at the hub's next look."""
         session = self.session
         assert session is not None
         identity = session.identity
         if identity is not None and self.factory.clock.seconds() >= identity.until:
-            session.end(Why.EXPIRED)  # not at the hub's next look
+            session.end(Why.EXPIRED)
         return Caller(self.transport.getPeer().host, identity, connection=session.id)
-
-    def _finish(self, running: Running, last: bytes) -> None:
-        """Say the last of an operation, unless the client has done with it; its id is free again."""
-        if not running.stopped:
-            running.stopped = True
-            del self._operations[running.id]
-            self._write(last)
-
-    def _broken(self, failure: Failure, running: Running) -> None:
-        self._log.failure("a GraphQL operation broke", failure=failure)
-        self._finish(running, codec.error(running.id, [refused(Internal())]))
-
-    def _stop_all(self) -> None:
-        operations, self._operations = self._operations, {}
-        for running in operations.values():
-            running.stop()
 
     # The line.
 
-    def _write(self, message: bytes) -> None:
-        self.sendMessage(message)
+    def _close(self, code: int, reason: str) -> None:
+        """Autobahn's own `sendClose` knows fewer codes."""
+        self.sendCloseFrame(code=code, reasonUtf8=codec.close_reason(reason), isReply=False)
+
+    def _turn_away(self, code: int, reason: str) -> None:
+        """Close without a session, which would see to it that the line is cut in the end."""
+        self._close(code, reason)
+        self.transport.loseConnection()
 
     def _hang_up(self, code: int, reason: str) -> None:
         assert self.session is not None
         self._last_word = code, reason
         self.session.end(Why.UNTRUSTED)
-
-    def _count(self, change: int) -> None:
-        self._unanswered += change
-        self._hold("busy", self._unanswered >= BUSY)
 
     def _hold(self, reason: str, held: bool) -> None:
         """Read no more while there is any reason not to."""
@@ -250,18 +165,18 @@ class OperationsProtocol(WebSocketServerProtocol):  # type: ignore[misc]
                 code = codec.TRY_LATER if isinstance(refusal, Unavailable) else codec.FORBIDDEN
                 self._hang_up(code, refusal.message)
             case Ping():
-                self._write(codec.PING)
+                self.sendMessage(codec.PING)
             case Pong():
-                self._write(codec.PONG)
+                self.sendMessage(codec.PONG)
         return self.size(reply)
 
     def size(self, reply: Reply) -> int:
         return len(codec.ACK)
 
     def close(self, why: Farewell) -> None:
-        self._stop_all()
+        self._workload.stop()
         self.transport.unregisterProducer()
-        self.sendClose(*(self._last_word or (codec.CLOSE_CODES[why.why], why.message)))
+        self._close(*(self._last_word or (codec.CLOSE_CODES[why.why], why.message)))
         for reason in list(self._held):
             self._hold(reason, False)  # the peer's answer is what we wait for
 
@@ -301,9 +216,9 @@ class OperationsFactory(WebSocketServerFactory):  # type: ignore[misc]
             openHandshakeTimeout=0,
             closeHandshakeTimeout=0,
             autoPingInterval=0,
+            failByDrop=False,  # but say why
+            echoCloseCodeReason=True,
         )
 
     def buildProtocol(self, addr: IAddress | None) -> OperationsProtocol:
-        protocol = OperationsProtocol()
-        protocol.factory = self
-        return protocol
+        return OperationsProtocol(self)

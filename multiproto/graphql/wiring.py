@@ -48,6 +48,15 @@ class Needs:
 
 
 def make_endpoint(needs: Needs) -> IResource:
+    operations = make_operations(needs)
+    socket = OperationsFactory(operations, needs.hub, needs.sockets, needs.clock, needs.allowed_origin)
+    playground = Playground(needs.path, needs.introspection) if needs.playground else None
+    return Endpoint(
+        operations, needs.gate, needs.clock, needs.limits.batch, needs.upgrade(socket), playground
+    )
+
+
+def make_operations(needs: Needs) -> Operations:
     loop = ClockLoop.on(needs.clock)
     resolvers = Resolvers(
         Queries(needs.accounts, needs.messages, needs.health),
@@ -56,7 +65,7 @@ def make_endpoint(needs: Needs) -> IResource:
         Relations(),
     )
     schema = make_schema(resolvers, loop)
-    operations = Operations(
+    return Operations(
         schema,
         Documents(schema, needs.limits, hides_schema=not needs.introspection),
         needs.limits,
@@ -64,9 +73,4 @@ def make_endpoint(needs: Needs) -> IResource:
         loop,
         needs.clock,
         needs.observed,
-    )
-    socket = OperationsFactory(operations, needs.hub, needs.sockets, needs.clock, needs.allowed_origin)
-    playground = Playground(needs.path, needs.introspection) if needs.playground else None
-    return Endpoint(
-        operations, needs.gate, needs.clock, needs.limits.batch, needs.upgrade(socket), playground
     )

@@ -89,7 +89,7 @@ class Channel:
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)
         transport.registerProducer(self, True)
-        self._within(self._limits.idle, self._hang_up)
+        self._within(self._limits.idle, self._part)
 
     def connectionMade(self) -> None:
         """`makeConnection` does it all."""
@@ -106,7 +106,7 @@ class Channel:
         if self._answering or self._hung_up:
             return
         if self._head is None and not self._buffer:
-            self._hang_up()
+            self._part()
         else:
             self._refuse(Malformed(503, "server is shutting down"))
 
@@ -156,7 +156,7 @@ class Channel:
         while self._buffer.startswith(b"\r\n"):
             del self._buffer[:2]  # RFC 9112, 2.2: some clients end a body with one
         if not self._buffer:
-            self._within(self._limits.idle, self._hang_up)
+            self._within(self._limits.idle, self._part)
             return False
         size = head_size(self._buffer, max(0, self._searched - 3))
         self._searched = len(self._buffer)
@@ -286,6 +286,13 @@ class Channel:
         """The connection is lost; `connectionLost` follows."""
 
     # The end.
+
+    def _part(self) -> None:
+        """Close where nobody waits for anything."""
+        self._hung_up = True
+        self._transport.unregisterProducer()
+        self._transport.loseConnection()
+        self._within(self._limits.linger, self.abort)
 
     def _hang_up(self) -> None:
         """Close, once the client has had time to take what was written."""

@@ -38,6 +38,7 @@ class Request(TwistedRequest):
     """camelCase methods are called by Twisted, Klein or a mounted resource."""
 
     defaultContentType = None
+    transport: Any
     route = UNMATCHED  # template, for metrics and the log
     body_size = 0  # bytes
     upgrades = False  # asks for another protocol, on a mounted resource

@@ -72,6 +72,8 @@ _LOGIN = frozenset(
 
 @define(eq=False, repr=False)
 class Site(Factory):
+    noisy = False
+
     clock: IReactorTime
     new_id: Callable[[], str]
     observed: Observed

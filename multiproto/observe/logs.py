@@ -23,6 +23,7 @@ REQUEST: ContextVar[str | None] = ContextVar("request", default=None)  # correla
 
 # Whose news is not ours: "Starting factory", access logs and the like are shown at debug only.
 CHATTY = ("twisted", "autobahn", "txaio", "klein", "log_legacy", "-")
+FACTORIES = ("Starting factory {factory!r}", "Stopping factory {factory!r}")  # said in our factories' names
 
 # Ours, and what Twisted's older logging adds.
 _NO_FIELDS = frozenset(
@@ -65,7 +66,7 @@ def observer(level: str, pretty: bool, write: Callable[[str], object]) -> Lines:
 
 def level_of(event: LogEvent) -> LogLevel:
     level: LogLevel = event.get("log_level") or LogLevel.info
-    chatty = str(event.get("log_namespace")).split(".")[0] in CHATTY
+    chatty = str(event.get("log_namespace")).split(".")[0] in CHATTY or event.get("log_format") in FACTORIES
     return LogLevel.debug if chatty and level == LogLevel.info else level
 
 

@@ -27,18 +27,19 @@ class UpgradeResource(Resource):
 
     def render(self, request: Request) -> int:
         channel: Any = request.channel
+        content: Any = request.content
         protocol = self._factory.buildProtocol(request.getClientAddress())
+        # Says that the connection is no longer HTTP's; what came behind the request is its content.
         transport, channel.transport = channel.transport, None
-        if isinstance(transport, ProtocolWrapper):  # TLS, or a proxy's header
+        if isinstance(transport, ProtocolWrapper):  # TLS
             transport.wrappedProtocol = protocol
         else:
             transport.protocol = protocol
-        # The channel is still in the middle of a packet, whose rest is not HTTP any more.
-        channel.rawDataReceived = protocol.dataReceived
-        transport.unregisterProducer()  # that was the channel
         protocol.makeConnection(transport)
         transport.resumeProducing()  # the channel may have paused it behind a request
-        protocol.dataReceived(_handshake(request))
+        has_body = any(map(request.requestHeaders.hasHeader, ("content-length", "transfer-encoding")))
+        ahead = b"" if has_body else content.read()  # a body is no frame
+        protocol.dataReceived(_handshake(request) + ahead)
         return NOT_DONE_YET
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Mapping
 from urllib.parse import urlencode
 
 from attrs import Factory, define, evolve, field, frozen
@@ -140,6 +140,7 @@ class Exchanged:
 
     wire: Wire
     protocol: Any
+    gone: bool = False
 
     @property
     def answer(self) -> Answer:
@@ -153,7 +154,9 @@ class Exchanged:
         return self.answer.events
 
     def hang_up(self) -> None:
-        self.protocol.connectionLost(Failure(ConnectionDone()))
+        if not self.gone:
+            self.gone = True
+            self.wire.protocol.connectionLost(Failure(ConnectionDone()))  # type: ignore[attr-defined]
 
 
 class ServerCase(SynchronousTestCase):
@@ -242,7 +245,9 @@ class ServerCase(SynchronousTestCase):
         protocol = self.site.buildProtocol(wire.getPeer())
         wire.protocol = protocol
         protocol.makeConnection(wire)
-        return Exchanged(wire, protocol)
+        exchanged = Exchanged(wire, protocol)
+        self.addCleanup(exchanged.hang_up)
+        return exchanged
 
     def request(
         self, method: str, path: str = "/graphql", body: bytes | None = None, **headers: str | None
@@ -264,10 +269,16 @@ class ServerCase(SynchronousTestCase):
         return self.request("POST", body=json.dumps(value).encode(), **headers)
 
     def get(
-        self, path: str = "/graphql", who: str | None = None, *, headers: dict[str, str] = {}, **query: str
-    ) -> Exchanged:  # noqa: B006
+        self,
+        path: str = "/graphql",
+        who: str | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **query: str,
+    ) -> Exchanged:
+        headers = dict(headers or {})
         if who is not None:
-            headers = {**headers, "Authorization": f"Bearer token-{who}"}
+            headers["Authorization"] = f"Bearer token-{who}"
         return self.request("GET", path + ("?" + urlencode(query) if query else ""), **headers)
 
     def ask(self, query: str, who: str | None = None, **variables: Any) -> Any:

@@ -179,7 +179,7 @@ class BombTests(ServerCase):
     def test_are_refused_quickly(self) -> None:
         fragments = "".join(f"fragment F{n} on Query {{ ...F{n + 1} ...F{n + 1} }} " for n in range(60))
         circle = "fragment A on Query { ...B } fragment B on Query { ...A }"
-        deep = "{ user { messages { edges { node " * 40 + "{ id }" + " } } } }" * 40
+        deep = "{ user { messages { edges { node " * 12 + "{ id }" + " } } } }" * 12
         for query, code in (
             ("{ " + " ".join(f"a{n}: __typename" for n in range(300)) + " }", "BAD_REQUEST"),
             ("{ " + "__typename " * 2000 + "}", "GRAPHQL_PARSE_FAILED"),
@@ -192,10 +192,10 @@ class BombTests(ServerCase):
                 "GRAPHQL_VALIDATION_FAILED",
             ),
             ("{ ...F0 } " + fragments + "fragment F60 on Query { __typename }", "QUERY_DEPTH_LIMIT_EXCEEDED"),
-            ("{ me " + deep[2:] + " }", "QUERY_DEPTH_LIMIT_EXCEEDED"),
+            (deep, "QUERY_DEPTH_LIMIT_EXCEEDED"),
             ("{ " * 480 + "a" + " }" * 480, "GRAPHQL_PARSE_FAILED"),
             ("{ publish(data: " + "[" * 480 + "]" * 480 + ") }", "GRAPHQL_PARSE_FAILED"),
-            ("{ me { id } " * 1 + " me { id }" * 245 + " }", "passed"),
+            ("{" + " me { id }" * 245 + " }", "passed"),
             ("{ " + "users { cursor } " * 240 + "}", "passed"),
             ("#\n" * 100_000, "GRAPHQL_PARSE_FAILED"),
             ("," * 500_000 + "{ __typename }", "GRAPHQL_PARSE_FAILED"),
@@ -207,7 +207,7 @@ class BombTests(ServerCase):
                 "{ __schema { types { fields { type { fields { type { fields { name } } } } } } } }",
                 "GRAPHQL_VALIDATION_FAILED",
             ),
-            ("{ user(id: " + "9" * 10_000 + ") { id } }", "GRAPHQL_VALIDATION_FAILED"),
+            ("{ user(id: " + "9" * 10_000 + ") { id } }", "VALIDATION_ERROR"),
             ("{ users(limit: " + "9" * 10_000 + ") { cursor } }", "GRAPHQL_VALIDATION_FAILED"),
         ):
             self.assertEqual(self.code(query), code, query[:100])

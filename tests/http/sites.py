@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.session import Limits as SessionLimits
+from multiproto.http.ratelimit import RateLimit
 from multiproto.http.site import Parts, Settings, Site, make_site
 
 from ..fakes import house, ids
@@ -54,6 +55,7 @@ class SiteCase(SynchronousTestCase):
             self.streams,
             self.health,
             lambda *seen: self.observed.append(seen),
+            RateLimit(2, 60.0, clock=self.clock),
             self.mounts,
         )
         site = make_site(parts, settings or self.settings)

@@ -227,7 +227,9 @@ class BodyTests(SiteCase):
 
     def test_a_chunk_too_many_is_refused_when_it_is_announced(self) -> None:
         line = Line(self.site)
-        line.send(POST + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % BODY_LIMIT + b"a" * BODY_LIMIT + b"\r\n")
+        line.send(
+            POST + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % BODY_LIMIT + b"a" * BODY_LIMIT + b"\r\n"
+        )
         self.assertEqual(line.heard(), b"")
         line.send(b"1\r\n")
         answer = line.answer()

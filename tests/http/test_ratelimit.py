@@ -3,6 +3,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.core.errors import RateLimited
 from multiproto.http.ratelimit import RateLimit
 
 
@@ -16,6 +17,13 @@ class RateLimitTests(SynchronousTestCase):
 
     def test_the_limit_itself_is_allowed(self) -> None:
         self.assertEqual([self.limit.count("a").exceeded for _ in range(3)], [False, False, True])
+
+    def test_for_those_who_show_no_headers(self) -> None:
+        self.limit.check("a")
+        self.limit.check("a")
+        with self.assertRaises(RateLimited) as caught:
+            self.limit.check("a")
+        self.assertEqual(str(caught.exception), "Too many requests; try again in 10 s")
 
     def test_windows_are_fixed(self) -> None:
         """They end when they end, however busy they were."""

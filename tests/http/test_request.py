@@ -17,6 +17,8 @@ from multiproto.http.site import Settings
 from .client import Line, responses
 from .sites import SiteCase
 
+BUG = {"code": 50, "message": "Internal server error"}
+
 
 class Page(Resource):
     """A mounted resource: answers GET with what the test wants, and no other method."""
@@ -111,6 +113,13 @@ class CorsTests(SiteCase):
             self.assertEqual(self.allowed(origin), origin)
         self.assertIsNone(self.allowed("http://localhost.evil"))
 
+    def test_for_websockets(self) -> None:
+        """Whose handshakes are judged by the same list."""
+        self.assertTrue(self.settings.cors.allows("https://app.example"))
+        self.assertFalse(self.settings.cors.allows("https://evil"))
+        self.assertTrue(Cors(any_localhost=True).allows("http://localhost:1"))
+        self.assertTrue(Cors(frozenset({"*"})).allows("https://anyone.example"))
+
     def test_preflight(self) -> None:
         """Answered for any path, and not counted."""
         answer = self.ask("OPTIONS", "/api/v1/users/1", Origin="https://app.example", **self.PREFLIGHT)
@@ -192,7 +201,7 @@ class CompressionTests(SiteCase):
 
 
 class LimitTests(SiteCase):
-    settings = Settings(rate_limit=3, login_limit=2, rate_window=60.0)
+    settings = Settings(rate_limit=3, rate_window=60.0)
 
     def shown(self, target: str = "/nope", method: str = "GET") -> dict[str, str]:
         headers = self.ask(method, target).headers
@@ -326,11 +335,7 @@ class LogTests(SiteCase):
         self.assertEqual((answer.status, answer.code), (500, 50))
         self.assertEqual(
             answer.json,
-            {
-                "success": False,
-                "error": {"code": 50, "message": "Internal server error"},
-                "timestamp": "1970-01-01T00:00:00.000Z",
-            },
+            {"success": False, "error": BUG, "timestamp": "1970-01-01T00:00:00.000Z"},
         )
         self.assertEqual(self.lines()[0]["correlation_id"], "mine")
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
@@ -529,6 +534,14 @@ class HomeTests(SiteCase):
 
 
 class HealthTests(SiteCase):
+    def test_a_bug_in_a_route(self) -> None:
+        """Fault 17: it goes to the log whole, and to the client as 50 with nothing of it."""
+        self.health.ready = lambda: 1 / 0 > 0  # type: ignore[method-assign]
+        answer = self.ask("GET", "/health/ready")
+        self.assertEqual((answer.status, answer.json["error"]), (500, BUG))
+        self.assertEqual(self.observed[0][:3], ("GET", "/health/ready", 500))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_well(self) -> None:
         for target, body in (
             ("/health", {"status": "healthy"}),

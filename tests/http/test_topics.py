@@ -106,7 +106,9 @@ class PublishTests(SiteCase):
     def test_declined(self) -> None:
         heard = {
             "nothing": self.publish("a", {}).json["error"]["details"]["errors"],
-            "both": [e["path"] for e in self.publish("a", {"metadata": 1}).json["error"]["details"]["errors"]],
+            "both": [
+                e["path"] for e in self.publish("a", {"metadata": 1}).json["error"]["details"]["errors"]
+            ],
             "wild": self.publish("a.*", {"data": 1}).code,
             "empty": self.publish("a..b", {"data": 1}).code,
             "theirs": self.publish("users", {"data": 1}).code,
@@ -145,14 +147,26 @@ class BodyFormTests(SiteCase):
 
     def test_what_is_not_json(self) -> None:
         """Fault 21: malformed JSON was a 500."""
-        bad = (b"", b"{", b'{"data":NaN}', b'{"data":"\xff"}', b'{"data":1,"data":2}', b"[" * 100 + b"]" * 100)
+        bad = (
+            b"",
+            b"{",
+            b'{"data":NaN}',
+            b'{"data":"\xff"}',
+            b'{"data":1,"data":2}',
+            b"[" * 100 + b"]" * 100,
+        )
         for body in bad:
             self.assertEqual(self.code(body), (400, 1), body)
         for body in (b"[]", b"1", b"null", b'"a"'):
             self.assertEqual(self.code(body), (400, 1), body)
 
     def test_other_media(self) -> None:
-        for kind in ("text/plain", "multipart/form-data; boundary=x", "application/json; charset=latin-1", "x"):
+        for kind in (
+            "text/plain",
+            "multipart/form-data; boundary=x",
+            "application/json; charset=latin-1",
+            "x",
+        ):
             self.assertEqual(self.code(b'{"data":1}', kind), (415, 1), kind)
         self.assertEqual(self.code(b'{"data":1}', Content_Encoding="gzip"), (415, 1))
 
@@ -209,7 +223,9 @@ class StreamTests(SiteCase):
 
     def tell(self, position: int) -> None:
         """The log tells of a user."""
-        event = Event(f"e{position}", "user.created", ("users",), {"user": {}}, "", "1970-01-01T00:00:01.000Z")
+        event = Event(
+            f"e{position}", "user.created", ("users",), {"user": {}}, "", "1970-01-01T00:00:01.000Z"
+        )
         self.house.audience.tell_entry(Entry(position, f"c{position}", event), 1.0)
 
     def test_what_comes_first(self) -> None:
@@ -388,4 +404,3 @@ class StreamTests(SiteCase):
             session.end(Why.SHUTDOWN)
         self.assertEqual(events(line.heard())[0]["event"], "farewell")
         self.assertTrue(line.closed)
-

@@ -131,7 +131,7 @@ class Events(Protocol):
                 self.inbox.put((fields.get("event", "message"), json.loads(data_text) if data_text else None))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.inbox.close(reason)
+        self.inbox.close(reason.getErrorMessage())
 
     def hang_up(self) -> None:
         self.transport.stopProducing()  # type: ignore[union-attr]
@@ -189,7 +189,7 @@ class _Frames(Int32StringReceiver):
         self.inbox.put((string[0], json.loads(string[1:])))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.inbox.close(reason)
+        self.inbox.close(reason.getErrorMessage())
 
 
 def frame(kind: int, **fields: Any) -> bytes:

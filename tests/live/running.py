@@ -42,6 +42,7 @@ class LiveCase(TestCase):
         """Free ports, a quick hash, and no limit in a test's way."""
         return evolve(
             config,
+            environment="test",
             http=evolve(config.http, port=0),
             tcp=evolve(config.tcp, port=0),
             metrics=evolve(config.metrics, port=0),

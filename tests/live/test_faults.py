@@ -61,8 +61,8 @@ class FaultTests(LiveCase):
             await listener.close()
         await moment()
         status, stats = await Rest(self.metrics()).ask("GET", "/stats")
-        self.assertEqual(stats["websocket"]["totalSubscriptions"], 0)
-        self.assertEqual(stats["websocket"]["activeConnections"], 0)
+        connections = stats["protocols"]["websocket"]["connections"]
+        self.assertEqual((connections["totalSubscriptions"], connections["activeConnections"]), (0, 0))
 
     def metrics(self) -> Any:
         from attrs import evolve

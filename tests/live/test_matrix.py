@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from typing import Any, Awaitable, Callable
+from urllib.parse import quote
 
 from .clients import Device, Person, WebSocket, frame
 from .running import LiveCase
 
 Next = Callable[[], Awaitable[Any]]
 TOPIC_QUERY = "subscription($pattern: String!) { topic(pattern: $pattern) { topic data metadata } }"
-
-
-def quote(pattern: str) -> str:
-    return pattern.replace("*", "%2A")
 
 
 # Receivers: each gives a function that awaits the next (topic, content, sender or event type).
@@ -73,7 +70,7 @@ async def by_graphql_stream(person: Person, pattern: str) -> Next:
 
 
 async def by_rest_stream(person: Person, pattern: str) -> Next:
-    events = await person.stream("GET", f"/api/v1/topics/{quote(pattern)}/events")
+    events = await person.stream("GET", f"/api/v1/topics/{quote(pattern, safe='')}/events")
     event, said = await events.inbox.next()
     assert event == "subscribed", (event, said)
 

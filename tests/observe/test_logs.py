@@ -113,9 +113,10 @@ class JsonTests(LogCase):
         self.assertEqual([line["level"] for line in self.lines], ["warn", "error", "critical"])
 
     def test_news_of_libraries_are_for_debugging(self) -> None:
-        self.log(namespace="twisted.internet.protocol.Factory").info("Starting factory")
+        self.log(namespace="twisted.application.app.AppLogger").info("starting up")
+        self.log(namespace="multiproto.http.site.Site").info("Starting factory {factory!r}", factory=1)
         self.assertEqual(self.lines, [])
-        self.log("debug", namespace="twisted.internet.protocol.Factory").info("Starting factory")
+        self.log("debug", namespace="twisted.application.app.AppLogger").info("starting up")
         self.log(namespace="twisted.internet").warn("something is wrong")
         self.assertEqual([line["level"] for line in self.lines], ["debug", "warn"])
 

@@ -82,8 +82,7 @@ class TrafficTests(SynchronousTestCase):
         self.assertEqual(replies - set(SENT), set())
 
     def test_every_refusal_has_a_label(self) -> None:
-        def all_of(kind: type[errors.Refusal]) -> set[str]:
-            return {kind.name}.union(*map(all_of, kind.__subclasses__()))
-
-        self.assertEqual(all_of(errors.Refusal) - set(REFUSALS), set())
+        kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "status")]
+        self.assertEqual({kind.name for kind in kinds} - set(REFUSALS), set())
+        self.assertGreater(len(kinds), 10)
         self.assertIn("invalid", AUTH_FAILURES)

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.task import Clock
 from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.resource import Resource
-from twisted.web.server import Site
 
 from multiproto.websocket.protocol import EventsFactory
 from multiproto.websocket.resource import UpgradeResource
 
-from ..fakes import house
+from ..http.sites import SiteCase
 from .wire import TEXT, Wire, close, frame, handshake, spoken, text
 
 ASK = text(type="ping")
 
 
-class UpgradeTests(SynchronousTestCase):
+class UpgradeTests(SiteCase):
     def setUp(self) -> None:
-        clock = Clock()
-        self.house = house(clock)
-        factory = EventsFactory(self.house.hub, self.house.line("websocket"), clock, lambda origin: False)
-        root = Resource()
-        root.putChild(b"ws", UpgradeResource(factory))
-        self.site = Site(root, reactor=clock)
+        super().setUp()
+        factory = EventsFactory(
+            self.house.hub, self.house.line("websocket"), self.clock, lambda origin: False
+        )
+        self.mounts[b"/ws"] = UpgradeResource(factory)
+        self.site = self.make_site()
         self.wire = Wire()
         self.wire.protocol = self.site.buildProtocol(None)
         self.wire.protocol.makeConnection(self.wire)

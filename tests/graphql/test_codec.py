@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.graphql import codec
+from multiproto.graphql.codec import Answer, Ask, Begin, Complete, Init, Malformed
+from multiproto.graphql.execute import Request
+from multiproto.graphql.negotiate import BadRequest
+
+
+def decode(value: object) -> Any:
+    return codec.decode(json.dumps(value).encode())
+
+
+class DecodeTests(SynchronousTestCase):
+    def test_messages(self) -> None:
+        query = {"query": "{a}", "variables": {"x": 1}, "operationName": "Q"}
+        for message, said in (
+            ({"type": "ping", "payload": {"x": 1}}, Ask()),
+            ({"type": "pong"}, Answer()),
+            ({"type": "complete", "id": "1"}, Complete("1")),
+            ({"type": "subscribe", "id": "1", "payload": query}, Begin("1", Request("{a}", "Q", {"x": 1}))),
+            ({"type": "connection_init"}, Init()),
+            ({"type": "connection_init", "payload": {"authorization": None}}, Init()),
+            ({"type": "connection_init", "payload": {"Authorization": "Bearer t"}}, Init("Bearer t")),
+            ({"type": "connection_init", "payload": {"x": 1, "authorization": "Bearer t"}}, Init("Bearer t")),
+        ):
+            self.assertEqual(decode(message), said)
+
+    def test_a_request_that_cannot_be_read_is_an_answer_of_its_own(self) -> None:
+        begin = decode({"type": "subscribe", "id": "1", "payload": {"query": 7}})
+        self.assertEqual(begin, Begin("1", BadRequest("query must be a non-empty string")))
+
+    def test_everything_else_is_malformed(self) -> None:
+        for message in (
+            1,
+            [],
+            {},
+            {"type": "start"},
+            {"type": ["ping"]},
+            {"type": "subscribe", "payload": {"query": "{a}"}},
+            {"type": "subscribe", "id": "", "payload": {"query": "{a}"}},
+            {"type": "subscribe", "id": "x" * 256, "payload": {"query": "{a}"}},
+            {"type": "complete", "id": 1},
+            {"type": "connection_init", "payload": "x"},
+            {"type": "connection_init", "payload": {"authorization": {"token": "t"}}},
+        ):
+            self.assertRaises(Malformed, decode, message)
+        for payload in (b"", b"{", b"\xff", b'{"type":"ping","x":NaN}', b"[" * 1000):
+            self.assertRaises(Malformed, codec.decode, payload)
+
+    @given(st.binary(max_size=50))
+    def test_any_bytes(self, payload: bytes) -> None:
+        with self.suppressing():
+            codec.decode(payload)
+
+    @given(
+        st.fixed_dictionaries(
+            {
+                "type": st.sampled_from(
+                    ("connection_init", "subscribe", "complete", "ping", "pong", "next", 1, None)
+                )
+            },
+            optional={
+                "id": st.one_of(st.text(max_size=3), st.integers(), st.none()),
+                "payload": st.recursive(
+                    st.one_of(st.none(), st.text(max_size=3), st.integers()),
+                    lambda inner: st.dictionaries(
+                        st.sampled_from(("query", "variables", "authorization", "x")), inner, max_size=3
+                    ),
+                    max_leaves=5,
+                ),
+            },
+        )
+    )
+    def test_any_message(self, message: object) -> None:
+        with self.suppressing():
+            decode(message)
+
+    def suppressing(self) -> Any:
+        """It is total: a message or `Malformed`."""
+        from contextlib import suppress
+
+        return suppress(Malformed)
+
+
+class EncodeTests(SynchronousTestCase):
+    def test_messages(self) -> None:
+        for encoded, message in (
+            (codec.next_result("1", {"data": None}), {"id": "1", "type": "next", "payload": {"data": None}}),
+            (
+                codec.error("1", [{"message": "m"}]),
+                {"id": "1", "type": "error", "payload": [{"message": "m"}]},
+            ),
+            (codec.complete("1"), {"id": "1", "type": "complete"}),
+        ):
+            self.assertEqual(json.loads(encoded), message)

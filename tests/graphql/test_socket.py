@@ -1,0 +1,394 @@
+"""graphql-transport-ws, byte by byte, on the path that also serves HTTP."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from multiproto.core.errors import Unavailable
+from multiproto.core.hub import Line
+from multiproto.core.session import Limits
+from multiproto.graphql.workload import BUSY, MAX_OPERATIONS
+from multiproto.observe.traffic import Traffic
+
+from ..websocket.wire import CLOSE, TEXT, close, frame, frames, handshake
+from .server import Exchanged, ServerCase
+
+ACK = {"type": "connection_ack"}
+ROOM = 'subscription { topic(pattern: "room") { data } }'
+
+
+def next_(id: str, payload: Any) -> dict[str, Any]:
+    return {"id": id, "type": "next", "payload": payload}
+
+
+def complete(id: str) -> dict[str, Any]:
+    return {"id": id, "type": "complete"}
+
+
+class Client:
+    """A client's end of one socket."""
+
+    def __init__(self, case: ServerCase, *lines: str, **changes: str | None) -> None:
+        self.case = case
+        self.exchanged: Exchanged = case.connect()
+        self.wire = self.exchanged.wire
+        changes = {"Sec_WebSocket_Protocol": "graphql-transport-ws", **changes}
+        request = handshake(*lines, **changes).replace(b"GET /ws ", b"GET /graphql ")
+        self.receive(request)
+        head, _, rest = self.wire.value().partition(b"\r\n\r\n")
+        self.head = head.decode()
+        self.read = len(head) + 4
+
+    def receive(self, data: bytes) -> None:
+        self.wire.protocol.dataReceived(data)
+        self.case.turn()
+
+    def say(self, *messages: dict[str, Any]) -> list[Any]:
+        """Send `messages` in one packet; what the server says to it."""
+        self.receive(b"".join(frame(TEXT, json.dumps(message).encode()) for message in messages))
+        return self.heard()
+
+    def run(self, id: str, query: str, /, **variables: Any) -> list[Any]:
+        return self.say(self.subscribe(id, query, **variables))
+
+    @staticmethod
+    def subscribe(id: str, query: str, /, **variables: Any) -> dict[str, Any]:
+        return {"type": "subscribe", "id": id, "payload": {"query": query, "variables": variables}}
+
+    def heard(self) -> list[Any]:
+        """What came since the last look; a Close as (code, reason)."""
+        self.case.turn()
+        data, self.read = self.wire.value()[self.read :], len(self.wire.value())
+        said: list[Any] = []
+        for found in frames(data):
+            if found.opcode == TEXT:
+                said.append(json.loads(found.payload))
+            else:
+                assert found.opcode == CLOSE
+                said.append((int.from_bytes(found.payload[:2], "big"), found.payload[2:].decode()))
+        return said
+
+    def hang_up(self) -> None:
+        self.exchanged.hang_up()
+
+
+class SocketCase(ServerCase):
+    def client(self, who: str | None = None) -> Client:
+        """A client whose connection is acknowledged."""
+        client = Client(self)
+        payload = {} if who is None else {"authorization": f"Bearer token-{who}"}
+        self.assertEqual(client.say({"type": "connection_init", "payload": payload}), [ACK])
+        return client
+
+    def publish(self, data: object) -> None:
+        query = 'mutation($data: JSON) { publish(topic: "room", data: $data) { topic } }'
+        self.data(query, self.bob, data=data)
+
+
+class HandshakeTests(SocketCase):
+    def test_the_subprotocol_is_agreed(self) -> None:
+        self.assertIn("Sec-WebSocket-Protocol: graphql-transport-ws", Client(self).head)
+        client = Client(self, Sec_WebSocket_Protocol="graphql-ws, graphql-transport-ws")
+        self.assertIn("Sec-WebSocket-Protocol: graphql-transport-ws", client.head)
+
+    def test_another_subprotocol_is_refused(self) -> None:
+        for offered in ("graphql-ws", None):
+            client = Client(self, Sec_WebSocket_Protocol=offered)
+            self.assertEqual(client.heard(), [(4406, "Subprotocol not acceptable: use graphql-transport-ws")])
+            self.assertTrue(client.wire.disconnecting)
+            client.say({"type": "connection_init"})
+        self.assertEqual(len(self.hub), 0)
+
+    def test_origins(self) -> None:
+        for origin, status in (
+            ("https://friend.example", "101"),
+            ("https://example.com", "101"),  # the server's own
+            ("https://evil.example", "403"),
+        ):
+            self.assertEqual(Client(self, Origin=origin).head.split()[1], status, origin)
+
+    def test_a_token_in_the_handshake(self) -> None:
+        client = Client(self, Authorization=f"Bearer token-{self.ann}")
+        self.assertEqual(client.say({"type": "connection_init"}), [ACK])
+        self.assertEqual(
+            client.run("1", "{ me { name } }"), [next_("1", {"data": {"me": {"name": "Ann"}}}), complete("1")]
+        )
+
+    def test_too_many_connections_and_shutdown(self) -> None:
+        self.serve(sockets=Line(Limits(), Traffic("graphql"), most_per_host=1))
+        self.client(self.ann)
+        self.assertEqual(Client(self).heard()[0][0], 1008)
+        self.hub.stopService()
+        self.assertEqual(Client(self).heard(), [(1001, "server is shutting down")])
+
+
+class InitTests(SocketCase):
+    def init(self, authorization: object) -> list[Any]:
+        return Client(self).say({"type": "connection_init", "payload": {"authorization": authorization}})
+
+    def test_a_bad_token_is_forbidden(self) -> None:
+        self.assertEqual(self.init("Bearer forged"), [(4403, "Invalid token")])
+        self.assertEqual(self.init("Basic YQ=="), [(4403, "Authorization must be: Bearer <token>")])
+
+    def test_a_gate_that_is_away_asks_to_come_back(self) -> None:
+        class Away:
+            async def identify(self, token: str) -> None:
+                raise Unavailable("The database is away")
+
+        object.__setattr__(self.hub, "_gate", Away())
+        self.assertEqual(self.init("Bearer token"), [(1013, "The database is away")])
+
+    def test_once_only(self) -> None:
+        self.assertEqual(
+            self.client().say({"type": "connection_init"}), [(4429, "Too many initialisation requests")]
+        )
+
+    def test_nothing_before_the_acknowledgement(self) -> None:
+        self.assertEqual(Client(self).run("1", "{ health { status } }"), [(4401, "Unauthorized")])
+        self.gate.slow = True
+        client = Client(self)
+        init = {"type": "connection_init", "payload": {"authorization": f"Bearer token-{self.ann}"}}
+        self.assertEqual(client.say(init, client.subscribe("1", "{ me { id } }")), [(4401, "Unauthorized")])
+
+    def test_not_in_time(self) -> None:
+        """Fault 7: nothing had to authenticate in any time."""
+        for client in (Client(self), self.client()):
+            self.clock.pump([1] * 11)
+            self.assertEqual(client.heard(), [(4408, "Not authenticated in time")])
+
+    def test_without_a_token_only_the_open_fields(self) -> None:
+        client = self.client()
+        self.assertEqual(
+            client.run("1", "{ health { status } }"),
+            [next_("1", {"data": {"health": {"status": "degraded"}}}), complete("1")],
+        )
+        (answer, end) = client.run("2", "{ me { id } }")
+        self.assertEqual(answer["payload"]["errors"][0]["extensions"]["code"], "UNAUTHORIZED")
+        (answer,) = client.run("3", ROOM)
+        self.assertEqual(
+            (answer["type"], answer["payload"][0]["extensions"]["code"]), ("error", "UNAUTHORIZED")
+        )
+
+
+class OperationTests(SocketCase):
+    def test_queries_and_mutations(self) -> None:
+        client = self.client(self.ann)
+        self.assertEqual(
+            client.run("1", "query($id: ID!) { user(id: $id) { name } }", id=self.bob),
+            [next_("1", {"data": {"user": {"name": "Bob"}}}), complete("1")],
+        )
+        answer, end = client.run("1", 'mutation { publish(topic: "room") { metadata } }')
+        metadata = answer["payload"]["data"]["publish"]["metadata"]
+        self.assertEqual(set(metadata), {"senderId", "senderConnectionId"})
+        answer, end = client.run("1", 'mutation { updateUser(input: {name: "Anna"}) { name } }')
+        self.assertEqual(answer["payload"]["extensions"], {"cursor": "t.3"})
+
+    def test_a_subscription(self) -> None:
+        client = self.client(self.ann)
+        self.assertEqual(client.run("a", ROOM), [])
+        self.publish(1)
+        self.publish(2)
+        self.assertEqual(client.heard(), [next_("a", {"data": {"topic": {"data": n}}}) for n in (1, 2)])
+        self.assertEqual(client.say(complete("a")), [])
+        self.publish(3)
+        self.assertEqual(client.heard(), [])
+
+    def test_complete_leaves_nothing(self) -> None:
+        """Fault 9: a closed subscription was cleaned up only by the next event."""
+        client = self.client(self.ann)
+        client.run("a", ROOM)
+        self.assertEqual(self.streams.traffic.subscriptions, 1)
+        client.say(complete("a"), complete("a"), complete("never begun"))
+        self.assertEqual((self.streams.traffic.subscriptions, len(self.hub)), (0, 1))
+        self.assertEqual(client.run("a", ROOM), [])
+
+    def test_complete_before_it_began(self) -> None:
+        client = self.client(self.ann)
+        client.say(client.subscribe("a", ROOM), complete("a"), client.subscribe("a", ROOM))
+        self.publish(1)
+        self.assertEqual(client.heard(), [next_("a", {"data": {"topic": {"data": 1}}})])
+        self.assertEqual(self.streams.traffic.subscriptions, 1)
+
+    def test_complete_while_it_is_executed(self) -> None:
+        client = self.client(self.ann)
+        client.wire.protocol.dataReceived(
+            frame(TEXT, json.dumps(client.subscribe("a", "{ me { id } }")).encode())
+        )
+        call = self.clock.getDelayedCalls()[0]
+        begin = call.func
+        call.cancel()
+        begin()  # the operation begins, and its store has not answered
+        self.assertEqual(client.say(complete("a")), [])
+
+    def test_an_id_in_use(self) -> None:
+        client = self.client(self.ann)
+        client.run("a", ROOM)
+        self.assertEqual(client.run("a", ROOM), [(4409, "Subscriber for a already exists")])
+        self.assertEqual(self.streams.traffic.subscriptions, 0)
+
+    def test_faults_before_execution(self) -> None:
+        client = self.client(self.ann)
+        for payload, code in (
+            ({"query": "{"}, "GRAPHQL_PARSE_FAILED"),
+            ({"query": "{ nope }"}, "GRAPHQL_VALIDATION_FAILED"),
+            ({"query": "{ a { a { a { a { a { a { b } } } } } } }"}, "QUERY_DEPTH_LIMIT_EXCEEDED"),
+            ({"query": 1}, "BAD_REQUEST"),
+            ({"query": 'subscription { topic(pattern: "us*rs") { topic } }'}, "VALIDATION_ERROR"),
+        ):
+            (answer,) = client.say({"type": "subscribe", "id": "1", "payload": payload})
+            self.assertEqual((answer["type"], answer["id"]), ("error", "1"))
+            self.assertEqual(answer["payload"][0]["extensions"]["code"], code)
+
+    def test_a_subscription_is_there_for_what_is_asked_behind_it(self) -> None:
+        client = self.client(self.ann)
+        publish = client.subscribe("b", 'mutation { publish(topic: "room", data: 1) { data } }')
+        said = client.say(client.subscribe("a", ROOM), publish)
+        self.assertIn(next_("a", {"data": {"topic": {"data": 1}}}), said)
+
+    def test_many_at_once_are_bounded(self) -> None:
+        client = self.client(self.ann)
+        said = client.say(*(client.subscribe(f"{n}", ROOM) for n in range(MAX_OPERATIONS + 1)))
+        self.assertEqual([answer["payload"][0]["extensions"]["code"] for answer in said], ["RATE_LIMITED"])
+
+    def test_a_bug_is_told_without_detail(self) -> None:
+        class Broken:
+            def prepare(self, request: object) -> None:
+                raise KeyError("secret")
+
+        Client(self).wire.protocol.factory.operations = Broken()
+        client = self.client(self.ann)
+        (answer,) = client.run("1", "{ me { id } }")
+        self.assertEqual(answer["payload"][0]["message"], "Internal server error")
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+
+class LineTests(SocketCase):
+    session_limits = Limits(outbox=2, ping_every=30.0, silence=100.0)
+
+    def test_pings(self) -> None:
+        client = self.client(self.ann)
+        self.assertEqual(client.say({"type": "ping"}), [{"type": "pong"}])
+        self.clock.pump([1] * 31)
+        self.assertEqual(client.heard(), [{"type": "ping"}])
+        self.assertEqual(client.say({"type": "pong"}), [])
+
+    def test_silence(self) -> None:
+        """Fault 7: dead peers were never dropped."""
+        client = self.client(self.ann)
+        self.clock.pump([1] * 102)
+        self.assertEqual(client.heard()[-1], (4408, "Nothing heard for too long"))
+        self.clock.pump([1] * 6)
+        self.assertTrue(client.wire.aborted)
+
+    def test_invalid_messages(self) -> None:
+        for payload in (b"x", b'{"type":"start"}', b"[]"):
+            client = self.client(self.ann)
+            client.receive(frame(TEXT, payload) + frame(TEXT, b'{"type":"ping"}'))
+            ((code, reason),) = client.heard()
+            self.assertEqual(code, 4400)
+            self.assertTrue(reason.startswith("Invalid message"))
+
+    def test_the_end_of_an_authority(self) -> None:
+        for end, message in (
+            (lambda: self.clock.pump([1] * 901), "Token expired"),
+            (lambda: self.ask("mutation { deleteUser }", self.bob), "Token revoked"),
+        ):
+            self.gate.until = self.clock.seconds() + 900
+            client = self.client(self.bob)
+            client.run("a", ROOM)
+            for session in self.hub:
+                session.heard_at = float("inf")
+            end()
+            said = [message for message in client.heard() if message != {"type": "ping"}]
+            self.assertEqual(said, [(4403, message)])
+            client.hang_up()
+            self.assertEqual(len(self.hub), 0)
+
+    def test_nothing_is_done_on_a_token_that_ran_out(self) -> None:
+        """Not even between two looks of the hub at the clock."""
+        self.gate.until = self.clock.seconds() + 0.5
+        client = self.client(self.ann)
+        self.clock.rightNow += 0.6
+        self.assertEqual(
+            client.run("1", 'mutation { updateUser(input: {name: "Eve"}) { id } }'), [(4403, "Token expired")]
+        )
+        self.assertEqual(
+            self.data("query($id: ID!) { user(id: $id) { name } }", self.bob, id=self.ann)["user"]["name"],
+            "Ann",
+        )
+
+    def test_shutdown(self) -> None:
+        client = self.client(self.ann)
+        client.run("a", ROOM)
+        stopped = self.hub.stopService()
+        self.assertEqual(client.heard(), [(1001, "server is shutting down")])
+        client.receive(close(1001))
+        client.hang_up()
+        self.successResultOf(stopped)
+
+    def test_a_client_that_hangs_up(self) -> None:
+        client = self.client(self.ann)
+        client.run("a", ROOM)
+        client.receive(close(1000))
+        self.assertEqual(self.streams.traffic.subscriptions, 0)
+        self.assertEqual(client.heard(), [(1000, "")])
+        self.assertTrue(client.wire.disconnecting)
+        client.hang_up()
+        self.assertEqual(len(self.hub), 0)
+
+    def test_a_clogged_line_is_not_read_and_its_answers_wait(self) -> None:
+        client = self.client(self.ann)
+        client.run("a", ROOM)
+        client.wire.producer.pauseProducing()
+        self.assertFalse(client.wire.reading)
+        self.assertEqual(client.run("1", "{ me { name } }"), [])
+        self.publish(1)
+        self.assertEqual(client.heard(), [])
+        client.wire.producer.resumeProducing()
+        self.assertTrue(client.wire.reading)
+        kinds = sorted((message["id"], message["type"]) for message in client.heard())
+        self.assertEqual(kinds, [("1", "complete"), ("1", "next"), ("a", "next")])
+
+    def test_a_slow_subscription_ends_alone(self) -> None:
+        client = self.client(self.ann)
+        client.run("a", ROOM)
+        client.wire.producer.pauseProducing()
+        for _ in range(8):
+            self.publish("x" * 60_000)
+        client.wire.producer.resumeProducing()
+        *results, last = client.heard()
+        self.assertEqual({result["type"] for result in results}, {"next"})
+        self.assertEqual((last["type"], last["id"]), ("error", "a"))
+        self.assertEqual(
+            last["payload"][0]["extensions"],
+            {"code": "SERVICE_UNAVAILABLE", "status": 503, "details": {"cursor": None}},
+        )
+        self.assertEqual(client.run("a", "{ health { status } }")[-1], complete("a"))
+
+    def test_who_has_many_unanswered_is_not_read(self) -> None:
+        client = self.client(self.ann)
+        messages = [client.subscribe(f"{n}", "{ me { id } }") for n in range(BUSY)]
+        client.wire.protocol.dataReceived(b"".join(frame(TEXT, json.dumps(m).encode()) for m in messages))
+        self.assertFalse(client.wire.reading)
+        self.assertEqual(len(client.heard()), 2 * BUSY)
+        self.assertTrue(client.wire.reading)
+
+    def test_a_session_with_enough_to_do_pauses_the_line(self) -> None:
+        self.gate.slow = True
+        client = Client(self)
+        client.say({"type": "connection_init", "payload": {"authorization": f"Bearer token-{self.ann}"}})
+        client.say(*[{"type": "ping"}] * 64)
+        self.assertFalse(client.wire.reading)
+        self.gate.answer()
+        self.assertEqual(client.heard(), [ACK] + [{"type": "pong"}] * 64)
+        self.assertTrue(client.wire.reading)
+
+    def test_too_large_a_message(self) -> None:
+        client = self.client(self.ann)
+        client.run("a", ROOM)
+        client.receive(frame(TEXT, b"x" * (2**20 + 1)))
+        self.assertEqual(client.heard()[0][0], 1009)
+        self.assertEqual(self.streams.traffic.subscriptions, 0)
+        self.clock.pump([1] * 6)
+        self.assertTrue(client.wire.aborted)

@@ -1,0 +1,75 @@
+"""The same on a real reactor, where the store answers from threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet import reactor
+
+from multiproto import jsontext
+from multiproto.broker.memory import MemoryBroker
+from multiproto.core.accounts import Accounts
+from multiproto.core.audience import Audience
+from multiproto.core.hub import Hub, Line
+from multiproto.core.messages import Messages
+from multiproto.core.ports import Identity
+from multiproto.core.publishing import Publisher
+from multiproto.core.session import Limits
+from multiproto.graphql.context import Caller
+from multiproto.graphql.execute import Request
+from multiproto.graphql.wiring import Needs, make_operations
+from multiproto.observe.traffic import Traffic
+
+from ..fakes import Tokens
+from ..stores import StoreCase
+from .server import PASSWORD, PlainPasswords, PlainTokens
+
+QUERY = """query($limit: Int!) { users(limit: $limit) { edges { node { name
+    messages(limit: $limit) { edges { node { user { name } recipient { name } } } } } } } }"""
+
+
+class ThreadedStoreTests(StoreCase):
+    async def asyncSetUp(self) -> None:
+        publisher = Publisher(
+            MemoryBroker(Audience()), self.now, self.new_id, lambda value: len(jsontext.dumps(value))
+        )
+        gate = Tokens()
+        self.accounts = Accounts(
+            self.store, PlainPasswords(), PlainTokens(), self.events, self.now, self.new_id
+        )
+        self.messages = Messages(self.store, self.events, self.now, self.new_id)
+        line = Line(Limits(), Traffic("graphql"))
+        clock: Any = reactor
+        self.operations = make_operations(
+            Needs(
+                self.accounts,
+                self.messages,
+                publisher,
+                Hub(gate, Audience(), publisher, clock, self.new_id),
+                gate,
+                clock,
+                line,
+                line,
+                health=self.asyncSetUp,  # type: ignore[arg-type]
+                allowed_origin=lambda origin: False,
+                observed=lambda *what: None,
+                throttle=lambda host: None,
+            )
+        )
+
+    async def test_statements_do_not_grow_with_the_lists(self) -> None:
+        """Fault 25: three trips to the store, for one user's messages as for five users'."""
+        for name in ("Ann", "Bob", "Eve", "Dan", "Cleo"):
+            fields = {"email": f"{name}@example.org", "name": name, "password": PASSWORD}
+            user = (await self.accounts.register(fields)).value
+            who = Identity(user.id, "s", 1e12)
+            for _ in range(5):
+                await self.messages.send(who, {"content": "x", "channelId": "c"})
+        caller = Caller("192.0.2.1", who)
+        for limit in (1, 5):
+            self.reads_and_writes.clear()
+            operation = self.operations.prepare(Request(QUERY, variables={"limit": limit}))
+            result = await self.operations.run(operation, caller)
+            users = result["data"]["users"]["edges"]
+            self.assertEqual([len(user["node"]["messages"]["edges"]) for user in users], [limit] * limit)
+            self.assertEqual(self.reads_and_writes, ["read"] * 3)

@@ -1,0 +1,389 @@
+"""The routes of accounts and messages, from bytes to rows and back: real store, real tokens."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+
+from multiproto import jsontext
+from multiproto.auth.gate import TokenGate
+from multiproto.auth.tokens import Tokens
+from multiproto.broker.follower import Follower
+from multiproto.broker.memory import MemoryBroker
+from multiproto.core.accounts import Accounts
+from multiproto.core.audience import Audience
+from multiproto.core.hub import Hub
+from multiproto.core.hub import Line as HubLine
+from multiproto.core.messages import Messages
+from multiproto.core.publishing import Publisher
+from multiproto.core.session import Limits
+from multiproto.http.ratelimit import RateLimit
+from multiproto.http.site import Parts, Settings, make_site
+from multiproto.observe.traffic import Traffic
+
+from ..stores import StoreCase
+from .client import Line, Response
+from .sites import Health
+
+V1 = "/api/v1"
+ANN = {"email": "ann@example.org", "name": "Ann", "password": "Passw0rd!"}
+BOB = {"email": "bob@example.org", "name": "Bob", "password": "Passw0rd!"}
+EVE = {"email": "eve@example.org", "name": "Eve", "password": "Passw0rd!"}
+NOBODY = "00000000-0000-7000-8000-000000000000"
+
+
+class PlainPasswords:
+    """Not a hash at all: hashing is tested where it lives."""
+
+    async def hash(self, password: str) -> str:
+        return f"hash of {password}"
+
+    async def verify(self, password: str, hashed: str | None) -> bool:
+        return hashed == f"hash of {password}"
+
+
+class ApiCase(StoreCase):
+    async def asyncSetUp(self) -> None:
+        clock: Any = reactor
+        secret = secrets.token_hex(32)
+        tokens = Tokens(lambda: secret, 900, "15m", self.now, self.new_id)
+        gate, audience = TokenGate(tokens, self.store, self.now), Audience()
+        publisher = Publisher(
+            MemoryBroker(audience), self.now, self.new_id, lambda value: len(jsontext.dumps(value))
+        )
+        self.hub = Hub(gate, audience, publisher, clock, self.new_id)
+        self.hub.startService()
+        self.addCleanup(self.hub.stopService)
+        follower = Follower(self.store, audience, clock)
+        self.store.on_commit(follower.wake)
+        await follower.startService()
+        self.addCleanup(follower.stopService)
+        self.answered: Deferred[None] = Deferred()
+        self.site = make_site(
+            Parts(
+                clock,
+                self.new_id,
+                gate,
+                self.hub,
+                Accounts(self.store, PlainPasswords(), tokens, self.events, self.now, self.new_id),
+                Messages(self.store, self.events, self.now, self.new_id),
+                publisher,
+                HubLine(Limits(), Traffic("sse")),
+                Health(),
+                # Behind the answer's last byte, not in the middle of writing it.
+                lambda *_: clock.callLater(0, self._say_answered),
+                RateLimit(1000, 900.0, clock=clock),
+            ),
+            Settings(rate_limit=1000),
+        )
+
+    def _say_answered(self) -> None:
+        if not self.answered.called:
+            self.answered.callback(None)
+
+    async def ask(self, method: str, target: str, body: Any = None, token: str = "") -> Response:
+        """One request on a connection of its own; a target without /api is below /api/v1."""
+        line, self.answered = Line(self.site), Deferred()
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        line.ask(method, target if target.startswith("/api") else V1 + target, body, headers)
+        await self.answered
+        answer = line.answer(method == "HEAD")
+        line.hang_up()
+        return answer
+
+    async def join(self, who: dict[str, str]) -> tuple[str, str]:
+        """(id, token) of a new user."""
+        registered = await self.ask("POST", "/auth/register", who)
+        login = await self.ask("POST", "/auth/login", who)
+        return registered.data["id"], login.data["token"]
+
+
+def paths(answer: Response) -> list[list[str]]:
+    """Where the faults of a refused body are."""
+    assert (answer.status, answer.code) == (400, 2), answer.body
+    return [error["path"] for error in answer.json["error"]["details"]["errors"]]
+
+
+class AccountTests(ApiCase):
+    async def test_register(self) -> None:
+        answer = await self.ask("POST", "/auth/register", ANN)
+        self.assertEqual(answer.status, 201)
+        self.assertEqual(list(answer.json), ["success", "data", "cursor", "timestamp"])
+        self.assertEqual(list(answer.data), ["id", "email", "name", "createdAt", "updatedAt"])
+        self.assertEqual(answer.headers["content-type"], "application/json")
+        self.assertEqual(answer.headers["cache-control"], "no-store")
+
+    async def test_a_taken_address(self) -> None:
+        """Fault 16: addresses differed by case."""
+        await self.ask("POST", "/auth/register", ANN)
+        answer = await self.ask("POST", "/auth/register", ANN | {"email": "ANN@example.org"})
+        self.assertEqual((answer.status, answer.code), (409, 6))
+
+    async def test_all_faults_are_listed(self) -> None:
+        answer = await self.ask("POST", "/auth/register", {"email": "x", "name": "A", "password": "short"})
+        self.assertEqual({path[0] for path in paths(answer)}, {"email", "name", "password"})
+        self.assertEqual(answer.json["error"]["message"], "Validation failed")
+
+    async def test_a_password_that_bcrypt_would_cut(self) -> None:
+        """Fault 16: over 72 bytes they were cut silently."""
+        answer = await self.ask("POST", "/auth/register", ANN | {"password": "Aa1!" + "é" * 35})
+        self.assertEqual(paths(answer), [["password"]])
+
+    async def test_login(self) -> None:
+        registered = await self.ask("POST", "/auth/register", ANN)
+        answer = await self.ask("POST", "/auth/login", ANN)
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(list(answer.data), ["user", "token", "expiresIn", "refreshToken"])
+        self.assertEqual((answer.data["user"], answer.data["expiresIn"]), (registered.data, "15m"))
+
+    async def test_a_form_logs_in_too(self) -> None:
+        await self.ask("POST", "/auth/register", ANN)
+        line, self.answered = Line(self.site), Deferred()
+        body = b"email=ann%40example.org&password=Passw0rd%21"
+        line.ask("POST", "/api/auth/login", body, {"Content-Type": "application/x-www-form-urlencoded"})
+        await self.answered
+        self.assertEqual(line.answer().status, 200)
+        line.hang_up()
+
+    async def test_one_refusal_for_unknown_and_wrong(self) -> None:
+        """Fault 16: the answer told known addresses."""
+        await self.ask("POST", "/auth/register", ANN)
+        answers = [
+            await self.ask("POST", "/auth/login", {"email": email, "password": "Wrong0rd!"})
+            for email in ("ann@example.org", "nobody@example.org")
+        ]
+        self.assertEqual([answer.status for answer in answers], [401, 401])
+        self.assertEqual(*(answer.json["error"] for answer in answers))
+        self.assertEqual(answers[0].json["error"], {"code": 4, "message": "Invalid credentials"})
+
+    async def test_refresh(self) -> None:
+        await self.ask("POST", "/auth/register", ANN)
+        login = await self.ask("POST", "/auth/login", ANN)
+        answer = await self.ask("POST", "/auth/refresh", {"refreshToken": login.data["refreshToken"]})
+        self.assertEqual((answer.status, list(answer.data)), (200, list(login.data)))
+        self.assertEqual((await self.ask("POST", "/auth/refresh", {"refreshToken": "x"})).status, 401)
+
+    async def test_logout(self) -> None:
+        """The token is worth nothing from then on."""
+        _, token = await self.join(ANN)
+        self.assertEqual((await self.ask("POST", "/auth/logout", token=token)).status, 204)
+        self.assertEqual((await self.ask("GET", "/auth/me", token=token)).status, 401)
+
+    async def test_me_and_others(self) -> None:
+        ann, token = await self.join(ANN)
+        bob, _ = await self.join(BOB)
+        self.assertEqual((await self.ask("GET", "/auth/me", token=token)).data["id"], ann)
+        self.assertEqual((await self.ask("GET", f"/users/{bob}", token=token)).data["name"], "Bob")
+        answer = await self.ask("GET", f"/users/{NOBODY}", token=token)
+        self.assertEqual(answer.json["error"]["details"], {"resource": "User", "id": NOBODY})
+        self.assertEqual(paths(await self.ask("GET", "/users/1", token=token)), [["id"]])
+
+    async def test_amend(self) -> None:
+        ann, token = await self.join(ANN)
+        bob, _ = await self.join(BOB)
+        answer = await self.ask("PUT", f"/users/{ann}", {"name": "Åsa O’Neil"}, token)
+        self.assertEqual((answer.status, answer.data["name"]), (200, "Åsa O’Neil"))
+        self.assertEqual((await self.ask("PUT", f"/users/{bob}", {"name": "Ann"}, token)).status, 403)
+        self.assertEqual((await self.ask("PUT", f"/users/{ann}", {"email": BOB["email"]}, token)).status, 409)
+        self.assertEqual(paths(await self.ask("PUT", f"/users/{ann}", {}, token)), [[]])
+
+    async def test_close(self) -> None:
+        ann, token = await self.join(ANN)
+        bob, _ = await self.join(BOB)
+        self.assertEqual((await self.ask("DELETE", f"/users/{bob}", token=token)).status, 403)
+        answer = await self.ask("DELETE", f"/users/{ann}", token=token)
+        self.assertEqual((answer.status, answer.body), (204, b""))
+        self.assertNotIn("content-length", answer.headers)
+        self.assertEqual((await self.ask("GET", "/auth/me", token=token)).status, 401)
+
+    async def test_nothing_without_a_token(self) -> None:
+        """Fault 13: every route that reads or writes asks who it is."""
+        for method, target in (
+            ("GET", "/auth/me"),
+            ("POST", "/auth/logout"),
+            ("GET", f"/users/{NOBODY}"),
+            ("PUT", f"/users/{NOBODY}"),
+            ("DELETE", f"/users/{NOBODY}"),
+            ("POST", "/messages"),
+            ("GET", "/messages"),
+            ("GET", f"/messages/user/{NOBODY}"),
+            ("GET", "/messages/channel/a"),
+            ("GET", f"/messages/{NOBODY}"),
+            ("DELETE", f"/messages/{NOBODY}"),
+            ("POST", "/topics/a"),
+            ("GET", "/topics/a/events"),
+        ):
+            answer = await self.ask(method, target, {} if method in ("POST", "PUT") else None)
+            self.assertEqual((answer.status, answer.code), (401, 4), f"{method} {target}")
+            self.assertEqual(answer.headers["www-authenticate"], "Bearer")
+
+
+class MessageTests(ApiCase):
+    async def asyncSetUp(self) -> None:
+        await super().asyncSetUp()
+        self.ann, self.anns = await self.join(ANN)
+        self.bob, self.bobs = await self.join(BOB)
+        self.eve, self.eves = await self.join(EVE)
+
+    async def send(self, token: str = "", **fields: str) -> Response:
+        return await self.ask("POST", "/messages", {"content": "hi", **fields}, token or self.anns)
+
+    async def listed(self, target: str, token: str = "") -> list[str]:
+        answer = await self.ask("GET", target, token=token or self.anns)
+        self.assertEqual(answer.status, 200, answer.body)
+        found = [message["id"] for message in answer.data["data"]]
+        self.assertEqual(answer.data["pagination"]["total"], len(found))
+        return found
+
+    async def test_send_read_withdraw(self) -> None:
+        sent = await self.send(channelId="c.9")
+        self.assertEqual(sent.status, 201)
+        self.assertEqual(list(sent.data), ["id", "userId", "content", "channelId", "createdAt", "updatedAt"])
+        target = f"/messages/{sent.data['id']}"
+        read = await self.ask("GET", target, token=self.bobs)
+        self.assertEqual((read.status, read.data), (200, sent.data))
+        self.assertIn("cursor", read.json)
+        self.assertEqual((await self.ask("DELETE", target, token=self.bobs)).status, 403)
+        self.assertEqual((await self.ask("DELETE", target, token=self.anns)).status, 204)
+        self.assertEqual((await self.ask("GET", target, token=self.anns)).status, 404)
+
+    async def test_declined(self) -> None:
+        self.assertEqual(paths(await self.send()), [[]])
+        self.assertEqual(paths(await self.send(content="", channelId="c")), [["content"]])
+        answer = await self.send(recipientId=NOBODY)
+        self.assertEqual((answer.status, answer.json["error"]["details"]["resource"]), (404, "User"))
+
+    async def test_a_direct_message_is_seen_by_its_two_people_only(self) -> None:
+        """Fault 13: on no route and in no total, not even with a channel."""
+        id = (await self.send(recipientId=self.bob, channelId="c")).data["id"]
+        lists = ("/messages", f"/messages/user/{self.ann}", "/messages/channel/c", "/messages?channelId=c")
+        for target in lists:
+            self.assertEqual(await self.listed(target, self.anns), [id], target)
+            self.assertEqual(await self.listed(target, self.bobs), [id], target)
+            self.assertEqual(await self.listed(target, self.eves), [], target)
+        for method in ("GET", "DELETE"):
+            answer = await self.ask(method, f"/messages/{id}", token=self.eves)
+            self.assertEqual(answer.json["error"]["details"], {"resource": "Message", "id": id})
+        self.assertEqual((await self.ask("DELETE", f"/messages/{id}", token=self.bobs)).status, 403)
+
+    async def test_filters(self) -> None:
+        """Fault 20: filters were dropped."""
+        ids = {}
+        for name, token, channel in (("a1", self.anns, "1"), ("a2", self.anns, "2"), ("b1", self.bobs, "1")):
+            ids[(await self.send(token, channelId=channel)).data["id"]] = name
+        ann = self.ann
+        found = {
+            target: [ids[id] for id in await self.listed(target)]
+            for target in (
+                "/messages",
+                "/messages?channelId=1",
+                f"/messages?userId={ann}",
+                f"/messages?userId={ann}&channelId=2",
+                f"/messages/user/{ann}",
+                f"/messages/user/{ann}?channelId=2",
+                "/messages/channel/1",
+                f"/messages/channel/1?userId={ann}",
+                "/messages/channel/2?channelId=1",
+            )
+        }
+        self.assertEqual(
+            found,
+            {
+                "/messages": ["b1", "a2", "a1"],
+                "/messages?channelId=1": ["b1", "a1"],
+                f"/messages?userId={ann}": ["a2", "a1"],
+                f"/messages?userId={ann}&channelId=2": ["a2"],
+                f"/messages/user/{ann}": ["a2", "a1"],
+                f"/messages/user/{ann}?channelId=2": ["a2"],
+                "/messages/channel/1": ["b1", "a1"],
+                f"/messages/channel/1?userId={ann}": ["a1"],
+                "/messages/channel/2?channelId=1": ["a2"],
+            },
+        )
+
+    async def test_any_channel_can_be_named_in_a_path(self) -> None:
+        for channel, spelled in (("c.9", "c.9"), ("a/b", "a%2Fb"), ("ü 1", "%C3%BC%201"), ("100%", "100%25")):
+            id = (await self.send(channelId=channel)).data["id"]
+            self.assertEqual(await self.listed(f"/messages/channel/{spelled}"), [id], channel)
+
+    async def test_pages(self) -> None:
+        sent = [(await self.send(channelId="c")).data["id"] for _ in range(3)]
+        answer = await self.ask("GET", "/messages?page=2&limit=2", token=self.anns)
+        self.assertEqual([message["id"] for message in answer.data["data"]], sent[:1])
+        self.assertEqual(
+            answer.data["pagination"],
+            {
+                "page": 2,
+                "limit": 2,
+                "total": 3,
+                "totalPages": 2,
+                "hasNextPage": False,
+                "hasPreviousPage": True,
+            },
+        )
+        self.assertIn("cursor", answer.json)
+
+    async def test_limits_hold_on_every_list(self) -> None:
+        """Fault 20: one list took any `limit`."""
+        for target in ("/messages", f"/messages/user/{self.ann}", "/messages/channel/c"):
+            for query in (
+                "limit=0",
+                "limit=-1",
+                "limit=101",
+                "limit=1000000",
+                "limit=x",
+                "limit=",
+                "limit=1.5",
+            ):
+                self.assertEqual(
+                    paths(await self.ask("GET", f"{target}?{query}", token=self.anns)), [["limit"]], query
+                )
+            both = paths(await self.ask("GET", f"{target}?limit=0&page=0", token=self.anns))
+            self.assertEqual(both, [["page"], ["limit"]])
+            for query in ("limit=1", "limit=100", "page=1"):
+                self.assertEqual((await self.ask("GET", f"{target}?{query}", token=self.anns)).status, 200)
+
+    async def test_a_query_that_says_two_things(self) -> None:
+        answer = await self.ask("GET", "/messages?limit=1&limit=2", token=self.anns)
+        self.assertEqual((answer.status, answer.code), (400, 1))
+
+    async def test_a_path_that_is_no_id(self) -> None:
+        self.assertEqual(paths(await self.ask("GET", "/messages/user", token=self.anns)), [["id"]])
+        self.assertEqual(paths(await self.ask("GET", "/messages/user/x", token=self.anns)), [["userId"]])
+
+    async def test_the_alias(self) -> None:
+        """Everything below /api/v1 is below /api too, with or without a slash at the end."""
+        id = (await self.send(channelId="c")).data["id"]
+        for target in (f"/api/messages/{id}", f"/api/v1/messages/{id}/", f"/api/messages/{id}/?a=1"):
+            self.assertEqual((await self.ask("GET", target, token=self.anns)).data["id"], id)
+
+    async def test_an_event_stream_hears_of_a_message(self) -> None:
+        """A cursor of the stream is that of the answer to the write."""
+        line, self.answered = Line(self.site), Deferred()
+        headers = {"Authorization": f"Bearer {self.eves}"}
+        line.ask("GET", "/api/v1/topics/messages.**/events", headers=headers)
+        await self.heard(line, b"event: subscribed")
+        sent = await self.send(channelId="c")
+        data = await self.heard(line, b"event: message\n")
+        self.assertIn(b"id: " + sent.json["cursor"].encode() + b"\n", data)
+        self.assertIn(sent.data["id"].encode(), data)
+        leaving = Line(self.site)
+        leaving.ask("POST", "/api/v1/auth/logout", headers=headers)
+        data = await self.heard(line, b"event: farewell")
+        self.assertIn(b'"reason":"revoked"', data)
+        await self.heard(leaving, b" 204 ")
+        leaving.hang_up()
+        line.hang_up()
+
+    async def heard(self, line: Line, what: bytes) -> bytes:
+        """All that came, once `what` is in it."""
+        data = line.heard()
+        while what not in data:
+            turn: Deferred[None] = Deferred()
+            reactor.callLater(0.001, turn.callback, None)  # type: ignore[attr-defined]
+            await turn
+            data += line.heard()
+        return data

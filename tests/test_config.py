@@ -1,0 +1,368 @@
+"""Settings: where they come from, what they may be, and how faults are told."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.config import BadConfig, Config, kinds, load
+from multiproto.config.example import example
+from multiproto.config.load import table
+from multiproto.config.secret import kept_secret
+
+SECRET = "0123456789abcdef0123456789abcdef"
+
+# Contract, section 7, with a family's names spelled out.
+CONTRACT = [
+    "APP_ENV",
+    "APP_NAME",
+    "PORT",
+    "HOST",
+    "SHUTDOWN_TIMEOUT",
+    "DATABASE_URL",
+    "DB_HOST",
+    "DB_PORT",
+    "DB_NAME",
+    "DB_USER",
+    "DB_PASSWORD",
+    "DB_POOL_MIN",
+    "DB_POOL_MAX",
+    "DATA_DIR",
+    "REDIS_URL",
+    "REDIS_HOST",
+    "REDIS_PORT",
+    "REDIS_PASSWORD",
+    "REDIS_DB",
+    "CACHE_TTL",
+    "JWT_SECRET",
+    "JWT_EXPIRES_IN",
+    "JWT_REFRESH_EXPIRES_IN",
+    "BCRYPT_ROUNDS",
+    "AUTH_TIMEOUT",
+    "LOG_LEVEL",
+    "LOG_PRETTY",
+    "METRICS_ENABLED",
+    "METRICS_PORT",
+    "METRICS_HOST",
+    "RATE_LIMIT_WINDOW_MS",
+    "RATE_LIMIT_MAX",
+    "CORS_ORIGINS",
+    "COMPRESSION_ENABLED",
+    "HELMET_ENABLED",
+    "WEBSOCKET_ENABLED",
+    "WEBSOCKET_PING_INTERVAL",
+    "WEBSOCKET_PING_TIMEOUT",
+    "WEBSOCKET_MAX_CONNECTIONS_PER_IP",
+    "WEBSOCKET_MAX_MESSAGE_SIZE",
+    "WEBSOCKET_ECHO_ENABLED",
+    "PUBSUB_ADAPTER",
+    "PUBSUB_REDIS_URL",
+    "PUBSUB_REDIS_PREFIX",
+    "GRAPHQL_ENABLED",
+    "GRAPHQL_PATH",
+    "GRAPHQL_PLAYGROUND_ENABLED",
+    "GRAPHQL_MAX_DEPTH",
+    "GRAPHQL_MAX_COMPLEXITY",
+    "GRAPHQL_INTROSPECTION_ENABLED",
+    "TCP_ENABLED",
+    "TCP_PORT",
+    "TCP_HOST",
+    "TCP_MAX_CONNECTIONS_PER_IP",
+    "TCP_MAX_CONNECTIONS",
+    "TCP_MAX_FRAME_SIZE",
+    "TCP_PING_INTERVAL",
+    "TCP_PING_TIMEOUT",
+    "TCP_KEEP_ALIVE_INTERVAL",
+]
+
+
+class ConfigCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+
+    def file(self, name: str, *lines: str) -> Path:
+        path = self.folder / name
+        path.write_text("\n".join(lines) + "\n", "utf-8")
+        return path
+
+    def load(self, *toml: str, flags: dict[str, str] | None = None, **environ: str) -> Config:
+        file = self.file("multiproto.toml", *toml) if toml else None
+        return load(flags or {}, environ, file, self.folder)
+
+    def faults(self, *toml: str, flags: dict[str, str] | None = None, **environ: str) -> list[str]:
+        bad = self.assertRaises(BadConfig, self.load, *toml, flags=flags, **environ)
+        return [line.replace(f"{self.folder}/", "") for line in str(bad).splitlines()]
+
+
+class SourcesTests(ConfigCase):
+    def test_nothing_given_is_development(self) -> None:
+        self.assertEqual(self.load(), Config())
+        self.assertFalse(Config().production)
+
+    def test_each_source_outranks_the_one_before(self) -> None:
+        """Defaults, file, `.env`, environment, flags."""
+        self.assertEqual(self.load().http.port, 3000)
+        self.assertEqual(self.load("port = 1").http.port, 1)
+        self.file(".env", "PORT=2")
+        self.assertEqual(self.load("port = 1").http.port, 2)
+        self.assertEqual(self.load("port = 1", PORT="3").http.port, 3)
+        self.assertEqual(self.load("port = 1", PORT="3", flags={"PORT": "4"}).http.port, 4)
+
+    def test_dotenv_is_for_development(self) -> None:
+        self.file(".env", "PORT=2")
+        for environment in ("production", "test"):
+            self.assertEqual(self.load(APP_ENV=environment).http.port, 3000)
+
+    def test_lines_of_dotenv(self) -> None:
+        self.file(
+            ".env",
+            "# a comment",
+            "",
+            "APP_NAME = my server  # what it is called",
+            "export PORT='4000'",
+            'PUBSUB_REDIS_PREFIX="a # b" # quoted',
+            "DATA_DIR=/srv/a#b",
+            "HOST=",
+            "HOME=/not/ours",
+        )
+        config = self.load()
+        self.assertEqual(
+            (config.name, config.http.port, config.redis.prefix, config.storage.directory, config.http.host),
+            ("my server", 4000, "a # b", "/srv/a#b", "127.0.0.1"),
+        )
+
+    def test_values_of_toml(self) -> None:
+        """Numbers, truth, lists and text, each as one would write it there."""
+        config = self.load(
+            "port = 4000",
+            "metrics_enabled = false",
+            'cors_origins = ["https://A.example", "http://b.example:8080"]',
+            'jwt_expires_in = "1h"',
+        )
+        self.assertEqual((config.http.port, config.metrics.enabled), (4000, False))
+        self.assertEqual(config.http.origins, ("https://a.example", "http://b.example:8080"))
+        self.assertEqual(config.auth.lifetime, 3600.0)
+
+    def test_set_to_nothing_is_unset(self) -> None:
+        self.assertEqual(self.load("port = 1", PORT="").http.port, 1)
+        self.assertEqual(self.load("cors_origins = []").http.origins, ())
+
+    def test_node_env_where_app_env_is_unset(self) -> None:
+        self.assertTrue(self.load(NODE_ENV="production").production)
+        self.assertFalse(self.load(NODE_ENV="production", APP_ENV="development").production)
+        self.assertFalse(self.load('app_env = "test"', NODE_ENV="staging").production)
+
+    def test_secrets_from_files(self) -> None:
+        path = self.file("jwt", SECRET)
+        self.assertEqual(self.load(JWT_SECRET_FILE=str(path)).auth.secret, SECRET)
+        self.assertEqual(self.load(f'jwt_secret_file = "{path}"').auth.secret, SECRET)
+        self.assertEqual(
+            self.load(f'jwt_secret_file = "{path}"', JWT_SECRET=SECRET * 2).auth.secret, SECRET * 2
+        )
+
+    def test_one_default_follows_another(self) -> None:
+        self.assertEqual(self.load(HOST="10.0.0.1").tcp.host, "10.0.0.1")
+        self.assertEqual(self.load(HOST="10.0.0.1", TCP_HOST="10.0.0.2").tcp.host, "10.0.0.2")
+        self.assertEqual(self.load(HOST="10.0.0.1").metrics.host, "127.0.0.1")
+
+    def test_what_differs_in_production(self) -> None:
+        """Fault 17: metrics on all interfaces.  Fault 21: the default CORS allowed nobody."""
+        there = self.load(APP_ENV="production")
+        self.assertEqual(
+            (there.http.host, there.tcp.host, there.metrics.host), ("0.0.0.0", "0.0.0.0", "127.0.0.1")
+        )
+        self.assertEqual((there.http.origins, there.graphql.playground), ((), False))
+        here = self.load()
+        self.assertEqual(
+            (here.http.host, here.http.origins, here.graphql.playground), ("127.0.0.1", None, True)
+        )
+
+
+class FaultsTests(ConfigCase):
+    def test_all_at_once(self) -> None:
+        """Each with its name, where it stands, and the nearest that there is."""
+        self.assertEqual(
+            self.faults(
+                "prot = 1",
+                "",
+                'log_level = "loud"',
+                "[tcp]",
+                "port = 1",
+                flags={"METRIC_PORT": "1", "PORT": "70000"},
+                TCP_PORT="tcp",
+                WEBSOCKET_PING_INTERVAL="999",
+                HOMEBREW="not ours",
+            ),
+            [
+                "prot (multiproto.toml:1) is no setting; the nearest is port",
+                "tcp (multiproto.toml:4) is no setting; the nearest is tcp_port",
+                "METRIC_PORT (flag) is no setting; the nearest is METRICS_PORT",
+                "log_level (multiproto.toml:3) must be one of debug, info, warn, error, critical",
+                "WEBSOCKET_PING_INTERVAL (environment) must be a time from 1s to 366d, such as 500ms, 30s, 15m, 12h"
+                " or 7d",
+                "TCP_PORT (environment) must be a whole number from 1 to 65535",
+                "PORT (flag) must be a whole number from 1 to 65535",
+            ],
+        )
+
+    def test_what_is_overruled_must_be_readable_too(self) -> None:
+        self.assertEqual(
+            self.faults('port = "x"', PORT="1"),
+            ["port (multiproto.toml:1) must be a whole number from 1 to 65535"],
+        )
+
+    def test_files_that_can_not_be_read(self) -> None:
+        self.file(".env", "PORT 1")
+        self.assertEqual(
+            self.faults("port = ", JWT_SECRET_FILE="/none/such"),
+            [
+                "file (multiproto.toml) is no TOML: Invalid value (at line 1, column 8)",
+                "file (/none/such) can't be read: No such file or directory",
+                "line (.env:1) must be NAME=value",
+            ],
+        )
+        self.file("multiproto.toml").write_bytes(b"\xff")
+        bad = self.assertRaises(BadConfig, load, {}, {}, self.folder / "multiproto.toml")
+        self.assertIn("it is not UTF-8", str(bad))
+
+    def test_secrets_too_short_to_keep(self) -> None:
+        fault = "must have at least 32 characters"
+        self.assertEqual(self.faults(JWT_SECRET=SECRET[:-1]), [f"JWT_SECRET (environment) {fault}"])
+        path = self.file("jwt", "")
+        self.assertEqual(
+            self.faults(JWT_SECRET_FILE=str(path)), [f"JWT_SECRET (jwt, by environment) {fault}"]
+        )
+
+    def test_what_this_release_does_not_have(self) -> None:
+        """Never silently ignored; and instances must share the secret."""
+        refusal = "is set, but this release has only the embedded default: unset it"
+        self.assertEqual(
+            self.faults(DATABASE_URL="postgres://u:p@h/d", REDIS_HOST="cache", JWT_SECRET=SECRET),
+            [f"DATABASE_URL (environment) {refusal}", f"REDIS_HOST (environment) {refusal}"],
+        )
+        self.assertEqual(
+            self.faults('pubsub_adapter = "redis"'),
+            [
+                f"pubsub_adapter (multiproto.toml:1) {refusal}",
+                "JWT_SECRET (default) must be set where instances share PostgreSQL or Redis",
+            ],
+        )
+
+    def test_bounds_between_settings(self) -> None:
+        self.assertEqual(
+            self.faults(APP_ENV="production", BCRYPT_ROUNDS="9", DB_POOL_MIN="21"),
+            [
+                "DB_POOL_MIN (environment) must not be above DB_POOL_MAX",
+                "BCRYPT_ROUNDS (environment) must be at least 10 in production",
+            ],
+        )
+        self.assertEqual(self.load(BCRYPT_ROUNDS="4").auth.bcrypt_rounds, 4)
+
+    def test_bad_environment(self) -> None:
+        self.assertEqual(
+            self.faults(NODE_ENV="staging"),
+            ["NODE_ENV (environment) must be one of development, test, production"],
+        )
+
+    def test_no_secret_is_shown(self) -> None:
+        """Fault 14: not in a fault, not in a representation."""
+        self.assertNotIn("hunter2", "".join(self.faults(JWT_SECRET="hunter2", DATABASE_URL="hunter2")))
+        config = self.load(JWT_SECRET=SECRET)
+        self.assertNotIn(SECRET, repr(config))
+
+
+class TableTests(SynchronousTestCase):
+    def test_every_name_of_the_contract(self) -> None:
+        """And none that it does not have."""
+        self.assertEqual({row.name for row, _ in table()}, set(CONTRACT))
+
+    def test_the_example_is_the_table(self) -> None:
+        """`python -m multiproto.config.example > .env.example` makes it so."""
+        path = Path(__file__).parent.parent / ".env.example"
+        self.assertEqual(path.read_text("utf-8"), example())
+
+    def test_defaults_can_be_given(self) -> None:
+        """What the example shows as the default reads as just that."""
+        for name, shown in re.findall(r"^#([A-Z_]+)=(.+)$", example(), re.M):
+            ((row, default),) = [(row, default) for row, default in table() if row.name == name]
+            self.assertEqual(row.kind(shown), default, name)
+
+
+class KindsTests(SynchronousTestCase):
+    GOOD = (
+        (kinds.flag, "YES", True),
+        (kinds.flag, "off", False),
+        (kinds.port, " 65535 ", 65535),
+        (kinds.duration(0), "500ms", 0.5),
+        (kinds.duration(0), "1500", 1.5),
+        (kinds.duration(0), "1.5 h", 5400.0),
+        (kinds.duration(0), "7D", 604800.0),
+        (kinds.duration(0, bare="s"), "300", 300.0),
+        (kinds.origins, " https://a.example , * ,", ("https://a.example", "*")),
+        (kinds.path, "/api-v2/graphql", "/api-v2/graphql"),
+    )
+    BAD = (
+        (kinds.flag, "maybe"),
+        (kinds.port, "0"),
+        (kinds.port, "65536"),
+        (kinds.port, "3000.5"),
+        (kinds.port, "９"),
+        (kinds.whole(1), "-1"),
+        (kinds.duration(1), "0"),
+        (kinds.duration(0), "-1s"),
+        (kinds.duration(0), "soon"),
+        (kinds.duration(0), "999999999999d"),
+        (kinds.origins, "https://a.example/path"),
+        (kinds.origins, "a.example"),
+        (kinds.path, "graphql"),
+        (kinds.path, "/"),
+        (kinds.path, "/ws"),
+        (kinds.path, "/api/v1"),
+    )
+
+    def test_good(self) -> None:
+        for kind, text, value in self.GOOD:
+            self.assertEqual(kind(text), value, text)
+
+    def test_bad(self) -> None:
+        for kind, text in self.BAD:
+            self.assertRaises(ValueError, kind, text)
+
+    @given(st.text())
+    def test_nothing_but_a_value_or_what_is_wanted(self, text: str) -> None:
+        for kind in (kinds.flag, kinds.port, kinds.duration(0), kinds.origins, kinds.path, kinds.choice("a")):
+            try:
+                kind(text)
+            except ValueError as error:
+                self.assertTrue(str(error).startswith(("must", "is", "holds")), error)
+
+    @given(st.integers(1, 30 * 86400 * 1000))
+    def test_times_as_they_are_written(self, milliseconds: int) -> None:
+        seconds = milliseconds / 1000
+        self.assertEqual(kinds.duration(0)(kinds.spelled(seconds)), seconds)
+
+    def test_the_largest_unit(self) -> None:
+        self.assertEqual(
+            [kinds.spelled(each) for each in (0, 0.5, 1, 90, 900, 604800)],
+            ["0s", "500ms", "1s", "90s", "15m", "7d"],
+        )
+
+
+class SecretTests(ConfigCase):
+    def test_made_once_and_kept(self) -> None:
+        """For its owner only; every start reads the same."""
+        path = self.folder / "jwt-secret"
+        first = kept_secret(path)
+        self.assertGreaterEqual(len(first), 32)
+        self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+        self.assertEqual(kept_secret(path), first)
+        self.assertEqual([each.name for each in self.folder.iterdir()], ["jwt-secret"])
+
+    def test_something_else_in_its_place(self) -> None:
+        path = self.file("jwt-secret", "short")
+        self.assertIn(str(path), str(self.assertRaises(ValueError, kept_secret, path)))

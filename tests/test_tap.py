@@ -1,0 +1,151 @@
+"""`twistd multiproto`, as far as it goes without a reactor of its own; `live.test_twistd` has the rest."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Application, IService, IServiceMaker, MultiService
+from twisted.logger import ILogObserver, LogLevel
+from twisted.plugin import getPlugins
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto import lifecycle, tap
+from multiproto.config import Config
+from multiproto.config.load import table
+from multiproto.config.settings import Logs
+
+ROOT = Path(__file__).parent.parent
+
+
+class OptionsTests(SynchronousTestCase):
+    def options(self, *words: str) -> tap.Options:
+        options = tap.Options()
+        options.parseOptions(words)
+        return options
+
+    def test_flags_are_settings(self) -> None:
+        options = self.options(
+            "-p", "8080", "--data-dir", "/srv", "--set", "tcp_port=1", "--set", "APP_NAME=a=b"
+        )
+        self.assertEqual(
+            options.settings(), {"PORT": "8080", "DATA_DIR": "/srv", "TCP_PORT": "1", "APP_NAME": "a=b"}
+        )
+
+    def test_no_flag_sets_nothing(self) -> None:
+        self.assertEqual(self.options().settings(), {})
+
+    def test_every_flag_sets_something_there_is(self) -> None:
+        self.assertEqual(set(tap.FLAGS.values()) - {row.name for row, _ in table()}, set())
+
+    def test_flags_that_say_nothing(self) -> None:
+        for words in (("--set", "PORT"), ("--set", "=1"), ("--prot", "1"), ("one", "two")):
+            self.assertRaises(usage.UsageError, self.options, *words)
+
+    def test_help_teaches(self) -> None:
+        """Examples as they are typed, the names of the environment, and where to read on; nothing over 120 wide."""
+        lines = self.options().getUsage().splitlines()
+        self.assertTrue(max(map(len, lines)) <= 120)
+        for needed in (
+            "  twistd -n multiproto --port 8080 --tcp-port 8081  elsewhere",
+            "  JWT_SECRET     that secret, if you want to choose it; JWT_SECRET_FILE names a file with it",
+            "Read on in README.md, and in docs/ for each protocol.",
+        ):
+            self.assertIn(needed, lines)
+
+
+class PluginTests(SynchronousTestCase):
+    def test_twistd_knows_it(self) -> None:
+        (plugin,) = [each for each in getPlugins(IServiceMaker) if each.tapname == "multiproto"]
+        self.assertIs(plugin.options, tap.Options)
+        self.assertIs(plugin.makeService, tap.makeService)
+
+    def test_no_reactor_is_chosen_by_looking(self) -> None:
+        """twistd picks the reactor after it has loaded the plugin and its options."""
+        look = "import sys, multiproto.tap; multiproto.tap.Options(); print('twisted.internet.reactor' in sys.modules)"
+        said = subprocess.run([sys.executable, "-c", look], capture_output=True, cwd=ROOT, check=True)
+        self.assertEqual(said.stdout, b"False\n")
+
+
+class ConfiguredTests(SynchronousTestCase):
+    def test_faults_go_to_the_operator(self) -> None:
+        """All of them, one line each, and the process ends with status 1."""
+        stderr = io.StringIO()
+        self.patch(lifecycle.sys, "__stderr__", stderr)
+        ended = self.assertRaises(SystemExit, tap.configured, {"PRT": "1", "PORT": "x"}, {})
+        self.assertEqual(ended.code, 1)
+        self.assertEqual(
+            stderr.getvalue().splitlines(),
+            [
+                "multiproto: PRT (flag) is no setting; the nearest is PORT",
+                "multiproto: PORT (flag) must be a whole number from 1 to 65535",
+            ],
+        )
+
+
+class MakeServiceTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.configs: list[Config] = []
+        self.house = MultiService()
+        self.patch(tap, "wired", lambda config: self.configs.append(config) or self.house)
+        self.patch(tap.sys, "stdout", io.StringIO())
+        self.patch(os, "environ", {"PORT": "1", "TCP_PORT": "2", "APP_ENV": "test"})
+
+    def made(self, *words: str) -> Any:
+        options = tap.Options()
+        options.parseOptions(words)
+        application = Application("multiproto")
+        tap.makeService(options).setServiceParent(application)
+        return application
+
+    def test_settings_from_everywhere(self) -> None:
+        file = Path(self.mktemp())
+        file.write_text("metrics_port = 3\n")
+        self.made("--config", str(file), "--tcp-port", "4")
+        (config,) = self.configs
+        self.assertEqual((config.http.port, config.tcp.port, config.metrics.port), (1, 4, 3))
+
+    def test_the_application_logs_as_we_do(self) -> None:
+        application = self.made("--log-level", "warn")
+        observer = ILogObserver(application)
+        observer({"log_level": LogLevel.warn, "log_format": "careful", "log_time": 0.0, "log_namespace": "x"})
+        observer({"log_level": LogLevel.info, "log_format": "nothing", "log_time": 0.0, "log_namespace": "x"})
+        (line,) = tap.sys.stdout.getvalue().splitlines()
+        self.assertEqual(json.loads(line)["message"], "careful")
+        (server,) = IService(application)
+        self.assertEqual(list(server), [self.house])
+
+
+class ObserverTests(SynchronousTestCase):
+    def said(self, logs: Logs, stdout: io.StringIO, **twistd: Any) -> str:
+        self.patch(tap.sys, "stdout", stdout)
+        observer = tap.observer_for(logs, {"nodaemon": True, **twistd})
+        assert observer is not None
+        observer({"log_level": LogLevel.info, "log_format": "hello", "log_time": 0.0, "log_namespace": "x"})
+        return stdout.getvalue()
+
+    def test_lines_for_people_on_a_terminal(self) -> None:
+        terminal = io.StringIO()
+        terminal.isatty = lambda: True  # type: ignore[method-assign]
+        self.assertEqual(self.said(Logs(), terminal), "00:00:00.000 info  hello\n")
+
+    def test_or_when_asked(self) -> None:
+        self.assertEqual(self.said(Logs(pretty=True), io.StringIO()), "00:00:00.000 info  hello\n")
+        self.assertTrue(self.said(Logs(), io.StringIO()).startswith("{"))
+
+    def test_in_the_file_that_twistd_was_told(self) -> None:
+        path = Path(self.mktemp())
+        self.assertEqual(self.said(Logs(), io.StringIO(), logfile=str(path)), "")
+        self.assertEqual(json.loads(path.read_text())["message"], "hello")
+
+    def test_not_where_syslog_was_asked_for(self) -> None:
+        self.assertIsNone(tap.observer_for(Logs(), {"syslog": True}))
+        application = Application("multiproto")
+        tap.Server(None).setServiceParent(application)
+        self.assertIsNone(application.getComponent(ILogObserver, None))
