@@ -146,10 +146,13 @@ class Device:
         until = time.monotonic() + PATIENCE
         while frame := self._frame(until):
             found, fields = frame
-            if found in (ERROR, AUTH_ERROR) and fields.get("id") == id:
-                if fields["code"] in TRY_LATER:
+            if found in (ERROR, AUTH_ERROR):
+                if fields.get("id") != id:
+                    self._tell(fields["error"])
+                elif fields["code"] in TRY_LATER:
                     raise ConnectionError(fields["error"])
-                raise Refused(f"{fields['code']}: {fields['error']}")
+                else:
+                    raise Refused(f"{fields['code']}: {fields['error']}")
             if found == kind and fields.get("id") == id:
                 return
         raise ConnectionError("no answer")

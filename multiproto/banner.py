@@ -98,7 +98,7 @@ def _listeners(started: Started) -> list[tuple[str, str]]:
 def _curl(started: Started) -> str:
     token = f'"Authorization: Bearer $({_run("python3", "login", started)})"'
     text = quote("content=One message, four protocols")
-    return f"curl http://{started.http}/api/v1/messages -H {token} -d channelId={CHANNEL} -d {text}"
+    return f"curl http://{started.http}/api/v1/messages -H {token} -d channelId={CHANNEL} -d {text} && echo"
 
 
 def _run(python: str, example: str, started: Started, *words: str, tcp: bool = False) -> str:

@@ -31,10 +31,10 @@ from .core.accounts import Accounts
 from .core.audience import Audience
 from .core.events import Events
 from .core.hub import Hub, Line
+from .core.limits import Limits
 from .core.messages import Messages
 from .core.ports import Query
 from .core.publishing import Publisher
-from .core.session import Limits
 from .graphql.limits import QueryLimits
 from .graphql.wiring import Needs, make_endpoint
 from .http.cors import Cors
@@ -171,9 +171,7 @@ def make_service(config: Config, reactor: Any) -> House:
         house.add("tcp", _listener(reactor, config.tcp, devices))
     house.add("http", _listener(reactor, config.http, site))
     if config.environment == "development":
-        # The process's own stdout: twistd has made `sys.stdout` a part of the log.
-        show = lambda: print(banner(_started(config, house)), file=sys.__stdout__, flush=True)
-        house.add("banner", AtStart(show))
+        house.add("banner", AtStart(lambda: _show(banner(_started(config, house)))))
     return house
 
 
@@ -239,6 +237,11 @@ def _listener(reactor: Any, where: Any, factory: IProtocolFactory) -> Listener:
     """`where` has a host, an IP address, and a port."""
     endpoint = TCP6ServerEndpoint if ":" in where.host else TCP4ServerEndpoint
     return Listener(endpoint(reactor, where.port, BACKLOG, where.host), factory)
+
+
+def _show(text: str) -> None:
+    """On the process's own stdout: twistd has made `sys.stdout` a part of the log."""
+    print(text, file=sys.__stdout__, flush=True)
 
 
 def _started(config: Config, house: House) -> Started:

@@ -14,9 +14,9 @@ from multiproto.broker.memory import MemoryBroker
 from multiproto.core.audience import Audience
 from multiproto.core.errors import Unauthorized
 from multiproto.core.hub import Hub, Line
+from multiproto.core.limits import Limits
 from multiproto.core.ports import Identity
 from multiproto.core.publishing import Publisher
-from multiproto.core.session import Limits
 from multiproto.core.wire import Farewell, Reply
 from multiproto.observe.traffic import Traffic
 

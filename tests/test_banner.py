@@ -57,7 +57,7 @@ terminal of its own, in this order: the last one sends.
   python3 -m examples.device messages.channel.hello
 
   # REST
-  curl http://127.0.0.1:3000/api/v1/messages -H "Authorization: Bearer $(python3 -m examples.login)" -d channelId=hello -d 'content=One message, four protocols'
+  curl http://127.0.0.1:3000/api/v1/messages -H "Authorization: Bearer $(python3 -m examples.login)" -d channelId=hello -d 'content=One message, four protocols' && echo
 
 All of it at once: .venv/bin/python -m examples.four_ways
 """,

@@ -14,7 +14,6 @@ from .ports import Entry, Listener, Publication
 from .topics import TopicTree
 from .wire import Delivery
 
-
 # Told of each publication and event: its type ("publication" for a client's), how many heard it,
 # and how many failed to.
 Observed = Callable[[str, int, int], object]

@@ -18,9 +18,10 @@ from ..observe.traffic import Traffic
 from . import events
 from .audience import Audience
 from .errors import ConnectionLimit, Refusal, Unavailable
+from .limits import Limits
 from .ports import Gate, Identity, Peer
 from .publishing import Publisher
-from .session import Limits, Session
+from .session import Session
 from .wire import Delivery, Why
 
 SWEEP = 1.0  # seconds between looks at the clock

@@ -6,6 +6,7 @@ from collections import deque
 from typing import Callable, Deque
 
 from attrs import Factory, define
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
@@ -24,6 +25,7 @@ class Outbox:
     _waiting: Deque[tuple[Reply, int]] = Factory(deque)
     _bytes: int = 0
     _clogged: bool = False
+    _emptied: Deferred[None] | None = None
 
     def put(self, reply: Reply) -> bool:
         """Write `reply`, now or in its turn.  False when there is no room for it."""
@@ -37,9 +39,17 @@ class Outbox:
         self._bytes += size
         return True
 
+    def emptied(self) -> Deferred[None]:
+        """Fires once nothing waits.  One may wait for it at a time."""
+        self._emptied = Deferred()
+        emptied = self._emptied
+        self._tell_if_empty()
+        return emptied
+
     def clear(self) -> None:
         self._waiting.clear()
         self._bytes = 0
+        self._tell_if_empty()
 
     def pauseProducing(self) -> None:
         self._clogged = True
@@ -50,7 +60,13 @@ class Outbox:
             reply, size = self._waiting.popleft()
             self._bytes -= size
             self._write(reply)
+        self._tell_if_empty()
 
     def stopProducing(self) -> None:
         """The transport lost its connection; the adapter tells the session so itself."""
         self.clear()
+
+    def _tell_if_empty(self) -> None:
+        if self._emptied is not None and not self._waiting:
+            emptied, self._emptied = self._emptied, None
+            emptied.callback(None)

@@ -7,10 +7,9 @@ directions of flow control live here once.  An adapter feeds commands in with
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Callable, Deque
+from typing import Callable
 
-from attrs import Factory, define, field, frozen
+from attrs import Factory, define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -19,12 +18,14 @@ from twisted.python.failure import Failure
 from ..observe.traffic import Traffic
 from . import policy
 from .audience import Audience
-from .errors import Conflict, Internal, RateLimited, Refusal, Unauthorized
+from .errors import Conflict, Internal, Refusal, Unauthorized
+from .inbox import Inbox
+from .limits import FAREWELLS, Limits
 from .outbox import Outbox
 from .outstanding import Outstanding
 from .ports import Gate, Identity, Peer
 from .publishing import Publisher
-from .topics import check_pattern
+from .subscriptions import Subscriptions
 from .wire import (
     Accepted,
     Authenticate,
@@ -45,32 +46,6 @@ from .wire import (
     Unsubscribed,
     Why,
 )
-
-FAREWELLS = {
-    Why.LEFT: "Goodbye",
-    Why.SHUTDOWN: "server is shutting down",
-    Why.EXPIRED: "Token expired",
-    Why.REVOKED: "Token revoked",
-    Why.UNAUTHENTICATED: "Not authenticated in time",
-    Why.SILENT: "Nothing heard for too long",
-    Why.SLOW: "Reads more slowly than it subscribed",
-    Why.UNTRUSTED: "The byte stream can't be followed",
-    Why.BROKEN: "Internal server error",
-}
-
-
-@frozen
-class Limits:
-    subscriptions: int = 100  # patterns per session
-    inbox: int = 64  # commands waiting before we stop reading
-    inbox_bytes: int = 2**20  # of them
-    outbox: int = 1000  # replies waiting before the peer counts as slow
-    outbox_bytes: int = 4 * 2**20  # of them
-    outstanding: int = 64  # publications submitted and not yet accepted
-    auth_within: float = 10.0  # seconds
-    ping_every: float = 30.0  # seconds
-    silence: float = 240.0  # seconds without a byte before we hang up
-    linger: float = 5.0  # seconds a farewell may take before we cut the line
 
 
 @define(eq=False, repr=False)
@@ -96,18 +71,20 @@ class Session:
     _opened_at: float = field(init=False)
     _pinged_at: float = field(init=False)
     _ended_at: float = 0.0
-    _subscribed: dict[str, None] = Factory(dict)  # patterns
+    _subscriptions: Subscriptions = field(init=False)
     _cursor: str | None = None  # the newest that this peer was sent
-    _inbox: Deque[tuple[Command, int]] = Factory(deque)  # with sizes in bytes
-    _inbox_bytes: int = 0
+    _inbox: Inbox = field(init=False)
     _outstanding: Outstanding = Factory(Outstanding)
     _obeying: bool = False
-    _reading_paused: bool = False  # we asked the peer's adapter to read no more
 
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
         limits = self._limits
+        self._subscriptions = Subscriptions(
+            self, self._audience, self._traffic, limits.subscriptions, self._new_id
+        )
+        self._inbox = Inbox(self._peer, limits)
         self.outbox = Outbox(self._write, self._peer.size, limits.outbox, limits.outbox_bytes)
         self._opened_at = self._pinged_at = self.heard_at = self._clock.seconds()
 
@@ -123,13 +100,10 @@ class Session:
         if self.ended:
             return
         self.heard()
-        self._inbox.append((command, size))
-        self._inbox_bytes += size
+        self._inbox.put(command, size)
         if not self._obeying:
             Deferred.fromCoroutine(self._obey_all()).addErrback(self._broken)
-        if not self._reading_paused and self._inbox_over(1):
-            self._reading_paused = True
-            self._peer.pause()
+        self._inbox.bound()
 
     def heard(self) -> None:
         """The peer gave a sign of life."""
@@ -141,10 +115,7 @@ class Session:
             return
         self.ended = Farewell(why, FAREWELLS[why], self._cursor)
         self._ended_at = self._clock.seconds()
-        for pattern in self._subscribed:
-            self._audience.remove(pattern, self)
-        self._traffic.unsubscribed(len(self._subscribed))
-        self._subscribed.clear()
+        self._subscriptions.close_all()
         self._inbox.clear()
         self.outbox.clear()
         if not self.gone:
@@ -190,15 +161,11 @@ class Session:
         self._obeying = True
         try:
             while self._inbox and not self._expired():
-                command, size = self._inbox.popleft()
-                self._inbox_bytes -= size
-                if self._reading_paused and not self._inbox_over(2):
-                    self._reading_paused = False
-                    self._peer.resume()
-                self._traffic.received(type(command).__name__)
-                reply = await self._answer(command)
-                if reply is not None:
-                    self._send(reply)
+                command = self._inbox.take()
+                kind, taken_at = type(command).__name__, self._clock.seconds()
+                self._traffic.received(kind)
+                self._send(await self._answer(command))
+                self._traffic.took(kind, self._clock.seconds() - taken_at)
         finally:
             self._obeying = False
 
@@ -228,15 +195,16 @@ class Session:
                 return None
             case Leave(why=why):
                 await self._outstanding.below(1)
+                await self.outbox.emptied()
                 self.end(why)
                 return None
         if self.identity is None:
             raise Unauthorized("Authenticate first")
         match command:
             case Subscribe():
-                return self._subscribe(self.identity, command)
+                return self._subscriptions.open(self.identity, command)
             case Unsubscribe(pattern=pattern, ref=ref):
-                return Unsubscribed(pattern, self._unsubscribe(pattern), ref)
+                return Unsubscribed(pattern, self._subscriptions.close(pattern), ref)
             case Publish():
                 await self._outstanding.below(self._limits.outstanding)
                 if not self._expired():
@@ -256,33 +224,6 @@ class Session:
             self._traffic.auth(_outcome(refusal))
             raise
         return identity
-
-    def _subscribe(self, who: Identity, command: Subscribe) -> Subscribed:
-        pattern = check_pattern(command.pattern)
-        policy.check_subscribe(who, pattern)
-        if pattern in self._subscribed:
-            raise Conflict(f"Already subscribed: {pattern}")
-        if len(self._subscribed) >= self._limits.subscriptions:
-            raise RateLimited(f"At most {self._limits.subscriptions} subscriptions")
-        self._audience.add(pattern, self)
-        self._subscribed[pattern] = None
-        self._traffic.subscribed()
-        retention = policy.retention(pattern)
-        if retention == "live":
-            return Subscribed(pattern, self._new_id(), retention, ref=command.ref)
-        cursor = self._audience.cursor
-        # Nothing is replayed yet: only who has missed nothing is told "recovered".
-        recovered = None if command.after is None else command.after == cursor
-        return Subscribed(pattern, self._new_id(), retention, cursor, recovered, command.ref)
-
-    def _unsubscribe(self, pattern: str) -> bool:
-        """Whether there was anything to undo."""
-        if pattern not in self._subscribed:
-            return False
-        del self._subscribed[pattern]
-        self._audience.remove(pattern, self)
-        self._traffic.unsubscribed()
-        return True
 
     def _publish(self, who: Identity, command: Publish) -> None:
         """Submit, and answer in its turn: waiting here would cost one disk sync per message."""
@@ -311,12 +252,6 @@ class Session:
         if not self.ended and self.identity and self._clock.seconds() >= self.identity.until:
             self.end(Why.EXPIRED)
         return self.ended is not None
-
-    def _inbox_over(self, divisor: int) -> bool:
-        limits = self._limits
-        return (
-            len(self._inbox) >= limits.inbox // divisor or self._inbox_bytes >= limits.inbox_bytes // divisor
-        )
 
     def _broken(self, failure: Failure) -> None:
         self._log.failure("session broke", failure=failure, connection=self.id)

@@ -71,8 +71,6 @@ class Answer:
 
 Said = Union[Init, Begin, Complete, Ask, Answer]
 
-PLAIN: dict[str, Said] = {"ping": Ask(), "pong": Answer()}
-
 ACK = b'{"type":"connection_ack"}'
 PING = b'{"type":"ping"}'
 PONG = b'{"type":"pong"}'
@@ -84,15 +82,17 @@ def decode(payload: bytes) -> Said:
         message = jsontext.loads(payload)
     except jsontext.NotJson as fault:
         raise Malformed(f"Invalid message: {fault}") from None
-    kind = message.get("type") if isinstance(message, dict) else None
-    payload_ = message.get("payload") if isinstance(message, dict) else None
-    match kind:
-        case "ping" | "pong":
-            return PLAIN[kind]
+    if not isinstance(message, dict):
+        raise Malformed("Invalid message: not an object")
+    match message.get("type"):
+        case "ping":
+            return Ask()
+        case "pong":
+            return Answer()
         case "connection_init":
-            return Init(_authorization(payload_))
+            return Init(_authorization(message.get("payload")))
         case "subscribe":
-            return Begin(_id(message), _request(payload_))
+            return Begin(_id(message), _request(message.get("payload")))
         case "complete":
             return Complete(_id(message))
     raise Malformed("Invalid message: unknown type")

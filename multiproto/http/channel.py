@@ -10,10 +10,9 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Callable, Sequence
 
-from attrs import Factory, define, field, frozen
+from attrs import define, field
 from twisted.internet.interfaces import (
     IAddress,
-    IDelayedCall,
     IProtocol,
     IPushProducer,
     ISSLTransport,
@@ -23,22 +22,13 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
-from .chunked import Chunked
-from .codec import Head, Malformed, head_size, parse_head
+from .codec import Malformed
+from .limits import Deadline, Limits
+from .reader import Reader
 
 if TYPE_CHECKING:
     from .request import Request
     from .site import Site
-
-
-@frozen
-class Limits:
-    body: int = 2**20  # bytes
-    ahead: int = 65_536  # bytes that a client may send while it waits for an answer
-    head_within: float = 10.0  # seconds from its first byte
-    body_within: float = 60.0  # seconds from the end of the head
-    idle: float = 60.0  # seconds between requests, and for a client to take its answer
-    linger: float = 2.0  # seconds to read and forget after the last answer (RFC 9112, 9.6)
 
 
 @implementer(IProtocol, IPushProducer)
@@ -52,21 +42,21 @@ class Channel:
     secure: bool = False
     request: Request | None = None  # being received or answered
     _transport: Any = None
-    _buffer: bytearray = Factory(bytearray)
-    _searched: int = 0  # bytes of the buffer that end no head
-    _head: Head | None = None  # while its body is awaited
-    _chunked: Chunked | None = None
+    _reader: Reader = field(init=False)
     _answering: bool = False
     _advancing: bool = False
     _hung_up: bool = False
     _clogged: bool = False  # the transport has more to send than it likes
     _producer: IPushProducer | None = None  # of the response being streamed
-    _deadline: IDelayedCall | None = None
+    _deadline: Deadline = field(init=False)
 
     # twisted.web.http.Request logs through its channel's factory; our `Request` does so itself.
     factory: None = field(default=None, init=False)
 
     # The connection's life.
+
+    def __attrs_post_init__(self) -> None:
+        self._reader, self._deadline = Reader(self._limits.body), Deadline(self.site.clock)
 
     @property
     def transport(self) -> Any:
@@ -89,7 +79,7 @@ class Channel:
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)
         transport.registerProducer(self, True)
-        self._within(self._limits.idle, self._part)
+        self._deadline.set(self._limits.idle, self._part)
 
     def connectionMade(self) -> None:
         """`makeConnection` does it all."""
@@ -105,13 +95,20 @@ class Channel:
         self.persistent = False
         if self._answering or self._hung_up:
             return
-        if self._head is None and not self._buffer:
+        if self._reader.empty:
             self._part()
         else:
             self._refuse(Malformed(503, "server is shutting down"))
 
+    def cut(self) -> None:
+        """Close now, whatever is being said; who is hearing the last of it has a moment more."""
+        if self._hung_up:
+            self._deadline.set(self._limits.linger, self.abort)
+        else:
+            self.abort()
+
     def abort(self) -> None:
-        """Cut the line now."""
+        """Lose the connection, and with it what was not sent yet."""
         if self._transport is not None:
             self._transport.abortConnection()
 
@@ -120,14 +117,14 @@ class Channel:
     def dataReceived(self, data: bytes) -> None:
         if self._hung_up:
             return
-        first = not self._buffer and self._head is None
-        self._buffer += data
+        first, buffer = self._reader.empty, self._reader.buffer
+        buffer += data
         if self._answering or self._clogged:
-            if len(self._buffer) > self._limits.ahead:
+            if len(buffer) > self._limits.ahead:
                 self._transport.pauseProducing()
             return
         if first:
-            self._within(self._limits.head_within, self._too_late)
+            self._deadline.set(self._limits.head_within, self._too_late)
         self._advance()
 
     def _advance(self) -> None:
@@ -137,7 +134,7 @@ class Channel:
         self._advancing = True
         try:
             while not (self._answering or self._clogged or self._hung_up):
-                if not (self._read_head() if self._head is None else self._read_body(self._head)):
+                if not (self._read_head() if self._reader.head is None else self._read_body()):
                     break
         except Malformed as fault:
             self._refuse(fault)
@@ -146,25 +143,18 @@ class Channel:
 
     def _go_on(self) -> None:
         """Turn to what was sent ahead, if anything was."""
-        if self._head is None:
-            self._within(self._limits.head_within, self._too_late)
+        if self._reader.head is None:
+            self._deadline.set(self._limits.head_within, self._too_late)
         self._transport.resumeProducing()
         self._advance()
 
     def _read_head(self) -> bool:
         """Whether a whole head was there."""
-        while self._buffer.startswith(b"\r\n"):
-            del self._buffer[:2]  # RFC 9112, 2.2: some clients end a body with one
-        if not self._buffer:
-            self._within(self._limits.idle, self._part)
+        head = self._reader.take_head()
+        if head is None:
+            if self._reader.empty:
+                self._deadline.set(self._limits.idle, self._part)
             return False
-        size = head_size(self._buffer, max(0, self._searched - 3))
-        self._searched = len(self._buffer)
-        if size is None:
-            return False
-        self._searched = 0
-        head = parse_head(bytes(self._buffer[:size]))
-        del self._buffer[:size]
         self.persistent = head.keep_alive and not self.site.draining
         self.request = request = self.site.request_for(self, head)
         if not request.screen():
@@ -172,48 +162,35 @@ class Channel:
                 self.persistent = False  # its body is not going to be read
             self._answer(request.decline)
             return True
-        if head.length is None:
-            self._chunked = Chunked(self._limits.body)
-        elif head.length > self._limits.body:
-            raise Malformed(413, f"A body has at most {self._limits.body} bytes")
+        self._reader.expect_body(head)
         if head.expects_continue and head.length != 0:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self._within(self._limits.body_within, self._too_late)
-        self._head = head
+        self._deadline.set(self._limits.body_within, self._too_late)
         return True
 
-    def _read_body(self, head: Head) -> bool:
+    def _read_body(self) -> bool:
         """Whether the whole body was there."""
-        if self._chunked is not None:
-            if not self._chunked.take(self._buffer):
-                return False
-            body = bytes(self._chunked.body)
-        else:
-            assert head.length is not None
-            if len(self._buffer) < head.length:
-                return False
-            body = bytes(self._buffer[: head.length])
-            del self._buffer[: head.length]
-        self._head = self._chunked = None
-        request = self.request
+        body, request = self._reader.take_body(), self.request
+        if body is None:
+            return False
         assert request is not None
         request.body_size = len(body)
         if request.upgrades and not body:
             # Who takes the connection over gets what follows the head as its body.
-            body = bytes(self._buffer)
+            body = bytes(self._reader.buffer)
         request.content = BytesIO(body)
         self._answer(request.process)
         return True
 
     def _answer(self, begin: Callable[[], None]) -> None:
-        self._within(None)
+        self._deadline.clear()
         self._answering = True
         begin()
 
     def _refuse(self, fault: Malformed) -> None:
         """Answer what can't be followed, and hang up."""
         self.persistent = False
-        self._head = self._chunked = None
+        self._reader.forget()
         request = self.request = self.request or self.site.request_for(self, None)
         self._answer(lambda: request.refuse(fault))
 
@@ -228,7 +205,7 @@ class Channel:
         if not self.persistent:
             self._hang_up()
         elif self._clogged:
-            self._within(self._limits.idle, self.abort)
+            self._deadline.set(self._limits.idle, self.abort)
         else:
             self._go_on()
 
@@ -263,9 +240,6 @@ class Channel:
     def getHost(self) -> IAddress:
         return self._transport.getHost()  # type: ignore[no-any-return]
 
-    def isSecure(self) -> bool:
-        return self.secure
-
     # The transport tells how fast the client takes its answers.
 
     def pauseProducing(self) -> None:
@@ -292,16 +266,16 @@ class Channel:
         self._hung_up = True
         self._transport.unregisterProducer()
         self._transport.loseConnection()
-        self._within(self._limits.linger, self.abort)
+        self._deadline.set(self._limits.linger, self.abort)
 
     def _hang_up(self) -> None:
         """Close, once the client has had time to take what was written."""
         if self._hung_up:
             return
         self._hung_up = True
-        self._buffer.clear()
+        self._reader.forget()
         if self._clogged:
-            self._within(self._limits.idle, self.abort)
+            self._deadline.set(self._limits.idle, self.abort)
         else:
             self._say_no_more()
 
@@ -312,20 +286,12 @@ class Channel:
         transport.unregisterProducer()
         transport.resumeProducing()
         getattr(transport, "loseWriteConnection", transport.loseConnection)()
-        self._within(self._limits.linger, self.abort)
+        self._deadline.set(self._limits.linger, self.abort)
 
     def _forget(self) -> None:
         """This connection is no longer ours."""
-        self._within(None)
+        self._deadline.clear()
         self._hung_up = True
-        self._buffer.clear()
+        self._reader.forget()
         self.request = None
         self.site.gone(self)
-
-    def _within(self, seconds: float | None, otherwise: Callable[[], None] | None = None) -> None:
-        """Have `otherwise` done after `seconds`, instead of what was to be done before."""
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
-        self._deadline = None
-        if seconds is not None and otherwise is not None:
-            self._deadline = self.site.clock.callLater(seconds, otherwise)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Iterable
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -19,11 +19,12 @@ from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as TwistedRequest
 
 from ..core.errors import Internal, InvalidInput, RateLimited, Refusal
-from . import answers, headers, paths
+from . import answers, paths
 from .answers import JSON, Extra
 from .codec import METHODS, Head, Malformed
 from .compression import SMALLEST, compressed
 from .correlation import correlation_id
+from .headers import SECURITY, TRANSPORT_SECURITY
 from .ratelimit import Standing
 
 if TYPE_CHECKING:
@@ -162,8 +163,7 @@ class Request(TwistedRequest):
         if status not in NO_BODY_CODES:
             self.setHeader(b"Content-Type", content_type)
             self.setHeader(b"Content-Length", b"%d" % len(body))
-        for name, value in extra:
-            self.setHeader(name, value)
+        self._set(extra)
         return body
 
     def refused(self, refusal: Refusal, extra: Extra = ()) -> bytes:
@@ -206,25 +206,25 @@ class Request(TwistedRequest):
         """Complete the head of the answer; gives `data` as it goes out."""
         site, head = self._site, self.responseHeaders
         host = self._header(b"host") or b""
-        for name, value in site.cors.headers(self._header(b"origin"), self.isSecure(), host):
-            head.setRawHeaders(name, [value])
         head.setRawHeaders(b"Date", [datetimeToString(site.clock.seconds())])
         head.setRawHeaders(b"X-Correlation-ID", [self.correlation_id.encode("ascii")])
         head.addRawHeader(b"Vary", b"Origin")
+        self._set(site.cors.headers(self._header(b"origin"), self.isSecure(), host))
         if self._standing is not None:
-            for name, value in self._standing.headers():
-                head.setRawHeaders(name, [value])
+            self._set(self._standing.headers())
         if site.security_headers:
-            for name, value in headers.SECURITY:
-                if not head.hasHeader(name):
-                    head.setRawHeaders(name, [value])
+            self._set(header for header in SECURITY if not head.hasHeader(header[0]))
             if self.isSecure():
-                head.setRawHeaders(headers.TRANSPORT_SECURITY[0], [headers.TRANSPORT_SECURITY[1]])
+                self._set((TRANSPORT_SECURITY,))
         if not self.connection.persistent:
             head.setRawHeaders(b"Connection", [b"close"])
         if (self._answer_header(b"content-type") or b"").startswith(b"text/event-stream"):
             site.streaming(self.connection)
         return self._compressed(data)
+
+    def _set(self, extra: Iterable[tuple[bytes, bytes]]) -> None:
+        for name, value in extra:
+            self.responseHeaders.setRawHeaders(name, [value])
 
     def _compressed(self, data: bytes) -> bytes:
         head = self.responseHeaders

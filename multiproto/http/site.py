@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import AbstractSet as Set
 from typing import Callable, Mapping
 
 from attrs import Factory as New
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.web.resource import IResource
@@ -19,11 +20,12 @@ from ..core.publishing import Publisher
 from .accounts import AccountRoutes
 from .api import PREFIXES, make_api
 from .call import Access
-from .channel import Channel, Limits
+from .channel import Channel
 from .codec import Head
 from .cors import Cors
 from .health import Health, HealthRoutes
 from .home import HomeRoutes
+from .limits import Limits
 from .messages import MessageRoutes
 from .ratelimit import RateLimit, Standing
 from .request import Request
@@ -88,7 +90,8 @@ class Site(Factory):
     draining: bool = False
     _channels: set[Channel] = New(set)
     _streams: set[Channel] = New(set)  # of them, those that answer for as long as they can
-    _drained: Deferred[None] | None = None
+    _rest: Set[Channel] = frozenset()  # those that `_emptied` does not wait for
+    _emptied: Deferred[None] | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> Channel | None:  # type: ignore[override]
         if self.draining:
@@ -107,15 +110,20 @@ class Site(Factory):
         self.draining = True
         for channel in list(self._channels):
             channel.retire()
-        if self._channels <= self._streams:
-            return succeed(None)
-        self._drained = Deferred()
-        return self._drained
+        return self._until_left(self._streams)
 
-    def cut(self) -> None:
-        """Close every connection that is left, now."""
+    def cut(self) -> Deferred[None]:
+        """Close what the hub has left; fires when the last farewell has had its time to arrive."""
         for channel in list(self._channels):
-            channel.abort()
+            channel.cut()
+        return self._until_left(frozenset())
+
+    def _until_left(self, rest: Set[Channel]) -> Deferred[None]:
+        """Fires when no other connections than `rest` are left."""
+        self._rest, self._emptied = rest, Deferred()
+        emptied = self._emptied
+        self._settle()
+        return emptied
 
     # Called by channels and requests.
 
@@ -149,9 +157,9 @@ class Site(Factory):
         self._settle()
 
     def _settle(self) -> None:
-        if self._drained is not None and self._channels <= self._streams:
-            drained, self._drained = self._drained, None
-            drained.callback(None)
+        if self._emptied is not None and self._channels <= self._rest:
+            emptied, self._emptied = self._emptied, None
+            emptied.callback(None)
 
 
 def make_site(parts: Parts, settings: Settings = Settings()) -> Site:

@@ -10,7 +10,6 @@ from multiproto.core.accounts import Accounts
 from multiproto.core.errors import Conflict, Forbidden, Invalid, NotFound, Unauthorized
 from multiproto.core.ports import Identity
 
-
 from ..stores import StoreCase
 
 

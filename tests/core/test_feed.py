@@ -8,8 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.errors import ConnectionLimit, Forbidden
 from multiproto.core.feed import AHEAD, Feed
+from multiproto.core.limits import Limits
 from multiproto.core.ports import Identity, Publication
-from multiproto.core.session import Limits
 from multiproto.core.wire import Delivery, Farewell, Ping, Why
 
 from ..fakes import house

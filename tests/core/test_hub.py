@@ -8,9 +8,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from multiproto.core import events
 from multiproto.core.errors import ConnectionLimit, Unauthorized, Unavailable
 from multiproto.core.events import Events
+from multiproto.core.limits import Limits
 from multiproto.core.model import timestamp
 from multiproto.core.ports import Entry, Event, Identity
-from multiproto.core.session import Limits, Session
+from multiproto.core.session import Session
 from multiproto.core.wire import Authenticate, Authenticated, Farewell, Refused, Why
 
 from ..fakes import RecordingPeer, house, ids

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from multiproto.core.accounts import Accounts
 from multiproto.core.errors import Forbidden, Invalid, NotFound, Unauthorized
 from multiproto.core.messages import Messages

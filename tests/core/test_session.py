@@ -6,11 +6,21 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.errors import Conflict, Forbidden, Internal, Invalid, InvalidFrame, RateLimited
-from multiproto.core.errors import TooLarge, Unauthorized, Unavailable
+from multiproto.core.errors import (
+    Conflict,
+    Forbidden,
+    Internal,
+    Invalid,
+    InvalidFrame,
+    RateLimited,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+)
+from multiproto.core.limits import Limits
 from multiproto.core.model import timestamp
 from multiproto.core.ports import Entry, Event, Publication
-from multiproto.core.session import Limits, Session
+from multiproto.core.session import Session
 from multiproto.core.wire import (
     Accepted,
     Authenticate,
@@ -337,6 +347,21 @@ class FlowTests(SessionCase):
         self.say(Publish("room.1", 1), Publish("room.1", 2))
         self.session.outbox.resumeProducing()
         self.assertEqual([reply.content for reply in self.peer.said if isinstance(reply, Delivery)], [1, 2])
+
+    def test_leaving_waits_for_a_clogged_transport(self) -> None:
+        """A peer that half-closes gets its answers first."""
+        self.welcome()
+        self.session.outbox.pauseProducing()
+        self.assertEqual(self.say(Ping(ref=1), Leave()), [])
+        self.session.outbox.resumeProducing()
+        self.assertEqual(self.peer.said[1:], [Pong(1), Farewell(Why.LEFT, "Goodbye")])
+
+    def test_a_transport_that_stays_clogged_does_not_keep_who_leaves(self) -> None:
+        self.welcome()
+        self.session.outbox.pauseProducing()
+        self.assertEqual(self.say(Ping(), Leave()), [])
+        self.clock.pump([1] * 60)
+        self.assertEqual(self.peer.said[1:], [Farewell(Why.SILENT, "Nothing heard for too long")])
 
     def test_a_slow_reader_learns_where_to_resume(self) -> None:
         """The cursor of the last event it was sent, not of those it never got."""

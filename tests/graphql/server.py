@@ -24,11 +24,11 @@ from multiproto.core.accounts import Accounts
 from multiproto.core.audience import Audience
 from multiproto.core.events import Events
 from multiproto.core.hub import Hub, Line
+from multiproto.core.limits import Limits
 from multiproto.core.messages import Messages
 from multiproto.core.model import Message, User
 from multiproto.core.ports import Entry, Identity, Query, Snapshot, Unit
 from multiproto.core.publishing import Publisher
-from multiproto.core.session import Limits
 from multiproto.graphql.wiring import Needs, make_endpoint
 from multiproto.ids import TimeOrderedIds
 from multiproto.observe.traffic import Traffic

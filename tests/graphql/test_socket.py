@@ -7,7 +7,7 @@ from typing import Any
 
 from multiproto.core.errors import Unavailable
 from multiproto.core.hub import Line
-from multiproto.core.session import Limits
+from multiproto.core.limits import Limits
 from multiproto.graphql.workload import BUSY, MAX_OPERATIONS
 from multiproto.observe.traffic import Traffic
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from multiproto.core.limits import Limits
 from multiproto.core.ports import Identity
-from multiproto.core.session import Limits
 
 from .server import START, Exchanged, ServerCase
 

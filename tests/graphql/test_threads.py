@@ -11,10 +11,10 @@ from multiproto.broker.memory import MemoryBroker
 from multiproto.core.accounts import Accounts
 from multiproto.core.audience import Audience
 from multiproto.core.hub import Hub, Line
+from multiproto.core.limits import Limits
 from multiproto.core.messages import Messages
 from multiproto.core.ports import Identity
 from multiproto.core.publishing import Publisher
-from multiproto.core.session import Limits
 from multiproto.graphql.context import Caller
 from multiproto.graphql.execute import Request
 from multiproto.graphql.wiring import Needs, make_operations

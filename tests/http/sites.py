@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.session import Limits as SessionLimits
+from multiproto.core.limits import Limits as SessionLimits
 from multiproto.http.ratelimit import RateLimit
 from multiproto.http.site import Parts, Settings, Site, make_site
 

@@ -17,9 +17,9 @@ from multiproto.core.accounts import Accounts
 from multiproto.core.audience import Audience
 from multiproto.core.hub import Hub
 from multiproto.core.hub import Line as HubLine
+from multiproto.core.limits import Limits
 from multiproto.core.messages import Messages
 from multiproto.core.publishing import Publisher
-from multiproto.core.session import Limits
 from multiproto.http.ratelimit import RateLimit
 from multiproto.http.site import Parts, Settings, make_site
 from multiproto.observe.traffic import Traffic

@@ -10,8 +10,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from multiproto.http.channel import Limits
 from multiproto.http.codec import MAX_FIELD_BYTES, MAX_FIELDS, MAX_LINE
+from multiproto.http.limits import Limits
 from multiproto.http.site import Settings
 
 from .client import Line, responses
@@ -218,6 +218,14 @@ class BodyTests(SiteCase):
         self.assertEqual((answer.status, answer.code, line.closed), (413, 8, True))
         self.assertEqual(answer.headers["connection"], "close")
 
+    def test_the_limit_is_the_one_that_is_configured(self) -> None:
+        """Fault 6: limits were configured and never read."""
+        self.site = self.make_site(Settings(limits=Limits(body=3)))
+        for size, status in ((3, 401), (4, 413)):
+            line = Line(self.site)
+            line.ask("POST", "/api/topics/a", b"a" * size)
+            self.assertEqual(line.answer().status, status)
+
     def test_chunks_up_to_the_limit(self) -> None:
         line = Line(self.site)
         half = BODY_LIMIT // 2
@@ -242,7 +250,7 @@ class BodyTests(SiteCase):
         line.heard()
         for _ in range(100):
             line.send(b"a" * 65536)
-        self.assertEqual((line.heard(), len(line.channel._buffer)), (b"", 0))
+        self.assertEqual((line.heard(), len(line.channel._reader.buffer)), (b"", 0))
         self.clock.advance(Limits().linger)
         self.assertTrue(line.aborted)
 
@@ -515,8 +523,24 @@ class DrainTests(SiteCase):
         line.ask("GET", "/api/v1/topics/a/events", headers={"Authorization": "Bearer token-ann"})
         self.assertIn(b"event: subscribed", line.heard())
         self.successResultOf(self.site.drain())
-        self.site.cut()
+        self.successResultOf(self.site.cut())
         self.assertTrue(line.aborted)
+
+    def test_who_hears_the_last_of_it_has_a_moment_more(self) -> None:
+        """A farewell is not thrown away with the connection; nor does it hold us up for long."""
+        line = Line(self.site)
+        line.ask("GET", "/api/v1/topics/a/events", headers={"Authorization": "Bearer token-ann"})
+        self.successResultOf(self.site.drain())
+        line.channel.pauseProducing()
+        self.successResultOf(self.house.hub.stopService())
+        line.channel.resumeProducing()
+        self.assertIn(b"event: farewell", line.heard())
+        left = self.site.cut()
+        self.assertEqual((line.closed, line.aborted), (True, False))
+        self.assertNoResult(left)
+        self.clock.advance(Limits().linger)
+        self.assertTrue(line.aborted)
+        self.successResultOf(left)
 
     def test_a_stream_that_begins_meanwhile_is_not_waited_for(self) -> None:
         line = Line(self.site)

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.hub import Line
-from multiproto.core.session import Limits
+from multiproto.core.limits import Limits
 from multiproto.core.wire import Why
 from multiproto.tcp.protocol import DeviceFactory, DeviceProtocol
 

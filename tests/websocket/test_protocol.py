@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.hub import Line
-from multiproto.core.session import Limits
+from multiproto.core.limits import Limits
 from multiproto.core.wire import Why
 from multiproto.websocket.protocol import EchoProtocol, EventsFactory, EventsProtocol
 

@@ -1,0 +1,52 @@
+"""What a peer has said and was not yet obeyed: in order, and bounded by reading no more."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Deque
+
+from attrs import Factory, define
+
+from .limits import Limits
+from .ports import Peer
+from .wire import Command
+
+
+@define(eq=False, repr=False)
+class Inbox:
+    _peer: Peer
+    _limits: Limits
+    _waiting: Deque[tuple[Command, int]] = Factory(deque)  # with sizes in bytes
+    _bytes: int = 0
+    _paused: bool = False  # we asked the peer to be read no more
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def put(self, command: Command, size: int) -> None:
+        self._waiting.append((command, size))
+        self._bytes += size
+
+    def take(self) -> Command:
+        """The oldest.  Reading goes on once half of the bound is free again."""
+        command, size = self._waiting.popleft()
+        self._bytes -= size
+        if self._paused and not self._holds(2):
+            self._paused = False
+            self._peer.resume()
+        return command
+
+    def bound(self) -> None:
+        """Stop the reading if too much waits."""
+        if not self._paused and self._holds(1):
+            self._paused = True
+            self._peer.pause()
+
+    def clear(self) -> None:
+        self._waiting.clear()
+        self._bytes = 0
+
+    def _holds(self, divisor: int) -> bool:
+        """Whether that part of the bound, or more, is taken."""
+        limits = self._limits
+        return len(self._waiting) >= limits.inbox // divisor or self._bytes >= limits.inbox_bytes // divisor
