@@ -202,3 +202,25 @@ def _at_once(listening: Deferred[IListeningPort]) -> IListeningPort:
     if isinstance(port, Failure):
         port.raiseException()
     return port
+
+
+@define(eq=False, repr=False)
+class AtStart(Service):
+    """One thing to be done when its turn to start comes."""
+
+    _do: Callable[[], object]
+
+    def startService(self) -> object:
+        super().startService()
+        return self._do()
+
+
+@define(eq=False, repr=False)
+class AtStop(Service):
+    """One thing to be done when its turn to stop comes."""
+
+    _do: Callable[[], object]
+
+    def stopService(self) -> object:
+        super().stopService()
+        return self._do()

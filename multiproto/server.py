@@ -7,10 +7,10 @@ which things start and, backwards, stop; each step waits for the one before.
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
-from attrs import define
 from twisted.application.service import Service
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.interfaces import IProtocolFactory
@@ -25,7 +25,7 @@ from .broker.follower import Follower
 from .broker.memory import MemoryBroker
 from .config import Config
 from .config.kinds import spelled
-from .config.secret import kept_secret
+from .config.secret import Secret
 from .config.settings import Http, MetricsPort, Tcp, WebSocket
 from .core.accounts import Accounts
 from .core.audience import Audience
@@ -41,7 +41,7 @@ from .http.cors import Cors
 from .http.ratelimit import RateLimit
 from .http.site import Parts, Settings, make_site
 from .ids import TimeOrderedIds
-from .lifecycle import Listener, Sequence
+from .lifecycle import AtStart, AtStop, Listener, Sequence
 from .observe.health import Health, Probe, here
 from .observe.metrics import Metrics
 from .observe.site import metrics_site
@@ -77,6 +77,8 @@ def make_service(config: Config, reactor: Any) -> House:
     tokens = Tokens(secret, int(lifetime), spelled(lifetime), now, new_id)
     gate = TokenGate(tokens, store, now, lambda outcome: metrics.auth("token", outcome))
     passwords = BcryptPasswords(reactor, config.auth.bcrypt_rounds)
+
+    _watch(metrics, store, follower, passwords)
 
     # What one can do.
     events = Events(new_id)
@@ -189,42 +191,19 @@ class House(Sequence):
         return listener.port.getHost().port  # type: ignore[attr-defined, no-any-return]
 
 
-@define(eq=False, repr=False)
-class Secret(Service):
-    """What signs tokens: as configured, or as kept in the data directory once that is ours."""
-
-    _configured: str
-    _path: Path
-    _value: str = ""
-
-    def privilegedStartService(self) -> None:
-        super().privilegedStartService()
-        self._value = self._configured or kept_secret(self._path)
-
-    def __call__(self) -> str:
-        return self._value
+def _watch(metrics: Metrics, store: SqliteStore, follower: Follower, passwords: BcryptPasswords) -> None:
+    """Gauges that are read off when somebody asks."""
+    metrics.log_position.set_function(lambda: follower.position)
+    metrics.log_lag.set_function(lambda: store.newest - follower.position)
+    metrics.database_connections.set_function(lambda: store.connections)
+    for operation in ("read", "write"):
+        waiting = partial(_waiting, store, operation)
+        metrics.pool_queue.labels(f"database {operation}").set_function(waiting)
+    metrics.pool_queue.labels("passwords").set_function(lambda: passwords.waiting)
 
 
-@define(eq=False, repr=False)
-class AtStart(Service):
-    """One thing to be done when its turn to start comes."""
-
-    _do: Callable[[], object]
-
-    def startService(self) -> object:
-        super().startService()
-        return self._do()
-
-
-@define(eq=False, repr=False)
-class AtStop(Service):
-    """One thing to be done when its turn to stop comes."""
-
-    _do: Callable[[], object]
-
-    def stopService(self) -> object:
-        super().stopService()
-        return self._do()
+def _waiting(store: SqliteStore, operation: str) -> int:
+    return store.waiting.get(operation, 0)
 
 
 def _limits(config: Config, wire: Tcp | WebSocket) -> Limits:

@@ -6,7 +6,26 @@ import os
 import secrets
 from pathlib import Path
 
+from attrs import define
+from twisted.application.service import Service
+
 from .load import SECRET_LENGTH
+
+
+@define(eq=False, repr=False)
+class Secret(Service):
+    """As configured, or as kept in the file `path` once the data directory is ours."""
+
+    _configured: str
+    _path: Path
+    _value: str = ""
+
+    def privilegedStartService(self) -> None:
+        super().privilegedStartService()
+        self._value = self._configured or kept_secret(self._path)
+
+    def __call__(self) -> str:
+        return self._value
 
 
 def kept_secret(path: Path) -> str:

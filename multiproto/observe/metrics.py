@@ -162,7 +162,6 @@ class Metrics:
             registry=self.registry,
         )
         self.pool_queue = self._gauge("thread_pool_queue", "Tasks waiting for a thread", pool=ANY)
-        self.pool_threads = self._gauge("thread_pool_threads", "Threads alive", pool=ANY)
 
     # What the rooms tell; each means one thing, counted in all the families that show it.
 

@@ -30,7 +30,7 @@ class Batch:
     """How a transaction ended."""
 
     outcomes: tuple[Outcome, ...]  # one for each unit, in order
-    appended: bool = False  # whether the log grew
+    appended: int = 0  # entries that the log grew by
     fault: Exception | None = None  # what broke the whole of it
 
 
@@ -79,7 +79,7 @@ class GroupCommit:
             outcomes.append(self._terms.cursor(head) if failure is None else failure)
         if head > before:
             self._connection.execute(self._statements["log_move_head"], {"position": head})
-        return Batch(tuple(outcomes), head > before)
+        return Batch(tuple(outcomes), head - before)
 
     def _attempt(self, unit: Unit, head: int) -> Exception | None:
         """Do `unit`, or undo it alone and say why.  Raises when the engine undid the whole transaction."""

@@ -61,6 +61,7 @@ class SqliteStore(Service):
     _read_threads: int = 2
     _lock_patience: float = 2.0  # seconds to wait while another program has the file locked
     _read_patience: float = 5.0  # seconds from asking until a read is broken off
+    newest: int = field(default=0, init=False)  # position of the log's head, as far as it was answered
     _wakers: list[Callable[[], object]] = field(factory=list, init=False)
     _opened: _Open | None = field(default=None, init=False)
     _answers: Answers = field(init=False)
@@ -107,6 +108,11 @@ class SqliteStore(Service):
         self._wakers.append(waker)
 
     @property
+    def connections(self) -> int:
+        """How many are open to the database."""
+        return 1 + self._read_threads if self._opened else 0
+
+    @property
     def waiting(self) -> dict[str, int]:
         """How many jobs wait for a thread, by operation."""
         return (
@@ -136,6 +142,7 @@ class SqliteStore(Service):
         for job, outcome in zip(jobs, batch.outcomes):
             self._answers.give(job, outcome)
         if batch.appended:
+            self.newest += batch.appended
             for waker in self._wakers:
                 waker()
 
@@ -150,6 +157,7 @@ class SqliteStore(Service):
             undo.callback(connection.close)
             migrate(connection, released(sql), statements, self._clock.seconds())
             terms = self._begin_term(connection, statements)
+            self.newest = connection.execute(statements["log_head"]).fetchone()[0]
             readers = []
             for _ in range(self._read_threads):
                 own = connect_reader(file, self._lock_patience)

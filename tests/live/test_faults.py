@@ -186,7 +186,7 @@ class FaultTests(LiveCase):
         await self.ann.rest.graphql("{ me { id } }")
         device.transport.write(frame(0x77))
         await device.inbox.next()
-        await moment()
+        await moment(0.6)  # the reactor's lag is noted every half second
         text = await self.scrape()
         moved = {
             line.split("{")[0].split(" ")[0]
@@ -201,6 +201,10 @@ class FaultTests(LiveCase):
             "events_handled_total",
             "database_queries_total",
             "database_query_duration_seconds_count",
+            "database_connections_active",
+            "log_position",
+            "reactor_lag_seconds_count",
+            "tcp_message_duration_seconds_count",
             "auth_attempts_total",
             "auth_success_total",
             "tcp_connections_total",
