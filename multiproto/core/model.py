@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import Generic, TypeVar
 
 from attrs import field, frozen
 
+from ..observe.moments import timestamp as timestamp  # whoever speaks of a model's times says them so
+
 T = TypeVar("T")
 
 Public = dict[str, object]  # JSON-ready, in the contract's spelling
-
-
-def timestamp(seconds: float) -> str:
-    """`seconds` since the epoch as RFC 3339 in UTC with milliseconds (contract, section 1)."""
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @frozen

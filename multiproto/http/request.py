@@ -19,6 +19,7 @@ from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as TwistedRequest
 
 from ..core.errors import Internal, InvalidInput, RateLimited, Refusal
+from ..observe.logs import REQUEST
 from . import answers, paths
 from .answers import JSON, Extra
 from .codec import METHODS, Head, Malformed
@@ -98,6 +99,14 @@ class Request(TwistedRequest):
         self.respond(self.prepare(status, answers.failure(refusal, self._site.clock.seconds())))
 
     def process(self) -> None:
+        """Answer it; whatever is logged meanwhile, anywhere, carries its id."""
+        context = REQUEST.set(self.correlation_id)
+        try:
+            self._process()
+        finally:
+            REQUEST.reset(context)
+
+    def _process(self) -> None:
         try:
             if self._is_preflight():
                 origin = self._header(b"origin") or b""
@@ -178,7 +187,7 @@ class Request(TwistedRequest):
             failure,
             method=self._method(),
             route=self.route,
-            correlation_id=self.correlation_id,
+            request=self.correlation_id,
         )
         if self.startedWriting or self._disconnected:
             self.transport.abortConnection()  # what was promised can't be kept
@@ -260,7 +269,7 @@ class Request(TwistedRequest):
             status=int(self.code),
             milliseconds=round(seconds * 1000, 1),
             size=self.sentLength,
-            correlation_id=self.correlation_id,
+            request=self.correlation_id,
         )
         self._site.observed(
             self._method(), self.route, int(self.code), seconds, self.body_size, self.sentLength

@@ -8,7 +8,7 @@ from attrs import define, frozen
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 
-from .moments import rfc3339
+from .moments import timestamp
 
 PATIENCE = 2.0  # seconds for a dependency to answer
 
@@ -47,7 +47,7 @@ class Health:
         down = [probe for probe in self._probes if found[probe.name]["status"] == "down"]
         return {
             "status": _status(down),
-            "timestamp": rfc3339(self._now()),
+            "timestamp": timestamp(self._now()),
             "uptime": round(self._now() - self._started_at, 3),
             "dependencies": found,
         }

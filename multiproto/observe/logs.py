@@ -17,7 +17,7 @@ from attrs import define
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
-from .moments import rfc3339
+from .moments import timestamp
 
 REQUEST: ContextVar[str | None] = ContextVar("request", default=None)  # correlation id of what runs now
 
@@ -73,7 +73,7 @@ def level_of(event: LogEvent) -> LogLevel:
 def as_json(event: LogEvent) -> str:
     """One object: time, level, logger, message, then the event's own fields."""
     line = {
-        "time": rfc3339(event["log_time"]),
+        "time": timestamp(event["log_time"]),
         "level": level_of(event).name,
         "logger": event.get("log_namespace"),
         "message": formatEvent(event),
@@ -88,7 +88,7 @@ def as_json(event: LogEvent) -> str:
 def as_text(event: LogEvent) -> str:
     """One line; a traceback, which is ours, follows indented."""
     mark = "".join(f" {name}={value}" for name, value in _fields(event) if name in ("request", "connection"))
-    line = f"{rfc3339(event['log_time'])[11:23]} {level_of(event).name:<5} {formatEvent(event)}{mark}"
+    line = f"{timestamp(event['log_time'])[11:23]} {level_of(event).name:<5} {formatEvent(event)}{mark}"
     failure = event.get("log_failure")
     trace = failure.getTraceback().rstrip().split("\n") if failure is not None else []
     return "\n    ".join(map(_plain, [line, *trace]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 
-def rfc3339(seconds: float) -> str:
-    """`seconds` since the epoch in UTC, with milliseconds."""
+def timestamp(seconds: float) -> str:
+    """`seconds` since the epoch as RFC 3339 in UTC with milliseconds (contract, section 1)."""
     moment = datetime.fromtimestamp(seconds, timezone.utc)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -16,7 +16,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from .metrics import Metrics
-from .moments import rfc3339
+from .moments import timestamp
 from .stats import stats
 
 METHODS = (b"GET", b"HEAD")
@@ -89,7 +89,7 @@ class Pages(Resource):
 
     def _error(self, status: int, code: int, message: str) -> Answer:
         error = {"code": code, "message": message}
-        return _json(status, {"success": False, "error": error, "timestamp": rfc3339(self._now())})
+        return _json(status, {"success": False, "error": error, "timestamp": timestamp(self._now())})
 
 
 def _families(metrics: Metrics) -> Iterator[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .metrics import Metrics
-from .moments import rfc3339
+from .moments import timestamp
 from .traffic import SUCCESS, Traffic
 
 
@@ -16,7 +16,7 @@ def stats(metrics: Metrics, now: float) -> dict[str, Any]:
         handled[event_type] = handled.get(event_type, 0) + int(count)
     emitted = {event_type: int(count) for (event_type,), count in metrics.events_emitted.totals().items()}
     return {
-        "timestamp": rfc3339(now),
+        "timestamp": timestamp(now),
         "protocols": {
             traffic.protocol: {"connections": _connections(traffic, now), "messages": _messages(traffic)}
             for traffic in metrics.wires
@@ -34,7 +34,7 @@ def _connections(traffic: Traffic, now: float) -> dict[str, Any]:
         "messagesSent": traffic.messages_sent,
         "messagesReceived": traffic.messages_received,
         "errors": traffic.errors,
-        "startedAt": rfc3339(traffic.started_at),
+        "startedAt": timestamp(traffic.started_at),
         "uptime": round((now - traffic.started_at) * 1000),  # ms
     }
 

@@ -7,12 +7,15 @@ from typing import Any
 from attrs import evolve
 from autobahn.twisted.resource import WebSocketResource
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from twisted.internet.defer import Deferred
 from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import globalLogPublisher
 from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 
 from multiproto.http.cors import Cors
 from multiproto.http.site import Settings
+from multiproto.observe.logs import REQUEST
 
 from .client import Line, responses
 from .sites import SiteCase
@@ -40,6 +43,27 @@ class Broken(Resource):
         if request.args:
             request.write(b"so far")
         raise ValueError("secret detail")
+
+
+class Waiting(Resource):
+    """Notes the id of the request being answered, before and after it goes on."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str | None] = []
+        self.go_on: Deferred[None] = Deferred()
+
+    def render_GET(self, request: Any) -> object:
+        async def answer() -> None:
+            self.seen.append(REQUEST.get())
+            await self.go_on
+            self.seen.append(REQUEST.get())
+            request.finish()
+
+        Deferred.fromCoroutine(answer())
+        return NOT_DONE_YET
 
 
 class CorrelationTests(SiteCase):
@@ -290,8 +314,7 @@ class LogTests(SiteCase):
         [event] = self.lines()
         self.assertEqual(event["log_level"].name, "info")
         shown = {
-            name: event[name]
-            for name in ("method", "route", "status", "milliseconds", "size", "correlation_id")
+            name: event[name] for name in ("method", "route", "status", "milliseconds", "size", "request")
         }
         self.assertEqual(
             shown,
@@ -301,7 +324,7 @@ class LogTests(SiteCase):
                 "status": 401,
                 "milliseconds": 0.0,
                 "size": size,
-                "correlation_id": "mine",
+                "request": "mine",
             },
         )
         self.assertEqual(self.observed, [("POST", "/api/v1/topics/:topic", 401, 0.0, 2, size)])
@@ -337,8 +360,19 @@ class LogTests(SiteCase):
             answer.json,
             {"success": False, "error": BUG, "timestamp": "1970-01-01T00:00:00.000Z"},
         )
-        self.assertEqual(self.lines()[0]["correlation_id"], "mine")
+        self.assertEqual(self.lines()[0]["request"], "mine")
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_what_is_logged_meanwhile_carries_its_id(self) -> None:
+        """Also behind an await; and not what is logged outside of it."""
+        page = Waiting()
+        self.mounts[b"/waiting"] = page
+        self.site = self.make_site()
+        line = Line(self.site)
+        line.ask("GET", "/waiting", None, {"X-Request-ID": "mine"})
+        page.seen.append(REQUEST.get())
+        page.go_on.callback(None)
+        self.assertEqual(page.seen, ["mine", None, "mine"])
 
     def test_a_bug_in_the_middle_of_an_answer_cuts_it(self) -> None:
         """The client must not take half an answer for a whole one."""
