@@ -89,6 +89,7 @@ class Sequence(MultiService):
     def stopService(self) -> Deferred[None]:
         """Fires when all have stopped, or after `shutdown_timeout`."""
         Service.stopService(self)
+        self._log.info("stopping")
         self.ready = False
         if self._starting is not None:
             self._starting.cancel()
@@ -98,6 +99,7 @@ class Sequence(MultiService):
         def stopped(_: None) -> None:
             if deadline.active():
                 deadline.cancel()
+                self._log.info("stopped")
                 done.callback(None)
 
         self._stop_all().addCallback(stopped)
@@ -110,6 +112,7 @@ class Sequence(MultiService):
             self._up.append(service)
             await maybeDeferred(service.startService)
         self.ready = True
+        self._log.info("ready")
 
     def _stop_all(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._stop_in_turn())
@@ -161,6 +164,11 @@ def explained(error: BaseException | None) -> str:
     return text if known and text else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
+def _spelled(port: IListeningPort | None) -> str:
+    address: Any = port.getHost() if port is not None else None
+    return f"{address.host}:{address.port}" if hasattr(address, "port") else str(address)
+
+
 def _name(service: Service) -> str:
     return service.name or type(service).__name__
 
@@ -172,6 +180,8 @@ class Listener(Service):
     _endpoint: IStreamServerEndpoint
     _factory: IProtocolFactory
     port: IListeningPort | None = None
+
+    _log = Logger()
 
     def privilegedStartService(self) -> None:
         """Bind.  Raises `CannotListenError`; clients that come before `startService` wait in the backlog."""
@@ -186,6 +196,7 @@ class Listener(Service):
             self.privilegedStartService()
         if IPushProducer.providedBy(self.port):
             self.port.resumeProducing()
+        self._log.info("{service} listens on {address}", service=self.name, address=_spelled(self.port))
 
     def stopService(self) -> Deferred[None] | None:
         """Fires when no connection can come any more; those that are there stay."""

@@ -13,6 +13,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 
 from ..observe.traffic import Traffic
 from . import events
@@ -64,6 +65,8 @@ class Hub(Service):
     _sweep: LoopingCall = field(init=False)
     _closing: bool = False
 
+    _log = Logger()
+
     def __attrs_post_init__(self) -> None:
         self._sweep = LoopingCall(self._tick)
         self._sweep.clock = self._clock
@@ -82,8 +85,14 @@ class Hub(Service):
             if self._closing:
                 raise Unavailable("server is shutting down")
             line.check_room(host)
-        except Refusal:
+        except Refusal as refusal:
             line.traffic.rejected()
+            self._log.info(
+                "{protocol}: turned {host} away: {why}",
+                protocol=line.traffic.protocol,
+                host=host,
+                why=refusal.message,
+            )
             raise
         line.traffic.connected(host)
         if identity is not None:

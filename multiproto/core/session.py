@@ -115,6 +115,7 @@ class Session:
             return
         self.ended = Farewell(why, FAREWELLS[why], self._cursor)
         self._ended_at = self._clock.seconds()
+        self._log.debug("session ended: {why}", why=why.value, connection=self.id)
         self._subscriptions.close_all()
         self._inbox.clear()
         self.outbox.clear()
