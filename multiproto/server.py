@@ -47,10 +47,10 @@ from .observe.metrics import Metrics
 from .observe.site import metrics_site
 from .observe.tick import Tick
 from .observe.traffic import Traffic
+from .rfc6455.resource import UpgradeResource
 from .storage.sqlite import SqliteStore
 from .tcp.protocol import DeviceFactory
 from .websocket.protocol import MAX_ECHO, EchoProtocol, EventsFactory
-from .websocket.resource import UpgradeResource
 
 BACKLOG = 1024  # connections that may wait to be taken, also while we start
 LOGINS = 20  # from one address in one window of the rate limit, registrations included
@@ -127,7 +127,6 @@ def make_service(config: Config, reactor: Any) -> House:
             config.graphql.introspection,
             config.graphql.playground,
             config.graphql.path,
-            UpgradeResource,
         )
         mounts[config.graphql.path.encode()] = make_endpoint(needs)
     site = make_site(
@@ -169,7 +168,7 @@ def make_service(config: Config, reactor: Any) -> House:
     house.add("requests", AtStop(site.drain))
     if config.tcp.enabled:
         tcp_line = line("tcp", _limits(config, config.tcp), config.tcp.most_per_host, config.tcp.most)
-        devices = DeviceFactory(hub, tcp_line, now, config.tcp.max_frame)
+        devices = DeviceFactory(hub, tcp_line, now, config.tcp.max_frame, config.tcp.keep_alive)
         house.add("tcp", _listener(reactor, config.tcp, devices))
     house.add("http", _listener(reactor, config.http, site))
     if config.environment == "development":

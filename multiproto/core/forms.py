@@ -12,7 +12,9 @@ from typing import Callable, Mapping
 from attrs import Factory, define
 
 from .errors import Fault, Invalid
+from .wire import Ref
 
+MAX_REF = 255  # characters; the answer carries it back, and must fit a frame
 MAX_CONTENT = 10_000  # characters of a message
 MAX_CHANNEL = 100  # characters
 MAX_PASSWORD_BYTES = 72  # bcrypt reads no further
@@ -62,6 +64,21 @@ class Form:
     def secret(self, field: str) -> str:
         """Any text at all, for what is only compared, e.g. a password at login."""
         return self._text(field, lambda text: [])
+
+    def optional(self, field: str) -> str | None:
+        """The same, of a field that may be absent."""
+        return self.secret(field) if self.has(field) else None
+
+    def ref(self) -> Ref:
+        """`id`, the client's own name for its request, if it can be one."""
+        id = self._fields.get("id")
+        if isinstance(id, str) and len(id) <= MAX_REF:
+            return id
+        if isinstance(id, (int, float)) and not isinstance(id, bool):
+            return id
+        if id is not None:
+            self.fault("id", f"Must be a number or a string of at most {MAX_REF} characters")
+        return None
 
     def integer(self, field: str, default: int, most: int) -> int:
         """From 1 to `most`; digits in a string, as a query has them, are taken too."""

@@ -24,15 +24,14 @@ GOING_AWAY, POLICY, TRY_LATER = 1001, 1008, 1013
 BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_ACCEPTABLE = 4400, 4401, 4403, 4406
 TIMEOUT, ID_TAKEN, INIT_TWICE, INTERNAL = 4408, 4409, 4429, 4500
 
+# Where the peer left, or broke this protocol or RFC 6455, what it said or did has the code.
 CLOSE_CODES = {
-    Why.LEFT: 1000,
     Why.SHUTDOWN: GOING_AWAY,
     Why.EXPIRED: FORBIDDEN,
     Why.REVOKED: FORBIDDEN,
     Why.UNAUTHENTICATED: TIMEOUT,
     Why.SILENT: TIMEOUT,
     Why.SLOW: TRY_LATER,
-    Why.UNTRUSTED: BAD_REQUEST,
     Why.BROKEN: INTERNAL,
 }
 
@@ -136,8 +135,3 @@ def _authorization(payload: object) -> str | None:
                 raise Malformed("Invalid message: authorization must be a string")
             return value
     return None
-
-
-def close_reason(text: str) -> bytes:
-    """As much of `text` as a Close frame has room for (RFC 6455, 5.5)."""
-    return text.encode()[:123].decode(errors="ignore").encode()

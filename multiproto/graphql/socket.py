@@ -1,83 +1,85 @@
-"""graphql-transport-ws on Autobahn: the connection, which is a session, and the operations it carries."""
+"""graphql-transport-ws: the connection, which is a session, and the operations it carries."""
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Callable
 
-from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
-from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 from twisted.internet.interfaces import IAddress, IReactorTime
 
-from ..core.errors import Refusal, Unauthorized, Unavailable
+from .. import jsontext
+from ..core.errors import Forbidden, Internal, Refusal, TooLarge, Unauthorized, Unavailable
 from ..core.hub import Hub, Line
 from ..core.session import Session
-from ..core.wire import Authenticate, Authenticated, Farewell, Ping, Pong, Refused, Reply, Why
+from ..core.wire import Authenticate, Authenticated, Farewell, Leave, Ping, Pong, Refused, Reply, Why
+from ..rfc6455.codec import frame
+from ..rfc6455.factory import Rfc6455Factory
+from ..rfc6455.protocol import Rfc6455Protocol
 from . import codec
 from .context import Caller, bearer
 from .execute import Operations
+from .negotiate import BadRequest
 from .valve import Valve
 from .workload import Workload
 
 MAX_MESSAGE = 2**20  # bytes
 
+# Of handshakes; all others are a BAD_REQUEST.
+REFUSALS: dict[int, type[Refusal]] = {403: Forbidden, 431: TooLarge, 500: Internal}
 
-class OperationsProtocol(WebSocketServerProtocol):  # type: ignore[misc]
+
+class OperationsProtocol(Rfc6455Protocol):
     """See the module.  The session authenticates, keeps alive and ends; each subscription is a feed."""
 
+    maxMessagePayloadSize = MAX_MESSAGE
+    subprotocols = (codec.PROTOCOL,)
+
+    factory: OperationsFactory
     session: Session | None = None
 
     def __init__(self, factory: OperationsFactory) -> None:
         super().__init__()
         self.factory = factory
-        self._held: set[str] = set()  # reasons not to read
-        self._valve = Valve(lambda is_open: self._hold("clogged", not is_open))
+        self._valve = Valve()
         self._workload = Workload(
             factory.operations,
             factory.clock,
             self._valve,
             self._caller,
-            self.sendMessage,
-            lambda is_busy: self._hold("busy", is_busy),
+            self._write,
+            lambda is_busy: (self.hold if is_busy else self.release)("busy"),
         )
         self._initialised = self._acknowledged = False
-        self._authorization: str | None = None  # of the handshake
-        self._last_word: tuple[int, str] | None = None  # a close code of our own choice
 
     # Autobahn calls these.
 
-    def connectionMade(self) -> None:
-        self.transport.unregisterProducer()  # the HTTP channel may be left there, and nothing would close
-        super().connectionMade()
-
-    def onConnect(self, request: ConnectionRequest) -> str | None:
-        origin = request.origin
-        is_own = origin and origin.partition("://")[2].lower() == request.headers.get("host", "").lower()
-        if origin and not is_own and not self.factory.allowed_origin(origin):
-            raise ConnectionDeny(403, "Origin not allowed")
-        self._authorization = request.headers.get("authorization")
-        return codec.PROTOCOL if codec.PROTOCOL in request.protocols else None
+    def dataReceived(self, data: bytes) -> None:
+        self.factory.line.traffic.read(len(data))
+        if self.session is not None:
+            self.session.heard()
+        super().dataReceived(data)
 
     def onOpen(self) -> None:
+        super().onOpen()
         if self.websocket_protocol_in_use is None:
-            return self._turn_away(codec.NOT_ACCEPTABLE, f"Subprotocol not acceptable: use {codec.PROTOCOL}")
+            return self.turn_away(codec.NOT_ACCEPTABLE, f"Subprotocol not acceptable: use {codec.PROTOCOL}")
         try:
-            self.session = self.factory.hub.admit(self, self.transport.getPeer().host, self.factory.line)
+            self.session = self.factory.hub.admit(self, self.host, self.factory.line)
         except Refusal as refusal:
             code = codec.GOING_AWAY if isinstance(refusal, Unavailable) else codec.POLICY
-            return self._turn_away(code, refusal.message)
-        self.transport.registerProducer(self._valve, True)
+            return self.turn_away(code, refusal.message)
+        self.transport.registerProducer(self, True)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        if self.session is None or self.session.ended:
+        assert self.session is not None
+        if self.session.ended:
             return
-        self.session.heard()
         try:
             said = codec.decode(payload)
         except codec.Malformed as malformed:
             return self._hang_up(codec.BAD_REQUEST, str(malformed))
         match said:
             case codec.Init(authorization=authorization):
-                self._initialise(self.session, authorization or self._authorization)
+                self._initialise(self.session, authorization)
             case codec.Begin():
                 self._begin(self.session, said)
             case codec.Complete(id=id):
@@ -93,11 +95,29 @@ class OperationsProtocol(WebSocketServerProtocol):  # type: ignore[misc]
         if self.session is not None:
             self.session.lost()
 
-    def sendCloseFrame(self, *args: Any, **options: Any) -> None:
-        """Whoever says goodbye, Autobahn of its own accord too: the session is over."""
-        super().sendCloseFrame(*args, **options)
-        if self.session is not None:
-            self.session.end(Why.UNTRUSTED)
+    # The base class calls these.
+
+    def stopped(self, failed: bool) -> None:
+        assert self.session is not None
+        self.session.receive(Leave(Why.UNTRUSTED if failed else Why.LEFT))
+
+    def refusal_body(self, code: int, reason: str) -> bytes:
+        """As the endpoint declines requests over HTTP."""
+        extensions = {"code": REFUSALS.get(code, BadRequest).name, "status": code}
+        return jsontext.dumps({"errors": [{"message": reason, "extensions": extensions}]})
+
+    # The transport calls these: IPushProducer.
+
+    def pauseProducing(self) -> None:
+        super().pauseProducing()
+        self._valve.pauseProducing()
+        self.hold("clogged")
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        self._valve.resumeProducing()
+        if self._valve.is_open:  # and not clogged again by what waited
+            self.release("clogged")
 
     # Messages.
 
@@ -105,16 +125,18 @@ class OperationsProtocol(WebSocketServerProtocol):  # type: ignore[misc]
         if self._initialised:
             return self._hang_up(codec.INIT_TWICE, "Too many initialisation requests")
         self._initialised = True
-        if authorization is None:
-            return self._acknowledge()
+        token, self.token = self.token, None
         try:
-            session.receive(Authenticate(bearer(authorization)), len(authorization))
+            token = bearer(authorization) if authorization else token
         except Unauthorized as refusal:
-            self._hang_up(codec.FORBIDDEN, refusal.message)
+            return self._hang_up(codec.FORBIDDEN, refusal.message)
+        if token is None:
+            return self._acknowledge()
+        session.receive(Authenticate(token), len(token))
 
     def _acknowledge(self) -> None:
         self._acknowledged = True
-        self.sendMessage(codec.ACK)
+        self._write(codec.ACK)
 
     def _begin(self, session: Session, said: codec.Begin) -> None:
         if not self._acknowledged:
@@ -130,30 +152,15 @@ class OperationsProtocol(WebSocketServerProtocol):  # type: ignore[misc]
         identity = session.identity
         if identity is not None and self.factory.clock.seconds() >= identity.until:
             session.end(Why.EXPIRED)
-        return Caller(self.transport.getPeer().host, identity, connection=session.id)
+        return Caller(self.host, identity, connection=session.id)
 
-    # The line.
-
-    def _close(self, code: int, reason: str) -> None:
-        """Autobahn's own `sendClose` knows fewer codes."""
-        self.sendCloseFrame(code=code, reasonUtf8=codec.close_reason(reason), isReply=False)
-
-    def _turn_away(self, code: int, reason: str) -> None:
-        """Close without a session, which would see to it that the line is cut in the end."""
-        self._close(code, reason)
-        self.transport.loseConnection()
+    def _write(self, payload: bytes) -> None:
+        self.say(frame(payload))
 
     def _hang_up(self, code: int, reason: str) -> None:
         assert self.session is not None
-        self._last_word = code, reason
+        self.last_word = code, reason
         self.session.end(Why.UNTRUSTED)
-
-    def _hold(self, reason: str, held: bool) -> None:
-        """Read no more while there is any reason not to."""
-        before = bool(self._held)
-        (self._held.add if held else self._held.discard)(reason)
-        if bool(self._held) != before:
-            (self.transport.pauseProducing if held else self.transport.resumeProducing)()
 
     # The session calls these: core.ports.Peer.
 
@@ -165,9 +172,9 @@ class OperationsProtocol(WebSocketServerProtocol):  # type: ignore[misc]
                 code = codec.TRY_LATER if isinstance(refusal, Unavailable) else codec.FORBIDDEN
                 self._hang_up(code, refusal.message)
             case Ping():
-                self.sendMessage(codec.PING)
+                self._write(codec.PING)
             case Pong():
-                self.sendMessage(codec.PONG)
+                self._write(codec.PONG)
         return self.size(reply)
 
     def size(self, reply: Reply) -> int:
@@ -175,25 +182,22 @@ class OperationsProtocol(WebSocketServerProtocol):  # type: ignore[misc]
 
     def close(self, why: Farewell) -> None:
         self._workload.stop()
-        self.transport.unregisterProducer()
-        self._close(*(self._last_word or (codec.CLOSE_CODES[why.why], why.message)))
-        for reason in list(self._held):
-            self._hold(reason, False)  # the peer's answer is what we wait for
+        if why.why in codec.CLOSE_CODES:
+            self.last_word = codec.CLOSE_CODES[why.why], why.message
+        self.say_goodbye()
 
     def abort(self) -> None:
         self.transport.abortConnection()
 
     def pause(self) -> None:
-        self._hold("session", True)
+        self.hold("session")
 
     def resume(self) -> None:
-        self._hold("session", False)
+        self.release("session")
 
 
-class OperationsFactory(WebSocketServerFactory):  # type: ignore[misc]
-    """Builds the protocol for each connection.  `allowed_origin` is asked about each `Origin` but our own."""
-
-    noisy = False
+class OperationsFactory(Rfc6455Factory):
+    """Builds the protocol for each connection."""
 
     def __init__(
         self,
@@ -203,22 +207,10 @@ class OperationsFactory(WebSocketServerFactory):  # type: ignore[misc]
         clock: IReactorTime,
         allowed_origin: Callable[[str], bool],
     ) -> None:
-        super().__init__(server="", protocols=[codec.PROTOCOL], reactor=clock)
+        super().__init__(clock, allowed_origin)
         self.operations = operations
         self.hub = hub
         self.line = line
-        self.clock = clock
-        self.allowed_origin = allowed_origin
-        self.setProtocolOptions(
-            maxMessagePayloadSize=MAX_MESSAGE,
-            maxFramePayloadSize=MAX_MESSAGE,
-            # Time is the session's: it knows when somebody is late, and cuts the line in the end.
-            openHandshakeTimeout=0,
-            closeHandshakeTimeout=0,
-            autoPingInterval=0,
-            failByDrop=False,  # but say why
-            echoCloseCodeReason=True,
-        )
 
     def buildProtocol(self, addr: IAddress | None) -> OperationsProtocol:
         return OperationsProtocol(self)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Callable
-
 from attrs import Factory, define
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
@@ -13,9 +11,8 @@ from zope.interface import implementer
 @implementer(IPushProducer)
 @define(eq=False, repr=False)
 class Valve:
-    """Register it with the transport as a streaming producer, and `await opened()` before each write."""
+    """A streaming producer of the transport, or told by one; `await opened()` before each write."""
 
-    _turned: Callable[[bool], None] = lambda is_open: None  # told of each change
     is_open: bool = True
     _waiting: list[Deferred[None]] = Factory(list)
 
@@ -27,11 +24,9 @@ class Valve:
 
     def pauseProducing(self) -> None:
         self.is_open = False
-        self._turned(False)
 
     def resumeProducing(self) -> None:
         self.is_open = True
-        self._turned(True)
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             waiter.callback(None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Awaitable, Callable, Mapping
 
 from attrs import frozen
-from autobahn.twisted.resource import WebSocketResource
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
 
@@ -14,6 +13,7 @@ from ..core.hub import Hub, Line
 from ..core.messages import Messages
 from ..core.ports import Gate
 from ..core.publishing import Publisher
+from ..rfc6455.resource import UpgradeResource
 from .documents import Documents
 from .endpoint import Endpoint
 from .execute import Observed, Operations
@@ -44,7 +44,6 @@ class Needs:
     introspection: bool = True
     playground: bool = False
     path: str = "/graphql"
-    upgrade: Callable[[OperationsFactory], IResource] = WebSocketResource
 
 
 def make_endpoint(needs: Needs) -> IResource:
@@ -52,7 +51,7 @@ def make_endpoint(needs: Needs) -> IResource:
     socket = OperationsFactory(operations, needs.hub, needs.sockets, needs.clock, needs.allowed_origin)
     playground = Playground(needs.path, needs.introspection) if needs.playground else None
     return Endpoint(
-        operations, needs.gate, needs.clock, needs.limits.batch, needs.upgrade(socket), playground
+        operations, needs.gate, needs.clock, needs.limits.batch, UpgradeResource(socket), playground
     )
 
 

@@ -49,8 +49,6 @@ MESSAGE, SERVER_MESSAGE, MESSAGE_ACK = 0x20, 0x21, 0x22
 PING, PONG = 0x30, 0x31
 ERROR = 0xFF
 
-MAX_ID = 255  # characters; the answer carries it back, and must fit a frame
-
 Fields = dict[str, Any]
 
 # Those that are not here are said by closing alone.
@@ -110,7 +108,7 @@ def encode_farewell(why: Farewell) -> bytes:
 
 def _read(make: Callable[[Form, Fields, Ref], Command], fields: Fields) -> Command:
     form = Form(fields)
-    ref = _ref(form, fields.get("id"))
+    ref = form.ref()
     try:
         command = make(form, fields, ref)
         form.check()
@@ -119,31 +117,16 @@ def _read(make: Callable[[Form, Fields, Ref], Command], fields: Fields) -> Comma
     return command
 
 
-def _ref(form: Form, id: object) -> Ref:
-    """The client's own name for its request, if it can be one."""
-    if isinstance(id, str) and len(id) <= MAX_ID:
-        return id
-    if isinstance(id, (int, float)) and not isinstance(id, bool):
-        return id
-    if id is not None:
-        form.fault("id", f"Must be a number or a string of at most {MAX_ID} characters")
-    return None
-
-
-def _optional(form: Form, name: str) -> str | None:
-    return form.secret(name) if form.has(name) else None
-
-
 def _publish(form: Form, fields: Fields, ref: Ref) -> Publish:
     metadata = fields.get("metadata")
     if not isinstance(metadata, (dict, type(None))):
         form.fault("metadata", "Must be an object")
-    return Publish(form.secret("topic"), fields.get("content"), metadata, _optional(form, "key"), ref)
+    return Publish(form.secret("topic"), fields.get("content"), metadata, form.optional("key"), ref)
 
 
 _COMMANDS: dict[int, Callable[[Form, Fields, Ref], Command]] = {
     AUTH: lambda form, fields, ref: Authenticate(form.secret("token"), ref),
-    SUBSCRIBE: lambda form, fields, ref: Subscribe(form.secret("topic"), _optional(form, "after"), ref),
+    SUBSCRIBE: lambda form, fields, ref: Subscribe(form.secret("topic"), form.optional("after"), ref),
     UNSUBSCRIBE: lambda form, fields, ref: Unsubscribe(form.secret("topic"), ref),
     MESSAGE: _publish,
     PING: lambda form, fields, ref: Ping(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from math import ceil
 from typing import Callable
 
 from attrs import define
@@ -19,6 +21,8 @@ from ..core.wire import Farewell, Leave, Refused, Reply, Unreadable, Why
 from . import codec
 
 MAX_FRAME = 1024 * 1024  # bytes, type included, length excluded
+KEEP_ALIVE = 60.0  # seconds of silence before the system asks whether the peer is still there
+MAX_KEEP_ALIVE = 32767  # seconds that Linux takes
 
 
 @implementer(IHalfCloseableProtocol)
@@ -30,18 +34,21 @@ class DeviceProtocol(Int32StringReceiver):
     _reading = True  # frames are taken from what comes in
     _peer_closed = False  # the peer will send no more
 
-    def __init__(self, hub: Hub, line: Line, now: Callable[[], float], max_frame: int) -> None:
+    def __init__(
+        self, hub: Hub, line: Line, now: Callable[[], float], max_frame: int, keep_alive: float
+    ) -> None:
         self._hub = hub
         self._line = line
         self._now = now
         self.MAX_LENGTH = max_frame
+        self._keep_alive = keep_alive
         self._buffer = bytearray()  # what is not yet a whole frame
 
     # Twisted calls these.
 
     def connectionMade(self) -> None:
         self.transport.setTcpNoDelay(True)
-        self.transport.setTcpKeepAlive(True)
+        self._ask_for_signs_of_life()
         host = getattr(self.transport.getPeer(), "host", "")
         try:
             self.session = self._hub.admit(self, host, self._line)
@@ -110,6 +117,13 @@ class DeviceProtocol(Int32StringReceiver):
         if self.session is not None:
             self.session.lost()
 
+    def _ask_for_signs_of_life(self) -> None:
+        """Of the system: it finds out about a dead line below what we say and hear."""
+        self.transport.setTcpKeepAlive(True)
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            seconds = min(ceil(self._keep_alive), MAX_KEEP_ALIVE)
+            self.transport.getHandle().setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds)
+
     def _stop_reading(self) -> None:
         self._reading = False
         self._buffer.clear()
@@ -157,9 +171,10 @@ class DeviceFactory(Factory):
     _line: Line
     _now: Callable[[], float]
     _max_frame: int = MAX_FRAME
+    _keep_alive: float = KEEP_ALIVE
     noisy = False
 
     def buildProtocol(self, addr: IAddress | None) -> DeviceProtocol:
-        protocol = DeviceProtocol(self._hub, self._line, self._now, self._max_frame)
+        protocol = DeviceProtocol(self._hub, self._line, self._now, self._max_frame, self._keep_alive)
         protocol.factory = self
         return protocol

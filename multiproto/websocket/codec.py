@@ -32,19 +32,16 @@ from ..core.wire import (
     Why,
 )
 from ..jsontext import NotJson, dumps, loads
-
-MAX_ID = 255  # characters; the answer carries it back
-MAX_REASON = 123  # bytes that a Close frame holds behind its code
+from ..rfc6455.codec import MAX_REASON, frame
 
 # Three numbers that are older than "the code is the HTTP status".
 CODES: dict[type[Refusal], int] = {Internal: 1, InvalidInput: 2, UnknownType: 3}
 
-# RFC 6455, 7.4.1 and its registry; 4000-4999 are the application's own.
+# RFC 6455, 7.4.1 and its registry; 4000-4999 are the application's own.  Where the
+# peer left or broke the protocol, what it said or did has the code.
 CLOSE_CODES = {
-    Why.LEFT: 1000,
     Why.SHUTDOWN: 1001,
     Why.SILENT: 1001,
-    Why.UNTRUSTED: 1002,
     Why.BROKEN: 1011,
     Why.SLOW: 1013,
     Why.EXPIRED: 4401,
@@ -64,7 +61,7 @@ def decode(text: bytes) -> Command:
     if not isinstance(fields, dict):
         return Unreadable(InvalidInput("Message is not a JSON object"))
     form = Form(fields)
-    ref = _ref(form, fields.get("id"))
+    ref = form.ref()
     kind = fields.get("type")
     if not isinstance(kind, str) or kind not in _COMMANDS:
         return Unreadable(UnknownType("Unknown message type"), ref)
@@ -89,21 +86,6 @@ def encode(reply: Reply, now: float) -> bytes:
     return frame(dumps(fields))
 
 
-def frame(text: bytes) -> bytes:
-    """`text` in one unmasked frame (RFC 6455, 5.2)."""
-    size = len(text)
-    if size < 126:
-        return bytes([0x81, size]) + text
-    if size < 65536:
-        return b"\x81\x7e" + size.to_bytes(2, "big") + text
-    return b"\x81\x7f" + size.to_bytes(8, "big") + text
-
-
-def text_of(framed: bytes) -> bytes:
-    """What `frame` was given."""
-    return framed[{126: 4, 127: 10}.get(framed[1], 2) :]
-
-
 def close_reason(why: Farewell) -> str:
     """For the Close frame; what follows its last "after=" is the cursor to resume from."""
     if why.cursor is None:
@@ -114,31 +96,16 @@ def close_reason(why: Farewell) -> str:
 # Reading.
 
 
-def _ref(form: Form, id: object) -> Ref:
-    """The client's own name for its request, if it can be one."""
-    if isinstance(id, str) and len(id) <= MAX_ID:
-        return id
-    if isinstance(id, (int, float)) and not isinstance(id, bool):
-        return id
-    if id is not None:
-        form.fault("id", f"Must be a number or a string of at most {MAX_ID} characters")
-    return None
-
-
-def _optional(form: Form, name: str) -> str | None:
-    return form.secret(name) if form.has(name) else None
-
-
 def _publish(form: Form, fields: Fields, ref: Ref) -> Publish:
     metadata = fields.get("metadata")
     if not isinstance(metadata, (dict, type(None))):
         form.fault("metadata", "Must be an object")
-    return Publish(form.secret("topic"), fields.get("data"), metadata, _optional(form, "key"), ref)
+    return Publish(form.secret("topic"), fields.get("data"), metadata, form.optional("key"), ref)
 
 
 _COMMANDS: dict[str, Callable[[Form, Fields, Ref], Command]] = {
     "auth": lambda form, fields, ref: Authenticate(form.secret("token"), ref),
-    "subscribe": lambda form, fields, ref: Subscribe(form.secret("topic"), _optional(form, "after"), ref),
+    "subscribe": lambda form, fields, ref: Subscribe(form.secret("topic"), form.optional("after"), ref),
     "unsubscribe": lambda form, fields, ref: Unsubscribe(form.secret("topic"), ref),
     "message": _publish,
     "ping": lambda form, fields, ref: Ping(ref),

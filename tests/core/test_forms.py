@@ -99,6 +99,15 @@ class FormTests(SynchronousTestCase):
         )
         self.assertEqual(Form({"id": UUID.upper()}).uuid("id"), UUID)
 
+    def test_a_name_for_the_request(self) -> None:
+        self.check("id", Form.ref, ["x" * 255, "", 0, -1.5, 10**30, None], ["x" * 256, True, [], {}])
+        self.assertEqual([Form({"id": id}).ref() for id in ("a", 7, None, [])], ["a", 7, None, None])
+
+    def test_optional_text(self) -> None:
+        self.check("after", lambda form: form.optional("after"), ["x", "", None], [1, True, []])
+        forms = [Form({"after": "x"}), Form({"after": None}), Form({})]
+        self.assertEqual([form.optional("after") for form in forms], ["x", None, None])
+
     def test_paging(self) -> None:
         """Fault 20: every list takes 1 to 100, defaults 1 and 20."""
         self.check(
@@ -128,6 +137,6 @@ class FormTests(SynchronousTestCase):
     @given(st.one_of(st.none(), st.integers(), st.floats(), st.text(), st.lists(st.text())))
     def test_total(self, value: object) -> None:
         """Whatever a field holds, a form finds faults or a value, and raises nothing else."""
-        for read in (Form.email, Form.name, Form.password, Form.content, Form.channel, paging):
-            for field in ("email", "name", "password", "content", "channelId", "page", "limit"):
+        for read in (Form.email, Form.name, Form.password, Form.content, Form.channel, Form.ref, paging):
+            for field in ("email", "name", "password", "content", "channelId", "id", "page", "limit"):
                 faults(read, **{field: value})

@@ -40,7 +40,7 @@ from multiproto.storage.reader import Reader
 from multiproto.storage.statements import load, sql_directory
 
 from ..fakes import Tokens
-from ..websocket.wire import Wire
+from ..rfc6455.wire import Wire
 
 START = 1_800_000_000.0  # seconds since the epoch
 PASSWORD = "Secret-123"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from typing import Any
 
 from multiproto.core.errors import Unavailable
@@ -11,7 +12,7 @@ from multiproto.core.limits import Limits
 from multiproto.graphql.workload import BUSY, MAX_OPERATIONS
 from multiproto.observe.traffic import Traffic
 
-from ..websocket.wire import CLOSE, TEXT, close, frame, frames, handshake
+from ..rfc6455.wire import CLOSE, PING, PONG, TEXT, close, frame, frames, handshake
 from .server import Exchanged, ServerCase
 
 ACK = {"type": "connection_ack"}
@@ -63,8 +64,9 @@ class Client:
         said: list[Any] = []
         for found in frames(data):
             if found.opcode == TEXT:
-                said.append(json.loads(found.payload))
-            else:
+                inflated = zlib.decompressobj(-15).decompress(found.payload) if found.rsv else found.payload
+                said.append(json.loads(inflated))
+            elif found.opcode != PONG:
                 assert found.opcode == CLOSE
                 said.append((int.from_bytes(found.payload[:2], "big"), found.payload[2:].decode()))
         return said
@@ -107,6 +109,32 @@ class HandshakeTests(SocketCase):
             ("https://evil.example", "403"),
         ):
             self.assertEqual(Client(self, Origin=origin).head.split()[1], status, origin)
+
+    def test_a_refusal_reads_like_the_other_answers_here(self) -> None:
+        refused = Client(self, Origin="https://evil.example").exchanged.answer
+        self.assertEqual(
+            refused.json["errors"],
+            [
+                {
+                    "message": "Origin not allowed: https://evil.example",
+                    "extensions": {"code": "FORBIDDEN", "status": 403},
+                }
+            ],
+        )
+        refused = Client(self, Sec_WebSocket_Version="8").exchanged.answer
+        self.assertEqual((refused.status, refused.headers["sec-websocket-version"]), (426, "13"))
+        self.assertEqual(refused.json["errors"][0]["extensions"], {"code": "BAD_REQUEST", "status": 426})
+
+    def test_another_scheme_than_bearer_is_not_for_us(self) -> None:
+        client = Client(self, Authorization="Basic YQ==")
+        self.assertEqual(client.say({"type": "connection_init"}), [ACK])
+
+    def test_the_token_of_the_message_goes_before_that_of_the_handshake(self) -> None:
+        client = Client(self, Authorization="Bearer forged")
+        payload = {"authorization": f"Bearer token-{self.ann}"}
+        self.assertEqual(client.say({"type": "connection_init", "payload": payload}), [ACK])
+        client = Client(self, Authorization="Bearer forged")
+        self.assertEqual(client.say({"type": "connection_init"}), [(4403, "Invalid token")])
 
     def test_a_token_in_the_handshake(self) -> None:
         client = Client(self, Authorization=f"Bearer token-{self.ann}")
@@ -273,6 +301,27 @@ class LineTests(SocketCase):
         self.assertEqual(client.heard(), [{"type": "ping"}])
         self.assertEqual(client.say({"type": "pong"}), [])
 
+    def test_any_byte_is_a_sign_of_life(self) -> None:
+        client = self.client(self.ann)
+        for _ in range(3):
+            self.clock.pump([1] * 90)
+            client.receive(frame(PING))
+        self.assertEqual({message["type"] for message in client.heard()}, {"ping"})
+        self.assertGreater(self.sockets.traffic.bytes_received, 0)
+
+    def test_an_answer_larger_than_what_we_read(self) -> None:
+        """Autobahn raised."""
+        for offered in (None, "permessage-deflate"):
+            client = Client(self, Sec_WebSocket_Extensions=offered)
+            client.say({"type": "connection_init", "payload": {"authorization": f"Bearer token-{self.ann}"}})
+            mutation = """mutation($data: JSON) {
+                a: publish(topic: "room", data: $data) { data }
+                b: publish(topic: "room", data: $data) { data }
+            }"""
+            data = "x" * 600_000
+            answer, end = client.run("1", mutation, data=data)
+            self.assertEqual(answer["payload"]["data"], {"a": {"data": data}, "b": {"data": data}})
+
     def test_silence(self) -> None:
         """Fault 7: dead peers were never dropped."""
         client = self.client(self.ann)
@@ -349,6 +398,26 @@ class LineTests(SocketCase):
         self.assertTrue(client.wire.reading)
         kinds = sorted((message["id"], message["type"]) for message in client.heard())
         self.assertEqual(kinds, [("1", "complete"), ("1", "next"), ("a", "next")])
+
+    def test_what_waited_may_clog_the_line_again(self) -> None:
+        client = self.client(self.ann)
+        client.run("a", ROOM)
+        client.run("b", ROOM)
+        producer, write = client.wire.producer, client.wire.write
+
+        def write_and_clog(data: bytes) -> None:
+            write(data)
+            producer.pauseProducing()
+
+        producer.pauseProducing()
+        self.publish(1)
+        self.patch(client.wire, "write", write_and_clog)
+        for _ in range(2):
+            producer.resumeProducing()
+            self.assertFalse(client.wire.reading)
+            self.assertEqual(len(client.heard()), 1)
+        producer.resumeProducing()
+        self.assertTrue(client.wire.reading)
 
     def test_a_slow_subscription_ends_alone(self) -> None:
         client = self.client(self.ann)

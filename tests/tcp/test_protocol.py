@@ -136,7 +136,15 @@ class DialogueTests(DeviceCase):
         )
 
     def test_the_socket_is_set_up(self) -> None:
-        self.assertEqual((self.wire.no_delay, self.wire.keep_alive), (True, True))
+        self.assertEqual((self.wire.no_delay, self.wire.keep_alive, self.wire.idle), (True, True, 60))
+
+    def test_the_keep_alive_interval(self) -> None:
+        """Fault 6: limits that were configured but never read.  The system takes whole seconds, and so many."""
+        for seconds, idle in ((1.0, 1), (1.5, 2), (1e6, 32767)):
+            factory = DeviceFactory(self.house.hub, self.line, self.clock.seconds, keep_alive=seconds)
+            wire = Wire()
+            factory.buildProtocol(None).makeConnection(wire)
+            self.assertEqual(wire.idle, idle)
 
     def test_bytes_are_counted(self) -> None:
         self.say(PING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 
 from twisted.internet.testing import StringTransport
@@ -36,12 +37,21 @@ class Wire(StringTransport):
     aborted = False
     reading = True
     no_delay = keep_alive = False
+    idle: int | None = None  # TCP_KEEPIDLE, seconds
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         self.no_delay = enabled
 
     def setTcpKeepAlive(self, enabled: bool) -> None:
         self.keep_alive = enabled
+
+    def getHandle(self) -> Wire:
+        return self
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        """As the socket's."""
+        assert (level, option) == (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+        self.idle = value
 
     def loseWriteConnection(self) -> None:
         assert self.producer is None, "a connection with a producer never closes"

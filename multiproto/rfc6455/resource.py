@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
-
-from .protocol import EventsFactory
 
 
 class UpgradeResource(Resource):
@@ -21,16 +20,17 @@ class UpgradeResource(Resource):
 
     isLeaf = True
 
-    def __init__(self, factory: EventsFactory) -> None:
+    def __init__(self, factory: IProtocolFactory) -> None:
         super().__init__()
         self._factory = factory
 
     def render(self, request: Request) -> int:
         channel: Any = request.channel
         content: Any = request.content
-        protocol = self._factory.buildProtocol(request.getClientAddress())
+        protocol: Any = self._factory.buildProtocol(request.getClientAddress())
         # Says that the connection is no longer HTTP's; what came behind the request is its content.
         transport, channel.transport = channel.transport, None
+        transport.unregisterProducer()  # twisted.web's own channel leaves itself there, and nothing would close
         if isinstance(transport, ProtocolWrapper):  # TLS
             transport.wrappedProtocol = protocol
         else:

@@ -6,8 +6,8 @@ from twisted.internet.error import ConnectionDone
 from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
 
+from multiproto.rfc6455.resource import UpgradeResource
 from multiproto.websocket.protocol import EventsFactory
-from multiproto.websocket.resource import UpgradeResource
 
 from ..http.sites import SiteCase
 from .wire import TEXT, Wire, close, frame, handshake, spoken, text

@@ -1,0 +1,132 @@
+"""Which opening handshakes are taken (RFC 6455, 4.2), and what the others are told.
+
+Stock Autobahn takes a handshake of any size, answers a wrong version with 400,
+and fails the handshake for an extension offer that it ought to decline.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from autobahn.twisted.websocket import WebSocketServerProtocol
+from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
+from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
+
+from .factory import Rfc6455Factory
+
+MAX_HANDSHAKE = 16 * 1024  # bytes
+
+# RFC 9110, 5.5: no controls, no lone CR or LF, no folded lines.  Autobahn ends a line at all of them.
+_UNFIT = re.compile(rb"[\0-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n|\n[ \t]")
+_VERSION = re.compile(rb"(?i)\r\nsec-websocket-version:[ \t]*([^\r]*?)[ \t]*(?=\r)")
+
+REASONS = {
+    400: "Bad Request",
+    403: "Forbidden",
+    405: "Method Not Allowed",
+    426: "Upgrade Required",
+    431: "Request Header Fields Too Large",
+    505: "HTTP Version Not Supported",
+}
+DEMANDS = {
+    405: "Allow: GET\r\n",
+    426: "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+}
+
+
+def accept_deflate(offers: list[Any]) -> PerMessageDeflateOfferAccept:
+    """Take the first offer, with a compressor of 32 KiB that forgets after each message."""
+    window = min(offers[0].request_max_window_bits or 12, 12)
+    return PerMessageDeflateOfferAccept(offers[0], no_context_takeover=True, window_bits=window, mem_level=5)
+
+
+class HandshakeProtocol(WebSocketServerProtocol):
+    """A connection up to the moment when it is open."""
+
+    versions = [13]
+    webStatus = False
+    perMessageCompressionAccept = staticmethod(accept_deflate)
+    serveFlashSocketPolicy = False
+    allowedOriginsPatterns = [re.compile("")]  # `onConnect` asks who knows
+    maxConnections = 0  # the hub counts
+    trustXForwardedFor = 0
+    openHandshakeTimeout = 0  # seconds: the HTTP channel saw to it that the request came in time
+    subprotocols: tuple[str, ...] = ()  # that the subclass speaks
+
+    factory: Rfc6455Factory
+    transport: Any  # of TCP or TLS
+    data: bytes  # received and not yet understood
+    websocket_extensions: list[Any]  # offered, as (name, params)
+    token: str | None = None  # bearer of the handshake
+
+    def refusal_body(self, code: int, reason: str) -> bytes:
+        """For subclasses: JSON that tells why there will be no WebSocket."""
+        raise NotImplementedError
+
+    @property
+    def host(self) -> str:
+        """The peer's address."""
+        return getattr(self.transport.getPeer(), "host", "")
+
+    # Autobahn calls these.
+
+    def processHandshake(self) -> None:
+        end = self.data.find(b"\r\n\r\n")
+        if (len(self.data) if end < 0 else end) > MAX_HANDSHAKE:
+            return self.failHandshake(f"The handshake has at most {MAX_HANDSHAKE} bytes", 431)
+        if end < 0:
+            return None
+        head = self.data[: end + 2]
+        if _UNFIT.search(head):
+            return self.failHandshake("A header holds control characters", 400)
+        if head.startswith(b"GET ") and _VERSION.findall(head) != [b"13"]:
+            return self.failHandshake("This is a WebSocket endpoint of version 13", 426)
+        # Legal in a header's value, but Autobahn takes it for the end of a line.
+        self.data = head.replace(b"\x85", b"?") + self.data[end + 2 :]
+        super().processHandshake()
+        return None
+
+    def onConnect(self, request: ConnectionRequest) -> str | None:
+        """The subprotocol to be spoken: of those we speak, the one that the client named first."""
+        # RFC 7692, 5: an offer that makes no sense is declined, not an error.
+        self.websocket_extensions = [offer for offer in self.websocket_extensions if _sensible(*offer)]
+        origin = request.origin
+        if origin and not _is_at(origin, request.headers["host"]) and not self.factory.allowed_origin(origin):
+            raise ConnectionDeny(403, f"Origin not allowed: {origin}")
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            self.token = token.strip()
+        return next((name for name in request.protocols if name in self.subprotocols), None)
+
+    def failHandshake(self, reason: str, code: int = 400, responseHeaders: object = None) -> None:
+        """Answer with HTTP `code` and close; `reason` is for the client."""
+        if code not in REASONS:
+            code, reason = 500, "Internal server error"
+        body = self.refusal_body(code, reason)
+        head = (
+            f"HTTP/1.1 {code} {REASONS.get(code, reason)}\r\n{DEMANDS.get(code, '')}Connection: close\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.state = self.STATE_CLOSED
+        self.transport.loseConnection()
+
+    def onOpen(self) -> None:
+        self.http_request_data = b""  # it may hold a token
+        self.http_headers.clear()
+
+
+def _is_at(origin: str, host: str) -> bool:
+    """Whether a page of `origin` came from the server that it now connects to."""
+    return origin.partition("://")[2].lower() == host.lower()
+
+
+def _sensible(name: str, params: dict[str, Any]) -> bool:
+    if name != PerMessageDeflateOffer.EXTENSION_NAME:
+        return False
+    try:
+        PerMessageDeflateOffer.parse(params)
+    except Exception:  # it raises nothing narrower
+        return False
+    return True
