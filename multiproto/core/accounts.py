@@ -79,8 +79,8 @@ class Accounts:
         """A new pair for a refresh token.
 
         The token given is used up once its successor is used, so that a lost
-        reply may be asked for again.  A used-up one is taken for stolen: it
-        ends its session.
+        reply may be asked for again; any other successor is used up then too.
+        A used-up one is taken for stolen: it ends its session.
         """
         form = Form(fields)
         token = form.secret("refreshToken")
@@ -97,7 +97,10 @@ class Accounts:
         self._observed("refresh", "success")
         spend: tuple[Step, ...] = ()
         if row["parent"] is not None:
-            spend = (Step("refresh_spend", {"hash": row["parent"], "at": now}),)
+            spend = (
+                Step("refresh_spend", {"hash": row["parent"], "at": now}),
+                Step("refresh_spend_others", {"hash": hashed, "parent": row["parent"], "at": now}),
+            )
         user = await self._known(row["user_id"])
         return await self._admit(user.user, row["session_id"], hashed, spend)
 

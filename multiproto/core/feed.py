@@ -73,9 +73,8 @@ class Feed:
 
     def leave(self) -> None:
         """The reader wants no more; nothing of the subscription is left."""
-        self._session.lost()
-        self.farewell = self._session.ended
-        self._hand(None)
+        self._ahead.clear()  # feed and session hold each other, so it would wait for the garbage collector
+        self.abort()
 
     def _cancelled(self, reader: Deferred[Heard]) -> None:
         self._reader = None
@@ -116,7 +115,9 @@ class Feed:
         self._hand(None)
 
     def abort(self) -> None:
-        self.leave()
+        self._session.lost()
+        self.farewell = self._session.ended
+        self._hand(None)
 
     def pause(self) -> None:
         """A stream says nothing that could be paused."""

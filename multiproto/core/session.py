@@ -12,6 +12,7 @@ from typing import Callable
 from attrs import Factory, define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -47,6 +48,8 @@ from .wire import (
     Why,
 )
 
+SLICE = 0.01  # seconds of work for one peer before the others have their turn
+
 
 @define(eq=False, repr=False)
 class Session:
@@ -76,6 +79,7 @@ class Session:
     _inbox: Inbox = field(init=False)
     _outstanding: Outstanding = Factory(Outstanding)
     _obeying: bool = False
+    _spent: float = 0.0  # seconds of the present slice, waiting included
 
     _log = Logger()
 
@@ -162,11 +166,18 @@ class Session:
         self._obeying = True
         try:
             while self._inbox and not self._expired():
-                command = self._inbox.take()
+                if self._spent >= SLICE:  # thousands of commands may come in one packet
+                    self._spent = 0.0
+                    await deferLater(self._clock, 0)
+                    continue
+                began = self._clock.seconds()
+                command = self._inbox.take()  # may read on
                 kind, taken_at = type(command).__name__, self._clock.seconds()
                 self._traffic.received(kind)
                 self._send(await self._answer(command))
-                self._traffic.took(kind, self._clock.seconds() - taken_at)
+                done_at = self._clock.seconds()
+                self._traffic.took(kind, done_at - taken_at)
+                self._spent += done_at - began
         finally:
             self._obeying = False
 

@@ -139,6 +139,14 @@ class RefreshTests(AccountsCase):
         await self.refused(third)
         self.assertEqual((await self.log())[-1][:2], ("session.revoked", ("_sessions",)))
 
+    async def test_of_two_successors_one_can_be_used(self) -> None:
+        """The other was asked for by a thief, or is what the thief's victim holds."""
+        first = await self.login()
+        mine, theirs = await self.refresh(first), await self.refresh(first)
+        mine = await self.refresh(mine)
+        await self.refused(theirs)
+        await self.refused(mine)
+
     async def test_refused(self) -> None:
         for token in ("", "x", "é" * 1000):
             await self.refused(token)

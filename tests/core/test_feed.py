@@ -64,6 +64,20 @@ class FeedTests(SynchronousTestCase):
         self.assertEqual(len(self.house.hub), 0)
         self.assertIsNone(self.heard(feed))
 
+    def test_nothing_is_kept_for_a_reader_who_left(self) -> None:
+        """Fault 5: what they left unread is freed at once, not when the garbage collector comes by."""
+        feed = self.open()
+        self.publish(1, 2)
+        feed.leave()
+        self.assertIsNone(self.heard(feed))
+
+    def test_a_cut_session_leaves_what_was_heard_before_to_the_reader(self) -> None:
+        """Its farewell names a cursor behind it all, so none of it may be missing."""
+        feed = self.open()
+        self.publish(1, 2)
+        feed.abort()
+        self.assertEqual([self.heard(feed), self.heard(feed), self.heard(feed)], [1, 2, None])
+
     def test_a_cancelled_question_loses_nothing(self) -> None:
         feed = self.open()
         waiting = feed.next()

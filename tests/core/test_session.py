@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from attrs import frozen
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -64,6 +65,18 @@ class PatientBroker:
     def publish(self, publication: Publication) -> Deferred[str | None]:
         self.asked.append((publication.topic, Deferred()))
         return self.asked[-1][1]
+
+
+@frozen
+class TiringBroker:
+    """Takes its time over each publication, in the reactor's turn."""
+
+    clock: Clock
+    seconds: float
+
+    def publish(self, publication: Publication) -> Deferred[str | None]:
+        self.clock.rightNow += self.seconds  # `advance` would run what is due later
+        return succeed(None)
 
 
 class SessionCase(SynchronousTestCase):
@@ -323,6 +336,23 @@ class FlowTests(SessionCase):
         self.assertEqual(self.peer.said, [])
         self.session.receive(Ping(), 1)
         self.assertEqual(self.peer.said, ["pause"])
+
+    def test_a_busy_peer_lets_the_others_have_their_turn(self) -> None:
+        """Guarantee G9: after 10 ms of work for one peer the rest of what it said waits for the next turn."""
+        self.welcome()
+        self.house.publisher._broker = TiringBroker(self.clock, 0.006)
+        said = self.say(*(Publish("room.1", n, ref=n) for n in range(5)))
+        self.assertEqual(said, [Accepted(0), Accepted(1)])
+        self.clock.advance(0)
+        self.assertEqual(self.peer.said[-3:], [Accepted(2), Accepted(3), Accepted(4)])
+
+    def test_a_busy_peer_that_leaves_is_obeyed_no_more(self) -> None:
+        self.welcome()
+        self.house.publisher._broker = TiringBroker(self.clock, 0.02)
+        self.say(Publish("room.1", 1, ref=1), Publish("room.1", 2, ref=2))
+        self.session.lost()
+        self.clock.advance(0)
+        self.assertEqual(self.peer.said[1:], [Accepted(1)])
 
     def test_slow_reader_is_dropped(self) -> None:
         """Two deliveries wait for a clogged transport; the third ends the session and leaves nothing."""

@@ -32,3 +32,7 @@ INSERT INTO refresh_tokens (hash, session_id, parent, created_at) VALUES (:hash,
 -- name: refresh_spend
 -- A refresh token is used up, once.
 UPDATE refresh_tokens SET spent_at = :at WHERE hash = :hash AND spent_at IS NULL;
+
+-- name: refresh_spend_others
+-- :hash is used: what else was made from its :parent is used up, once.
+UPDATE refresh_tokens SET spent_at = :at WHERE parent = :parent AND hash <> :hash AND spent_at IS NULL;
