@@ -9,10 +9,10 @@ NODE_CLIENTS := tests/live/node/node_modules/.package-lock.json
 FAST_TESTS := $(filter-out tests.live,$(subst /,.,$(patsubst %/,%,$(dir $(wildcard tests/*/__init__.py))))) \
 	$(subst /,.,$(basename $(wildcard tests/test_*.py)))
 
-.PHONY: help run venv check test format clean
+.PHONY: help run venv check test ledger ledger-mutants bench format clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 run: venv  ## the server in development mode on loopback; Ctrl-C stops it
 	@$(BIN)/twistd --nodaemon --pidfile= multiproto
@@ -38,6 +38,15 @@ test: venv $(NODE_CLIENTS)  ## everything, as CI runs it: all of check, live tes
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	$(BIN)/python -m tests.run --coverage tests
+
+ledger: venv  ## a mixed load with kill -9 on four protocols, and the checker's verdict: half a minute
+	$(BIN)/python -m tests.ledger --seconds 20 --kills 5 --must-recover
+
+ledger-mutants: venv  ## servers that break a promise on purpose: each must be found out
+	$(BIN)/python -m tests.ledger.mutants
+
+bench: venv  ## what the promises cost: durable publishes and catching up
+	$(BIN)/python -m benchmarks.durable
 
 # The npm clients that prove our protocols; without node, their tests are skipped and say so.
 $(NODE_CLIENTS): tests/live/node/package-lock.json

@@ -9,11 +9,15 @@ faster than the standard library, which is asked only where a key may be double.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import msgspec
 
 MAX_DEPTH = 64
+MAX_CONTAINERS = 100_000  # of one text; a megabyte of nested brackets held the reactor for 0.8 s
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -25,6 +29,8 @@ class NotJson(ValueError):
 
 def loads(text: bytes) -> Any:
     """The value that `text` says.  Raises `NotJson`, never anything else."""
+    if text.count(b"[") + text.count(b"{") > MAX_CONTAINERS and _containers(text) > MAX_CONTAINERS:
+        raise NotJson(f"more than {MAX_CONTAINERS} arrays and objects")
     try:
         value = _decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -33,7 +39,7 @@ def loads(text: bytes) -> Any:
         raise NotJson(f"nested deeper than {MAX_DEPTH} levels") from None
     except ValueError:
         raise NotJson("a number is out of range") from None
-    if _keys(value, MAX_DEPTH) < text.count(b":"):
+    if _keys(value) < text.count(b":"):
         json.loads(text, object_pairs_hook=_unambiguous)
     return value
 
@@ -43,17 +49,30 @@ def dumps(value: object) -> bytes:
     return _encode(value)
 
 
-def _keys(value: object, depth: int) -> int:
-    """How many keys there are in all of `value`; fewer than colons where one came twice."""
-    if isinstance(value, dict):
-        members, count = list(value.values()), len(value)
-    elif isinstance(value, list):
-        members, count = value, 0
-    else:
-        return 0
-    if not depth:
-        raise NotJson(f"nested deeper than {MAX_DEPTH} levels")
-    return count + sum(_keys(member, depth - 1) for member in members if isinstance(member, (dict, list)))
+def _keys(value: object) -> int:
+    """How many keys there are in all of `value`; fewer than colons where one came twice.
+
+    Goes level by level: a function that calls itself took three times as long.
+    """
+    count, level = 0, [value] if isinstance(value, (dict, list)) else []
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for each in level:
+            if isinstance(each, dict):
+                count += len(each)
+                below += [member for member in each.values() if isinstance(member, (dict, list))]
+            else:
+                below += [member for member in each if isinstance(member, (dict, list))]
+        if not below:
+            return count
+        level = below
+    raise NotJson(f"nested deeper than {MAX_DEPTH} levels")
+
+
+def _containers(text: bytes) -> int:
+    """How many arrays and objects `text` begins, those in its strings not counted."""
+    bare = _STRING.sub(b"", text)
+    return bare.count(b"[") + bare.count(b"{")
 
 
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

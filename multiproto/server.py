@@ -23,6 +23,7 @@ from .auth.tokens import Tokens
 from .banner import Place, Started, banner
 from .broker.follower import Follower
 from .broker.memory import MemoryBroker
+from .broker.pruner import Pruner
 from .config import Config
 from .config.kinds import spelled
 from .config.secret import Secret
@@ -30,11 +31,14 @@ from .config.settings import Http, MetricsPort, Tcp, WebSocket
 from .core.accounts import Accounts
 from .core.audience import Audience
 from .core.events import Events
+from .core.history import History
 from .core.hub import Hub, Line
 from .core.limits import Limits
 from .core.messages import Messages
+from .core.namespaces import Namespaces
 from .core.ports import Query
 from .core.publishing import Publisher
+from .core.sends import Sends
 from .graphql.limits import QueryLimits
 from .graphql.wiring import Needs, make_endpoint
 from .http.cors import Cors
@@ -53,6 +57,7 @@ from .tcp.protocol import DeviceFactory
 from .websocket.protocol import MAX_ECHO, EchoProtocol, EventsFactory
 
 BACKLOG = 1024  # connections that may wait to be taken, also while we start
+DRAIN_WITHIN = 10.0  # seconds that requests have to be answered at the end, or a third of what there is
 LOGINS = 20  # from one address in one window of the rate limit, registrations included
 STREAMS_PER_HOST = 1000  # GraphQL subscriptions from one address; a socket carries up to 100
 
@@ -66,7 +71,9 @@ def make_service(config: Config, reactor: Any) -> House:
     new_id = TimeOrderedIds(now)
     metrics = Metrics()
 
-    store = SqliteStore(Path(config.storage.directory), reactor, reactor, metrics.query)
+    namespaces = Namespaces.including(config.namespaces)
+    names = [each.match for each in namespaces]
+    store = SqliteStore(Path(config.storage.directory), reactor, reactor, metrics.query, namespaces=names)
     audience = Audience(metrics.event)
     follower = Follower(store, audience, reactor)
     store.on_commit(follower.wake)
@@ -78,16 +85,18 @@ def make_service(config: Config, reactor: Any) -> House:
     gate = TokenGate(tokens, store, now, lambda outcome: metrics.auth("token", outcome))
     passwords = BcryptPasswords(reactor, config.auth.bcrypt_rounds)
 
-    _watch(metrics, store, follower, passwords)
+    _watch(metrics, store, audience, passwords)
 
     # What one can do.
     events = Events(new_id)
     accounts = Accounts(
         store, passwords, tokens, events, now, new_id, config.auth.refresh_lifetime, metrics.auth
     )
-    messages = Messages(store, events, now, new_id)
-    publisher = Publisher(MemoryBroker(audience), now, new_id, lambda value: len(jsontext.dumps(value)))
-    hub = Hub(gate, audience, publisher, reactor, new_id)
+    sends = Sends(store, now)
+    messages = Messages(store, sends, events, now, new_id)
+    publisher = Publisher(MemoryBroker(audience), sends, namespaces, now, new_id, jsontext.dumps)
+    history = History(store, audience, namespaces, reactor)
+    hub = Hub(gate, audience, history, publisher, reactor, new_id)
 
     def line(name: str, limits: Limits, most_per_host: int, most: int | None = None) -> Line:
         return Line(limits, metrics.watch(Traffic(name, now())), most, most_per_host)
@@ -159,13 +168,14 @@ def make_service(config: Config, reactor: Any) -> House:
     house.add("secret", secret)
     house.add("passwords", passwords)
     house.add("follower", follower)
+    house.add("pruner", Pruner(store, namespaces, audience, reactor, now))
     house.add("tick", Tick(reactor, metrics.reactor_lag))
     if config.metrics.enabled:
         pages = metrics_site(metrics, health.report, now, reactor)
         house.add("metrics", _listener(reactor, config.metrics, pages))
     house.add("leftovers", AtStop(site.cut))
     house.add("hub", hub)
-    house.add("requests", AtStop(site.drain))
+    house.add("requests", AtStop(partial(site.drain, min(DRAIN_WITHIN, config.shutdown_timeout / 3))))
     if config.tcp.enabled:
         tcp_line = line("tcp", _limits(config, config.tcp), config.tcp.most_per_host, config.tcp.most)
         devices = DeviceFactory(hub, tcp_line, now, config.tcp.max_frame, config.tcp.keep_alive)
@@ -190,10 +200,10 @@ class House(Sequence):
         return listener.port.getHost().port  # type: ignore[attr-defined, no-any-return]
 
 
-def _watch(metrics: Metrics, store: SqliteStore, follower: Follower, passwords: BcryptPasswords) -> None:
+def _watch(metrics: Metrics, store: SqliteStore, audience: Audience, passwords: BcryptPasswords) -> None:
     """Gauges that are read off when somebody asks."""
-    metrics.log_position.set_function(lambda: follower.position)
-    metrics.log_lag.set_function(lambda: store.newest - follower.position)
+    metrics.log_position.set_function(lambda: audience.position)
+    metrics.log_lag.set_function(lambda: store.newest - audience.position)
     metrics.database_connections.set_function(lambda: store.connections)
     for operation in ("read", "write"):
         waiting = partial(_waiting, store, operation)

@@ -10,13 +10,18 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from multiproto import jsontext
+from multiproto.broker.follower import Follower
 from multiproto.broker.memory import MemoryBroker
 from multiproto.core.audience import Audience
-from multiproto.core.errors import Unauthorized
+from multiproto.core.errors import Unauthorized, Unavailable
+from multiproto.core.history import History
 from multiproto.core.hub import Hub, Line
 from multiproto.core.limits import Limits
-from multiproto.core.ports import Identity
+from multiproto.core.model import timestamp
+from multiproto.core.namespaces import MESSAGES, USERS, Namespace, Namespaces
+from multiproto.core.ports import Entry, Event, Identity, Page, Unit
 from multiproto.core.publishing import Publisher
+from multiproto.core.sends import Sends
 from multiproto.core.wire import Farewell, Reply
 from multiproto.observe.traffic import Traffic
 
@@ -46,6 +51,78 @@ class Tokens:
     def _identity(self, token: str) -> Identity:
         name = token[len("token-") :]
         return Identity(name, f"session-{name}", self.until)
+
+
+@define(eq=False)
+class Notes:
+    """A log in memory, whose cursors are cursor1, cursor2, …; `slow` holds its answers back, `away` fails them."""
+
+    entries: list[Entry] = Factory(list)
+    floor: int = 0
+    slow: bool = False
+    away: bool = False
+    waiting: list[Deferred[None]] = Factory(list)
+    reads: int = 0
+    on_commit: Callable[[], object] = lambda: None
+
+    def write(self, count: int = 1, *topics: str, content: object = None, type: str = "user.created") -> None:
+        """`count` entries on `topics`; each tells its number unless there is something else to tell."""
+        for _ in range(count):
+            position = len(self.entries) + 1
+            told = {"n": position} if content is None else content
+            event = Event(f"e{position}", type, topics or ("users",), told, "u", timestamp(5), USERS)
+            self.entries.append(Entry(position, f"cursor{position}", event))
+
+    async def commit(self, unit: Unit) -> str:
+        for event in unit.events:
+            position = len(self.entries) + 1
+            self.entries.append(Entry(position, f"cursor{position}", event))
+        await self._answer()
+        self.on_commit()
+        return self.cursor_of(len(self.entries))
+
+    async def head(self) -> tuple[int, str]:
+        return len(self.entries), self.cursor_of(len(self.entries))
+
+    async def after(self, position: int, limit: int) -> tuple[Entry, ...]:
+        self.reads += 1
+        page = tuple(self.entries[position : position + limit])
+        await self._answer()
+        return page
+
+    async def page(self, lead: str, low: int, high: int) -> Page:
+        self.reads += 1
+        found = tuple(
+            entry
+            for entry in self.entries[low:high]
+            if not entry.blank and any(topic.startswith(lead) for topic in entry.event.topics)
+        )
+        await self._answer()
+        return Page(found, high, await self.floors())
+
+    async def locate(self, cursor: str) -> int | None:
+        await self._answer()
+        number = cursor.removeprefix("cursor")
+        return int(number) if number.isdigit() and int(number) <= len(self.entries) else None
+
+    async def floors(self) -> dict[str, int]:
+        return {USERS: self.floor, MESSAGES: self.floor}
+
+    def cursor_of(self, position: int) -> str:
+        return f"cursor{position}"
+
+    def answer(self) -> None:
+        """Let go of the answers held back so far."""
+        waiting, self.waiting = self.waiting, []
+        for each in waiting:
+            each.callback(None)
+
+    async def _answer(self) -> None:
+        if self.slow:
+            self.waiting.append(Deferred())
+            await self.waiting[-1]
+        if self.away:
+            raise Unavailable("the database is away")
 
 
 @define
@@ -86,6 +163,8 @@ class House:
 
     clock: Any
     gate: Tokens
+    notes: Notes
+    follower: Follower
     audience: Audience
     publisher: Publisher
     hub: Hub
@@ -94,13 +173,21 @@ class House:
         return Line(limits, Traffic(name), **capacity)
 
 
-def house(clock: IReactorTime) -> House:
-    """A running `House`; its ids are id1, id2, … in order of need."""
+def house(clock: IReactorTime, *logged: str) -> House:
+    """A running `House`; its ids are id1, id2, … in order of need.
+
+    The log keeps `logged` patterns besides the server's own; the test starts the follower, if it needs it.
+    """
     gate, audience = Tokens(), Audience()
     new_id = ids("id")
+    namespaces = Namespaces.including(map(Namespace, logged))
+    notes = Notes()
     publisher = Publisher(
-        MemoryBroker(audience), clock.seconds, new_id, lambda value: len(jsontext.dumps(value))
+        MemoryBroker(audience), Sends(notes, clock.seconds), namespaces, clock.seconds, new_id, jsontext.dumps
     )
-    hub = Hub(gate, audience, publisher, clock, new_id)
+    history = History(notes, audience, namespaces, clock)
+    hub = Hub(gate, audience, history, publisher, clock, new_id)
     hub.startService()
-    return House(clock, gate, audience, publisher, hub)
+    follower = Follower(notes, audience, clock)
+    notes.on_commit = follower.wake
+    return House(clock, gate, notes, follower, audience, publisher, hub)

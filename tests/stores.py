@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from multiproto.core.events import Events
+from multiproto.core.sends import Sends
 from multiproto.ids import TimeOrderedIds
 from multiproto.storage.sqlite import SqliteStore
 
@@ -32,6 +33,7 @@ class StoreCase(TestCase):
         self.addCleanup(self.store.stopService)
         self.new_id = TimeOrderedIds(self.now)
         self.events = Events(self.new_id)
+        self.sends = Sends(self.store, self.now)
         await self.asyncSetUp()
 
     async def asyncSetUp(self) -> None:

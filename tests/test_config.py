@@ -13,12 +13,13 @@ from multiproto.config import BadConfig, Config, kinds, load
 from multiproto.config.example import example
 from multiproto.config.load import table
 from multiproto.config.secret import kept_secret
+from multiproto.core.namespaces import Namespace
 
 SECRET = "0123456789abcdef0123456789abcdef"
 
 # Contract, section 7, with a family's names spelled out.
 CONTRACT = """
-APP_ENV APP_NAME PORT HOST SHUTDOWN_TIMEOUT DATABASE_URL DB_HOST DB_PORT DB_NAME DB_USER DB_PASSWORD DB_POOL_MIN
+NAMESPACES APP_ENV APP_NAME PORT HOST SHUTDOWN_TIMEOUT DATABASE_URL DB_HOST DB_PORT DB_NAME DB_USER DB_PASSWORD DB_POOL_MIN
 DB_POOL_MAX DATA_DIR REDIS_URL REDIS_HOST REDIS_PORT REDIS_PASSWORD REDIS_DB CACHE_TTL JWT_SECRET JWT_EXPIRES_IN
 JWT_REFRESH_EXPIRES_IN BCRYPT_ROUNDS AUTH_TIMEOUT LOG_LEVEL LOG_PRETTY METRICS_ENABLED METRICS_PORT METRICS_HOST
 RATE_LIMIT_WINDOW_MS RATE_LIMIT_MAX CORS_ORIGINS COMPRESSION_ENABLED HELMET_ENABLED WEBSOCKET_ENABLED
@@ -224,6 +225,47 @@ class FaultsTests(ConfigCase):
         self.assertNotIn("hunter2", "".join(self.faults(JWT_SECRET="hunter2", DATABASE_URL="hunter2")))
         config = self.load(JWT_SECRET=SECRET)
         self.assertNotIn(SECRET, repr(config))
+
+
+class NamespacesTests(ConfigCase):
+    def test_tables_of_the_file(self) -> None:
+        config = self.load(
+            "[[namespaces]]",
+            'match = "telemetry.**"',
+            'retention = "24h"',
+            "[[namespaces]]",
+            'match = "chat.*"',
+            "most = 1000",
+        )
+        kept = (Namespace("telemetry.**", retention=86400.0), Namespace("chat.*", most=1000))
+        self.assertEqual(config.namespaces, kept)
+
+    def test_json_elsewhere(self) -> None:
+        self.assertEqual(
+            self.load(NAMESPACES='[{"match": "a", "retention": 60000}]').namespaces,
+            (Namespace("a", retention=60.0),),
+        )
+        self.assertEqual(self.load(NAMESPACES="[]").namespaces, ())
+
+    def test_what_is_none(self) -> None:
+        for text in (
+            "telemetry.**",
+            "{}",
+            "[1]",
+            "[{}]",
+            '[{"match": "us*rs"}]',
+            '[{"match": "_own"}]',
+            '[{"match": 1}]',
+            '[{"match": "a", "retention": "soon"}]',
+            '[{"match": "a", "retention": "10ms"}]',
+            '[{"match": "a", "most": 0}]',
+            '[{"match": "a", "most": true}]',
+            '[{"match": "a", "most": "many"}]',
+            '[{"match": "a", "max": 1}]',
+            '[{"match": "a"}, {"match": "a"}]',
+        ):
+            [fault] = self.faults(NAMESPACES=text)
+            self.assertTrue(fault.startswith("NAMESPACES (environment) must "), fault)
 
 
 class TableTests(SynchronousTestCase):

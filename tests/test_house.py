@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import multiproto
 
 ROOT = Path(multiproto.__file__).parent
-LONGEST = 300  # lines of a file; one question seldom takes more
+LONGEST = 340  # lines; most files stay under 250, because one question does
 
 OUTSIDE = {"core", "observe", "jsontext"}  # what a wire or an adapter may see of us
 
@@ -28,7 +28,7 @@ MAY = {
     "websocket": OUTSIDE | {"rfc6455"},
     "graphql": OUTSIDE | {"rfc6455"},
     "tcp": OUTSIDE,
-    "config": set(),
+    "config": {"core"},
     "lifecycle.py": set(),
     "jsontext.py": set(),
     "ids.py": set(),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.jsontext import MAX_DEPTH, NotJson, dumps, loads
+from multiproto.jsontext import MAX_CONTAINERS, MAX_DEPTH, NotJson, dumps, loads
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 VALUES = st.recursive(
@@ -61,6 +61,13 @@ class JsonTests(SynchronousTestCase):
             for depth in (MAX_DEPTH + 1, 10_000):
                 self.assertRaises(NotJson, loads, opening * depth + inner + closing * depth)
         self.assertRaises(NotJson, loads, b"[" * 1_000_000)
+
+    def test_how_many_arrays_and_objects(self) -> None:
+        """100,000 are taken, one more is not; those in strings are none."""
+        loads(b"[" + b",".join([b"[]"] * (MAX_CONTAINERS - 1)) + b"]")
+        self.assertRaises(NotJson, loads, b"[" + b",".join([b"{}"] * MAX_CONTAINERS) + b"]")
+        text = b'"' + b'[{\\"' * MAX_CONTAINERS + b'"'
+        self.assertEqual(len(loads(text)), 3 * MAX_CONTAINERS)
 
     @given(VALUES)
     def test_round_trip(self, value: object) -> None:

@@ -24,11 +24,8 @@ class TokenGate:
     async def identify(self, token: str) -> Identity:
         try:
             identity = await self._identify(token)
-        except Unauthorized as refusal:
+        except Refusal as refusal:
             self._observed(refusal.reason)
-            raise
-        except Refusal:
-            self._observed("unavailable")
             raise
         self._observed("success")
         return identity

@@ -7,8 +7,6 @@ any other road.
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from attrs import define
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -29,7 +27,6 @@ class Follower(Service):
     _source: Log
     _audience: Audience
     _clock: IReactorTime
-    position: int = 0  # of the newest entry told
     _hinted: bool = False
     _reading: Deferred[None] | None = None
     _poll: IDelayedCall | None = None
@@ -56,7 +53,7 @@ class Follower(Service):
             self._reading.addBoth(self._rest)
 
     async def _begin(self) -> None:
-        self.position, self._audience.cursor = await self._source.head()
+        self._audience.stand_at(*await self._source.head())
         self._poll = self._clock.callLater(POLL, self._look)
 
     def _look(self) -> None:
@@ -67,11 +64,10 @@ class Follower(Service):
         while self._hinted:
             self._hinted = False
             entries: tuple[Entry, ...] = (
-                (await self._source.after(self.position, PAGE)) if self.running else ()
+                (await self._source.after(self._audience.position, PAGE)) if self.running else ()
             )
             for entry in entries:
-                self.position = entry.position
-                self._audience.tell_entry(entry, datetime.fromisoformat(entry.event.at).timestamp())
+                self._audience.tell_entry(entry)
             self._hinted = self._hinted or len(entries) == PAGE
 
     def _blind(self, failure: Failure) -> None:

@@ -15,6 +15,6 @@ class MemoryBroker:
 
     _audience: Audience
 
-    def publish(self, publication: Publication) -> Deferred[str | None]:
+    def publish(self, publication: Publication) -> Deferred[None]:
         self._audience.tell(publication)
         return succeed(None)

@@ -6,8 +6,13 @@ instead, as the end of the sentence "PORT ...".
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Callable
+
+from ..core.errors import Refusal
+from ..core.namespaces import Namespace
+from ..core.topics import check_pattern
 
 Kind = Callable[[str], object]
 
@@ -98,3 +103,35 @@ def path(value: str) -> str:
     if value.split("/")[1] in ("ws", "ws-echo", "api", "health", "docs", "openapi.json"):
         raise ValueError("is a path that something else is served on")
     return value
+
+
+def namespaces(value: str) -> tuple[Namespace, ...]:
+    """`[[namespaces]]` tables of the TOML file, or the same as a JSON array."""
+    try:
+        tables = json.loads(value)
+    except ValueError:
+        tables = None
+    if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
+        raise ValueError("must be [[namespaces]] tables, or a JSON array of objects")
+    found = tuple(map(_namespace, tables))
+    if len({each.match for each in found}) < len(found):
+        raise ValueError("must name each pattern once")
+    return found
+
+
+def _namespace(table: dict[str, object]) -> Namespace:
+    """match = "telemetry.**", and how much is kept: retention = "24h", most = 100000, or both."""
+    unknown = set(table) - {"match", "retention", "most"}
+    match, retention, most = (table.get(name) for name in ("match", "retention", "most"))
+    if unknown:
+        raise ValueError(f"must not have {', '.join(sorted(unknown))}: only match, retention and most")
+    try:
+        check_pattern(str(match))
+    except Refusal:
+        match = None
+    if not isinstance(match, str) or match.startswith("_"):
+        raise ValueError("must each have a match, which is a topic pattern such as telemetry.**")
+    if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+        raise ValueError(f"must have a whole number from 1 as most ({match})")
+    kept = None if retention is None else duration(1.0, 36_500 * 86_400.0)(str(retention))
+    return Namespace(match, kept if isinstance(kept, float) else None, most)

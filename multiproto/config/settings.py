@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from ..core.namespaces import Namespace
 from . import kinds
 from .kinds import Kind
 
@@ -233,6 +234,12 @@ class Config:
     name: str = setting("APP_NAME", kinds.text, "multiproto", "what the server calls itself")
     shutdown_timeout: float = setting(
         "SHUTDOWN_TIMEOUT", kinds.duration(1, 3600), 30.0, "time that a stop may take in all"
+    )
+    namespaces: tuple[Namespace, ...] = setting(
+        "NAMESPACES",
+        kinds.namespaces,
+        (),
+        "topics that the log keeps: in the file as [[namespaces]] with match, retention, most; else as JSON",
     )
     http: Http = Http()
     rates: Rates = Rates()

@@ -6,6 +6,7 @@ Every source becomes a list of `Given`, all as text; what the text means is for
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -74,7 +75,7 @@ def from_dotenv(path: Path) -> list[Given]:
 
 
 def from_toml(path: Path) -> list[Given]:
-    """The keys of a TOML file without tables; lists become text with commas."""
+    """The keys of a TOML file; lists become text with commas, lists of tables JSON."""
     content = _read(path)
     try:
         table = tomllib.loads(content)
@@ -92,6 +93,8 @@ def _as_text(value: object) -> str:
     match value:
         case bool():
             return str(value).lower()
+        case [dict(), *_]:
+            return json.dumps(value, default=str)
         case list():
             return ",".join(map(_as_text, value))
     return str(value)

@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import Callable, Iterable
 
 from attrs import define, field
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from ..observe.moments import seconds
 from .ports import Entry, Listener, Publication
 from .topics import TopicTree
 from .wire import Delivery
@@ -27,7 +29,9 @@ def _unobserved(kind: str, heard: int, failed: int) -> None:
 class Audience:
     _observed: Observed = _unobserved
     _tree: TopicTree[Listener] = field(factory=TopicTree)
-    cursor: str | None = None  # of the newest entry of the log that was told, or of its head at start
+    position: int = 0  # of the newest entry of the log that was told, or of its head at start
+    cursor: str | None = None  # of that position
+    _awaited: list[tuple[int, Deferred[None]]] = field(factory=list)
 
     _log = Logger()
 
@@ -46,20 +50,30 @@ class Audience:
         delivery = Delivery(told.topic, told.content, told.metadata, told.at, told.sender, told.id)
         self._tell("publication", [delivery])
 
-    def tell_entry(self, entry: Entry, at: float) -> None:
+    def stand_at(self, position: int, cursor: str) -> None:
+        """Where the log stood when this instance began to follow it."""
+        self.position, self.cursor = position, cursor
+
+    def reached(self, position: int) -> Deferred[None]:
+        """Fires once the entry at `position` was told."""
+        told: Deferred[None] = Deferred()
+        if position <= self.position:
+            told.callback(None)
+        else:
+            self._awaited.append((position, told))
+        return told
+
+    def tell_entry(self, entry: Entry) -> None:
         """Deliver from the log: once to each listener, on the first topic it covers and may read."""
-        self.cursor = entry.cursor
-        event = entry.event
-        if not event.content:
-            return  # blanked since: what it told of was withdrawn
-        metadata = {"eventType": event.type, "eventId": event.id, "timestamp": event.at}
-        self._tell(
-            event.type,
-            (
-                Delivery(topic, event.content, metadata, at, id=event.id, cursor=entry.cursor)
-                for topic in event.topics
-            ),
-        )
+        self.stand_at(entry.position, entry.cursor)
+        if not entry.blank:  # else what it told of was withdrawn since
+            event = entry.event
+            self._tell(event.type, (as_heard(entry, topic) for topic in event.topics))
+        if self._awaited:
+            reached = [told for position, told in self._awaited if position <= self.position]
+            self._awaited = [each for each in self._awaited if each[0] > self.position]
+            for told in reached:
+                told.callback(None)
 
     def _tell(self, kind: str, deliveries: Iterable[Delivery]) -> None:
         heard: set[Listener] = set()
@@ -74,3 +88,15 @@ class Audience:
                     self._log.failure("listener failed on {topic}", topic=delivery.topic)
                     failed += 1
         self._observed(kind, len(heard), failed)
+
+
+def as_heard(entry: Entry, topic: str, replay: str | None = None) -> Delivery:
+    """What the log tells of, as it is heard on `topic`; again, on behalf of the pattern `replay`."""
+    event = entry.event
+    shown = event.metadata
+    if shown is None:
+        shown = {"eventType": event.type, "eventId": event.id, "timestamp": event.at}
+    at = seconds(event.at)
+    return Delivery(
+        topic, event.content, shown, at, event.sender, event.id, entry.cursor, replay, entry.position
+    )

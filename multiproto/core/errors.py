@@ -20,6 +20,7 @@ class Refusal(Exception):
     code: ClassVar[int] = 50
     name: ClassVar[str] = "INTERNAL_ERROR"
     status: ClassVar[int] = 500
+    reason: str = "unavailable"  # for an attempt to authenticate, in the words of `observe.traffic`
 
     def __init__(self, message: str, details: Details | None = None) -> None:
         super().__init__(message)
@@ -93,6 +94,7 @@ class Conflict(Refusal):
     """The request contradicts what already is, e.g. a taken address."""
 
     code, name, status = 6, "CONFLICT", 409
+    reason = "conflict"
 
 
 class RateLimited(Refusal):

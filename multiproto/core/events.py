@@ -11,6 +11,7 @@ from typing import Callable, Mapping
 from attrs import define
 
 from .model import Message, Public, User
+from .namespaces import MESSAGES, REVOCATIONS, USERS
 from .ports import Event
 from .topics import word
 
@@ -18,8 +19,6 @@ CREATED, UPDATED, DELETED = "user.created", "user.updated", "user.deleted"
 SENT, WITHDRAWN = "message.sent", "message.deleted"
 REVOKED = "session.revoked"
 TYPES = (CREATED, UPDATED, DELETED, SENT, WITHDRAWN, REVOKED)
-
-REVOCATIONS = "_sessions"  # the server's own topic
 
 
 @define(eq=False, repr=False)
@@ -58,7 +57,8 @@ class Events:
     def _event(
         self, type: str, topics: tuple[str, ...], content: Mapping[str, object], subject: str, at: str
     ) -> Event:
-        return Event(self._new_id(), type, topics, content, subject, at)
+        namespace = {"user": USERS, "message": MESSAGES}.get(type.partition(".")[0], REVOCATIONS)
+        return Event(self._new_id(), type, topics, content, subject, at, namespace)
 
 
 def _audience(message: Message) -> tuple[str, ...]:

@@ -14,13 +14,15 @@ from twisted.internet.defer import Deferred, succeed
 
 from .errors import Unavailable
 from .hub import Hub, Line
+from .outbox import Allowance
 from .ports import Identity
 from .session import Session
-from .wire import Delivery, Farewell, Ping, Refused, Reply, Subscribe, Subscribed
+from .wire import CaughtUp, Delivery, Farewell, Ping, Refused, Reply, Subscribe, Subscribed
 
 AHEAD = 65_536  # bytes held for the reader before the session's own, bounded outbox fills
 
-Heard = Union[Delivery, Ping, None]  # `Ping`: nothing for a while, tell the client so; `None`: the end
+# `CaughtUp`: a resumed stream has no more to replay; `Ping`: nothing for a while; `None`: the end
+Heard = Union[Delivery, CaughtUp, Ping, None]
 
 
 @define(eq=False, repr=False)
@@ -31,8 +33,9 @@ class Feed:
     subscribed: Subscribed = field(init=False)
     farewell: Farewell | None = None  # why there will be no more
     _session: Session = field(init=False)
-    _ahead: Deque[Delivery] = Factory(deque)
+    _ahead: Deque[Delivery | CaughtUp] = Factory(deque)
     _ahead_bytes: int = 0
+    _allowance: Allowance | None = None  # shared with other feeds
     _reader: Deferred[Heard] | None = None
     _opened: Deferred[Subscribed] = Factory(Deferred)
 
@@ -46,10 +49,15 @@ class Feed:
         weigh: Callable[[Delivery], int],
         pattern: str,
         after: str | None = None,
+        allowance: Allowance | None = None,
     ) -> Feed:
-        """Subscribe `who`.  Raises what `Hub.admit` and a subscription may raise."""
+        """Subscribe `who`.  Raises what `Hub.admit` and a subscription may raise.
+
+        Feeds that share an `allowance` hold no more than that unread, all together.
+        """
         feed = cls(weigh)
         feed._session = hub.admit(feed, host, line, who)
+        feed._session.outbox.allowance = feed._allowance = allowance
         feed._session.receive(Subscribe(pattern, after))
         try:
             feed.subscribed = await feed._opened
@@ -62,7 +70,7 @@ class Feed:
         """What comes next.  One question at a time; cancelling it loses nothing."""
         if self._ahead:
             delivery = self._ahead.popleft()
-            self._ahead_bytes -= self._weigh(delivery)
+            self._hold(-self.size(delivery))
             if not self._ahead:
                 self._session.outbox.resumeProducing()
             return succeed(delivery)
@@ -73,8 +81,14 @@ class Feed:
 
     def leave(self) -> None:
         """The reader wants no more; nothing of the subscription is left."""
+        self._hold(-self._ahead_bytes)
         self._ahead.clear()  # feed and session hold each other, so it would wait for the garbage collector
         self.abort()
+
+    def _hold(self, size: int) -> None:
+        self._ahead_bytes += size
+        if self._allowance is not None:
+            self._allowance.held += size
 
     def _cancelled(self, reader: Deferred[Heard]) -> None:
         self._reader = None
@@ -97,10 +111,10 @@ class Feed:
             case Ping():
                 self._session.heard()  # a stream has no way to answer
                 self._hand(reply)
-            case Delivery():
+            case Delivery() | CaughtUp():
                 if not self._hand(reply):
                     self._ahead.append(reply)
-                    self._ahead_bytes += self._weigh(reply)
+                    self._hold(self.size(reply))
                     if self._ahead_bytes >= AHEAD:
                         self._session.outbox.pauseProducing()
         return self.size(reply)

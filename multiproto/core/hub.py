@@ -19,7 +19,9 @@ from ..observe.traffic import Traffic
 from . import events
 from .audience import Audience
 from .errors import ConnectionLimit, Refusal, Unavailable
+from .history import History
 from .limits import Limits
+from .namespaces import REVOCATIONS
 from .ports import Gate, Identity, Peer
 from .publishing import Publisher
 from .session import Session
@@ -56,6 +58,7 @@ class _Guest:
 class Hub(Service):
     _gate: Gate
     _audience: Audience
+    _history: History
     _publisher: Publisher
     _clock: IReactorTime
     _new_id: Callable[[], str]
@@ -70,7 +73,7 @@ class Hub(Service):
     def __attrs_post_init__(self) -> None:
         self._sweep = LoopingCall(self._tick)
         self._sweep.clock = self._clock
-        for topic in ("users", events.REVOCATIONS):
+        for topic in ("users", REVOCATIONS):
             self._audience.add(topic, self)
 
     def __len__(self) -> int:
@@ -102,6 +105,7 @@ class Hub(Service):
             self._new_id(),
             self._gate,
             self._audience,
+            self._history,
             self._publisher,
             self._clock,
             line.limits,

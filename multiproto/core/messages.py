@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Callable, Iterable, Mapping
 
-from attrs import define
+from attrs import define, evolve
 
 from .errors import Forbidden, Invalid, NotFound, Unauthorized
 from .events import Events
 from .forms import Form, is_uuid, paging
 from .model import Kept, Message, PageOf, timestamp
 from .ports import Identity, Query, Row, Step, Store, Unit
+from .sends import Sends
 
 Fields = Mapping[str, object]  # a request's, unchecked
 
@@ -30,12 +31,17 @@ _LISTS = {
 @define(eq=False, repr=False)
 class Messages:
     _store: Store
+    _sends: Sends
     _events: Events
     _now: Callable[[], float]  # seconds since the epoch
     _new_id: Callable[[], str]
 
-    async def send(self, who: Identity, fields: Fields) -> Kept[Message]:
-        """Keep a message and its event.  Raises `Invalid`, `NotFound` for an unknown recipient."""
+    async def send(self, who: Identity, fields: Fields, key: str | None = None) -> Kept[Message]:
+        """Keep a message and its event; `key` makes repeating it harmless.
+
+        Raises `Invalid`, `NotFound` for an unknown recipient, or `Conflict`
+        where the key was used for something else.
+        """
         form = Form(fields)
         content, channel = form.content(), form.channel()
         recipient = form.uuid("recipientId", required=False)
@@ -54,8 +60,11 @@ class Messages:
         }
         stranger = NotFound.of("User", recipient) if recipient else Unauthorized("This account is closed")
         add = Step("message_add", params, rows=1, miss=stranger, clash=stranger)
-        cursor = await self._store.commit(Unit((add,), (self._events.message_sent(message),)))
-        return Kept(message, cursor)
+        body = ("message", content, channel, recipient)
+        event = self._events.message_sent(message)
+        sent = await self._sends.commit(who.user_id, key, body, (add,), event, message.id)
+        first = evolve(message, id=sent.answer, created_at=sent.at, updated_at=sent.at)
+        return Kept(first, sent.cursor)
 
     async def read(self, who: Identity, id: str) -> Kept[Message]:
         if not is_uuid(id):

@@ -13,6 +13,17 @@ from zope.interface import implementer
 from .wire import Reply
 
 
+@define(eq=False, repr=False)
+class Allowance:
+    """What several outboxes may hold together, for one peer that reads them all."""
+
+    most: int  # bytes
+    held: int = 0
+
+    def has_room(self, size: int) -> bool:
+        return self.held + size <= self.most
+
+
 @implementer(IPushProducer)
 @define(eq=False, repr=False)
 class Outbox:
@@ -22,33 +33,47 @@ class Outbox:
     _size: Callable[[Reply], int]  # in bytes
     _most: int  # replies
     _most_bytes: int
+    allowance: Allowance | None = None  # shared with others
     _waiting: Deque[tuple[Reply, int]] = Factory(deque)
     _bytes: int = 0
     _clogged: bool = False
-    _emptied: Deferred[None] | None = None
+    _emptied: list[Deferred[None]] = Factory(list)  # who waits for that
 
     def put(self, reply: Reply) -> bool:
         """Write `reply`, now or in its turn.  False when there is no room for it."""
-        if not self._clogged and not self._waiting:
+        is_free = not self._clogged and not self._waiting
+        if is_free and self.allowance is None:
             self._write(reply)
             return True
         size = self._size(reply)
+        if self.allowance is not None and not self.allowance.has_room(size):
+            return False
+        if is_free:
+            self._write(reply)
+            return True
         if len(self._waiting) >= self._most or self._bytes + size > self._most_bytes:
             return False
         self._waiting.append((reply, size))
-        self._bytes += size
+        self._hold(size)
         return True
 
+    @property
+    def waits(self) -> bool:
+        """Whether anything does."""
+        return self._clogged or bool(self._waiting)
+
     def emptied(self) -> Deferred[None]:
-        """Fires once nothing waits.  One may wait for it at a time."""
-        self._emptied = Deferred()
-        emptied = self._emptied
+        """Fires once nothing waits."""
+        emptied: Deferred[None] = Deferred()
+        self._emptied.append(emptied)
         self._tell_if_empty()
         return emptied
 
     def clear(self) -> None:
+        """Nothing more will be written."""
         self._waiting.clear()
-        self._bytes = 0
+        self._hold(-self._bytes)
+        self._clogged = False
         self._tell_if_empty()
 
     def pauseProducing(self) -> None:
@@ -58,7 +83,7 @@ class Outbox:
         self._clogged = False
         while self._waiting and not self._clogged:
             reply, size = self._waiting.popleft()
-            self._bytes -= size
+            self._hold(-size)
             self._write(reply)
         self._tell_if_empty()
 
@@ -66,7 +91,13 @@ class Outbox:
         """The transport lost its connection; the adapter tells the session so itself."""
         self.clear()
 
+    def _hold(self, size: int) -> None:
+        self._bytes += size
+        if self.allowance is not None:
+            self.allowance.held += size
+
     def _tell_if_empty(self) -> None:
-        if self._emptied is not None and not self._waiting:
-            emptied, self._emptied = self._emptied, None
-            emptied.callback(None)
+        if self._emptied and not self.waits:
+            emptied, self._emptied = self._emptied, []
+            for each in emptied:
+                each.callback(None)

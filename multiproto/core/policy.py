@@ -1,4 +1,4 @@
-"""Who may read and write which topic, and which topics the log keeps: the only place that knows.
+"""Who may read and write which topic: the only place that knows.
 
 Contract, section 3.  Reading is decided per delivery, where the topic is known,
 so that a wide pattern never leaks; `check_subscribe` only refuses early what
@@ -10,7 +10,7 @@ from __future__ import annotations
 from .errors import Forbidden
 from .ports import Identity
 
-SERVER_WRITTEN = ("users", "messages")  # first words; all of these topics are logged
+SERVER_WRITTEN = ("users", "messages")  # first words
 
 
 def may_read(who: Identity, topic: str) -> bool:
@@ -37,8 +37,3 @@ def check_publish(who: Identity, topic: str) -> None:
     first = topic.split(".")[0]
     if first.startswith("_") or first in SERVER_WRITTEN:
         raise Forbidden("This topic is written by the server only")
-
-
-def retention(pattern: str) -> str:
-    """ "log" if any topic that `pattern` covers is durable and resumable, else "live"."""
-    return "log" if pattern.split(".")[0] in (*SERVER_WRITTEN, "*", "**") else "live"

@@ -80,16 +80,19 @@ class Event:
     """What happened, to be appended to the log in the same transaction.
 
     `topics` are all that hear of it, in the contract's order; `content` is what
-    they see; `subject` is the id of what it tells of, by which its content can
-    be blanked later.
+    they see, any JSON value; `subject` is the id of what it tells of, by which
+    its content can be blanked later.  `namespace` decides how long it is kept.
     """
 
     id: str
     type: str
     topics: tuple[str, ...]
-    content: Mapping[str, object] = field(repr=False)
+    content: object = field(repr=False)
     subject: str
     at: str  # RFC 3339
+    namespace: str
+    sender: str | None = None  # user id, of a client's publication
+    metadata: Mapping[str, object] | None = field(default=None, repr=False)  # a client's publication's
 
 
 @frozen
@@ -121,24 +124,50 @@ class Store(Protocol):
         unknown whether it was kept.
         """
 
+    def cursor_of(self, position: int) -> str:
+        """How `position` of the log is named to clients."""
+
 
 @frozen
 class Entry:
     """One row of the log."""
 
-    position: int  # dense and strictly increasing in commit order
+    position: int  # strictly increasing in commit order; dense until the log is pruned
     cursor: str
     event: Event
+    blank: bool = False  # what it told of was withdrawn: nothing of its content is left
+
+
+@frozen
+class Page:
+    """The entries of one stretch of the log that a reader may care for."""
+
+    entries: tuple[Entry, ...]
+    upto: int  # the stretch ends with this position, whether or not there is an entry
+    floors: Mapping[str, int]  # as `Log.floors` had them when it was read
 
 
 class Log(Protocol):
-    """The logged lane as the follower reads it."""
+    """The logged lane as the follower and those who catch up read it."""
 
     def head(self) -> Awaitable[tuple[int, str]]:
         """Position and cursor of the newest entry; position 0 for an empty log."""
 
     def after(self, position: int, limit: int) -> Awaitable[tuple[Entry, ...]]:
         """At most `limit` entries behind `position`, in order."""
+
+    def page(self, lead: str, low: int, high: int) -> Awaitable[Page]:
+        """The entries behind `low`, up to `high`, with a topic that begins with `lead`; blank ones left out.
+
+        Ends early, with an `upto` below `high`, when it has read enough for one
+        answer; always gets ahead of `low` when `high` is.
+        """
+
+    def locate(self, cursor: str) -> Awaitable[int | None]:
+        """The position that `cursor` stands for; `None` when no history of this log has had it."""
+
+    def floors(self) -> Awaitable[Mapping[str, int]]:
+        """For each namespace that is kept, the position up to which entries may be missing."""
 
 
 # The live lane.
@@ -157,8 +186,8 @@ class Publication:
 
 
 class Broker(Protocol):
-    def publish(self, publication: Publication) -> Awaitable[str | None]:
-        """Accept and deliver; its cursor on a logged topic.  Raises `Unavailable`.
+    def publish(self, publication: Publication) -> Awaitable[None]:
+        """Accept and deliver.  Raises `Unavailable`.
 
         Called in order, answered in order: a session submits several without
         waiting for each.

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import Callable, Mapping
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
+from ..observe.moments import seconds, timestamp
 from . import policy
 from .errors import Invalid, TooLarge
-from .ports import Broker, Identity, Publication
+from .namespaces import Namespaces
+from .ports import Broker, Event, Identity, Publication
+from .sends import Sends, check_key
 from .topics import check_topic
 
 MAX_CONTENT = 1_000_000  # bytes of encoded data, so that a delivery fits every wire (contract, section 1)
 MAX_METADATA = 10_000  # bytes, encoded
+PUBLICATION = "publication"  # the type of such an event
 
 
 @frozen
@@ -23,10 +27,12 @@ class Published:
 
 @define(eq=False, repr=False)
 class Publisher:
-    _broker: Broker
+    _broker: Broker  # for live topics
+    _sends: Sends  # for those that the log keeps
+    _namespaces: Namespaces
     _now: Callable[[], float]  # seconds since the epoch
     _new_id: Callable[[], str]
-    _measure: Callable[[object], int]  # bytes that a value takes when encoded
+    _encode: Callable[[object], bytes]  # as a delivery will have it
 
     async def publish(
         self,
@@ -35,15 +41,41 @@ class Publisher:
         content: object,
         metadata: Mapping[str, object] | None = None,
         connection: str | None = None,
+        key: str | None = None,
     ) -> Published:
-        """Raises `Invalid`, `Forbidden`, `TooLarge`, or the broker's `Unavailable`."""
+        """Returns once it is accepted; on a logged topic: durable.
+
+        `key` makes repeating it harmless where the topic is logged.  Raises
+        `Invalid`, `Forbidden`, `TooLarge`, `Conflict`, or `Unavailable`.
+        """
         policy.check_publish(who, check_topic(topic))
-        if self._measure(content) > MAX_CONTENT:
+        if key is not None:
+            check_key(key)
+        encoded = self._encode(content)
+        if len(encoded) > MAX_CONTENT:
             raise TooLarge(f"Data has at most {MAX_CONTENT} bytes of JSON")
-        if metadata and self._measure(metadata) > MAX_METADATA:
+        if metadata and len(self._encode(metadata)) > MAX_METADATA:
             raise Invalid.at("metadata", f"Must have at most {MAX_METADATA} bytes of JSON")
         signed = {**(metadata or {}), "senderId": who.user_id}
         if connection is not None:
             signed["senderConnectionId"] = connection
         publication = Publication(self._new_id(), topic, content, signed, who.user_id, self._now())
-        return Published(publication, await self._broker.publish(publication))
+        namespace = self._namespaces.of(topic)
+        if namespace is None:
+            await self._broker.publish(publication)
+            return Published(publication, None)
+        event = Event(
+            publication.id,
+            PUBLICATION,
+            (topic,),
+            content,
+            who.user_id,  # blanked when the account is closed
+            timestamp(publication.at),
+            namespace.match,
+            who.user_id,
+            signed,
+        )
+        body = (PUBLICATION, topic, encoded, metadata)
+        sent = await self._sends.commit(who.user_id, key, body, (), event, publication.id)
+        first = evolve(publication, id=sent.answer, at=seconds(sent.at))
+        return Published(first, sent.cursor)

@@ -7,7 +7,7 @@ directions of flow control live here once.  An adapter feeds commands in with
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Awaitable, Callable
 
 from attrs import Factory, define, field
 from twisted.internet.defer import Deferred
@@ -20,6 +20,7 @@ from ..observe.traffic import Traffic
 from . import policy
 from .audience import Audience
 from .errors import Conflict, Internal, Refusal, Unauthorized
+from .history import History, Pruned
 from .inbox import Inbox
 from .limits import FAREWELLS, Limits
 from .outbox import Outbox
@@ -31,6 +32,7 @@ from .wire import (
     Accepted,
     Authenticate,
     Authenticated,
+    CaughtUp,
     Command,
     Delivery,
     Farewell,
@@ -59,6 +61,7 @@ class Session:
     id: str
     _gate: Gate
     _audience: Audience
+    _history: History
     _publisher: Publisher
     _clock: IReactorTime
     _limits: Limits
@@ -75,7 +78,6 @@ class Session:
     _pinged_at: float = field(init=False)
     _ended_at: float = 0.0
     _subscriptions: Subscriptions = field(init=False)
-    _cursor: str | None = None  # the newest that this peer was sent
     _inbox: Inbox = field(init=False)
     _outstanding: Outstanding = Factory(Outstanding)
     _obeying: bool = False
@@ -86,7 +88,7 @@ class Session:
     def __attrs_post_init__(self) -> None:
         limits = self._limits
         self._subscriptions = Subscriptions(
-            self, self._audience, self._traffic, limits.subscriptions, self._new_id
+            self, self._audience, self._history, self._traffic, limits.subscriptions, self._new_id
         )
         self._inbox = Inbox(self._peer, limits)
         self.outbox = Outbox(self._write, self._peer.size, limits.outbox, limits.outbox_bytes)
@@ -117,7 +119,7 @@ class Session:
         """Stop taking part and say goodbye; the line closes in its own time."""
         if self.ended:
             return
-        self.ended = Farewell(why, FAREWELLS[why], self._cursor)
+        self.ended = Farewell(why, FAREWELLS[why], self._subscriptions.lowest())
         self._ended_at = self._clock.seconds()
         self._log.debug("session ended: {why}", why=why.value, connection=self.id)
         self._subscriptions.close_all()
@@ -133,7 +135,7 @@ class Session:
             self.end(Why.LEFT)
             self._on_gone(self)
 
-    # What the hub and the audience call.
+    # What the hub, the audience and its subscriptions call.
 
     def tick(self) -> None:
         """Look at the clock: ask a quiet peer, end a dead one, cut a stuck one."""
@@ -149,7 +151,7 @@ class Session:
             self.end(Why.SILENT)
         elif now - self._pinged_at >= limits.ping_every:
             self._pinged_at = now
-            self._send(Ping())
+            self.send(Ping())
 
     def hear(self, delivery: Delivery) -> bool:
         # A pattern may cover topics its owner may not read, so reading is
@@ -157,8 +159,17 @@ class Session:
         if self.identity is None or not policy.may_read(self.identity, delivery.topic):
             return False
         if not self._expired():
-            self._send(delivery)
+            self.send(delivery)
         return True
+
+    async def ready(self) -> None:
+        while self.outbox.waits:  # another replay may have clogged it since
+            await self.outbox.emptied()
+
+    def replay(self, delivery: Delivery) -> bool:
+        if not self._expired():
+            self.send(delivery)
+        return self.ended is None
 
     # Commands.
 
@@ -166,29 +177,30 @@ class Session:
         self._obeying = True
         try:
             while self._inbox and not self._expired():
+                began = self._clock.seconds()
+                command = self._inbox.take()  # may read on
+                kind = type(command).__name__
+                self._traffic.received(kind)
+                self.send(await self._answered(command, self._obey(command)))
+                self._traffic.took(kind, took := self._clock.seconds() - began)
+                self._spent += took
                 if self._spent >= SLICE:  # thousands of commands may come in one packet
                     self._spent = 0.0
                     await deferLater(self._clock, 0)
-                    continue
-                began = self._clock.seconds()
-                command = self._inbox.take()  # may read on
-                kind, taken_at = type(command).__name__, self._clock.seconds()
-                self._traffic.received(kind)
-                self._send(await self._answer(command))
-                done_at = self._clock.seconds()
-                self._traffic.took(kind, done_at - taken_at)
-                self._spent += done_at - began
         finally:
             self._obeying = False
 
-    async def _answer(self, command: Command) -> Reply | None:
+    async def _answered(self, command: Command, doing: Awaitable[Reply | None]) -> Reply | None:
+        """What `doing` gives, or why not: a bug costs one command, never the session."""
         try:
-            return await self._obey(command)
+            return await doing
         except Refusal as refusal:
-            return self._refuse(command, refusal)
+            declined = refusal
         except Exception:
             self._log.failure("{command} broke", command=type(command).__name__, connection=self.id)
-            return self._refuse(command, Internal())
+            declined = Internal()
+        self._traffic.refused(declined.name)
+        return Refused(declined, type(command), command.ref)
 
     async def _obey(self, command: Command) -> Reply | None:
         match command:
@@ -214,7 +226,8 @@ class Session:
             raise Unauthorized("Authenticate first")
         match command:
             case Subscribe():
-                return self._subscriptions.open(self.identity, command)
+                await self._subscribe(self.identity, command)
+                return None
             case Unsubscribe(pattern=pattern, ref=ref):
                 return Unsubscribed(pattern, self._subscriptions.close(pattern), ref)
             case Publish():
@@ -233,31 +246,35 @@ class Session:
             if self.identity and identity.user_id != self.identity.user_id:
                 raise Conflict("Already authenticated as another user")
         except Refusal as refusal:
-            self._traffic.auth(_outcome(refusal))
+            self._traffic.auth(refusal.reason)
             raise
         return identity
 
+    async def _subscribe(self, who: Identity, command: Subscribe) -> None:
+        subscribed = await self._subscriptions.open(who, command)
+        self.send(subscribed)
+        if subscribed.recovered:
+            following = self._subscriptions.follow(subscribed.pattern)
+            Deferred.fromCoroutine(following).addErrback(self._lagging, subscribed.pattern)
+
+    def _lagging(self, failure: Failure, pattern: str) -> None:
+        """The log can't be read any further: better to end than to leave a hole; the client resumes."""
+        if isinstance(failure.value, Refusal):
+            self.end(Why.SLOW if isinstance(failure.value, Pruned) else Why.BROKEN)
+        else:
+            self._broken(failure)
+
     def _publish(self, who: Identity, command: Publish) -> None:
         """Submit, and answer in its turn: waiting here would cost one disk sync per message."""
+        answer = self._answered(command, self._accept(who, command))
+        self._outstanding.add(Deferred.fromCoroutine(answer), self.send)
 
-        async def accepted() -> Reply | None:
-            published = await self._publisher.publish(
-                who, command.topic, command.content, command.metadata, self.id
-            )
-            self._traffic.published()
-            return None if command.ref is None else Accepted(command.ref, published.cursor)
-
-        def declined(failure: Failure) -> Reply:
-            if isinstance(failure.value, Refusal):
-                return self._refuse(command, failure.value)
-            self._log.failure("publish broke", failure=failure, connection=self.id)
-            return self._refuse(command, Internal())
-
-        self._outstanding.add(Deferred.fromCoroutine(accepted()).addErrback(declined), self._send)
-
-    def _refuse(self, command: Command, refusal: Refusal) -> Refused:
-        self._traffic.refused(refusal.name)
-        return Refused(refusal, type(command), command.ref)
+    async def _accept(self, who: Identity, command: Publish) -> Accepted | None:
+        published = await self._publisher.publish(
+            who, command.topic, command.content, command.metadata, self.id, command.key
+        )
+        self._traffic.published()
+        return None if command.ref is None else Accepted(command.ref, published.cursor)
 
     def _expired(self) -> bool:
         """Whether this session is over; a token that ran out ends it here, not at the next tick."""
@@ -269,24 +286,14 @@ class Session:
         self._log.failure("session broke", failure=failure, connection=self.id)
         self.end(Why.BROKEN)
 
-    def _send(self, reply: Reply | None) -> None:
+    def send(self, reply: Reply | None) -> None:
         if not self.ended and reply is not None and not self.outbox.put(reply):
             self._traffic.slow()
             self.end(Why.SLOW)
 
     def _write(self, reply: Reply) -> None:
-        if isinstance(reply, (Delivery, Subscribed)) and reply.cursor is not None:
-            self._cursor = reply.cursor
+        if isinstance(reply, (Delivery, Subscribed, CaughtUp)):
+            self._subscriptions.written(reply)
         size = self._peer.send(reply)
         if size:
             self._traffic.sent(type(reply).__name__, size)
-
-
-def _outcome(refusal: Refusal) -> str:
-    """Why an attempt to authenticate failed, in the words of `observe.traffic`."""
-    match refusal:
-        case Unauthorized(reason=reason):
-            return reason
-        case Conflict():
-            return "conflict"
-    return "unavailable"

@@ -49,6 +49,33 @@ def word(text: str) -> str:
     return _TO_ESCAPE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), text)
 
 
+def overlap(one: str, other: str) -> bool:
+    """Whether two patterns cover a topic in common; a topic is a pattern that covers itself."""
+    left, right = one.split("."), other.split(".")
+    waiting, seen = [(0, 0)], set()
+    while waiting:
+        state = i, j = waiting.pop()
+        if state in seen:
+            continue
+        seen.add(state)
+        a = left[i] if i < len(left) else None
+        b = right[j] if j < len(right) else None
+        if a is None and b is None:
+            return True
+        if a == "**" or b == "**":  # it ends here, or swallows what the other has
+            waiting += [(i + 1, j)] if a is not None else []
+            waiting += [(i, j + 1)] if b is not None else []
+        elif a is not None and b is not None and (a == b or "*" in (a, b)):
+            waiting.append((i + 1, j + 1))
+    return False
+
+
+def lead(pattern: str) -> str:
+    """How every topic that `pattern` covers begins."""
+    literal, star, _ = pattern.partition("*")
+    return literal.removesuffix(".") if star else pattern
+
+
 @define(eq=False)
 class _Node(Generic[T]):
     swallows: bool = False  # a `**`: it stays where it is for any number of words

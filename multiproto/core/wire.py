@@ -109,6 +109,7 @@ class Subscribed:
     cursor: str | None = None  # where the subscription stands in the log
     recovered: bool | None = None  # only when asked to resume
     ref: Ref = None
+    position: int = field(default=0, eq=False, repr=False)  # of the cursor; never told
 
 
 @frozen
@@ -131,7 +132,8 @@ class Delivery:
     """One publication or event, on the one topic it is heard on.
 
     The same object goes to every peer that hears it, so that each wire encodes
-    it once: `encoded` holds the bytes by codec.
+    it once: `encoded` holds the bytes by codec, `sizes` how many they are where
+    a wire only wants to know that.
     """
 
     topic: str
@@ -141,13 +143,35 @@ class Delivery:
     sender: str | None = None  # user id; none for the server's own events
     id: str | None = None
     cursor: str | None = None  # only from the log
+    replay: str | None = None  # the pattern that is catching up, if this was missed and is told again
+    position: int = field(default=0, repr=False)  # of the cursor; never told
     encoded: dict[Any, bytes] = field(factory=dict, init=False, repr=False)
+    sizes: dict[str, int] = field(factory=dict, init=False, repr=False)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Delivery) and self._shown() == other._shown()
 
     def _shown(self) -> tuple[object, ...]:
-        return self.topic, self.content, self.metadata, self.at, self.sender, self.id, self.cursor
+        return (
+            self.topic,
+            self.content,
+            self.metadata,
+            self.at,
+            self.sender,
+            self.id,
+            self.cursor,
+            self.replay,
+        )
+
+
+@frozen
+class CaughtUp:
+    """All that a resumed subscription had missed was told; what follows is new."""
+
+    pattern: str
+    cursor: str | None
+    ref: Ref = None
+    position: int = field(default=0, eq=False, repr=False)  # of the cursor; never told
 
 
 @frozen
@@ -169,4 +193,4 @@ class Farewell:
 
 
 Command = Union[Authenticate, Subscribe, Unsubscribe, Publish, Ping, Pong, Unreadable, Leave]
-Reply = Union[Authenticated, Subscribed, Unsubscribed, Accepted, Delivery, Refused, Ping, Pong]
+Reply = Union[Authenticated, Subscribed, Unsubscribed, Accepted, Delivery, CaughtUp, Refused, Ping, Pong]

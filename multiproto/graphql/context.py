@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import define, frozen
 
 from ..core.errors import Refusal, Unauthorized
+from ..core.outbox import Allowance
 from ..core.ports import Gate, Identity
 from .loaders import Loaders
 
@@ -15,6 +16,7 @@ class Caller:
     identity: Identity | None = None
     refusal: Refusal | None = None  # why there is no identity, when a token was sent
     connection: str | None = None  # id of the socket's session
+    allowance: Allowance | None = None  # of the subscriptions on that socket
 
     def who(self) -> Identity:
         """Raises what the gate said of the token, or `Unauthorized` when there was none."""

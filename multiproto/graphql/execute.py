@@ -73,7 +73,7 @@ class Stream:
 
     def leave(self) -> None:
         """Nothing of the subscription is left."""
-        self._source.feed.leave()
+        self._source.leave()
 
 
 @define(eq=False, repr=False)

@@ -50,7 +50,10 @@ def formatted(error: GraphQLError) -> Formatted:
 
 def _requested(error: GraphQLError, code: str) -> Formatted:
     extensions = {"code": code, "status": 400, **(error.extensions or {})}
-    return {"message": error.message, "extensions": extensions} | _where(error)
+    # Python's own words would be about Python, as when a number has too many digits for it.
+    is_ours = error.original_error is None or isinstance(error.original_error, GraphQLError)
+    message = error.message if is_ours else "This literal does not fit its type"
+    return {"message": message, "extensions": extensions} | _where(error)
 
 
 def _where(error: GraphQLError) -> Formatted:

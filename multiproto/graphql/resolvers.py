@@ -94,8 +94,8 @@ class Mutations:
         return True
 
     async def send_message(self, at: Context, args: Args) -> Public:
-        _check_key(args)
-        kept = await self._messages.send(at.caller.who(), args["input"])
+        key = args.get("idempotencyKey")
+        kept = await self._messages.send(at.caller.who(), args["input"], key)
         at.cursor = kept.cursor
         return kept.value.public()
 
@@ -104,12 +104,16 @@ class Mutations:
         return True
 
     async def publish(self, at: Context, args: Args) -> Public:
-        _check_key(args)
         metadata = args.get("metadata")
         if metadata is not None and not isinstance(metadata, dict):
             raise Invalid.at("metadata", "Must be an object")
         published = await self._publisher.publish(
-            at.caller.who(), args["topic"], args.get("data"), metadata, at.caller.connection
+            at.caller.who(),
+            args["topic"],
+            args.get("data"),
+            metadata,
+            at.caller.connection,
+            args.get("idempotencyKey"),
         )
         at.cursor = published.cursor
         accepted = published.publication
@@ -156,8 +160,11 @@ class Subscriptions:
 
     async def _open(self, at: Context, args: Args, pattern: str, shape: Shape) -> Source:
         who = at.caller.who()
-        feed = await Feed.open(self._hub, self._line, at.caller.host, who, weigh, pattern, args.get("after"))
-        return Source(feed, shape)
+        allowance = at.caller.allowance
+        feed = await Feed.open(
+            self._hub, self._line, at.caller.host, who, weigh, pattern, args.get("after"), allowance
+        )
+        return Source(feed, shape, allowance)
 
 
 @define(eq=False, repr=False)
@@ -227,9 +234,3 @@ def delivered(delivery: Delivery) -> Public:
         "timestamp": timestamp(delivery.at),
         "cursor": delivery.cursor,
     }
-
-
-def _check_key(args: Args) -> None:
-    """A key that is not kept would promise what a retry then breaks."""
-    if args.get("idempotencyKey") is not None:
-        raise Invalid.at("idempotencyKey", "Idempotency keys are not kept yet")

@@ -96,9 +96,13 @@ def _snake(name: str) -> str:
 
 
 def _json_literal(node: ValueNode, variables: dict[str, Any] | None = None) -> Any:
-    """A JSON value written in the document; what JSON can't say (1e999) is refused as in a body."""
+    """A JSON value written in the document; what JSON can't say (1e999) is refused as in a body.
+
+    A variable in it that has no value is null; validation asks when none has one yet.
+    """
     try:
-        text = json.dumps(value_from_ast_untyped(node, variables), allow_nan=False)
+        value = value_from_ast_untyped(node, variables)
+        text = json.dumps(value, allow_nan=False, default=lambda undefined: None)
         return jsontext.loads(text.encode())
     except (ValueError, RecursionError):
         raise GraphQLError("Not a JSON value", node) from None

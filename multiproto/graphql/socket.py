@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from .. import jsontext
 from ..core.errors import Forbidden, Internal, Refusal, TooLarge, Unauthorized, Unavailable
 from ..core.hub import Hub, Line
+from ..core.outbox import Allowance
 from ..core.session import Session
 from ..core.wire import Authenticate, Authenticated, Farewell, Leave, Ping, Pong, Refused, Reply, Why
 from ..rfc6455.codec import frame
@@ -22,6 +23,7 @@ from .valve import Valve
 from .workload import Workload
 
 MAX_MESSAGE = 2**20  # bytes
+MAX_UNREAD = 8 * 2**20  # bytes that all subscriptions of a socket may hold for it
 
 # Of handshakes; all others are a BAD_REQUEST.
 REFUSALS: dict[int, type[Refusal]] = {403: Forbidden, 431: TooLarge, 500: Internal}
@@ -40,6 +42,7 @@ class OperationsProtocol(Rfc6455Protocol):
         super().__init__()
         self.factory = factory
         self._valve = Valve()
+        self._allowance = Allowance(MAX_UNREAD)
         self._workload = Workload(
             factory.operations,
             factory.clock,
@@ -152,7 +155,7 @@ class OperationsProtocol(Rfc6455Protocol):
         identity = session.identity
         if identity is not None and self.factory.clock.seconds() >= identity.until:
             session.end(Why.EXPIRED)
-        return Caller(self.host, identity, connection=session.id)
+        return Caller(self.host, identity, connection=session.id, allowance=self._allowance)
 
     def _write(self, payload: bytes) -> None:
         self.say(frame(payload))

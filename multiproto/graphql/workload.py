@@ -120,7 +120,7 @@ class Workload:
                     self._write(codec.next_result(running.id, payload))
             why = stream.farewell
             if why is not None and why.why not in SHARED:
-                ended = Unavailable(why.message, {"cursor": why.cursor})
+                ended = Unavailable(why.message, {"cursor": why.cursor} if why.cursor else None)
                 self._finish(running, codec.error(running.id, [refused(ended)]))
         finally:
             stream.leave()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable, Sequence
 from attrs import define, field
 from twisted.internet.interfaces import (
     IAddress,
+    IHalfCloseableProtocol,
     IProtocol,
     IPushProducer,
     ISSLTransport,
@@ -24,6 +25,7 @@ from zope.interface import implementer
 
 from .codec import Malformed
 from .limits import Deadline, Limits
+from .ratelimit import network
 from .reader import Reader
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from .site import Site
 
 
-@implementer(IProtocol, IPushProducer)
+@implementer(IProtocol, IHalfCloseableProtocol, IPushProducer)
 @define(eq=False, repr=False)
 class Channel:
     """camelCase methods are called by the transport or by `twisted.web.http.Request`."""
@@ -40,12 +42,14 @@ class Channel:
     _limits: Limits
     persistent: bool = True  # whether another request may follow the one being answered
     secure: bool = False
+    network: str = ""  # of the client
     request: Request | None = None  # being received or answered
     _transport: Any = None
     _reader: Reader = field(init=False)
     _answering: bool = False
     _advancing: bool = False
     _hung_up: bool = False
+    _heard_all: bool = False  # the client half-closed
     _clogged: bool = False  # the transport has more to send than it likes
     _producer: IPushProducer | None = None  # of the response being streamed
     _deadline: Deadline = field(init=False)
@@ -75,11 +79,15 @@ class Channel:
     def makeConnection(self, transport: Any) -> None:
         self._transport = transport
         self.secure = ISSLTransport.providedBy(transport)
+        self.network = network(str(getattr(transport.getPeer(), "host", "")))
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)
         transport.registerProducer(self, True)
-        self._deadline.set(self._limits.idle, self._part)
+        if self.site.admits(self):
+            self._deadline.set(self._limits.idle, self._part)
+        else:
+            self._refuse(Malformed(503, "Too many connections from this address"))
 
     def connectionMade(self) -> None:
         """`makeConnection` does it all."""
@@ -90,12 +98,32 @@ class Channel:
         if request is not None:
             request.connectionLost(reason)
 
+    def readConnectionLost(self) -> None:
+        """The client says no more: what it has asked is answered, then the line closes.
+
+        An event stream ends: its client has most likely left.
+        """
+        self._heard_all = True
+        if self._hung_up:
+            if not self._clogged:
+                self._transport.loseConnection()
+        elif self.site.streams(self):
+            self.abort()
+        else:
+            self._advance()
+
+    def writeConnectionLost(self) -> None:
+        """The client has been told that this was all."""
+
     def retire(self) -> None:
         """Take no further request; close as soon as the one that is being answered is done."""
         self.persistent = False
-        if self._answering or self._hung_up:
-            return
-        if self._reader.empty:
+        if self._hung_up:
+            if self._clogged:
+                self._deadline.set(self._limits.linger, self.abort)
+        elif self._answering:
+            pass
+        elif self._reader.empty:
             self._part()
         else:
             self._refuse(Malformed(503, "server is shutting down"))
@@ -135,6 +163,8 @@ class Channel:
         try:
             while not (self._answering or self._clogged or self._hung_up):
                 if not (self._read_head() if self._reader.head is None else self._read_body()):
+                    if self._heard_all:
+                        self._part()
                     break
         except Malformed as fault:
             self._refuse(fault)
@@ -145,8 +175,12 @@ class Channel:
         """Turn to what was sent ahead, if anything was."""
         if self._reader.head is None:
             self._deadline.set(self._limits.head_within, self._too_late)
-        self._transport.resumeProducing()
+        self._listen()
         self._advance()
+
+    def _listen(self) -> None:
+        if not self._heard_all:  # its end is not to be heard twice
+            self._transport.resumeProducing()
 
     def _read_head(self) -> bool:
         """Whether a whole head was there."""
@@ -275,7 +309,8 @@ class Channel:
         self._hung_up = True
         self._reader.forget()
         if self._clogged:
-            self._deadline.set(self._limits.idle, self.abort)
+            patience = self._limits.linger if self.site.draining else self._limits.idle
+            self._deadline.set(patience, self.abort)
         else:
             self._say_no_more()
 
@@ -284,8 +319,11 @@ class Channel:
         connection, and the client could lose the answer (RFC 9112, 9.6)."""
         transport = self._transport
         transport.unregisterProducer()
-        transport.resumeProducing()
-        getattr(transport, "loseWriteConnection", transport.loseConnection)()
+        self._listen()
+        if self._heard_all:
+            transport.loseConnection()
+        else:
+            getattr(transport, "loseWriteConnection", transport.loseConnection)()
         self._deadline.set(self._limits.linger, self.abort)
 
     def _forget(self) -> None:

@@ -12,7 +12,7 @@ from zope.interface import implementer
 from .. import jsontext
 from ..core.feed import Feed
 from ..core.model import timestamp
-from ..core.wire import Delivery, Farewell, Ping, Subscribed
+from ..core.wire import CaughtUp, Delivery, Farewell, Ping, Subscribed
 from .request import Request
 
 RETRY = 3000  # milliseconds that a client should wait before it comes back
@@ -57,6 +57,8 @@ class EventStream:
             match await self._feed.next():
                 case Delivery() as delivery:
                     self._request.write(encode(delivery))
+                case CaughtUp() as caught_up:
+                    self._request.write(_caught_up(caught_up))
                 case Ping():
                     self._request.write(_KEEP_ALIVE)
                 case None:
@@ -101,7 +103,8 @@ def encode(delivery: Delivery) -> bytes:
             "metadata": delivery.metadata,
             "timestamp": timestamp(delivery.at),
         }
-        for name, value in (("id", delivery.id), ("cursor", delivery.cursor)):
+        marks = ("id", delivery.id), ("cursor", delivery.cursor), ("replay", delivery.replay)
+        for name, value in marks:
             if value is not None:
                 shown[name] = value
         event = delivery.encoded[EventStream] = _event("message", shown, delivery.cursor)
@@ -119,6 +122,10 @@ def _subscribed(subscribed: Subscribed) -> bytes:
     if subscribed.recovered is not None:
         shown["recovered"] = subscribed.recovered
     return _event("subscribed", shown, subscribed.cursor)
+
+
+def _caught_up(said: CaughtUp) -> bytes:
+    return _event("caught_up", {"topic": said.pattern, "cursor": said.cursor}, said.cursor)
 
 
 def _farewell(farewell: Farewell) -> bytes:

@@ -25,7 +25,7 @@ class MessageRoutes:
         ]
 
     async def send(self, call: Call) -> Answer:
-        kept = await self._messages.send(await call.identity(), call.fields())
+        kept = await self._messages.send(await call.identity(), call.fields(), call.header("idempotency-key"))
         return Answer(201, kept.value.public(), kept.cursor)
 
     async def page(self, call: Call, **of: str) -> Answer:

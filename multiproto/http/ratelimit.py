@@ -52,7 +52,7 @@ class RateLimit:
 
     def count(self, host: str) -> Standing:
         """One more request from `host`, an IP address."""
-        now, key = self._clock.seconds(), _key(host)
+        now, key = self._clock.seconds(), network(host)
         window = self._windows.get(key)
         if window is None or window.ends <= now:
             self._windows.pop(key, None)
@@ -82,7 +82,7 @@ class RateLimit:
             del self._windows[first]
 
 
-def _key(host: str) -> str:
+def network(host: str) -> str:
     """Who counts as one address: for IPv6 a whole /64, since that is what one customer has."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])

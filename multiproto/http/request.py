@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.error import UnsupportedMethod
 from twisted.web.http import NO_BODY_CODES, datetimeToString, parse_qs
-from twisted.web.resource import IResource, getChildForRequest
+from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as TwistedRequest
 
@@ -74,9 +74,7 @@ class Request(TwistedRequest):
         except InvalidInput:
             return  # `process` says so
         self.upgrades = (
-            self.method == b"GET"
-            and (self._header(b"upgrade") or b"").lower() == b"websocket"
-            and self._site.mount(self._segments) is not None
+            self.method == b"GET" and self._asks_for_websocket() and self._segments in self._site.mounts
         )
 
     # Called by the channel.
@@ -151,7 +149,9 @@ class Request(TwistedRequest):
         self.postpath = [part.encode() for part in at[depth:]]
         self.args = parse_qs(self.query, True)
         resource = self._site.mounts[mount]
-        self._render(getChildForRequest(resource, self) if self.postpath else resource)
+        if self.postpath and (self._asks_for_websocket() or not resource.isLeaf):
+            raise answers.no_route(self.path.decode())
+        self._render(resource)
 
     def _render(self, resource: IResource) -> None:
         try:
@@ -283,6 +283,9 @@ class Request(TwistedRequest):
 
     def isSecure(self) -> bool:
         return self.connection.secure
+
+    def _asks_for_websocket(self) -> bool:
+        return bool((self._header(b"upgrade") or b"").lower() == b"websocket")
 
     def _is_preflight(self) -> bool:
         asks = self._header(b"access-control-request-method")

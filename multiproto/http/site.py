@@ -45,11 +45,12 @@ class Settings:
     compression: bool = True
     security_headers: bool = True
     limits: Limits = Limits()
+    most_per_host: int = 200  # connections from one address; event streams, which count on a line, left out
 
 
 @frozen
 class Parts:
-    """Whom the site works with.  A mount answers all requests at and below its path, e.g. `b"/ws"`."""
+    """Whom the site works with.  A mount answers requests at its path, e.g. `b"/ws"`, and a leaf those below it."""
 
     clock: IReactorTime
     new_id: Callable[[], str]  # for requests without a correlation id
@@ -87,9 +88,11 @@ class Site(Factory):
     _limits: Limits
     _requests: RateLimit
     _logins: RateLimit
+    _most_per_host: int
     draining: bool = False
     _channels: set[Channel] = New(set)
     _streams: set[Channel] = New(set)  # of them, those that answer for as long as they can
+    _by_host: dict[str, set[Channel]] = New(dict)  # those that were admitted, by network
     _rest: Set[Channel] = frozenset()  # those that `_emptied` does not wait for
     _emptied: Deferred[None] | None = None
 
@@ -102,15 +105,29 @@ class Site(Factory):
 
     # At the end.
 
-    def drain(self) -> Deferred[None]:
-        """Close each connection once its answer is out; fires when only event streams are left.
+    def drain(self, patience: float) -> Deferred[None]:
+        """Close each connection once its answer is out, or after `patience` seconds; fires
+        when only event streams are left.
 
         Those end with their sessions, which the hub sees out.
         """
         self.draining = True
         for channel in list(self._channels):
             channel.retire()
-        return self._until_left(self._streams)
+        drained = self._until_left(self._streams)
+        if self._emptied is None:
+            return drained
+        deadline = self.clock.callLater(patience, self._cut_requests)
+
+        def settled(_: None) -> None:
+            if deadline.active():
+                deadline.cancel()
+
+        return drained.addCallback(settled)
+
+    def _cut_requests(self) -> None:
+        for channel in self._channels - self._streams:
+            channel.abort()
 
     def cut(self) -> Deferred[None]:
         """Close what the hub has left; fires when the last farewell has had its time to arrive."""
@@ -144,9 +161,20 @@ class Site(Factory):
             return min(standing, self._logins.count(host), key=lambda one: (not one.exceeded, one.remaining))
         return standing
 
+    def admits(self, channel: Channel) -> bool:
+        """Whether a connection that has just opened may stay."""
+        neighbours = self._by_host.setdefault(channel.network, set())
+        if len(neighbours - self._streams) >= self._most_per_host:
+            return False
+        neighbours.add(channel)
+        return True
+
     def streaming(self, channel: Channel) -> None:
         self._streams.add(channel)
         self._settle()
+
+    def streams(self, channel: Channel) -> bool:
+        return channel in self._streams
 
     def answered(self, channel: Channel) -> None:
         self._streams.discard(channel)
@@ -154,6 +182,10 @@ class Site(Factory):
     def gone(self, channel: Channel) -> None:
         self._channels.discard(channel)
         self._streams.discard(channel)
+        neighbours = self._by_host.get(channel.network, set())
+        neighbours.discard(channel)
+        if not neighbours:
+            self._by_host.pop(channel.network, None)
         self._settle()
 
     def _settle(self) -> None:
@@ -185,4 +217,5 @@ def make_site(parts: Parts, settings: Settings = Settings()) -> Site:
         settings.limits,
         RateLimit(settings.rate_limit, settings.rate_window, clock=clock),
         parts.logins,
+        settings.most_per_host,
     )

@@ -36,7 +36,9 @@ class TopicRoutes:
             faults.append(Fault(("metadata",), "Must be an object"))
         if faults:
             raise Invalid(faults)
-        published = await self._publisher.publish(who, topic, fields["data"], metadata)
+        published = await self._publisher.publish(
+            who, topic, fields["data"], metadata, key=call.header("idempotency-key")
+        )
         self._line.traffic.published()
         accepted = {"id": published.publication.id}
         if published.cursor is not None:

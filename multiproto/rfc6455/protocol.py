@@ -11,10 +11,11 @@ from __future__ import annotations
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
-from .codec import close_reason, frame, opcode_of, payload_of
+from .codec import close_reason
 from .handshake import HandshakeProtocol
 
 WORTH_DEFLATING = 256  # bytes; a shorter text gains too little
+FRAMES = 200  # that one peer may have read in one turn of the reactor; a ping takes some 20 µs
 
 
 @implementer(IPushProducer)
@@ -60,11 +61,9 @@ class Rfc6455Protocol(HandshakeProtocol):
         """Send what `codec.frame` made, compressed where that was agreed on and is worth it."""
         if self.state != self.STATE_OPEN:
             return
-        squeezer = self._perMessageCompress
-        if squeezer is not None and len(framed) >= WORTH_DEFLATING:
-            squeezer.start_compress_message()
-            squeezed = squeezer.compress_message_data(payload_of(framed)) + squeezer.end_compress_message()
-            framed = frame(squeezed, opcode_of(framed), compressed=True)
+        deflate = self._perMessageCompress
+        if deflate is not None and len(framed) >= WORTH_DEFLATING:
+            framed = self.factory.squeeze(framed, deflate)
         self.transport.write(framed)
 
     def hold(self, reason: str) -> None:
@@ -107,9 +106,14 @@ class Rfc6455Protocol(HandshakeProtocol):
         if self.state == self.STATE_CONNECTING:
             self.processHandshake()
             return
+        left = FRAMES
         while not self._stopped and not self._held and self.state != self.STATE_CLOSED:
             if not self.processData():
                 break
+            left -= 1
+            if not left:  # thousands of pings may come in one packet
+                self.hold("turn")
+                self.factory.clock.callLater(0, self.release, "turn")
         if self._stopped:
             self.data = b""  # the peer may go on sending until it reads our Close
 

@@ -18,7 +18,7 @@ class UpgradeResource(Resource):
     handshake's packet.
     """
 
-    isLeaf = True
+    isLeaf = False  # /ws and nothing below it
 
     def __init__(self, factory: IProtocolFactory) -> None:
         super().__init__()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sqlite3
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, Mapping
+from typing import Iterator, Mapping, Sequence
 
 from .. import jsontext
 from ..core.model import timestamp
 from ..core.ports import Row
+from .cursors import Term, Terms
 from .errors import Unusable
 from .migrations import Migration, pending
 from .statements import Statements
@@ -29,7 +30,6 @@ def connect(path: Path, patience: float) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")  # in WAL mode: a sync with each commit
     connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA temp_store = MEMORY")  # savepoints' journals in files halved the speed
     connection.execute("PRAGMA cache_size = -16384")  # KiB
     connection.execute("PRAGMA temp_store = MEMORY")  # savepoints: 1.8 times as many units a second at 400
     connection.execute("PRAGMA journal_size_limit = 67108864")  # bytes that a once large WAL may keep
@@ -56,9 +56,14 @@ def usable(path: Path) -> Iterator[None]:
 
 def fetch(connection: sqlite3.Connection, statement: str, params: Mapping[str, object]) -> tuple[Row, ...]:
     """All rows that `statement` gives, as plain dicts."""
+    return tuple(rows(connection, statement, params))
+
+
+def rows(connection: sqlite3.Connection, statement: str, params: Mapping[str, object]) -> Iterator[Row]:
+    """The same one by one, read no further than asked."""
     cursor = connection.execute(statement, bound(params))
     columns = [column[0] for column in cursor.description]
-    return tuple(dict(zip(columns, row)) for row in cursor)
+    return (dict(zip(columns, row)) for row in cursor)
 
 
 def bound(params: Mapping[str, object]) -> dict[str, object]:
@@ -97,6 +102,22 @@ def _migrate_once(
         return bool(waiting)
     finally:
         connection.rollback()  # does nothing behind the commit
+
+
+def begin_term(
+    connection: sqlite3.Connection, statements: Statements, term: str, namespaces: Sequence[str], now: float
+) -> Terms:
+    """A writer starts that keeps `namespaces`: all terms there are, the last of them new under the id `term`."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute(statements["term_begin"], {"id": term, "at": timestamp(now)})
+        connection.execute(statements["floors_forget"], bound({"namespaces": namespaces}))
+        connection.execute(statements["floors_begin"], bound({"namespaces": namespaces}))
+        rows = fetch(connection, statements["terms_all"], {})
+        connection.execute("COMMIT")
+    finally:
+        connection.rollback()  # does nothing behind the commit
+    return Terms(tuple(Term(row["id"], row["first_position"]) for row in rows))
 
 
 def _apply(connection: sqlite3.Connection, migration: Migration) -> None:

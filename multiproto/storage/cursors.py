@@ -7,9 +7,12 @@ backup, which goes on from an earlier position, gives no cursor a second meaning
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 
 from attrs import frozen
+
+_CURSOR = re.compile(r"[^.]+\.([0-9]{1,18})")  # so many digits fit every engine's integers
 
 
 @frozen
@@ -32,3 +35,13 @@ class Terms:
         """
         later = bisect_right(self.began, position, key=lambda term: term.first)
         return f"{self.began[max(later - 1, 0)].id}.{position}"
+
+    def position(self, cursor: str) -> int | None:
+        """What `cursor` is the name of, for any text; `None` when it is not the name of any position.
+
+        A name outlives its position only in a restored backup, where a later term has begun at or
+        before that position and given it another name.  Whether the log has got so far is not known here.
+        """
+        match = _CURSOR.fullmatch(cursor)
+        position = int(match[1]) if match else None
+        return position if position is not None and self.cursor(position) == cursor else None

@@ -117,6 +117,9 @@ class GroupCommit:
             "content": jsontext.dumps(event.content).decode(),
             "subject": event.subject,
             "at": event.at,
+            "namespace": event.namespace,
+            "sender": event.sender,
+            "metadata": None if event.metadata is None else jsontext.dumps(event.metadata).decode(),
         }
         self._connection.execute(self._statements["log_append"], row)
 

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import Callable, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
 
+from .. import jsontext
 from ..core.errors import TimedOut
-from ..core.ports import Entry, Event, Query, Row, Snapshot
-from .connection import fetch
+from ..core.ports import Entry, Event, Page, Query, Row, Snapshot
+from .connection import fetch, rows
 from .cursors import Terms
 from .jobs import Job
 from .statements import Statements
 
 _STRIDE = 10_000  # steps of SQLite's machine between two looks at the clock, well under a millisecond
+
+# Where a page ends, whichever comes first.
+PAGE_SCANNED = 4096  # entries looked at
+PAGE_ENTRIES = 1024
+PAGE_TEXT = 1 << 20  # characters of content and metadata, but for what the last entry has beyond
 
 
 @define(eq=False, repr=False)
@@ -55,11 +61,48 @@ class Reader:
         params = {"position": position, "limit": limit}
         return tuple(map(self._entry, fetch(self._connection, self._statements["log_after"], params)))
 
+    def page(self, lead: str, low: int, high: int) -> Page:
+        upto = self._end_of_stretch(low, high)
+        lead_json = jsontext.dumps(lead).decode()[:-1]  # without the closing quote
+        params = {"lead": lead_json, "low": low, "high": upto}
+        entries, text = [], 0
+        for row in rows(self._connection, self._statements["log_page"], params):
+            entry = self._entry(row)
+            if any(topic.startswith(lead) for topic in entry.event.topics):
+                entries.append(entry)
+            text += len(row["content"]) + len(row["metadata"] or "")
+            if text >= PAGE_TEXT or len(entries) == PAGE_ENTRIES:
+                return Page(tuple(entries), entry.position, self.floors())
+        return Page(tuple(entries), upto, self.floors())
+
+    def locate(self, cursor: str) -> int | None:
+        position = self._terms.position(cursor)
+        return position if position is not None and position <= self.head() else None
+
+    def floors(self) -> Mapping[str, int]:
+        found = fetch(self._connection, self._statements["floors_all"], {})
+        return {row["namespace"]: row["position"] for row in found}
+
+    def _end_of_stretch(self, low: int, high: int) -> int:
+        """How far one page may look: positions that were pruned cost nothing."""
+        params = {"low": low, "high": high, "most": PAGE_SCANNED}
+        found = fetch(self._connection, self._statements["log_stretch"], params)
+        return int(found[0]["position"]) if found else high
+
     def _entry(self, row: Row) -> Entry:
-        # The strict reader is for what clients send; this we wrote, a level deeper than they may.
-        topics, content = tuple(json.loads(row["topics"])), json.loads(row["content"])
-        event = Event(row["id"], row["type"], topics, content, row["subject"], row["created_at"])
-        return Entry(row["position"], self._terms.cursor(row["position"]), event)
+        event = Event(
+            row["id"],
+            row["type"],
+            tuple(json.loads(row["topics"])),
+            _value(row["content"]),
+            row["subject"],
+            row["created_at"],
+            row["namespace"],
+            row["sender"],
+            _value(row["metadata"]),
+        )
+        position = row["position"]
+        return Entry(position, self._terms.cursor(position), event, blank=row["content"] is None)
 
     def _read(self, job: Job[Read]) -> object:
         """What `job` gives, or the exception that it ended with."""
@@ -72,6 +115,11 @@ class Reader:
             return TimedOut("The database took too long") if self._clock.seconds() > deadline else error
         finally:
             self._connection.rollback()
+
+
+def _value(text: str | None) -> Any:
+    """What we once wrote: the strict reader is for what clients send, a level less deep."""
+    return None if text is None else json.loads(text)
 
 
 Read = Callable[[Reader], object]  # done within one transaction

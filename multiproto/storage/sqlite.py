@@ -7,7 +7,6 @@ answers; it never waits for the disk, except in `open`, before anybody is served
 from __future__ import annotations
 
 import secrets
-import sqlite3
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -15,21 +14,20 @@ from typing import Any, Callable, Mapping, Sequence
 
 from attrs import define, field, frozen
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, execute
+from twisted.internet.defer import Deferred, execute, succeed
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.logger import Logger
 
 from ..core.errors import Unavailable
-from ..core.model import timestamp
-from ..core.ports import Entry, Query, Snapshot, Unit
-from .connection import connect, connect_reader, fetch, migrate, usable
-from .cursors import Term, Terms
+from ..core.ports import Entry, Page, Query, Snapshot, Unit
+from .connection import begin_term, connect, connect_reader, migrate, usable
+from .cursors import Terms
 from .datadir import DataDirectory
 from .groupcommit import Batch, GroupCommit
 from .jobs import Answers, Job, Observed
 from .migrations import released
 from .reader import Read, Reader
-from .statements import Statements, load, sql_directory
+from .statements import load, sql_directory
 from .workers import Crew
 
 FILE = "multiproto.db"  # in the data directory
@@ -40,6 +38,7 @@ class _Open:
     """What there is between `open` and the end of `stopService`."""
 
     directory: DataDirectory
+    terms: Terms
     crews: Mapping[str, Crew[Job[Any]]]  # operation -> who does it
 
 
@@ -55,6 +54,7 @@ class SqliteStore(Service):
     _reactor: IReactorFromThreads
     _clock: IReactorTime
     _observed: Observed
+    _namespaces: Sequence[str] = ("users.**", "messages.**", "_sessions")  # those that are kept
     _new_term: Callable[[], str] = partial(secrets.token_hex, 8)
     _room: int = 10_000  # units, and reads, that may wait; one more is refused
     _batch: int = 400  # units in one transaction; beyond that a sync is shared by enough
@@ -103,6 +103,24 @@ class SqliteStore(Service):
     def after(self, position: int, limit: int) -> Deferred[tuple[Entry, ...]]:
         return self._ask("read", lambda reader: reader.after(position, limit))
 
+    def page(self, lead: str, low: int, high: int) -> Deferred[Page]:
+        return self._ask("read", lambda reader: reader.page(lead, low, high))
+
+    def floors(self) -> Deferred[Mapping[str, int]]:
+        return self._ask("read", Reader.floors)
+
+    def locate(self, cursor: str) -> Deferred[int | None]:
+        """Asks the database only for a position ahead of `newest`: thousands may resume at once."""
+        if self._opened is not None:
+            position = self._opened.terms.position(cursor)
+            if position is None or position <= self.newest:
+                return succeed(position)
+        return self._ask("read", lambda reader: reader.locate(cursor))
+
+    def cursor_of(self, position: int) -> str:
+        """The name of a `position` that was read from this store."""
+        return self._running.terms.cursor(position)
+
     def on_commit(self, waker: Callable[[], object]) -> None:
         """Call `waker` in the reactor thread whenever the log has grown."""
         self._wakers.append(waker)
@@ -125,12 +143,16 @@ class SqliteStore(Service):
     def _make_answers(self) -> Answers:
         return Answers(self._clock, self._observed)
 
+    @property
+    def _running(self) -> _Open:
+        if self._opened is None:
+            raise Unavailable("The database is not open")
+        return self._opened
+
     def _ask(self, operation: str, work: Unit | Read) -> Deferred[Any]:
         job = Job(operation, work, self._clock.seconds())
         try:
-            if self._opened is None:
-                raise Unavailable("The database is not open")
-            self._opened.crews[operation].give(job)
+            self._running.crews[operation].give(job)
         except Unavailable as refusal:
             self._answers.give(job, refusal)
         return job.answer
@@ -139,10 +161,10 @@ class SqliteStore(Service):
         """Answer all of a batch, and wake who follows the log."""
         if batch.fault is not None:
             self._log.error("{count} units were lost: {fault}", count=len(jobs), fault=str(batch.fault))
+        self.newest += batch.appended
         for job, outcome in zip(jobs, batch.outcomes):
             self._answers.give(job, outcome)
         if batch.appended:
-            self.newest += batch.appended
             for waker in self._wakers:
                 waker()
 
@@ -156,7 +178,9 @@ class SqliteStore(Service):
             connection = connect(file, self._lock_patience)
             undo.callback(connection.close)
             migrate(connection, released(sql), statements, self._clock.seconds())
-            terms = self._begin_term(connection, statements)
+            terms = begin_term(
+                connection, statements, self._new_term(), self._namespaces, self._clock.seconds()
+            )
             self.newest = connection.execute(statements["log_head"]).fetchone()[0]
             readers = []
             for _ in range(self._read_threads):
@@ -172,13 +196,7 @@ class SqliteStore(Service):
         }
         for crew in crews.values():
             crew.start()
-        return _Open(directory, crews)
-
-    def _begin_term(self, connection: sqlite3.Connection, statements: Statements) -> Terms:
-        at = timestamp(self._clock.seconds())
-        connection.execute(statements["term_begin"], {"id": self._new_term(), "at": at})
-        rows = fetch(connection, statements["terms_all"], {})
-        return Terms(tuple(Term(row["id"], row["first_position"]) for row in rows))
+        return _Open(directory, terms, crews)
 
     async def _stop(self) -> None:
         opened, self._opened = self._opened, None  # from here on everything is refused

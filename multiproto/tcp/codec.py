@@ -25,6 +25,7 @@ from ..core.wire import (
     Accepted,
     Authenticate,
     Authenticated,
+    CaughtUp,
     Command,
     Delivery,
     Farewell,
@@ -44,7 +45,7 @@ from ..core.wire import (
 from ..jsontext import NotJson, dumps, loads
 
 AUTH, AUTH_SUCCESS, AUTH_ERROR = 0x01, 0x02, 0x03
-SUBSCRIBE, UNSUBSCRIBE, SUBSCRIBED, UNSUBSCRIBED = 0x10, 0x11, 0x12, 0x13
+SUBSCRIBE, UNSUBSCRIBE, SUBSCRIBED, UNSUBSCRIBED, CAUGHT_UP = 0x10, 0x11, 0x12, 0x13, 0x14
 MESSAGE, SERVER_MESSAGE, MESSAGE_ACK = 0x20, 0x21, 0x22
 PING, PONG = 0x30, 0x31
 ERROR = 0xFF
@@ -152,6 +153,8 @@ def _delivery(delivery: Delivery) -> Fields:
         fields["userId"] = delivery.sender
     if delivery.cursor is not None:
         fields["cursor"] = delivery.cursor
+    if delivery.replay is not None:
+        fields["replay"] = delivery.replay
     if delivery.metadata:
         fields["metadata"] = delivery.metadata
     return fields
@@ -168,6 +171,8 @@ def _shape(reply: Reply, now: float) -> tuple[int, Fields]:
         case Unsubscribed(pattern=pattern):
             # The one refusal that only this protocol knows (contract, section 1).
             return ERROR, _refused(NotFound.of("Subscription", pattern))
+        case CaughtUp(pattern=pattern, cursor=cursor):
+            return CAUGHT_UP, {"topic": pattern, "cursor": cursor}
         case Accepted(cursor=cursor):
             return MESSAGE_ACK, {} if cursor is None else {"cursor": cursor}
         case Ping():

@@ -15,6 +15,7 @@ from ..core.wire import (
     Accepted,
     Authenticate,
     Authenticated,
+    CaughtUp,
     Command,
     Delivery,
     Farewell,
@@ -127,6 +128,8 @@ def _delivery(delivery: Delivery) -> Fields:
         fields["id"] = delivery.id
     if delivery.cursor is not None:
         fields["cursor"] = delivery.cursor
+    if delivery.replay is not None:
+        fields["replay"] = delivery.replay
     return fields
 
 
@@ -140,6 +143,8 @@ def _shape(reply: Reply) -> Fields:
             return {"type": "unsubscribed", "topic": pattern}
         case Accepted(cursor=cursor):
             return {"type": "ack"} | ({} if cursor is None else {"cursor": cursor})
+        case CaughtUp(pattern=pattern, cursor=cursor):
+            return {"type": "caught_up", "topic": pattern, "cursor": cursor}
         case Pong():
             return {"type": "pong"}
         case Refused(refusal=refusal, to=to):

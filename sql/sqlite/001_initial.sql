@@ -55,16 +55,21 @@ CREATE INDEX refresh_tokens_by_session ON refresh_tokens (session_id);
 CREATE INDEX refresh_tokens_by_parent ON refresh_tokens (parent);
 
 CREATE TABLE events (
-    position   INTEGER NOT NULL PRIMARY KEY, -- dense, in commit order, from 1
+    position   INTEGER NOT NULL PRIMARY KEY, -- in commit order from 1; dense until some are pruned
     id         TEXT    NOT NULL UNIQUE,      -- UUID, by which a lost answer can be looked up
     type       TEXT    NOT NULL,             -- what happened, e.g. 'message.sent'
     topics     TEXT    NOT NULL,             -- JSON array of all topics that hear of it, in order
-    content    TEXT    NOT NULL,             -- JSON object they see; '{}' once it is blanked
+    content    TEXT,                         -- JSON they see; none once it is blanked
     subject    TEXT    NOT NULL,             -- id of what it tells of, by which it is blanked
-    created_at TEXT    NOT NULL              -- when it happened
+    created_at TEXT    NOT NULL,             -- when it happened
+    namespace  TEXT    NOT NULL,             -- decides how long it is kept
+    sender     TEXT,                         -- id of the user who published it, if it was a client
+    metadata   TEXT                          -- JSON object that a client published with it, if any
 ) STRICT;
 
 CREATE INDEX events_by_subject ON events (subject);
+CREATE INDEX events_by_namespace ON events (namespace, position);
+CREATE INDEX events_by_age ON events (namespace, created_at, position);
 
 CREATE TABLE head (
     one      INTEGER NOT NULL PRIMARY KEY CHECK (one = 1), -- there is one row
@@ -79,6 +84,23 @@ CREATE TABLE terms (
     first_position INTEGER NOT NULL,             -- the first position that may be written in it
     created_at     TEXT    NOT NULL              -- when a writer began it
 ) STRICT;
+
+CREATE TABLE floors (
+    namespace TEXT    NOT NULL PRIMARY KEY, -- one that is kept now
+    position  INTEGER NOT NULL              -- up to this one, its events may be missing
+) STRICT;
+
+CREATE TABLE keys (
+    user_id     TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE, -- who sent something under the key
+    key         TEXT NOT NULL, -- as they chose it
+    fingerprint TEXT NOT NULL, -- of what was sent, to tell a repetition from a reuse
+    event_id    TEXT NOT NULL, -- of the event that came of it
+    answer      TEXT,          -- JSON of what was answered, if the event does not say it all
+    created_at  TEXT NOT NULL, -- when it was first sent
+    PRIMARY KEY (user_id, key)
+) STRICT;
+
+CREATE INDEX keys_oldest ON keys (created_at);
 
 -- The server's own statements set `updated_at` (and the version); these cover a change by any other hand.
 CREATE TRIGGER users_touched AFTER UPDATE ON users

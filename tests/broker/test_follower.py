@@ -2,47 +2,15 @@
 
 from __future__ import annotations
 
-from attrs import Factory, define
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.broker.follower import PAGE, POLL, Follower
 from multiproto.core.audience import Audience
-from multiproto.core.errors import Unavailable
-from multiproto.core.model import timestamp
-from multiproto.core.ports import Entry, Event
 from multiproto.core.wire import Delivery
 
-
-@define(eq=False)
-class Notes:
-    """A log in memory; `slow` holds its answers back, `away` fails them."""
-
-    entries: list[Entry] = Factory(list)
-    slow: bool = False
-    away: bool = False
-    waiting: list[Deferred[None]] = Factory(list)
-    reads: int = 0
-
-    def write(self, count: int = 1) -> None:
-        for _ in range(count):
-            position = len(self.entries) + 1
-            event = Event(f"e{position}", "user.created", ("users",), {"n": position}, "u", timestamp(5))
-            self.entries.append(Entry(position, f"cursor{position}", event))
-
-    async def head(self) -> tuple[int, str]:
-        return len(self.entries), f"cursor{len(self.entries)}"
-
-    async def after(self, position: int, limit: int) -> tuple[Entry, ...]:
-        self.reads += 1
-        page = tuple(self.entries[position : position + limit])
-        if self.slow:
-            self.waiting.append(Deferred())
-            await self.waiting[-1]
-        if self.away:
-            raise Unavailable("the database is away")
-        return page
+from ..fakes import Notes
 
 
 class Ear:
@@ -91,8 +59,8 @@ class FollowerTests(SynchronousTestCase):
         self.notes.write()
         self.follower.wake()
         self.follower.wake()
-        while self.notes.waiting:
-            self.notes.waiting.pop(0).callback(None)
+        self.notes.answer()
+        self.notes.answer()
         self.assertEqual(self.heard(), [4, 5])
         self.assertEqual(self.notes.reads, 2)
 
@@ -111,7 +79,7 @@ class FollowerTests(SynchronousTestCase):
         self.follower.wake()
         done = maybeDeferred(self.follower.stopService)
         self.assertNoResult(done)
-        self.notes.waiting.pop().callback(None)
+        self.notes.answer()
         self.successResultOf(done)
         self.assertEqual(self.heard(), [4])
         self.follower.wake()

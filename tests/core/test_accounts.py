@@ -257,7 +257,7 @@ class AccountTests(AccountsCase):
         self.assertEqual(
             await self.log(),
             [
-                ("user.created", ("users",), {}),
+                ("user.created", ("users",), None),
                 ("user.deleted", ("users", f"users.{self.ann.id}"), {"userId": self.ann.id}),
             ],
         )

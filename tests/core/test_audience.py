@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from multiproto.core.audience import Audience
 from multiproto.core.events import Events
 from multiproto.core.model import Message, User, timestamp
+from multiproto.core.namespaces import MESSAGES
 from multiproto.core.ports import Entry, Event, Publication
 from multiproto.core.wire import Delivery
 
@@ -43,7 +44,7 @@ class AudienceTests(SynchronousTestCase):
         return Message("m", "ann", "hi", channel, recipient, AT, AT)
 
     def tell(self, event: Event, position: int = 1) -> None:
-        self.audience.tell_entry(Entry(position, f"cursor{position}", event), 0.0)
+        self.audience.tell_entry(Entry(position, f"cursor{position}", event))
 
     def listen(self, *patterns: str, ear: Ear | None = None) -> Ear:
         ear = ear or Ear()
@@ -93,7 +94,8 @@ class AudienceTests(SynchronousTestCase):
     def test_what_was_blanked_is_not_told(self) -> None:
         """But the cursor moves past it."""
         ear = self.listen("**")
-        self.tell(Event("e", "message.sent", ("messages",), {}, "m", AT), position=7)
+        event = Event("e", "message.sent", ("messages",), None, "m", AT, MESSAGES)
+        self.audience.tell_entry(Entry(7, "cursor7", event, blank=True))
         self.assertEqual(ear.heard, [])
         self.assertEqual(self.audience.cursor, "cursor7")
 

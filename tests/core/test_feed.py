@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from multiproto.core.errors import ConnectionLimit, Forbidden
 from multiproto.core.feed import AHEAD, Feed
 from multiproto.core.limits import Limits
+from multiproto.core.outbox import Allowance
 from multiproto.core.ports import Identity, Publication
 from multiproto.core.wire import Delivery, Farewell, Ping, Why
 
@@ -108,6 +109,27 @@ class FeedTests(SynchronousTestCase):
         assert feed.farewell
         self.assertEqual(feed.farewell.why, Why.SLOW)
         self.assertEqual([self.heard(feed) for _ in range(3)], [1, 2, None])
+
+    def test_an_allowance_is_for_all_feeds_that_share_it(self) -> None:
+        """It is never exceeded; who would do so is slow, and who leaves or reads makes room."""
+        shared = Allowance(250)
+        line = self.house.line("sse", limits=Limits(), most=3)
+        feeds = []
+        for _ in range(3):
+            opened = Feed.open(
+                self.house.hub, line, "192.0.2.1", ANN, lambda delivery: 100, "room.*", allowance=shared
+            )
+            feeds.append(self.successResultOf(Deferred.fromCoroutine(opened)))
+        self.publish(1)
+        self.assertEqual((shared.held, [feed.farewell is None for feed in feeds]), (200, [True, True, False]))
+        feeds[0].leave()
+        self.publish(2)
+        self.assertEqual((shared.held, feeds[1].farewell), (200, None))
+        self.publish(3)
+        assert feeds[1].farewell is not None
+        self.assertEqual((shared.held, feeds[1].farewell.why), (200, Why.SLOW))
+        self.assertEqual([self.heard(feeds[1]) for _ in range(3)], [1, 2, None])
+        self.assertEqual(shared.held, 0)
 
     def test_a_reader_that_asks_again_gets_all(self) -> None:
         self.weight = AHEAD // 2

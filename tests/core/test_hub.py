@@ -10,6 +10,7 @@ from multiproto.core.errors import ConnectionLimit, Unauthorized, Unavailable
 from multiproto.core.events import Events
 from multiproto.core.limits import Limits
 from multiproto.core.model import timestamp
+from multiproto.core.namespaces import USERS
 from multiproto.core.ports import Entry, Event, Identity
 from multiproto.core.session import Session
 from multiproto.core.wire import Authenticate, Authenticated, Farewell, Refused, Why
@@ -37,7 +38,7 @@ class HubCase(SynchronousTestCase):
 
     def happen(self, event: Event) -> None:
         """What the follower does when the log tells of `event`."""
-        self.house.audience.tell_entry(Entry(1, "cursor1", event), 0.0)
+        self.house.audience.tell_entry(Entry(1, "cursor1", event))
 
 
 class CapacityTests(HubCase):
@@ -82,7 +83,9 @@ class RevocationTests(HubCase):
 
     def test_other_events_end_nobody(self) -> None:
         peer, _ = self.connect("ann")
-        self.happen(Event("e", events.UPDATED, ("users", "users.ann"), {"user": {}}, "ann", timestamp(0)))
+        self.happen(
+            Event("e", events.UPDATED, ("users", "users.ann"), {"user": {}}, "ann", timestamp(0), USERS)
+        )
         self.assertEqual(len(peer.said), 1)
 
     def test_revoked_while_the_gate_was_looking(self) -> None:

@@ -14,7 +14,7 @@ from .test_accounts import NamingTokens, PlainPasswords
 
 class MessagesCase(StoreCase):
     async def asyncSetUp(self) -> None:
-        self.messages = Messages(self.store, self.events, self.now, self.new_id)
+        self.messages = Messages(self.store, self.sends, self.events, self.now, self.new_id)
         self.accounts = Accounts(
             self.store, PlainPasswords(), NamingTokens(), self.events, self.now, self.new_id
         )
@@ -107,7 +107,7 @@ class VisibilityTests(MessagesCase):
                 await self.messages.withdraw(self.ann, id)
         log = await self.log()
         topics = (f"messages.user.{self.ann.user_id}", f"messages.user.{self.bob.user_id}")
-        self.assertEqual(log[3], ("message.sent", topics, {}))
+        self.assertEqual(log[3], ("message.sent", topics, None))
         self.assertEqual(
             log[5],
             (

@@ -60,10 +60,3 @@ class PolicyTests(SynchronousTestCase):
             "_sessions",
         ):
             self.assertRaises(Forbidden, policy.check_publish, ANN, topic)
-
-    def test_retention(self) -> None:
-        """A pattern that mixes lanes says "log"."""
-        for pattern in ("users", "users.**", "messages.channel.c", "**", "*", "*.1", "**.x"):
-            self.assertEqual(policy.retention(pattern), "log", pattern)
-        for pattern in ("room.1", "room.**", "user"):
-            self.assertEqual(policy.retention(pattern), "live", pattern)

@@ -23,12 +23,15 @@ from multiproto.broker.memory import MemoryBroker
 from multiproto.core.accounts import Accounts
 from multiproto.core.audience import Audience
 from multiproto.core.events import Events
+from multiproto.core.history import History
 from multiproto.core.hub import Hub, Line
 from multiproto.core.limits import Limits
 from multiproto.core.messages import Messages
 from multiproto.core.model import Message, User
-from multiproto.core.ports import Entry, Identity, Query, Snapshot, Unit
+from multiproto.core.namespaces import Namespaces
+from multiproto.core.ports import Entry, Identity, Page, Query, Snapshot, Unit
 from multiproto.core.publishing import Publisher
+from multiproto.core.sends import Sends
 from multiproto.graphql.wiring import Needs, make_endpoint
 from multiproto.ids import TimeOrderedIds
 from multiproto.observe.traffic import Traffic
@@ -83,6 +86,18 @@ class InlineStore:
 
     def after(self, position: int, limit: int) -> Deferred[tuple[Entry, ...]]:
         return self._soon(self._reader.after(position, limit))
+
+    def page(self, lead: str, low: int, high: int) -> Deferred[Page]:
+        return self._soon(self._reader.page(lead, low, high))
+
+    def locate(self, cursor: str) -> Deferred[int | None]:
+        return self._soon(self._reader.locate(cursor))
+
+    def floors(self) -> Deferred[dict[str, int]]:
+        return self._soon(self._reader.floors())
+
+    def cursor_of(self, position: int) -> str:
+        return f"t.{position}"
 
     def _soon(self, outcome: Any) -> Deferred[Any]:
         answer: Deferred[Any] = Deferred()
@@ -174,12 +189,14 @@ class ServerCase(SynchronousTestCase):
         follower = Follower(self.store, audience, clock)
         self.store.on_commit = follower.wake
         events = Events(new_id)
+        sends, namespaces = Sends(self.store, clock.seconds), Namespaces.including(())
         publisher = Publisher(
-            MemoryBroker(audience), clock.seconds, new_id, lambda value: len(jsontext.dumps(value))
+            MemoryBroker(audience), sends, namespaces, clock.seconds, new_id, jsontext.dumps
         )
-        self.hub = Hub(self.gate, audience, publisher, clock, new_id)
+        history = History(self.store, audience, namespaces, clock)
+        self.hub = Hub(self.gate, audience, history, publisher, clock, new_id)
         self.accounts = Accounts(self.store, PlainPasswords(), PlainTokens(), events, clock.seconds, new_id)
-        self.messages = Messages(self.store, events, clock.seconds, new_id)
+        self.messages = Messages(self.store, sends, events, clock.seconds, new_id)
         self.observed: list[Any] = []
         self.logins: list[str] = []
         self.sockets = Line(self.session_limits, Traffic("graphql"))

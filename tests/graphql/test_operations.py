@@ -323,10 +323,32 @@ class MessageTests(ServerCase):
         for literal in ("1e999", "9" * 5000, "[" * 70 + "]" * 70):
             self.assertEqual(self.codes(publish.format(literal), self.ann), ["GRAPHQL_VALIDATION_FAILED"])
 
-    def test_idempotency_keys_are_not_taken_in_vain(self) -> None:
+    def test_variables_within_json_in_the_document(self) -> None:
+        query = 'mutation($x: JSON) { publish(topic: "t", data: {a: [$x, 1], b: $x}) { data } }'
+        value = {"y": [1, None]}
+        for variables, x in (({"x": value}, value), ({"x": None}, None), ({}, None)):
+            data = self.data(query, self.ann, **variables)["publish"]["data"]
+            self.assertEqual(data, {"a": [x, 1], "b": x})
+
+    def test_an_endless_number_is_refused_without_detail(self) -> None:
+        (error,) = self.ask("{ messages(limit: %s) { cursor } }" % ("9" * 5000), self.ann)["errors"]
+        self.assertEqual(error["message"], "This literal does not fit its type")
+        self.assertEqual(error["extensions"]["code"], "GRAPHQL_VALIDATION_FAILED")
+        self.assertEqual(error["locations"], [{"line": 1, "column": 19}])
+
+    def test_a_repeated_send_has_one_effect(self) -> None:
+        """And one answer; another body under the same key is a conflict."""
+        send = 'mutation {{ sendMessage(input: {{content: "{}", channelId: "c"}}, idempotencyKey: "k") {{ id }} }}'
+        first, again = (self.data(send.format("x"), self.ann) for _ in range(2))
+        self.assertEqual(first, again)
+        self.assertEqual(self.codes(send.format("y"), self.ann), ["CONFLICT"])
+        total = "{ messages { pageInfo { total } } }"
+        self.assertEqual(self.data(total, self.ann), {"messages": {"pageInfo": {"total": 1}}})
+
+    def test_what_is_no_key(self) -> None:
         for field in (
-            'sendMessage(input: {content: "x", channelId: "c"}, idempotencyKey: "k") { id }',
-            'publish(topic: "t", idempotencyKey: "k") { topic }',
+            'sendMessage(input: {content: "x", channelId: "c"}, idempotencyKey: "") { id }',
+            'publish(topic: "t", idempotencyKey: "%s") { topic }' % ("k" * 129),
         ):
             self.assertEqual(self.codes(f"mutation {{ {field} }}", self.ann), ["VALIDATION_ERROR"])
 

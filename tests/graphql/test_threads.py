@@ -10,9 +10,11 @@ from multiproto import jsontext
 from multiproto.broker.memory import MemoryBroker
 from multiproto.core.accounts import Accounts
 from multiproto.core.audience import Audience
+from multiproto.core.history import History
 from multiproto.core.hub import Hub, Line
 from multiproto.core.limits import Limits
 from multiproto.core.messages import Messages
+from multiproto.core.namespaces import Namespaces
 from multiproto.core.ports import Identity
 from multiproto.core.publishing import Publisher
 from multiproto.graphql.context import Caller
@@ -30,22 +32,24 @@ QUERY = """query($limit: Int!) { users(limit: $limit) { edges { node { name
 
 class ThreadedStoreTests(StoreCase):
     async def asyncSetUp(self) -> None:
+        audience, namespaces = Audience(), Namespaces.including(())
+        clock: Any = reactor
         publisher = Publisher(
-            MemoryBroker(Audience()), self.now, self.new_id, lambda value: len(jsontext.dumps(value))
+            MemoryBroker(audience), self.sends, namespaces, self.now, self.new_id, jsontext.dumps
         )
+        history = History(self.store, audience, namespaces, clock)
         gate = Tokens()
         self.accounts = Accounts(
             self.store, PlainPasswords(), PlainTokens(), self.events, self.now, self.new_id
         )
-        self.messages = Messages(self.store, self.events, self.now, self.new_id)
+        self.messages = Messages(self.store, self.sends, self.events, self.now, self.new_id)
         line = Line(Limits(), Traffic("graphql"))
-        clock: Any = reactor
         self.operations = make_operations(
             Needs(
                 self.accounts,
                 self.messages,
                 publisher,
-                Hub(gate, Audience(), publisher, clock, self.new_id),
+                Hub(gate, audience, history, publisher, clock, self.new_id),
                 gate,
                 clock,
                 line,

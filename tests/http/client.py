@@ -63,6 +63,10 @@ class Line:
     def send(self, data: bytes) -> None:
         self.channel.dataReceived(data)
 
+    def say_no_more(self) -> None:
+        """Half-close: hear what is still said."""
+        self.channel.readConnectionLost()
+
     def hang_up(self) -> None:
         self.channel.connectionLost(Failure(ConnectionDone()))
 

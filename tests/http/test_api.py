@@ -15,10 +15,12 @@ from multiproto.broker.follower import Follower
 from multiproto.broker.memory import MemoryBroker
 from multiproto.core.accounts import Accounts
 from multiproto.core.audience import Audience
+from multiproto.core.history import History
 from multiproto.core.hub import Hub
 from multiproto.core.hub import Line as HubLine
 from multiproto.core.limits import Limits
 from multiproto.core.messages import Messages
+from multiproto.core.namespaces import Namespaces
 from multiproto.core.publishing import Publisher
 from multiproto.http.ratelimit import RateLimit
 from multiproto.http.site import Parts, Settings, make_site
@@ -51,10 +53,12 @@ class ApiCase(StoreCase):
         secret = secrets.token_hex(32)
         tokens = Tokens(lambda: secret, 900, "15m", self.now, self.new_id)
         gate, audience = TokenGate(tokens, self.store, self.now), Audience()
+        namespaces = Namespaces.including(())
         publisher = Publisher(
-            MemoryBroker(audience), self.now, self.new_id, lambda value: len(jsontext.dumps(value))
+            MemoryBroker(audience), self.sends, namespaces, self.now, self.new_id, jsontext.dumps
         )
-        self.hub = Hub(gate, audience, publisher, clock, self.new_id)
+        history = History(self.store, audience, namespaces, clock)
+        self.hub = Hub(gate, audience, history, publisher, clock, self.new_id)
         self.hub.startService()
         self.addCleanup(self.hub.stopService)
         follower = Follower(self.store, audience, clock)
@@ -69,7 +73,7 @@ class ApiCase(StoreCase):
                 gate,
                 self.hub,
                 Accounts(self.store, PlainPasswords(), tokens, self.events, self.now, self.new_id),
-                Messages(self.store, self.events, self.now, self.new_id),
+                Messages(self.store, self.sends, self.events, self.now, self.new_id),
                 publisher,
                 HubLine(Limits(), Traffic("sse")),
                 Health(),
@@ -353,6 +357,15 @@ class MessageTests(ApiCase):
     async def test_a_path_that_is_no_id(self) -> None:
         self.assertEqual(paths(await self.ask("GET", "/messages/user", token=self.anns)), [["id"]])
         self.assertEqual(paths(await self.ask("GET", "/messages/user/x", token=self.anns)), [["userId"]])
+
+    async def test_an_id_in_capitals(self) -> None:
+        """It is the same id, as in a body."""
+        id = (await self.send(channelId="c")).data["id"].upper()
+        self.assertEqual((await self.ask("GET", f"/messages/{id}", token=self.anns)).data["id"], id.lower())
+        me = (await self.ask("GET", "/auth/me", token=self.anns)).data["id"].upper()
+        self.assertEqual((await self.ask("GET", f"/users/{me}", token=self.anns)).status, 200)
+        page = await self.ask("GET", f"/messages/user/{me}", token=self.anns)
+        self.assertEqual([message["id"] for message in page.data["data"]], [id.lower()])
 
     async def test_the_alias(self) -> None:
         """Everything below /api/v1 is below /api too, with or without a slash at the end."""

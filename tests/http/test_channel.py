@@ -5,10 +5,11 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
+from zope.interface.verify import verifyObject
 
 from multiproto.http.codec import MAX_FIELD_BYTES, MAX_FIELDS, MAX_LINE
 from multiproto.http.limits import Limits
@@ -23,6 +24,7 @@ END = b"\r\n"
 OK = LIVE + HOST + END
 POST = b"POST /api/v1/topics/a HTTP/1.1\r\n" + HOST
 BODY_LIMIT = Settings().limits.body
+PATIENCE = 5.0  # of a drain, seconds
 
 
 def line_of(size: int) -> bytes:
@@ -471,13 +473,13 @@ class DrainTests(SiteCase):
         self.site = self.make_site()
 
     def test_with_nobody_there(self) -> None:
-        self.assertIsNone(self.successResultOf(self.site.drain()))
+        self.assertIsNone(self.successResultOf(self.site.drain(PATIENCE)))
         self.assertIsNone(self.site.buildProtocol(None))
 
     def test_idle_connections_are_closed(self) -> None:
         line = Line(self.site)
         line.send(OK)
-        drained = self.site.drain()
+        drained = self.site.drain(PATIENCE)
         self.assertTrue(line.closed)
         self.assertNoResult(drained)
         line.hang_up()
@@ -485,7 +487,7 @@ class DrainTests(SiteCase):
 
     def test_an_idle_client_that_does_not_close_is_cut(self) -> None:
         line = Line(self.site)
-        drained = self.site.drain()
+        drained = self.site.drain(PATIENCE)
         self.clock.advance(Limits().linger)
         self.assertTrue(line.aborted)
         self.successResultOf(drained)
@@ -493,7 +495,7 @@ class DrainTests(SiteCase):
     def test_what_is_being_answered_is_finished(self) -> None:
         line = Line(self.site)
         line.send(SLOW + OK)
-        drained = self.site.drain()
+        drained = self.site.drain(PATIENCE)
         self.assertFalse(line.closed)
         self.slow.requests[0].respond(b"done")  # type: ignore[attr-defined]
         answer = line.answer()
@@ -507,7 +509,7 @@ class DrainTests(SiteCase):
             self.site = self.make_site()
             line = Line(self.site)
             line.send(said)
-            self.site.drain()
+            self.site.drain(PATIENCE)
             answer = line.answer()
             self.assertEqual((answer.status, answer.code, line.closed), (503, 55, True))
 
@@ -515,14 +517,14 @@ class DrainTests(SiteCase):
         line = Line(self.site)
         line.send(LIVE + END)
         line.heard()
-        self.site.drain()
+        self.site.drain(PATIENCE)
         self.assertEqual(line.heard(), b"")
 
     def test_event_streams_are_not_waited_for(self) -> None:
         line = Line(self.site)
         line.ask("GET", "/api/v1/topics/a/events", headers={"Authorization": "Bearer token-ann"})
         self.assertIn(b"event: subscribed", line.heard())
-        self.successResultOf(self.site.drain())
+        self.successResultOf(self.site.drain(PATIENCE))
         self.successResultOf(self.site.cut())
         self.assertTrue(line.aborted)
 
@@ -530,7 +532,7 @@ class DrainTests(SiteCase):
         """A farewell is not thrown away with the connection; nor does it hold us up for long."""
         line = Line(self.site)
         line.ask("GET", "/api/v1/topics/a/events", headers={"Authorization": "Bearer token-ann"})
-        self.successResultOf(self.site.drain())
+        self.successResultOf(self.site.drain(PATIENCE))
         line.channel.pauseProducing()
         self.successResultOf(self.house.hub.stopService())
         line.channel.resumeProducing()
@@ -545,8 +547,168 @@ class DrainTests(SiteCase):
     def test_a_stream_that_begins_meanwhile_is_not_waited_for(self) -> None:
         line = Line(self.site)
         line.send(SLOW)
-        drained = self.site.drain()
+        drained = self.site.drain(PATIENCE)
         request = self.slow.requests[0]
         request.setHeader(b"Content-Type", b"text/event-stream")  # type: ignore[attr-defined]
         request.write(b": hello\n\n")  # type: ignore[attr-defined]
         self.successResultOf(drained)
+
+    def test_what_is_not_answered_in_time_is_cut(self) -> None:
+        line = Line(self.site)
+        line.send(SLOW)
+        drained = self.site.drain(PATIENCE)
+        self.clock.advance(PATIENCE - 0.1)
+        self.assertNoResult(drained)
+        self.clock.advance(0.1)
+        self.assertTrue(line.aborted)
+        self.successResultOf(drained)
+
+    def test_who_is_in_time_leaves_nothing_behind(self) -> None:
+        before = self.clock.getDelayedCalls()
+        self.successResultOf(self.site.drain(PATIENCE))
+        line = Line(site := self.make_site())
+        drained = site.drain(PATIENCE)
+        line.hang_up()
+        self.successResultOf(drained)
+        self.assertEqual(self.clock.getDelayedCalls(), before)
+
+    def test_answers_that_nobody_takes(self) -> None:
+        """Wherever in its answers a client stopped reading, it has as long as any other to hear the last of it."""
+        for said, before in (
+            (SLOW, True),  # answered, and kept alive
+            (SLOW.replace(HOST, HOST + b"Connection: close\r\n"), True),  # closing already
+            (SLOW + SLOW + SLOW, True),  # more to answer
+            (SLOW, False),  # answered meanwhile
+        ):
+            self.site = self.make_site()
+            line = Line(self.site)
+            line.send(said)
+            line.channel.pauseProducing()
+            request = self.slow.requests[-1]
+            if before:
+                request.respond(b"done")  # type: ignore[attr-defined]
+            drained = self.site.drain(PATIENCE)
+            if not before:
+                request.respond(b"done")  # type: ignore[attr-defined]
+            self.assertFalse(line.aborted)
+            self.clock.advance(Limits().linger)
+            self.assertTrue(line.aborted)
+            self.successResultOf(drained)
+
+
+class HalfCloseTests(SiteCase):
+    """A client that says no more may still listen (RFC 9112, 9.6; `nc -N`)."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.slow = Slow()
+        self.mounts[b"/slow"] = self.slow
+        self.site = self.make_site()
+        self.line = Line(self.site)
+
+    def statuses(self) -> list[int]:
+        return [answer.status for answer in responses(self.line.heard())]
+
+    def finish(self) -> None:
+        self.slow.requests[-1].respond(b"done")  # type: ignore[attr-defined]
+
+    def test_the_transport_asks_for_it(self) -> None:
+        self.assertTrue(verifyObject(IHalfCloseableProtocol, self.line.channel))
+
+    def test_what_was_asked_is_answered(self) -> None:
+        self.line.send(SLOW + OK + SLOW)
+        self.line.say_no_more()
+        self.finish()
+        self.assertEqual((self.statuses(), self.line.closed), ([200, 200], False))
+        self.finish()
+        self.assertEqual((self.statuses(), self.line.closed, self.line.aborted), ([200], True, False))
+
+    def test_where_nothing_is_asked_it_is_the_end(self) -> None:
+        for said in (b"", OK, LIVE, POST + b"Content-Length: 5\r\n\r\nab"):
+            line = self.line = Line(self.site)
+            line.send(said)
+            line.say_no_more()
+            self.assertEqual(self.statuses(), [200] if said == OK else [])
+            self.assertEqual((line.closed, line.aborted), (True, False))
+
+    def test_half_a_request_behind_a_whole_one(self) -> None:
+        self.line.send(SLOW + LIVE)
+        self.line.say_no_more()
+        self.finish()
+        self.assertEqual((self.statuses(), self.line.closed), ([200], True))
+
+    def test_an_answer_that_is_taken_slowly(self) -> None:
+        self.line.send(SLOW + OK)
+        self.line.channel.pauseProducing()
+        self.line.say_no_more()
+        self.finish()
+        self.assertEqual((self.statuses(), self.line.closed), ([200], False))
+        self.line.channel.resumeProducing()
+        self.assertEqual((self.statuses(), self.line.closed), ([200], True))
+
+    def test_the_last_answer_when_it_is_taken_slowly(self) -> None:
+        self.line.send(SLOW.replace(HOST, HOST + b"Connection: close\r\n"))
+        self.line.channel.pauseProducing()
+        self.finish()
+        self.line.say_no_more()
+        self.assertFalse(self.line.closed)
+        self.line.channel.resumeProducing()
+        self.assertTrue(self.line.closed)
+
+    def test_after_the_last_answer(self) -> None:
+        """Nobody has anything to say: it is over at once."""
+        self.line.send(LIVE + END)
+        self.line.transport.disconnecting = False  # a half-close is all there was yet
+        self.line.say_no_more()
+        self.assertTrue(self.line.closed)
+
+    def test_an_event_stream_ends(self) -> None:
+        """Otherwise one whose client left would be found out at its next keep-alive only."""
+        self.line.ask("GET", "/api/v1/topics/a/events", headers={"Authorization": "Bearer token-ann"})
+        self.line.say_no_more()
+        self.assertTrue(self.line.aborted)
+
+    def test_it_does_not_hold_up_a_shutdown(self) -> None:
+        self.line.send(SLOW + SLOW)
+        self.line.say_no_more()
+        drained = self.site.drain(PATIENCE)
+        self.finish()
+        self.assertEqual((self.statuses(), self.line.closed), ([200], True))
+        self.clock.advance(Limits().linger)
+        self.successResultOf(drained)
+
+
+class CrowdTests(SiteCase):
+    """One address can't fill the memory with what it has only begun to say."""
+
+    settings = Settings(most_per_host=2)
+
+    def test_one_too_many(self) -> None:
+        first, _ = Line(self.site), Line(self.site)
+        third = Line(self.site)
+        answer = third.answer()
+        self.assertEqual((answer.status, answer.code, answer.headers["connection"]), (503, 55, "close"))
+        self.assertTrue(third.closed)
+        self.assertFalse(Line(self.site, "10.0.0.2").closed)
+        first.hang_up()
+        self.assertFalse(Line(self.site).closed)
+        self.assertTrue(Line(self.site).closed)
+
+    def test_a_network_is_one_address(self) -> None:
+        lines = [Line(self.site, f"2001:db8::{number}") for number in (1, 2, 3)]
+        self.assertEqual([line.closed for line in lines], [False, False, True])
+
+    def test_event_streams_have_a_limit_of_their_own(self) -> None:
+        streams = [Line(self.site) for _ in range(2)]
+        for line in streams:
+            line.ask("GET", "/api/v1/topics/a/events", headers={"Authorization": "Bearer token-ann"})
+        others = [Line(self.site) for _ in range(3)]
+        self.assertEqual([line.closed for line in others], [False, False, True])
+        streams[0].hang_up()
+        self.assertTrue(Line(self.site).closed)
+
+    def test_one_whose_stream_ended_counts_again(self) -> None:
+        line = Line(self.site)
+        line.ask("HEAD", "/api/v1/topics/a/events", headers={"Authorization": "Bearer token-ann"})
+        self.assertFalse(line.closed)
+        self.assertEqual([Line(self.site).closed for _ in range(2)], [False, True])

@@ -412,6 +412,10 @@ class MountTests(SiteCase):
     def test_beside_is_not_found(self) -> None:
         self.assertEqual(self.ask("GET", "/pages").status, 404)
 
+    def test_below_is_not_found_unless_the_resource_is_a_leaf(self) -> None:
+        answer = self.ask("GET", "/api/deep/x")
+        self.assertEqual((answer.status, answer.code), (404, 3))
+
     def test_another_method(self) -> None:
         answer = self.ask("POST", "/page", {})
         self.assertEqual((answer.status, answer.headers["allow"]), (405, "HEAD, GET"))
@@ -487,7 +491,7 @@ class UpgradeTests(SiteCase):
         line.ask("GET", "/ws", headers=self.HANDSHAKE)
         self.clock.advance(3600)
         self.assertFalse(line.aborted)
-        self.successResultOf(self.site.drain())
+        self.successResultOf(self.site.drain(5.0))
 
     def test_handshakes_are_not_counted(self) -> None:
         """They have limits of their own, with a close code of their own."""
@@ -498,6 +502,11 @@ class UpgradeTests(SiteCase):
 
     def test_only_where_something_is_mounted(self) -> None:
         statuses = [self.ask("GET", "/nope", Upgrade="websocket").status for _ in range(2)]
+        self.assertEqual(statuses, [404, 429])
+
+    def test_only_where_it_is_mounted_exactly(self) -> None:
+        """Nothing below is a door, and asking there counts as any request does."""
+        statuses = [self.ask("GET", "/ws/x", **self.HANDSHAKE).status for _ in range(2)]
         self.assertEqual(statuses, [404, 429])
 
     def test_a_bug_in_the_taking_over(self) -> None:

@@ -211,8 +211,10 @@ class TokenTests(SiteCase):
     def test_one_that_was_revoked_a_moment_ago(self) -> None:
         """The gate may have looked just before; the hub remembers."""
         content = {"userId": "ann", "sessionId": "session-ann"}
-        event = Event("e", "session.revoked", ("_sessions",), content, "", "1970-01-01T00:00:00.000Z")
-        self.house.audience.tell_entry(Entry(1, "c1", event), 0.0)
+        event = Event(
+            "e", "session.revoked", ("_sessions",), content, "", "1970-01-01T00:00:00.000Z", "_sessions"
+        )
+        self.house.audience.tell_entry(Entry(1, "c1", event))
         self.assertEqual(self.status(Authorization=ANN), 401)
         self.assertEqual(self.status(Authorization=BOB), 202)
 
@@ -224,9 +226,15 @@ class StreamTests(SiteCase):
     def tell(self, position: int) -> None:
         """The log tells of a user."""
         event = Event(
-            f"e{position}", "user.created", ("users",), {"user": {}}, "", "1970-01-01T00:00:01.000Z"
+            f"e{position}",
+            "user.created",
+            ("users",),
+            {"user": {}},
+            "",
+            "1970-01-01T00:00:01.000Z",
+            "users.**",
         )
-        self.house.audience.tell_entry(Entry(position, f"c{position}", event), 1.0)
+        self.house.audience.tell_entry(Entry(position, f"c{position}", event))
 
     def test_what_comes_first(self) -> None:
         stream = Stream.open(self.site, "/api/v1/topics/a.**/events")
@@ -240,10 +248,11 @@ class StreamTests(SiteCase):
         )
 
     def test_logged_topics_have_cursors(self) -> None:
-        self.house.audience.cursor = "c0"
+        self.house.notes.write(2)
+        self.house.audience.stand_at(2, "cursor2")
         stream = Stream.open(self.site, "/api/v1/topics/users/events")
-        first = {"topic": "users", "retention": "log", "cursor": "c0"}
-        self.assertEqual(events(stream.began.body), [{"event": "subscribed", "id": "c0", "data": first}])
+        first = {"topic": "users", "retention": "log", "cursor": "cursor2"}
+        self.assertEqual(events(stream.began.body), [{"event": "subscribed", "id": "cursor2", "data": first}])
         self.tell(1)
         self.assertEqual(
             stream.heard(),
@@ -269,16 +278,17 @@ class StreamTests(SiteCase):
 
     def test_resuming_is_handed_on(self) -> None:
         """By the header that browsers send, or by the query; the header is the later one."""
-        self.house.audience.cursor = "c0"
+        self.house.notes.write(2)
+        self.house.audience.stand_at(2, "cursor2")
         path = "/api/v1/topics/users/events"
         recovered = [
             events(Stream.open(self.site, path + query, **headers).began.body)[0]["data"].get("recovered")
             for query, headers in (
                 ("", {}),
-                ("?after=c0", {}),
-                ("", {"Last_Event_ID": "c0"}),
+                ("?after=cursor1", {}),
+                ("", {"Last_Event_ID": "cursor1"}),
                 ("?after=old", {}),
-                ("?after=old", {"Last_Event_ID": "c0"}),
+                ("?after=old", {"Last_Event_ID": "cursor1"}),
             )
         ]
         self.assertEqual(recovered, [None, True, True, False, True])
@@ -331,17 +341,18 @@ class StreamTests(SiteCase):
         )
 
     def test_the_farewell_says_where_to_resume(self) -> None:
-        self.house.audience.cursor = "c0"
+        self.house.notes.write(2)
+        self.house.audience.stand_at(2, "cursor2")
         stream = Stream.open(self.site, "/api/v1/topics/users/events")
         for session in self.house.hub:
             session.end(Why.REVOKED)
-        said = {"reason": "revoked", "message": "Token revoked", "cursor": "c0"}
+        said = {"reason": "revoked", "message": "Token revoked", "cursor": "cursor2"}
         self.assertEqual(self.farewell(stream)["data"], said)
 
     def test_shutdown(self) -> None:
         """Fault 24: an open stream is bidden farewell and does not hold us up."""
         stream = Stream.open(self.site, "/api/v1/topics/a/events")
-        self.successResultOf(self.site.drain())
+        self.successResultOf(self.site.drain(5.0))
         self.successResultOf(self.house.hub.stopService())
         self.assertEqual(self.farewell(stream)["data"]["reason"], "shutdown")
         self.assertTrue(stream.line.closed)

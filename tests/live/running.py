@@ -30,7 +30,8 @@ class LiveCase(TestCase):
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
-        self.server = make_service(self.configure(Config()), reactor)
+        self.config = self.configure(Config())
+        self.server = make_service(self.config, reactor)
         self.server.privilegedStartService()
         await self.server.startService()
         self.stopped = False

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from multiproto.rfc6455.codec import frame as server_frame
 from multiproto.rfc6455.handshake import MAX_HANDSHAKE
+from multiproto.rfc6455.protocol import FRAMES
 from multiproto.websocket.protocol import EventsFactory
 
 from ..fakes import house
@@ -189,6 +191,18 @@ class Violations(Endpoint):
         self.clock.pump([1.0] * 5)
         self.assertTrue(self.wire.aborted)
 
+    def test_others_have_their_turn_behind_thousands_of_frames(self) -> None:
+        """Guarantee G9: so many are read in one turn, and the rest in the next ones."""
+        pings = frame(PING, b"") * (3 * FRAMES)
+        self.protocol.dataReceived(pings)
+        looks: list[int] = []
+        self.clock.callLater(0, lambda: looks.append(len(self.wire.take())))
+        looks.append(len(self.wire.take()))
+        self.clock.advance(0)
+        pong = 2  # bytes
+        self.assertLessEqual(max(looks), FRAMES * pong)
+        self.assertEqual(sum(looks) + len(self.wire.take()), 3 * FRAMES * pong)
+
     def test_protocol_errors(self) -> None:
         for data in (
             frame(TEXT, b"{}", mask=False),
@@ -308,6 +322,19 @@ class Deflated(Endpoint):
         cut = frame(TEXT, data[:3], rsv=4, fin=False) + frame(PING) + frame(CONTINUATION, data[3:])
         self.assertEqual(self.say(whole, ASK, cut), [ANSWER, ANSWER, "pong ", ANSWER])
         self.assertEqual(self.say(*(bytes([byte]) for byte in cut)), ["pong ", ANSWER])
+
+    def test_what_many_are_told_is_compressed_once(self) -> None:
+        framed = server_frame(b"x" * 1000)
+        other, wire = self.connect()
+        other.factory = self.protocol.factory
+        for protocol in (self.protocol, other):
+            protocol.say(framed)
+        first, second = self.wire.take(), wire.take()
+        self.assertEqual(first, second)
+        self.assertLess(len(first), 100)
+        self.assertIs(self.protocol.factory._squeezed[0], framed)
+        self.protocol.say(server_frame(b"y" * 1000))
+        self.assertNotEqual(self.wire.take(), first)
 
     def test_the_limit_holds_for_what_comes_out(self) -> None:
         exact = b'{"type": "ping"}'.ljust(self.max_message)

@@ -6,13 +6,12 @@ and bring up an empty one in `setUp`.
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import DeferredList, gatherResults
 
-from multiproto.core.errors import DatabaseError, Refusal
-from multiproto.core.ports import Query, Row, Step, Unit
+from multiproto.core.errors import DatabaseError
+from multiproto.core.ports import Query, Step, Unit
 
+from .log_contract import LogContract
 from .units import (
     GONE,
     STRANGER,
@@ -30,23 +29,7 @@ from .units import (
 )
 
 
-class StoreContract:
-    store: Any  # from `setUp`: empty, up and running
-
-    async def rows(self, name: str, **params: object) -> tuple[Row, ...]:
-        return (await self.store.read(Query(name, params))).results[0]
-
-    async def refusal(self, unit: Unit) -> Refusal:
-        try:
-            await self.store.commit(unit)
-        except Refusal as refusal:
-            return refusal
-        raise AssertionError("was not refused")
-
-    async def people(self, *names: str) -> None:
-        for second, name in enumerate(names):
-            await self.store.commit(add_user(name, second))
-
+class StoreContract(LogContract):
     # Units of work.
 
     async def test_a_row_and_its_event_are_there_together_under_one_cursor(self) -> None:
@@ -121,51 +104,6 @@ class StoreContract:
             cursors += [await cursor for cursor in written]
             (total,) = {rows[0]["total"] for rows in snapshot.results}
             self.assertEqual([snapshot.cursor], cursors[total - 1 : total] or [snapshot.cursor])
-
-    # The log.
-
-    async def test_the_log_is_read_in_pages(self) -> None:
-        await self.store.commit(add_user("ada", 0, *[event(f"e{n}", "ada", n=n) for n in range(5)]))
-        self.assertEqual((await self.store.head())[0], 5)
-        self.assertEqual([entry.position for entry in await self.store.after(1, 2)], [2, 3])
-        self.assertEqual(await self.store.after(5, 2), ())
-
-    async def test_an_events_content_comes_back_as_it_was(self) -> None:
-        deep: object = None
-        for _ in range(64):
-            deep = [deep]
-        told = event("e1", "ada", deep=deep, text="a\0b\u2028🂡", number=0.1, big=2**53 + 1, none=None)
-        await self.store.commit(add_user("ada", 0, told))
-        self.assertEqual((await self.store.after(0, 1))[0].event, told)
-
-    async def test_what_was_said_of_a_withdrawn_message_is_blank(self) -> None:
-        await self.people("ada")
-        await self.store.commit(add_message("m1", "ada", 1, event("e1", "m1", content="secret")))
-        await self.store.commit(withdraw("m1", event("e2", "m1", "message.withdrawn", id="m1")))
-        told = [(entry.event.id, entry.event.content) for entry in await self.store.after(0, 10)]
-        self.assertEqual(told, [("e1", {}), ("e2", {"id": "m1"})])
-        self.assertEqual(await self.rows("message_by_id", id="m1"), ())
-
-    async def test_a_closed_account_leaves_no_word_in_the_log_or_the_rows(self) -> None:
-        await self.people("ada", "bob")
-        await self.store.commit(add_user("eve", 0, event("e1", "eve", email="eve@x.org")))
-        await self.store.commit(add_message("m1", "eve", 1, event("e2", "m1", content="by eve"), channel="c"))
-        await self.store.commit(add_message("m2", "ada", 2, event("e3", "m2", content="to eve"), to="eve"))
-        await self.store.commit(add_message("m3", "ada", 3, event("e4", "m3", content="to bob"), to="bob"))
-        await self.store.commit(close_account("eve", event("e5", "eve", "user.deleted", id="eve")))
-        told = [(entry.event.id, entry.event.content) for entry in await self.store.after(0, 10)]
-        self.assertEqual(
-            told, [("e1", {}), ("e2", {}), ("e3", {}), ("e4", {"content": "to bob"}), ("e5", {"id": "eve"})]
-        )
-        left = await self.rows("messages_page", viewer="ada", limit=9, offset=0)
-        self.assertEqual([row["id"] for row in left], ["m3"])
-
-    async def test_what_is_sent_and_blanked_in_one_batch_is_blank(self) -> None:
-        """The account is closed while a message to it is on its way to the disk, in the same transaction."""
-        await self.people("ada", "eve")
-        sent = add_message("m1", "ada", 1, event("e1", "m1", content="secret"), to="eve")
-        await gatherResults([self.store.commit(sent), self.store.commit(close_account("eve"))])
-        self.assertEqual([entry.event.content for entry in await self.store.after(0, 10)], [{}])
 
     # Users.
 

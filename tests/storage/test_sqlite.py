@@ -17,7 +17,7 @@ from multiproto.storage.errors import Unusable
 from multiproto.storage.sqlite import FILE, SqliteStore
 
 from .contract import StoreContract
-from .units import add_message, add_user, amend_user, event, user_by_id
+from .units import add_message, add_user, amend_user, event, published, say, user_by_id
 
 
 class StoreCase(TestCase):
@@ -81,9 +81,11 @@ class OpeningTests(StoreCase):
             self.new_store().open()
 
     def test_opening_twice_is_opening_once(self) -> None:
-        store = self.new_store()
+        store = self.new_store(read_threads=3)
+        self.assertEqual(store.connections, 0)
         store.open()
-        store.open()
+        store.privilegedStartService()
+        self.assertEqual(store.connections, 4)
 
     async def test_a_failed_start_says_why_and_leaves_the_directory_to_the_next(self) -> None:
         self.directory.mkdir()
@@ -129,7 +131,8 @@ class OpeningTests(StoreCase):
         store = await self.make_store()
         now = await store.commit(add_user("cat", 0, event("e3", "cat")))
         self.assertEqual([entry.cursor for entry in await store.after(0, 9)], [before, now])
-        self.assertNotEqual(lost, now)
+        located = [await store.locate(cursor) for cursor in (before, lost, now)]
+        self.assertEqual(located, [1, None, 2])
 
 
 class LifeTests(StoreCase):
@@ -138,10 +141,13 @@ class LifeTests(StoreCase):
         closed = Unavailable("The database is not open")
         self.assertEqual(await refusal(store.read()), closed)
         self.assertEqual(store.waiting, {})
+        self.assertEqual(await refusal(store.locate("t.0")), closed)
+        with self.assertRaises(Unavailable):
+            store.cursor_of(0)
         await store.startService()
         await store.stopService()
         self.assertEqual(await refusal(store.commit(add_user("ada"))), closed)
-        self.assertEqual(self.observed, [("read", "error"), ("write", "error")])
+        self.assertEqual(self.observed, [("read", "error"), ("read", "error"), ("write", "error")])
 
     async def test_stopping_answers_all_that_was_asked_and_folds_the_journal_into_the_file(self) -> None:
         store = await self.make_store(batch=7)
@@ -175,6 +181,27 @@ class LifeTests(StoreCase):
             [("write", "success"), ("write", "refused"), ("write", "error"), ("read", "success")],
         )
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+    async def test_to_locate_a_cursor_the_database_is_asked_only_about_the_future(self) -> None:
+        """Ten thousand may resume at once; what a reader has seen may be ahead of what was answered."""
+        store = await self.make_store(new_term=lambda: "t")
+        cursor = await store.commit(say(published("e", "a")))
+        del self.observed[:]
+        self.assertEqual(
+            [await store.locate(text) for text in (cursor, "t.0", "u.1", "")], [1, 0, None, None]
+        )
+        self.assertEqual(self.observed, [])
+        self.assertEqual(await store.locate("t.2"), None)
+        store.newest = 0
+        self.assertEqual(await store.locate(cursor), 1)
+        self.assertEqual(self.observed, [("read", "success")] * 2)
+
+    async def test_the_namespaces_given_are_kept_from_then_on(self) -> None:
+        store = await self.make_store(namespaces=["a"])
+        await store.commit(say(published("e", "a")))
+        await store.stopService()
+        store = await self.make_store(namespaces=["a", "b"])
+        self.assertEqual(await store.floors(), {"a": 0, "b": 1})
 
     async def test_a_reader_cannot_write(self) -> None:
         store = await self.make_store()

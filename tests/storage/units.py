@@ -16,7 +16,25 @@ def at(second: float) -> str:
 
 
 def event(id: str, subject: str, type: str = "message.sent", /, **content: object) -> Event:
-    return Event(id, type, ("messages", f"messages.user.{subject}"), content, subject, at(0))
+    topics = ("messages", f"messages.user.{subject}")
+    return Event(id, type, topics, content, subject, at(0), "messages.**")
+
+
+def published(
+    id: str, topic: str, content: object = None, second: float = 0, namespace: str = "telemetry.**"
+) -> Event:
+    """What a client says on a topic of its own."""
+    return Event(id, "message", (topic,), content, "", at(second), namespace, "ada", {"unit": "°C"})
+
+
+def say(*events: Event) -> Unit:
+    return Unit((), events)
+
+
+def claim(user: str, key: str, second: float = 0, expired: float = -100, **kept: object) -> Unit:
+    """Of a key that is told of as taken."""
+    params = {"fingerprint": "f", "event_id": "e", "answer": None} | kept
+    return step("key_claim", user_id=user, key=key, at=at(second), expired=at(expired), **params)
 
 
 def add_user(id: str, second: float = 0, *events: Event) -> Unit:

@@ -4,16 +4,36 @@ SELECT position FROM head;
 
 -- name: log_after
 -- At most :limit events behind :position, in order.
-SELECT position, id, type, topics, content, subject, created_at
+SELECT position, id, type, topics, content, subject, created_at, namespace, sender, metadata
 FROM events
 WHERE position > :position
 ORDER BY position
 LIMIT :limit;
 
+-- name: log_stretch
+-- The :most-th event behind :low, if there are so many up to :high.
+SELECT position
+FROM events
+WHERE position > :low AND position <= :high
+ORDER BY position
+LIMIT 1 OFFSET :most - 1;
+
+-- name: log_page
+-- The events behind :low, up to :high, in order, that are not blank and whose topics contain :lead: the
+-- beginning of a JSON string, opening quote included.  (Some more, where a topic has a quote inside.)
+SELECT position, id, type, topics, content, subject, created_at, namespace, sender, metadata
+FROM events
+WHERE position > :low AND position <= :high AND content IS NOT NULL AND instr(topics, :lead)
+ORDER BY position;
+
+-- name: event_position
+-- Where the event :id is in the log; no row if it never was, or was pruned.
+SELECT position FROM events WHERE id = :id;
+
 -- name: log_append
 -- One event, in the transaction of what it tells of.
-INSERT INTO events (position, id, type, topics, content, subject, created_at)
-VALUES (:position, :id, :type, :topics, :content, :subject, :at);
+INSERT INTO events (position, id, type, topics, content, subject, created_at, namespace, sender, metadata)
+VALUES (:position, :id, :type, :topics, :content, :subject, :at, :namespace, :sender, :metadata);
 
 -- name: log_move_head
 -- The newest event is now at :position.
@@ -21,12 +41,12 @@ UPDATE head SET position = :position;
 
 -- name: log_blank
 -- Nobody who resumes shall read what was said of :subject any more.
-UPDATE events SET content = '{}' WHERE subject = :subject;
+UPDATE events SET content = NULL, metadata = NULL WHERE subject = :subject;
 
 -- name: log_blank_account
 -- Nor what was said of the user :id and of any message from or to them.
 -- Comes before `user_drop`, which takes the messages away.
-UPDATE events SET content = '{}'
+UPDATE events SET content = NULL, metadata = NULL
 WHERE subject IN (
     SELECT :id
     UNION ALL SELECT id FROM messages WHERE user_id = :id

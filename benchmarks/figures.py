@@ -1,0 +1,62 @@
+"""What was measured, and how it is shown."""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+from typing import Awaitable, Callable, Iterable
+
+from attrs import Factory, define, frozen
+from twisted.internet.defer import Deferred, gatherResults
+
+
+@frozen
+class Round:
+    rate: float  # operations a second
+    cpu: float  # microseconds of an operation
+
+
+@define
+class Series:
+    """The same thing measured some times."""
+
+    rounds: list[Round] = Factory(list)
+
+    @property
+    def rate(self) -> float:
+        return median(each.rate for each in self.rounds)
+
+    @property
+    def cpu(self) -> float:
+        return median(each.cpu for each in self.rounds)
+
+
+async def race(publishers: Iterable[Callable[[], Awaitable[object]]], seconds: float) -> tuple[int, float]:
+    """How many times they published in all, each waiting for its answer, and the seconds that took."""
+    begun = time.perf_counter()
+
+    async def publish_on(publish: Callable[[], Awaitable[object]]) -> int:
+        count = 0
+        while time.perf_counter() - begun < seconds:
+            await publish()
+            count += 1
+        return count
+
+    counts = await gatherResults([Deferred.fromCoroutine(publish_on(publish)) for publish in publishers])
+    return sum(counts), time.perf_counter() - begun
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """As Markdown."""
+    lines = [tuple(heads), *(tuple(map(str, row)) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    shown = [
+        "| " + " | ".join(cell.rjust(width) for cell, width in zip(line, widths)) + " |" for line in lines
+    ]
+    return "\n".join(
+        [shown[0], "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|", *shown[1:]]
+    )
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}"

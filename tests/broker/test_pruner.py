@@ -1,0 +1,210 @@
+"""What is forgotten of the log and of the keys, when, and in what portions."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from attrs import Factory, define
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from multiproto.broker import pruner
+from multiproto.broker.pruner import EVERY, Pruner
+from multiproto.core.audience import Audience
+from multiproto.core.errors import Unavailable
+from multiproto.core.model import timestamp
+from multiproto.core.namespaces import MESSAGES, USERS, Namespace, Namespaces
+from multiproto.core.ports import Event, Query, Snapshot, Step, Store, Unit
+
+from ..storage.units import add_user
+from ..stores import StoreCase
+
+NOW = 1_800_000_000.0  # seconds since the epoch
+
+
+@define(eq=False)
+class Watched:
+    """A store that remembers its units; `away` refuses them, `before` is called with each."""
+
+    store: Any
+    units: list[Unit] = Factory(list)
+    away: bool = False
+    before: Callable[[], object] = lambda: None
+
+    async def read(self, *queries: Query) -> Snapshot:
+        self._refuse()
+        return await self.store.read(*queries)  # type: ignore[no-any-return]
+
+    async def commit(self, unit: Unit) -> str:
+        self._refuse()
+        self.units.append(unit)
+        self.before()
+        return await self.store.commit(unit)  # type: ignore[no-any-return]
+
+    def cursor_of(self, position: int) -> str:
+        return self.store.cursor_of(position)  # type: ignore[no-any-return]
+
+    def _refuse(self) -> None:
+        if self.away:
+            raise Unavailable("the database is away")
+
+
+class PrunerTests(StoreCase):
+    async def asyncSetUp(self) -> None:
+        self.patch(pruner, "BITE", 3)
+        self.watched = Watched(self.store)
+        self.clock = Clock()
+        self.audience = Audience()
+        self.audience.stand_at(10_000, "cursor")  # all was told
+
+    def pruner(self, *namespaces: Namespace) -> Pruner:
+        watched: Store = self.watched
+        made = Pruner(watched, Namespaces.including(namespaces), self.audience, self.clock, lambda: NOW)
+        made.startService()
+        self.addCleanup(lambda: made.stopService() if made.running else None)
+        return made
+
+    async def happened(self, *ages: float, namespace: str = USERS) -> None:
+        """One event for each of `ages`, in seconds before `NOW`."""
+        for age in ages:
+            event = Event(
+                self.new_id(), "user.created", ("users",), None, "", timestamp(NOW - age), namespace
+            )
+            await self.store.commit(Unit((), (event,)))
+
+    async def claimed(self, key: str, age: float) -> None:
+        params = {"user_id": "ada", "key": key, "at": timestamp(NOW - age), "expired": timestamp(0)}
+        params |= {"fingerprint": "f", "event_id": "e", "answer": "a"}
+        await self.store.commit(Unit((Step("key_claim", params, rows=1),)))
+
+    async def left(self) -> list[int]:
+        """The positions that are still in the log."""
+        return [entry.position for entry in await self.store.after(0, 1000)]
+
+    async def floor(self, namespace: str = USERS) -> int:
+        return (await self.store.floors())[namespace]
+
+    def bites(self) -> list[list[tuple[str, object]]]:
+        """Of each unit, what its statements were told of positions; those for the keys left out."""
+        return [
+            [(step.name, step.params.get("upto", step.params.get("position"))) for step in unit.steps]
+            for unit in self.watched.units
+            if unit.steps[0].name != "keys_prune"
+        ]
+
+    async def test_what_is_older_than_its_namespace_keeps_goes(self) -> None:
+        await self.happened(100, 61, 60, 59, 0)
+        await self.pruner(Namespace(USERS, retention=60)).prune()
+        self.assertEqual((await self.left(), await self.floor()), ([3, 4, 5], 2))
+
+    async def test_what_is_more_than_its_namespace_keeps_goes(self) -> None:
+        await self.happened(5, 4, 3, 2, 1)
+        await self.pruner(Namespace(USERS, most=2)).prune()
+        self.assertEqual((await self.left(), await self.floor()), ([4, 5], 3))
+
+    async def test_the_stricter_of_both_limits_counts(self) -> None:
+        await self.happened(400, 300, 200, 100, 0)
+        await self.pruner(Namespace(USERS, retention=350, most=4)).prune()
+        self.assertEqual(await self.left(), [2, 3, 4, 5])
+        await self.pruner(Namespace(USERS, retention=150, most=3)).prune()
+        self.assertEqual(await self.left(), [4, 5])
+        await self.pruner(Namespace(USERS, retention=150, most=1)).prune()
+        self.assertEqual((await self.left(), await self.floor()), ([5], 4))
+
+    async def test_what_is_not_due_stays(self) -> None:
+        """Without limits for ever; within them untouched, and no floor moves."""
+        await self.happened(10**9, 0)
+        await self.pruner().prune()
+        await self.pruner(Namespace(USERS, retention=2 * 10**9, most=2)).prune()
+        self.assertEqual((await self.left(), await self.floor(), self.bites()), ([1, 2], 0, []))
+
+    async def test_other_namespaces_are_left_alone(self) -> None:
+        await self.happened(100, 100)
+        await self.happened(100, 100, namespace=MESSAGES)
+        await self.happened(100)
+        await self.pruner(Namespace(USERS, retention=60)).prune()
+        self.assertEqual(await self.left(), [3, 4])
+        self.assertEqual((await self.floor(), await self.floor(MESSAGES)), (5, 0))
+
+    async def test_in_bites_each_with_its_floor_in_the_same_unit(self) -> None:
+        """Counted in rows that go, not in positions: those of others are in between."""
+        for _ in range(4):
+            await self.happened(100, 100)
+            await self.happened(0, namespace=MESSAGES)
+        await self.pruner(Namespace(USERS, retention=60)).prune()
+        self.assertEqual(
+            self.bites(),
+            [[("log_prune", upto), ("floor_raise", upto)] for upto in (4, 8, 11)],
+        )
+        self.assertEqual(await self.left(), [3, 6, 9, 12])
+
+    async def test_pruning_again_finds_nothing_to_do(self) -> None:
+        await self.happened(100, 100)
+        pruner = self.pruner(Namespace(USERS, retention=60, most=1))
+        await pruner.prune()
+        bites = self.bites()
+        await pruner.prune()
+        self.assertEqual(self.bites(), bites)
+
+    async def test_keys_are_forgotten_after_a_day(self) -> None:
+        day = 24 * 3600
+        await self.store.commit(add_user("ada"))
+        for key, age in (("older", day + 1), ("exactly", day), ("newer", day - 1)):
+            await self.claimed(key, age)
+        await self.pruner().prune()
+        found = []
+        for key in ("older", "exactly", "newer"):
+            snapshot = await self.store.read(Query("key_of", {"user_id": "ada", "key": key}))
+            found.append(len(snapshot.results[0]))
+        self.assertEqual(found, [0, 1, 1])
+
+    async def test_it_looks_every_half_minute(self) -> None:
+        await self.happened(100)
+        pruner = self.pruner(Namespace(USERS, retention=60))
+        self.clock.advance(EVERY - 1)
+        self.assertIsNone(pruner._pruning)
+        self.clock.advance(1)
+        assert pruner._pruning is not None
+        await pruner._pruning
+        self.assertEqual(await self.left(), [])
+
+    async def test_stopping_waits_for_the_bite_under_way_and_begins_no_other(self) -> None:
+        await self.happened(*[100] * 10)
+        pruner = self.pruner(Namespace(USERS, retention=60))
+        stopped: list[Deferred[None] | None] = []
+
+        def stop() -> None:
+            if len(self.bites()) == 2 and not stopped:
+                stopped.append(pruner.stopService())
+
+        self.watched.before = stop
+        self.clock.advance(EVERY)
+        assert pruner._pruning is not None
+        await pruner._pruning
+        self.assertEqual(stopped, [pruner._pruning])
+        self.assertEqual((await self.left(), await self.floor()), ([7, 8, 9, 10], 6))
+        self.clock.advance(EVERY * 3)
+        self.assertEqual(len(self.bites()), 2)
+
+    async def test_a_store_that_is_away_is_asked_again_later(self) -> None:
+        await self.happened(100)
+        pruner = self.pruner(Namespace(USERS, retention=60))
+        self.watched.away = True
+        self.clock.advance(EVERY)
+        assert pruner._pruning is not None
+        await pruner._pruning
+        self.assertEqual(await self.left(), [1])
+        self.watched.away = False
+        self.clock.advance(EVERY)
+        await pruner._pruning
+        self.assertEqual((await self.left(), await self.floor()), ([], 1))
+
+    async def test_a_store_that_goes_away_between_two_bites(self) -> None:
+        """What was done is whole: no floor without its bite, no bite without its floor."""
+        await self.happened(*[100] * 5)
+        pruner = self.pruner(Namespace(USERS, retention=60))
+        self.watched.before = lambda: setattr(self.watched, "away", True)
+        self.clock.advance(EVERY)
+        assert pruner._pruning is not None
+        await pruner._pruning
+        self.assertEqual((await self.left(), await self.floor()), ([4, 5], 3))

@@ -1,0 +1,81 @@
+"""Which topics the log keeps."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.core.namespaces import MESSAGES, REVOCATIONS, USERS, Namespace, Namespaces
+from multiproto.core.topics import lead, overlap
+
+from .test_topics import PATTERNS, TOPICS, covers
+
+
+class OverlapTests(SynchronousTestCase):
+    @settings(max_examples=300)
+    @given(PATTERNS, TOPICS)
+    def test_of_a_pattern_and_a_topic_is_covering(self, pattern: str, topic: str) -> None:
+        expected = covers(pattern.split("."), topic.split("."))
+        self.assertEqual((overlap(pattern, topic), overlap(topic, pattern)), (expected, expected))
+
+    @settings(max_examples=300)
+    @given(PATTERNS, PATTERNS, TOPICS)
+    def test_of_two_patterns(self, one: str, other: str, topic: str) -> None:
+        """What both cover, they overlap in; and it is the same either way round."""
+        if covers(one.split("."), topic.split(".")) and covers(other.split("."), topic.split(".")):
+            self.assertTrue(overlap(one, other), (one, other, topic))
+        self.assertEqual(overlap(one, other), overlap(other, one))
+
+    def test_table(self) -> None:
+        for one, other, common in [
+            ("a.*", "*.b", True),
+            ("a.*", "b.*", False),
+            ("a.**", "a", True),
+            ("a.**.c", "*.c", True),
+            ("a.**.c", "*.d", False),
+            ("a.*", "a.*.*", False),
+            ("**.x", "y.**", True),
+        ]:
+            self.assertEqual(overlap(one, other), common, (one, other))
+
+    @given(PATTERNS, TOPICS)
+    def test_lead(self, pattern: str, topic: str) -> None:
+        """Every topic that a pattern covers begins with its lead."""
+        if overlap(pattern, topic):
+            self.assertTrue(topic.startswith(lead(pattern)))
+
+
+class NamespacesTests(SynchronousTestCase):
+    def test_the_servers_own_are_always_there(self) -> None:
+        names = [each.match for each in Namespaces.including([])]
+        self.assertEqual(names, [USERS, MESSAGES, REVOCATIONS])
+
+    def test_the_first_that_covers_it_keeps_a_topic(self) -> None:
+        namespaces = Namespaces.including([Namespace("a.**", most=5), Namespace("a.b", most=1)])
+        for topic, match in [
+            ("a.b", "a.**"),
+            ("a", "a.**"),
+            ("messages.channel.c", MESSAGES),
+            ("users", USERS),
+        ]:
+            found = namespaces.of(topic)
+            assert found is not None
+            self.assertEqual(found.match, match)
+        self.assertIsNone(namespaces.of("b"))
+
+    def test_the_servers_own_can_be_bounded(self) -> None:
+        namespaces = Namespaces.including([Namespace(MESSAGES, retention=60.0)])
+        self.assertEqual(namespaces.of("messages"), Namespace(MESSAGES, retention=60.0))
+        self.assertEqual(len(list(namespaces)), 3)
+
+    def test_what_a_pattern_may_hear_of(self) -> None:
+        """The server's own topics, which no client may read, are none of it."""
+        namespaces = Namespaces.including([Namespace("a.**")])
+        for pattern, matches in [
+            ("**", [USERS, MESSAGES, "a.**"]),
+            ("*", [USERS, MESSAGES, "a.**"]),
+            ("*.b", [USERS, MESSAGES, "a.**"]),
+            ("a.b", ["a.**"]),
+            ("b.**", []),
+        ]:
+            self.assertEqual([each.match for each in namespaces.over(pattern)], matches, pattern)

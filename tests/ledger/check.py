@@ -1,0 +1,164 @@
+"""The ledger checker: records and the log in, a report out.  Pure.
+
+Judges `guarantees.md` G1 to G4 and G7: what was acknowledged is in the log once
+and in the order of time, and every subscription got the log, filtered by its
+pattern and its user's rights, from where it began.
+
+Run as `python -m tests.ledger.check DATABASE RECORDS...`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Iterable, Mapping, Sequence
+
+from attrs import define, frozen
+
+from . import log, records
+from .deliveries import Subscription
+from .log import Log
+from .records import FAILED, INVOKED, OK, REVOKE, SEND, UNKNOWN, Record
+from .report import Fault, Report
+from .rights import may_read
+
+
+@frozen
+class Listing:
+    """A list of messages, read over a wire: how many there are said to be, and the hashes of those read."""
+
+    user: str
+    total: int
+    payloads: Sequence[str]
+
+
+def check(
+    observed: Iterable[Record], log: Log, listings: Iterable[Listing] = (), must_recover: bool = False
+) -> Report:
+    """Compare.  With `must_recover`, a resume that was told `recovered: false` is a fault too."""
+    report = Report()
+    sends: dict[tuple[str, str], _Send] = {}
+    lines: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    revoked: dict[str, float] = {}
+    for record in observed:
+        if record.op == SEND:
+            sends.setdefault((record.client, record.key), _Send()).take(record)
+        elif record.op == REVOKE:
+            revoked[record.user] = record.time
+        else:
+            lines[record.client, record.key].append(record)
+    _check_positions(log, report)
+    _check_sends(sends, log, report)
+    _check_real_time(sends.values(), log, report)
+    for listing in listings:
+        _check_listing(listing, log, report)
+    for told in lines.values():
+        Subscription(told, log, revoked.get(told[0].user), must_recover, report).check()
+    report.figures["logged"] = len(log.entries)
+    return report
+
+
+@define(eq=False)
+class _Send:
+    """All attempts of one send; without an idempotency key there is only one."""
+
+    hash: str = ""
+    name: str = ""
+    protocol: str = ""
+    invoked: float = 0.0  # seconds since the epoch; first
+    answered: float | None = None  # when it was acknowledged
+    cursor: str | None = None
+    _open: bool = False  # an attempt without an outcome yet
+    _doubtful: bool = False
+
+    @property
+    def state(self) -> str:
+        """Of all attempts: once acknowledged is acknowledged, once in doubt is in doubt."""
+        if self.answered is not None:
+            return OK
+        return UNKNOWN if self._open or self._doubtful else FAILED
+
+    def take(self, record: Record) -> None:
+        if record.state == INVOKED:
+            self._doubtful |= self._open
+            self._open = True
+            if not self.name:
+                self.hash, self.invoked, self.protocol = record.hash, record.time, record.protocol
+                self.name = f"{record.client} {record.key} over {record.protocol} to {record.topic}"
+            return
+        self._open = False
+        self._doubtful |= record.state == UNKNOWN
+        if record.state == OK:
+            self.answered, self.cursor = record.time, record.cursor
+
+
+def _check_positions(log: Log, report: Report) -> None:
+    before, ids = log.floor, set()
+    for entry in log.entries:
+        if entry.position != before + 1:
+            report.found(Fault.HOLE, f"position {entry.position} follows {before}")
+        if entry.id in ids:
+            report.found(Fault.TWICE, f"event {entry.id}, again at {entry.position}")
+        before = entry.position
+        ids.add(entry.id)
+
+
+def _check_sends(sends: Mapping[tuple[str, str], _Send], log: Log, report: Report) -> None:
+    kept = Counter(entry.payload for entry in log.entries if entry.payload)
+    sent = {send.hash for send in sends.values()}
+    for send in sends.values():
+        count = kept[send.hash]
+        entry = log.by_cursor.get(send.cursor or "")
+        report.figures[f"sends {send.state} {send.protocol}"] += 1
+        if count > 1:
+            report.found(Fault.TWICE, f"{send.name}: {count} times")
+        if send.state == FAILED and count:
+            report.found(Fault.KEPT, send.name)
+        if send.state == OK and not count and not (entry and entry.blank):
+            report.found(Fault.LOST, f"{send.name}, cursor {send.cursor}")
+        elif send.state == OK and (entry is None or not entry.blank and entry.payload != send.hash):
+            report.found(Fault.WRONG_CURSOR, f"{send.name}: {send.cursor}")
+    for entry in log.entries:
+        if entry.payload and entry.payload not in sent:
+            report.found(Fault.UNSENT, f"position {entry.position}, event {entry.id}")
+
+
+def _check_real_time(sends: Iterable[_Send], log: Log, report: Report) -> None:
+    """Who sends after another's send was acknowledged is logged behind it (clients of one clock)."""
+    moments: list[tuple[float, int, int, _Send]] = []
+    for send in sends:
+        position = log.position(send.cursor)
+        if position is not None and send.answered is not None:
+            moments += (send.invoked, 0, position, send), (send.answered, 1, position, send)
+    highest = 0
+    for _, answered, position, send in sorted(moments, key=lambda moment: moment[:3]):
+        if answered:
+            highest = max(highest, position)
+        elif position < highest:
+            report.found(Fault.LATER, f"{send.name}: position {position}, not behind {highest}")
+
+
+def _check_listing(listing: Listing, log: Log, report: Report) -> None:
+    """Messages only: publications are in no list."""
+    there = Counter(
+        entry.payload
+        for entry in log.entries
+        if entry.payload and entry.topics[0].startswith("messages")
+        if any(may_read(listing.user, topic) for topic in entry.topics)
+    )
+    if listing.total != there.total():
+        report.found(Fault.LISTED, f"{listing.user}: {listing.total} listed, {there.total()} logged")
+    for payload, count in Counter(listing.payloads).items():
+        if count != there[payload]:
+            report.found(
+                Fault.LISTED, f"{listing.user}: {payload} listed {count}, logged {there[payload]} times"
+            )
+    report.figures["listed"] += len(listing.payloads)
+
+
+if __name__ == "__main__":
+    database, *files = map(Path, sys.argv[1:])
+    outcome = check(records.read(*files), log.from_sqlite(database))
+    print(outcome)
+    sys.exit(outcome.status)

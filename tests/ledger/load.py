@@ -1,0 +1,140 @@
+"""A load on the real server: four protocols, connections that come and go, `kill -9`, and then the check.
+
+Everything happens in one directory: the server's data and log, each client
+process's plan and journal.  It is kept when the outcome is not as it should be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Sequence
+
+from attrs import define
+
+from . import log, records
+from .check import Listing, check
+from .clients import Clients
+from .http import Http
+from .mutants import MUTANTS
+from .people import Crowd
+from .records import Journal
+from .report import Fault, Report
+from .server import Server
+
+TALLY_EVERY = 2.0  # seconds between two lines of progress
+QUIET = 1.0  # seconds after the last restart before the last messages are sent
+LISTED = 50  # pages of a hundred that are read of a list
+
+
+@define(eq=False)
+class Load:
+    _server: Server
+    _crowd: Crowd
+    _clients: Clients
+    _random: random.Random
+    _seconds: float
+    _kills: int
+
+    def run(self) -> None:
+        """Until all that was sent is answered or given up, and all subscribers have had their time."""
+        self._clients.start()
+        self._disturb()
+        self._clients.stop_sending()
+        self._clients.tell("closing")
+        time.sleep(QUIET)
+        self._crowd.say_goodbye()
+        self._clients.finish(log.from_sqlite(self._server.database))
+
+    def _disturb(self) -> None:
+        """Kills at random moments, and a user who loses all rights half-way."""
+        begun = time.monotonic()
+        moments = [(self._random.uniform(0.1, 0.95) * self._seconds, self._kill) for _ in range(self._kills)]
+        moments.append((self._seconds / 2, self._crowd.revoke))
+        for moment, act in sorted(moments, key=lambda each: each[0]):
+            self._wait(begun, begun + moment)
+            act()
+        self._wait(begun, begun + self._seconds)
+
+    def _kill(self) -> None:
+        self._server.kill()
+        self._server.start()
+        print(f"        killed; ready again in {self._server.restarts[-1]:.2f} s", flush=True)
+
+    def _wait(self, begun: float, until: float) -> None:
+        while (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, TALLY_EVERY))
+            print(f"{time.monotonic() - begun:5.1f} s  {self._clients.tally()}", flush=True)
+
+
+def judge(server: Server, crowd: Crowd, clients: Clients, must_recover: bool) -> Report:
+    """The server is stopped in between: lists are read from it, the file's integrity without it."""
+    listings = [listing(Http(server.ports.http, user.token), user.id) for user in crowd.staying]
+    server.stop()
+    observed = records.read(*clients.journals, crowd.journal.path)
+    report = check(observed, log.from_sqlite(server.database), listings, must_recover)
+    if (said := log.integrity(server.database)) != "ok":
+        report.found(Fault.DAMAGED, said)
+    if broken := clients.broken():
+        report.found(Fault.BROKEN, f"{broken}, see above")
+    report.figures["integrity_check ok"] = int(said == "ok")
+    report.figures["kills"] = len(server.restarts) - 1
+    for name, took in (("first", server.restarts[:1]), ("slowest", server.restarts[1:])):
+        report.figures[f"ms to ready, {name}"] = round(1000 * max(took, default=0))
+    return report
+
+
+def listing(http: Http, user: str) -> Listing:
+    """What `GET /messages` shows this user: the newest, and how many there are."""
+    payloads: list[str] = []
+    for page in range(1, LISTED + 1):
+        shown = http.ask("GET", f"/api/v1/messages?limit=100&page={page}").body["data"]
+        payloads += [records.fingerprint(message["content"]) for message in shown["data"]]
+        if not shown["pagination"]["hasNextPage"]:
+            break
+    return Listing(user, shown["pagination"]["total"], payloads)
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = _options().parse_args(arguments)
+    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
+    directory = Path(tempfile.mkdtemp(prefix="ledger-"))
+    server = Server(directory, options.mutant)
+    clients = None
+    print(f"seed {seed}, in {directory}", flush=True)
+    try:
+        server.start()
+        crowd = Crowd.gather(server.ports.http, Journal(directory / "driver.jsonl"))
+        clients = Clients(directory, server.ports, crowd, seed)
+        Load(server, crowd, clients, random.Random(seed), options.seconds, options.kills).run()
+        report = judge(server, crowd, clients, options.must_recover)
+    finally:
+        if clients is not None:
+            clients.kill()
+        server.kill()
+    print(report)
+    as_wanted = report.clean if options.mutant is None else MUTANTS[options.mutant] in report.faults
+    if options.mutant is not None:
+        print(f"{options.mutant}: {'found out' if as_wanted else 'NOT FOUND OUT'}")
+    if as_wanted and not options.keep:
+        shutil.rmtree(directory)
+    else:
+        print(f"kept: {directory}")
+    return 0 if as_wanted else 1
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.ledger", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20, help="of load (%(default)s)")
+    parser.add_argument("--kills", type=int, default=5, help="kill -9 of the server, at random (%(default)s)")
+    parser.add_argument("--seed", type=int, help="of all that is random here, though not of timing")
+    parser.add_argument("--keep", action="store_true", help="the directory, even when all is clean")
+    parser.add_argument("--must-recover", action="store_true", help='count "recovered: false" as a fault')
+    parser.add_argument(
+        "--mutant", choices=sorted(MUTANTS), help="a server that breaks a promise: to be found out"
+    )
+    return parser

@@ -1,0 +1,95 @@
+"""The log as it is read when all is quiet."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from bisect import bisect_right
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Iterable, Sequence
+
+from attrs import define, field, frozen
+
+from .records import fingerprint
+
+# Told of accounts, sessions and withdrawals: no client sent these as they stand in the log.
+_SERVERS_OWN = ("user.", "session.", "message.deleted")
+
+
+@frozen
+class Entry:
+    position: int
+    cursor: str
+    id: str
+    topics: tuple[str, ...]
+    hash: str  # of the content, as a delivery has it
+    payload: str | None  # hash of what its sender sent; None: no client sent it, or it is blank
+    blank: bool = False  # withdrawn later: nothing of its content is left
+
+
+@define(eq=False)
+class Log:
+    """Entries in order; all those at or below `floor` may have been pruned."""
+
+    entries: Sequence[Entry]
+    floor: int = 0
+    start: str = ""  # the cursor of position `floor`
+    by_cursor: dict[str, Entry] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.by_cursor = {entry.cursor: entry for entry in self.entries}
+
+    def position(self, cursor: str | None) -> int | None:
+        """What `cursor` stands for; `None` when this log has never had it, or has it no more."""
+        if cursor is not None and cursor == self.start:
+            return self.floor
+        entry = self.by_cursor.get(cursor or "")
+        return None if entry is None else entry.position
+
+
+def entry(
+    position: int, cursor: str, id: str, type: str, topics: Iterable[str], content: Any, blank: bool = False
+) -> Entry:
+    """A row, with what can be told from its content."""
+    payload = None
+    if not blank and not type.startswith(_SERVERS_OWN):
+        payload = fingerprint(content["message"]["content"] if type == "message.sent" else content)
+    return Entry(position, cursor, id, tuple(topics), fingerprint(content), payload, blank)
+
+
+def from_sqlite(path: Path, floor: int = 0) -> Log:
+    """Read the file of the embedded store beside a running server, or after it.
+
+    Cursors are opaque to clients; this reads them as the store makes them, from
+    the term that a position was written in.
+    """
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        database.execute("BEGIN")
+        terms = database.execute("SELECT first_position, id FROM terms ORDER BY number").fetchall()
+        rows = database.execute("SELECT position, id, type, topics, content FROM events ORDER BY position")
+        firsts = [first for first, _ in terms]
+
+        def cursor(position: int) -> str:
+            return f"{terms[max(bisect_right(firsts, position) - 1, 0)][1]}.{position}"
+
+        entries = [
+            entry(
+                position,
+                cursor(position),
+                id,
+                type,
+                json.loads(topics),
+                json.loads(content or "null"),
+                content is None,
+            )
+            for position, id, type, topics, content in rows
+            if position > floor
+        ]
+        return Log(entries, floor, cursor(floor))
+
+
+def integrity(path: Path) -> str:
+    """What SQLite says of its own file: "ok" or what is wrong."""
+    with closing(sqlite3.connect(path)) as database:
+        return "; ".join(row[0] for row in database.execute("PRAGMA integrity_check"))

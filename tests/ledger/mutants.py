@@ -1,0 +1,117 @@
+"""Servers that break a promise, each in one way, so that a whole run of the checker can be seen to fail.
+
+Each function changes the server's code before it starts; `MUTANTS` says what a
+run must then find.  Run as `python -m tests.ledger.mutants`, which tries them all.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import count
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import deferLater
+
+from multiproto.core.session import Session
+from multiproto.core.wire import Delivery, Reply, Why
+from multiproto.storage.sqlite import SqliteStore
+from multiproto.tcp.protocol import DeviceProtocol
+
+from .report import Fault
+
+RARELY = 500  # of so many deliveries over TCP, one goes wrong
+EARLY = 0.3  # seconds that an answer is ahead of its commit
+
+
+def acknowledges_before_the_commit() -> None:
+    """Needs a `kill -9` in between to be seen."""
+    commit = SqliteStore.commit
+
+    def early(store: SqliteStore, unit: Any) -> Deferred[str]:
+        if not unit.events or unit.events[0].type not in ("message.sent", "publication"):
+            return commit(store, unit)
+        later = deferLater(reactor, EARLY, commit, store, unit)  # type: ignore[arg-type]
+        later.addErrback(lambda failure: None)
+        return succeed(store.cursor_of(store.newest + 1))
+
+    SqliteStore.commit = early  # type: ignore[method-assign, assignment]
+
+
+def drops_a_delivery() -> None:
+    send, delivered = DeviceProtocol.send, count(1)
+
+    def lossy(protocol: DeviceProtocol, reply: Reply) -> int:
+        if isinstance(reply, Delivery) and next(delivered) % RARELY == 0:
+            return protocol.size(reply)
+        return send(protocol, reply)
+
+    DeviceProtocol.send = lossy  # type: ignore[method-assign, assignment]
+
+
+def swaps_two_deliveries() -> None:
+    send, delivered = DeviceProtocol.send, count(1)
+    held: dict[DeviceProtocol, Delivery] = {}
+
+    def confused(protocol: DeviceProtocol, reply: Reply) -> int:
+        if isinstance(reply, Delivery) and protocol not in held and next(delivered) % RARELY == 0:
+            held[protocol] = reply
+            return protocol.size(reply)
+        size = send(protocol, reply)
+        if isinstance(reply, Delivery) and protocol in held:
+            send(protocol, held.pop(protocol))
+        return size
+
+    DeviceProtocol.send = confused  # type: ignore[method-assign, assignment]
+
+
+def trusts_devices() -> None:
+    """Over TCP, whoever listens may read."""
+    hear = Session.hear
+
+    def trusting(session: Session, delivery: Delivery) -> bool:
+        if session.identity is None or not isinstance(session._peer, DeviceProtocol):
+            return hear(session, delivery)
+        session.send(delivery)
+        return True
+
+    Session.hear = trusting  # type: ignore[method-assign, assignment]
+
+
+def keeps_those_who_logged_out() -> None:
+    """Live connections go on after the logout."""
+    end = Session.end
+
+    def lenient(session: Session, why: Why) -> None:
+        if why is not Why.REVOKED:
+            end(session, why)
+
+    Session.end = lenient  # type: ignore[method-assign, assignment]
+
+
+def forgets_what_was_missed() -> None:
+    """A resumed subscription says that it recovered, and is replayed nine in ten."""
+    replay, skipped = Session.replay, count(1)
+
+    async def forgetful(session: Session, delivery: Delivery) -> bool:
+        if next(skipped) % 10 == 0:
+            return session.ended is None
+        return await replay(session, delivery)
+
+    Session.replay = forgetful  # type: ignore[method-assign, assignment]
+
+
+MUTANTS = {
+    "acknowledges_before_the_commit": Fault.LOST,
+    "drops_a_delivery": Fault.MISSING,
+    "swaps_two_deliveries": Fault.SWAPPED,
+    "trusts_devices": Fault.TRESPASS,
+    "keeps_those_who_logged_out": Fault.LATE,
+    "forgets_what_was_missed": Fault.MISSING,
+}
+
+if __name__ == "__main__":
+    load = (sys.executable, "-m", "tests.ledger", "--seconds", "6", "--kills", "2", "--mutant")
+    sys.exit(max([subprocess.call((*load, mutant)) for mutant in MUTANTS]))

@@ -1,0 +1,72 @@
+"""The users of a load, and what the driver itself does on their behalf."""
+
+from __future__ import annotations
+
+from attrs import define, field, frozen
+
+from .http import Http, Unanswered, Unsent
+from .records import FAILED, INVOKED, OK, REVOKE, SEND, UNKNOWN, Journal, fingerprint
+
+CHANNELS = ("red", "green", "blue")
+PASSWORD = "Passw0rd!"
+DRIVER = "driver"
+
+
+@frozen
+class User:
+    id: str
+    token: str = field(repr=False)
+
+
+@define(eq=False)
+class Crowd:
+    """`staying` send and listen; `leaving` only listens, and loses all rights in the middle of the load."""
+
+    _port: int
+    journal: Journal
+    staying: list[User]
+    leaving: User
+
+    @classmethod
+    def gather(cls, port: int, journal: Journal) -> Crowd:
+        *staying, leaving = [_register(port, name) for name in ("ann", "bob", "cay", "dan", "eve")]
+        return cls(port, journal, staying, leaving)
+
+    def revoke(self) -> None:
+        """End the only session of `leaving`; what it hears from a second later on is a fault."""
+        answer = Http(self._port, self.leaving.token).ask("POST", "/api/v1/auth/logout")
+        assert answer.status == 204, answer
+        self.journal.write(DRIVER, "rest", REVOKE, "", "", OK, user=self.leaving.id)
+
+    def say_goodbye(self) -> None:
+        """A last message for everybody, on every channel."""
+        for channel in CHANNELS:
+            assert self._send(f"goodbye {channel}", {"channelId": channel}) == OK
+        for user in self.staying:
+            assert self._send(f"goodbye {user.id}", {"recipientId": user.id}) == OK
+
+    def _send(self, content: str, target: dict[str, str]) -> str:
+        author = self.staying[0]
+        told = (DRIVER, "rest", SEND, content, str(target))
+        digest = fingerprint(content)
+        self.journal.write(*told, INVOKED, hash=digest, user=author.id)
+        try:
+            answer = Http(self._port, author.token).ask(
+                "POST", "/api/v1/messages", {"content": content, **target}
+            )
+        except (Unsent, Unanswered):
+            self.journal.write(*told, UNKNOWN, hash=digest, user=author.id)
+            return UNKNOWN
+        state = OK if answer.status == 201 else FAILED
+        cursor = answer.body.get("cursor") if state == OK else None
+        self.journal.write(*told, state, hash=digest, cursor=cursor, user=author.id)
+        return state
+
+
+def _register(port: int, name: str) -> User:
+    http = Http(port)
+    fields = {"email": f"{name}@example.org", "name": name, "password": PASSWORD}
+    for path, status in (("register", 201), ("login", 200)):
+        answer = http.ask("POST", f"/api/v1/auth/{path}", fields)
+        assert answer.status == status, answer
+    return User(answer.body["data"]["user"]["id"], answer.body["data"]["token"])

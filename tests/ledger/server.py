@@ -1,0 +1,87 @@
+"""The server under test: the real one, started as users start it, killed and started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from attrs import Factory, define
+
+from .http import HOST, Http, Unanswered, Unsent
+from .lines import Ports
+
+TWISTD = "from twisted.scripts.twistd import run; run()"
+ROOT = Path(__file__).parents[2]
+LOGGED = "ledger"  # first word of the topics that clients publish to and the log keeps
+READY_WITHIN = 20.0  # seconds
+
+
+def free_ports() -> Ports:
+    sockets = [socket.create_server((HOST, 0)) for _ in range(3)]
+    try:
+        return Ports(*(each.getsockname()[1] for each in sockets))
+    finally:
+        for each in sockets:
+            each.close()
+
+
+@define(eq=False)
+class Server:
+    _directory: Path
+    _mutant: str | None = None  # of `mutants`: what this server does wrong
+    ports: Ports = Factory(free_ports)
+    restarts: list[float] = Factory(list)  # seconds from each start to ready
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def database(self) -> Path:
+        return self._directory / "data" / "multiproto.db"
+
+    def start(self) -> None:
+        """Returns when it is ready."""
+        settings = {
+            "PORT": str(self.ports.http),
+            "TCP_PORT": str(self.ports.tcp),
+            "METRICS_PORT": str(self.ports.metrics),
+            "DATA_DIR": str(self._directory / "data"),
+            "NAMESPACES": json.dumps([{"match": f"{LOGGED}.**"}]),
+            "BCRYPT_ROUNDS": "4",
+            "RATE_LIMIT_MAX": "100000000",
+            "JWT_EXPIRES_IN": "7d",
+            "PYTHONPATH": str(ROOT),
+        }
+        program = f"from tests.ledger import mutants; mutants.{self._mutant}(); " if self._mutant else ""
+        begun = time.monotonic()
+        with (self._directory / "server.log").open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", program + TWISTD, "-n", "--pidfile=", "multiproto"],
+                env={**os.environ, **settings},
+                stdout=output,
+                stderr=output,
+            )
+        while time.monotonic() - begun < READY_WITHIN and self._process.poll() is None:
+            try:
+                if Http(self.ports.http).ask("GET", "/health/ready").status == 200:
+                    self.restarts.append(time.monotonic() - begun)
+                    return
+            except (Unsent, Unanswered):
+                time.sleep(0.02)
+        self.kill()
+        raise SystemExit(f"the server is not ready; see {self._directory}/server.log")
+
+    def kill(self) -> None:
+        """SIGKILL: it can do nothing more."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def stop(self) -> None:
+        """SIGTERM, as an operator would."""
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(60)

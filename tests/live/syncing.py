@@ -1,0 +1,39 @@
+"""A process that commits one unit after another and says of each whether it was acknowledged.
+
+Run as `python -m tests.live.syncing DIRECTORY MOST`; goes on when it is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+
+from multiproto.core.errors import Refusal
+from multiproto.storage.sqlite import SqliteStore
+
+from ..storage.units import published, say
+
+ACKNOWLEDGED, REFUSED = "acknowledged", "refused"
+
+
+async def _commit(directory: Path, most: int) -> None:
+    store = SqliteStore(directory, reactor, reactor, lambda *observed: None)
+    store.open()
+    for n in range(most):
+        try:
+            await store.commit(say(published(f"e{n}", "telemetry.t", n)))
+            outcome = ACKNOWLEDGED
+        except Refusal:
+            outcome = REFUSED
+        os.write(1, f"{outcome} e{n}\n".encode())  # unbuffered: in the order of the system calls
+    os._exit(0)  # without folding the journal into the file, as after a crash
+
+
+if __name__ == "__main__":
+    arguments = Path(sys.argv[1]), int(sys.argv[2])
+    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(_commit(*arguments)))  # type: ignore[attr-defined]
+    reactor.run()  # type: ignore[attr-defined]
