@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import Awaitable, Deque, Mapping, TypeVar
 
-from attrs import Factory, define
+from attrs import Factory, define, evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -26,6 +26,7 @@ from .wire import Delivery
 T = TypeVar("T")
 
 STRETCH = 1024  # positions; pages end at its multiples, wherever their readers began
+GRAIN = 64  # positions; pages begin at its multiples, so that those who left off near each other share them
 KEPT = 32  # pages, of at most a megabyte of text each
 SLICE = 0.01  # seconds of a turn that catching up may take
 
@@ -70,7 +71,10 @@ class History:
 
         Raises `Pruned` when some of them were, since `locate` was asked.
         """
-        page = await self._shared_page(pattern, low, high)
+        page = await self._shared_page(pattern, low - low % GRAIN, high)
+        if page.upto <= low:  # it was cut short
+            page = await self._shared_page(pattern, low, high)
+        page = evolve(page, entries=tuple(entry for entry in page.entries if entry.position > low))
         if not self._whole(pattern, low, page.floors):
             raise Pruned("What was to be replayed is no longer kept")
         return page

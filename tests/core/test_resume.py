@@ -324,6 +324,23 @@ class FlowTests(ResumeCase):
         # Three first pages up to the end of the stretch, then one for each of the others.
         self.assertLess(self.notes.reads, 3 + 5 + 5)
 
+    def test_so_do_those_who_left_off_at_different_places(self) -> None:
+        """150 places, and no more reads than grains of the log."""
+        self.notes.write(195)
+        self.house.follower.wake()
+        self.notes.reads = 0
+        peers = []
+        for number in range(600):
+            peer, session = self.connect(f"user{number}")
+            session.receive(Subscribe("users", f"cursor{number % 150}"))
+            peers.append(peer)
+        for _ in range(60):
+            self.turn()
+        for number, peer in enumerate(peers):
+            expected = [(position, "users") for position in range(number % 150 + 1, 201)]
+            self.assertEqual(self.heard(peer), expected)
+        self.assertEqual(self.notes.reads, 3)
+
     def test_what_is_kept_of_them_is_bounded(self) -> None:
         self.notes.write((KEPT + 8) * STRETCH)
         self.house.follower.wake()
