@@ -24,7 +24,7 @@ $(VENV)/.ready: setup.cfg pyproject.toml
 	@test -n "$(PYTHON)" || { echo "multiproto needs Python 3.11 or newer: make run PYTHON=/path/to/python3.12"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable '.[test]'
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable '.[test]'
 	@touch $@
 
 check: venv  ## format, lint, types and all tests that need no ports: under a minute
