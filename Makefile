@@ -9,7 +9,7 @@ NODE_CLIENTS := tests/live/node/node_modules/.package-lock.json
 FAST_TESTS := $(filter-out tests.live,$(subst /,.,$(patsubst %/,%,$(dir $(wildcard tests/*/__init__.py))))) \
 	$(subst /,.,$(basename $(wildcard tests/test_*.py)))
 
-.PHONY: help run venv check test ledger ledger-mutants bench format clean
+.PHONY: help run venv check test strace ledger ledger-mutants bench format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,7 +33,7 @@ check: venv  ## format, lint, types and all tests that need no ports: under a mi
 	$(BIN)/mypy
 	$(BIN)/python -m tests.run $(FAST_TESTS)
 
-test: venv $(NODE_CLIENTS)  ## everything, as CI runs it: all of check, live tests, branch coverage of 90 %
+test: venv strace $(NODE_CLIENTS)  ## everything, as CI runs it: all of check, live tests, branch coverage of 90 %
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
@@ -47,6 +47,11 @@ ledger-mutants: venv  ## servers that break a promise on purpose: each must be f
 
 bench: venv  ## what the promises cost: durable publishes and catching up
 	$(BIN)/python -m benchmarks.durable
+
+# Lets a test fail the syncs of the disk; where it can't be had, that test is skipped and says so.
+strace:
+	@command -v strace >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null \
+		|| { timeout 120 apt-get update -qq && timeout 120 apt-get install -qq -y strace; } >/dev/null 2>&1 || true
 
 # The npm clients that prove our protocols; without node, their tests are skipped and say so.
 $(NODE_CLIENTS): tests/live/node/package-lock.json
