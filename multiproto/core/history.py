@@ -1,8 +1,8 @@
 """The log as those who resume read it: from where on, and in pages that many share.
 
 Ten thousand clients that come back after a restart ask for the same stretches
-of the log; each is read once.  So is how much of one turn of the reactor all of
-them together may take.
+of the log; each is read once.  How much of one turn of the reactor all of them
+together may take is bounded here too.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class History:
     _namespaces: Namespaces
     _clock: IReactorTime
     _pages: OrderedDict[Stretch, Page] = Factory(OrderedDict)
-    _reading: dict[Stretch, list[Deferred[Page]]] = Factory(dict)  # and who waits for them
+    _reading: dict[tuple[Stretch, int], list[Deferred[Page]]] = Factory(dict)  # and who waits for them
     _asking: list[Deferred[Mapping[str, int]]] = Factory(list)  # for the floors
     _forgot: int = 0  # how often
     _waiting: Deque[Deferred[None]] = Factory(deque)  # for a share of a turn
@@ -103,9 +103,10 @@ class History:
             self._pages.move_to_end(stretch)
             return self._pages[stretch]
         page: Deferred[Page] = Deferred()
-        self._reading.setdefault(stretch, []).append(page)
-        if len(self._reading[stretch]) == 1:
-            Deferred.fromCoroutine(self._read(stretch)).addErrback(self._unread, stretch)
+        reading = stretch, self._forgot
+        self._reading.setdefault(reading, []).append(page)
+        if len(self._reading[reading]) == 1:
+            Deferred.fromCoroutine(self._read(*reading)).addErrback(self._unread, reading)
         return await page
 
     def turn(self) -> Deferred[None]:
@@ -121,21 +122,20 @@ class History:
         """What was withdrawn must not be replayed from a page that was read before."""
         if delivery.metadata["eventType"] in (events.WITHDRAWN, events.DELETED):
             self._pages.clear()
-            self._forgot += 1
+            self._forgot += 1  # who asks from now on waits for no page that is being read already
         return True
 
-    async def _read(self, stretch: Stretch) -> None:
-        forgot = self._forgot
+    async def _read(self, stretch: Stretch, forgot: int) -> None:
         page = await self._log.page(*stretch)
         if forgot == self._forgot:
             self._pages[stretch] = page
             while len(self._pages) > KEPT:
                 self._pages.popitem(last=False)
-        for each in self._reading.pop(stretch):
+        for each in self._reading.pop((stretch, forgot)):
             each.callback(page)
 
-    def _unread(self, failure: Failure, stretch: Stretch) -> None:
-        for each in self._reading.pop(stretch):
+    def _unread(self, failure: Failure, reading: tuple[Stretch, int]) -> None:
+        for each in self._reading.pop(reading):
             each.errback(failure)
 
     def _share(self) -> None:

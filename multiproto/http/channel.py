@@ -8,11 +8,10 @@ time is read and answered; what a client sends ahead waits in a bounded buffer.
 from __future__ import annotations
 
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Callable
 
 from attrs import define, field
 from twisted.internet.interfaces import (
-    IAddress,
     IHalfCloseableProtocol,
     IProtocol,
     IPushProducer,
@@ -20,11 +19,11 @@ from twisted.internet.interfaces import (
     ITCPTransport,
 )
 from twisted.python.failure import Failure
-from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from .codec import Malformed
 from .limits import Deadline, Limits
+from .outlet import Outlet
 from .ratelimit import network
 from .reader import Reader
 
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 @implementer(IProtocol, IHalfCloseableProtocol, IPushProducer)
 @define(eq=False, repr=False)
-class Channel:
+class Channel(Outlet):
     """camelCase methods are called by the transport or by `twisted.web.http.Request`."""
 
     site: Site
@@ -44,18 +43,12 @@ class Channel:
     secure: bool = False
     network: str = ""  # of the client
     request: Request | None = None  # being received or answered
-    _transport: Any = None
     _reader: Reader = field(init=False)
     _answering: bool = False
     _advancing: bool = False
     _hung_up: bool = False
     _heard_all: bool = False  # the client half-closed
-    _clogged: bool = False  # the transport has more to send than it likes
-    _producer: IPushProducer | None = None  # of the response being streamed
     _deadline: Deadline = field(init=False)
-
-    # twisted.web.http.Request logs through its channel's factory; our `Request` does so itself.
-    factory: None = field(default=None, init=False)
 
     # The connection's life.
 
@@ -243,36 +236,8 @@ class Channel:
         else:
             self._go_on()
 
-    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
-        lines = [b"%s %s %s" % (version, code, reason)]
-        lines += [
-            b"%s: %s" % (name, value) for name, values in headers.getAllRawHeaders() for value in values
-        ]
-        self.write(b"\r\n".join(lines) + b"\r\n\r\n")
-
-    def write(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data)
-
-    def writeSequence(self, data: Sequence[bytes]) -> None:
-        self.write(b"".join(data))
-
-    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
-        self._producer = producer
-        if self._clogged:
-            producer.pauseProducing()
-
-    def unregisterProducer(self) -> None:
-        self._producer = None
-
     def loseConnection(self) -> None:
         self._hang_up()
-
-    def getPeer(self) -> IAddress:
-        return self._transport.getPeer()  # type: ignore[no-any-return]
-
-    def getHost(self) -> IAddress:
-        return self._transport.getHost()  # type: ignore[no-any-return]
 
     # The transport tells how fast the client takes its answers.
 
@@ -289,9 +254,6 @@ class Channel:
             self._say_no_more()
         elif not self._answering:
             self._go_on()
-
-    def stopProducing(self) -> None:
-        """The connection is lost; `connectionLost` follows."""
 
     # The end.
 

@@ -238,12 +238,8 @@ class Request(TwistedRequest):
     def _compressed(self, data: bytes) -> bytes:
         head = self.responseHeaders
         whole = self._answer_header(b"content-length") == b"%d" % len(data)
-        if (
-            not self._site.compression
-            or not whole
-            or len(data) <= SMALLEST
-            or head.hasHeader(b"content-encoding")
-        ):
+        wanted = self._site.compression and whole and len(data) > SMALLEST
+        if not wanted or head.hasHeader(b"content-encoding"):
             return data
         head.addRawHeader(b"Vary", b"Accept-Encoding")
         kind, accepted = self._answer_header(b"content-type") or b"", self._header(b"accept-encoding") or b""

@@ -146,6 +146,17 @@ class PrunerTests(StoreCase):
         await pruner.prune()
         self.assertEqual(self.bites(), bites)
 
+    async def test_what_was_not_told_to_anybody_yet_stays(self) -> None:
+        """A subscriber would never hear of it, and nothing would say so."""
+        await self.happened(100, 100, 100, 0)
+        self.audience.position = 2
+        pruner = self.pruner(Namespace(USERS, retention=60))
+        await pruner.prune()
+        self.assertEqual((await self.left(), await self.floor()), ([3, 4], 2))
+        self.audience.position = 4
+        await pruner.prune()
+        self.assertEqual((await self.left(), await self.floor()), ([4], 3))
+
     async def test_keys_are_forgotten_after_a_day(self) -> None:
         day = 24 * 3600
         await self.store.commit(add_user("ada"))
@@ -157,6 +168,15 @@ class PrunerTests(StoreCase):
             snapshot = await self.store.read(Query("key_of", {"user_id": "ada", "key": key}))
             found.append(len(snapshot.results[0]))
         self.assertEqual(found, [0, 1, 1])
+
+    async def test_all_keys_that_are_due_go_however_many(self) -> None:
+        """In bites of three: none of eight is left."""
+        await self.store.commit(add_user("ada"))
+        for number in range(8):
+            await self.claimed(str(number), 25 * 3600)
+        await self.pruner().prune()
+        due = await self.store.read(Query("keys_due", {"before": timestamp(NOW)}))
+        self.assertEqual((due.results[0], len(self.watched.units)), ((), 3))
 
     async def test_it_looks_every_half_minute(self) -> None:
         await self.happened(100)

@@ -189,6 +189,26 @@ class ResumeTests(ResumeCase):
         self.assertNotIn((4, "users"), self.heard())
         self.assertIn((5, "users"), self.heard())
 
+    def test_nor_from_a_page_that_was_being_read(self) -> None:
+        """Who resumes after the withdrawal was told waits for no page that was asked for before it."""
+        self.notes.write(STRETCH)
+        self.house.follower.wake()
+        _, early = self.connect("bob")
+        self.notes.slow = True
+        early.receive(Subscribe("users", "cursor3"))
+        self.notes.answer()  # where the cursor is; the page is still being read
+        held, self.notes.waiting = self.notes.waiting, []
+        self.notes.slow = False
+        self.notes.entries[3] = evolve(self.notes.entries[3], blank=True)
+        self.notes.write(1, "users", content={"userId": "x"}, type="user.deleted")
+        self.house.follower.wake()
+        self.session.receive(Subscribe("users", "cursor3"))
+        for each in held:
+            each.callback(None)
+        self.turn()
+        self.assertNotIn((4, "users"), self.heard())
+        self.assertIn((5, "users"), self.heard())
+
     def test_a_logged_publication_is_replayed_as_it_was_told(self) -> None:
         self.session.receive(Subscribe("log.*"))
         self.session.receive(Publish("log.a", {"x": 1}, {"mood": "good"}, ref=1))
