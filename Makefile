@@ -6,10 +6,11 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV ?= .venv
 BIN := $(VENV)/bin
 NODE_CLIENTS := tests/live/node/node_modules/.package-lock.json
-FAST_TESTS := $(filter-out tests.live,$(subst /,.,$(patsubst %/,%,$(dir $(wildcard tests/*/__init__.py))))) \
+# All but those that need ports and servers.
+FAST_TESTS := $(filter-out tests.live tests.postgresql tests.redis,$(subst /,.,$(patsubst %/,%,$(dir $(wildcard tests/*/__init__.py))))) \
 	$(subst /,.,$(basename $(wildcard tests/test_*.py)))
 
-.PHONY: help run venv check test strace ledger ledger-mutants bench format clean
+.PHONY: help run venv check test servers strace ledger ledger-mutants bench format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,7 +34,7 @@ check: venv  ## format, lint, types and all tests that need no ports: under a mi
 	$(BIN)/mypy
 	$(BIN)/python -m tests.run $(FAST_TESTS)
 
-test: venv strace $(NODE_CLIENTS)  ## everything, as CI runs it: all of check, live tests, branch coverage of 90 %
+test: venv servers strace $(NODE_CLIENTS)  ## everything, as CI runs it: all of check, live tests, branch coverage of 90 %
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
@@ -47,6 +48,10 @@ ledger-mutants: venv  ## servers that break a promise on purpose: each must be f
 
 bench: venv  ## what the promises cost: durable publishes and catching up
 	$(BIN)/python -m benchmarks.durable
+
+# The tests talk to real ones; see tests/servers.py.
+servers: venv
+	@$(BIN)/python -m tests.servers
 
 # Lets a test fail the syncs of the disk; where it can't be had, that test is skipped and says so.
 strace:

@@ -22,6 +22,7 @@ MAY = {
     "observe": set(),
     "auth": OUTSIDE,
     "broker": OUTSIDE,
+    "redis": OUTSIDE,
     "storage": OUTSIDE,
     "http": OUTSIDE,
     "rfc6455": set(),

@@ -14,12 +14,12 @@ from typing import Callable, Sequence, Union
 
 from attrs import define, frozen
 
-from .. import jsontext
 from ..core.errors import DatabaseError, Unavailable
 from ..core.ports import Event, Step, Unit
 from .connection import bound
 from .cursors import Terms
 from .jobs import Job
+from .rows import row_of
 from .statements import Statements
 
 Outcome = Union[str, Exception]  # a unit's cursor, or why nothing of it was done
@@ -109,19 +109,7 @@ class GroupCommit:
             raise step.miss or RuntimeError(f"{step.name} affected {affected} rows")
 
     def _append(self, position: int, event: Event) -> None:
-        row = {
-            "position": position,
-            "id": event.id,
-            "type": event.type,
-            "topics": jsontext.dumps(event.topics).decode(),
-            "content": jsontext.dumps(event.content).decode(),
-            "subject": event.subject,
-            "at": event.at,
-            "namespace": event.namespace,
-            "sender": event.sender,
-            "metadata": None if event.metadata is None else jsontext.dumps(event.metadata).decode(),
-        }
-        self._connection.execute(self._statements["log_append"], row)
+        self._connection.execute(self._statements["log_append"], row_of(position, event))
 
     def _lost(self, units: Sequence[Unit], fault: Exception, outcome: Callable[[], Exception]) -> Batch:
         self._connection.rollback()  # does nothing if the engine did it

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from typing import Any, Callable, Mapping, Sequence
+from typing import Callable, Mapping, Sequence
 
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
 
-from .. import jsontext
 from ..core.errors import TimedOut
-from ..core.ports import Entry, Event, Page, Query, Row, Snapshot
+from ..core.ports import Entry, Page, Query, Snapshot
 from .connection import fetch, rows
 from .cursors import Terms
 from .jobs import Job
+from .rows import PAGE_ENTRIES, PAGE_SCANNED, PAGE_TEXT, entry_of, quoted_lead
 from .statements import Statements
 
 _STRIDE = 10_000  # steps of SQLite's machine between two looks at the clock, well under a millisecond
-
-# Where a page ends, whichever comes first.
-PAGE_SCANNED = 4096  # entries looked at
-PAGE_ENTRIES = 1024
-PAGE_TEXT = 1 << 20  # characters of content and metadata, but for what the last entry has beyond
 
 
 @define(eq=False, repr=False)
@@ -59,15 +53,15 @@ class Reader:
 
     def after(self, position: int, limit: int) -> tuple[Entry, ...]:
         params = {"position": position, "limit": limit}
-        return tuple(map(self._entry, fetch(self._connection, self._statements["log_after"], params)))
+        found = fetch(self._connection, self._statements["log_after"], params)
+        return tuple(entry_of(row, self._terms) for row in found)
 
     def page(self, lead: str, low: int, high: int) -> Page:
         upto = self._end_of_stretch(low, high)
-        lead_json = jsontext.dumps(lead).decode()[:-1]  # without the closing quote
-        params = {"lead": lead_json, "low": low, "high": upto}
+        params = {"lead": quoted_lead(lead), "low": low, "high": upto}
         entries, text = [], 0
         for row in rows(self._connection, self._statements["log_page"], params):
-            entry = self._entry(row)
+            entry = entry_of(row, self._terms)
             if any(topic.startswith(lead) for topic in entry.event.topics):
                 entries.append(entry)
             text += len(row["content"]) + len(row["metadata"] or "")
@@ -89,21 +83,6 @@ class Reader:
         found = fetch(self._connection, self._statements["log_stretch"], params)
         return int(found[0]["position"]) if found else high
 
-    def _entry(self, row: Row) -> Entry:
-        event = Event(
-            row["id"],
-            row["type"],
-            tuple(json.loads(row["topics"])),
-            _value(row["content"]),
-            row["subject"],
-            row["created_at"],
-            row["namespace"],
-            row["sender"],
-            _value(row["metadata"]),
-        )
-        position = row["position"]
-        return Entry(position, self._terms.cursor(position), event, blank=row["content"] is None)
-
     def _read(self, job: Job[Read]) -> object:
         """What `job` gives, or the exception that it ended with."""
         deadline = job.asked + self._patience
@@ -115,11 +94,6 @@ class Reader:
             return TimedOut("The database took too long") if self._clock.seconds() > deadline else error
         finally:
             self._connection.rollback()
-
-
-def _value(text: str | None) -> Any:
-    """What we once wrote: the strict reader is for what clients send, a level less deep."""
-    return None if text is None else json.loads(text)
 
 
 Read = Callable[[Reader], object]  # done within one transaction

@@ -1,0 +1,57 @@
+"""Values as they cross to PostgreSQL and back: text, both ways.
+
+Times are `timestamptz` there and RFC 3339 text with milliseconds everywhere
+else; the session's `TimeZone` is UTC and its `DateStyle` ISO.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Mapping
+
+from ... import jsontext
+
+Decode = Callable[[bytes], object]
+
+
+def sent(value: object) -> bytes | None:
+    """`value` as a parameter: a list as JSON text.  Raises `ValueError` for a text with a NUL."""
+    match value:
+        case None:
+            return None
+        case bool():
+            return b"true" if value else b"false"
+        case int():
+            return b"%d" % value
+        case str():
+            text = value.encode()
+        case list() | tuple():
+            text = jsontext.dumps(value)
+        case _:
+            raise TypeError(f"no {type(value).__name__} goes to the database")
+    if b"\0" in text:  # libpq would send what is before it
+        raise ValueError("a text for PostgreSQL can't hold a NUL")
+    return text
+
+
+def decoder(oid: int) -> Decode:
+    """What turns a column of the type `oid` (pg_type) into a value."""
+    return _DECODERS.get(oid, _text)
+
+
+def _text(value: bytes) -> str:
+    return value.decode()
+
+
+def _flag(value: bytes) -> bool:
+    return value == b"t"
+
+
+def _time(value: bytes) -> str:
+    """From "2026-11-22 19:21:04.5+00", whose fraction has no zeros at its end."""
+    text = value.decode()
+    date, time = text[:10], text[11:-3]
+    seconds, _, fraction = time.partition(".")
+    return f"{date}T{seconds}.{fraction[:3]:0<3}Z"
+
+
+_DECODERS: Mapping[int, Decode] = {16: _flag, 20: int, 21: int, 23: int, 1184: _time}

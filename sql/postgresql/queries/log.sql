@@ -1,0 +1,85 @@
+-- name: log_head
+-- The position of the newest event; 0 for an empty log.
+SELECT position FROM head;
+
+-- name: standing
+-- The same, and the number of the newest term.
+SELECT position, (SELECT max(number) FROM terms) AS term FROM head;
+
+-- name: head_lock
+-- Wait until no other writer is at work, and keep the next ones waiting; and the transaction's own id.
+SELECT position, pg_current_xact_id()::text AS transaction FROM head FOR UPDATE;
+
+-- name: terms_newest
+-- The number of the newest term.  Not in `head_lock`, whose snapshot is from before its wait.
+SELECT max(number) AS term FROM terms;
+
+-- name: transaction_status
+-- What became of a transaction: 'committed', 'aborted' or 'in progress'; null for one long ago.
+SELECT pg_xact_status(:transaction::xid8) AS status;
+
+-- name: log_after
+-- At most :limit events behind :position, in order.
+SELECT position, id, type, topics, content, subject, created_at, namespace, sender, metadata
+FROM events
+WHERE position > :position
+ORDER BY position
+LIMIT :limit;
+
+-- name: log_stretch
+-- The :most-th event behind :low, if there are so many up to :high.
+SELECT position
+FROM events
+WHERE position > :low AND position <= :high
+ORDER BY position
+LIMIT 1 OFFSET :most::bigint - 1;
+
+-- name: log_page
+-- The events behind :low, up to :high, in order, that are not blank and whose topics contain :lead: the
+-- beginning of a JSON string, opening quote included.  (Some more, where a topic has a quote inside.)
+-- Ends with the :most-th, or with the one that makes it :text bytes of content and metadata.
+SELECT position, id, type, topics, content, subject, created_at, namespace, sender, metadata
+FROM (
+    SELECT *, coalesce(sum(octet_length(content) + coalesce(octet_length(metadata), 0))
+                       OVER (ORDER BY position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
+    FROM events
+    WHERE position > :low AND position <= :high AND content IS NOT NULL AND strpos(topics, :lead) > 0
+) AS page
+WHERE before < :text
+ORDER BY position
+LIMIT :most;
+
+-- name: event_position
+-- Where the event :id is in the log; no row if it never was, or was pruned.
+SELECT position FROM events WHERE id = :id;
+
+-- name: log_append
+-- One event, in the transaction of what it tells of.
+INSERT INTO events (position, id, type, topics, content, subject, created_at, namespace, sender, metadata)
+VALUES (:position, :id, :type, :topics, :content, :subject, :at, :namespace, :sender, :metadata);
+
+-- name: log_move_head
+-- The newest event is now at :position.
+UPDATE head SET position = :position;
+
+-- name: log_blank
+-- Nobody who resumes shall read what was said of :subject any more.
+UPDATE events SET content = NULL, metadata = NULL WHERE subject = :subject;
+
+-- name: log_blank_account
+-- Nor what was said of the user :id and of any message from or to them.
+-- Comes before `user_drop`, which takes the messages away.
+UPDATE events SET content = NULL, metadata = NULL
+WHERE subject IN (
+    SELECT :id
+    UNION ALL SELECT id FROM messages WHERE user_id = :id
+    UNION ALL SELECT id FROM messages WHERE recipient_id = :id
+);
+
+-- name: terms_all
+-- Every term, in the order they began.
+SELECT number, id, first_position FROM terms ORDER BY number;
+
+-- name: term_begin
+-- A writer starts: what it writes is behind the head of now.
+INSERT INTO terms (id, first_position, created_at) SELECT :id, position + 1, :at::timestamptz FROM head;

@@ -1,0 +1,17 @@
+-- name: migrations_begin
+-- The table that says which migrations this database has had.
+-- It is made here and not by a migration, since the first of them is recorded in it.
+CREATE TABLE IF NOT EXISTS migrations (
+    number     bigint      NOT NULL PRIMARY KEY, -- its place in the order, from 1
+    name       text        NOT NULL,             -- its file
+    checksum   text        NOT NULL,             -- SHA-256 of that file, in hexadecimal
+    applied_at timestamptz NOT NULL              -- when this database had it
+);
+
+-- name: migrations_applied
+-- All that this database has had, in order.
+SELECT number, name, checksum FROM migrations ORDER BY number;
+
+-- name: migration_record
+-- It has had this one.
+INSERT INTO migrations (number, name, checksum, applied_at) VALUES (:number, :name, :checksum, :at);

@@ -1,0 +1,39 @@
+-- How long events are kept, by namespace, and from where on a namespace has no holes.
+
+-- name: floors_all
+-- For each namespace that is kept, the position up to which its events may be missing.
+SELECT namespace, position FROM floors;
+
+-- name: floors_forget
+-- What is not among :namespaces (a JSON array) is not kept any more.
+DELETE FROM floors WHERE namespace NOT IN (SELECT json_array_elements_text(:namespaces::json));
+
+-- name: floors_begin
+-- Those of :namespaces (a JSON array) that were not kept so far are kept from the head on.
+INSERT INTO floors (namespace, position)
+SELECT value, position FROM json_array_elements_text(:namespaces::json), head
+ON CONFLICT DO NOTHING;
+
+-- name: floor_raise
+-- A namespace is pruned up to :position; no row if it had been already.
+UPDATE floors SET position = :position WHERE namespace = :namespace AND position < :position;
+
+-- name: log_prune
+-- Delete the events of a namespace up to :upto.
+DELETE FROM events WHERE namespace = :namespace AND position <= :upto;
+
+-- name: log_expired
+-- The newest event of a namespace that happened before :before, if any.
+SELECT position
+FROM events
+WHERE namespace = :namespace AND created_at < :before
+ORDER BY created_at DESC, position DESC
+LIMIT 1;
+
+-- name: log_surplus
+-- The newest event of a namespace that is not among its :most newest, if any.
+SELECT position FROM events WHERE namespace = :namespace ORDER BY position DESC LIMIT 1 OFFSET :most;
+
+-- name: log_nth
+-- The :n-th oldest event of a namespace, counted from 1, if it has so many.
+SELECT position FROM events WHERE namespace = :namespace ORDER BY position LIMIT 1 OFFSET :n::bigint - 1;

@@ -1,0 +1,44 @@
+-- name: user_by_id
+-- One user with all columns.
+SELECT id, email, email_key, name, password_hash, version, created_at, updated_at
+FROM users
+WHERE id = :id;
+
+-- name: user_by_email
+-- One user with all columns, by the address without regard to case.
+SELECT id, email, email_key, name, password_hash, version, created_at, updated_at
+FROM users
+WHERE email_key = :email_key;
+
+-- name: users_by_ids
+-- Those of :ids (a JSON array) that exist, in no order.
+SELECT id, email, email_key, name, password_hash, version, created_at, updated_at
+FROM users
+WHERE id = ANY (ARRAY(SELECT json_array_elements_text(:ids::json)));
+
+-- name: users_page
+-- :limit users behind the :offset newest.
+SELECT id, email, email_key, name, password_hash, version, created_at, updated_at
+FROM users
+ORDER BY created_at DESC, id DESC
+LIMIT :limit OFFSET :offset;
+
+-- name: users_count
+-- How many users there are.
+SELECT count(*) AS total FROM users;
+
+-- name: user_add
+-- A new account; violates a constraint when the address is taken.
+INSERT INTO users (id, email, email_key, name, password_hash, created_at, updated_at)
+VALUES (:id, :email, :email_key, :name, :password_hash, :at, :at);
+
+-- name: user_amend
+-- Change a user, unless somebody else did since :version was read: then no row.
+UPDATE users
+SET email = :email, email_key = :email_key, name = :name, password_hash = :password_hash,
+    version = version + 1, updated_at = :at
+WHERE id = :id AND version = :version;
+
+-- name: user_drop
+-- Delete a user, with sessions and all messages from and to them.
+DELETE FROM users WHERE id = :id;

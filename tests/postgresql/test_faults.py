@@ -1,0 +1,271 @@
+"""What becomes of reads and units while the connection, the server or another instance fails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, DeferredList, gatherResults
+from twisted.internet.task import deferLater
+
+from multiproto.core.errors import DatabaseError, Refusal, TimedOut, Unavailable
+from multiproto.storage.postgresql.store import PostgresStore
+from tests.servers import Postgres
+from tests.storage.units import TAKEN, add_user, event, say, user_by_id
+
+from .cases import DatabaseCase, refusal
+
+COMMIT = b"commit\0"  # the name of the prepared statement, in a Bind
+
+
+def seconds() -> float:
+    return reactor.seconds()  # type: ignore[attr-defined, no-any-return]
+
+
+class CommitTests(DatabaseCase):
+    """A COMMIT whose answer is lost is looked up; nothing is done twice, and nothing said that is not so."""
+
+    async def through(self) -> tuple[Any, PostgresStore]:
+        proxy, conninfo = await self.proxied()
+        store = await self.make_store(conninfo)
+        await store.commit(add_user("ada"))
+        return proxy, store
+
+    async def ids(self, store: PostgresStore) -> list[str]:
+        return [entry.event.id for entry in await store.after(0, 100)]
+
+    async def test_one_that_was_kept_is_answered_as_kept(self) -> None:
+        proxy, store = await self.through()
+        swallowed: list[bytes] = []
+
+        def on_request(data: bytes) -> bytes:
+            if COMMIT in data and not swallowed:
+                proxy.on_answer = swallow
+            return data
+
+        def swallow(data: bytes) -> bytes:
+            swallowed.append(data)
+            proxy.on_answer = lambda data: data
+            reactor.callLater(0, proxy.cut)  # type: ignore[attr-defined]
+            return b""
+
+        proxy.on_request = on_request
+        cursor = await store.commit(say(event("e1", "ada")))
+        self.assertEqual(len(swallowed), 1)
+        self.assertEqual(([entry.cursor for entry in await store.after(0, 9)]), [cursor])
+        await store.commit(say(event("e2", "ada")))
+        self.assertEqual(await self.ids(store), ["e1", "e2"])
+
+    async def test_one_that_never_arrived_is_refused_and_nothing_is_there(self) -> None:
+        proxy, store = await self.through()
+        cut: list[bytes] = []
+
+        def on_request(data: bytes) -> bytes:
+            if COMMIT in data and not cut:
+                cut.append(data)
+                reactor.callLater(0, proxy.cut)  # type: ignore[attr-defined]
+                return b""
+            return data
+
+        proxy.on_request = on_request
+        self.assertIsInstance(await refusal(store.commit(say(event("e1", "ada")))), Unavailable)
+        self.assertEqual(len(cut), 1)
+        self.assertEqual(await self.ids(store), [])
+
+    async def test_one_that_nobody_can_tell_of_is_said_to_be_unknown(self) -> None:
+        proxy, store = await self.through()
+
+        def on_request(data: bytes) -> bytes:
+            if COMMIT in data:
+                proxy.refusing = True
+                reactor.callLater(0.05, proxy.cut)  # type: ignore[attr-defined]
+            return data
+
+        proxy.on_request = on_request
+        proxy.on_answer = lambda data: b"" if proxy.refusing else data
+        asked = seconds()
+        self.assertIsInstance(await refusal(store.commit(say(event("e1", "ada")))), DatabaseError)
+        self.assertLess(seconds() - asked, 3)
+        proxy.refusing = False
+        proxy.on_request = lambda data: data
+        while isinstance(await outcome(store.commit(say(event("e2", "ada")))), Refusal):
+            await deferLater(reactor, 0.05)
+        self.assertEqual(await self.ids(store), ["e1", "e2"])
+
+    async def test_a_unit_of_the_lost_batch_that_was_refused_stays_refused(self) -> None:
+        proxy, store = await self.through()
+
+        def on_request(data: bytes) -> bytes:
+            if COMMIT in data:
+                proxy.on_request = lambda data: data
+                reactor.callLater(0.1, proxy.cut)  # type: ignore[attr-defined]
+                proxy.on_answer = lambda data: b""
+                reactor.callLater(0.1, setattr, proxy, "on_answer", lambda data: data)  # type: ignore[attr-defined]
+            return data
+
+        proxy.on_request = on_request
+        units = [add_user("ada"), add_user("bob", 0, event("e1", "bob"))]
+        taken, bob = await gatherResults(
+            [Deferred.fromCoroutine(outcome(store.commit(unit))) for unit in units]
+        )
+        self.assertEqual(taken, TAKEN)
+        self.assertIsInstance(bob, str)
+
+
+class AwayTests(DatabaseCase):
+    """G10: fast refusals, no lost connection of ours, and back by itself."""
+
+    def use_server(self) -> Postgres:
+        server = Postgres()
+        self.addCleanup(server.stop)
+        return server
+
+    async def test_a_killed_server_costs_nothing_that_was_acknowledged(self) -> None:
+        store = await self.make_store()
+        kept: list[str] = []
+        unknown: list[str] = []
+        slowest = 0.0
+        killed_at = back_at = healed_at = 0.0
+        going = True
+
+        async def write(name: str) -> None:
+            nonlocal slowest, healed_at
+            n = 0
+            while going:
+                id, n, asked = f"{name}.{n}", n + 1, seconds()
+                answer = await outcome(store.commit(say(event(id, "ada"))))
+                slowest = max(slowest, seconds() - asked)
+                if isinstance(answer, str):
+                    kept.append(id)
+                    if back_at and not healed_at:
+                        healed_at = seconds()
+                elif isinstance(answer, Unavailable):
+                    await deferLater(reactor, 0.02)
+                else:
+                    self.assertIsInstance(answer, DatabaseError)
+                    unknown.append(id)
+
+        writing = gatherResults([Deferred.fromCoroutine(write(f"w{n}")) for n in range(10)])
+        for _ in range(3):
+            await deferLater(reactor, 0.3)
+            killed_at = seconds()
+            self.server.kill()
+            await deferLater(reactor, 0.5)
+            healed_at = 0.0
+            self.server.start()
+            back_at = seconds()
+            while not healed_at and seconds() - back_at < 10:
+                await deferLater(reactor, 0.02)
+            self.assertTrue(0 < healed_at - back_at < 5, (killed_at, back_at, healed_at))
+        going = False
+        await writing
+        self.assertLess(slowest, 4)
+        entries = await store.after(0, 100_000)
+        self.assertEqual([entry.position for entry in entries], list(range(1, len(entries) + 1)))
+        there = [entry.event.id for entry in entries]
+        self.assertEqual(len(there), len(set(there)))
+        self.assertTrue(set(kept) <= set(there) <= set(kept) | set(unknown))
+        self.assertGreater(len(kept), 30)
+
+    async def test_while_it_is_away_everything_is_refused_at_once(self) -> None:
+        store = await self.make_store()
+        self.server.kill()
+        while not isinstance(await outcome(store.read()), Unavailable):
+            await deferLater(reactor, 0.01)
+        asked = seconds()
+        answers = [store.commit(say(event("e", "ada"))) for _ in range(100)] + [
+            store.read() for _ in range(100)
+        ]
+        for answer in answers:
+            self.assertIsInstance(await refusal(answer), Unavailable)
+        self.assertLess(seconds() - asked, 2)
+        self.server.start()
+        while not isinstance(await outcome(store.commit(say(event("e", "ada")))), str):
+            await deferLater(reactor, 0.02)
+
+    async def test_idle_connections_that_the_server_ends_are_made_anew_unseen(self) -> None:
+        store = await self.make_store()
+        await store.commit(add_user("ada"))
+        with psycopg.connect(self.conninfo, autocommit=True) as other:
+            other.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            )
+        while store.connections:
+            await deferLater(reactor, 0.001)
+        answers = [store.read(user_by_id("ada")), store.commit(say(event("e", "ada")))]
+        self.assertEqual([success for success, _ in await DeferredList(answers)], [True, True])
+
+
+class SilentTests(DatabaseCase):
+    """A server, or another instance, that gives no answer and no error."""
+
+    async def test_a_silent_server_is_given_up_within_two_seconds(self) -> None:
+        proxy, conninfo = await self.proxied()
+        store = await self.make_store(conninfo)
+        proxy.silent = True
+        asked = seconds()
+        first, second = store.commit(say(event("e1", "ada"))), store.commit(say(event("e2", "ada")))
+        self.assertIsInstance(await refusal(first), Unavailable)
+        self.assertIsInstance(await refusal(second), Unavailable)
+        self.assertLess(seconds() - asked, 2.1)
+        proxy.silent = False
+        proxy.cut()
+        while not isinstance(await outcome(store.commit(say(event("e3", "ada")))), str):
+            await deferLater(reactor, 0.05)
+        self.assertLess(seconds() - asked, 7)
+        self.assertEqual([entry.event.id for entry in await store.after(0, 9)], ["e3"])
+
+    async def test_an_instance_that_halts_with_the_lock_does_not_hold_up_the_others_for_long(self) -> None:
+        store = await self.make_store()
+        with psycopg.connect(self.conninfo) as halted:
+            halted.execute("SELECT position FROM head FOR UPDATE")
+            asked = seconds()
+            self.assertIsInstance(await refusal(store.commit(say(event("e1", "ada")))), Unavailable)
+            self.assertLess(seconds() - asked, 2.1)
+        while not isinstance(await outcome(store.commit(say(event("e2", "ada")))), str):
+            await deferLater(reactor, 0.05)
+        self.assertEqual([entry.event.id for entry in await store.after(0, 9)], ["e2"])
+
+    async def test_a_read_that_takes_too_long_is_broken_off_and_the_others_go_on(self) -> None:
+        store = await self.make_store(read_patience=1.0)
+        with psycopg.connect(self.conninfo) as other:
+            other.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+            slow, quick = store.read(user_by_id("ada")), store.after(0, 1)
+            self.assertIsInstance(await refusal(slow), TimedOut)
+            self.assertEqual(await quick, ())
+
+
+class QueueTests(DatabaseCase):
+    async def test_the_queue_takes_so_many_and_no_more(self) -> None:
+        store = await self.make_store(room=3)
+        with psycopg.connect(self.conninfo) as other:
+            other.execute("SELECT position FROM head FOR UPDATE")
+            answers = [store.commit(say(event(f"e{n}", "ada"))) for n in range(4)]
+            self.assertEqual(await refusal(answers[3]), Unavailable("The database is overloaded"))
+        await gatherResults(answers[:3])
+
+    async def test_a_text_that_postgresql_cannot_hold_costs_its_own_unit_only(self) -> None:
+        store = await self.make_store()
+        units = [add_user("a", 0, event("e1", "a")), add_user("b\0", 0, event("e2", "b")), add_user("c")]
+        answers = await gatherResults([Deferred.fromCoroutine(outcome(store.commit(unit))) for unit in units])
+        self.assertEqual([type(answer) for answer in answers], [str, DatabaseError, str])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    async def test_many_reads_open_more_connections_up_to_the_most(self) -> None:
+        store = await self.make_store(least=2, most=5)
+        self.assertEqual(store.connections, 2)
+        for _ in range(100):
+            await gatherResults([store.read(user_by_id("ada")) for _ in range(300)])
+            if store.connections == 5:
+                break
+        await gatherResults([store.read(user_by_id("ada")) for _ in range(300)])
+        self.assertEqual(store.connections, 5)
+
+
+async def outcome(answer: Deferred[Any]) -> Any:
+    """What `answer` gives, or its refusal."""
+    try:
+        return await answer
+    except Refusal as refused:
+        return refused
