@@ -49,6 +49,7 @@ class Started:
     websocket: bool
     graphql: str | None  # path
     data: Path  # directory
+    store: str  # what keeps everything, for people
     examples: bool  # whether the commands can run here: this is a checkout
 
 
@@ -62,7 +63,7 @@ def banner(started: Started) -> str:
         ("GraphQL", started.graphql and f"{http}{started.graphql}"),
         ("TCP", started.tcp and f"{started.tcp}{started.tcp.note}"),
         ("Metrics", started.metrics and f"http://{started.metrics}/metrics{started.metrics.note}"),
-        ("Data", str(started.data)),
+        ("Data", started.store),
     ):
         lines.append(f"  {name:<11}{where or 'off'}")
     if started.examples:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 from twisted.application.service import Service
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
@@ -51,10 +51,16 @@ from .observe.metrics import Metrics
 from .observe.site import metrics_site
 from .observe.tick import Tick
 from .observe.traffic import Traffic
+from .redis.address import Address
+from .redis.codec import Key
+from .redis.lane import RedisLane
 from .rfc6455.resource import UpgradeResource
+from .storage.postgresql.store import PostgresStore
 from .storage.sqlite import SqliteStore
 from .tcp.protocol import DeviceFactory
 from .websocket.protocol import MAX_ECHO, EchoProtocol, EventsFactory
+
+AnyStore = Union[SqliteStore, PostgresStore]
 
 BACKLOG = 1024  # connections that may wait to be taken, also while we start
 DRAIN_WITHIN = 10.0  # seconds that requests have to be answered at the end, or a third of what there is
@@ -72,8 +78,7 @@ def make_service(config: Config, reactor: Any) -> House:
     metrics = Metrics()
 
     namespaces = Namespaces.including(config.namespaces)
-    names = [each.match for each in namespaces]
-    store = SqliteStore(Path(config.storage.directory), reactor, reactor, metrics.query, namespaces=names)
+    store = _store(config, reactor, metrics, [each.match for each in namespaces])
     audience = Audience(metrics.event)
     follower = Follower(store, audience, reactor)
     store.on_commit(follower.wake)
@@ -94,7 +99,9 @@ def make_service(config: Config, reactor: Any) -> House:
     )
     sends = Sends(store, now)
     messages = Messages(store, sends, events, now, new_id)
-    publisher = Publisher(MemoryBroker(audience), sends, namespaces, now, new_id, jsontext.dumps)
+    lane = _lane(config, reactor, metrics, audience)
+    broker = MemoryBroker(audience) if lane is None else lane
+    publisher = Publisher(broker, sends, namespaces, now, new_id, jsontext.dumps)
     history = History(store, audience, namespaces, reactor)
     hub = Hub(gate, audience, history, publisher, reactor, new_id)
 
@@ -107,7 +114,8 @@ def make_service(config: Config, reactor: Any) -> House:
     logins = RateLimit(LOGINS, config.rates.window, clock=reactor)
     house = House(reactor, config.shutdown_timeout)
     database = Probe("database", lambda: store.read(Query("users_count")), vital=True)
-    health = Health(reactor, now, (database, Probe("cache", here, vital=False)), lambda: house.ready, now())
+    cache = Probe("cache", here if lane is None else lane.health, vital=False)
+    health = Health(reactor, now, (database, cache), lambda: house.ready, now())
 
     mounts: dict[bytes, IResource] = {}
     if config.websocket.enabled:
@@ -167,6 +175,8 @@ def make_service(config: Config, reactor: Any) -> House:
     house.add("store", store)
     house.add("secret", secret)
     house.add("passwords", passwords)
+    if lane is not None:
+        house.add("live", lane)
     house.add("follower", follower)
     house.add("pruner", Pruner(store, namespaces, audience, reactor, now))
     house.add("tick", Tick(reactor, metrics.reactor_lag))
@@ -200,7 +210,34 @@ class House(Sequence):
         return listener.port.getHost().port  # type: ignore[attr-defined, no-any-return]
 
 
-def _watch(metrics: Metrics, store: SqliteStore, audience: Audience, passwords: BcryptPasswords) -> None:
+def _store(config: Config, reactor: Any, metrics: Metrics, namespaces: list[str]) -> AnyStore:
+    """PostgreSQL where it is configured, else the embedded one."""
+    kept = config.storage
+    if kept.postgresql is None:
+        return SqliteStore(Path(kept.directory), reactor, reactor, metrics.query, namespaces)
+    return PostgresStore(
+        kept.postgresql,
+        reactor,
+        metrics.query,
+        namespaces,
+        kept.pool_min,
+        kept.pool_max,
+        durable=config.production,
+    )
+
+
+def _lane(config: Config, reactor: Any, metrics: Metrics, audience: Audience) -> RedisLane | None:
+    """What carries live topics to other instances, if there is something."""
+    if config.redis.pubsub is None:
+        return None
+    ca_file = Path(config.redis.ca_file) if config.redis.ca_file else None
+    address = Address.parse(config.redis.pubsub, ca_file)
+    lane = RedisLane(address, config.redis.prefix, Key.of(config.auth.secret), audience, reactor, metrics)
+    metrics.live_lane_up.set_function(lambda: lane.up)
+    return lane
+
+
+def _watch(metrics: Metrics, store: AnyStore, audience: Audience, passwords: BcryptPasswords) -> None:
     """Gauges that are read off when somebody asks."""
     metrics.log_position.set_function(lambda: audience.position)
     metrics.log_lag.set_function(lambda: store.newest - audience.position)
@@ -211,7 +248,7 @@ def _watch(metrics: Metrics, store: SqliteStore, audience: Audience, passwords: 
     metrics.pool_queue.labels("passwords").set_function(lambda: passwords.waiting)
 
 
-def _waiting(store: SqliteStore, operation: str) -> int:
+def _waiting(store: AnyStore, operation: str) -> int:
     return store.waiting.get(operation, 0)
 
 
@@ -248,5 +285,6 @@ def _started(config: Config, house: House) -> Started:
         config.websocket.enabled,
         config.graphql.path if config.graphql.enabled else None,
         Path(config.storage.directory),
+        config.storage.where,
         Path("examples/four_ways.py").exists(),
     )

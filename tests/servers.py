@@ -1,9 +1,7 @@
 """Private PostgreSQL and Redis servers for tests: the real programs, on free ports, in temporary directories.
 
-`python -m tests.servers` sees to it that their programs are there: found by
-`MULTIPROTO_POSTGRESQL_BIN` (a directory) and `MULTIPROTO_REDIS_SERVER` (a
-file), on the path, where Debian puts them, or installed as Debian's packages.
-A server that can't be had fails the tests that need it, unless
+`python -m tests.servers` sees to it that their programs are there, see
+`programs.py`.  A server that can't be had fails the tests that need it, unless
 `MULTIPROTO_TEST_WITHOUT=postgresql,redis` names it.
 """
 
@@ -21,26 +19,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Callable, Sequence, TypeVar
+from typing import Callable, Sequence
 
 import psycopg
 
+from .programs import Missing, main, needs, postgresql_bin, redis_server
+
+__all__ = ["HOST", "Missing", "Postgres", "Redis", "Server", "free_port", "needs", "postgresql", "redis"]
+
 HOST = "127.0.0.1"
 UP_WITHIN = 30.0  # seconds
-INSTALL_WITHIN = 300  # seconds
-NAMES = {"postgresql": "postgres", "redis": "redis-server"}  # and their programs
-ADVICE = (
-    "install Debian's packages postgresql and redis-server, or name the programs in MULTIPROTO_POSTGRESQL_BIN "
-    "and MULTIPROTO_REDIS_SERVER, or go without in MULTIPROTO_TEST_WITHOUT=postgresql,redis"
-)
-
-Case = TypeVar("Case", bound=type)
-
-
-class Missing(Exception):
-    """A program is not on this machine."""
+DOWN_WITHIN = 10.0  # seconds
+PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def free_port() -> int:
@@ -48,57 +41,25 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def without() -> set[str]:
-    """What the person who runs the tests does without."""
-    return {name.strip() for name in os.environ.get("MULTIPROTO_TEST_WITHOUT", "").split(",")} - {""}
+def _dying_with_parent() -> Callable[[], object] | None:
+    """What a child does first, so that a killed test run leaves no server behind.
+
+    The kernel takes the end of the thread that started it for the parent's: start servers in the main thread.
+    """
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl  # here: a child between fork and exec may not load anything
+    return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def needs(*names: str) -> Callable[[Case], Case]:
-    """A test case that is skipped only where somebody asked for that; else a missing server fails it."""
-
-    def marked(case: Case) -> Case:
-        left_out = sorted(without().intersection(names))
-        if left_out:
-            case.skip = f"MULTIPROTO_TEST_WITHOUT={','.join(left_out)}"
-        return case
-
-    return marked
-
-
-# Where the programs are.
-
-
-def postgresql_bin() -> Path:
-    """The directory of `initdb` and `postgres`.  Raises `Missing`."""
-    named = os.environ.get("MULTIPROTO_POSTGRESQL_BIN")
-    found = shutil.which("postgres")
-    homes = [Path(named)] if named else []
-    homes += [Path(found).resolve().parent] if found and not named else []
-    homes += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True) if not named else []
-    for home in homes:
-        if (home / "postgres").exists() and (home / "initdb").exists():
-            return home
-    raise Missing(f"no PostgreSQL server on this machine: {ADVICE}")
-
-
-def redis_server() -> str:
-    """Raises `Missing`."""
-    found = shutil.which(os.environ.get("MULTIPROTO_REDIS_SERVER") or "redis-server")
-    if found is None:
-        raise Missing(f"no Redis server on this machine: {ADVICE}")
-    return found
-
-
-# The servers.
-
-
-def _die_with_parent() -> None:
-    """In the child: a killed test run leaves no server behind (prctl(2), PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+class DidNotStart(Exception):
+    """With the end of its log."""
 
 
 class Server:
     """One program in a directory of its own, on a port that stays the same when it is started again."""
+
+    END = signal.SIGKILL  # what ends it at once with all its processes
 
     def __init__(self, name: str, owner: str | None = None) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix=f"{name}-"))
@@ -130,12 +91,14 @@ class Server:
                 stdout=log,
                 stderr=log,
                 user=self.owner,
-                preexec_fn=_die_with_parent,
+                preexec_fn=_dying_with_parent(),
             )
         give_up = time.monotonic() + UP_WITHIN
         while not self.answers():
             if self._process.poll() is not None or time.monotonic() > give_up:
-                raise RuntimeError(f"did not start: {(self.directory / 'log').read_text()[-1000:]}")
+                said = (self.directory / "log").read_text()[-1000:]
+                self.kill()
+                raise DidNotStart(said)
             time.sleep(0.01)
 
     def signal(self, number: int) -> None:
@@ -150,6 +113,11 @@ class Server:
 
     def stop(self) -> None:
         """For good."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)  # a test may have halted it
+            self._process.send_signal(self.END)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(DOWN_WITHIN)
         self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
         atexit.unregister(self.stop)
@@ -157,6 +125,8 @@ class Server:
 
 class Postgres(Server):
     """With a password, as users have it; `fsync` is as it is in life unless a test wants to be quick."""
+
+    END = signal.SIGQUIT  # "immediate shutdown"
 
     def __init__(self, fsync: bool = True) -> None:
         self._bin = postgresql_bin()
@@ -175,6 +145,17 @@ class Postgres(Server):
     @property
     def url(self) -> str:
         return f"postgresql://multiproto:{self.password}@{HOST}:{self.port}/postgres"
+
+    def start(self) -> None:
+        """Behind a kill, the new one first waits until the old one's processes have noticed."""
+        give_up = time.monotonic() + UP_WITHIN
+        while True:
+            try:
+                return super().start()
+            except DidNotStart as failed:
+                if "shared memory block" not in str(failed) or time.monotonic() > give_up:
+                    raise
+            time.sleep(0.05)
 
     def command(self) -> Sequence[str]:
         settings = {
@@ -260,45 +241,6 @@ def postgresql() -> Postgres:
 def redis() -> Redis:
     """The one that the tests of this process share."""
     return Redis()
-
-
-# Before the tests.
-
-
-def install(names: Sequence[str]) -> None:
-    """Debian's packages, without starting the services that come with them."""
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        return
-    packages = {"postgresql": "postgresql", "redis": "redis-server"}
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-    more: dict[str, Any] = {"env": environment, "stdout": subprocess.DEVNULL, "timeout": INSTALL_WITHIN}
-    subprocess.run(["apt-get", "update", "-qq"], **more)
-    wanted = [packages[name] for name in names]
-    subprocess.run(["apt-get", "install", "-qq", "-y", "--no-install-recommends", *wanted], **more)
-
-
-def main() -> int:
-    """Say where each server is; 1 when one is missing that nobody wants to do without."""
-    wanted = [name for name in NAMES if name not in without()]
-    places: dict[str, Callable[[], object]] = {"postgresql": postgresql_bin, "redis": redis_server}
-
-    def missing() -> dict[str, str]:
-        found = {}
-        for name in wanted:
-            try:
-                print(f"{name}: {places[name]()}")
-            except Missing as error:
-                found[name] = str(error)
-        return found
-
-    lacking = missing()
-    if lacking:
-        print(f"installing {', '.join(lacking)}", flush=True)
-        install(list(lacking))
-        lacking = missing()
-    for problem in lacking.values():
-        print(problem, file=sys.stderr)
-    return 1 if lacking else 0
 
 
 if __name__ == "__main__":

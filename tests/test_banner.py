@@ -17,6 +17,7 @@ DEFAULT = Started(
     websocket=True,
     graphql="/graphql",
     data=Path("./data"),
+    store="data",
     examples=True,
 )
 

@@ -20,7 +20,7 @@ SECRET = "0123456789abcdef0123456789abcdef"
 # Contract, section 7, with a family's names spelled out.
 CONTRACT = """
 NAMESPACES APP_ENV APP_NAME PORT HOST SHUTDOWN_TIMEOUT DATABASE_URL DB_HOST DB_PORT DB_NAME DB_USER DB_PASSWORD DB_POOL_MIN
-DB_POOL_MAX DATA_DIR REDIS_URL REDIS_HOST REDIS_PORT REDIS_PASSWORD REDIS_DB CACHE_TTL JWT_SECRET JWT_EXPIRES_IN
+DB_POOL_MAX DATA_DIR REDIS_URL REDIS_HOST REDIS_PORT REDIS_USERNAME REDIS_PASSWORD REDIS_DB REDIS_CA_FILE CACHE_TTL JWT_SECRET JWT_EXPIRES_IN
 JWT_REFRESH_EXPIRES_IN BCRYPT_ROUNDS AUTH_TIMEOUT LOG_LEVEL LOG_PRETTY METRICS_ENABLED METRICS_PORT METRICS_HOST
 RATE_LIMIT_WINDOW_MS RATE_LIMIT_MAX CORS_ORIGINS COMPRESSION_ENABLED HELMET_ENABLED WEBSOCKET_ENABLED
 WEBSOCKET_PING_INTERVAL WEBSOCKET_PING_TIMEOUT WEBSOCKET_MAX_CONNECTIONS_PER_IP WEBSOCKET_MAX_MESSAGE_SIZE
@@ -189,20 +189,65 @@ class FaultsTests(ConfigCase):
             self.faults(JWT_SECRET_FILE=str(path)), [f"JWT_SECRET (jwt, by environment) {fault}"]
         )
 
-    def test_what_this_release_does_not_have(self) -> None:
-        """Never silently ignored; and instances must share the secret."""
-        refusal = "is set, but this release has only the embedded default: unset it"
+    def test_where_the_database_is(self) -> None:
+        self.assertIsNone(self.load().storage.postgresql)
+        url = "postgresql://ada:pw@db/app?sslmode=require"
+        self.assertEqual(self.load(DATABASE_URL=url, JWT_SECRET=SECRET).storage.postgresql, url)
+        parts = self.load(DB_HOST="db", DB_PASSWORD="p w'", DB_NAME="app", JWT_SECRET=SECRET).storage
+        self.assertEqual(parts.postgresql, "host=db port=5432 dbname=app user=multiproto password='p w\\''")
+        self.assertEqual(parts.where, "PostgreSQL app on db")
+        both = self.load(DB_HOST="other", DATABASE_URL=url, JWT_SECRET=SECRET).storage
+        self.assertEqual((both.postgresql, both.where), (url, "PostgreSQL app on db"))
+
+    def test_where_redis_is(self) -> None:
+        self.assertIsNone(self.load().redis.pubsub)
+        parts = self.load(REDIS_HOST="::1", REDIS_PASSWORD="a/b", REDIS_DB="3", JWT_SECRET=SECRET).redis
+        self.assertEqual(parts.pubsub, "redis://:a%2Fb@[::1]:6379/3")
+        url = "rediss://u:p@cache:6380/1"
+        self.assertEqual(self.load(REDIS_URL=url, JWT_SECRET=SECRET).redis.pubsub, url)
+        self.assertEqual(self.load(PUBSUB_REDIS_URL=url, JWT_SECRET=SECRET).redis.pubsub, url)
+        self.assertIsNone(self.load(REDIS_URL=url, PUBSUB_ADAPTER="memory").redis.pubsub)
+
+    def test_addresses_that_cannot_be_used(self) -> None:
+        """One line each, and nothing of what may be a password."""
+        postgresql = "must be an address such as postgresql://user:password@host:5432/name"
+        for bad in (
+            "mysql://u:hunter2@h/d",
+            "hunter2",
+            "postgresql://u:hunter2@[h/d",
+            "postgresql://h/d?hunter2=1",
+        ):
+            self.assertEqual(self.faults(DATABASE_URL=bad), [f"DATABASE_URL (environment) {postgresql}"], bad)
+        redis = "must be an address such as redis://user:password@host:6379/0"
+        for bad in (
+            "http://u:hunter2@h",
+            "redis://",
+            "redis://h:hunter2",
+            "redis://h/hunter2",
+            "redis://h/0?x=1",
+        ):
+            self.assertEqual(self.faults(REDIS_URL=bad), [f"REDIS_URL (environment) {redis}"], bad)
+
+    def test_what_says_nothing_alone(self) -> None:
         self.assertEqual(
-            self.faults(DATABASE_URL="postgres://u:p@h/d", REDIS_HOST="cache", JWT_SECRET=SECRET),
-            [f"DATABASE_URL (environment) {refusal}", f"REDIS_HOST (environment) {refusal}"],
-        )
-        self.assertEqual(
-            self.faults('pubsub_adapter = "redis"'),
+            self.faults('pubsub_adapter = "redis"', DB_NAME="app", REDIS_DB="2"),
             [
-                f"pubsub_adapter (multiproto.toml:1) {refusal}",
-                "JWT_SECRET (default) must be set where instances share PostgreSQL or Redis",
+                "DB_NAME (environment) says nothing without DB_HOST",
+                "REDIS_DB (environment) says nothing without REDIS_HOST",
+                "pubsub_adapter (multiproto.toml:1) needs the address of a Redis: set REDIS_URL",
             ],
         )
+
+    def test_instances_must_share_the_secret(self) -> None:
+        fault = "JWT_SECRET (default) must be set where instances share PostgreSQL or Redis"
+        self.assertEqual(self.faults(DATABASE_URL="postgresql://h/d"), [fault])
+        self.assertEqual(self.faults(REDIS_HOST="cache"), [fault])
+
+    def test_one_connection_would_only_write(self) -> None:
+        given = {"DATABASE_URL": "postgresql://h/d", "JWT_SECRET": SECRET, "DB_POOL_MIN": "1"}
+        fault = "DB_POOL_MAX (environment) must be at least 2: one connection writes, the others read"
+        self.assertEqual(self.faults(DB_POOL_MAX="1", **given), [fault])
+        self.assertEqual(self.load(DB_POOL_MAX="2", **given).storage.pool_max, 2)
 
     def test_bounds_between_settings(self) -> None:
         self.assertEqual(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .kinds import spelled
 from .load import table
-from .settings import SAME, Setting
+from .setting import SAME, Setting
 
 OPENING = """\
 # Every setting of multiproto with its default and meaning.

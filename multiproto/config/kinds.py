@@ -9,6 +9,10 @@ from __future__ import annotations
 import json
 import re
 from typing import Callable
+from urllib.parse import urlsplit
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 
 from ..core.errors import Refusal
 from ..core.namespaces import Namespace
@@ -27,6 +31,32 @@ def text(value: str) -> str:
 def secret(value: str) -> str:
     """Like `text`, but never shown; also taken from the file that NAME_FILE names."""
     return value
+
+
+def postgresql(value: str) -> str:
+    """What libpq takes as a URI; a secret, for it may hold a password."""
+    try:
+        readable = value.startswith(("postgresql://", "postgres://")) and conninfo_to_dict(value) is not None
+    except ProgrammingError:
+        readable = False
+    if not readable:
+        raise ValueError("must be an address such as postgresql://user:password@host:5432/name")
+    return value
+
+
+def redis(value: str) -> str:
+    """redis://, or rediss:// for TLS; a secret likewise."""
+    try:
+        url = urlsplit(value)
+        readable = url.scheme in ("redis", "rediss") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        readable = False
+    if not readable or not re.fullmatch(r"/?[0-9]{0,4}", url.path) or url.query or url.fragment:
+        raise ValueError("must be an address such as redis://user:password@host:6379/0")
+    return value
+
+
+SECRETS = (secret, postgresql, redis)
 
 
 def flag(value: str) -> bool:

@@ -9,15 +9,26 @@ from typing import Callable, Iterable, Iterator, Mapping, TypeVar
 from attrs import Attribute, Factory, define, fields, has
 
 from . import sources
-from .settings import SAME, Config, Setting
+from .setting import SAME, Setting
+from .settings import Config
 from .sources import Fault, Given, Unreadable
 
 Layer = Mapping[str, Given]  # by the setting's name
 T = TypeVar("T")
 
-EMBEDDED_ONLY = "is set, but this release has only the embedded default: unset it"
-POSTGRESQL = ("DATABASE_URL", "DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD")
-REDIS = ("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_DB", "PUBSUB_REDIS_URL")
+# Which settings mean nothing without one of which others.
+LONELY = (
+    (
+        "DB_HOST",
+        ("DB_HOST", "DATABASE_URL"),
+        ("DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD"),
+    ),
+    (
+        "REDIS_HOST",
+        ("REDIS_HOST", "REDIS_URL"),
+        ("REDIS_PORT", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_DB"),
+    ),
+)
 SECRET_LENGTH = 32  # characters at least
 ROUNDS_IN_PRODUCTION = 10  # bcrypt's cost at least
 
@@ -157,16 +168,21 @@ def _contradictions(config: Config, given: Mapping[str, Given]) -> Iterator[Faul
         found = given.get(name) or Given(name, "", "default")
         return Fault(found.name, found.origin, problem)
 
-    shared = [next((name for name in names if name in given), None) for names in (POSTGRESQL, REDIS)]
-    shared += ["PUBSUB_ADAPTER"] if config.redis.adapter == "redis" else []
-    for name in filter(None, shared):
-        yield fault(name, EMBEDDED_ONLY)
+    for alone, needed, names in LONELY:
+        if not any(each in given for each in needed):
+            for name in filter(given.__contains__, names):
+                yield fault(name, f"says nothing without {alone}")
+    if config.redis.adapter == "redis" and not config.redis.pubsub:
+        yield fault("PUBSUB_ADAPTER", "needs the address of a Redis: set REDIS_URL")
     secret = config.auth.secret
-    if any(shared) and not secret:
+    shared = config.storage.postgresql or config.redis.pubsub
+    if shared and not secret:
         yield fault("JWT_SECRET", "must be set where instances share PostgreSQL or Redis")
     if "JWT_SECRET" in given and len(secret) < SECRET_LENGTH:
         yield fault("JWT_SECRET", f"must have at least {SECRET_LENGTH} characters")
     if config.storage.pool_min > config.storage.pool_max:
         yield fault("DB_POOL_MIN", "must not be above DB_POOL_MAX")
+    if config.storage.postgresql and config.storage.pool_max < 2:
+        yield fault("DB_POOL_MAX", "must be at least 2: one connection writes, the others read")
     if config.production and config.auth.bcrypt_rounds < ROUNDS_IN_PRODUCTION:
         yield fault("BCRYPT_ROUNDS", f"must be at least {ROUNDS_IN_PRODUCTION} in production")

@@ -7,37 +7,14 @@ All times are seconds, all sizes bytes, once they are read.
 
 from __future__ import annotations
 
-from typing import Any
-
-from attrs import field, frozen
+from attrs import frozen
 
 from ..core.namespaces import Namespace
 from . import kinds
-from .kinds import Kind
+from .services import Redis, Storage
+from .setting import setting
 
-SAME = object()  # as in development
 LEVELS = ("debug", "info", "warn", "error", "critical")
-
-
-@frozen
-class Setting:
-    """One row of the table."""
-
-    name: str  # in the environment; lower-case in the TOML file
-    kind: Kind
-    meaning: str
-    production: Any = SAME  # default there
-    follows: str | None = None  # the setting whose value is taken while this is unset
-    also: str | None = None  # another name in the environment, of less weight
-
-    @property
-    def secret(self) -> bool:
-        return self.kind is kinds.secret
-
-
-def setting(name: str, kind: Kind, default: Any, meaning: str, **more: Any) -> Any:
-    row = Setting(name, kind, meaning, **more)
-    return field(default=default, metadata={"setting": row}, repr=not row.secret)
 
 
 @frozen
@@ -159,48 +136,6 @@ class Auth:
     timeout: float = setting(
         "AUTH_TIMEOUT", kinds.duration(1, 3600), 10.0, "time that a new connection has to authenticate"
     )
-
-
-@frozen
-class Storage:
-    directory: str = setting(
-        "DATA_DIR", kinds.text, "./data", "directory of the embedded database and secret"
-    )
-    url: str = setting(
-        "DATABASE_URL", kinds.secret, "", "PostgreSQL instead of the embedded database; not in this release"
-    )
-    host: str = setting("DB_HOST", kinds.text, "", "the same in parts, instead of DATABASE_URL")
-    port: int = setting("DB_PORT", kinds.port, 5432, "its port")
-    name: str = setting("DB_NAME", kinds.text, "", "its database")
-    user: str = setting("DB_USER", kinds.text, "", "its user")
-    password: str = setting("DB_PASSWORD", kinds.secret, "", "its password")
-    pool_min: int = setting("DB_POOL_MIN", kinds.whole(0), 2, "connections kept open to PostgreSQL")
-    pool_max: int = setting("DB_POOL_MAX", kinds.whole(1), 20, "connections to PostgreSQL at most")
-
-
-@frozen
-class Redis:
-    url: str = setting("REDIS_URL", kinds.secret, "", "Redis, for many instances; not in this release")
-    host: str = setting("REDIS_HOST", kinds.text, "", "the same in parts, instead of REDIS_URL")
-    port: int = setting("REDIS_PORT", kinds.port, 6379, "its port")
-    password: str = setting("REDIS_PASSWORD", kinds.secret, "", "its password")
-    db: int = setting("REDIS_DB", kinds.whole(0), 0, "its database")
-    cache_ttl: float = setting(
-        "CACHE_TTL",
-        kinds.duration(0, bare="s"),
-        300.0,
-        "how long a cached value is good for; a bare number is seconds",
-    )
-    adapter: str = setting(
-        "PUBSUB_ADAPTER",
-        kinds.choice("memory", "redis"),
-        "memory",
-        "what carries live topics between instances",
-    )
-    pubsub_url: str = setting(
-        "PUBSUB_REDIS_URL", kinds.secret, "", "Redis for live topics; unset: REDIS_URL", follows="REDIS_URL"
-    )
-    prefix: str = setting("PUBSUB_REDIS_PREFIX", kinds.text, "pubsub:", "of the channels in Redis")
 
 
 @frozen

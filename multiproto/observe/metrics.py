@@ -58,6 +58,7 @@ class Metrics:
         self._storage()
         self._auth()
         self._graphql()
+        self._live()
         self._machine()
 
     def watch(self, traffic: Traffic) -> Traffic:
@@ -154,6 +155,33 @@ class Metrics:
             "graphql_operation_duration_seconds", "From request to answer", operation_type=OPERATION_TYPES
         )
         self.graphql_errors = self._counter("graphql_errors_total", "Errors in answers", code=GRAPHQL_CODES)
+
+    def _live(self) -> None:
+        self.live_lane_up = Gauge(
+            "live_lane_up", "1 while live topics reach the other instances", registry=self.registry
+        )
+        self.live_dropped = Counter(
+            "live_dropped_total",
+            "Publications on live topics that were not said to other instances",
+            registry=self.registry,
+        )
+        self.live_malformed = Counter(
+            "live_malformed_total",
+            "Messages in Redis that came from no instance of ours",
+            registry=self.registry,
+        )
+        self.live_probe_duration = _timer(
+            "live_probe_seconds", "Time of a probe through Redis and back", registry=self.registry
+        )
+
+    def dropped(self) -> None:
+        self.live_dropped.inc()
+
+    def malformed(self) -> None:
+        self.live_malformed.inc()
+
+    def probed(self, seconds: float) -> None:
+        self.live_probe_duration.observe(seconds)
 
     def _machine(self) -> None:
         self.reactor_lag = _timer(

@@ -1,12 +1,12 @@
 -- What the shared store keeps: accounts, messages, sessions, and the log of what happened.
--- Ids are opaque text here, compared byte by byte as the embedded store does.  Times have milliseconds.
+-- Ids are opaque text; all text is compared byte by byte, as the embedded store does.  Times have milliseconds.
 
 CREATE TABLE users (
     id            text COLLATE "C" PRIMARY KEY,
-    email         text NOT NULL,
+    email         text COLLATE "C" NOT NULL,
     email_key     text COLLATE "C" NOT NULL UNIQUE,
-    name          text NOT NULL,
-    password_hash text NOT NULL,
+    name          text COLLATE "C" NOT NULL,
+    password_hash text COLLATE "C" NOT NULL,
     version       bigint NOT NULL DEFAULT 1,
     created_at    timestamptz(3) NOT NULL,
     updated_at    timestamptz(3) NOT NULL
@@ -27,7 +27,7 @@ COMMENT ON COLUMN users.updated_at IS 'when the row last changed';
 CREATE TABLE messages (
     id           text COLLATE "C" PRIMARY KEY,
     user_id      text COLLATE "C" NOT NULL REFERENCES users (id) ON DELETE CASCADE,
-    content      text NOT NULL,
+    content      text COLLATE "C" NOT NULL,
     channel_id   text COLLATE "C",
     recipient_id text COLLATE "C" REFERENCES users (id) ON DELETE CASCADE,
     created_at   timestamptz(3) NOT NULL,
@@ -92,12 +92,12 @@ CREATE TABLE events (
     id         text COLLATE "C" NOT NULL UNIQUE,
     type       text COLLATE "C" NOT NULL,
     topics     text COLLATE "C" NOT NULL,
-    content    text,
+    content    text COLLATE "C",
     subject    text COLLATE "C" NOT NULL,
     created_at timestamptz(3) NOT NULL,
     namespace  text COLLATE "C" NOT NULL,
     sender     text COLLATE "C",
-    metadata   text
+    metadata   text COLLATE "C"
 );
 
 CREATE INDEX events_by_subject ON events (subject);
@@ -154,7 +154,7 @@ CREATE TABLE keys (
     key         text COLLATE "C" NOT NULL,
     fingerprint text COLLATE "C" NOT NULL,
     event_id    text COLLATE "C" NOT NULL,
-    answer      text,
+    answer      text COLLATE "C",
     created_at  timestamptz(3) NOT NULL,
     PRIMARY KEY (user_id, key)
 );
@@ -168,6 +168,13 @@ COMMENT ON COLUMN keys.fingerprint IS 'of what was sent, to tell a repetition fr
 COMMENT ON COLUMN keys.event_id IS 'of the event that came of it';
 COMMENT ON COLUMN keys.answer IS 'JSON of what was answered, if the event does not say it all';
 COMMENT ON COLUMN keys.created_at IS 'when it was first sent';
+
+-- Made by the statement `migrations_begin`, before any migration.
+COMMENT ON TABLE migrations IS 'Which migrations this database has had';
+COMMENT ON COLUMN migrations.number IS 'its place in the order, from 1';
+COMMENT ON COLUMN migrations.name IS 'its file';
+COMMENT ON COLUMN migrations.checksum IS 'SHA-256 of that file, in hexadecimal';
+COMMENT ON COLUMN migrations.applied_at IS 'when this database had it';
 
 -- The server's own statements set `updated_at` (and the version); these cover a change by any other hand.
 CREATE FUNCTION touched() RETURNS trigger LANGUAGE plpgsql AS $$

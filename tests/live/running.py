@@ -1,14 +1,16 @@
-"""A whole server in this process, on real ports and a data directory of its own."""
+"""Whole servers in this process, on real ports: one that is embedded, or several that share a database."""
 
 from __future__ import annotations
 
 from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from multiproto.config import Config
-from multiproto.server import make_service
+from multiproto.server import House, make_service
+from tests.servers import needs, postgresql, redis
 
 from .clients import Address, Person
 
@@ -22,22 +24,33 @@ SETTINGS = {
 
 
 class LiveCase(TestCase):
-    """`self.address` is where the server listens."""
+    """`self.address` is where the server listens; `self.addresses`, where each of its `instances` does."""
 
     timeout = 60
+    instances = 1
 
     def setUp(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
-        self.config = self.configure(Config())
-        self.server = make_service(self.config, reactor)
-        self.server.privilegedStartService()
-        await self.server.startService()
-        self.stopped = False
+        self.addresses: list[Address] = []
+        self.running: list[House] = []
+        config = self.configure(Config())
         self.addCleanup(self.stop)
-        self.address = Address(*(self.server.port(name) for name in ("http", "tcp", "metrics")))
+        for _ in range(self.instances):
+            await self.start_one(config)
+        self.server, self.address, self.config = self.running[0], self.addresses[0], config
+        self._people = 0
         await self.asyncSetUp()
+
+    async def start_one(self, config: Config) -> House:
+        server = make_service(config, reactor)
+        self.running.append(server)
+        await deferToThread(server.getServiceNamed("store").open)  # a proxy of the test's needs this thread
+        server.privilegedStartService()
+        await server.startService()
+        self.addresses.append(Address(*(server.port(name) for name in ("http", "tcp", "metrics"))))
+        return server
 
     def configure(self, config: Config) -> Config:
         """Free ports, a quick hash, and no limit in a test's way."""
@@ -56,11 +69,31 @@ class LiveCase(TestCase):
         """What the subclass needs besides."""
 
     async def stop(self) -> None:
-        if not self.stopped:
-            self.stopped = True
-            await self.server.stopService()
+        while self.running:
+            await self.running.pop().stopService()
 
     async def person(self, name: str) -> Person:
-        person = await Person.register(self.address, name)
+        """Each next one is on the next instance."""
+        address = self.addresses[self._people % len(self.addresses)]
+        self._people += 1
+        person = await Person.register(address, name)
         self.addCleanup(lambda: Deferred.fromCoroutine(person.leave()))
         return person
+
+
+@needs("postgresql", "redis")
+class Shared(LiveCase):
+    """Two instances on one PostgreSQL and one Redis."""
+
+    instances = 2
+
+    def configure(self, config: Config) -> Config:
+        config = super().configure(config)
+        self.database = postgresql().new_database()
+        self.addCleanup(postgresql().drop, self.database)
+        return evolve(
+            config,
+            auth=evolve(config.auth, secret="a secret that all instances share"),
+            storage=evolve(config.storage, url=self.database),
+            redis=evolve(config.redis, url=redis().url, prefix=f"{self.id()}:"),
+        )

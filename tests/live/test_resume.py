@@ -11,9 +11,8 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from multiproto.config import Config
 from multiproto.core.namespaces import Namespace
-from multiproto.server import make_service
 
-from .clients import Address, Person
+from .clients import Person
 from .running import LiveCase
 
 TOPIC = "telemetry.engine"
@@ -198,13 +197,9 @@ class ResumeTests(ResumeCase):
 
     async def start_again(self) -> None:
         """The same configuration, another server, and the same people."""
-        from twisted.internet import reactor
-
-        self.server = make_service(self.config, reactor)
-        self.server.privilegedStartService()
-        await self.server.startService()
-        self.stopped = False
-        self.address = Address(*(self.server.port(name) for name in ("http", "tcp", "metrics")))
+        self.addresses.clear()
+        self.server = await self.start_one(self.config)
+        (self.address,) = self.addresses
         for person in (self.ann, self.bob):
             person.address = person.rest.address = self.address
 

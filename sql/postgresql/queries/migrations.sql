@@ -2,10 +2,10 @@
 -- The table that says which migrations this database has had.
 -- It is made here and not by a migration, since the first of them is recorded in it.
 CREATE TABLE IF NOT EXISTS migrations (
-    number     bigint      NOT NULL PRIMARY KEY, -- its place in the order, from 1
-    name       text        NOT NULL,             -- its file
-    checksum   text        NOT NULL,             -- SHA-256 of that file, in hexadecimal
-    applied_at timestamptz NOT NULL              -- when this database had it
+    number     bigint           NOT NULL PRIMARY KEY, -- its place in the order, from 1
+    name       text COLLATE "C" NOT NULL,             -- its file
+    checksum   text COLLATE "C" NOT NULL,             -- SHA-256 of that file, in hexadecimal
+    applied_at timestamptz(3)   NOT NULL              -- when this database had it
 );
 
 -- name: migrations_applied

@@ -1,0 +1,105 @@
+"""The settings of what may stand beside us: PostgreSQL and Redis, or nothing."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from attrs import frozen
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from . import kinds
+from .setting import setting
+
+
+@frozen
+class Storage:
+    directory: str = setting(
+        "DATA_DIR", kinds.text, "./data", "directory of the embedded database and secret"
+    )
+    url: str = setting(
+        "DATABASE_URL",
+        kinds.postgresql,
+        "",
+        "PostgreSQL instead of the embedded database, for many instances",
+    )
+    host: str = setting(
+        "DB_HOST",
+        kinds.text,
+        "",
+        "the same in parts, instead of DATABASE_URL, which counts where both are set",
+    )
+    port: int = setting("DB_PORT", kinds.port, 5432, "its port")
+    name: str = setting("DB_NAME", kinds.text, "multiproto", "its database")
+    user: str = setting("DB_USER", kinds.text, "multiproto", "its user")
+    password: str = setting("DB_PASSWORD", kinds.secret, "", "its password")
+    pool_min: int = setting("DB_POOL_MIN", kinds.whole(0), 2, "connections kept open to PostgreSQL")
+    pool_max: int = setting(
+        "DB_POOL_MAX", kinds.whole(1), 20, "connections to PostgreSQL at most; one of them writes"
+    )
+
+    @property
+    def postgresql(self) -> str | None:
+        """How libpq finds the database, password included; `None` for the embedded one."""
+        if self.url or not self.host:
+            return self.url or None
+        password = self.password or None
+        return make_conninfo(
+            "", host=self.host, port=self.port, dbname=self.name, user=self.user, password=password
+        )
+
+    @property
+    def where(self) -> str:
+        """For people: without a password."""
+        if self.postgresql is None:
+            return self.directory.removeprefix("./")
+        parts = conninfo_to_dict(self.postgresql)
+        return f"PostgreSQL {parts.get('dbname', '')} on {parts.get('host', 'localhost')}"
+
+
+@frozen
+class Redis:
+    url: str = setting(
+        "REDIS_URL", kinds.redis, "", "Redis, which carries live topics between instances; rediss:// for TLS"
+    )
+    host: str = setting(
+        "REDIS_HOST",
+        kinds.text,
+        "",
+        "the same in parts, instead of REDIS_URL, which counts where both are set",
+    )
+    port: int = setting("REDIS_PORT", kinds.port, 6379, "its port")
+    user: str = setting("REDIS_USERNAME", kinds.text, "", "its user; unset: the default one")
+    password: str = setting("REDIS_PASSWORD", kinds.secret, "", "its password")
+    db: int = setting("REDIS_DB", kinds.whole(0), 0, "its database")
+    ca_file: str = setting(
+        "REDIS_CA_FILE", kinds.text, "", "certificates that its own must be signed by; unset: the system's"
+    )
+    cache_ttl: float = setting(
+        "CACHE_TTL",
+        kinds.duration(0, bare="s"),
+        300.0,
+        "how long a cached value is good for; a bare number is seconds",
+    )
+    adapter: str | None = setting(
+        "PUBSUB_ADAPTER",
+        kinds.choice("memory", "redis"),
+        None,
+        "what carries live topics: memory, within one instance, or redis; unset: redis where it is set",
+    )
+    pubsub_url: str = setting(
+        "PUBSUB_REDIS_URL", kinds.redis, "", "Redis for live topics; unset: REDIS_URL", follows="REDIS_URL"
+    )
+    prefix: str = setting("PUBSUB_REDIS_PREFIX", kinds.text, "pubsub:", "of the channels and keys in Redis")
+
+    @property
+    def pubsub(self) -> str | None:
+        """The address of the Redis that carries live topics, password included; `None` for none."""
+        return None if self.adapter == "memory" else self.pubsub_url or self._address
+
+    @property
+    def _address(self) -> str | None:
+        if self.url or not self.host:
+            return self.url or None
+        user = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}@"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"redis://{user if self.user or self.password else ''}{host}:{self.port}/{self.db}"

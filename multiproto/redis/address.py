@@ -1,0 +1,62 @@
+"""Where a Redis is, from its URL; and how to get there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from attrs import field, frozen
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+
+PORT = 6379
+CONNECT_WITHIN = 2.0  # seconds
+_END = b"-----END CERTIFICATE-----"
+
+
+@frozen
+class Address:
+    """`redis://user:password@host:port/db`, or `rediss://` for TLS."""
+
+    host: str
+    port: int = PORT
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    db: int = 0
+    tls: bool = False
+    ca_file: Path | None = None  # whose certificates are trusted; the system's if there is none
+
+    @classmethod
+    def parse(cls, url: str, ca_file: Path | None = None) -> Address:
+        """`url` was checked when it was configured."""
+        parts = urlsplit(url)
+        return cls(
+            parts.hostname or "localhost",
+            parts.port or PORT,
+            unquote(parts.username) if parts.username else None,
+            unquote(parts.password) if parts.password else None,
+            int(parts.path.strip("/") or 0),
+            parts.scheme == "rediss",
+            ca_file,
+        )
+
+    def __str__(self) -> str:
+        """For people: without a password."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'rediss' if self.tls else 'redis'}://{host}:{self.port}/{self.db}"
+
+    def endpoint(self, reactor: Any) -> IStreamClientEndpoint:
+        """Over TLS, the server must prove its name."""
+        plain = HostnameEndpoint(reactor, self.host, self.port, CONNECT_WITHIN)
+        if not self.tls:
+            return plain
+        trusted = trustRootFromCertificates(_certificates(self.ca_file)) if self.ca_file else None
+        return wrapClientTLS(optionsForClientTLS(self.host, trusted), plain)
+
+
+def _certificates(file: Path) -> list[Certificate]:
+    """All in one PEM file."""
+    blocks = file.read_bytes().split(_END)[:-1]
+    return [Certificate.loadPEM(block + _END + b"\n") for block in blocks]

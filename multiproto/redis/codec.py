@@ -1,0 +1,77 @@
+"""What instances say to each other through Redis: some publications, under a key they share.
+
+    16 bytes   keyed BLAKE2b (RFC 7693) of the rest
+    the rest   JSON: [instance, number, [[id, topic, content, metadata, sender, at], …]]
+
+Whoever can write into Redis can't make up a publication, since the key is made
+from the secret that signs tokens; nor can they repeat one to instances that
+heard its instance before, since each numbers what it sends.
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import blake2b
+from hmac import compare_digest
+from typing import Sequence
+
+from attrs import field, frozen
+
+from .. import jsontext
+from ..core.ports import Publication
+
+MAC = 16  # bytes
+PERSON = b"multiproto live"  # what else the secret is used for gives other keys
+
+
+class Malformed(ValueError):
+    """Not from an instance with our key."""
+
+
+@frozen
+class Key:
+    _bytes: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, secret: str) -> Key:
+        return cls(blake2b(secret.encode(), person=PERSON, digest_size=32).digest())
+
+    def mac(self, body: bytes) -> bytes:
+        return blake2b(body, key=self._bytes, digest_size=MAC).digest()
+
+
+@frozen
+class Told:
+    instance: str
+    number: int  # from 1, of all that this instance said
+    publications: tuple[Publication, ...]
+
+
+def row(publication: Publication) -> bytes:
+    """One publication, as `encode` takes it."""
+    p = publication
+    return jsontext.dumps([p.id, p.topic, p.content, p.metadata, p.sender, p.at])
+
+
+def encode(key: Key, instance: str, number: int, rows: Sequence[bytes]) -> bytes:
+    body = b'["%s",%d,[%s]]' % (instance.encode(), number, b",".join(rows))
+    return key.mac(body) + body
+
+
+def decode(key: Key, payload: bytes) -> Told:
+    """Total: gives what was encoded, or raises `Malformed`."""
+    mac, body = payload[:MAC], payload[MAC:]
+    if not compare_digest(mac, key.mac(body)):
+        raise Malformed("not made with the key of our instances")
+    try:  # what our own kind wrote; another version may write it in another way
+        instance, number, publications = json.loads(body)
+        return Told(str(instance), int(number), tuple(map(_publication, publications)))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise Malformed("not as this version writes it") from error
+
+
+def _publication(fields: Sequence[object]) -> Publication:
+    id, topic, content, metadata, sender, at = fields
+    if not (isinstance(metadata, dict) and isinstance(at, (int, float))):
+        raise TypeError
+    return Publication(str(id), str(topic), content, metadata, str(sender), float(at))

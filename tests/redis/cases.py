@@ -1,0 +1,97 @@
+"""A real Redis, and lanes on it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable
+
+from attrs import Factory, define
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from multiproto.core.audience import Audience
+from multiproto.core.ports import Publication
+from multiproto.core.wire import Delivery
+from multiproto.redis.address import Address
+from multiproto.redis.codec import Key
+from multiproto.redis.lane import RedisLane
+from tests.servers import Redis, needs, redis
+
+KEY = Key.of("a secret that all instances share")
+
+
+@define(eq=False)
+class Ear:
+    """Hears everything."""
+
+    heard: list[Delivery] = Factory(list)
+
+    def hear(self, delivery: Delivery) -> bool:
+        self.heard.append(delivery)
+        return True
+
+    @property
+    def contents(self) -> list[object]:
+        return [delivery.content for delivery in self.heard]
+
+
+@define(eq=False)
+class Seen:
+    """What a lane told its metrics."""
+
+    drops: int = 0
+    foreign: int = 0
+    probes: list[float] = Factory(list)
+
+    def dropped(self) -> None:
+        self.drops += 1
+
+    def malformed(self) -> None:
+        self.foreign += 1
+
+    def probed(self, seconds: float) -> None:
+        self.probes.append(seconds)
+
+
+@define(eq=False)
+class Instance:
+    lane: RedisLane
+    ear: Ear
+    seen: Seen
+
+
+@needs("redis")
+class RedisCase(TestCase):
+    timeout = 60
+
+    def setUp(self) -> None:
+        self.server = self.use_server()
+        self.prefix = f"{self.id()}:"
+
+    def use_server(self) -> Redis:
+        return redis()
+
+    async def instance(self, address: Address | None = None, key: Key = KEY) -> Instance:
+        made = self.make(address, key)
+        await made.lane.startService()
+        return made
+
+    def make(self, address: Address | None = None, key: Key = KEY) -> Instance:
+        audience, ear, seen = Audience(), Ear(), Seen()
+        audience.add("**", ear)
+        lane = RedisLane(address or Address.parse(self.server.url), self.prefix, key, audience, reactor, seen)
+        self.addCleanup(lambda: lane.running and lane.stopService())
+        return Instance(lane, ear, seen)
+
+    async def until(self, holds: Callable[[], Any], within: float = 10.0) -> float:
+        """Seconds until `holds()`; fails when it does not in time."""
+        begun = time.monotonic()
+        while not holds():
+            self.assertLess(time.monotonic() - begun, within)
+            await deferLater(reactor, 0.005)
+        return time.monotonic() - begun
+
+
+def said(number: int, content: object = None) -> Publication:
+    return Publication(f"p{number}", "room.1", content or number, {"senderId": "ann"}, "ann", 1.5)

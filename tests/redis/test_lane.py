@@ -1,0 +1,225 @@
+"""The live lane between instances, on a real Redis and on what can become of it."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+from twisted.logger import globalLogPublisher
+
+from multiproto.redis.address import Address
+from multiproto.redis.codec import Key, encode, row
+from multiproto.redis.connection import Commands, Connection
+from tests.certificates import make
+from tests.proxy import HOST, Proxy
+from tests.servers import Redis
+
+from .cases import KEY, RedisCase, said
+
+
+class TogetherTests(RedisCase):
+    async def test_what_one_publishes_all_hear_in_its_order_and_itself_once(self) -> None:
+        here, there = await self.instance(), await self.instance()
+        for n in range(1, 10_001):
+            here.lane.publish(said(n))
+            if n % 500 == 0:
+                await deferLater(reactor, 0)
+        await self.until(lambda: len(there.ear.heard) == 10_000)
+        self.assertEqual(there.ear.contents, list(range(1, 10_001)))
+        self.assertEqual(here.ear.contents, there.ear.contents)
+        self.assertEqual(here.ear.heard[0], there.ear.heard[0])
+        self.assertEqual((here.seen.drops, here.lane.scope, there.lane.scope), (0, None, None))
+
+    async def test_large_ones_and_any_text(self) -> None:
+        here, there = await self.instance(), await self.instance()
+        contents = ["x" * 1_000_000, {"\0é\u2028🂡": [1.5, None, "42", 2**53 + 1]}, "1e5"]
+        for number, content in enumerate(contents):
+            here.lane.publish(said(number, content))
+        await self.until(lambda: len(there.ear.heard) == 3)
+        self.assertEqual(there.ear.contents, contents)
+
+    async def test_instances_with_another_prefix_or_key_hear_nothing(self) -> None:
+        here, there = await self.instance(), await self.instance()
+        stranger = await self.instance(key=Key.of("another secret of thirty-two chars"))
+        self.prefix = "elsewhere:"
+        away = await self.instance()
+        here.lane.publish(said(1))
+        await self.until(lambda: there.ear.heard and stranger.seen.foreign)
+        self.assertEqual((stranger.ear.heard, away.ear.heard), ([], []))
+
+
+class HostileTests(RedisCase):
+    async def test_what_others_write_into_the_channel_does_nothing(self) -> None:
+        """No crash, no forged identity, nothing heard twice."""
+        here, there = await self.instance(), await self.instance()
+        here.lane.publish(said(1))
+        await self.until(lambda: there.ear.heard)
+        live = f"{self.prefix}live"
+        again = encode(KEY, here.lane._instance, 1, [row(said(1))])
+        forged = b"\0" * 16 + again[16:]
+        for payload in (b"", b"\xff\xfe", b"{}", forged, again, b"42", b"x" * 100_000):
+            await self.say(live, payload)
+        here.lane.publish(said(2))
+        await self.until(lambda: len(there.ear.heard) == 2)
+        self.assertEqual((there.ear.contents, there.seen.foreign), ([1, 2], 6))
+
+    async def test_a_made_up_probe_does_not_count(self) -> None:
+        here = await self.instance()
+        probes = len(here.seen.probes)
+        await self.say(f"{self.prefix}probe:{here.lane._instance}", b"mine")
+        await self.until(lambda: len(here.seen.probes) > probes)
+        self.assertTrue(here.lane.up)
+
+    async def say(self, channel: str, payload: bytes) -> None:
+        client = Connection(Address.parse(self.server.url), Commands, reactor)
+        client.start()
+        await self.until(lambda: client.protocol)
+        await client.protocol.publish(channel, payload)
+        await client.stop()
+
+
+class AwayTests(RedisCase):
+    """G10: the live lane is local meanwhile, says so, and comes back by itself."""
+
+    def use_server(self) -> Redis:
+        server = Redis()
+        self.addCleanup(server.stop)
+        return server
+
+    async def test_a_killed_redis(self) -> None:
+        here, there = await self.instance(), await self.instance()
+        for turn in range(3):
+            self.server.kill()
+            took = await self.until(lambda: here.lane.scope == there.lane.scope == "instance")
+            self.assertLess(took, 2)
+            here.lane.publish(said(10 * turn + 1))
+            self.server.start()
+            self.assertLess(await self.until(lambda: here.lane.up and there.lane.up), 3)
+            here.lane.publish(said(10 * turn + 2))
+            await self.until(lambda: there.ear.contents[-1:] == here.ear.contents[-1:])
+        self.assertEqual(here.ear.contents, [1, 2, 11, 12, 21, 22])
+        self.assertEqual(there.ear.contents, [2, 12, 22])
+
+    async def test_only_the_subscription_is_killed(self) -> None:
+        here, there = await self.instance(), await self.instance()
+        await here.lane._commands.protocol.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await self.until(lambda: not there.lane.up)
+        self.assertLess(await self.until(lambda: here.lane.up and there.lane.up), 2)
+        here.lane.publish(said(1))
+        await self.until(lambda: there.ear.contents == [1])
+
+    async def test_a_halted_redis(self) -> None:
+        here = await self.instance()
+        self.server.signal(signal.SIGSTOP)
+        self.assertLess(await self.until(lambda: here.lane.scope == "instance"), 3)
+        self.server.signal(signal.SIGCONT)
+        self.assertLess(await self.until(lambda: here.lane.up), 4)
+
+    async def test_flushall_changes_nothing(self) -> None:
+        here, there = await self.instance(), await self.instance()
+        await here.lane._commands.protocol.execute_command("FLUSHALL")
+        here.lane.publish(said(1))
+        await self.until(lambda: there.ear.contents == [1])
+        self.assertTrue(here.lane.up and there.lane.up)
+
+    async def test_a_network_that_swallows_what_is_published_but_answers_pings(self) -> None:
+        """G12, and the failure that nobody notices: the connection lives, the subscription is dead."""
+        proxy = Proxy(self.server.port)
+        await proxy.start()
+        self.addCleanup(proxy.stop)
+        here = await self.instance(Address(HOST, proxy.port))
+        proxy.on_answer = lambda data: b"" if data.startswith(b"*3\r\n$7\r\nmessage") else data
+        lost = await self.until(lambda: here.lane.scope == "instance")
+        self.assertLess(lost, 3)
+        pinging = Connection(Address(HOST, proxy.port), Commands, reactor)
+        pinging.start()
+        await self.until(lambda: pinging.protocol)
+        self.assertEqual(await pinging.protocol.ping(), b"PONG")
+        await pinging.stop()
+        proxy.on_answer = lambda data: data
+        self.assertLess(await self.until(lambda: here.lane.up), 3)
+
+    async def test_a_redis_that_is_not_there_at_the_start(self) -> None:
+        """It starts all the same, within two seconds, and joins when it can."""
+        self.server.kill()
+        here = await self.instance()
+        self.assertFalse(here.lane.up)
+        here.lane.publish(said(1))
+        self.assertEqual((here.ear.contents, here.seen.drops), ([1], 1))
+        self.server.start()
+        self.assertLess(await self.until(lambda: here.lane.up), 3)
+
+    async def test_an_outage_is_told_once_and_its_end_once(self) -> None:
+        lines: list[str] = []
+
+        def observe(event: Any) -> None:
+            if event.get("log_namespace") == "multiproto.redis.lane.RedisLane":
+                lines.append(event["log_format"].format(**event))
+
+        here = await self.instance()
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        self.server.kill()
+        await self.until(lambda: not here.lane.up)
+        await deferLater(reactor, 1.5)
+        self.server.start()
+        await self.until(lambda: here.lane.up)
+        self.assertEqual(len(lines), 2, lines)
+        self.assertIn("reach only this instance", lines[0])
+
+
+class AddressTests(RedisCase):
+    def use_server(self) -> Redis:
+        server = Redis("requirepass s3cret", "user ada on >p:w@d allcommands allkeys allchannels")
+        self.addCleanup(server.stop)
+        return server
+
+    async def test_a_password_and_a_database(self) -> None:
+        here = await self.instance(Address.parse(f"redis://:s3cret@{HOST}:{self.server.port}/3"))
+        self.assertTrue(here.lane.up)
+
+    async def test_a_user_with_a_password_of_any_characters(self) -> None:
+        here = await self.instance(Address.parse(f"redis://ada:p%3Aw%40d@{HOST}:{self.server.port}"))
+        self.assertTrue(here.lane.up)
+
+    async def test_a_wrong_password_is_said_without_it(self) -> None:
+        address = Address.parse(f"redis://ada:wr0ng@{HOST}:{self.server.port}")
+        here = await self.instance(address)
+        self.assertFalse(here.lane.up)
+        self.assertIn("WRONGPASS", here.lane._why())
+        self.assertNotIn("wr0ng", here.lane._why() + repr(address) + str(address))
+
+
+class TlsTests(RedisCase):
+    def use_server(self) -> Redis:
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        self.files = make(directory.absolute(), "localhost")
+        server = Redis(
+            "port 0",
+            "tls-port {port}",
+            f"tls-cert-file {self.files.certificate}",
+            f"tls-key-file {self.files.key}",
+            "tls-auth-clients no",
+        )
+        self.addCleanup(server.stop)
+        return server
+
+    def address(self, host: str, ca_file: Path | None) -> Address:
+        return Address.parse(f"rediss://{host}:{self.server.port}/0", ca_file)
+
+    async def test_a_server_that_proves_its_name(self) -> None:
+        here = await self.instance(self.address("localhost", self.files.authority))
+        there = await self.instance(self.address("localhost", self.files.authority))
+        here.lane.publish(said(1))
+        await self.until(lambda: there.ear.contents == [1])
+
+    async def test_another_name_or_an_unknown_authority(self) -> None:
+        for address in (self.address(HOST, self.files.authority), self.address("localhost", None)):
+            here = await self.instance(address)
+            self.assertFalse(here.lane.up)
+            self.assertRegex(here.lane._why(), "certificate|VerificationError")
+            await here.lane.stopService()
