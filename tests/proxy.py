@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from itertools import count
+from typing import Any, Callable, Sequence
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
+from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -17,13 +17,15 @@ HOST = "127.0.0.1"
 class _End(Protocol):
     """One side of a connection that goes through."""
 
+    transport: Any
+
     def __init__(self, proxy: Proxy, to_server: bool) -> None:
         self.proxy, self.to_server = proxy, to_server
         self.other: _End | None = None
         self.early = b""
 
     def connectionMade(self) -> None:
-        self.transport.setTcpNoDelay(True)  # type: ignore[union-attr]
+        self.transport.setTcpNoDelay(True)
         self.proxy.ends.add(self)
         if not self.to_server:
             self.proxy.connect(self)
@@ -34,14 +36,22 @@ class _End(Protocol):
             self.early += data
         elif not self.proxy.silent:
             rule = self.proxy.on_answer if self.to_server else self.proxy.on_request
-            passed = rule(data)
-            if self.other.transport is not None:
-                self.other.transport.write(passed)  # type: ignore[attr-defined]
+            self.other.transport.write(rule(data))
+
+    def join(self, server: _End) -> None:
+        self.other, server.other = server, self
+        self.transport.registerProducer(server.transport, True)
+        server.transport.registerProducer(self.transport, True)
+        early, self.early = self.early, b""
+        if early:
+            self.dataReceived(early)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The other side hears of it behind what is still on its way there."""
         self.proxy.ends.discard(self)
-        if self.other is not None and self.other.transport is not None:
-            self.other.transport.abortConnection()  # type: ignore[attr-defined]
+        if self.other is not None:
+            self.other.transport.unregisterProducer()
+            self.other.transport.loseConnection()
 
 
 class Proxy:
@@ -52,16 +62,16 @@ class Proxy:
     """
 
     def __init__(self, port: int) -> None:
-        self.target = port
+        self._target = port
         self.ends: set[_End] = set()
         self.silent = self.refusing = False
         self.on_request: Callable[[bytes], bytes] = lambda data: data
         self.on_answer: Callable[[bytes], bytes] = lambda data: data
         self._listening: IListeningPort | None = None
 
-    async def start(self) -> None:
+    def listen(self, port: int = 0) -> None:
         factory = Factory.forProtocol(lambda: _End(self, to_server=False))  # type: ignore[arg-type]
-        self._listening = await TCP4ServerEndpoint(reactor, 0, interface=HOST).listen(factory)
+        self._listening = reactor.listenTCP(port, factory, interface=HOST)  # type: ignore[attr-defined]
 
     async def stop(self) -> None:
         self.cut()
@@ -77,21 +87,32 @@ class Proxy:
     def cut(self) -> None:
         """End every connection there is."""
         for end in list(self.ends):
-            end.transport.abortConnection()  # type: ignore[union-attr]
+            end.transport.abortConnection()
 
     def connect(self, client: _End) -> None:
-        if self.refusing:
-            client.transport.abortConnection()  # type: ignore[union-attr]
+        self._try(client, [] if self.refusing else self.targets())
+
+    def targets(self) -> list[int]:
+        """The ports to try, in order."""
+        return [self._target]
+
+    def _try(self, client: _End, ports: Sequence[int]) -> None:
+        if not ports:
+            client.transport.abortConnection()
             return
         far = Factory.forProtocol(lambda: _End(self, to_server=True))  # type: ignore[arg-type]
-        connected: Deferred[Any] = TCP4ClientEndpoint(reactor, HOST, self.target, timeout=2).connect(far)
-        connected.addCallbacks(
-            lambda server: self._join(client, server),
-            lambda failure: client.transport.abortConnection(),  # type: ignore[union-attr]
-        )
+        far.noisy = False
+        connected = TCP4ClientEndpoint(reactor, HOST, ports[0], timeout=2).connect(far)
+        connected.addCallbacks(client.join, lambda refused: self._try(client, ports[1:]))
 
-    def _join(self, client: _End, server: _End) -> None:
-        client.other, server.other = server, client
-        early, client.early = client.early, b""
-        if early:
-            client.dataReceived(early)
+
+class Balancer(Proxy):
+    """Each connection goes to the next of `ports` that takes it."""
+
+    def __init__(self, ports: Sequence[int]) -> None:
+        super().__init__(ports[0])
+        self._ports, self._turns = list(ports), count()
+
+    def targets(self) -> list[int]:
+        first = next(self._turns) % len(self._ports)
+        return self._ports[first:] + self._ports[:first]

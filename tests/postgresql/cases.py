@@ -44,7 +44,7 @@ class DatabaseCase(TestCase):
     async def proxied(self) -> tuple[Proxy, str]:
         """A proxy before the server, and the database's address through it."""
         proxy = Proxy(self.server.port)
-        await proxy.start()
+        proxy.listen()
         self.addCleanup(proxy.stop)
         return proxy, make_conninfo(self.conninfo, host=HOST, hostaddr=HOST, port=proxy.port)
 

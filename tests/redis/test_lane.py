@@ -128,7 +128,7 @@ class AwayTests(RedisCase):
     async def test_a_network_that_swallows_what_is_published_but_answers_pings(self) -> None:
         """G12, and the failure that nobody notices: the connection lives, the subscription is dead."""
         proxy = Proxy(self.server.port)
-        await proxy.start()
+        proxy.listen()
         self.addCleanup(proxy.stop)
         here = await self.instance(Address(HOST, proxy.port))
         proxy.on_answer = lambda data: b"" if data.startswith(b"*3\r\n$7\r\nmessage") else data

@@ -1,0 +1,213 @@
+"""The SQL for PostgreSQL beside that for SQLite: the same statements, and a schema that teaches and is quick."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from typing import Any, Mapping
+
+import psycopg
+from psycopg import pq
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.storage.migrations import released
+from multiproto.storage.postgresql.statements import Statement, prepared
+from multiproto.storage.statements import load, sql_directory
+from tests.servers import needs, postgresql
+
+POSTGRESQL, SQLITE = sql_directory("postgresql"), sql_directory("sqlite")
+
+# Where the engines differ on purpose.
+OURS = {  # what only several writers need
+    *("begin", "commit", "rollback", "unit_begin", "unit_undo", "unit_end"),
+    *("head_lock", "log_notify", "standing", "terms_newest", "transaction_status"),
+}
+MORE_PARAMETERS = {"log_page": {"text", "most"}}  # a page's size is bounded where it is read
+MORE_COLUMNS = {"terms_all": {"number"}}  # other writers begin terms too
+
+TIME = re.compile(r"\b(at|now|before|expired)\b|_at$")
+INTEGER = {"limit", "offset", "position", "low", "high", "most", "text", "n", "number", "upto", "version"}
+
+
+def sample(name: str) -> str:
+    """A value that a parameter of this name may have, as text."""
+    if name in INTEGER:
+        return "1"
+    if name in {"ids", "user_ids", "namespaces"}:
+        return '["a", "b"]'
+    if name == "transaction":
+        return "3"
+    return "2026-11-22T19:21:04.531Z" if TIME.search(name) else "a"
+
+
+def parameters(text: str) -> set[str]:
+    return set(re.findall(r"(?<!:):([a-z_]+)", text))
+
+
+class NamesTests(SynchronousTestCase):
+    def test_both_engines_have_the_same_statements_with_the_same_parameters(self) -> None:
+        here = {
+            name: set(statement.params) - MORE_PARAMETERS.get(name, set())
+            for name, statement in prepared(load(POSTGRESQL / "queries")).items()
+            if name not in OURS
+        }
+        self.assertEqual(here, {name: parameters(text) for name, text in load(SQLITE / "queries").items()})
+
+
+@needs("postgresql")
+class SchemaCase(SynchronousTestCase):
+    """A fresh database that has had all migrations."""
+
+    def setUp(self) -> None:
+        server = postgresql()
+        url = server.new_database()
+        self.addCleanup(server.drop, url)
+        self.connection = psycopg.connect(url, autocommit=True)
+        self.addCleanup(self.connection.close)
+        self.statements = load(POSTGRESQL / "queries")
+        self.connection.execute(self.statements["migrations_begin"].encode())
+        for migration in released(POSTGRESQL):
+            self.connection.execute(migration.text.encode())
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        return self.connection.execute(query.encode()).fetchall()
+
+
+class StatementsTests(SchemaCase):
+    def prepare(self, statement: Statement) -> None:
+        result = self.connection.pgconn.prepare(statement.name.encode(), statement.text)
+        self.assertEqual(
+            result.status, pq.ExecStatus.COMMAND_OK, f"{statement.name}: {result.error_message!r}"
+        )
+
+    def columns(self, name: str) -> list[str]:
+        result = self.connection.pgconn.describe_prepared(name.encode())
+        return [(result.fname(n) or b"").decode() for n in range(result.nfields)]
+
+    def run_all(self, statements: Mapping[str, Statement]) -> dict[str, str]:
+        """What went wrong, by statement; each in a transaction that is undone."""
+        wrong = {}
+        for name, statement in statements.items():
+            if name in {"begin", "commit", "rollback"}:
+                continue
+            values = [sample(param).encode() for param in statement.params]
+            self.connection.execute("BEGIN; SAVEPOINT unit")
+            result = self.connection.pgconn.exec_prepared(name.encode(), values)
+            if result.status == pq.ExecStatus.FATAL_ERROR:
+                wrong[name] = result.error_message.decode()
+            self.connection.execute("ROLLBACK")
+        return wrong
+
+    def test_every_statement_is_prepared_and_runs_with_parameters_sent_as_text(self) -> None:
+        statements = prepared(self.statements)
+        for statement in statements.values():
+            self.prepare(statement)
+        wrong = self.run_all(statements)
+        # Of a user, message or session that is not there: the constraint that tells so.
+        kept = {"key_claim", "message_add", "session_add", "refresh_add"}
+        self.assertEqual({name for name, why in wrong.items() if "foreign key" in why}, kept, wrong)
+        self.assertEqual(set(wrong), kept, wrong)
+
+    def test_both_engines_give_the_same_columns(self) -> None:
+        embedded = sqlite3.connect(":memory:")
+        self.addCleanup(embedded.close)
+        sqlite = load(SQLITE / "queries")
+        embedded.execute(sqlite["migrations_begin"])
+        for migration in released(SQLITE):
+            embedded.executescript(migration.text)
+        for name, statement in prepared(self.statements).items():
+            if name in OURS:
+                continue
+            self.prepare(statement)
+            values = {param: sample(param) for param in parameters(sqlite[name])}
+            found = embedded.execute(sqlite[name], values).description or ()
+            more = MORE_COLUMNS.get(name, set())
+            here = [column for column in self.columns(name) if column not in more]
+            self.assertEqual(here, [column[0] for column in found], name)
+
+
+class SchemaTests(SchemaCase):
+    def test_both_schemas_have_the_same_tables_and_columns(self) -> None:
+        embedded = sqlite3.connect(":memory:")
+        self.addCleanup(embedded.close)
+        for migration in released(SQLITE):
+            embedded.executescript(migration.text)
+        theirs = embedded.execute(
+            'SELECT t.name, c.name, c.pk > 0 OR c."notnull" FROM sqlite_schema AS t, pragma_table_info(t.name) AS c'
+            " WHERE t.type = 'table'"
+        )
+        ours = self.rows(
+            "SELECT table_name::text, column_name::text, (is_nullable = 'NO')::int FROM information_schema.columns"
+            " WHERE table_schema = 'public' AND table_name <> 'migrations'"
+        )
+        self.assertEqual(sorted(ours), sorted(theirs))
+
+    def test_every_foreign_key_has_an_index_that_begins_with_it(self) -> None:
+        keys = self.rows("SELECT conrelid, conkey[1], conname FROM pg_constraint WHERE contype = 'f'")
+        self.assertEqual(len(keys), 6)
+        lacking = self.rows(
+            "SELECT conname FROM pg_constraint WHERE contype = 'f' AND NOT EXISTS (SELECT FROM pg_index"
+            " WHERE indrelid = conrelid AND indkey[0] = conkey[1] AND indpred IS NULL)"
+        )
+        self.assertEqual(lacking, [])
+
+    def test_every_table_and_column_says_what_it_means(self) -> None:
+        silent = self.rows(
+            "SELECT relname, attname FROM pg_class"
+            " JOIN pg_attribute ON attrelid = pg_class.oid AND attnum >= 0 AND NOT attisdropped"
+            " WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+            " AND col_description(pg_class.oid, attnum) IS NULL"
+        )
+        self.assertEqual(silent, [])
+        silent = self.rows(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+            " AND obj_description(oid, 'pg_class') IS NULL"
+        )
+        self.assertEqual(silent, [])
+
+    def test_every_text_is_compared_byte_by_byte(self) -> None:
+        """As SQLite does: an id of upper case comes before one of lower case on both."""
+        other = self.rows(
+            "SELECT table_name::text, column_name::text FROM information_schema.columns WHERE"
+            " table_schema = 'public' AND data_type = 'text' AND collation_name IS DISTINCT FROM 'C'"
+        )
+        self.assertEqual(other, [])
+
+    def test_every_time_has_whole_milliseconds(self) -> None:
+        finer = self.rows(
+            "SELECT table_name::text, column_name::text FROM information_schema.columns WHERE"
+            " table_schema = 'public' AND data_type LIKE 'timestamp%'"
+            " AND (data_type <> 'timestamp with time zone' OR datetime_precision <> 3)"
+        )
+        self.assertEqual(finer, [])
+
+
+class TouchedTests(SchemaCase):
+    """Who changes a row by another hand need not think of `updated_at` and the version."""
+
+    OLD = "2020-01-01 00:00:00+00"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.rows(
+            "INSERT INTO users (id, email, email_key, name, password_hash, created_at, updated_at)"
+            f" VALUES ('ada', 'a', 'a', 'Ada', 'x', '{self.OLD}', '{self.OLD}') RETURNING id"
+        )
+        self.rows(
+            "INSERT INTO messages (id, user_id, content, created_at, updated_at)"
+            f" VALUES ('m', 'ada', 'hello', '{self.OLD}', '{self.OLD}') RETURNING id"
+        )
+
+    def test_by_another_hand_both_are_set(self) -> None:
+        seen = "version, updated_at > now() - interval '1 minute', updated_at = updated_at::timestamptz(3)"
+        self.assertEqual(self.rows(f"UPDATE users SET name = 'A' RETURNING {seen}"), [(2, True, True)])
+        self.assertEqual(self.rows(f"UPDATE users SET name = 'B' RETURNING {seen}"), [(3, True, True)])
+        seen = seen.removeprefix("version, ")
+        self.assertEqual(self.rows(f"UPDATE messages SET content = 'bye' RETURNING {seen}"), [(True, True)])
+
+    def test_what_the_server_sets_is_left_as_it_is(self) -> None:
+        (row,) = self.rows(
+            "UPDATE users SET name = 'A', version = version + 1, updated_at = '2020-01-02 00:00:00.1234+00'"
+            " RETURNING version, to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD US')"
+        )
+        self.assertEqual(row, (2, "2020-01-02 123000"))

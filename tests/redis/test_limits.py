@@ -1,0 +1,201 @@
+"""Counting on all instances together, on a real Redis and on what can become of it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import gatherResults
+
+from multiproto.core.errors import Unavailable
+from multiproto.redis.address import Address
+from multiproto.redis.connection import Commands, Connection
+from multiproto.redis.limits import MOST_UNDER_WAY, SharedCounts
+from tests.proxy import HOST, Proxy
+from tests.servers import Redis
+
+from .cases import RedisCase
+
+
+class CountsCase(RedisCase):
+    async def counts(
+        self, window: float = 60.0, port: int | None = None, patience: float = 5.0
+    ) -> SharedCounts:
+        """Patient, since a busy machine is none of these tests' business."""
+        address = Address(HOST, port or self.server.port)
+        counts = SharedCounts(address, self.prefix, window, reactor, patience)
+        counts.startService()
+        self.addCleanup(lambda: counts.running and counts.stopService())
+        await self.until(lambda: counts.connections)
+        return counts
+
+    async def redis(self, *command: object) -> Any:
+        """What the server itself says."""
+        client = Connection(Address.parse(self.server.url), Commands, reactor)
+        client.start()
+        try:
+            await self.until(lambda: client.protocol)
+            return await client.protocol.execute_command(*command)
+        finally:
+            await client.stop()
+
+    async def refused_at_once(self, counts: SharedCounts) -> None:
+        asked = counts.count("ann")
+        self.assertTrue(asked.called)
+        await self.assertFailure(asked, Unavailable)
+
+    async def refused(self, counts: SharedCounts, key: str = "ann") -> float:
+        """Seconds until it says that it can't be asked."""
+        begun = time.monotonic()
+        try:
+            counted = await counts.count(key)
+        except Unavailable:
+            return time.monotonic() - begun
+        raise AssertionError(f"counted {counted}")
+
+
+class CountingTests(CountsCase):
+    async def test_instances_count_together(self) -> None:
+        here, there = await self.counts(), await self.counts()
+        found = [(await each.count("ann"))[0] for each in (here, there, here, there)]
+        self.assertEqual((found, (await here.count("bob"))[0]), ([1, 2, 3, 4], 1))
+
+    async def test_no_two_get_the_same_count(self) -> None:
+        lanes = [await self.counts() for _ in range(4)]
+        found = await gatherResults([lanes[n % 4].count("ann") for n in range(400)])
+        self.assertEqual(sorted(count for count, _ in found), list(range(1, 401)))
+
+    async def test_a_window_ends_so_long_after_its_first(self) -> None:
+        counts = await self.counts(window=0.2)
+        begun = time.monotonic()
+        _, left = await counts.count("ann")
+        self.assertTrue(0 < left <= 0.2, left)
+
+        async def ended() -> bool:
+            return (await counts.count("ann"))[0] == 1
+
+        while not await ended():  # each of these would put the end off if it were set anew
+            self.assertLess(time.monotonic() - begun, 5)
+        self.assertGreaterEqual(time.monotonic() - begun, 0.19)
+
+    async def test_nothing_is_kept_beyond_the_window(self) -> None:
+        counts = await self.counts(window=0.05)
+        await counts.count("ann")
+        key = f"{self.prefix}rate:ann".encode()
+        self.assertGreater(await self.redis("PTTL", key), -2)
+        begun = time.monotonic()
+        while await self.redis("EXISTS", key):
+            self.assertLess(time.monotonic() - begun, 5)
+
+    async def test_a_key_that_lost_its_expiry_gets_one(self) -> None:
+        counts = await self.counts()
+        await self.redis("SET", f"{self.prefix}rate:ann", 7)
+        self.assertEqual(await counts.count("ann"), (8, 60.0))
+        self.assertGreater(await self.redis("PTTL", f"{self.prefix}rate:ann"), 0)
+
+    async def test_keys_of_any_text(self) -> None:
+        counts = await self.counts()
+        keys = ["", "2001:db8::/64", "a b\r\nFLUSHALL\r\n", "\0é🂡", "x" * 10_000]
+        self.assertEqual([(await counts.count(key))[0] for key in keys], [1] * len(keys))
+
+    async def test_a_forgotten_script_is_told_again(self) -> None:
+        counts = await self.counts()
+        await counts.count("ann")
+        await self.redis("SCRIPT", "FLUSH")
+        self.assertEqual([(await counts.count("ann"))[0] for _ in range(2)], [2, 3])
+
+    async def test_all_that_were_forgotten_at_once(self) -> None:
+        counts = await self.counts()
+        await self.redis("SCRIPT", "FLUSH")
+        found = await gatherResults([counts.count("ann") for _ in range(50)])
+        self.assertEqual(sorted(count for count, _ in found), list(range(1, 51)))
+
+    async def test_it_is_one_round_trip_from_the_first_on(self) -> None:
+        proxy = Proxy(self.server.port)
+        proxy.listen()
+        self.addCleanup(proxy.stop)
+        await self.redis("SCRIPT", "FLUSH")  # what another test has taught it
+        counts = await self.counts(port=proxy.port)
+        asked: list[bytes] = []
+
+        def noted(data: bytes) -> bytes:
+            asked.append(data)
+            return data
+
+        proxy.on_request = noted
+        await counts.count("ann")
+        self.assertEqual([data.split(b"\r\n")[2] for data in asked], [b"EVALSHA"])
+
+
+class AwayTests(CountsCase):
+    def use_server(self) -> Redis:
+        server = Redis()
+        self.addCleanup(server.stop)
+        return server
+
+    async def test_without_redis_it_says_so_at_once_and_comes_back_by_itself(self) -> None:
+        counts = await self.counts()
+        await counts.count("ann")
+        self.server.kill()
+        await self.until(lambda: not counts.connections)
+        await self.refused_at_once(counts)
+        self.server.start()
+        self.assertLess(await self.until(lambda: counts.connections), 2)
+        self.assertEqual((await counts.count("ann"))[0], 1)  # nothing was on the disk
+
+    async def test_a_slow_redis_keeps_the_first_waiting_for_the_patience_and_others_not_at_all(self) -> None:
+        counts = await self.counts(patience=0.05)
+        await self.redis("CLIENT", "PAUSE", 600)
+        self.assertGreater(await self.refused(counts), 0.04)
+        await self.refused_at_once(counts)
+        begun = time.monotonic()
+        while True:  # it is asked again once it has answered
+            try:
+                self.assertGreater((await counts.count("bob"))[0], 0)
+                break
+            except Unavailable:
+                self.assertLess(time.monotonic() - begun, 5)
+                await self.until(lambda: not counts._overdue)
+        self.assertEqual(counts._under_way, 0)
+
+    async def test_one_that_never_answers_is_left_within_a_second(self) -> None:
+        proxy = Proxy(self.server.port)
+        proxy.listen()
+        self.addCleanup(proxy.stop)
+        counts = await self.counts(port=proxy.port, patience=0.05)
+        proxy.silent = True
+        await self.refused(counts)
+        self.assertLess(await self.until(lambda: not counts.connections), 2)
+        self.assertEqual((counts._under_way, counts._overdue), (0, 0))
+        proxy.silent = False
+        await self.until(lambda: counts.connections)
+        self.assertEqual((await counts.count("bob"))[0], 1)
+
+    async def test_what_waits_for_an_answer_is_bounded(self) -> None:
+        counts = await self.counts()
+        await self.redis("CLIENT", "PAUSE", 300)
+        asked = [counts.count("ann") for _ in range(MOST_UNDER_WAY)]
+        await self.refused_at_once(counts)
+        found = await gatherResults(asked)
+        self.assertEqual(max(count for count, _ in found), MOST_UNDER_WAY)
+
+    async def test_a_key_that_is_no_number_and_a_full_redis_are_unavailable(self) -> None:
+        counts = await self.counts()
+        await self.redis("SET", f"{self.prefix}rate:ann", "poison")
+        await self.refused(counts)
+        await self.redis("RPUSH", f"{self.prefix}rate:bob", "poison")
+        await self.refused(counts, "bob")
+        await self.redis("CONFIG", "SET", "maxmemory", 1)
+        await self.refused(counts, "carol")
+        await self.redis("CONFIG", "SET", "maxmemory", 0)
+        self.assertEqual((await counts.count("carol"))[0], 1)
+
+    async def test_those_who_wait_when_it_stops_are_told(self) -> None:
+        counts = await self.counts()
+        await self.redis("CLIENT", "PAUSE", 300)
+        asked = counts.count("ann")
+        await counts.stopService()
+        await self.assertFailure(asked, Unavailable)
+        self.assertEqual((counts.connections, counts._under_way), (0, 0))
+        await self.refused_at_once(counts)
