@@ -11,14 +11,16 @@ import random
 import shutil
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Sequence
 
 from attrs import define
 
-from . import log, records
+from . import records
 from .check import Listing, check
 from .clients import Clients
+from .fleet import Fleet
 from .http import Http
 from .mutants import MUTANTS
 from .people import Crowd
@@ -33,12 +35,12 @@ LISTED = 50  # pages of a hundred that are read of a list
 
 @define(eq=False)
 class Load:
-    _server: Server
+    _server: Server | Fleet
     _crowd: Crowd
     _clients: Clients
     _random: random.Random
     _seconds: float
-    _kills: int
+    _faults: Sequence[str]  # of the server's, each of them once
 
     def run(self) -> None:
         """Until all that was sent is answered or given up, and all subscribers have had their time."""
@@ -48,22 +50,23 @@ class Load:
         self._clients.tell("closing")
         time.sleep(QUIET)
         self._crowd.say_goodbye()
-        self._clients.finish(log.from_sqlite(self._server.database))
+        self._clients.finish(self._server.log())
 
     def _disturb(self) -> None:
-        """Kills at random moments, and a user who loses all rights half-way."""
+        """Faults at random moments, and a user who loses all rights half-way."""
         begun = time.monotonic()
-        moments = [(self._random.uniform(0.1, 0.95) * self._seconds, self._kill) for _ in range(self._kills)]
+        moments = [
+            (self._random.uniform(0.1, 0.95) * self._seconds, partial(self._befall, fault))
+            for fault in self._faults
+        ]
         moments.append((self._seconds / 2, self._crowd.revoke))
         for moment, act in sorted(moments, key=lambda each: each[0]):
             self._wait(begun, begun + moment)
             act()
         self._wait(begun, begun + self._seconds)
 
-    def _kill(self) -> None:
-        self._server.kill()
-        self._server.start()
-        print(f"        killed; ready again in {self._server.restarts[-1]:.2f} s", flush=True)
+    def _befall(self, fault: str) -> None:
+        print(f"        {self._server.faults[fault]()}", flush=True)
 
     def _wait(self, begun: float, until: float) -> None:
         while (left := until - time.monotonic()) > 0:
@@ -71,18 +74,18 @@ class Load:
             print(f"{time.monotonic() - begun:5.1f} s  {self._clients.tally()}", flush=True)
 
 
-def judge(server: Server, crowd: Crowd, clients: Clients, must_recover: bool) -> Report:
+def judge(server: Server | Fleet, crowd: Crowd, clients: Clients, must_recover: bool) -> Report:
     """The server is stopped in between: lists are read from it, the file's integrity without it."""
     listings = [listing(Http(server.ports.http, user.token), user.id) for user in crowd.staying]
     server.stop()
     observed = records.read(*clients.journals, crowd.journal.path)
-    report = check(observed, log.from_sqlite(server.database), listings, must_recover)
-    if (said := log.integrity(server.database)) != "ok":
+    report = check(observed, server.log(), listings, must_recover)
+    if (said := server.damage()) != "ok":
         report.found(Fault.DAMAGED, said)
     if broken := clients.broken():
         report.found(Fault.BROKEN, f"{broken}, see above")
     report.figures["integrity_check ok"] = int(said == "ok")
-    report.figures["kills"] = len(server.restarts) - 1
+    report.figures["starts"] = len(server.restarts)
     for name, took in (("first", server.restarts[:1]), ("slowest", server.restarts[1:])):
         report.figures[f"ms to ready, {name}"] = round(1000 * max(took, default=0))
     return report
@@ -103,14 +106,20 @@ def main(arguments: Sequence[str]) -> int:
     options = _options().parse_args(arguments)
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     directory = Path(tempfile.mkdtemp(prefix="ledger-"))
-    server = Server(directory, options.mutant)
+    chance = random.Random(seed)
+    faults = ["instance"] * options.kills + list(options.fault)
+    server = (
+        Fleet(directory, chance, options.instances)
+        if options.instances
+        else Server(directory, options.mutant)
+    )
     clients = None
     print(f"seed {seed}, in {directory}", flush=True)
     try:
         server.start()
         crowd = Crowd.gather(server.ports.http, Journal(directory / "driver.jsonl"))
         clients = Clients(directory, server.ports, crowd, seed)
-        Load(server, crowd, clients, random.Random(seed), options.seconds, options.kills).run()
+        Load(server, crowd, clients, chance, options.seconds, faults).run()
         report = judge(server, crowd, clients, options.must_recover)
     finally:
         if clients is not None:
@@ -130,7 +139,22 @@ def main(arguments: Sequence[str]) -> int:
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.ledger", description=__doc__)
     parser.add_argument("--seconds", type=float, default=20, help="of load (%(default)s)")
-    parser.add_argument("--kills", type=int, default=5, help="kill -9 of the server, at random (%(default)s)")
+    parser.add_argument(
+        "--kills",
+        type=int,
+        default=5,
+        help="kill -9 of the server, or of one of them, at random (%(default)s)",
+    )
+    parser.add_argument(
+        "--instances", type=int, default=0, help="so many, on PostgreSQL and Redis; 0: one, embedded"
+    )
+    parser.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        choices=("instance", "postgresql", "redis", "flushall", "silence", "rolling"),
+        help="that befalls several instances at random, may be given several times",
+    )
     parser.add_argument("--seed", type=int, help="of all that is random here, though not of timing")
     parser.add_argument("--keep", action="store_true", help="the directory, even when all is clean")
     parser.add_argument("--must-recover", action="store_true", help='count "recovered: false" as a fault')

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Iterable, Sequence
 
+import psycopg
 from attrs import define, field, frozen
 
 from .records import fingerprint
@@ -58,35 +59,44 @@ def entry(
     return Entry(position, cursor, id, tuple(topics), fingerprint(content), payload, blank)
 
 
-def from_sqlite(path: Path, floor: int = 0) -> Log:
-    """Read the file of the embedded store beside a running server, or after it.
+TERMS = "SELECT first_position, id FROM terms ORDER BY number"
+ROWS = "SELECT position, id, type, topics, content FROM events ORDER BY position"
 
-    Cursors are opaque to clients; this reads them as the store makes them, from
-    the term that a position was written in.
-    """
+
+def from_sqlite(path: Path, floor: int = 0) -> Log:
+    """Read the file of the embedded store beside a running server, or after it."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
         database.execute("BEGIN")
-        terms = database.execute("SELECT first_position, id FROM terms ORDER BY number").fetchall()
-        rows = database.execute("SELECT position, id, type, topics, content FROM events ORDER BY position")
-        firsts = [first for first, _ in terms]
+        return _log(database.execute(TERMS).fetchall(), database.execute(ROWS).fetchall(), floor)
 
-        def cursor(position: int) -> str:
-            return f"{terms[max(bisect_right(firsts, position) - 1, 0)][1]}.{position}"
 
-        entries = [
-            entry(
-                position,
-                cursor(position),
-                id,
-                type,
-                json.loads(topics),
-                json.loads(content or "null"),
-                content is None,
-            )
-            for position, id, type, topics, content in rows
-            if position > floor
-        ]
-        return Log(entries, floor, cursor(floor))
+def from_postgresql(url: str, floor: int = 0) -> Log:
+    with psycopg.connect(url) as database:
+        database.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        return _log(database.execute(TERMS).fetchall(), database.execute(ROWS).fetchall(), floor)
+
+
+def _log(terms: Sequence[Any], rows: Iterable[Any], floor: int) -> Log:
+    """Cursors are opaque to clients; this reads them as the stores make them, from the term of a position."""
+    firsts = [first for first, _ in terms]
+
+    def cursor(position: int) -> str:
+        return f"{terms[max(bisect_right(firsts, position) - 1, 0)][1]}.{position}"
+
+    entries = [
+        entry(
+            position,
+            cursor(position),
+            id,
+            type,
+            json.loads(topics),
+            json.loads(content or "null"),
+            content is None,
+        )
+        for position, id, type, topics, content in rows
+        if position > floor
+    ]
+    return Log(entries, floor, cursor(floor))
 
 
 def integrity(path: Path) -> str:

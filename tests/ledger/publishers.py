@@ -68,6 +68,10 @@ class TcpPublisher:
             self._connection.close()
             self._connection = None
             raise Unanswered(str(fault)) from None
+        if "id" not in said:  # no answer: a farewell
+            self._connection.close()
+            self._connection = None
+            raise Unanswered(str(said))
         if kind == 0x22:
             return OK, said.get("cursor")
         return UNKNOWN if said["code"] in DOUBTFUL else FAILED, None

@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Callable, Mapping
 
 from attrs import Factory, define
 
+from . import log
 from .http import HOST, Http, Unanswered, Unsent
 from .lines import Ports
+from .log import Log
 
 TWISTD = "from twisted.scripts.twistd import run; run()"
 ROOT = Path(__file__).parents[2]
@@ -34,13 +37,30 @@ def free_ports() -> Ports:
 class Server:
     _directory: Path
     _mutant: str | None = None  # of `mutants`: what this server does wrong
+    settings: Mapping[str, str] = Factory(dict)  # beside those that every load has
     ports: Ports = Factory(free_ports)
     restarts: list[float] = Factory(list)  # seconds from each start to ready
     _process: subprocess.Popen[bytes] | None = None
 
     @property
-    def database(self) -> Path:
+    def _database(self) -> Path:
         return self._directory / "data" / "multiproto.db"
+
+    @property
+    def faults(self) -> Mapping[str, Callable[[], str]]:
+        """What can befall it: each returns when all is well again, and says how long what took."""
+        return {"instance": self._lose}
+
+    def _lose(self) -> str:
+        self.kill()
+        self.start()
+        return f"killed; ready again in {self.restarts[-1]:.2f} s"
+
+    def log(self) -> Log:
+        return log.from_sqlite(self._database)
+
+    def damage(self) -> str:
+        return log.integrity(self._database)
 
     def start(self) -> None:
         """Returns when it is ready."""
@@ -54,6 +74,7 @@ class Server:
             "RATE_LIMIT_MAX": "100000000",
             "JWT_EXPIRES_IN": "7d",
             "PYTHONPATH": str(ROOT),
+            **self.settings,
         }
         program = f"from tests.ledger import mutants; mutants.{self._mutant}(); " if self._mutant else ""
         begun = time.monotonic()

@@ -57,6 +57,26 @@ class CommitTests(DatabaseCase):
         await store.commit(say(event("e2", "ada")))
         self.assertEqual(await self.ids(store), ["e1", "e2"])
 
+    async def test_one_that_was_kept_before_the_server_went_down_in_the_middle_of_it(self) -> None:
+        """It says FATAL to the COMMIT that it has just synced; that is no word on its outcome."""
+        proxy, store = await self.through()
+        farewell = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
+
+        def on_request(data: bytes) -> bytes:
+            if COMMIT in data:
+                proxy.on_request = lambda data: data
+                proxy.on_answer = fatal
+            return data
+
+        def fatal(data: bytes) -> bytes:
+            proxy.on_answer = lambda data: data
+            reactor.callLater(0, proxy.cut)  # type: ignore[attr-defined]
+            return b"E" + (len(farewell) + 4).to_bytes(4, "big") + farewell
+
+        proxy.on_request = on_request
+        cursor = await store.commit(say(event("e1", "ada")))
+        self.assertEqual([entry.cursor for entry in await store.after(0, 9)], [cursor])
+
     async def test_one_that_never_arrived_is_refused_and_nothing_is_there(self) -> None:
         proxy, store = await self.through()
         cut: list[bytes] = []

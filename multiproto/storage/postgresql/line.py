@@ -210,11 +210,20 @@ class Line:
             case pq.ExecStatus.PIPELINE_ABORTED:
                 pass
             case _:
-                state = result.error_field(pq.DiagnosticField.SQLSTATE) or b""
-                message = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or result.error_message
-                asked.failure = Failed(
-                    state.decode(), message.decode(errors="replace").strip(), len(asked.results)
-                )
+                self._fail(asked, result)
+
+    def _fail(self, asked: _Asked, result: pq.abc.PGresult) -> None:
+        message = _error_field(result, pq.DiagnosticField.MESSAGE_PRIMARY) or str(result.error_message)
+        if _error_field(result, pq.DiagnosticField.SEVERITY_NONLOCALIZED) != "ERROR":
+            # FATAL or PANIC: the server ends the session, maybe in the middle of a COMMIT that it keeps.
+            self.cut(message)
+            return
+        state = _error_field(result, pq.DiagnosticField.SQLSTATE)
+        asked.failure = Failed(state, message, len(asked.results))
+
+
+def _error_field(result: pq.abc.PGresult, name: pq.DiagnosticField) -> str:
+    return (result.error_field(name) or b"").decode(errors="replace").strip()
 
 
 def _result(statement: Statement | None, result: pq.abc.PGresult) -> Result:
