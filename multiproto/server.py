@@ -100,7 +100,9 @@ def make_service(config: Config, reactor: Any) -> House:
     sends = Sends(store, now)
     messages = Messages(store, sends, events, now, new_id)
     lane = _lane(config, reactor, metrics, audience)
-    broker = MemoryBroker(audience) if lane is None else lane
+    broker = (
+        MemoryBroker(audience, "instance" if config.storage.postgresql else None) if lane is None else lane
+    )
     publisher = Publisher(broker, sends, namespaces, now, new_id, jsontext.dumps)
     history = History(store, audience, namespaces, reactor)
     hub = Hub(gate, audience, history, publisher, reactor, new_id)

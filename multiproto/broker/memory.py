@@ -14,6 +14,7 @@ class MemoryBroker:
     """Delivers at once, in order, in the publisher's turn of the reactor."""
 
     _audience: Audience
+    scope: str | None = None  # "instance" where there may be others
 
     def publish(self, publication: Publication) -> Deferred[None]:
         self._audience.tell(publication)

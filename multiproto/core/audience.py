@@ -5,7 +5,8 @@ Both lanes end here: the live broker and the log's follower tell, sessions hear.
 
 from __future__ import annotations
 
-from typing import Callable, Iterable
+from collections import deque
+from typing import Callable, Deque, Iterable
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -13,8 +14,11 @@ from twisted.logger import Logger
 
 from ..observe.moments import seconds
 from .ports import Entry, Listener, Publication
+from .sight import Sight
 from .topics import TopicTree
 from .wire import Delivery
+
+HELD = 100  # publications on live topics, of at most a megabyte each, that wait while we are blind
 
 # Told of each publication and event: its type ("publication" for a client's), how many heard it,
 # and how many failed to.
@@ -29,9 +33,12 @@ def _unobserved(kind: str, heard: int, failed: int) -> None:
 class Audience:
     _observed: Observed = _unobserved
     _tree: TopicTree[Listener] = field(factory=TopicTree)
+    guards: list[Listener] = field(factory=list)  # who end sessions
     position: int = 0  # of the newest entry of the log that was told, or of its head at start
     cursor: str | None = None  # of that position
+    sight: Sight | None = None  # of the log, by whoever follows it
     _awaited: list[tuple[int, Deferred[None]]] = field(factory=list)
+    _held: Deque[Publication] = field(factory=deque)  # while blind
 
     _log = Logger()
 
@@ -46,9 +53,37 @@ class Audience:
         self._tree.remove(pattern, listener)
 
     def tell(self, told: Publication) -> None:
-        """Deliver on the live lane, now, to all who listen and may read."""
+        """Deliver on the live lane to all who listen and may read: now, or once we are not blind any more."""
+        if self._held or (self.sight is not None and self.sight.blind):
+            self._hold(told)
+            return
         delivery = Delivery(told.topic, told.content, told.metadata, told.at, told.sender, told.id)
         self._tell("publication", [delivery])
+
+    async def clear(self) -> None:
+        """For a command: returns while we are not blind.  Raises `Unavailable`."""
+        if self.sight is not None:
+            await self.sight.clear()
+
+    def _hold(self, told: Publication) -> None:
+        """The oldest goes where there are too many: the live lane is at most once."""
+        assert self.sight is not None
+        if not self._held:
+            self.sight.regained().addCallback(self._let_go)
+        elif len(self._held) == HELD:
+            self._held.popleft()
+            self._observed("publication", 0, 1)
+        self._held.append(told)
+
+    def _let_go(self, _: object) -> None:
+        held, self._held = self._held, deque()
+        for told in held:
+            self.tell(told)
+
+    def warn(self, entry: Entry) -> None:
+        """Tell the `guards` of what is further on in the log, before anybody hears of what comes first."""
+        for guard in self.guards:
+            guard.hear(as_heard(entry, entry.event.topics[0]))
 
     def stand_at(self, position: int, cursor: str) -> None:
         """Where the log stood when this instance began to follow it."""

@@ -110,7 +110,10 @@ class History:
         return await page
 
     def turn(self) -> Deferred[None]:
-        """Fires when there is time to send a little more."""
+        """Fires when there is time to send a little more, and we are not blind."""
+        sight = self._audience.sight
+        if sight is not None and sight.blind:
+            return sight.regained().addCallback(lambda _: self.turn())
         if not self._sharing:
             self._sharing = True
             self._clock.callLater(0, self._share)

@@ -75,6 +75,7 @@ class Hub(Service):
         self._sweep.clock = self._clock
         for topic in ("users", REVOCATIONS):
             self._audience.add(topic, self)
+        self._audience.guards.append(self)
 
     def __len__(self) -> int:
         return len(self._guests)

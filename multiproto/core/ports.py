@@ -193,6 +193,10 @@ class Broker(Protocol):
         waiting for each.
         """
 
+    @property
+    def scope(self) -> str | None:
+        """ "instance" while what is published reaches only those who listen here, although there may be others."""
+
 
 class Listener(Protocol):
     def hear(self, delivery: Delivery) -> bool:

@@ -34,6 +34,11 @@ class Publisher:
     _new_id: Callable[[], str]
     _encode: Callable[[object], bytes]  # as a delivery will have it
 
+    @property
+    def scope(self) -> str | None:
+        """How far a publication on a live topic reaches now; see `Broker.scope`."""
+        return self._broker.scope
+
     async def publish(
         self,
         who: Identity,

@@ -1,8 +1,7 @@
 """One peer's conversation with the server, whatever wire carries it.
 
-Authentication, subscriptions, publishing, ordering, keepalive and both
-directions of flow control live here once.  An adapter feeds commands in with
-`receive`, carries replies out through its `Peer`, and reports the end.
+Authentication, subscriptions, publishing, order, keepalive and flow control live here once.  An adapter
+feeds commands to `receive`, carries replies out through its `Peer`, and reports the end.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ SLICE = 0.01  # seconds of work for one peer before the others have their turn
 
 @define(eq=False, repr=False)
 class Session:
-    """See the module; one instance lives exactly as long as one connection or stream."""
+    """One instance lives exactly as long as one connection or stream."""
 
     _peer: Peer
     id: str
@@ -88,7 +87,7 @@ class Session:
     def __attrs_post_init__(self) -> None:
         limits = self._limits
         self._subscriptions = Subscriptions(
-            self, self._audience, self._history, self._traffic, limits.subscriptions, self._new_id
+            self, self._audience, self._history, self._traffic, limits, self._new_id, self._publisher
         )
         self._inbox = Inbox(self._peer, limits)
         self.outbox = Outbox(self._write, self._peer.size, limits.outbox, limits.outbox_bytes)
@@ -99,9 +98,8 @@ class Session:
     def receive(self, command: Command, size: int = 0) -> None:
         """Take one command of `size` bytes, or what a codec made of bytes that were none.
 
-        They are answered one at a time, in order: a client may send AUTH and
-        SUBSCRIBE in one packet, and the second waits for the first even while
-        a database looks up the user.
+        They are answered one at a time, in order: SUBSCRIBE waits for the AUTH
+        before it, even while a database looks up the user.
         """
         if self.ended:
             return
@@ -138,7 +136,7 @@ class Session:
     # What the hub, the audience and its subscriptions call.
 
     def tick(self) -> None:
-        """Look at the clock: ask a quiet peer, end a dead one, cut a stuck one."""
+        """Ask a quiet peer, end a dead one, cut a stuck one."""
         now, limits = self._clock.seconds(), self._limits
         if self.ended:
             if now - self._ended_at >= limits.linger:
@@ -154,8 +152,7 @@ class Session:
             self.send(Ping())
 
     def hear(self, delivery: Delivery) -> bool:
-        # A pattern may cover topics its owner may not read, so reading is
-        # checked per delivery, where the topic is known.
+        # A pattern may cover topics its owner may not read: checked per delivery, where the topic is known.
         if self.identity is None or not policy.may_read(self.identity, delivery.topic):
             return False
         if not self._expired():
@@ -224,6 +221,9 @@ class Session:
                 return None
         if self.identity is None:
             raise Unauthorized("Authenticate first")
+        await self._audience.clear()
+        if self._expired():
+            return None
         match command:
             case Subscribe():
                 await self._subscribe(self.identity, command)

@@ -11,7 +11,9 @@ from . import policy
 from .audience import Audience, as_heard
 from .errors import Conflict, RateLimited
 from .history import History
+from .limits import Limits
 from .ports import Entry, Identity, Listener
+from .publishing import Publisher
 from .topics import check_pattern, overlap
 from .wire import CaughtUp, Delivery, Subscribe, Subscribed
 
@@ -48,8 +50,9 @@ class Subscriptions:
     _audience: Audience
     _history: History
     _traffic: Traffic
-    _most: int
+    _limits: Limits
     _new_id: Callable[[], str]
+    _publisher: Publisher
     _patterns: dict[str, _Subscription] = Factory(dict)
     _written: Place | None = None  # up to which the peer has all that those who do not catch up heard
 
@@ -62,13 +65,13 @@ class Subscriptions:
         policy.check_subscribe(who, pattern)
         if pattern in self._patterns:
             raise Conflict(f"Already subscribed: {pattern}")
-        if len(self._patterns) >= self._most:
-            raise RateLimited(f"At most {self._most} subscriptions")
+        if len(self._patterns) >= self._limits.subscriptions:
+            raise RateLimited(f"At most {self._limits.subscriptions} subscriptions")
         subscription = self._patterns[pattern] = _Subscription()
         self._traffic.subscribed()
         if not self._history.keeps(pattern):
             self._audience.add(pattern, self._owner)
-            return Subscribed(pattern, self._new_id(), "live", ref=wanted.ref)
+            return Subscribed(pattern, self._new_id(), "live", ref=wanted.ref, scope=self._publisher.scope)
         recovered = None
         if wanted.after is not None:
             try:

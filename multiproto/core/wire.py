@@ -110,6 +110,7 @@ class Subscribed:
     recovered: bool | None = None  # only when asked to resume
     ref: Ref = None
     position: int = field(default=0, eq=False, repr=False)  # of the cursor; never told
+    scope: str | None = None  # "instance" while a live topic does not reach the other instances
 
 
 @frozen

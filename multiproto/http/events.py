@@ -121,6 +121,8 @@ def _subscribed(subscribed: Subscribed) -> bytes:
         shown["cursor"] = subscribed.cursor
     if subscribed.recovered is not None:
         shown["recovered"] = subscribed.recovered
+    if subscribed.scope is not None:
+        shown["scope"] = subscribed.scope
     return _event("subscribed", shown, subscribed.cursor)
 
 

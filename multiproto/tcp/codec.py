@@ -201,4 +201,6 @@ def _subscribed(reply: Subscribed) -> Fields:
         fields["cursor"] = reply.cursor
     if reply.recovered is not None:
         fields["recovered"] = reply.recovered
+    if reply.scope is not None:
+        fields["scope"] = reply.scope
     return fields

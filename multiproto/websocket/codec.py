@@ -158,6 +158,8 @@ def _subscribed(reply: Subscribed) -> Fields:
         fields["cursor"] = reply.cursor
     if reply.recovered is not None:
         fields["recovered"] = reply.recovered
+    if reply.scope is not None:
+        fields["scope"] = reply.scope
     return fields
 
 

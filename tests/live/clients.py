@@ -66,6 +66,22 @@ class Address:
     def url(self, path: str, scheme: str = "http") -> str:
         return f"{scheme}://{self.host}:{self.http}{path}"
 
+    def next(self) -> Address:
+        """Where the next request or connection goes."""
+        return self
+
+
+@define(eq=False)
+class Roaming:
+    """Several addresses in turn."""
+
+    _addresses: list[Address]
+    _turn: int = 0
+
+    def next(self) -> Address:
+        self._turn += 1
+        return self._addresses[self._turn % len(self._addresses)]
+
 
 class Rest:
     """JSON over HTTP, with one user's token."""
@@ -83,7 +99,7 @@ class Rest:
         sent = {**self.headers, **headers}
         response = await treq.request(
             method,
-            self.address.url(path),
+            self.address.next().url(path),
             agent=self.agent,
             headers=sent,
             **({} if body is None else {"json": body}),
@@ -99,7 +115,7 @@ class Rest:
         """A stream of server-sent events."""
         response = await treq.request(
             method,
-            self.address.url(path),
+            self.address.next().url(path),
             agent=self.agent,
             headers={**self.headers, "Accept": "text/event-stream"},
             unbuffered=True,
@@ -159,6 +175,7 @@ class WebSocket:
     async def open(
         cls, address: Address, path: str = "/ws", protocols: tuple[str, ...] = (), **headers: str
     ) -> WebSocket:
+        address = address.next()
         factory = WebSocketClientFactory(
             address.url(path, "ws"), protocols=list(protocols), headers=headers, reactor=reactor
         )
@@ -205,7 +222,7 @@ class Device:
 
     @classmethod
     async def open(cls, address: Address) -> Device:
-        inbox = Inbox()
+        inbox, address = Inbox(), address.next()
         protocol = await connectProtocol(
             HostnameEndpoint(reactor, address.host, address.tcp),
             _Frames(inbox),  # type: ignore[arg-type]

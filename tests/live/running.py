@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -72,11 +74,13 @@ class LiveCase(TestCase):
         while self.running:
             await self.running.pop().stopService()
 
-    async def person(self, name: str) -> Person:
-        """Each next one is on the next instance."""
-        address = self.addresses[self._people % len(self.addresses)]
+    def place(self) -> Any:
+        """Where a person is: each next one on the next instance."""
         self._people += 1
-        person = await Person.register(address, name)
+        return self.addresses[(self._people - 1) % len(self.addresses)]
+
+    async def person(self, name: str) -> Person:
+        person = await Person.register(self.place(), name)
         self.addCleanup(lambda: Deferred.fromCoroutine(person.leave()))
         return person
 

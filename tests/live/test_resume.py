@@ -135,7 +135,8 @@ class ResumeTests(ResumeCase):
     def patterns(self) -> list[str]:
         return [
             pattern
-            for session in self.server.getServiceNamed("hub")
+            for server in self.running
+            for session in server.getServiceNamed("hub")
             for pattern in session._subscriptions._patterns
         ]
 
@@ -173,6 +174,8 @@ class ResumeTests(ResumeCase):
         kept = await self.server.getServiceNamed("store").after(0, 1000)
         self.assertEqual(len([entry for entry in kept if entry.event.type == "publication"]), 200)
 
+
+class RestoredTests(ResumeCase):
     async def test_a_restored_backup(self) -> None:
         """Cursors of what the backup never saw are told so, also when the log has grown past them again."""
         await self.publish(1, 2)
