@@ -13,6 +13,8 @@ from attrs import define, frozen
 from .topics import overlap
 
 USERS, MESSAGES, REVOCATIONS = "users.**", "messages.**", "_sessions"
+CANARIES = "_canary"  # what instances write to see it come back
+CANARIES_KEPT = 600.0  # seconds
 
 
 @frozen
@@ -30,6 +32,7 @@ class Namespaces:
     def including(cls, configured: Iterable[Namespace]) -> Namespaces:
         """Those of the server, as configured or kept for ever, and then the others."""
         by_name = {name: Namespace(name) for name in (USERS, MESSAGES, REVOCATIONS)}
+        by_name[CANARIES] = Namespace(CANARIES, retention=CANARIES_KEPT)
         by_name |= {namespace.match: namespace for namespace in configured}
         return cls(tuple(by_name.values()))
 

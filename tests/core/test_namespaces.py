@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.namespaces import MESSAGES, REVOCATIONS, USERS, Namespace, Namespaces
+from multiproto.core.namespaces import CANARIES, MESSAGES, REVOCATIONS, USERS, Namespace, Namespaces
 from multiproto.core.topics import lead, overlap
 
 from .test_topics import PATTERNS, TOPICS, covers
@@ -48,7 +48,7 @@ class OverlapTests(SynchronousTestCase):
 class NamespacesTests(SynchronousTestCase):
     def test_the_servers_own_are_always_there(self) -> None:
         names = [each.match for each in Namespaces.including([])]
-        self.assertEqual(names, [USERS, MESSAGES, REVOCATIONS])
+        self.assertEqual(names, [USERS, MESSAGES, REVOCATIONS, CANARIES])
 
     def test_the_first_that_covers_it_keeps_a_topic(self) -> None:
         namespaces = Namespaces.including([Namespace("a.**", most=5), Namespace("a.b", most=1)])
@@ -66,7 +66,7 @@ class NamespacesTests(SynchronousTestCase):
     def test_the_servers_own_can_be_bounded(self) -> None:
         namespaces = Namespaces.including([Namespace(MESSAGES, retention=60.0)])
         self.assertEqual(namespaces.of("messages"), Namespace(MESSAGES, retention=60.0))
-        self.assertEqual(len(list(namespaces)), 3)
+        self.assertEqual(len(list(namespaces)), 4)
 
     def test_what_a_pattern_may_hear_of(self) -> None:
         """The server's own topics, which no client may read, are none of it."""

@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 from .records import fingerprint
 
 # Told of accounts, sessions and withdrawals: no client sent these as they stand in the log.
-_SERVERS_OWN = ("user.", "session.", "message.deleted")
+_SERVERS_OWN = ("user.", "session.", "message.deleted", "canary")
 
 
 @frozen
