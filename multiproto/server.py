@@ -9,25 +9,26 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
-from twisted.internet.interfaces import IProtocolFactory
 from twisted.web.resource import IResource
 
 from . import __version__, jsontext
 from .auth.gate import TokenGate
+from .auth.known import KnownTokens
 from .auth.passwords import BcryptPasswords
 from .auth.tokens import Tokens
 from .banner import Place, Started, banner
+from .broker.canary import Canary
 from .broker.follower import Follower
 from .broker.memory import MemoryBroker
 from .broker.pruner import Pruner
 from .config import Config
 from .config.kinds import spelled
 from .config.secret import Secret
-from .config.settings import Http, MetricsPort, Tcp, WebSocket
+from .config.settings import Http, MetricsPort, Tcp
+from .core.access import Access
 from .core.accounts import Accounts
 from .core.audience import Audience
 from .core.events import Events
@@ -39,6 +40,7 @@ from .core.namespaces import Namespaces
 from .core.ports import Query
 from .core.publishing import Publisher
 from .core.sends import Sends
+from .equipment import limits, listener, make_counts, make_lane, make_store, watch
 from .graphql.limits import QueryLimits
 from .graphql.wiring import Needs, make_endpoint
 from .http.cors import Cors
@@ -51,18 +53,10 @@ from .observe.metrics import Metrics
 from .observe.site import metrics_site
 from .observe.tick import Tick
 from .observe.traffic import Traffic
-from .redis.address import Address
-from .redis.codec import Key
-from .redis.lane import RedisLane
 from .rfc6455.resource import UpgradeResource
-from .storage.postgresql.store import PostgresStore
-from .storage.sqlite import SqliteStore
 from .tcp.protocol import DeviceFactory
 from .websocket.protocol import MAX_ECHO, EchoProtocol, EventsFactory
 
-AnyStore = Union[SqliteStore, PostgresStore]
-
-BACKLOG = 1024  # connections that may wait to be taken, also while we start
 DRAIN_WITHIN = 10.0  # seconds that requests have to be answered at the end, or a third of what there is
 LOGINS = 20  # from one address in one window of the rate limit, registrations included
 STREAMS_PER_HOST = 1000  # GraphQL subscriptions from one address; a socket carries up to 100
@@ -78,7 +72,7 @@ def make_service(config: Config, reactor: Any) -> House:
     metrics = Metrics()
 
     namespaces = Namespaces.including(config.namespaces)
-    store = _store(config, reactor, metrics, [each.match for each in namespaces])
+    store = make_store(config, reactor, metrics, [each.match for each in namespaces])
     audience = Audience(metrics.event)
     follower = Follower(store, audience, reactor)
     store.on_commit(follower.wake)
@@ -87,25 +81,35 @@ def make_service(config: Config, reactor: Any) -> House:
     secret = Secret(config.auth.secret, Path(config.storage.directory) / "jwt-secret")
     lifetime = config.auth.lifetime
     tokens = Tokens(secret, int(lifetime), spelled(lifetime), now, new_id)
-    gate = TokenGate(tokens, store, now, lambda outcome: metrics.auth("token", outcome))
+    asking = TokenGate(tokens, store, now, lambda outcome: metrics.auth("token", outcome))
+    gate = KnownTokens(asking, audience, reactor, config.redis.cache_ttl, metrics)
     passwords = BcryptPasswords(reactor, config.auth.bcrypt_rounds)
 
-    _watch(metrics, store, audience, passwords)
+    watch(metrics, store, audience, passwords)
 
     # What one can do.
     events = Events(new_id)
     accounts = Accounts(
-        store, passwords, tokens, events, now, new_id, config.auth.refresh_lifetime, metrics.auth
+        store,
+        passwords,
+        tokens,
+        events,
+        now,
+        new_id,
+        config.auth.refresh_lifetime,
+        metrics.auth,
+        gate.forget,
     )
     sends = Sends(store, now)
     messages = Messages(store, sends, events, now, new_id)
-    lane = _lane(config, reactor, metrics, audience)
+    lane = make_lane(config, reactor, metrics, audience)
     broker = (
         MemoryBroker(audience, "instance" if config.storage.postgresql else None) if lane is None else lane
     )
     publisher = Publisher(broker, sends, namespaces, now, new_id, jsontext.dumps)
     history = History(store, audience, namespaces, reactor)
     hub = Hub(gate, audience, history, publisher, reactor, new_id)
+    access = Access(gate, hub)
 
     def line(name: str, limits: Limits, most_per_host: int, most: int | None = None) -> Line:
         return Line(limits, metrics.watch(Traffic(name, now())), most, most_per_host)
@@ -113,19 +117,24 @@ def make_service(config: Config, reactor: Any) -> House:
     # The wires.
     wide = config.websocket.most_per_host
     cors = Cors(frozenset(config.http.origins or ()), any_localhost=config.http.origins is None)
-    logins = RateLimit(LOGINS, config.rates.window, clock=reactor)
+    counts = make_counts(config, reactor)
+    requests, logins = (
+        RateLimit(most, config.rates.window, clock=reactor, shared=counts, name=name)
+        for name, most in (("requests", config.rates.most), ("logins", LOGINS))
+    )
     house = House(reactor, config.shutdown_timeout)
     database = Probe("database", lambda: store.read(Query("users_count")), vital=True)
     cache = Probe("cache", here if lane is None else lane.health, vital=False)
-    health = Health(reactor, now, (database, cache), lambda: house.ready, now())
+    canary = Canary(store, audience, reactor, new_id)
+    health = Health(reactor, now, (database, cache), lambda: house.ready and canary.fresh, now())
 
     mounts: dict[bytes, IResource] = {}
     if config.websocket.enabled:
-        events_line = line("websocket", _limits(config, config.websocket), wide)
+        events_line = line("websocket", limits(config, config.websocket), wide)
         size = config.websocket.max_message
         mounts[b"/ws"] = UpgradeResource(EventsFactory(hub, events_line, reactor, cors.allows, size))
     if config.websocket.echo:
-        echo_line = line("echo", _limits(config, config.websocket), wide)
+        echo_line = line("echo", limits(config, config.websocket), wide)
         echo = EventsFactory(hub, echo_line, reactor, cors.allows, MAX_ECHO, protocol=EchoProtocol)
         mounts[b"/ws-echo"] = UpgradeResource(echo)
     if config.graphql.enabled:
@@ -134,9 +143,9 @@ def make_service(config: Config, reactor: Any) -> House:
             messages,
             publisher,
             hub,
-            gate,
+            access,
             reactor,
-            line("graphql", _limits(config, config.websocket), wide),
+            line("graphql", limits(config, config.websocket), wide),
             line("graphql_stream", STREAM, STREAMS_PER_HOST),
             health.document,
             cors.allows,
@@ -152,7 +161,7 @@ def make_service(config: Config, reactor: Any) -> House:
         Parts(
             reactor,
             new_id,
-            gate,
+            access,
             hub,
             accounts,
             messages,
@@ -160,6 +169,7 @@ def make_service(config: Config, reactor: Any) -> House:
             line("sse", STREAM, wide),
             health,
             metrics.request,
+            requests,
             logins,
             mounts,
         ),
@@ -167,8 +177,6 @@ def make_service(config: Config, reactor: Any) -> House:
             config.name,
             __version__,
             cors,
-            config.rates.most,
-            rate_window=config.rates.window,
             compression=config.http.compression,
             security_headers=config.http.security_headers,
         ),
@@ -179,20 +187,23 @@ def make_service(config: Config, reactor: Any) -> House:
     house.add("passwords", passwords)
     if lane is not None:
         house.add("live", lane)
+    if counts is not None:
+        house.add("rates", counts)
     house.add("follower", follower)
+    house.add("canary", canary)
     house.add("pruner", Pruner(store, namespaces, audience, reactor, now))
     house.add("tick", Tick(reactor, metrics.reactor_lag))
     if config.metrics.enabled:
         pages = metrics_site(metrics, health.report, now, reactor)
-        house.add("metrics", _listener(reactor, config.metrics, pages))
+        house.add("metrics", listener(reactor, config.metrics, pages))
     house.add("leftovers", AtStop(site.cut))
     house.add("hub", hub)
     house.add("requests", AtStop(partial(site.drain, min(DRAIN_WITHIN, config.shutdown_timeout / 3))))
     if config.tcp.enabled:
-        tcp_line = line("tcp", _limits(config, config.tcp), config.tcp.most_per_host, config.tcp.most)
+        tcp_line = line("tcp", limits(config, config.tcp), config.tcp.most_per_host, config.tcp.most)
         devices = DeviceFactory(hub, tcp_line, now, config.tcp.max_frame, config.tcp.keep_alive)
-        house.add("tcp", _listener(reactor, config.tcp, devices))
-    house.add("http", _listener(reactor, config.http, site))
+        house.add("tcp", listener(reactor, config.tcp, devices))
+    house.add("http", listener(reactor, config.http, site))
     if config.environment == "development":
         house.add("banner", AtStart(lambda: _show(banner(_started(config, house)))))
     return house
@@ -210,60 +221,6 @@ class House(Sequence):
         listener: Listener = self.getServiceNamed(name)
         assert listener.port is not None
         return listener.port.getHost().port  # type: ignore[attr-defined, no-any-return]
-
-
-def _store(config: Config, reactor: Any, metrics: Metrics, namespaces: list[str]) -> AnyStore:
-    """PostgreSQL where it is configured, else the embedded one."""
-    kept = config.storage
-    if kept.postgresql is None:
-        return SqliteStore(Path(kept.directory), reactor, reactor, metrics.query, namespaces)
-    return PostgresStore(
-        kept.postgresql,
-        reactor,
-        metrics.query,
-        namespaces,
-        kept.pool_min,
-        kept.pool_max,
-        durable=config.production,
-    )
-
-
-def _lane(config: Config, reactor: Any, metrics: Metrics, audience: Audience) -> RedisLane | None:
-    """What carries live topics to other instances, if there is something."""
-    if config.redis.pubsub is None:
-        return None
-    ca_file = Path(config.redis.ca_file) if config.redis.ca_file else None
-    address = Address.parse(config.redis.pubsub, ca_file)
-    lane = RedisLane(address, config.redis.prefix, Key.of(config.auth.secret), audience, reactor, metrics)
-    metrics.live_lane_up.set_function(lambda: lane.up)
-    return lane
-
-
-def _watch(metrics: Metrics, store: AnyStore, audience: Audience, passwords: BcryptPasswords) -> None:
-    """Gauges that are read off when somebody asks."""
-    metrics.log_position.set_function(lambda: audience.position)
-    metrics.log_lag.set_function(lambda: store.newest - audience.position)
-    metrics.database_connections.set_function(lambda: store.connections)
-    for operation in ("read", "write"):
-        waiting = partial(_waiting, store, operation)
-        metrics.pool_queue.labels(f"database {operation}").set_function(waiting)
-    metrics.pool_queue.labels("passwords").set_function(lambda: passwords.waiting)
-
-
-def _waiting(store: AnyStore, operation: str) -> int:
-    return store.waiting.get(operation, 0)
-
-
-def _limits(config: Config, wire: Tcp | WebSocket) -> Limits:
-    return Limits(
-        auth_within=config.auth.timeout, ping_every=wire.ping_interval, silence=2 * wire.ping_timeout
-    )
-
-
-def _listener(reactor: Any, where: Any, factory: IProtocolFactory) -> Listener:
-    """`where` has a host, an IP address, and a port."""
-    endpoint = TCP6ServerEndpoint if ":" in where.host else TCP4ServerEndpoint
-    return Listener(endpoint(reactor, where.port, BACKLOG, where.host), factory)
 
 
 def _show(text: str) -> None:

@@ -36,7 +36,7 @@ MAY = {
     "banner.py": set(),
     "tap.py": {"config", "lifecycle", "observe", "server"},
 }
-ALL = {"server.py", "__init__.py"}  # the wiring reaches every room
+ALL = {"server.py", "equipment.py", "__init__.py"}  # the wiring reaches every room
 
 # What the core leaves to others; and who alone may do it.
 IO = (

@@ -92,6 +92,11 @@ class Redis:
     prefix: str = setting("PUBSUB_REDIS_PREFIX", kinds.text, "pubsub:", "of the channels and keys in Redis")
 
     @property
+    def limits(self) -> str | None:
+        """The address of the Redis by which instances count requests together; `None` for none."""
+        return self._address or self.pubsub_url or None
+
+    @property
     def pubsub(self) -> str | None:
         """The address of the Redis that carries live topics, password included; `None` for none."""
         return None if self.adapter == "memory" else self.pubsub_url or self._address

@@ -39,6 +39,7 @@ class Accounts:
     _new_id: Callable[[], str]
     _session_lifetime: float = 7 * 86400.0  # seconds that a session may be refreshed for
     _observed: Callable[[str, str], object] = lambda method, outcome: None  # of each login and refresh
+    _ended: Callable[[str], object] = lambda id: None  # told at once of a user or session that has no rights
 
     async def register(self, fields: Fields) -> Kept[User]:
         """Raises `Invalid`, or `Conflict` when the address is taken in any spelling of its case."""
@@ -163,7 +164,9 @@ class Accounts:
             Step("user_drop", {"id": id}, rows=1, miss=NotFound.of("User", id)),
         )
         event = self._events.user_deleted(id, timestamp(self._now()))
-        return await self._store.commit(Unit(steps, (event,)))
+        cursor = await self._store.commit(Unit(steps, (event,)))
+        self._ended(id)
+        return cursor
 
     async def _change(self, known: Credentials, user: User, hashed: str) -> str:
         params = _columns(user) | {
@@ -195,6 +198,7 @@ class Accounts:
         at = timestamp(self._now())
         event = self._events.session_revoked(user_id, session_id, at)
         await self._store.commit(Unit((Step("session_revoke", {"id": session_id, "at": at}),), (event,)))
+        self._ended(session_id)
 
     async def _known(self, id: str) -> Credentials:
         row = await self._one(Query("user_by_id", {"id": id}))

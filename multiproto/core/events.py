@@ -14,6 +14,7 @@ from .model import Message, Public, User
 from .namespaces import MESSAGES, REVOCATIONS, USERS
 from .ports import Event
 from .topics import word
+from .wire import Delivery
 
 CREATED, UPDATED, DELETED = "user.created", "user.updated", "user.deleted"
 SENT, WITHDRAWN = "message.sent", "message.deleted"
@@ -59,6 +60,14 @@ class Events:
     ) -> Event:
         namespace = {"user": USERS, "message": MESSAGES}.get(type.partition(".")[0], REVOCATIONS)
         return Event(self._new_id(), type, topics, content, subject, at, namespace)
+
+
+def ended(told: Delivery) -> str | None:
+    """The id of the user or the session whose rights end with what is `told`, if it tells of that."""
+    content = told.content
+    assert isinstance(content, dict)
+    named = {DELETED: "userId", REVOKED: "sessionId"}.get(str(told.metadata["eventType"]))
+    return None if named is None else str(content[named])
 
 
 def _audience(message: Message) -> tuple[str, ...]:

@@ -16,9 +16,9 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from ..observe.traffic import Traffic
-from . import events
 from .audience import Audience
 from .errors import ConnectionLimit, Refusal, Unavailable
+from .events import ended
 from .history import History
 from .limits import Limits
 from .namespaces import REVOCATIONS
@@ -125,13 +125,9 @@ class Hub(Service):
 
     def hear(self, delivery: Delivery) -> bool:
         """Core of G7: the log tells of a closed account or a revoked session."""
-        content = delivery.content
-        assert isinstance(content, dict)
-        match delivery.metadata["eventType"]:
-            case events.DELETED:
-                self._revoke(content["userId"])
-            case events.REVOKED:
-                self._revoke(content["sessionId"])
+        id = ended(delivery)
+        if id is not None:
+            self._revoke(id)
         return True
 
     def _revoke(self, id: str) -> None:

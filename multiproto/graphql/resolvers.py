@@ -66,20 +66,20 @@ class Mutations:
     _accounts: Accounts
     _messages: Messages
     _publisher: Publisher
-    _throttle: Callable[[str], None]  # a client's address; raises `RateLimited`
+    _throttle: Callable[[str], Awaitable[None]]  # a client's address; raises `RateLimited`
 
     async def register(self, at: Context, args: Args) -> Public:
-        self._throttle(at.caller.host)
+        await self._throttle(at.caller.host)
         fields = args["input"]
         at.cursor = (await self._accounts.register(fields)).cursor
         return logged_in(await self._accounts.login(fields))
 
     async def login(self, at: Context, args: Args) -> Public:
-        self._throttle(at.caller.host)
+        await self._throttle(at.caller.host)
         return logged_in(await self._accounts.login(args))
 
     async def refresh(self, at: Context, args: Args) -> Public:
-        self._throttle(at.caller.host)
+        await self._throttle(at.caller.host)
         return logged_in(await self._accounts.refresh(args))
 
     async def update_user(self, at: Context, args: Args) -> Public:

@@ -39,7 +39,7 @@ class Needs:
     health: Callable[[], Awaitable[Mapping[str, Any]]]  # as `GET /health` says it
     allowed_origin: Callable[[str], bool]  # may open a socket; our own origin always may
     observed: Observed
-    throttle: Callable[[str], None]  # before a login from this address; raises `RateLimited`
+    throttle: Callable[[str], Awaitable[None]]  # before a login from this address; raises `RateLimited`
     limits: QueryLimits = QueryLimits()
     introspection: bool = True
     playground: bool = False

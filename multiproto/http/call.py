@@ -9,7 +9,6 @@ from attrs import define, frozen
 
 from .. import jsontext
 from ..core.errors import InvalidInput, Unauthorized
-from ..core.hub import Hub
 from ..core.ports import Gate, Identity
 from .answers import Answer, UnsupportedMedia
 from .request import Request
@@ -17,24 +16,10 @@ from .request import Request
 MAX_PAIRS = 100  # in a query or a form
 
 
-@frozen
-class Access:
-    """The one door that all routes let people in by."""
-
-    gate: Gate
-    hub: Hub
-
-    async def identify(self, token: str) -> Identity:
-        who = await self.gate.identify(token)
-        if self.hub.has_revoked(who):
-            raise Unauthorized("Token revoked", "revoked")
-        return who
-
-
 @define(eq=False, repr=False)
 class Call:
     request: Request
-    _access: Access
+    _gate: Gate
 
     @property
     def host(self) -> str:
@@ -46,7 +31,7 @@ class Call:
         scheme, _, token = (self.header("authorization") or "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise Unauthorized("Send a bearer token")
-        return await self._access.identify(token.strip())
+        return await self._gate.identify(token.strip())
 
     def header(self, name: str) -> str | None:
         value = self.request.requestHeaders.getRawHeaders(name.encode("ascii"), [None])[0]

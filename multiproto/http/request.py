@@ -10,6 +10,7 @@ from http import HTTPStatus
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Iterable
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.error import UnsupportedMethod
@@ -23,10 +24,10 @@ from ..observe.logs import REQUEST
 from . import answers, paths
 from .answers import JSON, Extra
 from .codec import METHODS, Head, Malformed
-from .compression import SMALLEST, compressed
+from .compression import compressed
 from .correlation import correlation_id
 from .headers import SECURITY, TRANSPORT_SECURITY
-from .ratelimit import Standing
+from .ratelimit import Standings
 
 if TYPE_CHECKING:
     from .channel import Channel
@@ -52,7 +53,7 @@ class Request(TwistedRequest):
         self.connection = channel
         self._site = site
         self._began = site.clock.seconds()
-        self._standing: Standing | None = None
+        self._standings: Standings | None = None
         self._segments: tuple[str, ...] | None = None
         self._accounted = False
         self.clientproto = b"HTTP/1.1"
@@ -84,8 +85,8 @@ class Request(TwistedRequest):
         at = self._segments or ()
         if self._is_preflight() or self.upgrades or at[:1] == ("health",):
             return True
-        self._standing = self._site.standing(self._host(), at)
-        return not self._standing.exceeded
+        self._standings = self._site.standings(self._host(), at)
+        return not self._standings.tightest.exceeded
 
     def decline(self) -> None:
         """Answer one that may not go on."""
@@ -97,14 +98,29 @@ class Request(TwistedRequest):
         self.respond(self.prepare(status, answers.failure(refusal, self._site.clock.seconds())))
 
     def process(self) -> None:
-        """Answer it; whatever is logged meanwhile, anywhere, carries its id."""
+        """Answer it, if other instances have no more of them than it may be."""
+        if self._standings is None or not self._standings.shared:
+            self._process()
+        else:
+            settled = Deferred.fromCoroutine(self._standings.settled())
+            settled.addCallback(self._settled).addErrback(self.processingFailed)
+
+    def _settled(self, standings: Standings) -> None:
+        self._standings = standings
+        if standings.tightest.exceeded:
+            self.decline()
+        elif not self._disconnected:  # it may have waited for Redis
+            self._process()
+
+    def _process(self) -> None:
+        """Whatever is logged meanwhile, anywhere, carries its id."""
         context = REQUEST.set(self.correlation_id)
         try:
-            self._process()
+            self._obey()
         finally:
             REQUEST.reset(context)
 
-    def _process(self) -> None:
+    def _obey(self) -> None:
         try:
             if self._is_preflight():
                 origin = self._header(b"origin") or b""
@@ -219,8 +235,8 @@ class Request(TwistedRequest):
         head.setRawHeaders(b"X-Correlation-ID", [self.correlation_id.encode("ascii")])
         head.addRawHeader(b"Vary", b"Origin")
         self._set(site.cors.headers(self._header(b"origin"), self.isSecure(), host))
-        if self._standing is not None:
-            self._set(self._standing.headers())
+        if self._standings is not None:
+            self._set(self._standings.tightest.headers())
         if site.security_headers:
             self._set(header for header in SECURITY if not head.hasHeader(header[0]))
             if self.isSecure():
@@ -229,26 +245,11 @@ class Request(TwistedRequest):
             head.setRawHeaders(b"Connection", [b"close"])
         if (self._answer_header(b"content-type") or b"").startswith(b"text/event-stream"):
             site.streaming(self.connection)
-        return self._compressed(data)
+        return compressed(data, head, self._header(b"accept-encoding") or b"") if site.compression else data
 
     def _set(self, extra: Iterable[tuple[bytes, bytes]]) -> None:
         for name, value in extra:
             self.responseHeaders.setRawHeaders(name, [value])
-
-    def _compressed(self, data: bytes) -> bytes:
-        head = self.responseHeaders
-        whole = self._answer_header(b"content-length") == b"%d" % len(data)
-        wanted = self._site.compression and whole and len(data) > SMALLEST
-        if not wanted or head.hasHeader(b"content-encoding"):
-            return data
-        head.addRawHeader(b"Vary", b"Accept-Encoding")
-        kind, accepted = self._answer_header(b"content-type") or b"", self._header(b"accept-encoding") or b""
-        small = compressed(data, kind, accepted)
-        if small is None:
-            return data
-        head.setRawHeaders(b"Content-Encoding", [b"gzip"])
-        head.setRawHeaders(b"Content-Length", [b"%d" % len(small)])
-        return small
 
     # The account of it.
 

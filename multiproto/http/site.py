@@ -19,7 +19,6 @@ from ..core.ports import Gate
 from ..core.publishing import Publisher
 from .accounts import AccountRoutes
 from .api import PREFIXES, make_api
-from .call import Access
 from .channel import Channel
 from .codec import Head
 from .cors import Cors
@@ -27,7 +26,7 @@ from .health import Health, HealthRoutes
 from .home import HomeRoutes
 from .limits import Limits
 from .messages import MessageRoutes
-from .ratelimit import RateLimit, Standing
+from .ratelimit import RateLimit, Standings
 from .request import Request
 from .topics import TopicRoutes
 
@@ -40,8 +39,6 @@ class Settings:
     name: str = "multiproto"
     version: str = ""
     cors: Cors = Cors()
-    rate_limit: int = 100  # requests from one address in one window
-    rate_window: float = 900.0  # seconds
     compression: bool = True
     security_headers: bool = True
     limits: Limits = Limits()
@@ -62,7 +59,8 @@ class Parts:
     streams: Line  # that event streams count on
     health: Health
     observed: Observed
-    logins: RateLimit  # on logging in and registering, from one address
+    requests: RateLimit  # of any kind, from one address
+    logins: RateLimit  # of them, those to log in and to register
     mounts: Mapping[bytes, IResource] = field(factory=dict)
 
 
@@ -154,12 +152,12 @@ class Site(Factory):
                 return at[:depth]
         return None
 
-    def standing(self, host: str, at: Path) -> Standing:
-        """Count a request; the limit that it comes nearer to."""
-        standing = self._requests.count(host)
-        if at in _LOGIN and not standing.exceeded:
-            return min(standing, self._logins.count(host), key=lambda one: (not one.exceeded, one.remaining))
-        return standing
+    def standings(self, host: str, at: Path) -> Standings:
+        """Count a request, by each limit that it falls under."""
+        counted = [(self._requests, self._requests.count(host))]
+        if at in _LOGIN and not counted[0][1].exceeded:
+            counted.append((self._logins, self._logins.count(host)))
+        return Standings(host, tuple(counted))
 
     def admits(self, channel: Channel) -> bool:
         """Whether a connection that has just opened may stay."""
@@ -195,7 +193,7 @@ class Site(Factory):
 
 
 def make_site(parts: Parts, settings: Settings = Settings()) -> Site:
-    clock, access = parts.clock, Access(parts.gate, parts.hub)
+    clock = parts.clock
     routes = [
         *AccountRoutes(parts.accounts).routes(),
         *MessageRoutes(parts.messages).routes(),
@@ -209,13 +207,13 @@ def make_site(parts: Parts, settings: Settings = Settings()) -> Site:
         clock,
         parts.new_id,
         parts.observed,
-        make_api(access, clock, routes, bare),
+        make_api(parts.gate, clock, routes, bare),
         {tuple(path.decode().strip("/").split("/")): resource for path, resource in parts.mounts.items()},
         settings.cors,
         settings.compression,
         settings.security_headers,
         settings.limits,
-        RateLimit(settings.rate_limit, settings.rate_window, clock=clock),
+        parts.requests,
         parts.logins,
         settings.most_per_host,
     )

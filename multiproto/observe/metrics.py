@@ -24,10 +24,11 @@ EVENT_TYPES = (
     "message.deleted",
     "session.revoked",
     "publication",
+    "canary",
 )
 HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 OUTCOMES = (SUCCESS, "error")
-CACHE_OPERATIONS = ("get", "set", "delete", "publish")
+CACHE_OPERATIONS = ("get",)
 OPERATION_TYPES = ("query", "mutation", "subscription")
 AUTH_METHODS = ("password", "refresh", "token")
 GRAPHQL_CODES = (
@@ -125,6 +126,11 @@ class Metrics:
         self.cache_operation_duration = self._timer(
             "cache_operation_duration_seconds", "Time in the cache", operation=CACHE_OPERATIONS
         )
+
+    def looked_up(self, found: bool, seconds: float) -> None:
+        """A value was found in the cache, or not, after so long."""
+        (self.cache_hits if found else self.cache_misses).inc()
+        self.cache_operation_duration.labels("get").observe(seconds)
 
     def _auth(self) -> None:
         self._auth_attempts = self._counter(

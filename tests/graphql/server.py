@@ -213,12 +213,15 @@ class ServerCase(SynchronousTestCase):
             self.health,
             lambda origin: origin == "https://friend.example",
             lambda *what: self.observed.append(what),
-            self.logins.append,
+            self.count_login,
         )
         self.hub.startService()
         follower.startService()
         self.serve()
         self.ann, self.bob = self.user("Ann").id, self.user("Bob").id
+
+    async def count_login(self, host: str) -> None:
+        self.logins.append(host)
 
     def serve(self, **changes: Any) -> None:
         """Put the endpoint up, with some of what it needs changed."""

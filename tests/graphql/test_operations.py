@@ -205,7 +205,7 @@ class AccountTests(ServerCase):
     def test_logins_are_throttled_by_address(self) -> None:
         """Aliases and batches don't get around it: it is asked for each field."""
 
-        def throttle(host: str) -> None:
+        async def throttle(host: str) -> None:
             self.logins.append(host)
             if len(self.logins) > 2:
                 raise RateLimited("Too many logins")

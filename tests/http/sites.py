@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.core.access import Access
 from multiproto.core.limits import Limits as SessionLimits
 from multiproto.http.ratelimit import RateLimit
 from multiproto.http.site import Parts, Settings, Site, make_site
@@ -32,6 +33,8 @@ class SiteCase(SynchronousTestCase):
     """`self.site`; its clock stands at 0."""
 
     settings = Settings()
+    requests = 100  # in a minute, from one address
+    counts: Any = None  # what instances share
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -47,7 +50,7 @@ class SiteCase(SynchronousTestCase):
         parts = Parts(
             self.clock,
             ids("correlation"),
-            self.house.gate,
+            Access(self.house.gate, self.house.hub),
             self.house.hub,
             nobody,
             nobody,
@@ -55,6 +58,7 @@ class SiteCase(SynchronousTestCase):
             self.streams,
             self.health,
             lambda *seen: self.observed.append(seen),
+            RateLimit(self.requests, 60.0, clock=self.clock, shared=self.counts),
             RateLimit(2, 60.0, clock=self.clock),
             self.mounts,
         )

@@ -13,6 +13,7 @@ from multiproto.auth.gate import TokenGate
 from multiproto.auth.tokens import Tokens
 from multiproto.broker.follower import Follower
 from multiproto.broker.memory import MemoryBroker
+from multiproto.core.access import Access
 from multiproto.core.accounts import Accounts
 from multiproto.core.audience import Audience
 from multiproto.core.history import History
@@ -23,7 +24,7 @@ from multiproto.core.messages import Messages
 from multiproto.core.namespaces import Namespaces
 from multiproto.core.publishing import Publisher
 from multiproto.http.ratelimit import RateLimit
-from multiproto.http.site import Parts, Settings, make_site
+from multiproto.http.site import Parts, make_site
 from multiproto.observe.traffic import Traffic
 
 from ..stores import StoreCase
@@ -70,7 +71,7 @@ class ApiCase(StoreCase):
             Parts(
                 clock,
                 self.new_id,
-                gate,
+                Access(gate, self.hub),
                 self.hub,
                 Accounts(self.store, PlainPasswords(), tokens, self.events, self.now, self.new_id),
                 Messages(self.store, self.sends, self.events, self.now, self.new_id),
@@ -80,8 +81,8 @@ class ApiCase(StoreCase):
                 # Behind the answer's last byte, not in the middle of writing it.
                 lambda *_: clock.callLater(0, self._say_answered),
                 RateLimit(1000, 900.0, clock=clock),
+                RateLimit(1000, 900.0, clock=clock),
             ),
-            Settings(rate_limit=1000),
         )
 
     def _say_answered(self) -> None:

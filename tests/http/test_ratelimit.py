@@ -1,10 +1,71 @@
 from __future__ import annotations
 
+from collections import Counter
+
+from attrs import Factory, define
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.errors import RateLimited
-from multiproto.http.ratelimit import RateLimit
+from multiproto.core.errors import RateLimited, Unavailable
+from multiproto.http.ratelimit import RateLimit, Standing, Standings
+
+
+@define
+class Together:
+    """What instances share: windows that never end, 7.5 s before they do."""
+
+    counted: Counter[str] = Factory(Counter)
+    away: bool = False
+
+    async def count(self, key: str) -> tuple[int, float]:
+        if self.away:
+            raise Unavailable("The shared rate limits are away")
+        self.counted[key] += 1
+        return self.counted[key], 7.5
+
+
+class SharedTests(SynchronousTestCase):
+    """Two instances, at most three requests."""
+
+    def setUp(self) -> None:
+        self.clock, self.counts = Clock(), Together()
+        self.here, self.there = (
+            RateLimit(3, 10.0, clock=self.clock, shared=self.counts, name="requests") for _ in range(2)
+        )
+
+    def ask(self, limit: RateLimit, host: str = "192.0.2.1") -> Standing:
+        counted = Standings(host, ((limit, limit.count(host)),))
+        self.assertTrue(counted.shared)
+        return self.successResultOf(Deferred.fromCoroutine(counted.settled())).tightest
+
+    def test_they_count_together(self) -> None:
+        found = [self.ask(limit) for limit in (self.here, self.there, self.here, self.there)]
+        self.assertEqual([each.remaining for each in found], [2, 1, 0, 0])
+        self.assertEqual([each.exceeded for each in found], [False, False, False, True])
+        self.assertEqual({each.reset for each in found}, {8})
+        self.assertEqual(dict(self.counts.counted), {"requests:192.0.2.1": 4})
+
+    def test_who_is_beyond_the_limit_is_not_asked_about_again_in_this_window(self) -> None:
+        for _ in range(4):
+            self.ask(self.there)
+        self.assertTrue(self.ask(self.here).exceeded)
+        self.assertTrue(self.ask(self.here).exceeded)
+        self.assertEqual(self.counts.counted["requests:192.0.2.1"], 4)
+        self.clock.advance(7.5)
+        self.ask(self.here)
+        self.assertEqual(self.counts.counted["requests:192.0.2.1"], 5)
+
+    def test_while_they_cannot_be_had_each_counts_for_itself(self) -> None:
+        self.ask(self.there)
+        self.counts.away = True
+        found = [self.ask(self.here) for _ in range(4)]
+        self.assertEqual([each.remaining for each in found], [2, 1, 0, 0])
+        self.assertTrue(found[-1].exceeded)
+
+    def test_a_customer_of_ipv6_is_one(self) -> None:
+        self.ask(self.here, "2001:db8::1")
+        self.assertEqual(self.ask(self.there, "2001:db8::2").remaining, 1)
 
 
 class RateLimitTests(SynchronousTestCase):
@@ -19,11 +80,11 @@ class RateLimitTests(SynchronousTestCase):
         self.assertEqual([self.limit.count("a").exceeded for _ in range(3)], [False, False, True])
 
     def test_for_those_who_show_no_headers(self) -> None:
-        self.limit.check("a")
-        self.limit.check("a")
-        with self.assertRaises(RateLimited) as caught:
-            self.limit.check("a")
-        self.assertEqual(str(caught.exception), "Too many requests; try again in 10 s")
+        check = lambda: Deferred.fromCoroutine(self.limit.check("a"))  # noqa: E731
+        self.successResultOf(check())
+        self.successResultOf(check())
+        refusal = self.failureResultOf(check(), RateLimited)
+        self.assertEqual(refusal.getErrorMessage(), "Too many requests; try again in 10 s")
 
     def test_windows_are_fixed(self) -> None:
         """They end when they end, however busy they were."""

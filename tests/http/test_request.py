@@ -225,7 +225,7 @@ class CompressionTests(SiteCase):
 
 
 class LimitTests(SiteCase):
-    settings = Settings(rate_limit=3, rate_window=60.0)
+    requests = 3
 
     def shown(self, target: str = "/nope", method: str = "GET") -> dict[str, str]:
         headers = self.ask(method, target).headers
@@ -451,7 +451,7 @@ class Thief(Resource):
 
 
 class UpgradeTests(SiteCase):
-    settings = Settings(rate_limit=1)
+    requests = 1
     HANDSHAKE = {
         "Connection": "Upgrade",
         "Upgrade": "WebSocket",
