@@ -34,9 +34,17 @@ class Listing:
 
 
 def check(
-    observed: Iterable[Record], log: Log, listings: Iterable[Listing] = (), must_recover: bool = False
+    observed: Iterable[Record],
+    log: Log,
+    listings: Iterable[Listing] = (),
+    must_recover: bool = False,
+    one_retry: bool = False,
 ) -> Report:
-    """Compare.  With `must_recover`, a resume that was told `recovered: false` is a fault too."""
+    """Compare.
+
+    With `must_recover`, a resume that was told `recovered: false` is a fault too; with
+    `one_retry`, a send that was not acknowledged when it was repeated for the first time.
+    """
     report = Report()
     sends: dict[tuple[str, str], _Send] = {}
     lines: dict[tuple[str, str], list[Record]] = defaultdict(list)
@@ -50,6 +58,7 @@ def check(
             lines[record.client, record.key].append(record)
     _check_positions(log, report)
     _check_sends(sends, log, report)
+    _check_repeats(sends.values(), report, one_retry)
     _check_real_time(sends.values(), log, report)
     for listing in listings:
         _check_listing(listing, log, report)
@@ -69,6 +78,7 @@ class _Send:
     invoked: float = 0.0  # seconds since the epoch; first
     answered: float | None = None  # when it was acknowledged
     cursor: str | None = None
+    attempts: int = 0
     _open: bool = False  # an attempt without an outcome yet
     _doubtful: bool = False
 
@@ -83,6 +93,7 @@ class _Send:
         if record.state == INVOKED:
             self._doubtful |= self._open
             self._open = True
+            self.attempts += 1
             if not self.name:
                 self.hash, self.invoked, self.protocol = record.hash, record.time, record.protocol
                 self.name = f"{record.client} {record.key} over {record.protocol} to {record.topic}"
@@ -122,6 +133,16 @@ def _check_sends(sends: Mapping[tuple[str, str], _Send], log: Log, report: Repor
     for entry in log.entries:
         if entry.payload and entry.payload not in sent:
             report.found(Fault.UNSENT, f"position {entry.position}, event {entry.id}")
+
+
+def _check_repeats(sends: Iterable[_Send], report: Report, one_retry: bool) -> None:
+    for send in sends:
+        if send.attempts > 1:
+            report.figures["sends repeated"] += 1
+        if send.attempts > 2 or (send.attempts == 2 and send.state != OK):
+            report.figures["sends repeated again"] += 1
+            if one_retry:
+                report.found(Fault.AGAIN, f"{send.name}: {send.attempts} attempts")
 
 
 def _check_real_time(sends: Iterable[_Send], log: Log, report: Report) -> None:

@@ -74,12 +74,14 @@ class Load:
             print(f"{time.monotonic() - begun:5.1f} s  {self._clients.tally()}", flush=True)
 
 
-def judge(server: Server | Fleet, crowd: Crowd, clients: Clients, must_recover: bool) -> Report:
+def judge(
+    server: Server | Fleet, crowd: Crowd, clients: Clients, must_recover: bool, one_retry: bool
+) -> Report:
     """The server is stopped in between: lists are read from it, the file's integrity without it."""
     listings = [listing(Http(server.ports.http, user.token), user.id) for user in crowd.staying]
     server.stop()
     observed = records.read(*clients.journals, crowd.journal.path)
-    report = check(observed, server.log(), listings, must_recover)
+    report = check(observed, server.log(), listings, must_recover, one_retry)
     if (said := server.damage()) != "ok":
         report.found(Fault.DAMAGED, said)
     if broken := clients.broken():
@@ -120,7 +122,7 @@ def main(arguments: Sequence[str]) -> int:
         crowd = Crowd.gather(server.ports.http, Journal(directory / "driver.jsonl"))
         clients = Clients(directory, server.ports, crowd, seed)
         Load(server, crowd, clients, chance, options.seconds, faults).run()
-        report = judge(server, crowd, clients, options.must_recover)
+        report = judge(server, crowd, clients, options.must_recover, options.one_retry)
     finally:
         if clients is not None:
             clients.kill()
@@ -158,6 +160,9 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="of all that is random here, though not of timing")
     parser.add_argument("--keep", action="store_true", help="the directory, even when all is clean")
     parser.add_argument("--must-recover", action="store_true", help='count "recovered: false" as a fault')
+    parser.add_argument(
+        "--one-retry", action="store_true", help="count a send that takes more than one repeat as a fault"
+    )
     parser.add_argument(
         "--mutant", choices=sorted(MUTANTS), help="a server that breaks a promise: to be found out"
     )

@@ -18,6 +18,7 @@ class Fault(Enum):
     KEPT = "refused, but in the log"
     UNSENT = "in the log, but nobody sent it"
     WRONG_CURSOR = "acknowledged with a cursor that is not its own"
+    AGAIN = "not acknowledged when it was repeated once"
     LATER = "sent after another was acknowledged, but logged before it"
     HOLE = "positions are not dense and increasing"
     LISTED = "a list and the log disagree"

@@ -95,17 +95,17 @@ class History:
     def change(self, index: int, **changes: Any) -> None:
         self.records[index] = evolve(self.records[index], **changes)
 
-    def check(self, must_recover: bool = False) -> Report:
-        return check(self.records, Log(self.entries, 0, cursor(0)), must_recover=must_recover)
+    def check(self, **demands: bool) -> Report:
+        return check(self.records, Log(self.entries, 0, cursor(0)), **demands)
 
 
 class HistoryCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.history = History()
 
-    def finds(self, *faults: Fault, must_recover: bool = False) -> Report:
+    def finds(self, *faults: Fault, **demands: bool) -> Report:
         """Exactly `faults` are found in the history, each once."""
-        report = self.history.check(must_recover)
+        report = self.history.check(**demands)
         self.assertEqual(dict(report.faults), dict.fromkeys(faults, 1), str(report))
         self.assertEqual((report.clean, report.status), (not faults, int(bool(faults))))
         for fault in faults:
@@ -168,6 +168,18 @@ class SendTests(HistoryCase):
         index = self.history.at("sender", SEND, 7)
         self.history.change(index, state=FAILED, cursor=None)
         self.history.records.insert(index + 1, self.history.records[index - 1])
+        self.finds()
+
+    def test_repeated(self) -> None:
+        """Once is as it may be, twice is a fault where once has to do."""
+        index = self.history.at("sender", SEND, 7)
+        again = self.history.records[index - 1]
+        refused = [again, evolve(again, state=FAILED)]
+        self.history.records[index - 1 : index - 1] = refused
+        report = self.finds(one_retry=True)
+        self.assertEqual((report.figures["sends repeated"], report.figures["sends repeated again"]), (1, 0))
+        self.history.records[index - 1 : index - 1] = refused
+        self.assertEqual(self.finds(Fault.AGAIN, one_retry=True).figures["sends repeated again"], 1)
         self.finds()
 
     def test_what_nobody_sent(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from twisted.logger import globalLogPublisher
 from multiproto.redis.address import Address
 from multiproto.redis.codec import Key, encode, row
 from multiproto.redis.connection import Commands, Connection
+from multiproto.redis.limits import SharedCounts
 from tests.certificates import make
 from tests.proxy import HOST, Proxy
 from tests.servers import Redis
@@ -191,6 +193,27 @@ class AddressTests(RedisCase):
         self.assertFalse(here.lane.up)
         self.assertIn("WRONGPASS", here.lane._why())
         self.assertNotIn("wr0ng", here.lane._why() + repr(address) + str(address))
+
+
+class LeastRightsTests(RedisCase):
+    def use_server(self) -> Redis:
+        """With the user that the page for operators makes."""
+        page = (Path(__file__).parents[2] / "docs" / "instances.md").read_text()
+        (rights,) = re.findall(r"^ACL SETUSER (.*)$", page, flags=re.MULTILINE)
+        server = Redis(f"user {rights}", "user default on >s3cret allcommands allkeys allchannels")
+        self.addCleanup(server.stop)
+        return server
+
+    async def test_they_are_enough(self) -> None:
+        self.prefix = "pubsub:"
+        address = Address.parse(f"redis://multiproto:password@{HOST}:{self.server.port}/1")
+        here = await self.instance(address)
+        self.assertTrue(here.lane.up)
+        counts = SharedCounts(address, self.prefix, 60.0, reactor, 5.0)
+        counts.startService()
+        self.addCleanup(counts.stopService)
+        await self.until(lambda: counts.connections)
+        self.assertEqual([(await counts.count("ann"))[0] for _ in range(2)], [1, 2])
 
 
 class TlsTests(RedisCase):
