@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from attrs import evolve
+from twisted.internet import reactor
+
 from multiproto.config import Config
 
 from . import test_matrix, test_resume
-from .clients import Roaming
+from .clients import Person, Rest, Roaming
 from .running import Shared
 
 
@@ -15,6 +18,46 @@ class MatrixTests(Shared, test_matrix.MatrixTests):
 
 class PrivacyTests(Shared, test_matrix.PrivacyTests):
     """The one who sends, the one it is for and the one who must not see it are on different ones."""
+
+
+class AuthorityTests(Shared):
+    async def test_a_token_that_is_known_on_one_ends_with_its_session_on_the_other(self) -> None:
+        """Within the second that is promised; on the one where it was ended, at once."""
+        ann = await Person.register(self.addresses[0], "Ann")
+        here, there = (Rest(address, ann.token) for address in self.addresses)
+        for rest in (here, there, here, there):
+            self.assertEqual((await rest.ask("GET", "/api/v1/auth/me"))[0], 200)
+        begun = reactor.seconds()  # type: ignore[attr-defined]
+        self.assertEqual((await here.ask("POST", "/api/v1/auth/logout"))[0], 204)
+        self.assertEqual((await here.ask("GET", "/api/v1/auth/me"))[0], 401)
+        while (await there.ask("GET", "/api/v1/auth/me"))[0] == 200:
+            self.assertLess(reactor.seconds() - begun, 1.0)  # type: ignore[attr-defined]
+
+    async def test_what_one_changes_the_other_shows(self) -> None:
+        """However lately it was read there."""
+        ann = await Person.register(self.addresses[0], "Ann")
+        here, there = (Rest(address, ann.token) for address in self.addresses)
+        for name in ("Anna", "Anne", "Anya"):
+            await there.ask("GET", f"/api/v1/users/{ann.id}")
+            await here.ask("PUT", f"/api/v1/users/{ann.id}", {"name": name})
+            _, answer = await there.ask("GET", f"/api/v1/users/{ann.id}")
+            self.assertEqual(answer["data"]["name"], name)
+
+
+class LimitTests(Shared):
+    def configure(self, config: Config) -> Config:
+        config = super().configure(config)
+        return evolve(config, rates=evolve(config.rates, most=10))
+
+    async def test_instances_count_requests_together(self) -> None:
+        """Ten; each for itself would allow ten.  A few more may slip through where Redis was not waited for."""
+        found = []
+        for turn in range(20):
+            status, _ = await Rest(self.addresses[turn % 2]).ask("GET", "/api/v1/users/me")
+            found.append(status)
+        self.assertEqual((set(found[:10]), found[-1]), ({401}, 429))
+        self.assertLess(found.count(401), 18)
+        self.assertEqual((await Rest(self.address).ask("GET", "/health/live"))[0], 200)
 
 
 class RoamingCase(Shared):
