@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.limits import Limits as SessionLimits
+from multiproto.core.policy import Policy
 from multiproto.http.ratelimit import RateLimit
 from multiproto.http.site import Parts, Settings, Site, make_site
 
@@ -32,10 +33,11 @@ class SiteCase(SynchronousTestCase):
     """`self.site`; its clock stands at 0."""
 
     settings = Settings()
+    policy = Policy()
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.house = house(self.clock)
+        self.house = house(self.clock, policy=self.policy)
         self.health = Health()
         self.observed: list[tuple[Any, ...]] = []
         self.streams = self.house.line("sse", SessionLimits(outbox=5))

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.hub import Line
 from multiproto.core.limits import Limits
+from multiproto.core.policy import Policy
 from multiproto.core.wire import Why
 from multiproto.tcp.protocol import DeviceFactory, DeviceProtocol
 
@@ -41,10 +42,11 @@ def error(code: int, text: str, **more: Any) -> tuple[int, Any]:
 class DeviceCase(SynchronousTestCase):
     limits = Limits()
     max_frame = 64
+    policy = Policy()
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.house = house(self.clock)
+        self.house = house(self.clock, policy=self.policy)
         self.line: Line = self.house.line("tcp", self.limits)
         self.device, self.wire = self.connect()
 

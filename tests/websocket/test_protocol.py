@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.hub import Line
 from multiproto.core.limits import Limits
+from multiproto.core.policy import Policy
 from multiproto.core.ports import Identity
 from multiproto.core.wire import Why
 from multiproto.websocket.protocol import EchoProtocol, EventsFactory, EventsProtocol
@@ -60,10 +61,11 @@ class WebSocketCase(SynchronousTestCase):
     headers: dict[str, str | None] = {}
     kind: type[EventsProtocol] = EventsProtocol
     max_message = 256
+    policy = Policy()
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.house = house(self.clock)
+        self.house = house(self.clock, policy=self.policy)
         self.line: Line = self.house.line("websocket", self.limits)
         self.protocol, self.wire = self.connect()
 
