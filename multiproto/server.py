@@ -37,6 +37,7 @@ from .core.hub import Hub, Line
 from .core.limits import Limits
 from .core.messages import Messages
 from .core.namespaces import Namespaces
+from .core.policy import Policy
 from .core.ports import Query
 from .core.publishing import Publisher
 from .core.sends import Sends
@@ -106,7 +107,7 @@ def make_service(config: Config, reactor: Any) -> House:
     broker = (
         MemoryBroker(audience, "instance" if config.storage.postgresql else None) if lane is None else lane
     )
-    publisher = Publisher(broker, sends, namespaces, now, new_id, jsontext.dumps)
+    publisher = Publisher(Policy(config.rules), broker, sends, namespaces, now, new_id, jsontext.dumps)
     history = History(store, audience, namespaces, reactor)
     hub = Hub(gate, audience, history, publisher, reactor, new_id)
     access = Access(gate, hub)

@@ -19,6 +19,7 @@ from multiproto.core.hub import Hub, Line
 from multiproto.core.limits import Limits
 from multiproto.core.model import timestamp
 from multiproto.core.namespaces import MESSAGES, USERS, Namespace, Namespaces
+from multiproto.core.policy import Policy
 from multiproto.core.ports import Entry, Event, Identity, Page, Unit
 from multiproto.core.publishing import Publisher
 from multiproto.core.sends import Sends
@@ -33,6 +34,7 @@ class Tokens:
     slow: bool = False
     until: float = 1000.0  # seconds
     waiting: list[tuple[str, Deferred[Identity]]] = Factory(list)
+    known: dict[str, Identity] = Factory(dict)  # by name: those who are more than a name
 
     async def identify(self, token: str) -> Identity:
         if not token.startswith("token-"):
@@ -50,7 +52,7 @@ class Tokens:
 
     def _identity(self, token: str) -> Identity:
         name = token[len("token-") :]
-        return Identity(name, f"session-{name}", self.until)
+        return self.known.get(name) or Identity(name, f"session-{name}", self.until)
 
 
 @define(eq=False)
@@ -173,7 +175,7 @@ class House:
         return Line(limits, Traffic(name), **capacity)
 
 
-def house(clock: IReactorTime, *logged: str) -> House:
+def house(clock: IReactorTime, *logged: str, policy: Policy = Policy()) -> House:
     """A running `House`; its ids are id1, id2, … in order of need.
 
     The log keeps `logged` patterns besides the server's own; the test starts the follower, if it needs it.
@@ -182,8 +184,9 @@ def house(clock: IReactorTime, *logged: str) -> House:
     new_id = ids("id")
     namespaces = Namespaces.including(map(Namespace, logged))
     notes = Notes()
+    sends = Sends(notes, clock.seconds)
     publisher = Publisher(
-        MemoryBroker(audience), Sends(notes, clock.seconds), namespaces, clock.seconds, new_id, jsontext.dumps
+        policy, MemoryBroker(audience), sends, namespaces, clock.seconds, new_id, jsontext.dumps
     )
     history = History(notes, audience, namespaces, clock)
     hub = Hub(gate, audience, history, publisher, clock, new_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -14,12 +15,15 @@ from multiproto.config.example import example
 from multiproto.config.load import table
 from multiproto.config.secret import kept_secret
 from multiproto.core.namespaces import Namespace
+from multiproto.core.policy import Policy
+from multiproto.core.ports import Identity
+from multiproto.core.rules import HISTORY, MAX_RULES, PUBLISH, SUBSCRIBE, VERBS, Rule
 
 SECRET = "0123456789abcdef0123456789abcdef"
 
 # Contract, section 7, with a family's names spelled out.
 CONTRACT = """
-NAMESPACES APP_ENV APP_NAME PORT HOST SHUTDOWN_TIMEOUT DATABASE_URL DB_HOST DB_PORT DB_NAME DB_USER DB_PASSWORD DB_POOL_MIN
+NAMESPACES RULES APP_ENV APP_NAME PORT HOST SHUTDOWN_TIMEOUT DATABASE_URL DB_HOST DB_PORT DB_NAME DB_USER DB_PASSWORD DB_POOL_MIN
 DB_POOL_MAX DATA_DIR REDIS_URL REDIS_HOST REDIS_PORT REDIS_USERNAME REDIS_PASSWORD REDIS_DB REDIS_CA_FILE CACHE_TTL JWT_SECRET JWT_EXPIRES_IN
 JWT_REFRESH_EXPIRES_IN BCRYPT_ROUNDS AUTH_TIMEOUT LOG_LEVEL LOG_PRETTY METRICS_ENABLED METRICS_PORT METRICS_HOST
 RATE_LIMIT_WINDOW_MS RATE_LIMIT_MAX CORS_ORIGINS COMPRESSION_ENABLED HELMET_ENABLED WEBSOCKET_ENABLED
@@ -403,3 +407,97 @@ class SecretTests(ConfigCase):
     def test_something_else_in_its_place(self) -> None:
         path = self.file("jwt-secret", "short")
         self.assertIn(str(path), str(self.assertRaises(ValueError, kept_secret, path)))
+
+
+class RulesTests(ConfigCase):
+    def test_tables_of_the_file(self) -> None:
+        config = self.load(
+            "[[rules]]",
+            'match = "devices.{user}.**"',
+            'allow = ["publish", "subscribe"]',
+            "[[rules]]",
+            'match = "closed.**"',
+            "allow = []",
+        )
+        self.assertEqual(
+            config.rules, (Rule("devices.{user}.**", [PUBLISH, SUBSCRIBE]), Rule("closed.**", []))
+        )
+
+    def test_json_elsewhere(self) -> None:
+        rules = self.load(RULES='[{"match": "{user}.{device}.*", "allow": ["history"]}]').rules
+        self.assertEqual(rules, (Rule("{user}.{device}.*", [HISTORY]),))
+        self.assertEqual(self.load(RULES="[]").rules, ())
+
+    def test_how_many(self) -> None:
+        def text(count: int) -> str:
+            return json.dumps([{"match": f"a{n}", "allow": []} for n in range(count)])
+
+        self.assertEqual(len(self.load(RULES=text(MAX_RULES)).rules), MAX_RULES)
+        [fault] = self.faults(RULES=text(MAX_RULES + 1))
+        self.assertEqual(fault, f"RULES (environment) must be at most {MAX_RULES} rules")
+
+    def test_what_is_none(self) -> None:
+        for text, wanted in (
+            ("devices.**", "[[rules]] tables"),
+            ("{}", "[[rules]] tables"),
+            ("[1]", "[[rules]] tables"),
+            ("[{}]", "a match"),
+            ('[{"match": "us*rs", "allow": []}]', "a match"),
+            ('[{"match": 1, "allow": []}]', "a match"),
+            ('[{"match": "a"}]', "a list of some of publish, subscribe, history as allow (a)"),
+            ('[{"match": "a", "allow": "publish"}]', "as allow (a)"),
+            ('[{"match": "a", "allow": ["read"]}]', "as allow (a)"),
+            ('[{"match": "a", "allow": [[]]}]', "as allow (a)"),
+            ('[{"match": "a", "allow": [], "deny": []}]', "must not have deny: only match and allow"),
+            ('[{"match": "a", "allow": []}, {"match": "a", "allow": []}]', "name each pattern once"),
+            ('[{"match": "a.{usr}", "allow": []}]', "has {usr}, which is none of {user}, {device}"),
+            ('[{"match": "a.x{user}", "allow": []}]', "has x{user}, which is none of"),
+            ('[{"match": "a.**.{user}", "allow": []}]', "has {user} behind **"),
+        ):
+            [fault] = self.faults(RULES=text)
+            self.assertTrue(fault.startswith("RULES (environment) must "), fault)
+            self.assertIn(wanted, fault)
+
+    def test_what_is_the_servers_stays_so(self) -> None:
+        """A rule for it is a mistake that is told, not one that is ignored."""
+        for match in ("users", "users.**", "messages.channel.*", "messages.user.{user}", "_sessions", "_a.*"):
+            self.assertEqual(
+                self.faults("[[rules]]", f'match = "{match}"', 'allow = ["subscribe"]'),
+                [
+                    f"rules (multiproto.toml:1) must not have {match}: it is about topics of the server's own,"
+                    " which rules neither open nor close"
+                ],
+            )
+
+
+class WorkedExamplesTests(ConfigCase):
+    """The examples of docs/configuration.md do what is said of them there."""
+
+    def policies(self) -> list[Policy]:
+        page = (Path(__file__).parent.parent / "docs" / "configuration.md").read_text("utf-8")
+        section = page[page.index("## Who may use which topics") :]
+        blocks = re.findall(r"```toml\n(.*?)```", section, re.DOTALL)
+        return [Policy(self.load(*block.splitlines()).rules) for block in blocks]
+
+    def test_all(self) -> None:
+        ann, bob = Identity("ann", "s", 0.0), Identity("bob", "s", 0.0)
+        pump = Identity("ann", "s", 0.0, "pump")
+        status, inbox, fleet = self.policies()
+        for policy, who, topic, verbs in (
+            (status, ann, "status.ann", (PUBLISH, SUBSCRIBE)),
+            (status, bob, "status.ann", (SUBSCRIBE,)),
+            (status, bob, "status.ann.more", ()),
+            (status, bob, "room.1", VERBS),
+            (inbox, ann, "inbox.ann.from.bob", (SUBSCRIBE, HISTORY)),
+            (inbox, bob, "inbox.ann.from.bob", (PUBLISH,)),
+            (inbox, bob, "inbox.ann.from.ann", ()),
+            (fleet, pump, "fleet.ann.pump.report", VERBS),
+            (fleet, ann, "fleet.ann.pump.report", (SUBSCRIBE, HISTORY)),
+            (fleet, pump, "fleet.ann.drill.report", (SUBSCRIBE, HISTORY)),
+            (fleet, bob, "fleet.ann.pump.report", ()),
+            (fleet, ann, "fleet.ann.pump.command", (PUBLISH, SUBSCRIBE, HISTORY)),
+            (fleet, ann, "room.1", ()),
+            (fleet, ann, "users", (SUBSCRIBE, HISTORY)),
+        ):
+            found = tuple(verb for verb in VERBS if policy.decide(who, verb, topic).allowed)
+            self.assertEqual(found, verbs, (who.user_id, who.device, topic))

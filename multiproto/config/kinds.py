@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from ..core.errors import Refusal
 from ..core.namespaces import Namespace
+from ..core.rules import MAX_RULES, VERBS, Rule
 from ..core.topics import check_pattern
 
 Kind = Callable[[str], object]
@@ -137,16 +138,20 @@ def path(value: str) -> str:
 
 def namespaces(value: str) -> tuple[Namespace, ...]:
     """`[[namespaces]]` tables of the TOML file, or the same as a JSON array."""
+    found = tuple(map(_namespace, _tables("namespaces", value)))
+    if len({each.match for each in found}) < len(found):
+        raise ValueError("must name each pattern once")
+    return found
+
+
+def _tables(name: str, value: str) -> list[dict[str, object]]:
     try:
         tables = json.loads(value)
     except ValueError:
         tables = None
     if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
-        raise ValueError("must be [[namespaces]] tables, or a JSON array of objects")
-    found = tuple(map(_namespace, tables))
-    if len({each.match for each in found}) < len(found):
-        raise ValueError("must name each pattern once")
-    return found
+        raise ValueError(f"must be [[{name}]] tables, or a JSON array of objects")
+    return tables
 
 
 def _namespace(table: dict[str, object]) -> Namespace:
@@ -165,3 +170,33 @@ def _namespace(table: dict[str, object]) -> Namespace:
         raise ValueError(f"must have a whole number from 1 as most ({match})")
     kept = None if retention is None else duration(1.0, 36_500 * 86_400.0)(str(retention))
     return Namespace(match, kept if isinstance(kept, float) else None, most)
+
+
+def rules(value: str) -> tuple[Rule, ...]:
+    """`[[rules]]` tables of the TOML file, or the same as a JSON array."""
+    found = tuple(map(_rule, _tables("rules", value)))
+    if len(found) > MAX_RULES:
+        raise ValueError(f"must be at most {MAX_RULES} rules")
+    if len({each.match for each in found}) < len(found):
+        raise ValueError("must name each pattern once")
+    return found
+
+
+def _rule(table: dict[str, object]) -> Rule:
+    """match = "devices.{user}.**", and what it lets: allow = ["publish", "subscribe", "history"]."""
+    unknown = set(table) - {"match", "allow"}
+    match, allow = table.get("match"), table.get("allow")
+    if unknown:
+        raise ValueError(f"must not have {', '.join(sorted(unknown))}: only match and allow")
+    try:
+        check_pattern(str(match))
+    except Refusal:
+        match = None
+    if not isinstance(match, str):
+        raise ValueError("must each have a match, which is a topic pattern such as devices.{user}.**")
+    if not isinstance(allow, list) or not all(verb in VERBS for verb in allow):
+        raise ValueError(f"must have a list of some of {', '.join(VERBS)} as allow ({match})")
+    rule = Rule(match, allow)
+    if (fault := rule.fault()) is not None:
+        raise ValueError(f"must not have {match}: it {fault}")
+    return rule

@@ -10,6 +10,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from ..core.namespaces import Namespace
+from ..core.rules import Rule
 from . import kinds
 from .services import Redis, Storage
 from .setting import setting
@@ -175,6 +176,12 @@ class Config:
         kinds.namespaces,
         (),
         "topics that the log keeps: in the file as [[namespaces]] with match, retention, most; else as JSON",
+    )
+    rules: tuple[Rule, ...] = setting(
+        "RULES",
+        kinds.rules,
+        (),
+        "who may do what on which topics: in the file as [[rules]] with match, allow; else as JSON",
     )
     http: Http = Http()
     rates: Rates = Rates()

@@ -11,6 +11,7 @@ from typing import Any, Awaitable, Mapping, Protocol
 from attrs import field, frozen
 
 from .errors import Refusal
+from .rules import Grant
 from .wire import Delivery, Farewell, Reply
 
 
@@ -21,6 +22,8 @@ class Identity:
     user_id: str
     session_id: str
     until: float  # seconds since the epoch
+    device: str | None = None  # the name, one topic word, of the device credential it came with
+    grants: tuple[Grant, ...] | None = None  # all that this credential may do; `None`: what its user may
 
 
 class Gate(Protocol):

@@ -7,9 +7,9 @@ from typing import Callable, Mapping
 from attrs import define, evolve, frozen
 
 from ..observe.moments import seconds, timestamp
-from . import policy
 from .errors import Invalid, TooLarge
 from .namespaces import Namespaces
+from .policy import Policy
 from .ports import Broker, Event, Identity, Publication
 from .sends import Sends, check_key
 from .topics import check_topic
@@ -27,6 +27,7 @@ class Published:
 
 @define(eq=False, repr=False)
 class Publisher:
+    policy: Policy  # also for those who listen: there is but one
     _broker: Broker  # for live topics
     _sends: Sends  # for those that the log keeps
     _namespaces: Namespaces
@@ -53,7 +54,7 @@ class Publisher:
         `key` makes repeating it harmless where the topic is logged.  Raises
         `Invalid`, `Forbidden`, `TooLarge`, `Conflict`, or `Unavailable`.
         """
-        policy.check_publish(who, check_topic(topic))
+        self.policy.check_publish(who, check_topic(topic))
         if key is not None:
             check_key(key)
         encoded = self._encode(content)

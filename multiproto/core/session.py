@@ -16,7 +16,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..observe.traffic import Traffic
-from . import policy
 from .audience import Audience
 from .errors import Conflict, Internal, Refusal, Unauthorized
 from .history import History, Pruned
@@ -153,6 +152,7 @@ class Session:
 
     def hear(self, delivery: Delivery) -> bool:
         # A pattern may cover topics its owner may not read: checked per delivery, where the topic is known.
+        policy = self._publisher.policy
         if self.identity is None or not policy.may_read(self.identity, delivery.topic):
             return False
         if not self._expired():

@@ -7,7 +7,6 @@ from typing import Callable, Protocol
 from attrs import Factory, define
 
 from ..observe.traffic import Traffic
-from . import policy
 from .audience import Audience, as_heard
 from .errors import Conflict, RateLimited
 from .history import History
@@ -40,6 +39,7 @@ Place = tuple[int, str]  # a position and its cursor
 
 @define(eq=False)
 class _Subscription:
+    began: int  # where the log stood when it was opened: what was told before is the past
     position: int | None = None  # up to which it was replayed; `None`: it hears what happens
     written: Place | None = None  # up to which its peer has it, as long as it catches up
 
@@ -62,12 +62,12 @@ class Subscriptions:
         A subscription that resumes hears nothing before `follow`.
         """
         pattern = check_pattern(wanted.pattern)
-        policy.check_subscribe(who, pattern)
+        self._publisher.policy.check_subscribe(who, pattern, history=wanted.after is not None)
         if pattern in self._patterns:
             raise Conflict(f"Already subscribed: {pattern}")
         if len(self._patterns) >= self._limits.subscriptions:
             raise RateLimited(f"At most {self._limits.subscriptions} subscriptions")
-        subscription = self._patterns[pattern] = _Subscription()
+        subscription = self._patterns[pattern] = _Subscription(self._audience.position)
         self._traffic.subscribed()
         if not self._history.keeps(pattern):
             self._audience.add(pattern, self._owner)
@@ -111,11 +111,20 @@ class Subscriptions:
             who = self._owner.identity
             if self._patterns.get(pattern) is not subscription or who is None:
                 return False
-            delivery = _heard(entry, pattern, who)
+            delivery = self._heard(entry, pattern, who, entry.position <= subscription.began)
             if delivery is not None and not self._owner.replay(delivery):
                 return False
         subscription.position = page.upto
         return self._patterns.get(pattern) is subscription
+
+    def _heard(self, entry: Entry, pattern: str, who: Identity, past: bool) -> Delivery | None:
+        """`entry` on the first of its topics that is covered and may be told again, marked as replayed."""
+        policy = self._publisher.policy
+        may = policy.may_replay if past else policy.may_read
+        for topic in entry.event.topics:
+            if overlap(pattern, topic) and may(who, topic):
+                return as_heard(entry, topic, pattern)
+        return None
 
     def written(self, reply: Delivery | Subscribed | CaughtUp) -> None:
         """`reply` left the outbox, and with it all that was put there before."""
@@ -148,11 +157,3 @@ class Subscriptions:
     def close_all(self) -> None:
         for pattern in list(self._patterns):
             self.close(pattern)
-
-
-def _heard(entry: Entry, pattern: str, who: Identity) -> Delivery | None:
-    """`entry` on the first of its topics that is covered and readable, marked as replayed."""
-    for topic in entry.event.topics:
-        if overlap(pattern, topic) and policy.may_read(who, topic):
-            return as_heard(entry, topic, pattern)
-    return None

@@ -8,7 +8,7 @@ stands: ``messages.**`` covers ``messages`` itself (contract, sections 1 and 3).
 from __future__ import annotations
 
 import re
-from typing import Generic, TypeVar
+from typing import Generic, Sequence, TypeVar
 
 from attrs import Factory, define
 
@@ -44,9 +44,33 @@ def _check(kind: str, text: str, wildcards: tuple[str, ...]) -> str:
     return text
 
 
+def is_word(text: str) -> bool:
+    """Whether `text` is one word of a topic."""
+    return _WORD.fullmatch(text) is not None
+
+
 def word(text: str) -> str:
     """`text` as one topic word, with ``%XX`` (UTF-8) for all that a word can't hold and for ``%``."""
     return _TO_ESCAPE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), text)
+
+
+def covers(pattern: Sequence[str], topic: Sequence[str]) -> bool:
+    """`overlap` for the words of a pattern and of a topic, which are often asked for: in half the time or less."""
+    at = here = upto = 0
+    swallows = -1  # where the last `**` stands that was passed; it has taken the words before `upto`
+    while here < len(topic):
+        word = pattern[at] if at < len(pattern) else None
+        if word == "**":
+            swallows, upto = at, here
+            at += 1
+        elif word == "*" or word == topic[here]:
+            at, here = at + 1, here + 1
+        elif swallows >= 0:
+            upto += 1
+            at, here = swallows + 1, upto
+        else:
+            return False
+    return all(word == "**" for word in pattern[at:])
 
 
 def overlap(one: str, other: str) -> bool:

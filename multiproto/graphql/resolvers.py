@@ -18,6 +18,7 @@ from ..core.feed import Feed
 from ..core.hub import Hub, Line
 from ..core.messages import Messages
 from ..core.model import Message, PageOf, Public, User, timestamp
+from ..core.policy import Policy
 from ..core.publishing import Publisher
 from ..core.topics import word
 from ..core.wire import Delivery
@@ -31,6 +32,7 @@ Args = Mapping[str, Any]
 class Queries:
     _accounts: Accounts
     _messages: Messages
+    _policy: Policy
     _health: Callable[[], Awaitable[Mapping[str, Any]]]
 
     async def user(self, at: Context, args: Args) -> Public:
@@ -53,6 +55,9 @@ class Queries:
 
     async def channel_messages(self, at: Context, args: Args) -> Public:
         return connection(await self._messages.page(at.caller.who(), args))
+
+    async def explain(self, at: Context, args: Args) -> Public:
+        return self._policy.explain(at.caller.who(), args["verb"], args["topic"])
 
     async def health(self, at: Context, args: Args) -> Public:
         """As REST says it, but with the dependencies in a list: their names are data."""

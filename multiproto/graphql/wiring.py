@@ -58,7 +58,7 @@ def make_endpoint(needs: Needs) -> IResource:
 def make_operations(needs: Needs) -> Operations:
     loop = ClockLoop.on(needs.clock)
     resolvers = Resolvers(
-        Queries(needs.accounts, needs.messages, needs.health),
+        Queries(needs.accounts, needs.messages, needs.publisher.policy, needs.health),
         Mutations(needs.accounts, needs.messages, needs.publisher, needs.throttle),
         Subscriptions(needs.hub, needs.streams),
         Relations(),

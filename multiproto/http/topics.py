@@ -1,4 +1,4 @@
-"""Routes of topics: publish to one, or follow a pattern of them as server-sent events."""
+"""Routes of topics: publish to one, follow a pattern of them as server-sent events, or ask what one may."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ..core.errors import Fault, Invalid
 from ..core.feed import Feed
 from ..core.hub import Hub, Line
 from ..core.publishing import Publisher
+from ..core.rules import SUBSCRIBE
 from .answers import Answer
 from .call import Call, Route
 from .events import EventStream, weigh
@@ -25,6 +26,7 @@ class TopicRoutes:
         return [
             Route("POST", "/topics/:topic", self.publish),
             Route("GET", "/topics/:pattern/events", self.follow),
+            Route("GET", "/topics/:topic/explain", self.explain),
         ]
 
     async def publish(self, call: Call, topic: str) -> Answer:
@@ -44,6 +46,11 @@ class TopicRoutes:
         if published.cursor is not None:
             accepted["cursor"] = published.cursor
         return Answer(202, accepted, published.cursor)
+
+    async def explain(self, call: Call, topic: str) -> Answer:
+        """Whether the caller may, and why: their own standing only."""
+        who, verb = await call.identity(), call.query().get("verb", SUBSCRIBE)
+        return Answer(200, self._publisher.policy.explain(who, verb, topic))
 
     async def follow(self, call: Call, pattern: str) -> None:
         who = await call.identity()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.core import topics
 from multiproto.core.namespaces import CANARIES, MESSAGES, REVOCATIONS, USERS, Namespace, Namespaces
 from multiproto.core.topics import lead, overlap
 
@@ -17,6 +18,7 @@ class OverlapTests(SynchronousTestCase):
     def test_of_a_pattern_and_a_topic_is_covering(self, pattern: str, topic: str) -> None:
         expected = covers(pattern.split("."), topic.split("."))
         self.assertEqual((overlap(pattern, topic), overlap(topic, pattern)), (expected, expected))
+        self.assertEqual(topics.covers(pattern.split("."), topic.split(".")), expected)
 
     @settings(max_examples=300)
     @given(PATTERNS, PATTERNS, TOPICS)

@@ -29,6 +29,7 @@ from multiproto.core.limits import Limits
 from multiproto.core.messages import Messages
 from multiproto.core.model import Message, User
 from multiproto.core.namespaces import Namespaces
+from multiproto.core.policy import Policy
 from multiproto.core.ports import Entry, Identity, Page, Query, Snapshot, Unit
 from multiproto.core.publishing import Publisher
 from multiproto.core.sends import Sends
@@ -178,6 +179,7 @@ class ServerCase(SynchronousTestCase):
     """A running server with two users; `self.ann` and `self.bob` are their ids."""
 
     session_limits = Limits()
+    policy = Policy()
 
     def setUp(self) -> None:
         self.clock = clock = Clock()
@@ -191,7 +193,7 @@ class ServerCase(SynchronousTestCase):
         events = Events(new_id)
         sends, namespaces = Sends(self.store, clock.seconds), Namespaces.including(())
         publisher = Publisher(
-            MemoryBroker(audience), sends, namespaces, clock.seconds, new_id, jsontext.dumps
+            self.policy, MemoryBroker(audience), sends, namespaces, clock.seconds, new_id, jsontext.dumps
         )
         history = History(self.store, audience, namespaces, clock)
         self.hub = Hub(self.gate, audience, history, publisher, clock, new_id)

@@ -15,6 +15,7 @@ from multiproto.core.hub import Hub, Line
 from multiproto.core.limits import Limits
 from multiproto.core.messages import Messages
 from multiproto.core.namespaces import Namespaces
+from multiproto.core.policy import Policy
 from multiproto.core.ports import Identity
 from multiproto.core.publishing import Publisher
 from multiproto.graphql.context import Caller
@@ -39,7 +40,7 @@ class ThreadedStoreTests(StoreCase):
         audience, namespaces = Audience(), Namespaces.including(())
         clock: Any = reactor
         publisher = Publisher(
-            MemoryBroker(audience), self.sends, namespaces, self.now, self.new_id, jsontext.dumps
+            Policy(), MemoryBroker(audience), self.sends, namespaces, self.now, self.new_id, jsontext.dumps
         )
         history = History(self.store, audience, namespaces, clock)
         gate = Tokens()

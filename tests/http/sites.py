@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.access import Access
 from multiproto.core.limits import Limits as SessionLimits
+from multiproto.core.policy import Policy
 from multiproto.http.ratelimit import RateLimit
 from multiproto.http.site import Parts, Settings, Site, make_site
 
@@ -35,10 +36,11 @@ class SiteCase(SynchronousTestCase):
     settings = Settings()
     requests = 100  # in a minute, from one address
     counts: Any = None  # what instances share
+    policy = Policy()
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.house = house(self.clock)
+        self.house = house(self.clock, policy=self.policy)
         self.health = Health()
         self.observed: list[tuple[Any, ...]] = []
         self.streams = self.house.line("sse", SessionLimits(outbox=5))

@@ -22,6 +22,7 @@ from multiproto.core.hub import Line as HubLine
 from multiproto.core.limits import Limits
 from multiproto.core.messages import Messages
 from multiproto.core.namespaces import Namespaces
+from multiproto.core.policy import Policy
 from multiproto.core.publishing import Publisher
 from multiproto.http.ratelimit import RateLimit
 from multiproto.http.site import Parts, make_site
@@ -56,7 +57,7 @@ class ApiCase(StoreCase):
         gate, audience = TokenGate(tokens, self.store, self.now), Audience()
         namespaces = Namespaces.including(())
         publisher = Publisher(
-            MemoryBroker(audience), self.sends, namespaces, self.now, self.new_id, jsontext.dumps
+            Policy(), MemoryBroker(audience), self.sends, namespaces, self.now, self.new_id, jsontext.dumps
         )
         history = History(self.store, audience, namespaces, clock)
         self.hub = Hub(gate, audience, history, publisher, clock, self.new_id)

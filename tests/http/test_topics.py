@@ -7,7 +7,9 @@ from typing import Any
 from attrs import define
 
 from multiproto import jsontext
+from multiproto.core.policy import Policy
 from multiproto.core.ports import Entry, Event
+from multiproto.core.rules import PUBLISH, SUBSCRIBE, Rule
 from multiproto.core.wire import Why
 from multiproto.http.events import DRAIN_WITHIN
 from multiproto.http.site import Site
@@ -129,6 +131,81 @@ class PublishTests(SiteCase):
                 "stranger": 4,
             },
         )
+
+
+class RulesTests(SiteCase):
+    policy = Policy((Rule("devices.{user}.**", [PUBLISH, SUBSCRIBE]), Rule("devices.*.news", [SUBSCRIBE])))
+
+    def follow(self, pattern: str, token: str = ANN, **headers: str) -> Response:
+        return self.ask("GET", f"/api/v1/topics/{pattern}/events", None, Authorization=token, **headers)
+
+    def explain(self, path: str, token: str = ANN) -> Response:
+        return self.ask("GET", f"/api/v1/topics/{path}", None, Authorization=token)
+
+    def test_a_rule_refuses_with_its_code(self) -> None:
+        publish = self.ask("POST", "/api/v1/topics/devices.bob.1", {"data": 1}, Authorization=ANN)
+        for answer in (
+            publish,
+            self.follow("devices.bob.1"),
+            self.follow("devices.bob.1.*"),
+            self.follow("devices.ann.**", Last_Event_ID="x"),
+            self.ask("GET", "/api/v1/topics/devices.ann.**/events?after=x", None, Authorization=ANN),
+        ):
+            self.assertEqual((answer.status, answer.code), (403, 5))
+        self.assertEqual(
+            publish.json["error"]["message"],
+            "Topics under devices are ruled, and no rule lets you publish here",
+        )
+
+    def test_a_wide_stream_leaks_nothing(self) -> None:
+        streams = [Stream.open(self.site, "/api/v1/topics/**/events", token) for token in (ANN, BOB)]
+        for topic, token in (
+            *(("devices.ann.1", ANN), ("devices.bob.1", BOB)),
+            *(("devices.ann.news", ANN), ("room", ANN)),
+        ):
+            answer = self.ask("POST", f"/api/v1/topics/{topic}", {"data": 1}, Authorization=token)
+            self.assertEqual(answer.status, 202)
+        heard = [[event["data"]["topic"] for event in stream.heard()] for stream in streams]
+        self.assertEqual(
+            heard,
+            [["devices.ann.1", "devices.ann.news", "room"], ["devices.bob.1", "devices.ann.news", "room"]],
+        )
+
+    def test_explained(self) -> None:
+        """One's own standing; by the decision that is also made when one tries."""
+        answer = self.explain("devices.ann.news/explain?verb=publish")
+        self.assertEqual(
+            (answer.status, answer.data),
+            (
+                200,
+                {
+                    "topic": "devices.ann.news",
+                    "verb": "publish",
+                    "allowed": True,
+                    "why": "A rule lets you publish here",
+                    "rule": "devices.{user}.**",
+                },
+            ),
+        )
+        answer = self.explain("devices.ann.1/explain", BOB)
+        self.assertEqual(
+            answer.data,
+            {
+                "topic": "devices.ann.1",
+                "verb": "subscribe",
+                "allowed": False,
+                "why": "Topics under devices are ruled, and no rule lets you hear this",
+                "rule": None,
+            },
+        )
+
+    def test_no_explanation(self) -> None:
+        for path, token, code in (
+            ("a/explain?verb=read", ANN, 2),
+            ("a.*/explain", ANN, 2),
+            ("a/explain", "Bearer x", 4),
+        ):
+            self.assertEqual(self.explain(path, token).code, code, path)
 
 
 class BodyFormTests(SiteCase):

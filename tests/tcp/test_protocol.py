@@ -14,6 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.hub import Line
 from multiproto.core.limits import Limits
+from multiproto.core.policy import Policy
+from multiproto.core.rules import PUBLISH, SUBSCRIBE, Rule
 from multiproto.core.wire import Why
 from multiproto.tcp.protocol import DeviceFactory, DeviceProtocol
 
@@ -41,10 +43,11 @@ def error(code: int, text: str, **more: Any) -> tuple[int, Any]:
 class DeviceCase(SynchronousTestCase):
     limits = Limits()
     max_frame = 64
+    policy = Policy()
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.house = house(self.clock)
+        self.house = house(self.clock, policy=self.policy)
         self.line: Line = self.house.line("tcp", self.limits)
         self.device, self.wire = self.connect()
 
@@ -149,6 +152,42 @@ class DialogueTests(DeviceCase):
     def test_bytes_are_counted(self) -> None:
         self.say(PING)
         self.assertEqual(self.line.traffic.bytes_received, len(PING))
+
+
+class RulesTests(DeviceCase):
+    max_frame = 128
+    policy = Policy((Rule("devices.{user}.**", [PUBLISH, SUBSCRIBE]),))
+
+    def test_a_rule_refuses_with_its_code(self) -> None:
+        why = "Topics under devices are ruled, and no rule lets you"
+        self.assertEqual(
+            self.say(
+                AUTH,
+                frame(0x20, topic="devices.bob.1", content=1, id=1),
+                frame(0x10, topic="devices.bob.1"),
+                frame(0x10, topic="devices.*", after="x"),
+                frame(0x10, topic="devices.ann.*"),
+                frame(0x20, topic="devices.ann.1", content=1, id=2),
+            ),
+            [
+                WELCOME,
+                error(5, f"{why} publish here", id=1),
+                error(5, f"{why} hear this"),
+                error(5, "No topic that this pattern covers is yours to read"),
+                subscribed("devices.ann.*", "id2"),
+                (
+                    0x21,
+                    {
+                        "topic": "devices.ann.1",
+                        "content": 1,
+                        "timestamp": LIVE,
+                        "userId": "ann",
+                        "metadata": {"senderId": "ann", "senderConnectionId": "id1"},
+                    },
+                ),
+                (0x22, {"id": 2}),
+            ],
+        )
 
 
 class StreamTests(DeviceCase):

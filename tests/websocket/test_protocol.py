@@ -15,7 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.hub import Line
 from multiproto.core.limits import Limits
+from multiproto.core.policy import Policy
 from multiproto.core.ports import Identity
+from multiproto.core.rules import PUBLISH, SUBSCRIBE, Rule
 from multiproto.core.wire import Why
 from multiproto.websocket.protocol import EchoProtocol, EventsFactory, EventsProtocol
 
@@ -60,10 +62,11 @@ class WebSocketCase(SynchronousTestCase):
     headers: dict[str, str | None] = {}
     kind: type[EventsProtocol] = EventsProtocol
     max_message = 256
+    policy = Policy()
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.house = house(self.clock)
+        self.house = house(self.clock, policy=self.policy)
         self.line: Line = self.house.line("websocket", self.limits)
         self.protocol, self.wire = self.connect()
 
@@ -174,6 +177,37 @@ class DialogueTests(WebSocketCase):
         protocol.makeConnection(wire)
         protocol.dataReceived(handshake() + ASK)
         self.assertEqual(spoken(wire.take().partition(b"\r\n\r\n")[2]), [ANSWER])
+
+
+class RulesTests(WebSocketCase):
+    policy = Policy((Rule("devices.{user}.**", [PUBLISH, SUBSCRIBE]),))
+
+    def test_a_rule_refuses_with_its_code(self) -> None:
+        why = "Topics under devices are ruled, and no rule lets you"
+        self.assertEqual(
+            self.say(
+                AUTH,
+                text(type="message", topic="devices.bob.1", data=1, id=1),
+                subscribe("devices.bob.1"),
+                text(type="subscribe", topic="devices.ann.*", after="x", id=2),
+                subscribe("devices.ann.*"),
+                text(type="message", topic="devices.ann.1", data=1, id=3),
+            )[1:],
+            [
+                error(403, "FORBIDDEN", f"{why} publish here", id=1),
+                error(403, "FORBIDDEN", f"{why} hear this"),
+                error(403, "FORBIDDEN", "No topic that this pattern covers is yours to read", id=2),
+                subscribed("devices.ann.*"),
+                {
+                    "type": "message",
+                    "topic": "devices.ann.1",
+                    "data": 1,
+                    "metadata": {"senderId": "ann", "senderConnectionId": "id1"},
+                    "id": "id3",
+                },
+                {"type": "ack", "id": 3},
+            ],
+        )
 
 
 class BearerTests(WebSocketCase):
