@@ -25,6 +25,7 @@ from .codec import Head
 from .cors import Cors
 from .health import Health, HealthRoutes
 from .home import HomeRoutes
+from .keys import KeyRoutes, Published
 from .limits import Limits
 from .messages import MessageRoutes
 from .ratelimit import RateLimit, Standing
@@ -64,6 +65,7 @@ class Parts:
     observed: Observed
     logins: RateLimit  # on logging in and registering, from one address
     mounts: Mapping[bytes, IResource] = field(factory=dict)
+    keys: Published = list  # that others may verify tokens with
 
 
 Path = tuple[str, ...]
@@ -204,6 +206,7 @@ def make_site(parts: Parts, settings: Settings = Settings()) -> Site:
     bare = [
         *HomeRoutes(settings.name, settings.version, clock).routes(),
         *HealthRoutes(parts.health).routes(),
+        *KeyRoutes(parts.keys).routes(),
     ]
     return Site(
         clock,

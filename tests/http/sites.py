@@ -40,6 +40,7 @@ class SiteCase(SynchronousTestCase):
         self.observed: list[tuple[Any, ...]] = []
         self.streams = self.house.line("sse", SessionLimits(outbox=5))
         self.mounts: dict[bytes, Any] = {}
+        self.keys: list[dict[str, str]] = []
         self.site = self.make_site()
 
     def make_site(self, settings: Settings | None = None) -> Site:
@@ -57,6 +58,7 @@ class SiteCase(SynchronousTestCase):
             lambda *seen: self.observed.append(seen),
             RateLimit(2, 60.0, clock=self.clock),
             self.mounts,
+            lambda: self.keys,
         )
         site = make_site(parts, settings or self.settings)
         self.addCleanup(site.cut)
