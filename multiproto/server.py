@@ -18,6 +18,7 @@ from twisted.web.resource import IResource
 
 from . import __version__, jsontext
 from .auth.gate import TokenGate
+from .auth.keyfiles import KeyFiles
 from .auth.passwords import BcryptPasswords
 from .auth.tokens import Tokens
 from .banner import Place, Started, banner
@@ -26,7 +27,7 @@ from .broker.memory import MemoryBroker
 from .broker.pruner import Pruner
 from .config import Config
 from .config.kinds import spelled
-from .config.secret import Secret
+from .config.secret import secret_of
 from .config.settings import Http, MetricsPort, Tcp, WebSocket
 from .core.accounts import Accounts
 from .core.audience import Audience
@@ -84,19 +85,17 @@ def make_service(config: Config, reactor: Any) -> House:
     store.on_commit(follower.wake)
 
     # Who somebody is.
-    secret = Secret(config.auth.secret, Path(config.storage.directory) / "jwt-secret")
-    lifetime = config.auth.lifetime
-    tokens = Tokens(secret, int(lifetime), spelled(lifetime), now, new_id)
+    auth = config.auth
+    keys = KeyFiles(partial(secret_of, config), auth.private_key_file, auth.public_key_files)
+    tokens = Tokens(keys, int(auth.lifetime), spelled(auth.lifetime), now, new_id)
     gate = TokenGate(tokens, store, now, lambda outcome: metrics.auth("token", outcome))
-    passwords = BcryptPasswords(reactor, config.auth.bcrypt_rounds)
+    passwords = BcryptPasswords(reactor, auth.bcrypt_rounds)
 
     _watch(metrics, store, audience, passwords)
 
     # What one can do.
     events = Events(new_id)
-    accounts = Accounts(
-        store, passwords, tokens, events, now, new_id, config.auth.refresh_lifetime, metrics.auth
-    )
+    accounts = Accounts(store, passwords, tokens, events, now, new_id, auth.refresh_lifetime, metrics.auth)
     sends = Sends(store, now)
     messages = Messages(store, sends, events, now, new_id)
     lane = _lane(config, reactor, metrics, audience)
@@ -162,6 +161,7 @@ def make_service(config: Config, reactor: Any) -> House:
             metrics.request,
             logins,
             mounts,
+            keys.published,
         ),
         Settings(
             config.name,
@@ -175,7 +175,7 @@ def make_service(config: Config, reactor: Any) -> House:
     )
 
     house.add("store", store)
-    house.add("secret", secret)
+    house.add("keys", keys)
     house.add("passwords", passwords)
     if lane is not None:
         house.add("live", lane)
@@ -234,7 +234,8 @@ def _lane(config: Config, reactor: Any, metrics: Metrics, audience: Audience) ->
         return None
     ca_file = Path(config.redis.ca_file) if config.redis.ca_file else None
     address = Address.parse(config.redis.pubsub, ca_file)
-    lane = RedisLane(address, config.redis.prefix, Key.of(config.auth.secret), audience, reactor, metrics)
+    key = Key.of(config.redis.secret or config.auth.secret)
+    lane = RedisLane(address, config.redis.prefix, key, audience, reactor, metrics)
     metrics.live_lane_up.set_function(lambda: lane.up)
     return lane
 
