@@ -52,7 +52,8 @@ def make_lane(config: Config, reactor: Any, metrics: Metrics, audience: Audience
     if config.redis.pubsub is None:
         return None
     address = _address(config.redis.pubsub, config)
-    lane = RedisLane(address, config.redis.prefix, Key.of(config.auth.secret), audience, reactor, metrics)
+    key = Key.of(config.redis.secret or config.auth.secret)
+    lane = RedisLane(address, config.redis.prefix, key, audience, reactor, metrics)
     metrics.live_lane_up.set_function(lambda: lane.up)
     return lane
 

@@ -16,6 +16,7 @@ from twisted.web.resource import IResource
 
 from . import __version__, jsontext
 from .auth.gate import TokenGate
+from .auth.keyfiles import KeyFiles
 from .auth.known import KnownTokens
 from .auth.passwords import BcryptPasswords
 from .auth.tokens import Tokens
@@ -26,7 +27,7 @@ from .broker.memory import MemoryBroker
 from .broker.pruner import Pruner
 from .config import Config
 from .config.kinds import spelled
-from .config.secret import Secret
+from .config.secret import secret_of
 from .config.settings import Http, MetricsPort, Tcp
 from .core.access import Access
 from .core.accounts import Accounts
@@ -79,12 +80,12 @@ def make_service(config: Config, reactor: Any) -> House:
     store.on_commit(follower.wake)
 
     # Who somebody is.
-    secret = Secret(config.auth.secret, Path(config.storage.directory) / "jwt-secret")
-    lifetime = config.auth.lifetime
-    tokens = Tokens(secret, int(lifetime), spelled(lifetime), now, new_id)
+    auth = config.auth
+    keys = KeyFiles(partial(secret_of, config), auth.private_key_file, auth.public_key_files)
+    tokens = Tokens(keys, int(auth.lifetime), spelled(auth.lifetime), now, new_id)
     asking = TokenGate(tokens, store, now, lambda outcome: metrics.auth("token", outcome))
     gate = KnownTokens(asking, audience, reactor, config.redis.cache_ttl, metrics)
-    passwords = BcryptPasswords(reactor, config.auth.bcrypt_rounds)
+    passwords = BcryptPasswords(reactor, auth.bcrypt_rounds)
 
     watch(metrics, store, audience, passwords)
 
@@ -97,7 +98,7 @@ def make_service(config: Config, reactor: Any) -> House:
         events,
         now,
         new_id,
-        config.auth.refresh_lifetime,
+        auth.refresh_lifetime,
         metrics.auth,
         gate.forget,
     )
@@ -173,6 +174,7 @@ def make_service(config: Config, reactor: Any) -> House:
             requests,
             logins,
             mounts,
+            keys.published,
         ),
         Settings(
             config.name,
@@ -184,7 +186,7 @@ def make_service(config: Config, reactor: Any) -> House:
     )
 
     house.add("store", store)
-    house.add("secret", secret)
+    house.add("keys", keys)
     house.add("passwords", passwords)
     if lane is not None:
         house.add("live", lane)

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from multiproto.config import BadConfig, Config, kinds, load
 from multiproto.config.example import example
 from multiproto.config.load import table
-from multiproto.config.secret import kept_secret
+from multiproto.config.secret import kept_secret, secret_of
 from multiproto.core.namespaces import Namespace
 from multiproto.core.policy import Policy
 from multiproto.core.ports import Identity
@@ -24,11 +24,11 @@ SECRET = "0123456789abcdef0123456789abcdef"
 # Contract, section 7, with a family's names spelled out.
 CONTRACT = """
 NAMESPACES RULES APP_ENV APP_NAME PORT HOST SHUTDOWN_TIMEOUT DATABASE_URL DB_HOST DB_PORT DB_NAME DB_USER DB_PASSWORD DB_POOL_MIN
-DB_POOL_MAX DATA_DIR REDIS_URL REDIS_HOST REDIS_PORT REDIS_USERNAME REDIS_PASSWORD REDIS_DB REDIS_CA_FILE CACHE_TTL JWT_SECRET JWT_EXPIRES_IN
+DB_POOL_MAX DATA_DIR REDIS_URL REDIS_HOST REDIS_PORT REDIS_USERNAME REDIS_PASSWORD REDIS_DB REDIS_CA_FILE CACHE_TTL JWT_SECRET JWT_PRIVATE_KEY_FILE JWT_PUBLIC_KEY_FILES JWT_EXPIRES_IN
 JWT_REFRESH_EXPIRES_IN BCRYPT_ROUNDS AUTH_TIMEOUT LOG_LEVEL LOG_PRETTY METRICS_ENABLED METRICS_PORT METRICS_HOST
 RATE_LIMIT_WINDOW_MS RATE_LIMIT_MAX CORS_ORIGINS COMPRESSION_ENABLED HELMET_ENABLED WEBSOCKET_ENABLED
 WEBSOCKET_PING_INTERVAL WEBSOCKET_PING_TIMEOUT WEBSOCKET_MAX_CONNECTIONS_PER_IP WEBSOCKET_MAX_MESSAGE_SIZE
-WEBSOCKET_ECHO_ENABLED PUBSUB_ADAPTER PUBSUB_REDIS_URL PUBSUB_REDIS_PREFIX GRAPHQL_ENABLED GRAPHQL_PATH
+WEBSOCKET_ECHO_ENABLED PUBSUB_ADAPTER PUBSUB_REDIS_URL PUBSUB_REDIS_PREFIX PUBSUB_REDIS_SECRET GRAPHQL_ENABLED GRAPHQL_PATH
 GRAPHQL_PLAYGROUND_ENABLED GRAPHQL_MAX_DEPTH GRAPHQL_MAX_COMPLEXITY GRAPHQL_INTROSPECTION_ENABLED TCP_ENABLED
 TCP_PORT TCP_HOST TCP_MAX_CONNECTIONS_PER_IP TCP_MAX_CONNECTIONS TCP_MAX_FRAME_SIZE TCP_PING_INTERVAL
 TCP_PING_TIMEOUT TCP_KEEP_ALIVE_INTERVAL
@@ -247,6 +247,29 @@ class FaultsTests(ConfigCase):
         self.assertEqual(self.faults(DATABASE_URL="postgresql://h/d"), [fault])
         self.assertEqual(self.faults(REDIS_HOST="cache"), [fault])
 
+    def test_or_the_key(self) -> None:
+        """A private key is shared as well as a secret is; what Redis carries is signed with a secret, though."""
+        key = {"JWT_PRIVATE_KEY_FILE": "/keys/signing.pem"}
+        self.load(DATABASE_URL="postgresql://h/d", **key)
+        fault = "PUBSUB_REDIS_SECRET (default) must be set where instances share Redis and no JWT_SECRET"
+        self.assertEqual(self.faults(REDIS_HOST="cache", **key), [fault])
+        self.load(REDIS_HOST="cache", JWT_SECRET=SECRET, **key)
+        self.assertEqual(
+            self.load(REDIS_HOST="cache", PUBSUB_REDIS_SECRET=SECRET, **key).redis.secret, SECRET
+        )
+        self.assertEqual(
+            self.faults(PUBSUB_REDIS_SECRET=SECRET[:-1]),
+            ["PUBSUB_REDIS_SECRET (environment) must have at least 32 characters"],
+        )
+
+    def test_files_of_public_keys(self) -> None:
+        files = ("/keys/old.pem", "/keys/next.pem")
+        self.assertEqual(self.load(JWT_PUBLIC_KEY_FILES=", ".join(files)).auth.public_key_files, files)
+        self.assertEqual(
+            self.load(f'jwt_public_key_files = ["{files[0]}", "{files[1]}"]').auth.public_key_files, files
+        )
+        self.assertEqual(self.load().auth.public_key_files, ())
+
     def test_one_connection_would_only_write(self) -> None:
         given = {"DATABASE_URL": "postgresql://h/d", "JWT_SECRET": SECRET, "DB_POOL_MIN": "1"}
         fault = "DB_POOL_MAX (environment) must be at least 2: one connection writes, the others read"
@@ -364,6 +387,7 @@ class KindsTests(SynchronousTestCase):
         (kinds.path, "/"),
         (kinds.path, "/ws"),
         (kinds.path, "/api/v1"),
+        (kinds.path, "/.well-known/graphql"),
     )
 
     def test_good(self) -> None:
@@ -403,6 +427,15 @@ class SecretTests(ConfigCase):
         self.assertEqual(path.stat().st_mode & 0o777, 0o600)
         self.assertEqual(kept_secret(path), first)
         self.assertEqual([each.name for each in self.folder.iterdir()], ["jwt-secret"])
+
+    def test_not_where_something_else_signs(self) -> None:
+        """None is made that nobody would ever look at."""
+        config = self.load(DATA_DIR=str(self.folder), JWT_PRIVATE_KEY_FILE="/keys/signing.pem")
+        self.assertEqual((secret_of(config), list(self.folder.iterdir())), ("", []))
+        config = self.load(DATA_DIR=str(self.folder), JWT_SECRET=SECRET)
+        self.assertEqual((secret_of(config), list(self.folder.iterdir())), (SECRET, []))
+        made = secret_of(self.load(DATA_DIR=str(self.folder)))
+        self.assertEqual((self.folder / "jwt-secret").read_text(), made)
 
     def test_something_else_in_its_place(self) -> None:
         path = self.file("jwt-secret", "short")

@@ -1,23 +1,34 @@
 """Access tokens: signed here, verified here, nowhere else (contract, section 1).
 
-HS256 only: a token that names any other algorithm is refused before its
-signature is looked at (RFC 8725, 3.1).
+A token is read as strictly as the ones we write: three parts in the one spelling
+of base64url, a header that leads to one of our keys, then that key's signature,
+and only then what it says.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping
+import re
+from base64 import urlsafe_b64decode
+from typing import Any, Callable
 
 import jwt
 from attrs import define, frozen
+from jwt import api_jws
 
+from .. import jsontext
 from ..core.errors import Unauthorized
+from .keys import Key, Ring
 
-ALGORITHM = "HS256"
 MAX_TOKEN = 4096  # characters; ours have some 400
+LATEST = 2**53  # a time that every float can tell
+
+# Base64url without padding, which PyJWT would take.  It sees to the bits that are left over (RFC 4648, 3.5).
+_COMPACT = re.compile(r"([A-Za-z0-9_-]++)\.[A-Za-z0-9_-]++\.[A-Za-z0-9_-]++")
 
 _STRINGS = ("userId", "email", "sid", "jti")
 _TIMES = ("iat", "exp")
+# Ours say nothing of these; a token that does was made under our key for somebody else.
+_FOREIGN = {"aud", "iss", "nbf"}
 
 
 @frozen
@@ -31,7 +42,7 @@ class Claims:
 
 @define(eq=False, repr=False)
 class Tokens:
-    _secret: Callable[[], str]  # known once the server starts
+    _keys: Callable[[], Ring]  # those of now; known once the server starts
     _seconds: int  # that a token is good for
     lifetime: str  # the same, as configured, e.g. "15m"
     _now: Callable[[], float]  # seconds since the epoch
@@ -48,28 +59,45 @@ class Tokens:
             "sid": session_id,
             "jti": self._new_id(),
         }
-        return jwt.encode(claims, self._secret(), ALGORITHM)
+        signer = self._keys().signer
+        named = {"kid": signer.key.id} if signer.key.id else None
+        return jwt.encode(claims, signer.material, signer.key.algorithm, named)
 
     def verify(self, token: str) -> Claims:
         """Raises `Unauthorized` for anything but a token of ours in its time."""
-        if len(token) > MAX_TOKEN:
-            raise Unauthorized("Invalid token")
-        try:
-            # Times are checked below, against our clock, not PyJWT's.
-            options: Any = {"verify_signature": True, "verify_exp": False, "verify_iat": False}
-            claims = jwt.decode(token, self._secret(), [ALGORITHM], options)
-        except (jwt.PyJWTError, ValueError):
-            raise Unauthorized("Invalid token") from None
+        claims = self._claims(token)
         if not _well_formed(claims):
             raise Unauthorized("Invalid token")
         if claims["exp"] <= self._now():
             raise Unauthorized("Token expired", "expired")
         return Claims(claims["userId"], claims["sid"], float(claims["exp"]))
 
+    def _claims(self, token: str) -> Any:
+        """What is signed, whatever it is."""
+        key = self._key_of(token)
+        if key is None:
+            raise Unauthorized("Invalid token")
+        try:
+            return jsontext.loads(api_jws.decode(token, key.jwk, [key.algorithm]))
+        except (jwt.PyJWTError, jsontext.NotJson):
+            raise Unauthorized("Invalid token") from None
 
-def _well_formed(claims: Mapping[str, object]) -> bool:
+    def _key_of(self, token: str) -> Key | None:
+        parts = _COMPACT.fullmatch(token) if len(token) <= MAX_TOKEN else None
+        if parts is None:
+            return None
+        header = parts[1]
+        try:
+            return self._keys().find(jsontext.loads(urlsafe_b64decode(header + "=" * (-len(header) % 4))))
+        except ValueError:  # of base64 or of JSON
+            return None
+
+
+def _well_formed(claims: object) -> bool:
     return (
-        claims.get("typ") == "access"
-        and all(isinstance(claims.get(name), str) for name in _STRINGS)
-        and all(type(claims.get(name)) is int for name in _TIMES)
+        isinstance(claims, dict)
+        and claims.get("typ") == "access"
+        and all(isinstance(claims.get(name), str) and claims[name] for name in _STRINGS)
+        and all(type(claims.get(name)) is int and 0 <= claims[name] <= LATEST for name in _TIMES)
+        and _FOREIGN.isdisjoint(claims)
     )

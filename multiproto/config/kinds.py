@@ -127,11 +127,16 @@ def origins(value: str) -> tuple[str, ...]:
     return tuple(origin.lower() for origin in found)
 
 
+def files(value: str) -> tuple[str, ...]:
+    """Paths of files, separated by commas."""
+    return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
 def path(value: str) -> str:
     """An absolute path of a URL that takes nobody else's place."""
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
         raise ValueError("must be a path such as /graphql")
-    if value.split("/")[1] in ("ws", "ws-echo", "api", "health", "docs", "openapi.json"):
+    if value.split("/")[1] in ("ws", "ws-echo", "api", "health", "docs", "openapi.json", ".well-known"):
         raise ValueError("is a path that something else is served on")
     return value
 

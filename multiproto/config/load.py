@@ -174,12 +174,15 @@ def _contradictions(config: Config, given: Mapping[str, Given]) -> Iterator[Faul
                 yield fault(name, f"says nothing without {alone}")
     if config.redis.adapter == "redis" and not config.redis.pubsub:
         yield fault("PUBSUB_ADAPTER", "needs the address of a Redis: set REDIS_URL")
-    secret = config.auth.secret
+    secrets = {"JWT_SECRET": config.auth.secret, "PUBSUB_REDIS_SECRET": config.redis.secret}
     shared = config.storage.postgresql or config.redis.pubsub
-    if shared and not secret:
+    if shared and not config.auth.secret and not config.auth.private_key_file:
         yield fault("JWT_SECRET", "must be set where instances share PostgreSQL or Redis")
-    if "JWT_SECRET" in given and len(secret) < SECRET_LENGTH:
-        yield fault("JWT_SECRET", f"must have at least {SECRET_LENGTH} characters")
+    elif config.redis.pubsub and not any(secrets.values()):
+        yield fault("PUBSUB_REDIS_SECRET", "must be set where instances share Redis and no JWT_SECRET")
+    for name, secret in secrets.items():
+        if name in given and len(secret) < SECRET_LENGTH:
+            yield fault(name, f"must have at least {SECRET_LENGTH} characters")
     if config.storage.pool_min > config.storage.pool_max:
         yield fault("DB_POOL_MIN", "must not be above DB_POOL_MAX")
     if config.storage.postgresql and config.storage.pool_max < 2:

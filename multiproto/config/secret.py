@@ -6,26 +6,18 @@ import os
 import secrets
 from pathlib import Path
 
-from attrs import define
-from twisted.application.service import Service
-
 from .load import SECRET_LENGTH
+from .settings import Config
 
 
-@define(eq=False, repr=False)
-class Secret(Service):
-    """As configured, or as kept in the file `path` once the data directory is ours."""
+def secret_of(config: Config) -> str:
+    """As configured; or as kept in the data directory, which must be locked by us; or "" where a key signs instead.
 
-    _configured: str
-    _path: Path
-    _value: str = ""
-
-    def privilegedStartService(self) -> None:
-        super().privilegedStartService()
-        self._value = self._configured or kept_secret(self._path)
-
-    def __call__(self) -> str:
-        return self._value
+    Raises as `kept_secret` does.
+    """
+    if config.auth.secret or config.auth.private_key_file:
+        return config.auth.secret
+    return kept_secret(Path(config.storage.directory) / "jwt-secret")
 
 
 def kept_secret(path: Path) -> str:

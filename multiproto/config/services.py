@@ -89,6 +89,12 @@ class Redis:
     pubsub_url: str = setting(
         "PUBSUB_REDIS_URL", kinds.redis, "", "Redis for live topics; unset: REDIS_URL", follows="REDIS_URL"
     )
+    secret: str = setting(
+        "PUBSUB_REDIS_SECRET",
+        kinds.secret,
+        "",
+        "what instances sign with that they tell each other, at least 32 characters; unset: JWT_SECRET",
+    )
     prefix: str = setting("PUBSUB_REDIS_PREFIX", kinds.text, "pubsub:", "of the channels and keys in Redis")
 
     @property

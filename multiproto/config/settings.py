@@ -125,6 +125,18 @@ class Auth:
         "",
         "signs access tokens, at least 32 characters; unset: made at first start and kept in DATA_DIR",
     )
+    private_key_file: str = setting(
+        "JWT_PRIVATE_KEY_FILE",
+        kinds.text,
+        "",
+        "Ed25519 or P-256 key in PEM that signs access tokens instead; JWT_SECRET, if set, still verifies",
+    )
+    public_key_files: tuple[str, ...] = setting(
+        "JWT_PUBLIC_KEY_FILES",
+        kinds.files,
+        (),
+        "public keys in PEM that verify besides: the one before, the one to come; several may be in one file",
+    )
     lifetime: float = setting(
         "JWT_EXPIRES_IN", kinds.duration(1, 30 * 86400), 900.0, "how long an access token is good for"
     )

@@ -24,6 +24,7 @@ from .codec import Head
 from .cors import Cors
 from .health import Health, HealthRoutes
 from .home import HomeRoutes
+from .keys import KeyRoutes, Published
 from .limits import Limits
 from .messages import MessageRoutes
 from .ratelimit import RateLimit, Standings
@@ -62,6 +63,7 @@ class Parts:
     requests: RateLimit  # of any kind, from one address
     logins: RateLimit  # of them, those to log in and to register
     mounts: Mapping[bytes, IResource] = field(factory=dict)
+    keys: Published = list  # that others may verify tokens with
 
 
 Path = tuple[str, ...]
@@ -202,6 +204,7 @@ def make_site(parts: Parts, settings: Settings = Settings()) -> Site:
     bare = [
         *HomeRoutes(settings.name, settings.version, clock).routes(),
         *HealthRoutes(parts.health).routes(),
+        *KeyRoutes(parts.keys).routes(),
     ]
     return Site(
         clock,

@@ -10,6 +10,7 @@ import jwt
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.auth.keys import Ring
 from multiproto.auth.tokens import MAX_TOKEN, Claims, Tokens
 from multiproto.core.errors import Unauthorized
 
@@ -26,7 +27,8 @@ class TokensTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1_000_000.25)
-        self.tokens = Tokens(lambda: SECRET, 900, "15m", self.clock.seconds, ids("jti"))
+        ring = Ring.of(SECRET)
+        self.tokens = Tokens(lambda: ring, 900, "15m", self.clock.seconds, ids("jti"))
         self.claims: dict[str, Any] = {
             "userId": "u",
             "email": "u@example.org",

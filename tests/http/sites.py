@@ -45,6 +45,7 @@ class SiteCase(SynchronousTestCase):
         self.observed: list[tuple[Any, ...]] = []
         self.streams = self.house.line("sse", SessionLimits(outbox=5))
         self.mounts: dict[bytes, Any] = {}
+        self.keys: list[dict[str, str]] = []
         self.site = self.make_site()
 
     def make_site(self, settings: Settings | None = None) -> Site:
@@ -63,6 +64,7 @@ class SiteCase(SynchronousTestCase):
             RateLimit(self.requests, 60.0, clock=self.clock, shared=self.counts),
             RateLimit(2, 60.0, clock=self.clock),
             self.mounts,
+            lambda: self.keys,
         )
         site = make_site(parts, settings or self.settings)
         self.addCleanup(site.cut)

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 
 from multiproto import jsontext
 from multiproto.auth.gate import TokenGate
+from multiproto.auth.keys import Ring
 from multiproto.auth.tokens import Tokens
 from multiproto.broker.follower import Follower
 from multiproto.broker.memory import MemoryBroker
@@ -52,8 +53,8 @@ class PlainPasswords:
 class ApiCase(StoreCase):
     async def asyncSetUp(self) -> None:
         clock: Any = reactor
-        secret = secrets.token_hex(32)
-        tokens = Tokens(lambda: secret, 900, "15m", self.now, self.new_id)
+        ring = Ring.of(secrets.token_hex(32))
+        tokens = Tokens(lambda: ring, 900, "15m", self.now, self.new_id)
         gate, audience = TokenGate(tokens, self.store, self.now), Audience()
         namespaces = Namespaces.including(())
         publisher = Publisher(

@@ -128,6 +128,14 @@ class StartTests(TwistdCase):
         for word in ("prot", "port", "jwt_expires_in", "LOG_LEVEL", file.name, "environment"):
             self.assertIn(word, said)
 
+    async def test_a_key_that_signs_nothing(self) -> None:
+        key = self.data.with_suffix(".pem")
+        key.write_text("no key")
+        await self.failed(
+            self.start(JWT_PRIVATE_KEY_FILE=str(key)),
+            f"JWT_PRIVATE_KEY_FILE ({key}) must hold one private key in PEM, and holds 0",
+        )
+
     async def test_help(self) -> None:
         program = Program.python(*TWISTD, "multiproto", "--help")
         self.assertEqual(await program.ended, 0, program.errors)

@@ -1,0 +1,174 @@
+"""The keys that sign and verify tokens, and how they come from PEM: Ed25519 and P-256 in files, or one secret.
+
+Which key a token is verified with is said by its `kid`; with which algorithm, by
+the key alone (RFC 8725, 3.1).  A header that says anything else than ours do
+finds no key: what could tell us where to get one (`jku`, `x5u`, `jwk`) or what
+else to understand (`crit`) is not read but refused.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64encode
+from hashlib import sha256
+from typing import Any, Iterable, Mapping
+
+from attrs import field, frozen
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
+)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from jwt import PyJWK, PyJWTError
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm
+
+from .. import jsontext
+
+_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)  # RFC 7468
+_MEMBERS = {"alg", "typ", "kid"}  # of a header of ours
+WANTED = "must hold an Ed25519 or a P-256 key"
+
+
+class BadKey(ValueError):
+    """Not a key that we take; the message says why, as the end of the sentence "FILE ..."."""
+
+
+@frozen
+class Key:
+    """What a token is verified with."""
+
+    algorithm: str  # the only one that a token of this key may name
+    jwk: PyJWK = field(repr=False)  # bound to that algorithm
+    public: Mapping[str, str] = field(factory=dict)  # for others, as a JWK; nothing of a secret is
+    id: str | None = None  # its RFC 7638 thumbprint; the secret has none
+
+    @classmethod
+    def of_secret(cls, secret: str) -> Key:
+        """Raises `BadKey` for what is a key of another kind and may be public."""
+        try:
+            jwk = PyJWK({"kty": "oct", "k": _base64url(secret.encode())}, "HS256")
+            jwk.Algorithm.prepare_key(jwk.key)
+        except UnicodeEncodeError:
+            raise BadKey("is not UTF-8") from None
+        except PyJWTError:
+            raise BadKey(
+                "must not be a key in PEM or the like: for those there is JWT_PRIVATE_KEY_FILE"
+            ) from None
+        return cls("HS256", jwk)
+
+    @classmethod
+    def of_public(cls, key: object) -> Key:
+        match key:
+            case Ed25519PublicKey():
+                algorithm, members = "EdDSA", OKPAlgorithm.to_jwk(key, as_dict=True)
+            case EllipticCurvePublicKey(curve=SECP256R1()):
+                algorithm, members = "ES256", ECAlgorithm.to_jwk(key, as_dict=True)
+            case _:
+                raise BadKey(WANTED)
+        id = thumbprint(members)
+        return cls(
+            algorithm,
+            PyJWK(members, algorithm),
+            {**members, "use": "sig", "alg": algorithm, "kid": id},
+            id,
+        )
+
+
+@frozen
+class Signer:
+    """What tokens are signed with, and the key that verifies them."""
+
+    material: Any = field(repr=False)
+    key: Key
+
+
+@frozen
+class Ring:
+    """All keys of one moment: one signs, all verify."""
+
+    signer: Signer
+    secret: Key | None  # verifies tokens without `kid`
+    keys: Mapping[str, Key]  # the others, by id
+
+    @classmethod
+    def of(cls, secret: str, signer: Signer | None = None, others: Iterable[Key] = ()) -> Ring:
+        """The secret signs where there is no `signer`, and verifies unless it is "".  Raises `BadKey`."""
+        shared = Key.of_secret(secret) if secret else None
+        if signer is None:
+            if shared is None:
+                raise BadKey("must be set where JWT_PRIVATE_KEY_FILE is not")
+            signer = Signer(secret, shared)
+        own = (signer.key,) if signer.key is not shared else ()
+        return cls(signer, shared, {key.id: key for key in (*own, *others) if key.id is not None})
+
+    def find(self, header: object) -> Key | None:
+        """The key that a token with this header must be signed with, if it says nothing else."""
+        if not isinstance(header, dict) or not header.keys() <= _MEMBERS or header.get("typ", "JWT") != "JWT":
+            return None
+        key, kid = self.secret, header.get("kid")
+        if "kid" in header:
+            key = self.keys.get(kid) if isinstance(kid, str) else None
+        return key if key is not None and header.get("alg") == key.algorithm else None
+
+    @property
+    def published(self) -> list[Mapping[str, str]]:
+        """What others may verify with: the signing key, if it is none that is shared, then the others."""
+        return [key.public for key in self.keys.values()]
+
+
+def signer(text: bytes) -> Signer:
+    """The one private key in `text`.  Raises `BadKey`."""
+    labels = [match[1] for match in _BLOCK.finditer(text)]
+    private = [label for label in labels if label.endswith(b"PRIVATE KEY")]
+    if not private and b"PUBLIC KEY" in labels:
+        raise BadKey("holds a public key: the private one signs")
+    if len(private) != 1:
+        raise BadKey(f"must hold one private key in PEM, and holds {len(private)}")
+    try:
+        key = load_pem_private_key(text, None)
+    except TypeError:  # so it says that it wants a pass phrase
+        raise BadKey(
+            "is encrypted, and there is nobody to type a pass phrase: decrypt it (openssl pkey)"
+        ) from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise BadKey("holds a private key that can't be read") from None
+    if not isinstance(key, (Ed25519PrivateKey, EllipticCurvePrivateKey)):
+        raise BadKey(WANTED)
+    return Signer(key, Key.of_public(key.public_key()))
+
+
+def verifiers(text: bytes) -> list[Key]:
+    """All public keys in `text`, one block behind the other; what stands between them is comment.
+
+    Raises `BadKey`.
+    """
+    blocks = list(_BLOCK.finditer(text))
+    if not blocks:
+        raise BadKey("holds no public key in PEM")
+    if any(block[1].endswith(b"PRIVATE KEY") for block in blocks):
+        raise BadKey("holds a private key, where public ones belong (openssl pkey -pubout)")
+    return [_verifier(block[1], block[0]) for block in blocks]
+
+
+def _verifier(label: bytes, block: bytes) -> Key:
+    if label != b"PUBLIC KEY":
+        raise BadKey(f"holds {label.decode()}, where only PUBLIC KEY belongs")
+    try:
+        return Key.of_public(load_pem_public_key(block))
+    except BadKey:
+        raise
+    except (ValueError, UnsupportedAlgorithm):
+        raise BadKey("holds a public key that can't be read") from None
+
+
+def thumbprint(jwk: Mapping[str, str]) -> str:
+    """Names a public key by its content (RFC 7638)."""
+    required = {name: jwk[name] for name in ("crv", "kty", "x", "y") if name in jwk}
+    return _base64url(sha256(jsontext.dumps(required)).digest())
+
+
+def _base64url(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
