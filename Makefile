@@ -10,7 +10,7 @@ NODE_CLIENTS := tests/live/node/node_modules/.package-lock.json
 FAST_TESTS := $(filter-out tests.live tests.postgresql tests.redis,$(subst /,.,$(patsubst %/,%,$(dir $(wildcard tests/*/__init__.py))))) \
 	$(subst /,.,$(basename $(wildcard tests/test_*.py)))
 
-.PHONY: help run venv check test servers strace ledger ledger-mutants bench format clean
+.PHONY: help run venv check test servers strace ledger ledger-mutants bench bench-instances bench-choices format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,6 +48,14 @@ ledger-mutants: venv  ## servers that break a promise on purpose: each must be f
 
 bench: venv  ## what the promises cost: durable publishes and catching up
 	$(BIN)/python -m benchmarks.durable
+
+bench-instances: venv servers  ## durable publishes of one and two instances on PostgreSQL, beside SQLite: two minutes
+	$(BIN)/python -m benchmarks.instances
+
+bench-choices: venv servers  ## what docs/decisions 009 and 010 rest on: drivers, hints and channels
+	$(BIN)/python -m benchmarks.drivers
+	$(BIN)/python -m benchmarks.hints
+	$(BIN)/python -m benchmarks.lane
 
 # The tests talk to real ones; see tests/servers.py.
 servers: venv

@@ -15,7 +15,8 @@ from twisted.python.failure import Failure
 
 from .server import HOST, TOPIC, Server
 
-AUTH, SUBSCRIBE, SUBSCRIBED, CAUGHT_UP, MESSAGE, DELIVERY, ERROR = 0x01, 0x10, 0x12, 0x14, 0x20, 0x21, 0xFF
+AUTH, SUBSCRIBE, SUBSCRIBED, CAUGHT_UP, MESSAGE, DELIVERY = 0x01, 0x10, 0x12, 0x14, 0x20, 0x21
+PING, PONG, ERROR = 0x30, 0x31, 0xFF
 
 
 def frame(kind: int, **fields: object) -> bytes:
@@ -68,6 +69,8 @@ class Device(Protocol):
             self.deliveries += 1
         elif kind == CAUGHT_UP:
             self.caught_up.callback(None)
+        elif kind == PING:
+            self.transport.write(frame(PONG))  # type: ignore[union-attr]
         elif kind == ERROR:
             raise SystemExit(came[start:end].decode())
         elif self._asked:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from statistics import median
-from typing import Awaitable, Callable, Iterable
+from typing import Any, Awaitable, Callable, Iterable
 
 from attrs import Factory, define, frozen
 from twisted.internet.defer import Deferred, gatherResults
@@ -60,3 +62,15 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 def number(value: float) -> str:
     return f"{value:,.0f}"
+
+
+def circumstances() -> dict[str, Any]:
+    """What the machine was like, and which code this is."""
+    describe = ["git", "describe", "--always", "--dirty"]
+    commit = subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip()
+    return {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "commit": commit,
+        "processors": os.cpu_count(),
+        "load": os.getloadavg(),
+    }

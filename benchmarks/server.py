@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping
 from urllib.request import Request, urlopen
 
 from attrs import define, field
@@ -35,10 +35,23 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+def cpu_of(pid: int) -> float:
+    """Seconds that a process has computed, in all its threads (proc(5): utime and stime)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_with_children(pid: int) -> float:
+    """The same with all its living children: PostgreSQL has one for each connection."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return cpu_of(pid) + sum(cpu_of(int(child)) for child in children)
+
+
 @define(eq=False)
 class Server:
     directory: Path
     grouped: bool = True
+    settings: Mapping[str, str] = field(factory=dict)  # beside those that each has
     http: int = field(init=False)
     tcp: int = field(init=False)
     _process: subprocess.Popen[bytes] = field(init=False)
@@ -58,6 +71,7 @@ class Server:
             "RATE_LIMIT_MAX": "1000000",
             "JWT_EXPIRES_IN": "1h",
             "LOG_LEVEL": "warn",
+            **self.settings,
         }
         program = TWISTD if self.grouped else UNGROUPED + TWISTD
         with (self.directory / "server.log").open("wb") as output:
@@ -82,9 +96,8 @@ class Server:
         return str(self._ask("/api/v1/auth/login", ANN)["data"]["token"])
 
     def cpu(self) -> float:
-        """Seconds that the process has computed, in all its threads (proc(5): utime and stime)."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Seconds that the process has computed, in all its threads."""
+        return cpu_of(self._process.pid)
 
     def _ready(self) -> bool:
         try:

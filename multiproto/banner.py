@@ -6,10 +6,15 @@ account of `examples/login.py`, or makes it.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from shlex import join, quote
+from typing import Callable
 
 from attrs import frozen
+
+from . import __version__
+from .config import Config
 
 DEFAULT_HTTP, DEFAULT_TCP = "http://127.0.0.1:3000", "127.0.0.1:3001"
 DEFAULT_DATA = Path("data")
@@ -51,6 +56,29 @@ class Started:
     data: Path  # directory
     store: str  # what keeps everything, for people
     examples: bool  # whether the commands can run here: this is a checkout
+    workers: int = 1  # processes; each has a port of metrics, one after the other
+
+
+def show(text: str) -> None:
+    """On the process's own stdout: twistd has made `sys.stdout` a part of the log."""
+    print(text, file=sys.__stdout__, flush=True)
+
+
+def started(config: Config, port: Callable[[str], int]) -> Started:
+    """What there is to tell the person who started us; "http", "tcp" and "metrics" each listen on a `port`."""
+    metrics = Place(config.metrics.host, port("metrics")) if config.metrics.enabled else None
+    return Started(
+        __version__,
+        Place(config.http.host, port("http")),
+        Place(config.tcp.host, port("tcp")) if config.tcp.enabled else None,
+        metrics,
+        config.websocket.enabled,
+        config.graphql.path if config.graphql.enabled else None,
+        Path(config.storage.directory),
+        config.storage.where,
+        Path("examples/four_ways.py").exists(),
+        config.workers,
+    )
 
 
 def banner(started: Started) -> str:
@@ -62,13 +90,20 @@ def banner(started: Started) -> str:
         ("WebSocket", started.websocket and f"ws://{started.http}/ws"),
         ("GraphQL", started.graphql and f"{http}{started.graphql}"),
         ("TCP", started.tcp and f"{started.tcp}{started.tcp.note}"),
-        ("Metrics", started.metrics and f"http://{started.metrics}/metrics{started.metrics.note}"),
+        ("Metrics", started.metrics and f"http://{started.metrics}/metrics{_more(started)}"),
         ("Data", started.store),
     ):
         lines.append(f"  {name:<11}{where or 'off'}")
     if started.examples:
         lines += ["", *_to_paste(started)]
     return "\n".join(lines) + "\n"
+
+
+def _more(started: Started) -> str:
+    """What there is to know of the metrics' address."""
+    assert started.metrics is not None
+    last = started.metrics.port + started.workers - 1
+    return started.metrics.note + (f"   (one for each worker, to {last})" if started.workers > 1 else "")
 
 
 def _to_paste(started: Started) -> list[str]:

@@ -25,6 +25,8 @@ from .redis.lane import RedisLane
 from .redis.limits import SharedCounts
 from .storage.postgresql.store import PostgresStore
 from .storage.sqlite import SqliteStore
+from .workers.parent import Parent
+from .workers.port import SharedPort
 
 AnyStore = Union[SqliteStore, PostgresStore]
 
@@ -91,7 +93,9 @@ def limits(config: Config, wire: Tcp | WebSocket) -> Limits:
     )
 
 
-def listener(reactor: Any, where: Any, factory: IProtocolFactory) -> Listener:
+def listener(reactor: Any, where: Any, factory: IProtocolFactory, sharing: Parent | None = None) -> Listener:
     """`where` has a host, an IP address, and a port."""
+    if sharing is not None:  # not before we can serve: connections would wait here that others could take
+        return Listener(SharedPort(reactor, where.port, BACKLOG, where.host), factory, early=False)
     endpoint = TCP6ServerEndpoint if ":" in where.host else TCP4ServerEndpoint
     return Listener(endpoint(reactor, where.port, BACKLOG, where.host), factory)

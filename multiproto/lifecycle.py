@@ -133,7 +133,7 @@ class Sequence(MultiService):
             services=", ".join(map(_name, reversed(self._up))),
         )
         self._up.clear()
-        self._exit_at_last()
+        self.exit_at_last()
         done.callback(None)
 
     def _give_up(self, failure: Failure) -> None:
@@ -141,7 +141,7 @@ class Sequence(MultiService):
         if failure.check(CancelledError):
             return
         self._refuse(failure.value)
-        self._exit_at_last()
+        self.exit_at_last()
         self._reactor.callWhenRunning(self._reactor.stop)
 
     def _refuse(self, error: BaseException | None) -> None:
@@ -150,7 +150,7 @@ class Sequence(MultiService):
         self._log.debug("{traceback}", traceback=Failure(error).getTraceback())
         self._tell(why)
 
-    def _exit_at_last(self) -> None:
+    def exit_at_last(self) -> None:
         """With status 1 when everything else is done: twistd has no way to say it."""
         self._reactor.addSystemEventTrigger("after", "shutdown", self._exit, 1)
 
@@ -179,6 +179,7 @@ class Listener(Service):
 
     _endpoint: IStreamServerEndpoint
     _factory: IProtocolFactory
+    _early: bool = True  # bound with privileges; otherwise not before its turn
     port: IListeningPort | None = None
 
     _log = Logger()
@@ -186,15 +187,16 @@ class Listener(Service):
     def privilegedStartService(self) -> None:
         """Bind.  Raises `CannotListenError`; clients that come before `startService` wait in the backlog."""
         super().privilegedStartService()
-        self.port = _at_once(self._endpoint.listen(self._factory))
-        if IPushProducer.providedBy(self.port):
-            self.port.pauseProducing()
+        if self._early:
+            self.port = _at_once(self._endpoint.listen(self._factory))
+            if IPushProducer.providedBy(self.port):
+                self.port.pauseProducing()
 
     def startService(self) -> None:
         super().startService()
         if self.port is None:
-            self.privilegedStartService()
-        if IPushProducer.providedBy(self.port):
+            self.port = _at_once(self._endpoint.listen(self._factory))
+        elif IPushProducer.providedBy(self.port):
             self.port.resumeProducing()
         self._log.info("{service} listens on {address}", service=self.name, address=_spelled(self.port))
 

@@ -6,9 +6,7 @@ which things start and, backwards, stop; each step waits for the one before.
 
 from __future__ import annotations
 
-import sys
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
@@ -20,7 +18,7 @@ from .auth.keyfiles import KeyFiles
 from .auth.known import KnownTokens
 from .auth.passwords import BcryptPasswords
 from .auth.tokens import Tokens
-from .banner import Place, Started, banner
+from .banner import banner, show, started
 from .broker.canary import Canary
 from .broker.follower import Follower
 from .broker.memory import MemoryBroker
@@ -28,7 +26,6 @@ from .broker.pruner import Pruner
 from .config import Config
 from .config.kinds import spelled
 from .config.secret import secret_of
-from .config.settings import Http, MetricsPort, Tcp
 from .core.access import Access
 from .core.accounts import Accounts
 from .core.audience import Audience
@@ -49,7 +46,7 @@ from .http.cors import Cors
 from .http.ratelimit import RateLimit
 from .http.site import Parts, Settings, make_site
 from .ids import TimeOrderedIds
-from .lifecycle import AtStart, AtStop, Listener, Sequence
+from .lifecycle import AtStart, AtStop, Listener, Sequence, tell_operator
 from .observe.health import Health, Probe, here
 from .observe.metrics import Metrics
 from .observe.site import metrics_site
@@ -58,6 +55,7 @@ from .observe.traffic import Traffic
 from .rfc6455.resource import UpgradeResource
 from .tcp.protocol import DeviceFactory
 from .websocket.protocol import MAX_ECHO, EchoProtocol, EventsFactory
+from .workers.parent import Parent
 
 DRAIN_WITHIN = 10.0  # seconds that requests have to be answered at the end, or a third of what there is
 LOGINS = 20  # from one address in one window of the rate limit, registrations included
@@ -67,8 +65,11 @@ STREAMS_PER_HOST = 1000  # GraphQL subscriptions from one address; a socket carr
 STREAM = Limits(subscriptions=1, auth_within=float("inf"), silence=float("inf"))
 
 
-def make_service(config: Config, reactor: Any) -> House:
-    """Everything, from the store to the ports.  `reactor` is also the clock: its `seconds` are the epoch's."""
+def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> House:
+    """Everything, from the store to the ports.  `reactor` is also the clock: its `seconds` are the epoch's.
+
+    With a `parent` this is one of several processes that share the ports.
+    """
     now = reactor.seconds
     new_id = TimeOrderedIds(now)
     metrics = Metrics()
@@ -124,7 +125,7 @@ def make_service(config: Config, reactor: Any) -> House:
         RateLimit(most, config.rates.window, clock=reactor, shared=counts, name=name)
         for name, most in (("requests", config.rates.most), ("logins", LOGINS))
     )
-    house = House(reactor, config.shutdown_timeout)
+    house = House(reactor, config.shutdown_timeout, tell_operator if parent is None else parent.failed)
     database = Probe("database", lambda: store.read(Query("users_count")), vital=True)
     cache = Probe("cache", here if lane is None else lane.health, vital=False)
     canary = Canary(store, audience, reactor, new_id)
@@ -185,6 +186,8 @@ def make_service(config: Config, reactor: Any) -> House:
         ),
     )
 
+    if parent is not None:
+        house.add("leash", parent.leash(reactor))
     house.add("store", store)
     house.add("keys", keys)
     house.add("passwords", passwords)
@@ -205,10 +208,12 @@ def make_service(config: Config, reactor: Any) -> House:
     if config.tcp.enabled:
         tcp_line = line("tcp", limits(config, config.tcp), config.tcp.most_per_host, config.tcp.most)
         devices = DeviceFactory(hub, tcp_line, now, config.tcp.max_frame, config.tcp.keep_alive)
-        house.add("tcp", listener(reactor, config.tcp, devices))
-    house.add("http", listener(reactor, config.http, site))
-    if config.environment == "development":
-        house.add("banner", AtStart(lambda: _show(banner(_started(config, house)))))
+        house.add("tcp", listener(reactor, config.tcp, devices, parent))
+    house.add("http", listener(reactor, config.http, site, parent))
+    if parent is not None:
+        house.add("report", AtStart(parent.ready))
+    elif config.environment == "development":
+        house.add("banner", AtStart(lambda: show(banner(started(config, house.port)))))
     return house
 
 
@@ -224,29 +229,3 @@ class House(Sequence):
         listener: Listener = self.getServiceNamed(name)
         assert listener.port is not None
         return listener.port.getHost().port  # type: ignore[attr-defined, no-any-return]
-
-
-def _show(text: str) -> None:
-    """On the process's own stdout: twistd has made `sys.stdout` a part of the log."""
-    print(text, file=sys.__stdout__, flush=True)
-
-
-def _started(config: Config, house: House) -> Started:
-    """What there is to tell the person who started us."""
-
-    def place(name: str, where: Http | Tcp | MetricsPort) -> Place | None:
-        return Place(where.host, house.port(name)) if name in house.namedServices else None
-
-    http = place("http", config.http)
-    assert http is not None
-    return Started(
-        __version__,
-        http,
-        place("tcp", config.tcp),
-        place("metrics", config.metrics),
-        config.websocket.enabled,
-        config.graphql.path if config.graphql.enabled else None,
-        Path(config.storage.directory),
-        config.storage.where,
-        Path("examples/four_ways.py").exists(),
-    )

@@ -17,9 +17,11 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 
-from .config import BadConfig, Config, load
-from .lifecycle import tell_operator
+from .config import BadConfig, Config, Loaded, read
+from .lifecycle import StartFailed, tell_operator
 from .observe import logs
+from .workers.command import check, log_file
+from .workers.parent import Parent
 
 # flag -> the setting it sets
 FLAGS = {
@@ -29,6 +31,7 @@ FLAGS = {
     "tcp-host": "TCP_HOST",
     "tcp-port": "TCP_PORT",
     "metrics-port": "METRICS_PORT",
+    "workers": "WORKERS",
     "data-dir": "DATA_DIR",
     "log-level": "LOG_LEVEL",
 }
@@ -43,6 +46,7 @@ Run it without any option to try it: in development it listens on loopback only,
   twistd -n multiproto                              stay in the foreground, log to the terminal
   twistd -n multiproto --port 8080 --tcp-port 8081  elsewhere
   twistd -n multiproto --env production             on all interfaces
+  twistd -n multiproto --workers 4                  as four processes, with PostgreSQL and Redis behind them
   twistd -n multiproto --config multiproto.toml     settings from a file
   twistd -n multiproto --set LOG_LEVEL=debug        any setting by its name
 
@@ -54,6 +58,7 @@ defaults, are in .env.example; the ones you may need first:
   DATA_DIR       the embedded database, and the secret that signs tokens
   JWT_SECRET     that secret, if you want to choose it; JWT_SECRET_FILE names a file with it
   CORS_ORIGINS   web pages that may call, such as https://app.example.org
+  DATABASE_URL   PostgreSQL instead of the embedded database; REDIS_URL for live topics beside it
   METRICS_HOST   who may read metrics; loopback unless you say so
 
 Read on in README.md, and in docs/ for each protocol.
@@ -73,6 +78,12 @@ class Options(usage.Options):
         ["tcp-host", None, None, "address of framed TCP [as --host]"],
         ["tcp-port", "t", None, "port of framed TCP [3001]"],
         ["metrics-port", "m", None, "port of metrics and health [9090]"],
+        [
+            "workers",
+            "w",
+            None,
+            "processes on the same ports; each has a metrics port, one after the other [1]",
+        ],
         ["data-dir", "d", None, "directory of the embedded database [./data]"],
         ["log-level", "l", None, "debug, info, warn, error or critical [info]"],
     ]
@@ -113,37 +124,67 @@ class Server(MultiService):
 
 def makeService(options: Options) -> IService:
     """Everything, ready to start.  Bad settings end the process: all of them on stderr, status 1."""
+    twistd: Mapping[str, Any] = options.parent or {}
+    parent = Parent.of(os.environ, sys.stdin)
+    if parent is not None:
+        return made(parent.part(configured(parent.texts, {}, folder=None).config), twistd, parent)
     file = Path(options["config"]) if options["config"] else None
-    config = configured(options.settings(), os.environ, file)
-    server = Server(observer_for(config.logs, options.parent or {}))
-    wired(config).setServiceParent(server)
+    loaded = configured(options.settings(), os.environ, file)
+    return made(loaded.config, twistd) if loaded.config.workers == 1 else supervised(loaded, twistd)
+
+
+def made(config: Config, twistd: Mapping[str, Any], parent: Parent | None = None) -> Server:
+    """The server itself: the only one, or the worker of a `parent`."""
+    server = Server(observer_for(config.logs, twistd, None if parent is None else parent.number))
+    wired(config, parent).setServiceParent(server)
     return server
 
 
-def configured(flags: Mapping[str, str], environ: Mapping[str, str], file: Path | None = None) -> Config:
+def supervised(loaded: Loaded, twistd: Mapping[str, Any]) -> Server:
+    """What starts several workers in its place."""
     try:
-        return load(flags, environ, file)
+        check(twistd)
+    except StartFailed as failed:
+        tell_operator(str(failed))
+        raise
+    from twisted.internet import reactor
+
+    from .workers.wiring import make_supervisor
+
+    server = Server(observer_for(loaded.config.logs, twistd))
+    make_supervisor(loaded, twistd, reactor).setServiceParent(server)
+    return server
+
+
+def configured(
+    flags: Mapping[str, str],
+    environ: Mapping[str, str],
+    file: Path | None = None,
+    folder: Path | None = Path(),
+) -> Loaded:
+    try:
+        return read(flags, environ, file, folder)
     except BadConfig as bad:
         for fault in bad.faults:
             tell_operator(str(fault))
         raise SystemExit(1) from None
 
 
-def wired(config: Config) -> Any:
+def wired(config: Config, parent: Parent | None) -> Any:
     """The server on the reactor that was chosen."""
     from twisted.internet import reactor
 
     from .server import make_service
 
-    return make_service(config, reactor)
+    return make_service(config, reactor, parent)
 
 
-def observer_for(wanted: Any, twistd: Mapping[str, Any]) -> ILogObserver | None:
+def observer_for(wanted: Any, twistd: Mapping[str, Any], worker: int | None = None) -> ILogObserver | None:
     """Our observer on the file that twistd's own options name; None where they ask for another kind of log."""
     if twistd.get("syslog"):
         return None
-    name = twistd.get("logfile") or ("-" if twistd.get("nodaemon", True) else "twistd.log")
-    if name == "-":
+    name = log_file(twistd)
+    if name is None:
         stdout = sys.stdout
         pretty = stdout.isatty() if wanted.pretty is None else wanted.pretty
 
@@ -151,5 +192,5 @@ def observer_for(wanted: Any, twistd: Mapping[str, Any]) -> ILogObserver | None:
             stdout.write(line)
             stdout.flush()
 
-        return logs.observer(wanted.level, pretty, write)
-    return logs.observer(wanted.level, bool(wanted.pretty), LogFile.fromFullPath(name).write)
+        return logs.observer(wanted.level, pretty, write, worker)
+    return logs.observer(wanted.level, bool(wanted.pretty), LogFile.fromFullPath(name).write, worker)

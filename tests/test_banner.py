@@ -7,7 +7,9 @@ from pathlib import Path
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.banner import Place, Started, banner
+from multiproto.banner import Place, Started, banner, started
+from multiproto.config import Config
+from multiproto.config.settings import MetricsPort, Tcp
 
 DEFAULT = Started(
     version="1.2.3",
@@ -63,6 +65,21 @@ terminal of its own, in this order: the last one sends.
 All of it at once: .venv/bin/python -m examples.four_ways
 """,
         )
+
+    def test_several_workers(self) -> None:
+        text = banner(evolve(DEFAULT, workers=4))
+        self.assertIn("  Metrics    http://127.0.0.1:9090/metrics   (one for each worker, to 9093)\n", text)
+
+    def test_what_is_running_by_its_settings(self) -> None:
+        ports = {"http": 1, "tcp": 2, "metrics": 3}
+        found = started(Config(), ports.__getitem__)
+        self.assertEqual(
+            (found.http, found.tcp, found.metrics),
+            (Place("127.0.0.1", 1), Place("127.0.0.1", 2), Place("127.0.0.1", 3)),
+        )
+        config = Config(tcp=Tcp(enabled=False), metrics=MetricsPort(enabled=False))
+        found = started(config, {"http": 1}.__getitem__)
+        self.assertEqual((found.tcp, found.metrics), (None, None))
 
     def test_other_places(self) -> None:
         """Real ports and the data directory go into every command that needs them, quoted."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.config import BadConfig, Config, kinds, load
+from multiproto.config import BadConfig, Config, kinds, load, read
 from multiproto.config.example import example
 from multiproto.config.load import table
 from multiproto.config.secret import kept_secret, secret_of
@@ -23,7 +23,7 @@ SECRET = "0123456789abcdef0123456789abcdef"
 
 # Contract, section 7, with a family's names spelled out.
 CONTRACT = """
-NAMESPACES RULES APP_ENV APP_NAME PORT HOST SHUTDOWN_TIMEOUT DATABASE_URL DB_HOST DB_PORT DB_NAME DB_USER DB_PASSWORD DB_POOL_MIN
+NAMESPACES RULES APP_ENV APP_NAME WORKERS PORT HOST SHUTDOWN_TIMEOUT DATABASE_URL DB_HOST DB_PORT DB_NAME DB_USER DB_PASSWORD DB_POOL_MIN
 DB_POOL_MAX DATA_DIR REDIS_URL REDIS_HOST REDIS_PORT REDIS_USERNAME REDIS_PASSWORD REDIS_DB REDIS_CA_FILE CACHE_TTL JWT_SECRET JWT_PRIVATE_KEY_FILE JWT_PUBLIC_KEY_FILES JWT_EXPIRES_IN
 JWT_REFRESH_EXPIRES_IN BCRYPT_ROUNDS AUTH_TIMEOUT LOG_LEVEL LOG_PRETTY METRICS_ENABLED METRICS_PORT METRICS_HOST
 RATE_LIMIT_WINDOW_MS RATE_LIMIT_MAX CORS_ORIGINS COMPRESSION_ENABLED HELMET_ENABLED WEBSOCKET_ENABLED
@@ -119,6 +119,18 @@ class SourcesTests(ConfigCase):
         self.assertEqual(
             self.load(f'jwt_secret_file = "{path}"', JWT_SECRET=SECRET * 2).auth.secret, SECRET * 2
         )
+
+    def test_the_same_for_another_process(self) -> None:
+        """All that was given, whatever becomes of where it stood."""
+        secret = self.file("jwt", SECRET)
+        file = self.file("multiproto.toml", "cors_origins = []", f'jwt_secret_file = "{secret}"', "port = 1")
+        self.file(".env", "APP_NAME=here", "TCP_PORT=2")
+        loaded = read({"PORT": "3"}, {"NODE_ENV": "development", "HOME": "/root"}, file, self.folder)
+        for path in (secret, file, self.folder / ".env"):
+            path.write_text("PORT=4\nHOST=elsewhere\n")
+        self.assertEqual(read(loaded.texts, {}, folder=None).config, loaded.config)
+        self.assertEqual((loaded.config.http.port, loaded.config.name), (3, "here"))
+        self.assertNotIn(SECRET, repr(loaded))
 
     def test_one_default_follows_another(self) -> None:
         self.assertEqual(self.load(HOST="10.0.0.1").tcp.host, "10.0.0.1")
@@ -269,6 +281,37 @@ class FaultsTests(ConfigCase):
             self.load(f'jwt_public_key_files = ["{files[0]}", "{files[1]}"]').auth.public_key_files, files
         )
         self.assertEqual(self.load().auth.public_key_files, ())
+
+    def test_workers_need_what_processes_can_share(self) -> None:
+        """One fault for each; one process needs neither."""
+        self.assertEqual(self.load(WORKERS="1").workers, 1)
+        database = "needs a database that 2 processes can share: set DATABASE_URL"
+        redis = "needs a Redis that 2 processes can share: set"
+        self.assertEqual(
+            self.faults(flags={"WORKERS": "2"}),
+            [f"WORKERS (flag) {database}", f"WORKERS (flag) {redis} REDIS_URL"],
+        )
+        both = {"DATABASE_URL": "postgresql://h/d", "REDIS_URL": "redis://h", "JWT_SECRET": SECRET}
+        self.assertEqual(
+            self.faults(WORKERS="2", PUBSUB_ADAPTER="memory", **both),
+            [f"WORKERS (environment) {redis} PUBSUB_ADAPTER=redis"],
+        )
+        self.assertEqual(self.load(WORKERS="128", **both).workers, 128)
+        for bad in ("0", "129", "two"):
+            self.assertEqual(
+                self.faults(WORKERS=bad), ["WORKERS (environment) must be a whole number from 1 to 128"]
+            )
+
+    def test_workers_have_a_port_of_metrics_each(self) -> None:
+        both = {"DATABASE_URL": "postgresql://h/d", "REDIS_URL": "redis://h", "JWT_SECRET": SECRET}
+        self.assertEqual(self.load(WORKERS="3", METRICS_PORT="65533", **both).metrics.port, 65533)
+        self.assertEqual(
+            self.faults(WORKERS="3", METRICS_PORT="65534", **both),
+            ["METRICS_PORT (environment) must be at most 65533: each further worker has the next port"],
+        )
+        alone = self.load(WORKERS="3", METRICS_PORT="65535", METRICS_ENABLED="false", **both)
+        self.assertEqual(alone.metrics.port, 65535)
+        self.assertEqual(self.load(METRICS_PORT="65535").metrics.port, 65535)
 
     def test_one_connection_would_only_write(self) -> None:
         given = {"DATABASE_URL": "postgresql://h/d", "JWT_SECRET": SECRET, "DB_POOL_MIN": "1"}

@@ -177,9 +177,9 @@ class Refusing:
 class ListenerTests(SynchronousTestCase):
     """With real ports of the kernel's choice; nothing connects to them."""
 
-    def listener(self, port: int = 0) -> Listener:
+    def listener(self, port: int = 0, early: bool = True) -> Listener:
         factory = ProtocolFactory.forProtocol(Protocol)
-        return Listener(TCP4ServerEndpoint(reactor, port, interface="127.0.0.1"), factory)
+        return Listener(TCP4ServerEndpoint(reactor, port, interface="127.0.0.1"), factory, early)
 
     def test_takes_connections_only_once_started(self) -> None:
         listener = self.listener()
@@ -187,6 +187,15 @@ class ListenerTests(SynchronousTestCase):
         self.addCleanup(listener.stopService)
         self.assertNotIn(listener.port, reactor.getReaders())
         listener.startService()
+        self.assertIn(listener.port, reactor.getReaders())
+
+    def test_one_that_is_not_early(self) -> None:
+        """Nobody waits where others could serve."""
+        listener = self.listener(early=False)
+        listener.privilegedStartService()
+        self.assertIsNone(listener.port)
+        listener.startService()
+        self.addCleanup(listener.stopService)
         self.assertIn(listener.port, reactor.getReaders())
 
     def test_a_taken_port_fails_the_start(self) -> None:

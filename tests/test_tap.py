@@ -20,6 +20,8 @@ from multiproto import lifecycle, tap
 from multiproto.config import Config
 from multiproto.config.load import table
 from multiproto.config.settings import Logs
+from multiproto.lifecycle import StartFailed
+from multiproto.workers.parent import Parent
 
 ROOT = Path(__file__).parent.parent
 
@@ -89,21 +91,30 @@ class ConfiguredTests(SynchronousTestCase):
         )
 
 
-class MakeServiceTests(SynchronousTestCase):
+class MakeServiceCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.configs: list[Config] = []
         self.house = MultiService()
-        self.patch(tap, "wired", lambda config: self.configs.append(config) or self.house)
+        self.parents: list[Parent | None] = []
+        self.patch(tap, "wired", self.wired)
         self.patch(tap.sys, "stdout", io.StringIO())
         self.patch(os, "environ", {"PORT": "1", "TCP_PORT": "2", "APP_ENV": "test"})
 
-    def made(self, *words: str) -> Any:
+    def wired(self, config: Config, parent: Parent | None) -> MultiService:
+        self.configs.append(config)
+        self.parents.append(parent)
+        return self.house
+
+    def made(self, *words: str, **twistd: Any) -> Any:
         options = tap.Options()
+        options.parent = twistd
         options.parseOptions(words)
         application = Application("multiproto")
         tap.makeService(options).setServiceParent(application)
         return application
 
+
+class MakeServiceTests(MakeServiceCase):
     def test_settings_from_everywhere(self) -> None:
         file = Path(self.mktemp())
         file.write_text("metrics_port = 3\n")
@@ -120,6 +131,57 @@ class MakeServiceTests(SynchronousTestCase):
         self.assertEqual(json.loads(line)["message"], "careful")
         (server,) = IService(application)
         self.assertEqual(list(server), [self.house])
+        self.assertEqual(self.parents, [None])
+
+
+class WorkersTests(MakeServiceCase):
+    """One process, or the supervisor of several, or one of them."""
+
+    SHARED = {"DATABASE_URL": "postgresql://h/d", "REDIS_URL": "redis://h", "JWT_SECRET": "x" * 32}
+
+    def test_one_worker_is_the_plain_server(self) -> None:
+        (server,) = IService(self.made("--workers", "1"))
+        self.assertEqual(list(server), [self.house])
+
+    def test_several_have_a_supervisor(self) -> None:
+        """It holds the ports and serves nothing."""
+        os.environ.update(self.SHARED, APP_ENV="development")
+        (server,) = IService(self.made("-w", "3"))
+        (supervisor,) = server
+        self.assertEqual([service.name for service in supervisor], ["tcp", "http", "workers", "banner"])
+        self.assertEqual(self.configs, [])
+
+    def test_only_what_is_served_is_held(self) -> None:
+        os.environ.update(self.SHARED, TCP_ENABLED="false", METRICS_ENABLED="false", METRICS_PORT="65535")
+        ((supervisor,),) = IService(self.made("-w", "3"))
+        self.assertEqual([service.name for service in supervisor], ["http", "workers"])
+
+    def test_a_worker_has_what_the_supervisor_read(self) -> None:
+        """And nothing from anywhere else; its lines say which one it is."""
+        os.environ.update(MULTIPROTO_WORKER="1", HOST="10.0.0.1")
+        texts = {**self.SHARED, "WORKERS": "2", "APP_ENV": "development", "TCP_PORT": "7"}
+        self.patch(tap.sys, "stdin", io.StringIO(json.dumps(texts) + "\n"))
+        Path(".env").write_text("PORT=8\n")
+        self.addCleanup(Path(".env").unlink)
+        application = self.made("--tcp-port", "4")
+        ((config,), (parent,)) = (self.configs, self.parents)
+        assert parent is not None
+        self.assertEqual(parent.number, 1)
+        self.assertEqual(
+            (config.http.host, config.http.port, config.tcp.port, config.metrics.port),
+            ("127.0.0.1", 3000, 7, 9091),
+        )
+        event = {"log_level": LogLevel.info, "log_format": "hello", "log_time": 0.0, "log_namespace": "x"}
+        ILogObserver(application)(event)
+        self.assertEqual(json.loads(tap.sys.stdout.getvalue())["worker"], 1)
+
+    def test_what_can_not_be_had_with_them(self) -> None:
+        os.environ.update(self.SHARED)
+        stderr = io.StringIO()
+        self.patch(lifecycle.sys, "__stderr__", stderr)
+        failed = self.assertRaises(StartFailed, self.made, "-w", "2", uid=1000)
+        self.assertEqual(failed.code, 1)
+        self.assertEqual(stderr.getvalue(), f"multiproto: {failed}\n")
 
 
 class ObserverTests(SynchronousTestCase):

@@ -1,6 +1,6 @@
 """Settings from defaults, a TOML file, `.env`, the environment and flags (contract, section 7)."""
 
-from .load import BadConfig, load
+from .load import BadConfig, Loaded, load, read
 from .settings import Config
 
-__all__ = ["BadConfig", "Config", "load"]
+__all__ = ["BadConfig", "Config", "Loaded", "load", "read"]

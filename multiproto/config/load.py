@@ -6,7 +6,7 @@ import difflib
 from pathlib import Path
 from typing import Callable, Iterable, Iterator, Mapping, TypeVar
 
-from attrs import Attribute, Factory, define, fields, has
+from attrs import Attribute, Factory, define, field, fields, frozen, has
 
 from . import sources
 from .setting import SAME, Setting
@@ -30,6 +30,7 @@ LONELY = (
     ),
 )
 SECRET_LENGTH = 32  # characters at least
+LAST_PORT = 65535
 ROUNDS_IN_PRODUCTION = 10  # bcrypt's cost at least
 
 
@@ -39,6 +40,14 @@ class BadConfig(Exception):
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
         super().__init__("\n".join(map(str, self.faults)))
+
+
+@frozen
+class Loaded:
+    """What was read, and the texts that it was read from: flags of another process that is to have the same."""
+
+    config: Config
+    texts: Mapping[str, str] = field(repr=False)  # by the setting's name; some are secrets
 
 
 def load(
@@ -51,18 +60,29 @@ def load(
 
     Raises `BadConfig`.
     """
+    return read(flags, environ, file, folder).config
+
+
+def read(
+    flags: Mapping[str, str],
+    environ: Mapping[str, str],
+    file: Path | None = None,
+    folder: Path | None = Path(),
+) -> Loaded:
+    """Like `load`; without a `folder`, there is no `.env`."""
     reading = Reading()
     written = reading.strict(lambda: sources.from_toml(file)) if file else {}
     surrounding = reading.lenient(lambda: sources.from_environment(environ))
     said = reading.strict(lambda: sources.from_flags(flags))
     layers: list[Layer] = [written, surrounding, said]
-    if _environment(layers) == "development":
-        layers.insert(1, reading.lenient(lambda: sources.from_dotenv(folder / ".env")))
+    if folder is not None and _environment(layers) == "development":
+        dotenv = folder / ".env"
+        layers.insert(1, reading.lenient(lambda: sources.from_dotenv(dotenv)))
     config = reading.settle(layers)
     reading.faults += _contradictions(config, reading.given)
     if reading.faults:
         raise BadConfig(reading.faults)
-    return config
+    return Loaded(config, {name: found.value for name, found in reading.given.items()})
 
 
 def table(of: type = Config) -> Iterator[tuple[Setting, object]]:
@@ -174,6 +194,16 @@ def _contradictions(config: Config, given: Mapping[str, Given]) -> Iterator[Faul
                 yield fault(name, f"says nothing without {alone}")
     if config.redis.adapter == "redis" and not config.redis.pubsub:
         yield fault("PUBSUB_ADAPTER", "needs the address of a Redis: set REDIS_URL")
+    if config.workers > 1:
+        together = f"needs a %s that {config.workers} processes can share: set %s"
+        if not config.storage.postgresql:
+            yield fault("WORKERS", together % ("database", "DATABASE_URL"))
+        if not config.redis.pubsub and config.redis.adapter != "redis":
+            memory = config.redis.adapter == "memory"
+            yield fault("WORKERS", together % ("Redis", "PUBSUB_ADAPTER=redis" if memory else "REDIS_URL"))
+        highest = LAST_PORT - config.workers + 1
+        if config.metrics.enabled and config.metrics.port > highest:
+            yield fault("METRICS_PORT", f"must be at most {highest}: each further worker has the next port")
     secrets = {"JWT_SECRET": config.auth.secret, "PUBSUB_REDIS_SECRET": config.redis.secret}
     shared = config.storage.postgresql or config.redis.pubsub
     if shared and not config.auth.secret and not config.auth.private_key_file:

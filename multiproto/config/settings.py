@@ -16,6 +16,7 @@ from .services import Redis, Storage
 from .setting import setting
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
+MOST_WORKERS = 128  # more than one machine has use for
 
 
 @frozen
@@ -165,7 +166,9 @@ class Logs:
 class MetricsPort:
     enabled: bool = setting("METRICS_ENABLED", kinds.flag, True, "serve metrics")
     host: str = setting("METRICS_HOST", kinds.text, "127.0.0.1", "address of the metrics port")
-    port: int = setting("METRICS_PORT", kinds.port, 9090, "port of metrics")
+    port: int = setting(
+        "METRICS_PORT", kinds.port, 9090, "port of metrics; each further worker has the next one"
+    )
 
 
 @frozen
@@ -182,6 +185,12 @@ class Config:
     name: str = setting("APP_NAME", kinds.text, "multiproto", "what the server calls itself")
     shutdown_timeout: float = setting(
         "SHUTDOWN_TIMEOUT", kinds.duration(1, 3600), 30.0, "time that a stop may take in all"
+    )
+    workers: int = setting(
+        "WORKERS",
+        kinds.whole(1, MOST_WORKERS),
+        1,
+        "processes that serve, all on the same ports; more than one need PostgreSQL and Redis",
     )
     namespaces: tuple[Namespace, ...] = setting(
         "NAMESPACES",

@@ -11,7 +11,7 @@ import json
 import math
 import re
 from contextvars import ContextVar
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Mapping
 
 from attrs import define
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
@@ -23,6 +23,7 @@ REQUEST: ContextVar[str | None] = ContextVar("request", default=None)  # correla
 
 # Whose news is not ours: "Starting factory", access logs and the like are shown at debug only.
 CHATTY = ("twisted", "autobahn", "txaio", "klein", "log_legacy", "-")
+MARKS = ("worker", "request", "connection")  # fields that lines for people have, too
 FACTORIES = ("Starting factory {factory!r}", "Stopping factory {factory!r}")  # said in our factories' names
 
 # Ours, and what Twisted's older logging adds.
@@ -53,15 +54,17 @@ class Lines:
     _write: Callable[[str], object]
     _render: Callable[[LogEvent], str]
     _level: LogLevel
+    _fields: Mapping[str, object] = {}  # of each event, besides its own
 
     def __call__(self, event: LogEvent) -> None:
         if level_of(event) >= self._level:
-            self._write(self._render(event) + "\n")
+            self._write(self._render({**self._fields, **event}) + "\n")
 
 
-def observer(level: str, pretty: bool, write: Callable[[str], object]) -> Lines:
-    """`level` is one of debug, info, warn, error, critical."""
-    return Lines(write, as_text if pretty else as_json, LogLevel.lookupByName(level))
+def observer(level: str, pretty: bool, write: Callable[[str], object], worker: int | None = None) -> Lines:
+    """`level` is one of debug, info, warn, error, critical; `worker` is which of several processes this is."""
+    fields = {} if worker is None else {"worker": worker}
+    return Lines(write, as_text if pretty else as_json, LogLevel.lookupByName(level), fields)
 
 
 def level_of(event: LogEvent) -> LogLevel:
@@ -87,7 +90,7 @@ def as_json(event: LogEvent) -> str:
 
 def as_text(event: LogEvent) -> str:
     """One line; a traceback, which is ours, follows indented."""
-    mark = "".join(f" {name}={value}" for name, value in _fields(event) if name in ("request", "connection"))
+    mark = "".join(f" {name}={value}" for name, value in _fields(event) if name in MARKS)
     line = f"{timestamp(event['log_time'])[11:23]} {level_of(event).name:<5} {formatEvent(event)}{mark}"
     failure = event.get("log_failure")
     trace = failure.getTraceback().rstrip().split("\n") if failure is not None else []

@@ -74,8 +74,6 @@ class TwistdCase(TestCase):
         self.addCleanup(started.program.kill)
         return started
 
-
-class StartTests(TwistdCase):
     async def failed(self, started: Started, *words: str) -> None:
         """It exits non-zero with one clear line that has `words`, and no traceback."""
         status = await started.program.ended
@@ -86,6 +84,8 @@ class StartTests(TwistdCase):
         for word in words:
             self.assertIn(word, lines[0])
 
+
+class StartTests(TwistdCase):
     async def test_both_reactors(self) -> None:
         for options in ((), ("--reactor=asyncio",)):
             started = await self.start(*options).ready()

@@ -132,6 +132,17 @@ class JsonTests(LogCase):
         )
 
 
+class WorkerTests(LogCase):
+    def said(self, pretty: bool) -> str:
+        lines = observer("info", pretty, self.written.append, worker=1)
+        Logger("multiproto", observer=lambda event: lines({**event, "log_time": NOON})).info("ready")
+        return self.written.pop()
+
+    def test_which_of_several_processes_says_it(self) -> None:
+        self.assertEqual(json.loads(self.said(pretty=False))["worker"], 1)
+        self.assertEqual(self.said(pretty=True), "12:00:00.500 info  ready worker=1\n")
+
+
 class TextTests(LogCase):
     pretty = True
 

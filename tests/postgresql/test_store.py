@@ -114,6 +114,14 @@ class InstancesTests(DatabaseCase):
         ((entry,), located) = await there.after(0, 9), await there.locate(cursor)
         self.assertEqual((entry.cursor, located), (cursor, 1))
 
+    async def test_a_commit_wakes_its_own_instance_once(self) -> None:
+        """What PostgreSQL says of it comes on the same connection, before the next answer."""
+        here, woken = await self.make_store(), []
+        here.on_commit(lambda: woken.append(here.newest))
+        for number in range(3):
+            await here.commit(say(event(f"e{number}", "ada")))
+        self.assertEqual(woken, [1, 2, 3])
+
     async def test_a_cursor_of_an_instance_that_started_later_is_located(self) -> None:
         here = await self.make_store()
         there = await self.make_store()

@@ -156,8 +156,9 @@ class Line:
         try:
             self._connection.consume_input()
             self._take_all()
-            while self._connection.notifies():
-                self._on_notify()
+            while (notice := self._connection.notifies()) is not None:
+                if notice.be_pid != self._connection.backend_pid:  # who writes needs no hint
+                    self._on_notify()
         except OperationalError:
             self.cut("The connection was lost")
 

@@ -1,0 +1,85 @@
+"""A port that several processes listen on, and that no program of somebody else slips into.
+
+The kernel shares it only among sockets that all asked for it (SO_REUSEPORT,
+socket(7)), but it asks nothing more than the same user: two servers by mistake
+on one port would each get half of the clients.  So the supervisor takes the
+port alone first, and keeps it as long as it lives, without listening.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from attrs import define, frozen
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from zope.interface import implementer
+
+
+@define(eq=False, repr=False)
+class HeldPort(Service):
+    """Nobody else's: bound, for `SharedPort`s of the same user to listen on."""
+
+    _host: str
+    _port: int
+    _socket: socket.socket | None = None
+
+    def privilegedStartService(self) -> None:
+        """Raises `CannotListenError` when anybody has it, also one who would share it."""
+        super().privilegedStartService()
+        self._socket = _bound(self._host, self._port, shared=False)
+        # From here on others may join who ask to share, and only they.  Linux looks at
+        # what is set when the other one binds, not at what was when we did.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+    def stopService(self) -> None:
+        super().stopService()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+@implementer(IStreamServerEndpoint)
+@frozen
+class SharedPort:
+    """Listens where other processes of ours do; the kernel spreads new connections over those that listen."""
+
+    _reactor: Any  # IReactorSocket
+    _port: int
+    _backlog: int  # connections that may wait to be taken
+    _host: str
+
+    def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Fails with `CannotListenError`."""
+        try:
+            with _bound(self._host, self._port, shared=True) as listening:
+                listening.listen(self._backlog)
+                listening.setblocking(False)
+                # It keeps a duplicate.
+                port = self._reactor.adoptStreamPort(listening.fileno(), listening.family, factory)
+        except CannotListenError as error:
+            return fail(error)
+        return succeed(port)
+
+
+def _bound(host: str, port: int, shared: bool) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise CannotListenError(host, port, error) from error
+    try:
+        # As every server does: a port is free though old connections of it still fade.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shared)
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise CannotListenError(host, port, error) from error
+    return bound
