@@ -36,6 +36,7 @@ MAY = {
     "banner.py": {"config"},
     "explain.py": {"config", "core"},
     "workers": {"banner", "config", "lifecycle"},
+    "move.py": {"storage"},
     "tap.py": {"config", "lifecycle", "observe", "server", "workers"},
 }
 ALL = {"server.py", "equipment.py", "__init__.py"}  # the wiring reaches every room

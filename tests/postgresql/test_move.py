@@ -1,0 +1,111 @@
+"""From one process with its file to many on PostgreSQL: nobody's tokens, cursors or keys are lost."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
+
+from multiproto.core.ports import Query
+from multiproto.storage.errors import Unusable
+from multiproto.storage.move import move
+from multiproto.storage.sqlite import FILE, SqliteStore
+
+from ..storage.units import add_message, add_session, add_user, at, claim, event, published, say, withdraw
+from .cases import DatabaseCase, refusal
+
+
+class MoveTests(DatabaseCase):
+    async def used(self) -> tuple[Path, list[str]]:
+        """The directory of an embedded store that was started twice, and the cursors that it gave."""
+        directory, cursors = Path(self.mktemp()), []
+        for turn in ("a", "b"):
+            store = SqliteStore(directory, reactor, reactor, self._observe)
+            await store.startService()
+            units = [
+                add_user(
+                    f"ann-{turn}", 1, event(f"e1{turn}", f"ann-{turn}", "user.created", name="Ännchen\n\t\\N")
+                ),
+                add_session(f"s-{turn}", f"ann-{turn}"),
+                add_message(
+                    f"m-{turn}", f"ann-{turn}", 2, event(f"e2{turn}", f"m-{turn}", text="\\. \u2028 🦊")
+                ),
+                claim(f"ann-{turn}", "key"),
+                withdraw(f"m-{turn}", event(f"e3{turn}", "", "message.deleted")),
+                say(published(f"e4{turn}", "room.1", 4)),
+            ]
+            for unit in units:
+                cursors.append(await store.commit(unit))
+            await store.stopService()
+        return directory, cursors
+
+    def rows(self, directory: Path, table: str) -> tuple[list[Any], list[Any]]:
+        """Of both stores, times as text."""
+        with sqlite3.connect(directory / FILE) as source, psycopg.connect(self.conninfo) as target:
+            here = source.execute(f"SELECT * FROM {table} ORDER BY 1, 2")
+            columns = [each[0] for each in here.description]
+            target.execute("SET TIME ZONE 'UTC'")
+            there = target.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY 1, 2").fetchall()  # type: ignore[call-overload]
+            return here.fetchall(), [tuple(map(_text, row)) for row in there]
+
+    async def test_every_row_is_as_it_was(self) -> None:
+        directory, _ = await self.used()
+        told: list[str] = []
+        moved = await deferToThread(move, directory, self.conninfo, 9.0, told.append)
+        self.assertEqual((moved["users"], moved["events"], moved["terms"], moved["head"]), (2, 8, 2, 1))
+        self.assertEqual(told[0], "users: 2")
+        for table in moved:
+            here, there = self.rows(directory, table)
+            self.assertEqual(here, there, table)
+
+    async def test_cursors_are_good_and_the_log_goes_on(self) -> None:
+        directory, cursors = await self.used()
+        await deferToThread(move, directory, self.conninfo, 9.0, lambda line: None)
+        store = await self.make_store()
+        found = [await store.locate(cursor) for cursor in cursors]
+        self.assertEqual(found, sorted(found))  # type: ignore[type-var]
+        self.assertNotIn(None, found)
+        later = await store.commit(say(published("e5", "room.1", 5)))
+        self.assertEqual([entry.position for entry in await store.after(0, 100)], list(range(1, 10)))
+        self.assertEqual(await store.locate(later), 9)
+        live = {"id": "s-a", "user_id": "ann-a", "now": at(3)}
+        self.assertEqual(len((await store.read(Query("session_live", live))).results[0]), 1)
+        self.assertEqual(str(await refusal(store.commit(claim("ann-a", "key")))), "gone")  # it is taken
+
+    async def test_one_that_was_used_already_stays_as_it_is(self) -> None:
+        directory, _ = await self.used()
+        store = await self.make_store()
+        await store.commit(add_user("bob"))
+        await self.refused(directory, self.conninfo, "has been used already")
+        self.assertEqual((await store.read(Query("users_count"))).results[0][0]["total"], 1)
+
+    async def test_a_server_that_runs_must_be_stopped_first(self) -> None:
+        directory, _ = await self.used()
+        store = SqliteStore(directory, reactor, reactor, self._observe)
+        await store.startService()
+        self.addCleanup(store.stopService)
+        await self.refused(directory, self.conninfo, "is in use by another multiproto")
+
+    async def test_a_directory_without_a_database(self) -> None:
+        directory = Path(self.mktemp())
+        await self.refused(directory, self.conninfo, "there is no multiproto.db in")
+        self.assertFalse(directory.exists())
+
+    async def test_a_wrong_password(self) -> None:
+        directory, _ = await self.used()
+        await self.refused(directory, self.conninfo.replace(self.server.password, "wr0ng"), "password")
+
+    async def refused(self, directory: Path, conninfo: str, why: str) -> None:
+        with self.assertRaises(Unusable) as caught:
+            await deferToThread(move, directory, conninfo, 9.0, lambda line: None)
+        self.assertIn(why, str(caught.exception))
+        self.assertNotIn("wr0ng", str(caught.exception))
+
+
+def _text(value: Any) -> Any:
+    """A time as the embedded store has it."""
+    return value.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z" if hasattr(value, "strftime") else value
