@@ -21,6 +21,7 @@ class Identity:
     user_id: str
     session_id: str
     until: float  # seconds since the epoch
+    since: float = 0.0  # when the token that proved it was made, likewise
 
 
 class Gate(Protocol):
