@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Union
 
-from twisted.application.service import Service
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.web.resource import IResource
@@ -29,7 +28,9 @@ from .config.kinds import spelled
 from .config.secret import Secret
 from .config.settings import Http, MetricsPort, Tcp, WebSocket
 from .core.accounts import Accounts
+from .core.attempts import Attempts
 from .core.audience import Audience
+from .core.audit import Audit
 from .core.events import Events
 from .core.history import History
 from .core.hub import Hub, Line
@@ -39,13 +40,16 @@ from .core.namespaces import Namespaces
 from .core.ports import Query
 from .core.publishing import Publisher
 from .core.sends import Sends
+from .core.sessions import Sessions
+from .core.trail import Trail
 from .graphql.limits import QueryLimits
 from .graphql.wiring import Needs, make_endpoint
 from .http.cors import Cors
 from .http.ratelimit import RateLimit
 from .http.site import Parts, Settings, make_site
 from .ids import TimeOrderedIds
-from .lifecycle import AtStart, AtStop, Listener, Sequence
+from .lifecycle import AtStart, AtStop, Listener
+from .lifecycle import House as House
 from .observe.health import Health, Probe, here
 from .observe.metrics import Metrics
 from .observe.site import metrics_site
@@ -94,9 +98,14 @@ def make_service(config: Config, reactor: Any) -> House:
 
     # What one can do.
     events = Events(new_id)
-    accounts = Accounts(
-        store, passwords, tokens, events, now, new_id, config.auth.refresh_lifetime, metrics.auth
+    audit = Audit(now, new_id)
+    attempts = Attempts(store, audit, reactor, metrics.audit_dropped.inc)
+    kept_for = config.auth.refresh_lifetime
+    sessions = Sessions(
+        store, passwords, tokens, events, audit, attempts, now, new_id, kept_for, metrics.auth
     )
+    accounts = Accounts(store, passwords, sessions, events, audit, now, new_id)
+    trail = Trail(store, frozenset(config.auth.operators), jsontext.loads)
     sends = Sends(store, now)
     messages = Messages(store, sends, events, now, new_id)
     lane = _lane(config, reactor, metrics, audience)
@@ -105,7 +114,7 @@ def make_service(config: Config, reactor: Any) -> House:
     )
     publisher = Publisher(broker, sends, namespaces, now, new_id, jsontext.dumps)
     history = History(store, audience, namespaces, reactor)
-    hub = Hub(gate, audience, history, publisher, reactor, new_id)
+    hub = Hub(gate, audience, history, publisher, reactor, new_id, attempts)
 
     def line(name: str, limits: Limits, most_per_host: int, most: int | None = None) -> Line:
         return Line(limits, metrics.watch(Traffic(name, now())), most, most_per_host)
@@ -131,6 +140,8 @@ def make_service(config: Config, reactor: Any) -> House:
     if config.graphql.enabled:
         needs = Needs(
             accounts,
+            sessions,
+            attempts,
             messages,
             publisher,
             hub,
@@ -155,6 +166,9 @@ def make_service(config: Config, reactor: Any) -> House:
             gate,
             hub,
             accounts,
+            sessions,
+            trail,
+            attempts,
             messages,
             publisher,
             line("sse", STREAM, wide),
@@ -179,8 +193,9 @@ def make_service(config: Config, reactor: Any) -> House:
     house.add("passwords", passwords)
     if lane is not None:
         house.add("live", lane)
+    house.add("attempts", attempts)
     house.add("follower", follower)
-    house.add("pruner", Pruner(store, namespaces, audience, reactor, now))
+    house.add("pruner", Pruner(store, namespaces, audience, reactor, now, config.auth.audit_retention))
     house.add("tick", Tick(reactor, metrics.reactor_lag))
     if config.metrics.enabled:
         pages = metrics_site(metrics, health.report, now, reactor)
@@ -196,20 +211,6 @@ def make_service(config: Config, reactor: Any) -> House:
     if config.environment == "development":
         house.add("banner", AtStart(lambda: _show(banner(_started(config, house)))))
     return house
-
-
-class House(Sequence):
-    """The server's services by name."""
-
-    def add(self, name: str, service: Service) -> None:
-        service.setName(name)
-        service.setServiceParent(self)
-
-    def port(self, name: str) -> int:
-        """The port that "http", "tcp" or "metrics" listens on."""
-        listener: Listener = self.getServiceNamed(name)
-        assert listener.port is not None
-        return listener.port.getHost().port  # type: ignore[attr-defined, no-any-return]
 
 
 def _store(config: Config, reactor: Any, metrics: Metrics, namespaces: list[str]) -> AnyStore:

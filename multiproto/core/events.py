@@ -6,7 +6,7 @@ This is the only road from a stored change to subscribers on any wire
 
 from __future__ import annotations
 
-from typing import Callable, Mapping
+from typing import Callable, Mapping, Sequence
 
 from attrs import define
 
@@ -50,9 +50,10 @@ class Events:
             content["recipientId"] = message.recipient_id
         return self._event(WITHDRAWN, _audience(message), content, "", at)
 
-    def session_revoked(self, user_id: str, session_id: str, at: str) -> Event:
-        content: Public = {"userId": user_id, "sessionId": session_id}
-        return self._event(REVOKED, (REVOCATIONS,), content, session_id, at)
+    def sessions_revoked(self, user_id: str, session_ids: Sequence[str], at: str) -> Event:
+        """One for all that end together: each hub looks through its connections once."""
+        content: Public = {"userId": user_id, "sessionIds": list(session_ids)}
+        return self._event(REVOKED, (REVOCATIONS,), content, "", at)
 
     def _event(
         self, type: str, topics: tuple[str, ...], content: Mapping[str, object], subject: str, at: str

@@ -6,7 +6,7 @@ revoked, on whatever instance, all that live on it end here (guarantee G7).
 
 from __future__ import annotations
 
-from typing import Callable, Iterator
+from typing import Callable, Iterator, Sequence
 
 from attrs import Factory, define, field, frozen
 from twisted.application.service import Service
@@ -17,7 +17,9 @@ from twisted.logger import Logger
 
 from ..observe.traffic import Traffic
 from . import events
+from .attempts import Attempts
 from .audience import Audience
+from .client import Client
 from .errors import ConnectionLimit, Refusal, Unavailable
 from .history import History
 from .limits import Limits
@@ -62,6 +64,7 @@ class Hub(Service):
     _publisher: Publisher
     _clock: IReactorTime
     _new_id: Callable[[], str]
+    _attempts: Attempts | None = None  # where those are noted who are not let in
     _guests: dict[Session, _Guest] = Factory(dict)
     _revoked: dict[str, float] = Factory(dict)  # user or session id -> when
     _emptied: Deferred[None] | None = None
@@ -101,10 +104,13 @@ class Hub(Service):
         line.traffic.connected(host)
         if identity is not None:
             line.traffic.auth("success")
+        gate = self._gate
+        if self._attempts is not None:
+            gate = self._attempts.watch(gate, Client(line.traffic.protocol, host))
         session = Session(
             peer,
             self._new_id(),
-            self._gate,
+            gate,
             self._audience,
             self._history,
             self._publisher,
@@ -129,16 +135,18 @@ class Hub(Service):
         assert isinstance(content, dict)
         match delivery.metadata["eventType"]:
             case events.DELETED:
-                self._revoke(content["userId"])
+                self._revoke([content["userId"]])
             case events.REVOKED:
-                self._revoke(content["sessionId"])
+                self._revoke(content["sessionIds"])
         return True
 
-    def _revoke(self, id: str) -> None:
-        self._revoked[id] = self._clock.seconds()
+    def _revoke(self, ids: Sequence[str]) -> None:
+        """All that live on these users or sessions end."""
+        self._revoked |= dict.fromkeys(ids, self._clock.seconds())
+        revoked = frozenset(ids)
         for session in self:
             who = session.identity
-            if who is not None and id in (who.user_id, who.session_id):
+            if who is not None and (who.user_id in revoked or who.session_id in revoked):
                 session.end(Why.REVOKED)
 
     def startService(self) -> None:

@@ -14,6 +14,7 @@ from twisted.web import server
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
+from ..core.attempts import Attempts
 from ..core.errors import Refusal, TooLarge
 from ..core.ports import Gate
 from .context import Caller, identify
@@ -45,6 +46,7 @@ class Unsupported(BadRequest):
 class Endpoint:
     _operations: Operations
     _gate: Gate
+    _attempts: Attempts
     _clock: IReactorTime
     _batch: int  # requests in one array
     _socket: IResource
@@ -80,7 +82,8 @@ class Endpoint:
                 return
             asked = self._asked(request)
             header = request.getHeader("authorization")
-            caller = await identify(self._gate, header, request.getClientAddress().host)
+            host, agent = request.getClientAddress().host, request.getHeader("user-agent") or ""
+            caller = await identify(self._gate, self._attempts, header, host, agent)
             if isinstance(asked, list):
                 exchange.say_json(200, [await self._member(member, caller) for member in asked])
             else:

@@ -8,6 +8,8 @@ from urllib.parse import parse_qsl
 from attrs import define, frozen
 
 from .. import jsontext
+from ..core.attempts import Attempts
+from ..core.client import Client
 from ..core.errors import InvalidInput, Unauthorized
 from ..core.hub import Hub
 from ..core.ports import Gate, Identity
@@ -23,9 +25,10 @@ class Access:
 
     gate: Gate
     hub: Hub
+    attempts: Attempts
 
-    async def identify(self, token: str) -> Identity:
-        who = await self.gate.identify(token)
+    async def identify(self, token: str, client: Client) -> Identity:
+        who = await self.attempts.watch(self.gate, client).identify(token)
         if self.hub.has_revoked(who):
             raise Unauthorized("Token revoked", "revoked")
         return who
@@ -41,12 +44,16 @@ class Call:
         """The client's address."""
         return str(getattr(self.request.client, "host", ""))
 
+    @property
+    def client(self) -> Client:
+        return Client("rest", self.host, self.header("user-agent") or "")
+
     async def identity(self) -> Identity:
         """Whose bearer token came in the header: the only place it is read from."""
         scheme, _, token = (self.header("authorization") or "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise Unauthorized("Send a bearer token")
-        return await self._access.identify(token.strip())
+        return await self._access.identify(token.strip(), self.client)
 
     def header(self, name: str) -> str | None:
         value = self.request.requestHeaders.getRawHeaders(name.encode("ascii"), [None])[0]

@@ -13,12 +13,16 @@ from twisted.internet.protocol import Factory
 from twisted.web.resource import IResource
 
 from ..core.accounts import Accounts
+from ..core.attempts import Attempts
 from ..core.hub import Hub, Line
 from ..core.messages import Messages
 from ..core.ports import Gate
 from ..core.publishing import Publisher
+from ..core.sessions import Sessions
+from ..core.trail import Trail
 from .accounts import AccountRoutes
 from .api import PREFIXES, make_api
+from .audit import AuditRoutes
 from .call import Access
 from .channel import Channel
 from .codec import Head
@@ -57,6 +61,9 @@ class Parts:
     gate: Gate
     hub: Hub
     accounts: Accounts
+    sessions: Sessions
+    trail: Trail
+    attempts: Attempts
     messages: Messages
     publisher: Publisher
     streams: Line  # that event streams count on
@@ -195,9 +202,10 @@ class Site(Factory):
 
 
 def make_site(parts: Parts, settings: Settings = Settings()) -> Site:
-    clock, access = parts.clock, Access(parts.gate, parts.hub)
+    clock, access = parts.clock, Access(parts.gate, parts.hub, parts.attempts)
     routes = [
-        *AccountRoutes(parts.accounts).routes(),
+        *AccountRoutes(parts.accounts, parts.sessions).routes(),
+        *AuditRoutes(parts.trail).routes(),
         *MessageRoutes(parts.messages).routes(),
         *TopicRoutes(parts.publisher, parts.hub, parts.streams, clock).routes(),
     ]

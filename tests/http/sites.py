@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.core.attempts import Attempts
 from multiproto.core.limits import Limits as SessionLimits
 from multiproto.http.ratelimit import RateLimit
 from multiproto.http.site import Parts, Settings, Site, make_site
@@ -50,6 +51,9 @@ class SiteCase(SynchronousTestCase):
             self.house.gate,
             self.house.hub,
             nobody,
+            nobody,
+            nobody,
+            Attempts(nobody, nobody, self.clock),
             nobody,
             self.house.publisher,
             self.streams,
