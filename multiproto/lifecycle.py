@@ -237,3 +237,17 @@ class AtStop(Service):
     def stopService(self) -> object:
         super().stopService()
         return self._do()
+
+
+class House(Sequence):
+    """The server's services by name."""
+
+    def add(self, name: str, service: Service) -> None:
+        service.setName(name)
+        service.setServiceParent(self)
+
+    def port(self, name: str) -> int:
+        """The port that "http", "tcp" or "metrics" listens on."""
+        listener: Listener = self.getServiceNamed(name)
+        assert listener.port is not None
+        return listener.port.getHost().port  # type: ignore[attr-defined, no-any-return]

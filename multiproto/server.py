@@ -9,13 +9,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from twisted.application.service import Service
 from twisted.web.resource import IResource
 
 from . import __version__, jsontext
 from .auth.gate import TokenGate
 from .auth.keyfiles import KeyFiles
-from .auth.known import KnownTokens
+from .auth.known import KnownTokens, Telling
 from .auth.passwords import BcryptPasswords
 from .auth.tokens import Tokens
 from .banner import banner, show, started
@@ -28,7 +27,9 @@ from .config.kinds import spelled
 from .config.secret import secret_of
 from .core.access import Access
 from .core.accounts import Accounts
+from .core.attempts import Attempts
 from .core.audience import Audience
+from .core.audit import Audit
 from .core.events import Events
 from .core.history import History
 from .core.hub import Hub, Line
@@ -39,6 +40,8 @@ from .core.policy import Policy
 from .core.ports import Query
 from .core.publishing import Publisher
 from .core.sends import Sends
+from .core.sessions import Sessions
+from .core.trail import Trail
 from .equipment import limits, listener, make_counts, make_lane, make_store, watch
 from .graphql.limits import QueryLimits
 from .graphql.wiring import Needs, make_endpoint
@@ -46,7 +49,7 @@ from .http.cors import Cors
 from .http.ratelimit import RateLimit
 from .http.site import Parts, Settings, make_site
 from .ids import TimeOrderedIds
-from .lifecycle import AtStart, AtStop, Listener, Sequence, tell_operator
+from .lifecycle import AtStart, AtStop, House, tell_operator
 from .observe.health import Health, Probe, here
 from .observe.metrics import Metrics
 from .observe.site import metrics_site
@@ -92,17 +95,14 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
 
     # What one can do.
     events = Events(new_id)
-    accounts = Accounts(
-        store,
-        passwords,
-        tokens,
-        events,
-        now,
-        new_id,
-        auth.refresh_lifetime,
-        metrics.auth,
-        gate.forget,
+    keeping = Telling(store, gate.forget)
+    audit = Audit(now, new_id)
+    attempts = Attempts(store, audit, reactor, metrics.audit_dropped.inc)
+    sessions = Sessions(
+        keeping, passwords, tokens, events, audit, attempts, now, new_id, auth.refresh_lifetime, metrics.auth
     )
+    accounts = Accounts(keeping, passwords, sessions, events, audit, now, new_id)
+    trail = Trail(store, frozenset(config.auth.operators), jsontext.loads)
     sends = Sends(store, now)
     messages = Messages(store, sends, events, now, new_id)
     lane = make_lane(config, reactor, metrics, audience)
@@ -111,8 +111,8 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
     )
     publisher = Publisher(Policy(config.rules), broker, sends, namespaces, now, new_id, jsontext.dumps)
     history = History(store, audience, namespaces, reactor)
-    hub = Hub(gate, audience, history, publisher, reactor, new_id)
-    access = Access(gate, hub)
+    hub = Hub(gate, audience, history, publisher, reactor, new_id, attempts)
+    access = Access(gate, hub, attempts)
 
     def line(name: str, limits: Limits, most_per_host: int, most: int | None = None) -> Line:
         return Line(limits, metrics.watch(Traffic(name, now())), most, most_per_host)
@@ -143,10 +143,11 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
     if config.graphql.enabled:
         needs = Needs(
             accounts,
+            sessions,
+            access,
             messages,
             publisher,
             hub,
-            access,
             reactor,
             line("graphql", limits(config, config.websocket), wide),
             line("graphql_stream", STREAM, STREAMS_PER_HOST),
@@ -167,6 +168,8 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
             access,
             hub,
             accounts,
+            sessions,
+            trail,
             messages,
             publisher,
             line("sse", STREAM, wide),
@@ -195,9 +198,10 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
         house.add("live", lane)
     if counts is not None:
         house.add("rates", counts)
+    house.add("attempts", attempts)
     house.add("follower", follower)
     house.add("canary", canary)
-    house.add("pruner", Pruner(store, namespaces, audience, reactor, now))
+    house.add("pruner", Pruner(store, namespaces, audience, reactor, now, auth.audit_retention))
     house.add("tick", Tick(reactor, metrics.reactor_lag))
     if config.metrics.enabled:
         pages = metrics_site(metrics, health.report, now, reactor)
@@ -215,17 +219,3 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
     elif config.environment == "development":
         house.add("banner", AtStart(lambda: show(banner(started(config, house.port)))))
     return house
-
-
-class House(Sequence):
-    """The server's services by name."""
-
-    def add(self, name: str, service: Service) -> None:
-        service.setName(name)
-        service.setServiceParent(self)
-
-    def port(self, name: str) -> int:
-        """The port that "http", "tcp" or "metrics" listens on."""
-        listener: Listener = self.getServiceNamed(name)
-        assert listener.port is not None
-        return listener.port.getHost().port  # type: ignore[attr-defined, no-any-return]

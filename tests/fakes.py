@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, Callable
+from typing import Any, Callable, Iterable
 
 from attrs import Factory, define, frozen
 from twisted.internet.defer import Deferred, succeed
@@ -12,8 +12,12 @@ from twisted.internet.interfaces import IReactorTime
 from multiproto import jsontext
 from multiproto.broker.follower import Follower
 from multiproto.broker.memory import MemoryBroker
+from multiproto.core.accounts import Accounts
+from multiproto.core.attempts import Attempts
 from multiproto.core.audience import Audience
+from multiproto.core.audit import Audit
 from multiproto.core.errors import Unauthorized, Unavailable
+from multiproto.core.events import Events
 from multiproto.core.history import History
 from multiproto.core.hub import Hub, Line
 from multiproto.core.limits import Limits
@@ -23,6 +27,8 @@ from multiproto.core.policy import Policy
 from multiproto.core.ports import Entry, Event, Identity, Page, Unit
 from multiproto.core.publishing import Publisher
 from multiproto.core.sends import Sends
+from multiproto.core.sessions import Sessions
+from multiproto.core.trail import Trail
 from multiproto.core.wire import Farewell, Reply
 from multiproto.observe.traffic import Traffic
 
@@ -152,6 +158,36 @@ class RecordingPeer:
 
     def resume(self) -> None:
         self.said.append("resume")
+
+
+@frozen
+class Members:
+    """All that there is to accounts and their sessions."""
+
+    audit: Audit
+    attempts: Attempts
+    sessions: Sessions
+    accounts: Accounts
+    trail: Trail
+
+
+def members(
+    store: Any,
+    passwords: Any,
+    tokens: Any,
+    clock: Any,
+    now: Callable[[], float],
+    new_id: Callable[[], str],
+    lifetime: float = 7 * 86400.0,
+    operators: Iterable[str] = (),
+    dropped: Callable[[int], object] = lambda count: None,
+) -> Members:
+    """The test starts `attempts`, if it needs them written."""
+    audit, events = Audit(now, new_id), Events(new_id)
+    attempts = Attempts(store, audit, clock, dropped)
+    sessions = Sessions(store, passwords, tokens, events, audit, attempts, now, new_id, lifetime)
+    accounts = Accounts(store, passwords, sessions, events, audit, now, new_id)
+    return Members(audit, attempts, sessions, accounts, Trail(store, frozenset(operators), jsontext.loads))
 
 
 def ids(prefix: str) -> Callable[[], str]:

@@ -31,7 +31,7 @@ WEBSOCKET_PING_INTERVAL WEBSOCKET_PING_TIMEOUT WEBSOCKET_MAX_CONNECTIONS_PER_IP 
 WEBSOCKET_ECHO_ENABLED PUBSUB_ADAPTER PUBSUB_REDIS_URL PUBSUB_REDIS_PREFIX PUBSUB_REDIS_SECRET GRAPHQL_ENABLED GRAPHQL_PATH
 GRAPHQL_PLAYGROUND_ENABLED GRAPHQL_MAX_DEPTH GRAPHQL_MAX_COMPLEXITY GRAPHQL_INTROSPECTION_ENABLED TCP_ENABLED
 TCP_PORT TCP_HOST TCP_MAX_CONNECTIONS_PER_IP TCP_MAX_CONNECTIONS TCP_MAX_FRAME_SIZE TCP_PING_INTERVAL
-TCP_PING_TIMEOUT TCP_KEEP_ALIVE_INTERVAL
+TCP_PING_TIMEOUT TCP_KEEP_ALIVE_INTERVAL OPERATORS AUDIT_RETENTION
 """
 
 
@@ -411,6 +411,11 @@ class KindsTests(SynchronousTestCase):
         (kinds.duration(0), "7D", 604800.0),
         (kinds.duration(0, bare="s"), "300", 300.0),
         (kinds.origins, " https://a.example , * ,", ("https://a.example", "*")),
+        (
+            kinds.operators,
+            "Ann@Example.org, 01A2055D-524A-7000-A3D1-DFD42086FED8,",
+            ("ann@example.org", "01a2055d-524a-7000-a3d1-dfd42086fed8"),
+        ),
         (kinds.path, "/api-v2/graphql", "/api-v2/graphql"),
     )
     BAD = (
@@ -443,7 +448,15 @@ class KindsTests(SynchronousTestCase):
 
     @given(st.text())
     def test_nothing_but_a_value_or_what_is_wanted(self, text: str) -> None:
-        for kind in (kinds.flag, kinds.port, kinds.duration(0), kinds.origins, kinds.path, kinds.choice("a")):
+        for kind in (
+            kinds.flag,
+            kinds.port,
+            kinds.duration(0),
+            kinds.origins,
+            kinds.operators,
+            kinds.path,
+            kinds.choice("a"),
+        ):
             try:
                 kind(text)
             except ValueError as error:

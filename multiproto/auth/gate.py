@@ -35,4 +35,4 @@ class TokenGate:
         params = {"id": claims.session_id, "user_id": claims.user_id, "now": timestamp(self._now())}
         if not (await self._store.read(Query("session_live", params))).results[0]:
             raise Unauthorized("Token revoked", "revoked")
-        return Identity(claims.user_id, claims.session_id, claims.until)
+        return Identity(claims.user_id, claims.session_id, claims.until, since=claims.since)

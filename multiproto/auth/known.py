@@ -8,7 +8,7 @@ somebody in this process, tells of the end of its session or its user.
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Protocol
+from typing import Awaitable, Callable, Protocol, Sequence
 
 from attrs import Factory, define, frozen
 from twisted.internet.interfaces import IReactorTime
@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from ..core.audience import Audience
 from ..core.events import ended
 from ..core.namespaces import REVOCATIONS
-from ..core.ports import Gate, Identity
+from ..core.ports import Gate, Identity, Query, Snapshot, Store, Unit
 from ..core.wire import Delivery
 
 MOST = 10_000  # tokens; some 6 MB
@@ -76,16 +76,23 @@ class KnownTokens:
         return identity
 
     def hear(self, delivery: Delivery) -> bool:
-        id = ended(delivery)
-        if id is not None:
-            self.forget(id)
+        content = delivery.content
+        assert isinstance(content, dict)
+        self.forget(ended(str(delivery.metadata["eventType"]), content))
         return True
 
-    def forget(self, id: str) -> None:
-        """The user or session with this id has no rights any more."""
+    def forget(self, ids: Sequence[str]) -> None:
+        """The users and sessions with these ids have no rights any more."""
+        self._endings += len(ids)
+        for id in ids:
+            for digest in list(self._digests.get(id, ())):
+                self._drop(digest)
+
+    def clear(self) -> None:
+        """Other keys are good from now on."""
         self._endings += 1
-        for digest in list(self._digests.get(id, ())):
-            self._drop(digest)
+        self._known.clear()
+        self._digests.clear()
 
     @property
     def _current(self) -> bool:
@@ -107,6 +114,27 @@ class KnownTokens:
             self._digests[id].discard(digest)
             if not self._digests[id]:
                 del self._digests[id]
+
+
+@frozen
+class Telling:
+    """A store that tells of the rights which end with what it commits, before anybody can read so in the log."""
+
+    _store: Store
+    _tell: Callable[[Sequence[str]], object]
+
+    def read(self, *queries: Query) -> Awaitable[Snapshot]:
+        return self._store.read(*queries)
+
+    async def commit(self, unit: Unit) -> str:
+        cursor = await self._store.commit(unit)
+        for event in unit.events:
+            if isinstance(event.content, dict):
+                self._tell(ended(event.type, event.content))
+        return cursor
+
+    def cursor_of(self, position: int) -> str:
+        return self._store.cursor_of(position)
 
 
 def _ids(who: Identity) -> tuple[str, str]:

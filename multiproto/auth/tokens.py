@@ -38,6 +38,7 @@ class Claims:
     user_id: str
     session_id: str
     until: float  # seconds since the epoch
+    since: float  # when it was issued, likewise
 
 
 @define(eq=False, repr=False)
@@ -70,7 +71,7 @@ class Tokens:
             raise Unauthorized("Invalid token")
         if claims["exp"] <= self._now():
             raise Unauthorized("Token expired", "expired")
-        return Claims(claims["userId"], claims["sid"], float(claims["exp"]))
+        return Claims(claims["userId"], claims["sid"], float(claims["exp"]), float(claims["iat"]))
 
     def _claims(self, token: str) -> Any:
         """What is signed, whatever it is."""

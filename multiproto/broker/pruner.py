@@ -1,4 +1,4 @@
-"""Forgets what the log was told to keep only so long, or only so much of.
+"""Forgets what the log was told to keep only so long, or only so much of; and rows that are of no use any more.
 
 In bites that leave the writer free for others in between, each with the floor
 it raises in one transaction: a client whose cursor is below a floor is told.
@@ -25,6 +25,7 @@ from ..observe.moments import timestamp
 
 EVERY = 30.0  # seconds
 BITE = 500  # rows that one transaction deletes
+ENDED = 86_400.0  # seconds that a session which has ended is kept: clocks may differ, nobody needs it
 
 
 @define(eq=False, repr=False)
@@ -34,6 +35,7 @@ class Pruner(Service):
     _audience: Audience
     _clock: IReactorTime
     _now: Callable[[], float]  # seconds since the epoch
+    _audit_kept: float = 90 * 86400.0  # seconds
     _loop: LoopingCall | None = None
     _pruning: Deferred[None] | None = None
 
@@ -61,9 +63,18 @@ class Pruner(Service):
         for namespace in self._namespaces:
             for position in [await self._expired(namespace), await self._surplus(namespace)]:
                 await self._forget(namespace.match, position)
-        before = timestamp(self._now() - KEPT)
-        while self.running and await self._position("keys_due", before=before):
-            await self._store.commit(Unit((Step("keys_prune", {"before": before, "most": BITE}),)))
+        for rows, kept in (
+            ("keys", KEPT),
+            ("refresh_tokens", ENDED),
+            ("sessions", ENDED),
+            ("audit", self._audit_kept),
+        ):
+            await self._forget_rows(rows, timestamp(self._now() - kept))
+
+    async def _forget_rows(self, rows: str, before: str) -> None:
+        """Delete those that are older, bite by bite."""
+        while self.running and await self._position(f"{rows}_due", before=before):
+            await self._store.commit(Unit((Step(f"{rows}_prune", {"before": before, "most": BITE}),)))
 
     async def _expired(self, namespace: Namespace) -> int:
         """The newest position that is older than the namespace keeps; 0 for none."""

@@ -15,6 +15,7 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 from ..core.errors import Refusal
+from ..core.forms import is_email, is_uuid
 from ..core.namespaces import Namespace
 from ..core.rules import MAX_RULES, VERBS, Rule
 from ..core.topics import check_pattern
@@ -130,6 +131,15 @@ def origins(value: str) -> tuple[str, ...]:
 def files(value: str) -> tuple[str, ...]:
     """Paths of files, separated by commas."""
     return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+def operators(value: str) -> tuple[str, ...]:
+    """Users, each by id or by address, separated by commas; in lower case, as both are compared."""
+    found = tuple(word.strip().lower() for word in value.split(",") if word.strip())
+    for word in found:
+        if not is_uuid(word) and not is_email(word):
+            raise ValueError(f"holds {word!r}, which is neither a user's id nor an email address")
+    return found
 
 
 def path(value: str) -> str:

@@ -147,6 +147,18 @@ class Auth:
     bcrypt_rounds: int = setting(
         "BCRYPT_ROUNDS", kinds.whole(4, 31), 10, "cost of hashing a password; at least 10 in production"
     )
+    operators: tuple[str, ...] = setting(
+        "OPERATORS",
+        kinds.operators,
+        (),
+        "users who may read the whole audit trail, by commas: ids, or email addresses that are theirs already",
+    )
+    audit_retention: float = setting(
+        "AUDIT_RETENTION",
+        kinds.duration(3600, 36_500 * 86400),
+        90 * 86400.0,
+        "how long the audit trail is kept",
+    )
     timeout: float = setting(
         "AUTH_TIMEOUT", kinds.duration(1, 3600), 10.0, "time that a new connection has to authenticate"
     )

@@ -6,7 +6,7 @@ This is the only road from a stored change to subscribers on any wire
 
 from __future__ import annotations
 
-from typing import Callable, Mapping
+from typing import Callable, Mapping, Sequence
 
 from attrs import define
 
@@ -14,7 +14,6 @@ from .model import Message, Public, User
 from .namespaces import MESSAGES, REVOCATIONS, USERS
 from .ports import Event
 from .topics import word
-from .wire import Delivery
 
 CREATED, UPDATED, DELETED = "user.created", "user.updated", "user.deleted"
 SENT, WITHDRAWN = "message.sent", "message.deleted"
@@ -51,9 +50,10 @@ class Events:
             content["recipientId"] = message.recipient_id
         return self._event(WITHDRAWN, _audience(message), content, "", at)
 
-    def session_revoked(self, user_id: str, session_id: str, at: str) -> Event:
-        content: Public = {"userId": user_id, "sessionId": session_id}
-        return self._event(REVOKED, (REVOCATIONS,), content, session_id, at)
+    def sessions_revoked(self, user_id: str, session_ids: Sequence[str], at: str) -> Event:
+        """One for all that end together: each hub looks through its connections once."""
+        content: Public = {"userId": user_id, "sessionIds": list(session_ids)}
+        return self._event(REVOKED, (REVOCATIONS,), content, "", at)
 
     def _event(
         self, type: str, topics: tuple[str, ...], content: Mapping[str, object], subject: str, at: str
@@ -62,12 +62,15 @@ class Events:
         return Event(self._new_id(), type, topics, content, subject, at, namespace)
 
 
-def ended(told: Delivery) -> str | None:
-    """The id of the user or the session whose rights end with what is `told`, if it tells of that."""
-    content = told.content
-    assert isinstance(content, dict)
-    named = {DELETED: "userId", REVOKED: "sessionId"}.get(str(told.metadata["eventType"]))
-    return None if named is None else str(content[named])
+def ended(type: str, content: Mapping[str, object]) -> Sequence[str]:
+    """The ids of the users and sessions whose rights end with such an event."""
+    if type == DELETED:
+        return [str(content["userId"])]
+    if type == REVOKED:
+        ids = content["sessionIds"]
+        assert isinstance(ids, Sequence)
+        return ids
+    return ()
 
 
 def _audience(message: Message) -> tuple[str, ...]:

@@ -35,6 +35,15 @@ def is_uuid(text: str) -> bool:
     return _UUID.fullmatch(text) is not None
 
 
+def is_email(text: str) -> bool:
+    return len(text) <= 255 and _EMAIL.fullmatch(text) is not None
+
+
+def email_key(email: str) -> str:
+    """What makes two addresses the same: all but their case."""
+    return email.lower()
+
+
 @define(eq=False, repr=False)
 class Form:
     """The fields of one request.  Ask for each, then `check` before using any."""
@@ -132,7 +141,7 @@ def _email_faults(text: str) -> Faults:
     text = text.strip()
     if len(text) > 255:
         return ["Must have at most 255 characters"]
-    return [] if _EMAIL.fullmatch(text) else ["Invalid email address"]
+    return [] if is_email(text) else ["Invalid email address"]
 
 
 def _name_faults(text: str) -> Faults:

@@ -6,7 +6,7 @@ revoked, on whatever instance, all that live on it end here (guarantee G7).
 
 from __future__ import annotations
 
-from typing import Callable, Iterator
+from typing import Callable, Iterator, Sequence
 
 from attrs import Factory, define, field, frozen
 from twisted.application.service import Service
@@ -16,7 +16,9 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from ..observe.traffic import Traffic
+from .attempts import Attempts
 from .audience import Audience
+from .client import Client
 from .errors import ConnectionLimit, Refusal, Unavailable
 from .events import ended
 from .history import History
@@ -62,6 +64,7 @@ class Hub(Service):
     _publisher: Publisher
     _clock: IReactorTime
     _new_id: Callable[[], str]
+    _attempts: Attempts | None = None  # where those are noted who are not let in
     _guests: dict[Session, _Guest] = Factory(dict)
     _revoked: dict[str, float] = Factory(dict)  # user or session id -> when
     _emptied: Deferred[None] | None = None
@@ -101,10 +104,13 @@ class Hub(Service):
         line.traffic.connected(host)
         if identity is not None:
             line.traffic.auth("success")
+        gate = self._gate
+        if self._attempts is not None:
+            gate = self._attempts.watch(gate, Client(line.traffic.protocol, host))
         session = Session(
             peer,
             self._new_id(),
-            self._gate,
+            gate,
             self._audience,
             self._history,
             self._publisher,
@@ -125,16 +131,20 @@ class Hub(Service):
 
     def hear(self, delivery: Delivery) -> bool:
         """Core of G7: the log tells of a closed account or a revoked session."""
-        id = ended(delivery)
-        if id is not None:
-            self._revoke(id)
+        content = delivery.content
+        assert isinstance(content, dict)
+        ids = ended(str(delivery.metadata["eventType"]), content)
+        if ids:
+            self._revoke(ids)
         return True
 
-    def _revoke(self, id: str) -> None:
-        self._revoked[id] = self._clock.seconds()
+    def _revoke(self, ids: Sequence[str]) -> None:
+        """All that live on these users or sessions end."""
+        self._revoked |= dict.fromkeys(ids, self._clock.seconds())
+        revoked = frozenset(ids)
         for session in self:
             who = session.identity
-            if who is not None and id in (who.user_id, who.session_id):
+            if who is not None and (who.user_id in revoked or who.session_id in revoked):
                 session.end(Why.REVOKED)
 
     def startService(self) -> None:

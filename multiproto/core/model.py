@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Any, Generic, Mapping, TypeVar
 
 from attrs import field, frozen
 
@@ -21,6 +21,10 @@ class User:
     created_at: str  # RFC 3339
     updated_at: str
 
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> User:
+        return cls(row["id"], row["email"], row["name"], row["created_at"], row["updated_at"])
+
     def public(self) -> Public:
         return {
             "id": self.id,
@@ -38,6 +42,10 @@ class Credentials:
     user: User
     password_hash: str = field(repr=False)
     version: int  # grows by one with each change of the row
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Credentials:
+        return cls(User.of(row), row["password_hash"], row["version"])
 
 
 @frozen

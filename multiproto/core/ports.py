@@ -24,6 +24,7 @@ class Identity:
     until: float  # seconds since the epoch
     device: str | None = None  # the name, one topic word, of the device credential it came with
     grants: tuple[Grant, ...] | None = None  # all that this credential may do; `None`: what its user may
+    since: float = 0.0  # when the token that proved it was made, likewise
 
 
 class Gate(Protocol):

@@ -26,6 +26,7 @@ from .outstanding import Outstanding
 from .ports import Gate, Identity, Peer
 from .publishing import Publisher
 from .subscriptions import Subscriptions
+from .vigil import Vigil
 from .wire import (
     Accepted,
     Authenticate,
@@ -72,8 +73,7 @@ class Session:
     ended: Farewell | None = None  # said, or about to be
     gone: bool = False  # the connection itself is no more
     outbox: Outbox = field(init=False)  # the adapter registers it as its transport's producer
-    _opened_at: float = field(init=False)
-    _pinged_at: float = field(init=False)
+    _vigil: Vigil = field(init=False)
     _ended_at: float = 0.0
     _subscriptions: Subscriptions = field(init=False)
     _inbox: Inbox = field(init=False)
@@ -90,7 +90,8 @@ class Session:
         )
         self._inbox = Inbox(self._peer, limits)
         self.outbox = Outbox(self._write, self._peer.size, limits.outbox, limits.outbox_bytes)
-        self._opened_at = self._pinged_at = self.heard_at = self._clock.seconds()
+        self.heard_at = self._clock.seconds()
+        self._vigil = Vigil(limits, self.heard_at, self.heard_at)
 
     # What the adapter calls.
 
@@ -135,20 +136,17 @@ class Session:
     # What the hub, the audience and its subscriptions call.
 
     def tick(self) -> None:
-        """Ask a quiet peer, end a dead one, cut a stuck one."""
-        now, limits = self._clock.seconds(), self._limits
+        """Ask a quiet peer, warn one whose token runs out, end a dead one, cut a stuck one."""
+        now = self._clock.seconds()
         if self.ended:
-            if now - self._ended_at >= limits.linger:
+            if now - self._ended_at >= self._limits.linger:
                 self._peer.abort()
-        elif self.identity is None and now - self._opened_at >= limits.auth_within:
-            self.end(Why.UNAUTHENTICATED)
-        elif self._expired():
             return
-        elif now - self.heard_at >= limits.silence:
-            self.end(Why.SILENT)
-        elif now - self._pinged_at >= limits.ping_every:
-            self._pinged_at = now
-            self.send(Ping())
+        match self._vigil.due(now, self.heard_at, self.identity):
+            case Why() as why:
+                self.end(why)
+            case reply:
+                self.send(reply)
 
     def hear(self, delivery: Delivery) -> bool:
         # A pattern may cover topics its owner may not read: checked per delivery, where the topic is known.

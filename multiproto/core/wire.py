@@ -176,6 +176,14 @@ class CaughtUp:
 
 
 @frozen
+class Expiring:
+    """The token's time is nearly over: a fresh one of the same user extends it.  Said once for each token."""
+
+    until: float  # seconds since the epoch
+    ref: Ref = None
+
+
+@frozen
 class Refused:
     """`to` is the kind of command that was declined: some wires have a word of its own for AUTH."""
 
@@ -194,4 +202,6 @@ class Farewell:
 
 
 Command = Union[Authenticate, Subscribe, Unsubscribe, Publish, Ping, Pong, Unreadable, Leave]
-Reply = Union[Authenticated, Subscribed, Unsubscribed, Accepted, Delivery, CaughtUp, Refused, Ping, Pong]
+Reply = Union[
+    Authenticated, Expiring, Subscribed, Unsubscribed, Accepted, Delivery, CaughtUp, Refused, Ping, Pong
+]

@@ -97,6 +97,11 @@ def decode(payload: bytes) -> Said:
     raise Malformed("Invalid message: unknown type")
 
 
+def expiring(at: str) -> bytes:
+    """A `ping` that clients answer like any other; this protocol has no word for more."""
+    return jsontext.dumps({"type": "ping", "payload": {"expiresAt": at}})
+
+
 def next_result(id: str, payload: object) -> bytes:
     return jsontext.dumps({"id": id, "type": "next", "payload": payload})
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
+from ..core.access import Access
+from ..core.client import Client
 from ..core.errors import Refusal, Unauthorized
 from ..core.outbox import Allowance
-from ..core.ports import Gate, Identity
+from ..core.ports import Identity
 from .loaders import Loaders
 
 
@@ -16,7 +18,12 @@ class Caller:
     identity: Identity | None = None
     refusal: Refusal | None = None  # why there is no identity, when a token was sent
     connection: str | None = None  # id of the socket's session
+    agent: str = ""  # what the client calls itself
     allowance: Allowance | None = None  # of the subscriptions on that socket
+
+    @property
+    def client(self) -> Client:
+        return Client("graphql", self.host, self.agent)
 
     def who(self) -> Identity:
         """Raises what the gate said of the token, or `Unauthorized` when there was none."""
@@ -42,15 +49,17 @@ def bearer(authorization: str) -> str:
     return token.strip()
 
 
-async def identify(gate: Gate, authorization: str | None, host: str) -> Caller:
+async def identify(access: Access, authorization: str | None, host: str, agent: str) -> Caller:
     """Who sent this header.
 
     A token that is not good is no reason to decline the request: a client that
     asks for `refresh` sends its expired one along.
     """
+    caller = Caller(host, agent=agent)
     if not authorization:
-        return Caller(host)
+        return caller
     try:
-        return Caller(host, await gate.identify(bearer(authorization)))
+        who = await access.identify(bearer(authorization), caller.client)
+        return evolve(caller, identity=who)
     except Refusal as refusal:
-        return Caller(host, refusal=refusal)
+        return evolve(caller, refusal=refusal)

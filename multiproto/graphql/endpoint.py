@@ -14,8 +14,8 @@ from twisted.web import server
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
+from ..core.access import Access
 from ..core.errors import Refusal, TooLarge
-from ..core.ports import Gate
 from .context import Caller, identify
 from .exchange import Exchange
 from .execute import Operations, Payload, Request
@@ -44,7 +44,7 @@ class Unsupported(BadRequest):
 @define(eq=False, repr=False)
 class Endpoint:
     _operations: Operations
-    _gate: Gate
+    _access: Access
     _clock: IReactorTime
     _batch: int  # requests in one array
     _socket: IResource
@@ -80,7 +80,8 @@ class Endpoint:
                 return
             asked = self._asked(request)
             header = request.getHeader("authorization")
-            caller = await identify(self._gate, header, request.getClientAddress().host)
+            host, agent = request.getClientAddress().host, request.getHeader("user-agent") or ""
+            caller = await identify(self._access, header, host, agent)
             if isinstance(asked, list):
                 exchange.say_json(200, [await self._member(member, caller) for member in asked])
             else:

@@ -1,7 +1,7 @@
 """How much a document may ask for, judged from its text and variables, before anything is executed.
 
-Contract, section 6.  Depth and complexity go by field names alone: `edges` and
-`node` mean one thing in our schema, and so a document can be refused before
+Contract, section 6.  Depth and complexity go by field names alone: `edges`,
+`node` and `sessions` mean one thing each in our schema, and so a document can be refused before
 validation, whose work grows with the square of its size, looks at it.
 """
 
@@ -24,6 +24,7 @@ from graphql.language import (
     VariableNode,
 )
 
+from ..core.sessions import MOST as MOST_SESSIONS
 from .faults import fault
 
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100  # of a list's items (contract, section 1)
@@ -224,7 +225,7 @@ class _Size(_Walk):
         name = node.name.value
         if node.selection_set is None or name in INTROSPECTION:
             return 0
-        times = limit if name == "edges" else 1
+        times = {"edges": limit, "sessions": MOST_SESSIONS}.get(name, 1)
         return times * (1 + self.of(node.selection_set, self._limit(node)))
 
     def _spread(self, name: str, limit: int) -> int:

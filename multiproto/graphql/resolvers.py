@@ -11,7 +11,7 @@ from typing import Any, Awaitable, Callable, Mapping
 
 from attrs import define, frozen
 
-from ..core.accounts import Accounts, Login
+from ..core.accounts import Accounts
 from ..core.errors import Forbidden, Invalid, NotFound
 from ..core.events import CREATED, SENT, UPDATED
 from ..core.feed import Feed
@@ -20,6 +20,7 @@ from ..core.messages import Messages
 from ..core.model import Message, PageOf, Public, User, timestamp
 from ..core.policy import Policy
 from ..core.publishing import Publisher
+from ..core.sessions import Login, Sessions
 from ..core.topics import word
 from ..core.wire import Delivery
 from .context import Context
@@ -31,6 +32,7 @@ Args = Mapping[str, Any]
 @define(eq=False, repr=False)
 class Queries:
     _accounts: Accounts
+    _sessions: Sessions
     _messages: Messages
     _policy: Policy
     _health: Callable[[], Awaitable[Mapping[str, Any]]]
@@ -43,6 +45,9 @@ class Queries:
 
     async def me(self, at: Context, args: Args) -> Public:
         return (await self._accounts.read(at.caller.who().user_id)).value.public()
+
+    async def sessions(self, at: Context, args: Args) -> list[Public]:
+        return [session.public() for session in await self._sessions.opened(at.caller.who())]
 
     async def message(self, at: Context, args: Args) -> Public:
         return (await self._messages.read(at.caller.who(), args["id"])).value.public()
@@ -69,6 +74,7 @@ class Queries:
 @define(eq=False, repr=False)
 class Mutations:
     _accounts: Accounts
+    _sessions: Sessions
     _messages: Messages
     _publisher: Publisher
     _throttle: Callable[[str], Awaitable[None]]  # a client's address; raises `RateLimited`
@@ -76,26 +82,38 @@ class Mutations:
     async def register(self, at: Context, args: Args) -> Public:
         await self._throttle(at.caller.host)
         fields = args["input"]
-        at.cursor = (await self._accounts.register(fields)).cursor
-        return logged_in(await self._accounts.login(fields))
+        at.cursor = (await self._accounts.register(fields, at.caller.client)).cursor
+        return logged_in(await self._sessions.login(fields, at.caller.client))
 
     async def login(self, at: Context, args: Args) -> Public:
         await self._throttle(at.caller.host)
-        return logged_in(await self._accounts.login(args))
+        return logged_in(await self._sessions.login(args, at.caller.client))
 
     async def refresh(self, at: Context, args: Args) -> Public:
         await self._throttle(at.caller.host)
-        return logged_in(await self._accounts.refresh(args))
+        return logged_in(await self._sessions.refresh(args, at.caller.client))
+
+    async def logout(self, at: Context, args: Args) -> bool:
+        await self._sessions.logout(at.caller.who(), at.caller.client)
+        return True
+
+    async def logout_all(self, at: Context, args: Args) -> bool:
+        await self._sessions.logout_all(at.caller.who(), at.caller.client)
+        return True
+
+    async def revoke_session(self, at: Context, args: Args) -> bool:
+        await self._sessions.revoke(at.caller.who(), args["id"], at.caller.client)
+        return True
 
     async def update_user(self, at: Context, args: Args) -> Public:
         who = at.caller.who()
-        kept = await self._accounts.amend(who, who.user_id, args["input"])
+        kept = await self._accounts.amend(who, who.user_id, args["input"], at.caller.client)
         at.cursor = kept.cursor
         return kept.value.public()
 
     async def delete_user(self, at: Context, args: Args) -> bool:
         who = at.caller.who()
-        at.cursor = await self._accounts.close(who, who.user_id)
+        at.cursor = await self._accounts.close(who, who.user_id, at.caller.client)
         return True
 
     async def send_message(self, at: Context, args: Args) -> Public:

@@ -9,9 +9,21 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from .. import jsontext
 from ..core.errors import Forbidden, Internal, Refusal, TooLarge, Unauthorized, Unavailable
 from ..core.hub import Hub, Line
+from ..core.model import timestamp
 from ..core.outbox import Allowance
 from ..core.session import Session
-from ..core.wire import Authenticate, Authenticated, Farewell, Leave, Ping, Pong, Refused, Reply, Why
+from ..core.wire import (
+    Authenticate,
+    Authenticated,
+    Expiring,
+    Farewell,
+    Leave,
+    Ping,
+    Pong,
+    Refused,
+    Reply,
+    Why,
+)
 from ..rfc6455.codec import frame
 from ..rfc6455.factory import Rfc6455Factory
 from ..rfc6455.protocol import Rfc6455Protocol
@@ -174,6 +186,8 @@ class OperationsProtocol(Rfc6455Protocol):
             case Refused(refusal=refusal):
                 code = codec.TRY_LATER if isinstance(refusal, Unavailable) else codec.FORBIDDEN
                 self._hang_up(code, refusal.message)
+            case Expiring(until=until):
+                self._write(codec.expiring(timestamp(until)))
             case Ping():
                 self._write(codec.PING)
             case Pong():

@@ -8,11 +8,12 @@ from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
 
+from ..core.access import Access
 from ..core.accounts import Accounts
 from ..core.hub import Hub, Line
 from ..core.messages import Messages
-from ..core.ports import Gate
 from ..core.publishing import Publisher
+from ..core.sessions import Sessions
 from ..rfc6455.resource import UpgradeResource
 from .documents import Documents
 from .endpoint import Endpoint
@@ -29,10 +30,11 @@ from .socket import OperationsFactory
 @frozen
 class Needs:
     accounts: Accounts
+    sessions: Sessions
+    access: Access
     messages: Messages
     publisher: Publisher
     hub: Hub
-    gate: Gate
     clock: IReactorTime  # seconds since the epoch
     sockets: Line  # connections of graphql-transport-ws
     streams: Line  # subscriptions, over sockets and event streams
@@ -51,15 +53,20 @@ def make_endpoint(needs: Needs) -> IResource:
     socket = OperationsFactory(operations, needs.hub, needs.sockets, needs.clock, needs.allowed_origin)
     playground = Playground(needs.path, needs.introspection) if needs.playground else None
     return Endpoint(
-        operations, needs.gate, needs.clock, needs.limits.batch, UpgradeResource(socket), playground
+        operations,
+        needs.access,
+        needs.clock,
+        needs.limits.batch,
+        UpgradeResource(socket),
+        playground,
     )
 
 
 def make_operations(needs: Needs) -> Operations:
     loop = ClockLoop.on(needs.clock)
     resolvers = Resolvers(
-        Queries(needs.accounts, needs.messages, needs.publisher.policy, needs.health),
-        Mutations(needs.accounts, needs.messages, needs.publisher, needs.throttle),
+        Queries(needs.accounts, needs.sessions, needs.messages, needs.publisher.policy, needs.health),
+        Mutations(needs.accounts, needs.sessions, needs.messages, needs.publisher, needs.throttle),
         Subscriptions(needs.hub, needs.streams),
         Relations(),
     )

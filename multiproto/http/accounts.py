@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from attrs import define
 
-from ..core.accounts import Accounts, Login
+from ..core.accounts import Accounts
+from ..core.sessions import Login, Sessions
 from .answers import Answer
 from .call import Call, Route
 
@@ -12,6 +13,7 @@ from .call import Call, Route
 @define(eq=False, repr=False)
 class AccountRoutes:
     _accounts: Accounts
+    _sessions: Sessions
 
     def routes(self) -> list[Route]:
         return [
@@ -19,6 +21,9 @@ class AccountRoutes:
             Route("POST", "/auth/login", self.login),
             Route("POST", "/auth/refresh", self.refresh),
             Route("POST", "/auth/logout", self.logout),
+            Route("POST", "/auth/logout-all", self.logout_all),
+            Route("GET", "/auth/sessions", self.sessions),
+            Route("DELETE", "/auth/sessions/:id", self.revoke),
             Route("GET", "/auth/me", self.me),
             Route("GET", "/users/:id", self.read),
             Route("PUT", "/users/:id", self.amend),
@@ -26,17 +31,29 @@ class AccountRoutes:
         ]
 
     async def register(self, call: Call) -> Answer:
-        kept = await self._accounts.register(call.fields())
+        kept = await self._accounts.register(call.fields(), call.client)
         return Answer(201, kept.value.public(), kept.cursor)
 
     async def login(self, call: Call) -> Answer:
-        return _welcome(await self._accounts.login(call.fields()))
+        return _welcome(await self._sessions.login(call.fields(), call.client))
 
     async def refresh(self, call: Call) -> Answer:
-        return _welcome(await self._accounts.refresh(call.fields()))
+        return _welcome(await self._sessions.refresh(call.fields(), call.client))
 
     async def logout(self, call: Call) -> Answer:
-        await self._accounts.logout(await call.identity())
+        await self._sessions.logout(await call.identity(), call.client)
+        return Answer(204)
+
+    async def logout_all(self, call: Call) -> Answer:
+        await self._sessions.logout_all(await call.identity(), call.client)
+        return Answer(204)
+
+    async def sessions(self, call: Call) -> Answer:
+        opened = await self._sessions.opened(await call.identity())
+        return Answer(200, [session.public() for session in opened])
+
+    async def revoke(self, call: Call, id: str) -> Answer:
+        await self._sessions.revoke(await call.identity(), id, call.client)
         return Answer(204)
 
     async def me(self, call: Call) -> Answer:
@@ -50,11 +67,11 @@ class AccountRoutes:
         return Answer(200, kept.value.public(), kept.cursor)
 
     async def amend(self, call: Call, id: str) -> Answer:
-        kept = await self._accounts.amend(await call.identity(), id, call.fields())
+        kept = await self._accounts.amend(await call.identity(), id, call.fields(), call.client)
         return Answer(200, kept.value.public(), kept.cursor)
 
     async def close(self, call: Call, id: str) -> Answer:
-        await self._accounts.close(await call.identity(), id)
+        await self._accounts.close(await call.identity(), id, call.client)
         return Answer(204)
 
 

@@ -13,8 +13,8 @@ from twisted.python.failure import Failure
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import BaseConverter
 
+from ..core.access import Access
 from ..core.errors import Refusal
-from ..core.ports import Gate
 from . import answers
 from .call import Call, Route
 from .request import Request
@@ -40,26 +40,28 @@ class _Id(_Text):
         return super().to_python(value).lower()
 
 
-def make_api(gate: Gate, clock: IReactorTime, api: Iterable[Route], bare: Iterable[Route]) -> KleinResource:
+def make_api(
+    access: Access, clock: IReactorTime, api: Iterable[Route], bare: Iterable[Route]
+) -> KleinResource:
     """A resource that answers the routes of `api` under each prefix, and those of `bare` as they are."""
     app = Klein()
     app.url_map.converters.update(text=_Text, id=_Id)
     app.url_map.merge_slashes = False  # an empty word is not to be redirected away
     for route in bare:
-        _add(app, gate, clock, route, "", route.path)
+        _add(app, access, clock, route, "", route.path)
     for route in api:
         for prefix in PREFIXES:
-            _add(app, gate, clock, route, prefix, PREFIXES[0] + route.path)
+            _add(app, access, clock, route, prefix, PREFIXES[0] + route.path)
     # Klein's types know only IRequest; the site hands it nothing but ours.
     for kind, handler in ((Refusal, _refused), (HTTPException, _unrouted), (Exception, _broken)):
         app.handle_errors(kind)(cast(Any, handler))
     return app.resource()
 
 
-def _add(app: Klein, gate: Gate, clock: IReactorTime, route: Route, prefix: str, template: str) -> None:
+def _add(app: Klein, access: Access, clock: IReactorTime, route: Route, prefix: str, template: str) -> None:
     async def answer(request: Request, **words: str) -> bytes:
         request.route = template
-        answer = await route.handler(Call(request, gate), **words)
+        answer = await route.handler(Call(request, access), **words)
         if answer is None:
             return b""
         if answer.data is None:

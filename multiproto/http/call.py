@@ -8,8 +8,10 @@ from urllib.parse import parse_qsl
 from attrs import define, frozen
 
 from .. import jsontext
+from ..core.access import Access
+from ..core.client import Client
 from ..core.errors import InvalidInput, Unauthorized
-from ..core.ports import Gate, Identity
+from ..core.ports import Identity
 from .answers import Answer, UnsupportedMedia
 from .request import Request
 
@@ -19,19 +21,23 @@ MAX_PAIRS = 100  # in a query or a form
 @define(eq=False, repr=False)
 class Call:
     request: Request
-    _gate: Gate
+    _access: Access
 
     @property
     def host(self) -> str:
         """The client's address."""
         return str(getattr(self.request.client, "host", ""))
 
+    @property
+    def client(self) -> Client:
+        return Client("rest", self.host, self.header("user-agent") or "")
+
     async def identity(self) -> Identity:
         """Whose bearer token came in the header: the only place it is read from."""
         scheme, _, token = (self.header("authorization") or "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise Unauthorized("Send a bearer token")
-        return await self._gate.identify(token.strip())
+        return await self._access.identify(token.strip(), self.client)
 
     def header(self, name: str) -> str | None:
         value = self.request.requestHeaders.getRawHeaders(name.encode("ascii"), [None])[0]

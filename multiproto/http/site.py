@@ -12,13 +12,16 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.web.resource import IResource
 
+from ..core.access import Access
 from ..core.accounts import Accounts
 from ..core.hub import Hub, Line
 from ..core.messages import Messages
-from ..core.ports import Gate
 from ..core.publishing import Publisher
+from ..core.sessions import Sessions
+from ..core.trail import Trail
 from .accounts import AccountRoutes
 from .api import PREFIXES, make_api
+from .audit import AuditRoutes
 from .channel import Channel
 from .codec import Head
 from .cors import Cors
@@ -52,9 +55,11 @@ class Parts:
 
     clock: IReactorTime
     new_id: Callable[[], str]  # for requests without a correlation id
-    gate: Gate
+    access: Access
     hub: Hub
     accounts: Accounts
+    sessions: Sessions
+    trail: Trail
     messages: Messages
     publisher: Publisher
     streams: Line  # that event streams count on
@@ -197,7 +202,8 @@ class Site(Factory):
 def make_site(parts: Parts, settings: Settings = Settings()) -> Site:
     clock = parts.clock
     routes = [
-        *AccountRoutes(parts.accounts).routes(),
+        *AccountRoutes(parts.accounts, parts.sessions).routes(),
+        *AuditRoutes(parts.trail).routes(),
         *MessageRoutes(parts.messages).routes(),
         *TopicRoutes(parts.publisher, parts.hub, parts.streams, clock).routes(),
     ]
@@ -210,7 +216,7 @@ def make_site(parts: Parts, settings: Settings = Settings()) -> Site:
         clock,
         parts.new_id,
         parts.observed,
-        make_api(parts.gate, clock, routes, bare),
+        make_api(parts.access, clock, routes, bare),
         {tuple(path.decode().strip("/").split("/")): resource for path, resource in parts.mounts.items()},
         settings.cors,
         settings.compression,

@@ -141,6 +141,12 @@ class Metrics:
             "auth_failures_total", "Those that failed", method=AUTH_METHODS, reason=AUTH_FAILURES
         )
 
+        self.audit_dropped = Counter(
+            "audit_dropped_total",
+            "Failed attempts that could not be written to the audit trail",
+            registry=self.registry,
+        )
+
     def auth(self, method: str, outcome: str) -> None:
         """An attempt by one of `AUTH_METHODS` ended in `SUCCESS` or in one of `AUTH_FAILURES`."""
         self._auth_attempts.labels(method).inc()

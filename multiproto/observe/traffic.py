@@ -27,6 +27,7 @@ RECEIVED = {
 }
 SENT = {
     "Authenticated": "auth_success",
+    "Expiring": "expiring",
     "Subscribed": "subscribed",
     "Unsubscribed": "unsubscribed",
     "Accepted": "ack",

@@ -67,9 +67,9 @@ def rows(connection: sqlite3.Connection, statement: str, params: Mapping[str, ob
 
 
 def bound(params: Mapping[str, object]) -> dict[str, object]:
-    """`params` as SQLite takes them: a list as JSON text, for `json_each`."""
+    """`params` as SQLite takes them: lists, for `json_each`, and objects as JSON text."""
     return {
-        name: jsontext.dumps(value).decode() if isinstance(value, (list, tuple)) else value
+        name: jsontext.dumps(value).decode() if isinstance(value, (list, tuple, dict)) else value
         for name, value in params.items()
     }
 

@@ -28,6 +28,7 @@ from ..core.wire import (
     CaughtUp,
     Command,
     Delivery,
+    Expiring,
     Farewell,
     Ping,
     Pong,
@@ -44,7 +45,7 @@ from ..core.wire import (
 )
 from ..jsontext import NotJson, dumps, loads
 
-AUTH, AUTH_SUCCESS, AUTH_ERROR = 0x01, 0x02, 0x03
+AUTH, AUTH_SUCCESS, AUTH_ERROR, AUTH_EXPIRING = 0x01, 0x02, 0x03, 0x04
 SUBSCRIBE, UNSUBSCRIBE, SUBSCRIBED, UNSUBSCRIBED, CAUGHT_UP = 0x10, 0x11, 0x12, 0x13, 0x14
 MESSAGE, SERVER_MESSAGE, MESSAGE_ACK = 0x20, 0x21, 0x22
 PING, PONG = 0x30, 0x31
@@ -164,6 +165,8 @@ def _shape(reply: Reply, now: float) -> tuple[int, Fields]:
     match reply:
         case Authenticated(user_id=user_id):
             return AUTH_SUCCESS, {"userId": user_id, "message": "Authentication successful"}
+        case Expiring(until=until):
+            return AUTH_EXPIRING, {"expiresAt": timestamp(until)}
         case Subscribed():
             return SUBSCRIBED, _subscribed(reply)
         case Unsubscribed(pattern=pattern, was_subscribed=True):

@@ -18,6 +18,7 @@ from ..core.wire import (
     CaughtUp,
     Command,
     Delivery,
+    Expiring,
     Farewell,
     Ping,
     Pong,
@@ -137,6 +138,8 @@ def _shape(reply: Reply) -> Fields:
     match reply:
         case Authenticated(user_id=user_id, connection_id=connection_id):
             return {"type": "auth_success", "userId": user_id, "connectionId": connection_id}
+        case Expiring(until=until):
+            return {"type": "expiring", "expiresAt": timestamp(until)}
         case Subscribed():
             return _subscribed(reply)
         case Unsubscribed(pattern=pattern):

@@ -43,7 +43,7 @@ class AttacksTests(SynchronousTestCase):
     def test_what_they_are_made_of_is_good(self) -> None:
         """Else the table would show nothing."""
         for token in self.target.good():
-            self.assertEqual(self.tokens.verify(token), Claims("u", "s", 1_000_900.0))
+            self.assertEqual(self.tokens.verify(token), Claims("u", "s", 1_000_900.0, 1_000_000.0))
 
     def test_each_of_them(self) -> None:
         attacks = list(self.target.attacks())

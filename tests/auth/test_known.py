@@ -92,7 +92,7 @@ class KnownTokensTests(SynchronousTestCase):
     def test_the_end_of_a_session_or_a_user_ends_what_is_known(self) -> None:
         at = timestamp(0)
         for ending in (
-            self.events.session_revoked("ann", "session-ann", at),
+            self.events.sessions_revoked("ann", ["session-ann"], at),
             self.events.user_deleted("ann", at),
         ):
             self.asked_for("ann", "bob")
@@ -101,19 +101,19 @@ class KnownTokensTests(SynchronousTestCase):
 
     def test_an_end_that_is_seen_ahead_counts(self) -> None:
         self.asked_for("ann")
-        event = self.events.session_revoked("ann", "session-ann", timestamp(0))
+        event = self.events.sessions_revoked("ann", ["session-ann"], timestamp(0))
         self.audience.warn(Entry(9, "cursor9", event))
         self.assertEqual(self.asked_for("ann"), 1)
 
     def test_so_does_one_in_this_process_at_once(self) -> None:
         self.asked_for("ann")
-        self.known.forget("session-ann")
+        self.known.forget(["session-ann"])
         self.assertEqual(self.asked_for("ann"), 1)
 
     def test_what_was_read_before_an_end_is_not_kept(self) -> None:
         self.gate.slow = True
         asked = self.ask()
-        self.happen(self.events.session_revoked("ann", "session-ann", timestamp(0)))
+        self.happen(self.events.sessions_revoked("ann", ["session-ann"], timestamp(0)))
         self.gate.answer()
         self.successResultOf(asked)
         self.assertEqual(len(self.known), 0)

@@ -164,7 +164,7 @@ class BlindTests(SynchronousTestCase):
         self.house.notes.away = True
         self.pass_seconds(BLIND + POLL)
         self.house.notes.write(3 * PAGE)
-        gone = {"userId": "ann", "sessionId": self.session.identity and self.session.identity.session_id}
+        gone = {"userId": "ann", "sessionIds": [self.session.identity and self.session.identity.session_id]}
         self.house.notes.write(1, REVOCATIONS, content=gone, type=REVOKED)
         self.house.notes.away = False
         self.pass_seconds(POLL)

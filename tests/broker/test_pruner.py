@@ -9,14 +9,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from multiproto.broker import pruner
-from multiproto.broker.pruner import EVERY, Pruner
+from multiproto.broker.pruner import ENDED, EVERY, Pruner
 from multiproto.core.audience import Audience
+from multiproto.core.audit import Audit
+from multiproto.core.client import Client
 from multiproto.core.errors import Unavailable
 from multiproto.core.model import timestamp
 from multiproto.core.namespaces import MESSAGES, USERS, Namespace, Namespaces
 from multiproto.core.ports import Event, Query, Snapshot, Step, Store, Unit
 
-from ..storage.units import add_user
+from ..storage.units import add_session, add_user
 from ..stores import StoreCase
 
 NOW = 1_800_000_000.0  # seconds since the epoch
@@ -177,6 +179,41 @@ class PrunerTests(StoreCase):
         await self.pruner().prune()
         due = await self.store.read(Query("keys_due", {"before": timestamp(NOW)}))
         self.assertEqual((due.results[0], len(self.watched.units)), ((), 3))
+
+    async def test_sessions_go_a_day_after_their_end_with_their_tokens(self) -> None:
+        """In bites of three: seven tokens of one session, then the sessions."""
+        ended = timestamp(NOW - ENDED - 1)
+        await self.store.commit(add_user("ada"))
+        for id, expires in (("old", NOW - ENDED - 1), ("day", NOW - ENDED), ("new", NOW + 1)):
+            session = add_session(id, "ada").steps[0]
+            params = {**session.params, "expires_at": timestamp(expires)}
+            await self.store.commit(Unit((Step("session_add", params, rows=1),)))
+        for id in ("revoked", "other"):
+            session = add_session(id, "ada").steps[0]
+            params = {**session.params, "expires_at": timestamp(NOW + 9)}
+            await self.store.commit(Unit((Step("session_add", params, rows=1),)))
+        await self.store.commit(Unit((Step("session_revoke", {"id": "revoked", "at": ended}, rows=1),)))
+        for n in range(7):
+            token = {"hash": f"h{n}", "session_id": "revoked", "parent": None, "at": timestamp(0)}
+            await self.store.commit(Unit((Step("refresh_add", token, rows=1),)))
+        await self.pruner().prune()
+        self.assertEqual(
+            [unit.steps[0].name for unit in self.watched.units],
+            ["refresh_tokens_prune"] * 3 + ["sessions_prune"],
+        )
+        kept = Query("sessions_open", {"user_id": "ada", "now": timestamp(0), "limit": 9})
+        rows = (await self.store.read(kept)).results[0]
+        self.assertEqual(sorted(row["id"] for row in rows), ["day", "new", "other"])
+
+    async def test_the_audit_trail_is_kept_as_long_as_configured(self) -> None:
+        for age in (101, 100, 99, 5 * 100, 6 * 100, 7 * 100):
+            note = Audit(lambda age=age: NOW - age, self.new_id).note("login", Client("rest"))  # type: ignore[misc]
+            await self.store.commit(Unit((note,)))
+        pruner = self.pruner()
+        pruner._audit_kept = 100.0
+        await pruner.prune()
+        rows = (await self.store.read(Query("audit_page", {"limit": 9, "offset": 0}))).results[0]
+        self.assertEqual([row["at"] for row in rows], [timestamp(NOW - 99), timestamp(NOW - 100)])
 
     async def test_it_looks_every_half_minute(self) -> None:
         await self.happened(100)

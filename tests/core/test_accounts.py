@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 
-from multiproto.core.accounts import Accounts
 from multiproto.core.errors import Conflict, Forbidden, Invalid, NotFound, Unauthorized
 from multiproto.core.ports import Identity
 
+from ..fakes import members
 from ..stores import StoreCase
 
 
@@ -40,9 +41,10 @@ ANN = {"email": "Ann@example.org", "name": "Ann", "password": "Passw0rd!"}
 class AccountsCase(StoreCase):
     async def asyncSetUp(self) -> None:
         self.passwords = PlainPasswords()
-        self.accounts = Accounts(
-            self.store, self.passwords, NamingTokens(), self.events, self.now, self.new_id, 1000.0
+        self.members = members(
+            self.store, self.passwords, NamingTokens(), reactor, self.now, self.new_id, 1000.0
         )
+        self.accounts, self.sessions = self.members.accounts, self.members.sessions
         self.ann = (await self.accounts.register(ANN)).value
         self.who = Identity(self.ann.id, "s", 1e12)
 
@@ -82,93 +84,6 @@ class RegistrationTests(AccountsCase):
         ]
         taken = [d.addErrback(lambda f: f.trap(Conflict)) for d in tries]
         self.assertEqual((await gatherResults(taken)).count(Conflict), 7)
-
-
-class LoginTests(AccountsCase):
-    async def test_right(self) -> None:
-        login = await self.accounts.login({"email": " ann@Example.org ", "password": "Passw0rd!"})
-        self.assertEqual(login.user, self.ann)
-        self.assertTrue(login.token.startswith(f"{self.ann.id} Ann@example.org "))
-        self.assertEqual(login.expires_in, "15m")
-        self.assertNotIn(login.refresh_token, repr(login))
-
-    async def test_wrong(self) -> None:
-        """Fault 16: one text and one amount of work for an unknown address and a wrong password."""
-        for email, password in [("ann@example.org", "wrong"), ("nobody@example.org", "Passw0rd!"), ("", "")]:
-            with self.assertRaises(Unauthorized) as caught:
-                await self.accounts.login({"email": email, "password": password})
-            self.assertEqual(str(caught.exception), "Invalid credentials")
-        self.assertEqual(len(self.passwords.verified), 3)
-
-    async def test_what_is_no_login(self) -> None:
-        for fields in ({}, {"email": 1, "password": []}):
-            with self.assertRaises(Invalid):
-                await self.accounts.login(fields)
-
-
-class RefreshTests(AccountsCase):
-    async def login(self) -> str:
-        return (await self.accounts.login(ANN)).refresh_token
-
-    async def refresh(self, token: str) -> str:
-        return (await self.accounts.refresh({"refreshToken": token})).refresh_token
-
-    async def refused(self, token: str) -> None:
-        with self.assertRaises(Unauthorized):
-            await self.refresh(token)
-
-    async def test_one_after_the_other(self) -> None:
-        first = await self.login()
-        second = await self.refresh(first)
-        third = await self.refresh(second)
-        self.assertEqual(len({first, second, third}), 3)
-
-    async def test_a_lost_reply_may_be_asked_for_again(self) -> None:
-        """The first is good until its successor is used."""
-        first = await self.login()
-        await self.refresh(first)
-        second = await self.refresh(first)
-        await self.refresh(second)
-
-    async def test_a_used_up_one_ends_the_session(self) -> None:
-        """It was stolen, or its owner's was: nobody goes on with this family."""
-        first = await self.login()
-        second = await self.refresh(first)
-        third = await self.refresh(second)
-        await self.refused(first)
-        await self.refused(third)
-        self.assertEqual((await self.log())[-1][:2], ("session.revoked", ("_sessions",)))
-
-    async def test_of_two_successors_one_can_be_used(self) -> None:
-        """The other was asked for by a thief, or is what the thief's victim holds."""
-        first = await self.login()
-        mine, theirs = await self.refresh(first), await self.refresh(first)
-        mine = await self.refresh(mine)
-        await self.refused(theirs)
-        await self.refused(mine)
-
-    async def test_refused(self) -> None:
-        for token in ("", "x", "é" * 1000):
-            await self.refused(token)
-        with self.assertRaises(Invalid):
-            await self.accounts.refresh({})
-        late = await self.login()
-        self.clock_ahead = 1001.0
-        await self.refused(late)
-
-    async def test_logout(self) -> None:
-        login = await self.accounts.login(ANN)
-        session = login.token.split()[-1]
-        await self.accounts.logout(Identity(self.ann.id, session, 1e12))
-        await self.refused(login.refresh_token)
-        self.assertEqual(
-            (await self.log())[-1],
-            ("session.revoked", ("_sessions",), {"userId": self.ann.id, "sessionId": session}),
-        )
-
-    async def test_only_hashes_are_kept(self) -> None:
-        token = await self.login()
-        self.assertNotIn(token.encode(), self.database_bytes())
 
 
 class AccountTests(AccountsCase):
@@ -212,7 +127,7 @@ class AccountTests(AccountsCase):
             [("user.updated", ("users", f"users.{user.id}"), {"user": user.public()})],
         )
         await self.accounts.amend(self.who, self.ann.id, {"password": "An0ther!!"})
-        await self.accounts.login(ANN | {"password": "An0ther!!"})
+        await self.sessions.login(ANN | {"password": "An0ther!!"})
 
     async def test_changes_at_once_are_all_made(self) -> None:
         """Nobody's change undoes another's, and the log's last event is the row."""
@@ -243,7 +158,7 @@ class AccountTests(AccountsCase):
 
     async def test_closing(self) -> None:
         """Nothing of it is left in the rows, the log or the sessions; that it left is told."""
-        await self.accounts.login(ANN)
+        await self.sessions.login(ANN)
         with self.assertRaises(Forbidden):
             await self.accounts.close(self.who, self.new_id())
         with self.assertRaises(Invalid):
@@ -262,4 +177,4 @@ class AccountTests(AccountsCase):
             ],
         )
         with self.assertRaises(Unauthorized):
-            await self.accounts.login(ANN)
+            await self.sessions.login(ANN)

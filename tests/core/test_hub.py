@@ -77,7 +77,7 @@ class RevocationTests(HubCase):
         peer, session = self.connect("ann")
         other = RecordingPeer()
         self.hub.admit(other, "192.0.2.9", self.line, Identity("ann", "another", 1000.0))
-        self.happen(self.events.session_revoked("ann", "session-ann", timestamp(0)))
+        self.happen(self.events.sessions_revoked("ann", ["session-ann"], timestamp(0)))
         self.assertEqual(peer.said[1:], [REVOKED])
         self.assertEqual(other.said, [])
 
@@ -92,13 +92,13 @@ class RevocationTests(HubCase):
         """The gate saw the session alive; the revocation came before its answer did."""
         self.house.gate.slow = True
         peer, session = self.connect("ann")
-        self.happen(self.events.session_revoked("ann", "session-ann", timestamp(0)))
+        self.happen(self.events.sessions_revoked("ann", ["session-ann"], timestamp(0)))
         self.house.gate.answer()
         self.assertEqual(peer.said, [Refused(Unauthorized("Token revoked", "revoked"), Authenticate)])
         self.assertIsNone(session.identity)
 
     def test_what_is_remembered_is_forgotten_again(self) -> None:
-        self.happen(self.events.session_revoked("ann", "session-ann", timestamp(0)))
+        self.happen(self.events.sessions_revoked("ann", ["session-ann"], timestamp(0)))
         who = Identity("ann", "session-ann", 1000.0)
         self.assertTrue(self.hub.has_revoked(who))
         self.clock.advance(61)

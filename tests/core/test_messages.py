@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from multiproto.core.accounts import Accounts
+from twisted.internet import reactor
+
 from multiproto.core.errors import Forbidden, Invalid, NotFound, Unauthorized
 from multiproto.core.messages import Messages
 from multiproto.core.model import Message
 from multiproto.core.ports import Identity
 
+from ..fakes import members
 from ..stores import StoreCase
 from .test_accounts import NamingTokens, PlainPasswords
 
@@ -15,9 +17,9 @@ from .test_accounts import NamingTokens, PlainPasswords
 class MessagesCase(StoreCase):
     async def asyncSetUp(self) -> None:
         self.messages = Messages(self.store, self.sends, self.events, self.now, self.new_id)
-        self.accounts = Accounts(
-            self.store, PlainPasswords(), NamingTokens(), self.events, self.now, self.new_id
-        )
+        self.accounts = members(
+            self.store, PlainPasswords(), NamingTokens(), reactor, self.now, self.new_id
+        ).accounts
         self.ann, self.bob, self.eve = [await self.person(name) for name in ("ann", "bob", "eve")]
 
     async def person(self, name: str) -> Identity:

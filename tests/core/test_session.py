@@ -29,6 +29,7 @@ from multiproto.core.wire import (
     Authenticated,
     Command,
     Delivery,
+    Expiring,
     Farewell,
     Leave,
     Ping,
@@ -438,12 +439,71 @@ class TimeTests(SessionCase):
         self.assertEqual(self.peer.said[1:], [Farewell(Why.UNAUTHENTICATED, "Not authenticated in time")])
 
     def test_expiry(self) -> None:
-        """A session does not outlive the token it was opened with."""
+        """A session does not outlive the token it was opened with, and is told so before."""
         self.welcome()
-        for _ in range(1000):
+        self.live_on(1000)
+        self.assertEqual(self.news(), [Expiring(1000.0), EXPIRED])
+
+    def live_on(self, seconds: int) -> None:
+        for _ in range(seconds):
             self.session.heard()
             self.clock.advance(1)
-        self.assertEqual([said for said in self.peer.said[1:] if said != Ping()], [EXPIRED])
+
+    def news(self) -> list[object]:
+        """All that was said behind the welcome but pings."""
+        return [said for said in self.peer.said[1:] if said != Ping()]
+
+    def test_it_is_warned_a_minute_before_the_end_and_once(self) -> None:
+        self.welcome()
+        self.live_on(939)
+        self.assertEqual(self.news(), [])
+        self.live_on(1)
+        self.assertEqual(self.news(), [Expiring(1000.0)])
+        self.live_on(59)
+        self.assertEqual(self.news(), [Expiring(1000.0)])
+
+    def test_a_token_of_a_short_life_is_warned_of_in_its_last_tenth(self) -> None:
+        self.house.gate.until = 20.0
+        self.welcome()
+        self.live_on(17)
+        self.assertEqual(self.news(), [])
+        self.live_on(1)
+        self.assertEqual(self.news(), [Expiring(20.0)])
+
+    def test_a_token_of_no_time_at_all_is_warned_of_two_seconds_ahead(self) -> None:
+        self.house.gate.until = 5.0
+        self.welcome()
+        self.live_on(3)
+        self.assertEqual(self.news(), [Expiring(5.0)])
+
+    def test_a_fresh_token_extends_the_session_and_arms_the_warning_again(self) -> None:
+        """What it subscribed to stays, over the end of the first token."""
+        self.welcome()
+        self.say(Subscribe("room.1"))
+        self.live_on(950)
+        self.house.gate.until = 2000.0
+        self.say(Authenticate("token-ann"))
+        self.live_on(60)
+        self.say(Publish("room.1", "on"))
+        self.live_on(990)
+        self.assertEqual(
+            [said for said in self.news() if not isinstance(said, (Subscribed, Delivery))],
+            [Expiring(1000.0), Authenticated("ann", "id1"), Expiring(2000.0), EXPIRED],
+        )
+        self.assertEqual([said.content for said in self.news() if isinstance(said, Delivery)], ["on"])
+
+    def test_the_same_token_again_is_no_news(self) -> None:
+        self.welcome()
+        self.live_on(950)
+        self.say(Authenticate("token-ann"))
+        self.live_on(40)
+        self.assertEqual(self.news(), [Expiring(1000.0), Authenticated("ann", "id1")])
+
+    def test_a_session_without_end_is_not_warned(self) -> None:
+        self.house.gate.until = float("inf")
+        self.welcome()
+        self.live_on(100)
+        self.assertEqual(self.news(), [])
 
     def test_not_by_a_single_delivery(self) -> None:
         """Between two looks at the clock, what is published after the token's end is not delivered."""

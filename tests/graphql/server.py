@@ -20,7 +20,7 @@ from twisted.web.server import Site
 from multiproto import jsontext
 from multiproto.broker.follower import Follower
 from multiproto.broker.memory import MemoryBroker
-from multiproto.core.accounts import Accounts
+from multiproto.core.access import Access
 from multiproto.core.audience import Audience
 from multiproto.core.events import Events
 from multiproto.core.history import History
@@ -43,7 +43,7 @@ from multiproto.storage.migrations import released
 from multiproto.storage.reader import Reader
 from multiproto.storage.statements import load, sql_directory
 
-from ..fakes import Tokens
+from ..fakes import Tokens, members
 from ..rfc6455.wire import Wire
 
 START = 1_800_000_000.0  # seconds since the epoch
@@ -190,25 +190,26 @@ class ServerCase(SynchronousTestCase):
         self.audience = audience = Audience()
         follower = Follower(self.store, audience, clock)
         self.store.on_commit = follower.wake
-        events = Events(new_id)
         sends, namespaces = Sends(self.store, clock.seconds), Namespaces.including(())
         publisher = Publisher(
             self.policy, MemoryBroker(audience), sends, namespaces, clock.seconds, new_id, jsontext.dumps
         )
         history = History(self.store, audience, namespaces, clock)
         self.hub = Hub(self.gate, audience, history, publisher, clock, new_id)
-        self.accounts = Accounts(self.store, PlainPasswords(), PlainTokens(), events, clock.seconds, new_id)
-        self.messages = Messages(self.store, sends, events, clock.seconds, new_id)
+        self.members = members(self.store, PlainPasswords(), PlainTokens(), clock, clock.seconds, new_id)
+        self.accounts, self.sessions = self.members.accounts, self.members.sessions
+        self.messages = Messages(self.store, sends, Events(new_id), clock.seconds, new_id)
         self.observed: list[Any] = []
         self.logins: list[str] = []
         self.sockets = Line(self.session_limits, Traffic("graphql"))
         self.streams = Line(self.session_limits, Traffic("graphql"))
         self.needs = Needs(
             self.accounts,
+            self.sessions,
+            Access(self.gate, self.hub, self.members.attempts),
             self.messages,
             publisher,
             self.hub,
-            self.gate,
             clock,
             self.sockets,
             self.streams,

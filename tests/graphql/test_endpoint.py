@@ -105,11 +105,11 @@ class PostTests(ServerCase):
         self.assertEqual(exchanged.wire.value(), b"")
 
     def test_a_bug_is_a_500(self) -> None:
-        class BrokenGate:
-            async def identify(self, token: str) -> None:
+        class BrokenAccess:
+            async def identify(self, token: str, client: object) -> None:
                 raise KeyError("secret")
 
-        self.serve(gate=BrokenGate())
+        self.serve(access=BrokenAccess())
         answer = self.post(HEALTH, self.ann).answer
         self.assertEqual((answer.status, "secret" in answer.text), (500, False))
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)

@@ -108,6 +108,7 @@ class ComplexityTests(SynchronousTestCase):
     def test_is_the_number_of_objects(self) -> None:
         for text, size in (
             ("{ me { id name } }", 1),
+            ("{ sessions { id } }", 100),
             ("{ __schema { types { name } } }", 0),
             ("{ messages { edges { node { id } } } }", 1 + 20 * 2),
             ("{ messages(limit: 5) { edges { node { user { id } } } pageInfo { page } } }", 2 + 5 * 3),

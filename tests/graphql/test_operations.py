@@ -143,6 +143,10 @@ class AuthTests(ServerCase):
             ("query", 'channelMessages(channelId: "c") { cursor }'),
             ("mutation", 'updateUser(input: {name: "Eve"}) { id }'),
             ("mutation", "deleteUser"),
+            ("query", "sessions { id }"),
+            ("mutation", "logout"),
+            ("mutation", "logoutAll"),
+            ("mutation", f"revokeSession(id: {id})"),
             ("mutation", 'sendMessage(input: {content: "x", channelId: "c"}) { id }'),
             ("mutation", f"deleteMessage(id: {id})"),
             ("mutation", 'publish(topic: "t") { topic }'),
@@ -218,6 +222,33 @@ class AccountTests(ServerCase):
         self.assertEqual(codes, ["UNAUTHORIZED", "UNAUTHORIZED", "RATE_LIMITED", "RATE_LIMITED"])
         self.assertEqual(set(self.logins), {"192.0.2.1"})
 
+    def test_sessions_are_listed_and_ended(self) -> None:
+        """One of one's own; another's is like none; then all."""
+        fields = {"email": "Ann@example.org", "password": PASSWORD}
+        for _ in range(3):
+            self.data("mutation($email: String!, $password: String!) { login(email: $email, password: $password) { token } }", **fields)  # fmt: skip
+        listed = self.data("{ sessions { id createdAt lastUsedAt expiresAt current address client } }", self.ann)["sessions"]  # fmt: skip
+        self.assertEqual(
+            [(each["current"], each["address"], each["client"]) for each in listed],
+            [(False, "192.0.2.1", None)] * 3,
+        )
+        end = "mutation($id: ID!) { revokeSession(id: $id) }"
+        id = listed[0]["id"]
+        self.assertEqual(self.codes(end, self.bob, id=id), ["NOT_FOUND"])
+        self.assertEqual(self.codes(end, self.ann, id="x"), ["VALIDATION_ERROR"])
+        self.assertEqual(self.data(end, self.ann, id=id), {"revokeSession": True})
+        self.assertEqual(self.codes(end, self.ann, id=id), ["NOT_FOUND"])
+        self.assertEqual(len(self.data("{ sessions { id } }", self.ann)["sessions"]), 2)
+        self.assertEqual(self.data("mutation { logoutAll }", self.ann), {"logoutAll": True})
+        self.assertEqual(self.data("{ sessions { id } }", self.ann), {"sessions": []})
+
+    def test_logging_out_ends_what_lives_on_the_session(self) -> None:
+        following = self.follow("subscription { userCreated { id } }", self.ann)
+        self.assertEqual(self.data("mutation { logout }", self.ann), {"logout": True})
+        self.turn()
+        (_, (event, payload), end) = following.events
+        self.assertEqual(payload["errors"][0]["message"], "Token revoked")
+
     def test_update_and_delete_oneself(self) -> None:
         result = self.ask('mutation { updateUser(input: {name: "Anna"}) { id name } }', self.ann)
         self.assertEqual(
@@ -231,7 +262,7 @@ class AccountTests(ServerCase):
             self.ask("mutation { deleteUser }", self.ann),
             {"data": {"deleteUser": True}, "extensions": {"cursor": "t.4"}},
         )
-        self.assertEqual(self.codes("{ me { id } }", self.ann), ["NOT_FOUND"])
+        self.assertEqual(self.codes("{ me { id } }", self.ann), ["UNAUTHORIZED"])
 
 
 class MessageTests(ServerCase):

@@ -8,7 +8,7 @@ from twisted.internet import reactor
 
 from multiproto import jsontext
 from multiproto.broker.memory import MemoryBroker
-from multiproto.core.accounts import Accounts
+from multiproto.core.access import Access
 from multiproto.core.audience import Audience
 from multiproto.core.history import History
 from multiproto.core.hub import Hub, Line
@@ -23,7 +23,7 @@ from multiproto.graphql.execute import Request
 from multiproto.graphql.wiring import Needs, make_operations
 from multiproto.observe.traffic import Traffic
 
-from ..fakes import Tokens
+from ..fakes import Tokens, members
 from ..stores import StoreCase
 from .server import PASSWORD, PlainPasswords, PlainTokens
 
@@ -44,18 +44,19 @@ class ThreadedStoreTests(StoreCase):
         )
         history = History(self.store, audience, namespaces, clock)
         gate = Tokens()
-        self.accounts = Accounts(
-            self.store, PlainPasswords(), PlainTokens(), self.events, self.now, self.new_id
-        )
+        self.members = members(self.store, PlainPasswords(), PlainTokens(), clock, self.now, self.new_id)
+        self.accounts = self.members.accounts
         self.messages = Messages(self.store, self.sends, self.events, self.now, self.new_id)
         line = Line(Limits(), Traffic("graphql"))
+        hub = Hub(gate, audience, history, publisher, clock, self.new_id)
         self.operations = make_operations(
             Needs(
                 self.accounts,
+                self.members.sessions,
+                Access(gate, hub, self.members.attempts),
                 self.messages,
                 publisher,
-                Hub(gate, audience, history, publisher, clock, self.new_id),
-                gate,
+                hub,
                 clock,
                 line,
                 line,

@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.access import Access
+from multiproto.core.attempts import Attempts
 from multiproto.core.limits import Limits as SessionLimits
 from multiproto.core.policy import Policy
 from multiproto.http.ratelimit import RateLimit
@@ -53,8 +54,10 @@ class SiteCase(SynchronousTestCase):
         parts = Parts(
             self.clock,
             ids("correlation"),
-            Access(self.house.gate, self.house.hub),
+            Access(self.house.gate, self.house.hub, Attempts(nobody, nobody, self.clock)),
             self.house.hub,
+            nobody,
+            nobody,
             nobody,
             nobody,
             self.house.publisher,

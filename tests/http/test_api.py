@@ -15,7 +15,6 @@ from multiproto.auth.tokens import Tokens
 from multiproto.broker.follower import Follower
 from multiproto.broker.memory import MemoryBroker
 from multiproto.core.access import Access
-from multiproto.core.accounts import Accounts
 from multiproto.core.audience import Audience
 from multiproto.core.history import History
 from multiproto.core.hub import Hub
@@ -29,6 +28,7 @@ from multiproto.http.ratelimit import RateLimit
 from multiproto.http.site import Parts, make_site
 from multiproto.observe.traffic import Traffic
 
+from ..fakes import members
 from ..stores import StoreCase
 from .client import Line, Response
 from .sites import Health
@@ -37,6 +37,7 @@ V1 = "/api/v1"
 ANN = {"email": "ann@example.org", "name": "Ann", "password": "Passw0rd!"}
 BOB = {"email": "bob@example.org", "name": "Bob", "password": "Passw0rd!"}
 EVE = {"email": "eve@example.org", "name": "Eve", "password": "Passw0rd!"}
+OPS = {"email": "ops@example.org", "name": "Ops", "password": "Passw0rd!"}
 NOBODY = "00000000-0000-7000-8000-000000000000"
 
 
@@ -68,14 +69,19 @@ class ApiCase(StoreCase):
         self.store.on_commit(follower.wake)
         await follower.startService()
         self.addCleanup(follower.stopService)
+        self.members = members(
+            self.store, PlainPasswords(), tokens, clock, self.now, self.new_id, operators=[OPS["email"]]
+        )
         self.answered: Deferred[None] = Deferred()
         self.site = make_site(
             Parts(
                 clock,
                 self.new_id,
-                Access(gate, self.hub),
+                Access(gate, self.hub, self.members.attempts),
                 self.hub,
-                Accounts(self.store, PlainPasswords(), tokens, self.events, self.now, self.new_id),
+                self.members.accounts,
+                self.members.sessions,
+                self.members.trail,
                 Messages(self.store, self.sends, self.events, self.now, self.new_id),
                 publisher,
                 HubLine(Limits(), Traffic("sse")),
@@ -91,10 +97,11 @@ class ApiCase(StoreCase):
         if not self.answered.called:
             self.answered.callback(None)
 
-    async def ask(self, method: str, target: str, body: Any = None, token: str = "") -> Response:
+    async def ask(self, method: str, target: str, body: Any = None, token: str = "", **more: str) -> Response:
         """One request on a connection of its own; a target without /api is below /api/v1."""
         line, self.answered = Line(self.site), Deferred()
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers |= {name.replace("_", "-"): value for name, value in more.items()}
         line.ask(method, target if target.startswith("/api") else V1 + target, body, headers)
         await self.answered
         answer = line.answer(method == "HEAD")
@@ -211,6 +218,11 @@ class AccountTests(ApiCase):
         for method, target in (
             ("GET", "/auth/me"),
             ("POST", "/auth/logout"),
+            ("POST", "/auth/logout-all"),
+            ("GET", "/auth/sessions"),
+            ("DELETE", f"/auth/sessions/{NOBODY}"),
+            ("GET", "/auth/audit"),
+            ("GET", "/audit"),
             ("GET", f"/users/{NOBODY}"),
             ("PUT", f"/users/{NOBODY}"),
             ("DELETE", f"/users/{NOBODY}"),

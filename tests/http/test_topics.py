@@ -287,7 +287,7 @@ class TokenTests(SiteCase):
 
     def test_one_that_was_revoked_a_moment_ago(self) -> None:
         """The gate may have looked just before; the hub remembers."""
-        content = {"userId": "ann", "sessionId": "session-ann"}
+        content = {"userId": "ann", "sessionIds": ["session-ann"]}
         event = Event(
             "e", "session.revoked", ("_sessions",), content, "", "1970-01-01T00:00:00.000Z", "_sessions"
         )

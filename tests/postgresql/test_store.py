@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 from typing import Any
 
 import psycopg
+from attrs import evolve
 from psycopg.conninfo import make_conninfo
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
@@ -13,9 +15,22 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from multiproto.core.errors import Unavailable
+from multiproto.core.ports import Step, Unit
 from multiproto.storage.errors import Unusable
+from multiproto.storage.statements import load, sql_directory
 from tests.storage.contract import StoreContract
-from tests.storage.units import add_message, add_user, event, say, user_by_id
+from tests.storage.units import (
+    GONE,
+    TAKEN,
+    add_message,
+    add_session,
+    add_user,
+    amend_user,
+    at,
+    event,
+    say,
+    user_by_id,
+)
 
 from .cases import DatabaseCase, refusal
 
@@ -72,7 +87,7 @@ class OpeningTests(DatabaseCase):
         await gatherResults([deferToThread(store.open) for store in stores])
         await gatherResults([store.startService() for store in stores])
         with psycopg.connect(self.conninfo) as other:
-            self.assertEqual(other.execute("SELECT count(*) FROM migrations").fetchone(), (1,))
+            self.assertEqual(other.execute("SELECT count(*) FROM migrations").fetchone(), (2,))
             self.assertEqual(other.execute("SELECT count(*) FROM terms").fetchone(), (6,))
 
     async def test_what_was_committed_is_there_after_a_restart_under_the_same_cursors(self) -> None:
@@ -176,3 +191,48 @@ class InstancesTests(DatabaseCase):
         now = await store.commit(say(event("e3", "ada")))
         self.assertEqual([await store.locate(cursor) for cursor in (first, lost, now)], [1, None, 2])
         self.assertNotEqual(lost, now)
+
+
+class PasswordTests(DatabaseCase):
+    """A login with the old password on one instance, while another one sets the new."""
+
+    async def waits(self) -> None:
+        """Returns when somebody waits for somebody else's lock."""
+        query = b"SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        with psycopg.connect(self.conninfo, autocommit=True) as looking:
+            while looking.execute(query).fetchone() == (0,):
+                await deferLater(reactor, 0.01)  # type: ignore[arg-type]
+
+    def other_hand(self, statement: str) -> psycopg.Connection[Any]:
+        """Another instance in the middle of its transaction."""
+        other = psycopg.connect(self.conninfo)
+        self.addCleanup(other.close)
+        other.execute(statement.encode())
+        return other
+
+    async def test_the_password_comes_first(self) -> None:
+        store = await self.make_store()
+        await store.commit(add_user("ada"))
+        other = self.other_hand("UPDATE users SET password_hash = 'new' WHERE id = 'ada'")
+        login = store.commit(add_session("s1", "ada"))
+        await self.waits()
+        other.commit()
+        self.assertEqual(await refusal(login), GONE)
+
+    async def test_the_session_comes_first(self) -> None:
+        """Whoever sets the password sees it then, and ends it."""
+        store = await self.make_store()
+        await store.commit(add_user("ada"))
+        add = load(sql_directory("postgresql") / "queries")["session_add"]
+        for name, value in add_session("s1", "ada").steps[0].params.items():
+            add = re.sub(rf"(?<!:):{name}\b", f"'{value}'", add)
+        other = self.other_hand(add.replace("'100'", "100"))
+        rest = {"user_id": "ada", "keep": "", "at": at(1)}
+        others = Step("sessions_revoke_others", rest, rows=0, miss=TAKEN)
+        (amend,) = amend_user("ada", 1).steps
+        # The same address: a new one is a key, and would wait for the foreign key's lock anyway.
+        params = {**amend.params, "email_key": "ada@x.org"}
+        amending = store.commit(Unit((evolve(amend, params=params), others)))
+        await self.waits()
+        other.commit()
+        self.assertEqual(await refusal(amending), TAKEN)

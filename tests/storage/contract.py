@@ -12,6 +12,7 @@ from multiproto.core.errors import DatabaseError
 from multiproto.core.ports import Query, Step, Unit
 
 from .log_contract import LogContract
+from .session_contract import SessionContract
 from .units import (
     GONE,
     STRANGER,
@@ -29,7 +30,7 @@ from .units import (
 )
 
 
-class StoreContract(LogContract):
+class StoreContract(SessionContract, LogContract):
     # Units of work.
 
     async def test_a_row_and_its_event_are_there_together_under_one_cursor(self) -> None:

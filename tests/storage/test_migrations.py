@@ -106,3 +106,18 @@ class MigrationTests(SynchronousTestCase):
             self.migrate()
         other.execute("ROLLBACK")
         self.migrate()
+
+    def test_a_session_of_before_is_listed_as_used_when_it_began(self) -> None:
+        """From the first release's tables to ours."""
+        ours = released(sql_directory("sqlite"))
+        migrate(self.connection, ours[:1], self.statements, 1_800_000_000.0)
+        then, later = "2026-11-22T19:21:04.531Z", "2026-11-29T19:21:04.531Z"
+        self.connection.execute(
+            "INSERT INTO users (id, email, email_key, name, password_hash, created_at, updated_at)"
+            f" VALUES ('ada', 'a', 'a', 'Ada', '', '{then}', '{then}')"
+        )
+        self.connection.execute(f"INSERT INTO sessions VALUES ('s1', 'ada', '{then}', '{later}', NULL)")
+        migrate(self.connection, ours, self.statements, 1_800_000_000.0)
+        asked = {"user_id": "ada", "now": then, "limit": 9}
+        rows = self.connection.execute(self.statements["sessions_open"], asked).fetchall()
+        self.assertEqual(rows, [("s1", then, then, later, None, None)])

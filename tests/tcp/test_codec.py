@@ -154,6 +154,7 @@ class EncodeTests(SynchronousTestCase):
                 0x02,
                 {"userId": "u", "message": "Authentication successful", "id": 1},
             ),
+            (wire.Expiring(NOW + 60), 0x04, {"expiresAt": "2023-11-14T22:14:20.500Z"}),
             (
                 wire.Refused(Unauthorized("Invalid token"), wire.Authenticate),
                 0x03,

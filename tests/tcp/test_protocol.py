@@ -345,7 +345,9 @@ class EndTests(DeviceCase):
         self.house.gate.until = 5.0
         self.say(AUTH)
         self.clock.pump([1.0] * 5)
-        self.assertEqual(self.wire.said(), [error(4, "Token expired")])
+        self.assertEqual(
+            self.wire.said(), [(0x04, {"expiresAt": "1970-01-01T00:00:05.000Z"}), error(4, "Token expired")]
+        )
 
     def test_a_revoked_session_ends_the_connection(self) -> None:
         self.say(AUTH)

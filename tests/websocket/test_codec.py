@@ -143,6 +143,7 @@ class EncodeTests(SynchronousTestCase):
                 wire.Authenticated("u", "c", 1),
                 {"type": "auth_success", "userId": "u", "connectionId": "c", "id": 1},
             ),
+            (wire.Expiring(NOW + 60), {"type": "expiring", "expiresAt": "2023-11-14T22:14:20.500Z"}),
             (
                 wire.Subscribed("a", "s", "live"),
                 {"type": "subscribed", "topic": "a", "retention": "live"},

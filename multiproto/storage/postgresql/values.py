@@ -14,7 +14,7 @@ Decode = Callable[[bytes], object]
 
 
 def sent(value: object) -> bytes | None:
-    """`value` as a parameter: a list as JSON text.  Raises `ValueError` for a text with a NUL."""
+    """`value` as a parameter: lists and objects as JSON text.  Raises `ValueError` for a text with a NUL."""
     match value:
         case None:
             return None
@@ -24,7 +24,7 @@ def sent(value: object) -> bytes | None:
             return b"%d" % value
         case str():
             text = value.encode()
-        case list() | tuple():
+        case list() | tuple() | dict():
             text = jsontext.dumps(value)
         case _:
             raise TypeError(f"no {type(value).__name__} goes to the database")

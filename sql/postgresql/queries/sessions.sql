@@ -14,16 +14,60 @@ JOIN users AS owner ON owner.id = session.user_id
 WHERE token.hash = :hash;
 
 -- name: session_add
--- Somebody logged in; violates a constraint when the user is gone.
-INSERT INTO sessions (id, user_id, created_at, expires_at) VALUES (:id, :user_id, :at, :expires_at);
+-- Somebody logged in.  No row when their password is not :password_hash any more, or they have :most sessions.
+-- The lock is for other instances: one that changes the password waits, and then finds this session.
+INSERT INTO sessions (id, user_id, created_at, expires_at, address, client)
+SELECT :id, :user_id, :at::timestamptz, :expires_at::timestamptz, :address, :client
+WHERE EXISTS (SELECT 1 FROM users WHERE id = :user_id AND password_hash = :password_hash FOR SHARE)
+  AND :most > (
+    SELECT count(*) FROM sessions WHERE user_id = :user_id AND revoked_at IS NULL AND expires_at > :at
+  );
+
+-- name: session_used
+-- A session was refreshed; no row if it has ended.
+UPDATE sessions SET used_at = :at, address = :address, client = :client
+WHERE id = :id AND revoked_at IS NULL AND expires_at > :at;
+
+-- name: sessions_open
+-- A user's sessions that have not ended at :now, newest first.
+SELECT id, created_at, coalesce(used_at, created_at) AS used_at, expires_at, address, client
+FROM sessions
+WHERE user_id = :user_id AND revoked_at IS NULL AND expires_at > :now
+ORDER BY created_at DESC, id DESC
+LIMIT :limit;
 
 -- name: session_revoke
 -- End a session, once.
 UPDATE sessions SET revoked_at = :at WHERE id = :id AND revoked_at IS NULL;
 
+-- name: session_revoke_own
+-- End a session of one user; no row if it is not theirs, or has ended.
+UPDATE sessions SET revoked_at = :at
+WHERE id = :id AND user_id = :user_id AND revoked_at IS NULL AND expires_at > :at;
+
+-- name: sessions_revoke
+-- End those of :ids (a JSON array) that have not ended.
+UPDATE sessions SET revoked_at = :at
+WHERE id = ANY (ARRAY(SELECT json_array_elements_text(:ids::json))) AND revoked_at IS NULL;
+
 -- name: sessions_revoke_others
 -- End every session of a user but :keep ('' keeps none).
-UPDATE sessions SET revoked_at = :at WHERE user_id = :user_id AND id <> :keep AND revoked_at IS NULL;
+UPDATE sessions SET revoked_at = :at
+WHERE user_id = :user_id AND id <> :keep AND revoked_at IS NULL AND expires_at > :at;
+
+-- name: sessions_due
+-- One row, with a position that says nothing, if any ended before :before.
+SELECT 1 AS position FROM sessions WHERE coalesce(revoked_at, expires_at) < :before LIMIT 1;
+
+-- name: sessions_prune
+-- Delete those that ended first, at most :most, of those that did before :before.
+DELETE FROM sessions
+WHERE id IN (
+    SELECT id FROM sessions
+    WHERE coalesce(revoked_at, expires_at) < :before
+    ORDER BY coalesce(revoked_at, expires_at)
+    LIMIT :most
+);
 
 -- name: refresh_add
 -- A refresh token was handed out.
@@ -36,3 +80,23 @@ UPDATE refresh_tokens SET spent_at = :at WHERE hash = :hash AND spent_at IS NULL
 -- name: refresh_spend_others
 -- :hash is used: what else was made from its :parent is used up, once.
 UPDATE refresh_tokens SET spent_at = :at WHERE parent = :parent AND hash <> :hash AND spent_at IS NULL;
+
+-- name: refresh_tokens_due
+-- One row, with a position that says nothing, if any is of a session that ended before :before.
+SELECT 1 AS position
+FROM sessions AS session
+JOIN refresh_tokens AS token ON token.session_id = session.id
+WHERE coalesce(session.revoked_at, session.expires_at) < :before
+LIMIT 1;
+
+-- name: refresh_tokens_prune
+-- Delete at most :most of those whose sessions ended before :before.
+-- A session's may be hundreds, so they do not wait to go with it.
+DELETE FROM refresh_tokens
+WHERE hash IN (
+    SELECT token.hash
+    FROM sessions AS session
+    JOIN refresh_tokens AS token ON token.session_id = session.id
+    WHERE coalesce(session.revoked_at, session.expires_at) < :before
+    LIMIT :most
+);

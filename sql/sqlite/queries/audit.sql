@@ -1,0 +1,49 @@
+-- The trail of who did what to whose account, or tried to.
+
+-- name: audit_add
+-- Something happened, :times alike.
+INSERT INTO audit (id, at, actor, subject, action, outcome, protocol, address, session_id, times, details)
+VALUES (:id, :at, :actor, :subject, :action, :outcome, :protocol, :address, :session_id, :times, :details);
+
+-- name: audit_page
+-- :limit rows behind the :offset newest.
+SELECT id, at, actor, subject, action, outcome, protocol, address, session_id, times, details
+FROM audit
+ORDER BY at DESC, id DESC
+LIMIT :limit OFFSET :offset;
+
+-- name: audit_count
+-- How many there are.
+SELECT count(*) AS total FROM audit;
+
+-- name: audit_page_by_action
+-- The same of one action.
+SELECT id, at, actor, subject, action, outcome, protocol, address, session_id, times, details
+FROM audit
+WHERE action = :action
+ORDER BY at DESC, id DESC
+LIMIT :limit OFFSET :offset;
+
+-- name: audit_count_by_action
+-- How many there are of one action.
+SELECT count(*) AS total FROM audit WHERE action = :action;
+
+-- name: audit_page_by_subject
+-- The same of one account, and of one action unless that is ''.
+SELECT id, at, actor, subject, action, outcome, protocol, address, session_id, times, details
+FROM audit
+WHERE subject = :subject AND (:action = '' OR action = :action)
+ORDER BY at DESC, id DESC
+LIMIT :limit OFFSET :offset;
+
+-- name: audit_count_by_subject
+-- How many there are of one account, and of one action unless that is ''.
+SELECT count(*) AS total FROM audit WHERE subject = :subject AND (:action = '' OR action = :action);
+
+-- name: audit_due
+-- One row, with a position that says nothing, if any is older than :before.
+SELECT 1 AS position FROM audit WHERE at < :before LIMIT 1;
+
+-- name: audit_prune
+-- Delete the oldest, at most :most, of those before :before.
+DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < :before ORDER BY at LIMIT :most);
