@@ -15,10 +15,12 @@ from twisted.application.service import Service
 from twisted.web.resource import IResource
 
 from . import __version__, jsontext
+from .auth.credentials import Mint
 from .auth.gate import TokenGate
 from .auth.known import KnownTokens
 from .auth.passwords import BcryptPasswords
 from .auth.tokens import Tokens
+from .auth.uses import Uses
 from .banner import Place, Started, banner
 from .broker.canary import Canary
 from .broker.follower import Follower
@@ -34,6 +36,7 @@ from .core.audience import Audience
 from .core.events import Events
 from .core.history import History
 from .core.hub import Hub, Line
+from .core.keyring import Keyring
 from .core.limits import Limits
 from .core.messages import Messages
 from .core.namespaces import Namespaces
@@ -82,8 +85,9 @@ def make_service(config: Config, reactor: Any) -> House:
     secret = Secret(config.auth.secret, Path(config.storage.directory) / "jwt-secret")
     lifetime = config.auth.lifetime
     tokens = Tokens(secret, int(lifetime), spelled(lifetime), now, new_id)
-    asking = TokenGate(tokens, store, now, lambda outcome: metrics.auth("token", outcome))
-    gate = KnownTokens(asking, audience, reactor, config.redis.cache_ttl, metrics)
+    asking = TokenGate(tokens, store, now, metrics.auth)
+    known = KnownTokens(asking, audience, reactor, config.redis.cache_ttl, metrics)
+    gate = Uses(known, store, reactor)
     passwords = BcryptPasswords(reactor, config.auth.bcrypt_rounds)
 
     watch(metrics, store, audience, passwords)
@@ -99,8 +103,9 @@ def make_service(config: Config, reactor: Any) -> House:
         new_id,
         config.auth.refresh_lifetime,
         metrics.auth,
-        gate.forget,
+        known.forget,
     )
+    keyring = Keyring(store, Mint(), events, now, new_id, known.forget)
     sends = Sends(store, now)
     messages = Messages(store, sends, events, now, new_id)
     lane = make_lane(config, reactor, metrics, audience)
@@ -165,6 +170,7 @@ def make_service(config: Config, reactor: Any) -> House:
             access,
             hub,
             accounts,
+            keyring,
             messages,
             publisher,
             line("sse", STREAM, wide),
@@ -186,6 +192,7 @@ def make_service(config: Config, reactor: Any) -> House:
     house.add("store", store)
     house.add("secret", secret)
     house.add("passwords", passwords)
+    house.add("uses", gate)
     if lane is not None:
         house.add("live", lane)
     if counts is not None:

@@ -36,7 +36,7 @@ class Tokens:
     waiting: list[tuple[str, Deferred[Identity]]] = Factory(list)
     known: dict[str, Identity] = Factory(dict)  # by name: those who are more than a name
 
-    async def identify(self, token: str) -> Identity:
+    async def identify(self, token: str, host: str = "") -> Identity:
         if not token.startswith("token-"):
             raise Unauthorized("Invalid token")
         if self.slow:

@@ -1,10 +1,15 @@
-"""The one door by which requests come in, whatever wire carries them; connections have their session's."""
+"""The one door by which requests come in, whatever wire carries them; connections have their session's.
+
+A connection can do nothing but what is about topics, where `policy` knows what a
+credential was granted.  A request can be about anything; so who came with a
+credential is turned away, unless what they ask for says that it is about topics.
+"""
 
 from __future__ import annotations
 
 from attrs import frozen
 
-from .errors import Unauthorized
+from .errors import Forbidden, Unauthorized
 from .hub import Hub
 from .ports import Gate, Identity
 
@@ -16,8 +21,14 @@ class Access:
     _gate: Gate
     _hub: Hub
 
-    async def identify(self, token: str) -> Identity:
-        who = await self._gate.identify(token)
+    async def identify(self, token: str, host: str = "") -> Identity:
+        who = await self._gate.identify(token, host)
         if self._hub.has_revoked(who):
             raise Unauthorized("Token revoked", "revoked")
         return who
+
+
+def check_whole(who: Identity) -> None:
+    """Raise `Forbidden` for who may not do all that their user may."""
+    if who.grants is not None:
+        raise Forbidden("This credential is for topics only")

@@ -51,6 +51,6 @@ async def identify(gate: Gate, authorization: str | None, host: str) -> Caller:
     if not authorization:
         return Caller(host)
     try:
-        return Caller(host, await gate.identify(bearer(authorization)))
+        return Caller(host, await gate.identify(bearer(authorization), host))
     except Refusal as refusal:
         return Caller(host, refusal=refusal)

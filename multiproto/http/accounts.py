@@ -19,7 +19,7 @@ class AccountRoutes:
             Route("POST", "/auth/login", self.login),
             Route("POST", "/auth/refresh", self.refresh),
             Route("POST", "/auth/logout", self.logout),
-            Route("GET", "/auth/me", self.me),
+            Route("GET", "/auth/me", self.me, for_credentials=True),
             Route("GET", "/users/:id", self.read),
             Route("PUT", "/users/:id", self.amend),
             Route("DELETE", "/users/:id", self.close),

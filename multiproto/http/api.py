@@ -59,7 +59,7 @@ def make_api(gate: Gate, clock: IReactorTime, api: Iterable[Route], bare: Iterab
 def _add(app: Klein, gate: Gate, clock: IReactorTime, route: Route, prefix: str, template: str) -> None:
     async def answer(request: Request, **words: str) -> bytes:
         request.route = template
-        answer = await route.handler(Call(request, gate), **words)
+        answer = await route.handler(Call(request, gate, route), **words)
         if answer is None:
             return b""
         if answer.data is None:

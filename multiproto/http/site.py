@@ -14,6 +14,7 @@ from twisted.web.resource import IResource
 
 from ..core.accounts import Accounts
 from ..core.hub import Hub, Line
+from ..core.keyring import Keyring
 from ..core.messages import Messages
 from ..core.ports import Gate
 from ..core.publishing import Publisher
@@ -22,6 +23,7 @@ from .api import PREFIXES, make_api
 from .channel import Channel
 from .codec import Head
 from .cors import Cors
+from .credentials import CredentialRoutes
 from .health import Health, HealthRoutes
 from .home import HomeRoutes
 from .limits import Limits
@@ -54,6 +56,7 @@ class Parts:
     gate: Gate
     hub: Hub
     accounts: Accounts
+    keyring: Keyring
     messages: Messages
     publisher: Publisher
     streams: Line  # that event streams count on
@@ -196,6 +199,7 @@ def make_site(parts: Parts, settings: Settings = Settings()) -> Site:
     clock = parts.clock
     routes = [
         *AccountRoutes(parts.accounts).routes(),
+        *CredentialRoutes(parts.keyring).routes(),
         *MessageRoutes(parts.messages).routes(),
         *TopicRoutes(parts.publisher, parts.hub, parts.streams, clock).routes(),
     ]

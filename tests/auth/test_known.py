@@ -22,7 +22,7 @@ class Asked(Tokens):
 
     times = 0
 
-    async def identify(self, token: str) -> Identity:
+    async def identify(self, token: str, host: str = "") -> Identity:
         self.times += 1
         return await super().identify(token)
 

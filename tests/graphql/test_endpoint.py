@@ -106,7 +106,7 @@ class PostTests(ServerCase):
 
     def test_a_bug_is_a_500(self) -> None:
         class BrokenGate:
-            async def identify(self, token: str) -> None:
+            async def identify(self, token: str, host: str = "") -> None:
                 raise KeyError("secret")
 
         self.serve(gate=BrokenGate())

@@ -56,6 +56,7 @@ class SiteCase(SynchronousTestCase):
             self.house.hub,
             nobody,
             nobody,
+            nobody,
             self.house.publisher,
             self.streams,
             self.health,

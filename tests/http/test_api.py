@@ -9,6 +9,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from multiproto import jsontext
+from multiproto.auth.credentials import Mint
 from multiproto.auth.gate import TokenGate
 from multiproto.auth.tokens import Tokens
 from multiproto.broker.follower import Follower
@@ -19,6 +20,7 @@ from multiproto.core.audience import Audience
 from multiproto.core.history import History
 from multiproto.core.hub import Hub
 from multiproto.core.hub import Line as HubLine
+from multiproto.core.keyring import Keyring
 from multiproto.core.limits import Limits
 from multiproto.core.messages import Messages
 from multiproto.core.namespaces import Namespaces
@@ -75,6 +77,7 @@ class ApiCase(StoreCase):
                 Access(gate, self.hub),
                 self.hub,
                 Accounts(self.store, PlainPasswords(), tokens, self.events, self.now, self.new_id),
+                Keyring(self.store, Mint(), self.events, self.now, self.new_id),
                 Messages(self.store, self.sends, self.events, self.now, self.new_id),
                 publisher,
                 HubLine(Limits(), Traffic("sse")),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.storage.migrations import released
 from multiproto.storage.statements import Misplaced, load, parse, sql_directory
 
 GOOD = """-- All about users.
@@ -76,7 +77,8 @@ class PlanTests(SynchronousTestCase):
         self.connection = sqlite3.connect(":memory:")
         self.addCleanup(self.connection.close)
         self.connection.execute(self.statements["migrations_begin"])
-        self.connection.executescript((sql_directory("sqlite") / "001_initial.sql").read_text())
+        for migration in released(sql_directory("sqlite")):
+            self.connection.executescript(migration.text)
 
     def plan(self, name: str) -> list[str]:
         statement = self.statements[name]
@@ -112,6 +114,8 @@ class PlanTests(SynchronousTestCase):
             ("key_of", "keys USING INDEX sqlite_autoindex_keys_1 (user_id=? AND key=?)"),
             ("keys_prune", "keys USING INDEX sqlite_autoindex_keys_1 (user_id=? AND key=?)"),
             ("keys_prune", "keys USING INDEX keys_oldest (created_at<?)"),
+            ("credential_by_id", "credentials USING INDEX sqlite_autoindex_credentials_1 (id=?)"),
+            ("credential_add", "credentials USING COVERING INDEX credentials_by_user (user_id=?)"),
         ):
             plan = self.plan(name)
             self.assertIn(f"SEARCH {walk}", plan, name)
@@ -129,7 +133,7 @@ class PlanTests(SynchronousTestCase):
                     f"EXPLAIN QUERY PLAN SELECT 1 FROM {table} WHERE {key[3]} = ?", "x"
                 )
                 self.assertIn(f"({key[3]}=?)", plan[3], table)
-        self.assertEqual(keys, 6)
+        self.assertEqual(keys, 7)
 
     def test_every_column_says_what_it_means(self) -> None:
         for (schema,) in self.connection.execute("SELECT sql FROM sqlite_schema WHERE type = 'table'"):
