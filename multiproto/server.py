@@ -146,6 +146,7 @@ def make_service(config: Config, reactor: Any) -> House:
     if config.graphql.enabled:
         needs = Needs(
             accounts,
+            keyring,
             messages,
             publisher,
             hub,

@@ -10,6 +10,7 @@ from twisted.web.resource import IResource
 
 from ..core.accounts import Accounts
 from ..core.hub import Hub, Line
+from ..core.keyring import Keyring
 from ..core.messages import Messages
 from ..core.ports import Gate
 from ..core.publishing import Publisher
@@ -29,6 +30,7 @@ from .socket import OperationsFactory
 @frozen
 class Needs:
     accounts: Accounts
+    keyring: Keyring
     messages: Messages
     publisher: Publisher
     hub: Hub
@@ -58,8 +60,8 @@ def make_endpoint(needs: Needs) -> IResource:
 def make_operations(needs: Needs) -> Operations:
     loop = ClockLoop.on(needs.clock)
     resolvers = Resolvers(
-        Queries(needs.accounts, needs.messages, needs.publisher.policy, needs.health),
-        Mutations(needs.accounts, needs.messages, needs.publisher, needs.throttle),
+        Queries(needs.accounts, needs.keyring, needs.messages, needs.publisher.policy, needs.health),
+        Mutations(needs.accounts, needs.keyring, needs.messages, needs.publisher, needs.throttle),
         Subscriptions(needs.hub, needs.streams),
         Relations(),
     )

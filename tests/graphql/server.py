@@ -18,6 +18,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from multiproto import jsontext
+from multiproto.auth.credentials import Mint
 from multiproto.broker.follower import Follower
 from multiproto.broker.memory import MemoryBroker
 from multiproto.core.accounts import Accounts
@@ -25,6 +26,7 @@ from multiproto.core.audience import Audience
 from multiproto.core.events import Events
 from multiproto.core.history import History
 from multiproto.core.hub import Hub, Line
+from multiproto.core.keyring import Keyring
 from multiproto.core.limits import Limits
 from multiproto.core.messages import Messages
 from multiproto.core.model import Message, User
@@ -205,6 +207,7 @@ class ServerCase(SynchronousTestCase):
         self.streams = Line(self.session_limits, Traffic("graphql"))
         self.needs = Needs(
             self.accounts,
+            Keyring(self.store, Mint(), events, clock.seconds, new_id),
             self.messages,
             publisher,
             self.hub,

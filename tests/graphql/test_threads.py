@@ -7,11 +7,13 @@ from typing import Any
 from twisted.internet import reactor
 
 from multiproto import jsontext
+from multiproto.auth.credentials import Mint
 from multiproto.broker.memory import MemoryBroker
 from multiproto.core.accounts import Accounts
 from multiproto.core.audience import Audience
 from multiproto.core.history import History
 from multiproto.core.hub import Hub, Line
+from multiproto.core.keyring import Keyring
 from multiproto.core.limits import Limits
 from multiproto.core.messages import Messages
 from multiproto.core.namespaces import Namespaces
@@ -52,6 +54,7 @@ class ThreadedStoreTests(StoreCase):
         self.operations = make_operations(
             Needs(
                 self.accounts,
+                Keyring(self.store, Mint(), self.events, self.now, self.new_id),
                 self.messages,
                 publisher,
                 Hub(gate, audience, history, publisher, clock, self.new_id),
