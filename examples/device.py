@@ -7,6 +7,11 @@ the connection is lost it comes back by itself, waiting longer after each failur
     python3 -m examples.device messages.channel.hello
     python3 -m examples.device --publish sensors.kitchen 'sensors.*'
 
+With a credential of its own (POST /api/v1/auth/credentials) it needs no account, and may
+do what the credential was granted.  From the environment nobody else can read it:
+
+    MULTIPROTO_CREDENTIAL=mpd_… python3 -m examples.device --publish sensors.kitchen
+
 A frame is four bytes that say how long the rest is (big-endian), one byte that says
 its type, and a JSON object.  `Device` is meant to be copied: the rest of this file is
 only its command line.
@@ -15,6 +20,7 @@ only its command line.
 from __future__ import annotations
 
 import json
+import os
 import random
 import socket
 import struct
@@ -54,7 +60,7 @@ class Device:
         topics: Iterable[str] = (),
         tell: Callable[[str], object] = lambda what: None,
     ) -> None:
-        """`token` gives an access token at each connection; `tell` hears of comings and goings."""
+        """`token` gives an access token, or a credential, at each connection; `tell` hears of comings and goings."""
         self._address = address
         self._token = token
         self._topics = tuple(topics)
@@ -212,10 +218,12 @@ def main() -> None:
     parser.add_argument("--tcp", type=address, default=("127.0.0.1", 3001), metavar="HOST:PORT")
     parser.add_argument("--publish", metavar="TOPIC", help="send a reading to this topic")
     parser.add_argument("--every", type=float, default=5.0, help="seconds between readings (%(default)s)")
+    parser.add_argument("--credential", help="instead of an account; better in MULTIPROTO_CREDENTIAL")
     given = parser.parse_args()
+    credential = given.credential or os.environ.get("MULTIPROTO_CREDENTIAL")
     device = Device(
         given.tcp,
-        lambda: token(given.url, given.account),
+        lambda: credential or token(given.url, given.account),
         given.topics,
         lambda what: print(what, file=sys.stderr, flush=True),
     )

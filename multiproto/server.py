@@ -12,11 +12,13 @@ from typing import Any
 from twisted.web.resource import IResource
 
 from . import __version__, jsontext
+from .auth.credentials import Mint
 from .auth.gate import TokenGate
 from .auth.keyfiles import KeyFiles
 from .auth.known import KnownTokens, Telling
 from .auth.passwords import BcryptPasswords
 from .auth.tokens import Tokens
+from .auth.uses import Uses
 from .banner import banner, show, started
 from .broker.canary import Canary
 from .broker.follower import Follower
@@ -33,6 +35,7 @@ from .core.audit import Audit
 from .core.events import Events
 from .core.history import History
 from .core.hub import Hub, Line
+from .core.keyring import Keyring
 from .core.limits import Limits
 from .core.messages import Messages
 from .core.namespaces import Namespaces
@@ -87,21 +90,23 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
     auth = config.auth
     keys = KeyFiles(partial(secret_of, config), auth.private_key_file, auth.public_key_files)
     tokens = Tokens(keys, int(auth.lifetime), spelled(auth.lifetime), now, new_id)
-    asking = TokenGate(tokens, store, now, lambda outcome: metrics.auth("token", outcome))
-    gate = KnownTokens(asking, audience, reactor, config.redis.cache_ttl, metrics)
+    asking = TokenGate(tokens, store, now, metrics.auth)
+    known = KnownTokens(asking, audience, reactor, config.redis.cache_ttl, metrics)
+    gate = Uses(known, store, reactor)
     passwords = BcryptPasswords(reactor, auth.bcrypt_rounds)
 
     watch(metrics, store, audience, passwords)
 
     # What one can do.
     events = Events(new_id)
-    keeping = Telling(store, gate.forget)
+    keeping = Telling(store, known.forget)
     audit = Audit(now, new_id)
     attempts = Attempts(store, audit, reactor, metrics.audit_dropped.inc)
     sessions = Sessions(
         keeping, passwords, tokens, events, audit, attempts, now, new_id, auth.refresh_lifetime, metrics.auth
     )
     accounts = Accounts(keeping, passwords, sessions, events, audit, now, new_id)
+    keyring = Keyring(keeping, Mint(), events, audit, now, new_id)
     trail = Trail(store, frozenset(config.auth.operators), jsontext.loads)
     sends = Sends(store, now)
     messages = Messages(store, sends, events, now, new_id)
@@ -144,6 +149,7 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
         needs = Needs(
             accounts,
             sessions,
+            keyring,
             access,
             messages,
             publisher,
@@ -169,6 +175,7 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
             hub,
             accounts,
             sessions,
+            keyring,
             trail,
             messages,
             publisher,
@@ -194,6 +201,7 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
     house.add("store", store)
     house.add("keys", keys)
     house.add("passwords", passwords)
+    house.add("uses", gate)
     if lane is not None:
         house.add("live", lane)
     if counts is not None:

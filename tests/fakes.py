@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from multiproto import jsontext
+from multiproto.auth.credentials import Mint
 from multiproto.broker.follower import Follower
 from multiproto.broker.memory import MemoryBroker
 from multiproto.core.accounts import Accounts
@@ -20,6 +21,7 @@ from multiproto.core.errors import Unauthorized, Unavailable
 from multiproto.core.events import Events
 from multiproto.core.history import History
 from multiproto.core.hub import Hub, Line
+from multiproto.core.keyring import Keyring
 from multiproto.core.limits import Limits
 from multiproto.core.model import timestamp
 from multiproto.core.namespaces import MESSAGES, USERS, Namespace, Namespaces
@@ -42,7 +44,7 @@ class Tokens:
     waiting: list[tuple[str, Deferred[Identity]]] = Factory(list)
     known: dict[str, Identity] = Factory(dict)  # by name: those who are more than a name
 
-    async def identify(self, token: str) -> Identity:
+    async def identify(self, token: str, host: str = "") -> Identity:
         if not token.startswith("token-"):
             raise Unauthorized("Invalid token")
         if self.slow:
@@ -168,6 +170,7 @@ class Members:
     attempts: Attempts
     sessions: Sessions
     accounts: Accounts
+    keyring: Keyring
     trail: Trail
 
 
@@ -187,7 +190,9 @@ def members(
     attempts = Attempts(store, audit, clock, dropped)
     sessions = Sessions(store, passwords, tokens, events, audit, attempts, now, new_id, lifetime)
     accounts = Accounts(store, passwords, sessions, events, audit, now, new_id)
-    return Members(audit, attempts, sessions, accounts, Trail(store, frozenset(operators), jsontext.loads))
+    keyring = Keyring(store, Mint(), events, audit, now, new_id)
+    trail = Trail(store, frozenset(operators), jsontext.loads)
+    return Members(audit, attempts, sessions, accounts, keyring, trail)
 
 
 def ids(prefix: str) -> Callable[[], str]:

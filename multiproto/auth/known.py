@@ -1,4 +1,4 @@
-"""Tokens that were found good a moment ago: not looked up again until their rights end.
+"""Tokens and credentials that were found good a moment ago: not looked up again until their rights end.
 
 Rights end through the log, and this listens to it.  So a token is known only
 while this instance can see the log, and is forgotten as soon as the log, or
@@ -18,6 +18,7 @@ from ..core.events import ended
 from ..core.namespaces import REVOCATIONS
 from ..core.ports import Gate, Identity, Query, Snapshot, Store, Unit
 from ..core.wire import Delivery
+from .gate import method_of
 
 MOST = 10_000  # tokens; some 6 MB
 
@@ -59,7 +60,7 @@ class KnownTokens:
     def __len__(self) -> int:
         return len(self._known)
 
-    async def identify(self, token: str) -> Identity:
+    async def identify(self, token: str, host: str = "") -> Identity:
         began, digest = self._clock.seconds(), _digest(token)
         known = self._known.get(digest) if self._current else None
         if known is not None and began >= known.until:
@@ -67,10 +68,10 @@ class KnownTokens:
             known = None
         self._observed.looked_up(known is not None, self._clock.seconds() - began)
         if known is not None:
-            self._observed.auth("token", "success")
+            self._observed.auth(method_of(known.identity), "success")
             return known.identity
         endings = self._endings
-        identity = await self._gate.identify(token)
+        identity = await self._gate.identify(token, host)
         if self._current and endings == self._endings:  # else what was read may be over already
             self._keep(digest, _Known(identity, min(identity.until, began + self._lifetime)))
         return identity

@@ -104,9 +104,9 @@ class _Watched:
     _attempts: Attempts
     _client: Client
 
-    async def identify(self, token: str) -> Identity:
+    async def identify(self, token: str, host: str = "") -> Identity:
         try:
-            return await self._gate.identify(token)
+            return await self._gate.identify(token, host or self._client.address)
         except Unauthorized as refusal:
             if refusal.reason != "expired":
                 self._attempts.failed("token", refusal.reason, self._client)

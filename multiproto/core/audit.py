@@ -23,6 +23,7 @@ SUCCESS = "success"
 # Who adds an action names it here: these are what the trail can be asked for.
 ACTIONS = (
     *("login", "refresh", "token", "logout", "session.revoked"),
+    *("credential.created", "credential.revoked"),
     *("password.changed", "email.changed", "account.created", "account.closed"),
 )
 

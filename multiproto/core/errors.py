@@ -54,6 +54,7 @@ class Invalid(Refusal):
     code, name, status = 2, "VALIDATION_ERROR", 400
 
     def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
         errors = [{"path": list(fault.path), "message": fault.message} for fault in faults]
         super().__init__("Validation failed", {"errors": errors})
 

@@ -12,11 +12,13 @@ from typing import Callable, Mapping
 from attrs import Factory, define
 
 from .errors import Fault, Invalid
+from .topics import is_word
 from .wire import Ref
 
 MAX_REF = 255  # characters; the answer carries it back, and must fit a frame
 MAX_CONTENT = 10_000  # characters of a message
 MAX_CHANNEL = 100  # characters
+MAX_DEVICE = 64  # characters of a credential's name
 MAX_PASSWORD_BYTES = 72  # bcrypt reads no further
 MAX_PAGE = 2**31 - 1  # what a GraphQL Int can say; beyond it an offset would overflow the database's integers
 MAX_LIMIT = 100
@@ -27,6 +29,8 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _EMAIL = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})+")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+_DURATION = re.compile(r"([1-9][0-9]{0,9})([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 Faults = list[str]
 
@@ -65,6 +69,21 @@ class Form:
 
     def channel(self, required: bool = False) -> str:
         return self._text("channelId", _channel_faults, required)
+
+    def device(self) -> str:
+        """`name`, of a credential."""
+        return self._text("name", _device_faults)
+
+    def duration(self, field: str, most: int) -> int | None:
+        """Seconds, from text such as 90s, 15m, 12h, 30d; `most` in days.  `None` where it is absent or at fault."""
+        value = self._fields.get(field)
+        if value is None:
+            return None
+        found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+        seconds = int(found[1]) * _SECONDS[found[2]] if found else 0
+        if not 1 <= seconds <= most * _SECONDS["d"]:
+            self.fault(field, f"Must be a time such as 90s, 15m, 12h or 30d, of at most {most}d")
+        return seconds
 
     def uuid(self, field: str, required: bool = True) -> str:
         """An id in canonical text; upper case is taken too."""
@@ -110,6 +129,10 @@ class Form:
     def fault(self, field: str | None, message: str) -> None:
         """Note a fault of one field, or with `None` of the request as a whole."""
         self._faults.append(Fault((field,) if field else (), message))
+
+    def admit(self, invalid: Invalid) -> None:
+        """Note what somebody else found wrong with a field."""
+        self._faults += invalid.faults
 
     def check(self) -> None:
         """Raise `Invalid` with all faults found so far."""
@@ -179,6 +202,12 @@ def _content_faults(text: str) -> Faults:
 def _channel_faults(text: str) -> Faults:
     faults = [] if 1 <= len(text) <= MAX_CHANNEL else [f"Must have 1 to {MAX_CHANNEL} characters"]
     return faults + (["Must not hold a NUL character"] if "\0" in text else [])
+
+
+def _device_faults(text: str) -> Faults:
+    if len(text) > MAX_DEVICE or not is_word(text):
+        return [f"Must be one word of a topic: 1 to {MAX_DEVICE} characters, no dots, stars or white space"]
+    return []
 
 
 def _uuid_faults(text: str) -> Faults:

@@ -121,6 +121,7 @@ class Hub(Service):
             self.has_revoked,
             self._forget,
             identity,
+            host,
         )
         self._guests[session] = _Guest(host, line)
         return session

@@ -20,16 +20,19 @@ class Identity:
     """Who a peer has proven to be, and until when."""
 
     user_id: str
-    session_id: str
-    until: float  # seconds since the epoch
+    session_id: str  # or the id of a credential
+    until: float  # seconds since the epoch; infinite for a credential that does not expire
     device: str | None = None  # the name, one topic word, of the device credential it came with
     grants: tuple[Grant, ...] | None = None  # all that this credential may do; `None`: what its user may
     since: float = 0.0  # when the token that proved it was made, likewise
 
 
 class Gate(Protocol):
-    def identify(self, token: str) -> Awaitable[Identity]:
-        """Whose token this is, by a session and a user that still exist.  Raises `Unauthorized`."""
+    def identify(self, token: str, host: str = "") -> Awaitable[Identity]:
+        """Whose token or credential this is, by a session and a user that still exist.
+
+        `host` is the address that it came from, where that is known.  Raises `Unauthorized`.
+        """
 
 
 class Tokens(Protocol):
@@ -39,6 +42,11 @@ class Tokens(Protocol):
     @property
     def lifetime(self) -> str:
         """How long a token is good for, as configured, e.g. "15m"."""
+
+
+class Mint(Protocol):
+    def make(self, id: str) -> tuple[str, str]:
+        """A new secret of the credential `id`, which is shown once, and what is kept of it."""
 
 
 class Passwords(Protocol):

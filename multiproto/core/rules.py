@@ -8,7 +8,7 @@ credential's own, and only narrows what its user may.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Iterable, Protocol
 
 from attrs import field, frozen
 
@@ -31,12 +31,16 @@ class Asker(Protocol):
     def device(self) -> str | None: ...
 
 
+def _verbs(some: Iterable[str]) -> frozenset[str]:
+    return frozenset(some)
+
+
 @frozen
 class Grant:
     """One thing that a credential was given; with any, it may do nothing else."""
 
     pattern: str
-    verbs: frozenset[str] = field(converter=frozenset)
+    verbs: frozenset[str] = field(converter=_verbs)
     words: list[str] = field(init=False, eq=False, repr=False)  # of `pattern`, cut once
 
     @words.default
@@ -49,7 +53,7 @@ class Rule:
     """Lets who is meant do all of `allow` on what `match` covers, and nobody else on what it rules."""
 
     match: str  # a pattern with variables, which is also its name
-    allow: frozenset[str] = field(converter=frozenset)
+    allow: frozenset[str] = field(converter=_verbs)
 
     @property
     def words(self) -> list[str]:

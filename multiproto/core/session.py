@@ -69,6 +69,7 @@ class Session:
     _revoked: Callable[[Identity], bool]  # since the gate looked
     _on_gone: Callable[[Session], None]
     identity: Identity | None = None
+    _host: str = ""  # the peer's address
     heard_at: float = field(init=False)  # by `_clock`, like all times here
     ended: Farewell | None = None  # said, or about to be
     gone: bool = False  # the connection itself is no more
@@ -80,7 +81,6 @@ class Session:
     _outstanding: Outstanding = Factory(Outstanding)
     _obeying: bool = False
     _spent: float = 0.0  # seconds of the present slice, waiting included
-
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -238,7 +238,7 @@ class Session:
     async def _identify(self, token: str) -> Identity:
         """Who the token proves the peer to be; the same user may extend its stay."""
         try:
-            identity = await self._gate.identify(token)
+            identity = await self._gate.identify(token, self._host)
             if self._revoked(identity):
                 raise Unauthorized("Token revoked", "revoked")
             if self.identity and identity.user_id != self.identity.user_id:

@@ -16,6 +16,7 @@ from ..core.errors import Forbidden, Invalid, NotFound
 from ..core.events import CREATED, SENT, UPDATED
 from ..core.feed import Feed
 from ..core.hub import Hub, Line
+from ..core.keyring import Keyring
 from ..core.messages import Messages
 from ..core.model import Message, PageOf, Public, User, timestamp
 from ..core.policy import Policy
@@ -33,6 +34,7 @@ Args = Mapping[str, Any]
 class Queries:
     _accounts: Accounts
     _sessions: Sessions
+    _keyring: Keyring
     _messages: Messages
     _policy: Policy
     _health: Callable[[], Awaitable[Mapping[str, Any]]]
@@ -61,6 +63,9 @@ class Queries:
     async def channel_messages(self, at: Context, args: Args) -> Public:
         return connection(await self._messages.page(at.caller.who(), args))
 
+    async def credentials(self, at: Context, args: Args) -> list[Public]:
+        return [each.public() for each in await self._keyring.all(at.caller.who())]
+
     async def explain(self, at: Context, args: Args) -> Public:
         return self._policy.explain(at.caller.who(), args["verb"], args["topic"])
 
@@ -75,6 +80,7 @@ class Queries:
 class Mutations:
     _accounts: Accounts
     _sessions: Sessions
+    _keyring: Keyring
     _messages: Messages
     _publisher: Publisher
     _throttle: Callable[[str], Awaitable[None]]  # a client's address; raises `RateLimited`
@@ -124,6 +130,13 @@ class Mutations:
 
     async def delete_message(self, at: Context, args: Args) -> bool:
         at.cursor = await self._messages.withdraw(at.caller.who(), args["id"])
+        return True
+
+    async def create_credential(self, at: Context, args: Args) -> Public:
+        return (await self._keyring.make(at.caller.who(), args["input"], at.caller.client)).public()
+
+    async def revoke_credential(self, at: Context, args: Args) -> bool:
+        await self._keyring.revoke(at.caller.who(), args["id"], at.caller.client)
         return True
 
     async def publish(self, at: Context, args: Args) -> Public:

@@ -16,10 +16,12 @@ from graphql import (
     GraphQLSchema,
     ValueNode,
     build_schema,
+    get_directive_values,
     value_from_ast_untyped,
 )
 
 from .. import jsontext
+from ..core.access import check_whole
 from .loop import ClockLoop
 from .resolvers import Relations, Resolvers
 
@@ -41,11 +43,11 @@ def make_schema(resolvers: Resolvers, loop: ClockLoop) -> GraphQLSchema:
     ):
         assert root is not None
         for name, field in root.fields.items():
-            field.resolve = _guarded(field, _root(getattr(methods, _snake(name)), loop))
+            field.resolve = _guarded(schema, field, _root(getattr(methods, _snake(name)), loop))
     assert schema.subscription_type is not None
     for name, field in schema.subscription_type.fields.items():
         method = getattr(resolvers.subscriptions, _snake(name))
-        field.subscribe = _guarded(field, _root(method, loop))
+        field.subscribe = _guarded(schema, field, _root(method, loop))
         field.resolve = _itself  # each event's root is what the field gives
     _relate(schema, resolvers.relations, loop)
     any_json = schema.type_map["JSON"]
@@ -63,7 +65,7 @@ def _relate(schema: GraphQLSchema, relations: Relations, loop: ClockLoop) -> Non
         owner = schema.type_map[type_name]
         assert isinstance(owner, GraphQLObjectType)
         field = owner.fields[name]
-        field.resolve = _guarded(field, _related(method, loop))
+        field.resolve = _guarded(schema, field, _related(method, loop))
 
 
 def _root(method: Resolve, loop: ClockLoop) -> Resolve:
@@ -78,14 +80,21 @@ def _itself(source: object, info: GraphQLResolveInfo[Any], **args: object) -> ob
     return source
 
 
-def _guarded(field: GraphQLField, resolve: Resolve) -> Resolve:
-    """`resolve`, for authenticated callers only where the schema says `@auth`."""
-    directives = field.ast_node.directives if field.ast_node else None
-    if not any(directive.name.value == "auth" for directive in directives or ()):
+def _guarded(schema: GraphQLSchema, field: GraphQLField, resolve: Resolve) -> Resolve:
+    """`resolve`, for authenticated callers only where the schema says `@auth`.
+
+    Who came with a credential must find `topics` there, too.
+    """
+    directive = schema.get_directive("auth")
+    assert directive is not None and field.ast_node is not None
+    auth = get_directive_values(directive, field.ast_node)
+    if auth is None:
         return resolve
 
     def guarded(source: object, info: GraphQLResolveInfo[Any], **args: object) -> Any:
-        info.context.caller.who()
+        who = info.context.caller.who()
+        if not auth["topics"]:
+            check_whole(who)
         return resolve(source, info, **args)
 
     return guarded

@@ -11,6 +11,7 @@ from twisted.web.resource import IResource
 from ..core.access import Access
 from ..core.accounts import Accounts
 from ..core.hub import Hub, Line
+from ..core.keyring import Keyring
 from ..core.messages import Messages
 from ..core.publishing import Publisher
 from ..core.sessions import Sessions
@@ -31,6 +32,7 @@ from .socket import OperationsFactory
 class Needs:
     accounts: Accounts
     sessions: Sessions
+    keyring: Keyring
     access: Access
     messages: Messages
     publisher: Publisher
@@ -65,8 +67,17 @@ def make_endpoint(needs: Needs) -> IResource:
 def make_operations(needs: Needs) -> Operations:
     loop = ClockLoop.on(needs.clock)
     resolvers = Resolvers(
-        Queries(needs.accounts, needs.sessions, needs.messages, needs.publisher.policy, needs.health),
-        Mutations(needs.accounts, needs.sessions, needs.messages, needs.publisher, needs.throttle),
+        Queries(
+            needs.accounts,
+            needs.sessions,
+            needs.keyring,
+            needs.messages,
+            needs.publisher.policy,
+            needs.health,
+        ),
+        Mutations(
+            needs.accounts, needs.sessions, needs.keyring, needs.messages, needs.publisher, needs.throttle
+        ),
         Subscriptions(needs.hub, needs.streams),
         Relations(),
     )

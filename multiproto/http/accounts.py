@@ -24,7 +24,7 @@ class AccountRoutes:
             Route("POST", "/auth/logout-all", self.logout_all),
             Route("GET", "/auth/sessions", self.sessions),
             Route("DELETE", "/auth/sessions/:id", self.revoke),
-            Route("GET", "/auth/me", self.me),
+            Route("GET", "/auth/me", self.me, for_credentials=True),
             Route("GET", "/users/:id", self.read),
             Route("PUT", "/users/:id", self.amend),
             Route("DELETE", "/users/:id", self.close),

@@ -61,7 +61,7 @@ def make_api(
 def _add(app: Klein, access: Access, clock: IReactorTime, route: Route, prefix: str, template: str) -> None:
     async def answer(request: Request, **words: str) -> bytes:
         request.route = template
-        answer = await route.handler(Call(request, access), **words)
+        answer = await route.handler(Call(request, access, route), **words)
         if answer is None:
             return b""
         if answer.data is None:

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 from attrs import define, frozen
 
 from .. import jsontext
-from ..core.access import Access
+from ..core.access import Access, check_whole
 from ..core.client import Client
 from ..core.errors import InvalidInput, Unauthorized
 from ..core.ports import Identity
@@ -22,6 +22,7 @@ MAX_PAIRS = 100  # in a query or a form
 class Call:
     request: Request
     _access: Access
+    _route: Route
 
     @property
     def host(self) -> str:
@@ -33,11 +34,17 @@ class Call:
         return Client("rest", self.host, self.header("user-agent") or "")
 
     async def identity(self) -> Identity:
-        """Whose bearer token came in the header: the only place it is read from."""
+        """Whose bearer token or credential came in the header: the only place it is read from.
+
+        Raises `Forbidden` for a credential on a route that is not about topics.
+        """
         scheme, _, token = (self.header("authorization") or "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise Unauthorized("Send a bearer token")
-        return await self._access.identify(token.strip(), self.client)
+        who = await self._access.identify(token.strip(), self.client)
+        if not self._route.for_credentials:
+            check_whole(who)
+        return who
 
     def header(self, name: str) -> str | None:
         value = self.request.requestHeaders.getRawHeaders(name.encode("ascii"), [None])[0]
@@ -70,11 +77,15 @@ Handler = Callable[..., Awaitable["Answer | None"]]  # of a `Call` and the path'
 
 @frozen
 class Route:
-    """`path` is a template such as /users/:id; `handler` gives `None` when it wrote its own answer."""
+    """`path` is a template such as /users/:id; `handler` gives `None` when it wrote its own answer.
+
+    Only a route that says so lets those in who came with a credential.
+    """
 
     method: str
     path: str
     handler: Handler
+    for_credentials: bool = False
 
 
 def _media_type(header: str) -> str:

@@ -15,6 +15,7 @@ from twisted.web.resource import IResource
 from ..core.access import Access
 from ..core.accounts import Accounts
 from ..core.hub import Hub, Line
+from ..core.keyring import Keyring
 from ..core.messages import Messages
 from ..core.publishing import Publisher
 from ..core.sessions import Sessions
@@ -25,6 +26,7 @@ from .audit import AuditRoutes
 from .channel import Channel
 from .codec import Head
 from .cors import Cors
+from .credentials import CredentialRoutes
 from .health import Health, HealthRoutes
 from .home import HomeRoutes
 from .keys import KeyRoutes, Published
@@ -59,6 +61,7 @@ class Parts:
     hub: Hub
     accounts: Accounts
     sessions: Sessions
+    keyring: Keyring
     trail: Trail
     messages: Messages
     publisher: Publisher
@@ -203,6 +206,7 @@ def make_site(parts: Parts, settings: Settings = Settings()) -> Site:
     clock = parts.clock
     routes = [
         *AccountRoutes(parts.accounts, parts.sessions).routes(),
+        *CredentialRoutes(parts.keyring).routes(),
         *AuditRoutes(parts.trail).routes(),
         *MessageRoutes(parts.messages).routes(),
         *TopicRoutes(parts.publisher, parts.hub, parts.streams, clock).routes(),

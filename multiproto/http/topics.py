@@ -24,9 +24,9 @@ class TopicRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route("POST", "/topics/:topic", self.publish),
-            Route("GET", "/topics/:pattern/events", self.follow),
-            Route("GET", "/topics/:topic/explain", self.explain),
+            Route("POST", "/topics/:topic", self.publish, for_credentials=True),
+            Route("GET", "/topics/:pattern/events", self.follow, for_credentials=True),
+            Route("GET", "/topics/:topic/explain", self.explain, for_credentials=True),
         ]
 
     async def publish(self, call: Call, topic: str) -> Answer:

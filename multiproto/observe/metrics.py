@@ -30,7 +30,7 @@ HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 OUTCOMES = (SUCCESS, "error")
 CACHE_OPERATIONS = ("get",)
 OPERATION_TYPES = ("query", "mutation", "subscription")
-AUTH_METHODS = ("password", "refresh", "token")
+AUTH_METHODS = ("password", "refresh", "token", "credential")
 GRAPHQL_CODES = (
     *REFUSALS,
     "GRAPHQL_PARSE_FAILED",

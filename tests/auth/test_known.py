@@ -12,6 +12,7 @@ from multiproto.core.errors import Unauthorized
 from multiproto.core.events import Events
 from multiproto.core.model import timestamp
 from multiproto.core.ports import Entry, Event, Identity
+from multiproto.core.rules import PUBLISH, Grant
 from multiproto.core.sight import BLIND, Sight
 
 from ..fakes import Tokens, ids
@@ -22,7 +23,7 @@ class Asked(Tokens):
 
     times = 0
 
-    async def identify(self, token: str) -> Identity:
+    async def identify(self, token: str, host: str = "") -> Identity:
         self.times += 1
         return await super().identify(token)
 
@@ -67,6 +68,18 @@ class KnownTokensTests(SynchronousTestCase):
     def test_it_is_asked_for_once_and_both_are_counted(self) -> None:
         self.assertEqual(self.asked_for("ann", "ann", "bob"), 2)
         self.assertEqual(self.seen, [False, True, ("token", "success"), False])
+
+    def test_so_is_a_credential_that_never_expires(self) -> None:
+        self.gate.known["pump"] = Identity("ann", "id-pump", float("inf"), "pump", (Grant("a", [PUBLISH]),))
+        for name in ("pump", "pump"):
+            who = self.successResultOf(self.ask(name))
+        self.assertEqual((self.gate.times, who), (1, self.gate.known["pump"]))
+        self.assertEqual(self.seen, [False, True, ("credential", "success")])
+        self.pass_seconds(300.0)
+        self.assertEqual(self.successResultOf(self.ask("pump")), who)
+        self.assertEqual(self.gate.times, 2)
+        self.happen(self.events.sessions_revoked("ann", ["id-pump"], timestamp(0)))
+        self.assertEqual(len(self.known), 0)
 
     def test_a_bad_one_is_asked_for_each_time(self) -> None:
         for _ in range(2):

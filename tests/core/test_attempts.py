@@ -117,7 +117,7 @@ class WritingTests(AttemptsCase):
 class Strict(Tokens):
     """A gate that says what it is told to."""
 
-    async def identify(self, token: str) -> Identity:
+    async def identify(self, token: str, host: str = "") -> Identity:
         raise Unauthorized("no", token)
 
 

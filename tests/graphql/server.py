@@ -206,6 +206,7 @@ class ServerCase(SynchronousTestCase):
         self.needs = Needs(
             self.accounts,
             self.sessions,
+            self.members.keyring,
             Access(self.gate, self.hub, self.members.attempts),
             self.messages,
             publisher,

@@ -162,7 +162,7 @@ class InitTests(SocketCase):
 
     def test_a_gate_that_is_away_asks_to_come_back(self) -> None:
         class Away:
-            async def identify(self, token: str) -> None:
+            async def identify(self, token: str, host: str = "") -> None:
                 raise Unavailable("The database is away")
 
         object.__setattr__(self.hub, "_gate", Away())

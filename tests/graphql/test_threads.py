@@ -53,6 +53,7 @@ class ThreadedStoreTests(StoreCase):
             Needs(
                 self.accounts,
                 self.members.sessions,
+                self.members.keyring,
                 Access(gate, hub, self.members.attempts),
                 self.messages,
                 publisher,

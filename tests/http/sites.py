@@ -60,6 +60,7 @@ class SiteCase(SynchronousTestCase):
             nobody,
             nobody,
             nobody,
+            nobody,
             self.house.publisher,
             self.streams,
             self.health,

@@ -81,6 +81,7 @@ class ApiCase(StoreCase):
                 self.hub,
                 self.members.accounts,
                 self.members.sessions,
+                self.members.keyring,
                 self.members.trail,
                 Messages(self.store, self.sends, self.events, self.now, self.new_id),
                 publisher,

@@ -17,6 +17,7 @@ from .units import (
     GONE,
     STRANGER,
     TAKEN,
+    add_credential,
     add_message,
     add_session,
     add_user,
@@ -207,6 +208,79 @@ class StoreContract(SessionContract, LogContract):
         self.assertEqual(second, (shared | {"hash": "h2", "parent": "h1", "spent_at": None},))
         await self.store.commit(close_account("ada"))
         self.assertEqual(await self.rows("refresh_by_hash", hash="h2"), ())
+
+    # Credentials.
+
+    async def credentials(self, user: str = "ada") -> list[str]:
+        return [row["id"] for row in await self.rows("credentials_of_user", user_id=user)]
+
+    async def test_a_credential_has_all_its_columns_and_goes_with_its_user(self) -> None:
+        await self.people("ada")
+        await self.store.commit(add_credential("c1", "ada", "pump", 9))
+        grants = "publish a.**\nsubscribe b"
+        self.assertEqual(
+            await self.rows("credential_by_id", id="c1"),
+            (
+                {
+                    "id": "c1",
+                    "user_id": "ada",
+                    "name": "pump",
+                    "hash": "hash of c1",
+                    "grants": grants,
+                    "expires_at": at(9),
+                },
+            ),
+        )
+        shown = {"id": "c1", "name": "pump", "grants": grants, "created_at": at(0), "expires_at": at(9)}
+        unused = {"last_used_at": None, "last_used_from": None}
+        self.assertEqual(await self.rows("credentials_of_user", user_id="ada"), (shown | unused,))
+        await self.store.commit(close_account("ada"))
+        self.assertEqual(await self.rows("credential_by_id", id="c1"), ())
+
+    async def test_a_credential_is_added_once_by_name_and_only_so_many(self) -> None:
+        await self.people("ada", "bob")
+        await self.store.commit(add_credential("c1", "ada", "pump"))
+        self.assertEqual(await self.refusal(add_credential("c2", "ada", "pump")), TAKEN)
+        self.assertEqual(await self.refusal(add_credential("c2", "ada", "lamp", most=1)), GONE)
+        self.assertEqual(await self.refusal(add_credential("c2", "nobody", "lamp")), GONE)
+        await self.store.commit(add_credential("c3", "bob", "pump", most=1))
+        await self.store.commit(add_credential("c2", "ada", "lamp", most=2))
+        self.assertEqual(await self.credentials(), ["c2", "c1"])
+        self.assertEqual(await self.credentials("bob"), ["c3"])
+
+    async def test_of_many_credentials_at_once_no_more_are_added_than_there_may_be(self) -> None:
+        await self.people("ada")
+        units = [add_credential(f"c{n}", "ada", f"d{n}", most=3) for n in range(9)]
+        done = await DeferredList([self.store.commit(unit) for unit in units], consumeErrors=True)
+        self.assertEqual([success for success, _ in done].count(True), 3)
+        self.assertEqual(len(await self.credentials()), 3)
+
+    async def test_credentials_are_dropped_by_their_own_user_or_when_they_have_expired(self) -> None:
+        await self.people("ada", "bob")
+        for unit in (
+            add_credential("c1", "ada", "one", 5),
+            add_credential("c2", "ada", "two", 6),
+            add_credential("c3", "ada", "three"),
+            add_credential("c4", "bob", "four", 5),
+        ):
+            await self.store.commit(unit)
+        expired = {"user_id": "ada", "now": at(5)}
+        await self.store.commit(Unit((Step("credentials_drop_expired", expired),)))
+        self.assertEqual((await self.credentials(), await self.credentials("bob")), (["c3", "c2"], ["c4"]))
+        self.assertEqual(await self.refusal(step("credential_drop", id="c4", user_id="ada")), GONE)
+        await self.store.commit(step("credential_drop", id="c3", user_id="ada"))
+        self.assertEqual(await self.refusal(step("credential_drop", id="c3", user_id="ada")), GONE)
+        self.assertEqual((await self.credentials(), await self.credentials("bob")), (["c2"], ["c4"]))
+
+    async def test_the_latest_use_of_a_credential_is_kept(self) -> None:
+        """Whichever instance writes first."""
+        await self.people("ada")
+        await self.store.commit(add_credential("c1", "ada", "pump"))
+        await self.store.commit(step("credential_used", id="c1", at=at(2), host="192.0.2.1"))
+        self.assertEqual(await self.refusal(step("credential_used", id="c1", at=at(1), host="::1")), GONE)
+        self.assertEqual(await self.refusal(step("credential_used", id="gone", at=at(3), host="::1")), GONE)
+        [row] = await self.rows("credentials_of_user", user_id="ada")
+        self.assertEqual((row["last_used_at"], row["last_used_from"]), (at(2), "192.0.2.1"))
 
     # Lists of messages.
 

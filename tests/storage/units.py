@@ -108,6 +108,20 @@ def add_session(id: str, user: str, second: float = 0, most: int = 100) -> Unit:
     return Unit((Step("session_add", params, rows=1, miss=GONE, clash=GONE),))
 
 
+def add_credential(id: str, user: str, name: str, expires: float | None = None, most: int = 100) -> Unit:
+    params = {
+        "id": id,
+        "user_id": user,
+        "name": name,
+        "hash": f"hash of {id}",
+        "grants": "publish a.**\nsubscribe b",
+        "at": at(0),
+        "expires_at": None if expires is None else at(expires),
+        "most": most,
+    }
+    return Unit((Step("credential_add", params, rows=1, miss=GONE, clash=TAKEN),))
+
+
 def step(name: str, **params: object) -> Unit:
     """A unit of one statement that must affect one row."""
     return Unit((Step(name, params, rows=1, miss=GONE, clash=GONE),))

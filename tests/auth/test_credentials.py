@@ -1,0 +1,72 @@
+"""What the secret of a credential looks like, and what is none."""
+
+from __future__ import annotations
+
+import re
+from itertools import cycle
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.auth.credentials import Mint, digest, id_of
+from multiproto.core.errors import Unauthorized
+
+ID = "01a2055d-524a-7000-a3d1-dfd42086fed8"
+
+
+class CredentialTests(SynchronousTestCase):
+    def refused(self, text: str) -> None:
+        refusal = self.assertRaises(Unauthorized, id_of, text)
+        self.assertEqual((str(refusal), refusal.reason), ("Invalid credential", "invalid"))
+
+    def test_it_is_told_from_all_else_by_its_form(self) -> None:
+        secret, kept = Mint().make(ID)
+        self.assertTrue(re.fullmatch("mpd_[a-z2-7]{64}", secret))
+        self.assertEqual((id_of(secret), kept), (ID, digest(secret)))
+        self.assertRegex(kept, "^[0-9a-f]{64}$")
+
+    def test_this_is_one_for_ever(self) -> None:
+        """Those that are out there must stay good."""
+        secret, kept = Mint(lambda size: b"\1" * size).make(ID)
+        self.assertEqual(secret, "mpd_agrakxksjjyabi6r37kcbbx63aaqcaibaeaqcaibaeaqcaibaeaqcaibaevfnwft")
+        self.assertEqual(kept, digest(secret))
+        self.assertEqual(id_of(secret), ID)
+
+    def test_160_bits_are_random(self) -> None:
+        asked = []
+        Mint(lambda size: bytes(asked.append(size) or size)).make(ID)
+        self.assertEqual(asked, [20])
+        self.assertEqual(len({Mint().make(ID)[0] for _ in range(100)}), 100)
+
+    def test_every_typo_is_found(self) -> None:
+        """One character changed, dropped, doubled, or two exchanged; none needs a database."""
+        secret, _ = Mint().make(ID)
+        for place, other in zip(range(4, len(secret)), cycle("ab27")):
+            before, here, after = secret[:place], secret[place], secret[place + 1 :]
+            if here != other:
+                self.refused(before + other + after)
+            self.refused(before + after)
+            self.refused(before + here + here + after)
+            if after and after[0] != here:
+                self.refused(before + after[0] + here + after[1:])
+
+    def test_what_is_not_quite_one(self) -> None:
+        secret, _ = Mint().make(ID)
+        for text in (
+            "",
+            "mpd_",
+            secret[4:],
+            secret.upper(),
+            secret + "\n",
+            " " + secret,
+            secret + "=",
+            "mpd_" + "a" * 64,
+        ):
+            self.refused(text)
+        for text in ("mpd_" + "é" * 64, "mpd_" + "\ud800" * 64, "mpd_" + "a" * 100_000):
+            self.refused(text)
+
+    @given(st.text(st.characters(), max_size=80))
+    def test_total(self, text: str) -> None:
+        self.refused(f"mpd_{text}")
