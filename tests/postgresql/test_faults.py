@@ -272,6 +272,28 @@ class QueueTests(DatabaseCase):
         self.assertEqual([type(answer) for answer in answers], [str, DatabaseError, str])
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
+    async def test_a_full_disk_refuses_what_is_written_and_heals(self) -> None:
+        """A trigger says what PostgreSQL says when a table can't be extended."""
+        store = await self.make_store()
+        await store.commit(add_user("ada", 0, event("e1", "ada")))
+        with psycopg.connect(self.conninfo, autocommit=True) as other:
+            other.execute(
+                "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                " RAISE 'could not extend file' USING ERRCODE = 'disk_full'; END $$"
+            )
+            other.execute(
+                "CREATE TRIGGER no_room BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION full_disk()"
+            )
+            units = [add_user("bob", 0, event("e2", "bob")), say(event("e3", "ada"))]
+            for unit in units:
+                self.assertIsInstance(await refusal(store.commit(unit)), Unavailable)
+            self.assertEqual((await store.read(user_by_id("bob"))).results[0], ())
+            other.execute("DROP TRIGGER no_room ON events")
+        begun = seconds()
+        while isinstance(await Deferred.fromCoroutine(outcome(store.commit(units[1]))), Refusal):
+            self.assertLess(seconds() - begun, 5.0)
+        self.assertEqual([entry.event.id for entry in await store.after(0, 9)], ["e1", "e3"])
+
     async def test_many_reads_open_more_connections_up_to_the_most(self) -> None:
         store = await self.make_store(least=2, most=5)
         self.assertEqual(store.connections, 2)
