@@ -91,7 +91,7 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
     keys = KeyFiles(partial(secret_of, config), auth.private_key_file, auth.public_key_files)
     tokens = Tokens(keys, int(auth.lifetime), spelled(auth.lifetime), now, new_id)
     asking = TokenGate(tokens, store, now, metrics.auth)
-    known = KnownTokens(asking, audience, reactor, config.redis.cache_ttl, metrics)
+    known = KnownTokens(asking, audience, reactor, config.redis.cache_ttl, metrics, keys)
     gate = Uses(known, store, reactor)
     passwords = BcryptPasswords(reactor, auth.bcrypt_rounds)
 

@@ -47,10 +47,14 @@ class KnownTokens:
     _clock: IReactorTime
     _lifetime: float  # seconds that a token is known for at most; 0: not at all
     _observed: Observed
+    _keys: Callable[[], object] = lambda: (
+        None
+    )  # that tokens are verified with; another object when they change
     _most: int = MOST
     _known: dict[bytes, _Known] = Factory(dict)  # by the token's digest; the oldest first
     _digests: dict[str, set[bytes]] = Factory(dict)  # of the tokens that end with a session or a user
     _endings: int = 0  # that were heard of
+    _verified_with: object = None
 
     def __attrs_post_init__(self) -> None:
         for topic in ("users", REVOCATIONS):
@@ -61,6 +65,7 @@ class KnownTokens:
         return len(self._known)
 
     async def identify(self, token: str, host: str = "") -> Identity:
+        self._look_at_keys()
         began, digest = self._clock.seconds(), _digest(token)
         known = self._known.get(digest) if self._current else None
         if known is not None and began >= known.until:
@@ -89,11 +94,14 @@ class KnownTokens:
             for digest in list(self._digests.get(id, ())):
                 self._drop(digest)
 
-    def clear(self) -> None:
-        """Other keys are good from now on."""
-        self._endings += 1
-        self._known.clear()
-        self._digests.clear()
+    def _look_at_keys(self) -> None:
+        """What was good by other keys must prove itself again."""
+        keys = self._keys()
+        if keys is not self._verified_with:
+            self._verified_with = keys
+            self._endings += 1
+            self._known.clear()
+            self._digests.clear()
 
     @property
     def _current(self) -> bool:

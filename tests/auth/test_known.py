@@ -34,11 +34,11 @@ class KnownTokensTests(SynchronousTestCase):
         self.audience.sight = Sight(self.clock)
         self.audience.sight.seen(0.0)
         self.seen: list[object] = []
-        self.gate = Asked()
+        self.gate, self.keys = Asked(), object()
         self.known = self.knowing()
 
     def knowing(self, lifetime: float = 300.0, most: int = 10) -> KnownTokens:
-        return KnownTokens(self.gate, self.audience, self.clock, lifetime, self, most)
+        return KnownTokens(self.gate, self.audience, self.clock, lifetime, self, lambda: self.keys, most)
 
     def looked_up(self, found: bool, seconds: float) -> None:
         self.seen.append(found)
@@ -127,6 +127,20 @@ class KnownTokensTests(SynchronousTestCase):
         self.gate.slow = True
         asked = self.ask()
         self.happen(self.events.sessions_revoked("ann", ["session-ann"], timestamp(0)))
+        self.gate.answer()
+        self.successResultOf(asked)
+        self.assertEqual(len(self.known), 0)
+
+    def test_other_keys_must_be_asked_for_all(self) -> None:
+        """Also about what was being looked up when they changed."""
+        self.asked_for("ann", "bob")
+        self.keys = object()
+        self.assertEqual(self.asked_for("ann", "ann", "bob"), 2)
+        self.gate.slow = True
+        self.keys = object()
+        asked = self.ask("ann")
+        self.keys = object()
+        self.ask("bob")
         self.gate.answer()
         self.successResultOf(asked)
         self.assertEqual(len(self.known), 0)
