@@ -203,7 +203,8 @@ class StoppingTests(WorkersCase):
         self.assertEqual(await crew.program.ended, 0, crew.output)
         pid = int(pid_file.read_text())
         self.addCleanup(lambda: os.kill(pid, signal.SIGKILL) if alive(pid) else None)
-        await crew.until(lambda: '"worker 1 is ready"' in log.read_text())
+        ready = [f'"worker {number} is ready"' for number in range(WORKERS)]
+        await crew.until(lambda: all(line in log.read_text() for line in ready))
         await Person.register(crew.address, "ann")
         os.kill(pid, signal.SIGTERM)
         await crew.until(lambda: not alive(pid))
