@@ -14,10 +14,13 @@ from typing import Any, Callable
 from attrs import define
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IPushProducer, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+BACKLOG = 1024  # connections that may wait to be taken, also while we start
 
 
 class StartFailed(Exception, SystemExit):
@@ -155,6 +158,20 @@ class Sequence(MultiService):
         self._reactor.addSystemEventTrigger("after", "shutdown", self._exit, 1)
 
 
+class House(Sequence):
+    """The server's services by name."""
+
+    def add(self, name: str, service: Service) -> None:
+        service.setName(name)
+        service.setServiceParent(self)
+
+    def port(self, name: str) -> int:
+        """The port that "http", "tcp" or "metrics" listens on."""
+        listener: Listener = self.getServiceNamed(name)
+        assert listener.port is not None
+        return listener.port.getHost().port  # type: ignore[attr-defined, no-any-return]
+
+
 def explained(error: BaseException | None) -> str:
     """What went wrong, on one line for the operator."""
     if isinstance(error, CannotListenError):
@@ -203,6 +220,12 @@ class Listener(Service):
         super().stopService()
         port, self.port = self.port, None
         return port.stopListening() if port is not None else None
+
+
+def listener(reactor: Any, where: Any, factory: IProtocolFactory) -> Listener:
+    """`where` has a host, an IP address, and a port."""
+    endpoint = TCP6ServerEndpoint if ":" in where.host else TCP4ServerEndpoint
+    return Listener(endpoint(reactor, where.port, BACKLOG, where.host), factory)
 
 
 def _at_once(listening: Deferred[IListeningPort]) -> IListeningPort:

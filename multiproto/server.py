@@ -11,9 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Union
 
-from twisted.application.service import Service
-from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
-from twisted.internet.interfaces import IProtocolFactory
 from twisted.web.resource import IResource
 
 from . import __version__, jsontext
@@ -45,7 +42,7 @@ from .http.cors import Cors
 from .http.ratelimit import RateLimit
 from .http.site import Parts, Settings, make_site
 from .ids import TimeOrderedIds
-from .lifecycle import AtStart, AtStop, Listener, Sequence
+from .lifecycle import AtStart, AtStop, House, listener
 from .observe.health import Health, Probe, here
 from .observe.metrics import Metrics
 from .observe.site import metrics_site
@@ -62,7 +59,6 @@ from .websocket.protocol import MAX_ECHO, EchoProtocol, EventsFactory
 
 AnyStore = Union[SqliteStore, PostgresStore]
 
-BACKLOG = 1024  # connections that may wait to be taken, also while we start
 DRAIN_WITHIN = 10.0  # seconds that requests have to be answered at the end, or a third of what there is
 LOGINS = 20  # from one address in one window of the rate limit, registrations included
 STREAMS_PER_HOST = 1000  # GraphQL subscriptions from one address; a socket carries up to 100
@@ -184,32 +180,18 @@ def make_service(config: Config, reactor: Any) -> House:
     house.add("tick", Tick(reactor, metrics.reactor_lag))
     if config.metrics.enabled:
         pages = metrics_site(metrics, health.report, now, reactor)
-        house.add("metrics", _listener(reactor, config.metrics, pages))
+        house.add("metrics", listener(reactor, config.metrics, pages))
     house.add("leftovers", AtStop(site.cut))
     house.add("hub", hub)
     house.add("requests", AtStop(partial(site.drain, min(DRAIN_WITHIN, config.shutdown_timeout / 3))))
     if config.tcp.enabled:
         tcp_line = line("tcp", _limits(config, config.tcp), config.tcp.most_per_host, config.tcp.most)
         devices = DeviceFactory(hub, tcp_line, now, config.tcp.max_frame, config.tcp.keep_alive)
-        house.add("tcp", _listener(reactor, config.tcp, devices))
-    house.add("http", _listener(reactor, config.http, site))
+        house.add("tcp", listener(reactor, config.tcp, devices))
+    house.add("http", listener(reactor, config.http, site))
     if config.environment == "development":
         house.add("banner", AtStart(lambda: _show(banner(_started(config, house)))))
     return house
-
-
-class House(Sequence):
-    """The server's services by name."""
-
-    def add(self, name: str, service: Service) -> None:
-        service.setName(name)
-        service.setServiceParent(self)
-
-    def port(self, name: str) -> int:
-        """The port that "http", "tcp" or "metrics" listens on."""
-        listener: Listener = self.getServiceNamed(name)
-        assert listener.port is not None
-        return listener.port.getHost().port  # type: ignore[attr-defined, no-any-return]
 
 
 def _store(config: Config, reactor: Any, metrics: Metrics, namespaces: list[str]) -> AnyStore:
@@ -258,12 +240,6 @@ def _limits(config: Config, wire: Tcp | WebSocket) -> Limits:
     return Limits(
         auth_within=config.auth.timeout, ping_every=wire.ping_interval, silence=2 * wire.ping_timeout
     )
-
-
-def _listener(reactor: Any, where: Any, factory: IProtocolFactory) -> Listener:
-    """`where` has a host, an IP address, and a port."""
-    endpoint = TCP6ServerEndpoint if ":" in where.host else TCP4ServerEndpoint
-    return Listener(endpoint(reactor, where.port, BACKLOG, where.host), factory)
 
 
 def _show(text: str) -> None:

@@ -4,8 +4,25 @@ from __future__ import annotations
 
 import gzip
 
+from twisted.web.http_headers import Headers
+
 SMALLEST = 1024  # bytes; below, the headers and the work cost more than they save
 _LEVEL = 1  # on the reactor's thread: a third of the time of level 6, nearly as small for JSON
+
+
+def compress(data: bytes, head: Headers, accepted: bytes | None) -> bytes:
+    """What goes out for `data`, the first bytes of an answer; `head` is told if that is another."""
+    whole = head.getRawHeaders(b"content-length", [b""])[-1] == b"%d" % len(data)
+    if not whole or len(data) <= SMALLEST or head.hasHeader(b"content-encoding"):
+        return data
+    head.addRawHeader(b"Vary", b"Accept-Encoding")
+    kind = head.getRawHeaders(b"content-type", [b""])[-1]
+    small = compressed(data, kind, accepted or b"")
+    if small is None:
+        return data
+    head.setRawHeaders(b"Content-Encoding", [b"gzip"])
+    head.setRawHeaders(b"Content-Length", [b"%d" % len(small)])
+    return small
 
 
 def compressed(body: bytes, content_type: bytes, accepted: bytes) -> bytes | None:

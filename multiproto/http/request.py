@@ -23,7 +23,7 @@ from ..observe.logs import REQUEST
 from . import answers, paths
 from .answers import JSON, Extra
 from .codec import METHODS, Head, Malformed
-from .compression import SMALLEST, compressed
+from .compression import compress
 from .correlation import correlation_id
 from .headers import SECURITY, TRANSPORT_SECURITY
 from .ratelimit import Standing
@@ -229,26 +229,11 @@ class Request(TwistedRequest):
             head.setRawHeaders(b"Connection", [b"close"])
         if (self._answer_header(b"content-type") or b"").startswith(b"text/event-stream"):
             site.streaming(self.connection)
-        return self._compressed(data)
+        return compress(data, head, self._header(b"accept-encoding")) if site.compression else data
 
     def _set(self, extra: Iterable[tuple[bytes, bytes]]) -> None:
         for name, value in extra:
             self.responseHeaders.setRawHeaders(name, [value])
-
-    def _compressed(self, data: bytes) -> bytes:
-        head = self.responseHeaders
-        whole = self._answer_header(b"content-length") == b"%d" % len(data)
-        wanted = self._site.compression and whole and len(data) > SMALLEST
-        if not wanted or head.hasHeader(b"content-encoding"):
-            return data
-        head.addRawHeader(b"Vary", b"Accept-Encoding")
-        kind, accepted = self._answer_header(b"content-type") or b"", self._header(b"accept-encoding") or b""
-        small = compressed(data, kind, accepted)
-        if small is None:
-            return data
-        head.setRawHeaders(b"Content-Encoding", [b"gzip"])
-        head.setRawHeaders(b"Content-Length", [b"%d" % len(small)])
-        return small
 
     # The account of it.
 
