@@ -27,6 +27,11 @@ class Place:
 
     host: str
     port: int
+    secure: bool = False  # speaks TLS
+
+    def url(self, scheme: str) -> str:
+        """`scheme` is http or ws."""
+        return f"{scheme}{'s' if self.secure else ''}://{self}"
 
     def __str__(self) -> str:
         """As one connects to it from this machine."""
@@ -36,6 +41,11 @@ class Place:
     @property
     def note(self) -> str:
         return "   (open to the network)" if self.host in WILDCARDS else ""
+
+    @property
+    def tls(self) -> str:
+        """For what has no scheme of its own."""
+        return "   TLS" if self.secure else ""
 
 
 @frozen
@@ -55,18 +65,18 @@ class Started:
 
 def banner(started: Started) -> str:
     """The text, to be printed once; it ends with a newline."""
-    http = f"http://{started.http}"
+    http = started.http.url("http")
     lines = [f"multiproto {started.version}, in development. Ctrl-C stops it.", ""]
     for name, where in (
         ("HTTP", f"{http}{started.http.note}"),
-        ("WebSocket", started.websocket and f"ws://{started.http}/ws"),
+        ("WebSocket", started.websocket and f"{started.http.url('ws')}/ws"),
         ("GraphQL", started.graphql and f"{http}{started.graphql}"),
-        ("TCP", started.tcp and f"{started.tcp}{started.tcp.note}"),
-        ("Metrics", started.metrics and f"http://{started.metrics}/metrics{started.metrics.note}"),
+        ("TCP", started.tcp and f"{started.tcp}{started.tcp.tls}{started.tcp.note}"),
+        ("Metrics", started.metrics and f"{started.metrics.url('http')}/metrics{started.metrics.note}"),
         ("Data", started.store),
     ):
         lines.append(f"  {name:<11}{where or 'off'}")
-    if started.examples:
+    if started.examples and not started.http.secure:  # they know nothing of the certificate
         lines += ["", *_to_paste(started)]
     return "\n".join(lines) + "\n"
 

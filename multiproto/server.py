@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Union
 
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.web.resource import IResource
 
 from . import __version__, jsontext
@@ -36,6 +37,7 @@ from .core.namespaces import Namespaces
 from .core.ports import Query
 from .core.publishing import Publisher
 from .core.sends import Sends
+from .edge.certificate import HTTP, Certificate
 from .graphql.limits import QueryLimits
 from .graphql.wiring import Needs, make_endpoint
 from .http.cors import Cors
@@ -170,6 +172,14 @@ def make_service(config: Config, reactor: Any) -> House:
         ),
     )
 
+    # The doors.
+    certificate = _certificate(config, reactor)
+
+    def door(factory: IProtocolFactory, *spoken: bytes) -> IProtocolFactory:
+        return factory if certificate is None else certificate.over_tls(factory, *spoken)
+
+    if certificate is not None:
+        house.add("certificate", certificate)
     house.add("store", store)
     house.add("secret", secret)
     house.add("passwords", passwords)
@@ -180,18 +190,28 @@ def make_service(config: Config, reactor: Any) -> House:
     house.add("tick", Tick(reactor, metrics.reactor_lag))
     if config.metrics.enabled:
         pages = metrics_site(metrics, health.report, now, reactor)
-        house.add("metrics", listener(reactor, config.metrics, pages))
+        house.add(
+            "metrics",
+            listener(reactor, config.metrics, pages if config.metrics.inside else door(pages, HTTP)),
+        )
     house.add("leftovers", AtStop(site.cut))
     house.add("hub", hub)
     house.add("requests", AtStop(partial(site.drain, min(DRAIN_WITHIN, config.shutdown_timeout / 3))))
     if config.tcp.enabled:
         tcp_line = line("tcp", _limits(config, config.tcp), config.tcp.most_per_host, config.tcp.most)
         devices = DeviceFactory(hub, tcp_line, now, config.tcp.max_frame, config.tcp.keep_alive)
-        house.add("tcp", listener(reactor, config.tcp, devices))
-    house.add("http", listener(reactor, config.http, site))
+        house.add("tcp", listener(reactor, config.tcp, door(devices)))
+    house.add("http", listener(reactor, config.http, door(site, HTTP)))
     if config.environment == "development":
         house.add("banner", AtStart(lambda: _show(banner(_started(config, house)))))
     return house
+
+
+def _certificate(config: Config, reactor: Any) -> Certificate | None:
+    """What the ports speak TLS with, if they do."""
+    if not config.edge.certificate:
+        return None
+    return Certificate(Path(config.edge.certificate), Path(config.edge.key), reactor)
 
 
 def _store(config: Config, reactor: Any, metrics: Metrics, namespaces: list[str]) -> AnyStore:
@@ -251,7 +271,8 @@ def _started(config: Config, house: House) -> Started:
     """What there is to tell the person who started us."""
 
     def place(name: str, where: Http | Tcp | MetricsPort) -> Place | None:
-        return Place(where.host, house.port(name)) if name in house.namedServices else None
+        secure = "certificate" in house.namedServices and not getattr(where, "inside", False)
+        return Place(where.host, house.port(name), secure) if name in house.namedServices else None
 
     http = place("http", config.http)
     assert http is not None

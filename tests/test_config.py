@@ -27,7 +27,7 @@ WEBSOCKET_PING_INTERVAL WEBSOCKET_PING_TIMEOUT WEBSOCKET_MAX_CONNECTIONS_PER_IP 
 WEBSOCKET_ECHO_ENABLED PUBSUB_ADAPTER PUBSUB_REDIS_URL PUBSUB_REDIS_PREFIX GRAPHQL_ENABLED GRAPHQL_PATH
 GRAPHQL_PLAYGROUND_ENABLED GRAPHQL_MAX_DEPTH GRAPHQL_MAX_COMPLEXITY GRAPHQL_INTROSPECTION_ENABLED TCP_ENABLED
 TCP_PORT TCP_HOST TCP_MAX_CONNECTIONS_PER_IP TCP_MAX_CONNECTIONS TCP_MAX_FRAME_SIZE TCP_PING_INTERVAL
-TCP_PING_TIMEOUT TCP_KEEP_ALIVE_INTERVAL
+TCP_PING_TIMEOUT TCP_KEEP_ALIVE_INTERVAL TLS_CERT_FILE TLS_KEY_FILE
 """
 
 
@@ -237,6 +237,20 @@ class FaultsTests(ConfigCase):
                 "pubsub_adapter (multiproto.toml:1) needs the address of a Redis: set REDIS_URL",
             ],
         )
+
+    def test_tls_takes_two_files(self) -> None:
+        for alone, missing in (("TLS_CERT_FILE", "TLS_KEY_FILE"), ("TLS_KEY_FILE", "TLS_CERT_FILE")):
+            fault = f"{alone} (environment) says nothing without {missing}"
+            self.assertEqual(self.faults(**{alone: "a.pem"}), [fault])
+        edge = self.load(TLS_CERT_FILE="a.pem", TLS_KEY_FILE="b.pem").edge
+        self.assertEqual((edge.certificate, edge.key), ("a.pem", "b.pem"))
+
+    def test_whether_metrics_stay_inside(self) -> None:
+        inside = {
+            host: self.load(METRICS_HOST=host).metrics.inside
+            for host in ("127.0.0.9", "::1", "0.0.0.0", "::")
+        }
+        self.assertEqual(inside, {"127.0.0.9": True, "::1": True, "0.0.0.0": False, "::": False})
 
     def test_instances_must_share_the_secret(self) -> None:
         fault = "JWT_SECRET (default) must be set where instances share PostgreSQL or Redis"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from ipaddress import ip_network
 from typing import Callable
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from ..core.errors import Refusal
 from ..core.namespaces import Namespace
+from ..core.networks import Network
 from ..core.topics import check_pattern
 
 Kind = Callable[[str], object]
@@ -124,6 +126,17 @@ def origins(value: str) -> tuple[str, ...]:
         if origin != "*" and not re.fullmatch(r"https?://[^/?#@\s*]+", origin):
             raise ValueError(f"holds {origin!r}, which is no origin such as https://app.example.org")
     return tuple(origin.lower() for origin in found)
+
+
+def networks(value: str) -> tuple[Network, ...]:
+    """Addresses and networks in CIDR notation, separated by commas; bits behind the prefix are a slip."""
+    found: list[Network] = []
+    for each in filter(None, map(str.strip, value.split(","))):
+        try:
+            found.append(ip_network(each))
+        except ValueError:
+            raise ValueError(f"holds {each!r}, which is no network such as 10.0.0.0/8 or ::1") from None
+    return tuple(found)
 
 
 def path(value: str) -> str:

@@ -28,6 +28,8 @@ LONELY = (
         ("REDIS_HOST", "REDIS_URL"),
         ("REDIS_PORT", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_DB"),
     ),
+    ("TLS_KEY_FILE", ("TLS_KEY_FILE",), ("TLS_CERT_FILE",)),
+    ("TLS_CERT_FILE", ("TLS_CERT_FILE",), ("TLS_KEY_FILE",)),
 )
 SECRET_LENGTH = 32  # characters at least
 ROUNDS_IN_PRODUCTION = 10  # bcrypt's cost at least

@@ -10,7 +10,9 @@ from __future__ import annotations
 from attrs import frozen
 
 from ..core.namespaces import Namespace
+from ..core.networks import address_of
 from . import kinds
+from .edge import Edge
 from .services import Redis, Storage
 from .setting import setting
 
@@ -154,6 +156,12 @@ class MetricsPort:
     host: str = setting("METRICS_HOST", kinds.text, "127.0.0.1", "address of the metrics port")
     port: int = setting("METRICS_PORT", kinds.port, 9090, "port of metrics")
 
+    @property
+    def inside(self) -> bool:
+        """Whether only this machine can reach it."""
+        address = address_of(self.host)
+        return address is not None and address.is_loopback
+
 
 @frozen
 class Config:
@@ -177,6 +185,7 @@ class Config:
         "topics that the log keeps: in the file as [[namespaces]] with match, retention, most; else as JSON",
     )
     http: Http = Http()
+    edge: Edge = Edge()
     rates: Rates = Rates()
     websocket: WebSocket = WebSocket()
     tcp: Tcp = Tcp()
