@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Union
 
-from twisted.internet.interfaces import IProtocolFactory
 from twisted.web.resource import IResource
 
 from . import __version__, jsontext
@@ -37,7 +36,8 @@ from .core.namespaces import Namespaces
 from .core.ports import Query
 from .core.publishing import Publisher
 from .core.sends import Sends
-from .edge.certificate import HTTP, Certificate
+from .edge.certificate import Certificate
+from .edge.ports import Edge
 from .graphql.limits import QueryLimits
 from .graphql.wiring import Needs, make_endpoint
 from .http.cors import Cors
@@ -112,6 +112,7 @@ def make_service(config: Config, reactor: Any) -> House:
     wide = config.websocket.most_per_host
     cors = Cors(frozenset(config.http.origins or ()), any_localhost=config.http.origins is None)
     logins = RateLimit(LOGINS, config.rates.window, clock=reactor)
+    edge = _edge(config, reactor)
     house = House(reactor, config.shutdown_timeout)
     database = Probe("database", lambda: store.read(Query("users_count")), vital=True)
     cache = Probe("cache", here if lane is None else lane.health, vital=False)
@@ -169,17 +170,12 @@ def make_service(config: Config, reactor: Any) -> House:
             rate_window=config.rates.window,
             compression=config.http.compression,
             security_headers=config.http.security_headers,
+            rules=config.edge.rules,
         ),
     )
 
-    # The doors.
-    certificate = _certificate(config, reactor)
-
-    def door(factory: IProtocolFactory, *spoken: bytes) -> IProtocolFactory:
-        return factory if certificate is None else certificate.over_tls(factory, *spoken)
-
-    if certificate is not None:
-        house.add("certificate", certificate)
+    if edge.certificate is not None:
+        house.add("certificate", edge.certificate)
     house.add("store", store)
     house.add("secret", secret)
     house.add("passwords", passwords)
@@ -190,28 +186,26 @@ def make_service(config: Config, reactor: Any) -> House:
     house.add("tick", Tick(reactor, metrics.reactor_lag))
     if config.metrics.enabled:
         pages = metrics_site(metrics, health.report, now, reactor)
-        house.add(
-            "metrics",
-            listener(reactor, config.metrics, pages if config.metrics.inside else door(pages, HTTP)),
-        )
+        house.add("metrics", listener(reactor, config.metrics, edge.metrics(pages, config.metrics.inside)))
     house.add("leftovers", AtStop(site.cut))
     house.add("hub", hub)
     house.add("requests", AtStop(partial(site.drain, min(DRAIN_WITHIN, config.shutdown_timeout / 3))))
     if config.tcp.enabled:
         tcp_line = line("tcp", _limits(config, config.tcp), config.tcp.most_per_host, config.tcp.most)
         devices = DeviceFactory(hub, tcp_line, now, config.tcp.max_frame, config.tcp.keep_alive)
-        house.add("tcp", listener(reactor, config.tcp, door(devices)))
-    house.add("http", listener(reactor, config.http, door(site, HTTP)))
+        house.add("tcp", listener(reactor, config.tcp, edge.tcp(devices)))
+    house.add("http", listener(reactor, config.http, edge.http(site)))
     if config.environment == "development":
         house.add("banner", AtStart(lambda: _show(banner(_started(config, house)))))
     return house
 
 
-def _certificate(config: Config, reactor: Any) -> Certificate | None:
-    """What the ports speak TLS with, if they do."""
-    if not config.edge.certificate:
-        return None
-    return Certificate(Path(config.edge.certificate), Path(config.edge.key), reactor)
+def _edge(config: Config, reactor: Any) -> Edge:
+    """How the ports are guarded."""
+    wanted, certificate = config.edge, None
+    if wanted.certificate:
+        certificate = Certificate(Path(wanted.certificate), Path(wanted.key), reactor)
+    return Edge(certificate, wanted.rules, wanted.proxy_protocol, reactor)
 
 
 def _store(config: Config, reactor: Any, metrics: Metrics, namespaces: list[str]) -> AnyStore:

@@ -176,6 +176,8 @@ def _contradictions(config: Config, given: Mapping[str, Given]) -> Iterator[Faul
                 yield fault(name, f"says nothing without {alone}")
     if config.redis.adapter == "redis" and not config.redis.pubsub:
         yield fault("PUBSUB_ADAPTER", "needs the address of a Redis: set REDIS_URL")
+    if config.edge.proxy_protocol and not config.edge.proxies:
+        yield fault("PROXY_PROTOCOL", "needs to know who may use it: set TRUSTED_PROXIES")
     secret = config.auth.secret
     shared = config.storage.postgresql or config.redis.pubsub
     if shared and not secret:

@@ -22,8 +22,6 @@ from zope.interface import implementer
 from .pair import Pair, Unusable, read_pair
 from .tls import TlsFactory
 
-HTTP = b"http/1.1"  # as ALPN calls it
-
 Handler = Callable[[int, FrameType | None], Any] | int | None  # of a signal, as Python keeps it
 
 

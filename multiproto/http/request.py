@@ -18,13 +18,14 @@ from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as TwistedRequest
 
-from ..core.errors import Internal, InvalidInput, RateLimited, Refusal
+from ..core.errors import Forbidden, Internal, InvalidInput, RateLimited, Refusal
 from ..observe.logs import REQUEST
 from . import answers, paths
 from .answers import JSON, Extra
 from .codec import METHODS, Head, Malformed
 from .compression import compress
 from .correlation import correlation_id
+from .forwarded import origin_of
 from .headers import SECURITY, TRANSPORT_SECURITY
 from .ratelimit import Standing
 
@@ -53,6 +54,8 @@ class Request(TwistedRequest):
         self._site = site
         self._began = site.clock.seconds()
         self._standing: Standing | None = None
+        self._refusal: Refusal | None = None  # of whoever asks, whatever it is
+        self._secure: bool | None = None  # what a proxy says of it
         self._segments: tuple[str, ...] | None = None
         self._accounted = False
         self.clientproto = b"HTTP/1.1"
@@ -81,6 +84,9 @@ class Request(TwistedRequest):
 
     def screen(self) -> bool:
         """Whether the request may go on: asked before any of its body is read."""
+        self._refusal = self._find_out_whose()
+        if self._refusal is not None:
+            return False
         at = self._segments or ()
         if self._is_preflight() or self.upgrades or at[:1] == ("health",):
             return True
@@ -89,7 +95,16 @@ class Request(TwistedRequest):
 
     def decline(self) -> None:
         """Answer one that may not go on."""
-        self.respond(self.refused(RateLimited("Too many requests")))
+        self.respond(self.refused(self._refusal or RateLimited("Too many requests")))
+
+    def _find_out_whose(self) -> Refusal | None:
+        """Take a trusted proxy's word for the client; a refusal for one who may ask nothing."""
+        try:
+            origin = origin_of(self.requestHeaders, self.client, self._site.rules)
+        except InvalidInput as unreadable:
+            return unreadable
+        self.client, self._secure = origin.address, origin.secure
+        return None if self._site.rules.admits(self._host()) else Forbidden("This address may not come in")
 
     def refuse(self, fault: Malformed) -> None:
         """Answer one that can't be followed."""
@@ -250,6 +265,7 @@ class Request(TwistedRequest):
             status=int(self.code),
             milliseconds=round(seconds * 1000, 1),
             size=self.sentLength,
+            client=self._host(),
             request=self.correlation_id,
         )
         self._site.observed(
@@ -263,7 +279,7 @@ class Request(TwistedRequest):
     # Small questions.
 
     def isSecure(self) -> bool:
-        return self.connection.secure
+        return self.connection.secure if self._secure is None else self._secure
 
     def _asks_for_websocket(self) -> bool:
         return bool((self._header(b"upgrade") or b"").lower() == b"websocket")

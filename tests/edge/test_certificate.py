@@ -22,8 +22,9 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.edge.certificate import HTTP, Certificate
+from multiproto.edge.certificate import Certificate
 from multiproto.edge.pair import Unusable, read_pair
+from multiproto.edge.ports import HTTP
 from multiproto.lifecycle import explained
 
 from ..certificates import DAY, Authority
