@@ -21,11 +21,11 @@ from multiproto.config import Config
 from multiproto.edge.certificate import Certificate
 from tests.certificates import Authority, Files
 
-from . import test_matrix
+from . import test_matrix, test_twistd
 from .clients import Person, Rest
 from .processes import Program
 from .running import LiveCase
-from .test_twistd import TwistdCase
+from .test_twistd import Started, TwistdCase
 
 HERE = Path(__file__).parent
 NAME = "localhost"
@@ -167,6 +167,25 @@ class ClientTests(TlsCase):
         self.assertEqual([heard[4]], [0x02])
         self.assertIn(b'"code":"11"', heard)
 
+    async def test_who_does_not_read_is_hung_up_on(self) -> None:
+        """The outbox feels the socket through TLS, whose own buffers are small beside its 4 MiB."""
+        ann = await self.person("ann")
+        device = await ann.device()
+        await device.ask(0x10, topic="room.1")
+        hub: Any = self.server.getServiceNamed("hub")
+        (guest,) = hub._guests.values()
+        device.transport.pauseProducing()
+        sent = 0
+        while not guest.line.traffic.slow_total and sent < 200:
+            await ann.rest.ask("POST", "/api/v1/topics/room.1", {"data": "x" * 100_000})
+            sent += 1
+        self.assertEqual(guest.line.traffic.slow_total, 1)
+        self.assertLess(sent, 150)  # 4 MiB and what fits into the sockets' own buffers
+        device.transport.resumeProducing()
+        await device.inbox.closed
+        kind, said = device.inbox.rest()[-1]
+        self.assertEqual((kind, said["code"]), (0xFF, "55"), said)
+
     async def test_what_is_no_tls_harms_nobody(self) -> None:
         def answer(data: bytes, port: int) -> bytes:
             plain = self.connected(port)
@@ -267,32 +286,44 @@ class ReloadTests(TlsCase):
         self.assertEqual(await deferToThread(self.serial, self.address.http), new.serial)
 
 
-class StartTests(TwistdCase):
+class TwistdTls(TwistdCase):
+    """`started` servers speak TLS."""
+
+    def start(self, *options: str, **environment: str) -> Started:
+        directory = self.data.with_name("tls")
+        if not directory.exists():
+            directory.mkdir()
+            self.files = Authority().write(directory, NAME)
+        paths = {"TLS_CERT_FILE": str(self.files.certificate), "TLS_KEY_FILE": str(self.files.key)}
+        started = super().start(*options, **paths | environment)
+        started.address.host, started.address.authority = NAME, self.files.authority
+        return started
+
+
+class StopTests(TwistdTls, test_twistd.StopTests):
+    """Each farewell arrives, and who never shook hands holds nothing up."""
+
+
+class StartTests(TwistdTls):
     async def test_files_that_do_not_serve(self) -> None:
         """One line on what is wrong with which, and status 1."""
-        self.data.mkdir()
-        files = Authority().write(self.data, NAME)
-        settings = {"TLS_CERT_FILE": str(files.certificate), "TLS_KEY_FILE": str(files.key)}
-        elsewhere = self.data / "other"
+        elsewhere = self.data.with_name("elsewhere")
         elsewhere.mkdir()
         other = Authority().write(elsewhere, NAME)
         for wrong, told in (
             ({"TLS_KEY_FILE": str(other.key)}, "is not the key of the first certificate"),
             ({"TLS_KEY_FILE": "/nowhere.pem"}, "TLS_KEY_FILE /nowhere.pem: can't be read: No such file"),
-            ({"TLS_CERT_FILE": str(files.key)}, "holds no certificate in PEM"),
+            ({"TLS_CERT_FILE": str(other.key)}, "holds no certificate in PEM"),
         ):
-            program = self.start(**settings | wrong).program
+            program = self.start(**wrong).program
             self.assertEqual(await program.ended, 1)
             (line,) = program.errors.decode().splitlines()
             self.assertIn(told, line)
 
     async def test_a_hangup_does_not_end_it(self) -> None:
         """Both reactors; and the socket is bound and waited for as ever."""
-        self.data.mkdir()
-        files = Authority().write(self.data, NAME)
         for options in ((), ("--reactor=asyncio",)):
-            started = self.start(*options, TLS_CERT_FILE=str(files.certificate), TLS_KEY_FILE=str(files.key))
-            started.address.host, started.address.authority = NAME, files.authority
+            started = self.start(*options)
             await started.ready()
             before = started.program.said.count(b"certificate of")
             started.program.signal("HUP")
