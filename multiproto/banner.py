@@ -32,6 +32,11 @@ class Place:
 
     host: str
     port: int
+    secure: bool = False  # speaks TLS
+
+    def url(self, scheme: str) -> str:
+        """`scheme` is http or ws."""
+        return f"{scheme}{'s' if self.secure else ''}://{self}"
 
     def __str__(self) -> str:
         """As one connects to it from this machine."""
@@ -41,6 +46,11 @@ class Place:
     @property
     def note(self) -> str:
         return "   (open to the network)" if self.host in WILDCARDS else ""
+
+    @property
+    def tls(self) -> str:
+        """For what has no scheme of its own."""
+        return "   TLS" if self.secure else ""
 
 
 @frozen
@@ -66,11 +76,14 @@ def show(text: str) -> None:
 
 def started(config: Config, port: Callable[[str], int]) -> Started:
     """What there is to tell the person who started us; "http", "tcp" and "metrics" each listen on a `port`."""
-    metrics = Place(config.metrics.host, port("metrics")) if config.metrics.enabled else None
+    tls, inside = bool(config.edge.certificate), config.metrics.inside
+    metrics = (
+        Place(config.metrics.host, port("metrics"), tls and not inside) if config.metrics.enabled else None
+    )
     return Started(
         __version__,
-        Place(config.http.host, port("http")),
-        Place(config.tcp.host, port("tcp")) if config.tcp.enabled else None,
+        Place(config.http.host, port("http"), tls),
+        Place(config.tcp.host, port("tcp"), tls) if config.tcp.enabled else None,
         metrics,
         config.websocket.enabled,
         config.graphql.path if config.graphql.enabled else None,
@@ -83,18 +96,18 @@ def started(config: Config, port: Callable[[str], int]) -> Started:
 
 def banner(started: Started) -> str:
     """The text, to be printed once; it ends with a newline."""
-    http = f"http://{started.http}"
+    http = started.http.url("http")
     lines = [f"multiproto {started.version}, in development. Ctrl-C stops it.", ""]
     for name, where in (
         ("HTTP", f"{http}{started.http.note}"),
-        ("WebSocket", started.websocket and f"ws://{started.http}/ws"),
+        ("WebSocket", started.websocket and f"{started.http.url('ws')}/ws"),
         ("GraphQL", started.graphql and f"{http}{started.graphql}"),
-        ("TCP", started.tcp and f"{started.tcp}{started.tcp.note}"),
-        ("Metrics", started.metrics and f"http://{started.metrics}/metrics{_more(started)}"),
+        ("TCP", started.tcp and f"{started.tcp}{started.tcp.tls}{started.tcp.note}"),
+        ("Metrics", started.metrics and f"{started.metrics.url('http')}/metrics{_more(started)}"),
         ("Data", started.store),
     ):
         lines.append(f"  {name:<11}{where or 'off'}")
-    if started.examples:
+    if started.examples and not started.http.secure:  # they know nothing of the certificate
         lines += ["", *_to_paste(started)]
     return "\n".join(lines) + "\n"
 

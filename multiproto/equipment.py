@@ -17,6 +17,8 @@ from .config import Config
 from .config.settings import Tcp, WebSocket
 from .core.audience import Audience
 from .core.limits import Limits
+from .edge.certificate import Certificate
+from .edge.ports import Edge
 from .lifecycle import Listener
 from .observe.metrics import Metrics
 from .redis.address import Address
@@ -85,6 +87,14 @@ def watch(metrics: Metrics, store: AnyStore, audience: Audience, passwords: Bcry
 
 def _waiting(store: AnyStore, operation: str) -> int:
     return store.waiting.get(operation, 0)
+
+
+def make_edge(config: Config, reactor: Any) -> Edge:
+    """How the ports are guarded."""
+    wanted, certificate = config.edge, None
+    if wanted.certificate:
+        certificate = Certificate(Path(wanted.certificate), Path(wanted.key), reactor)
+    return Edge(certificate, wanted.rules, wanted.proxy_protocol, reactor)
 
 
 def limits(config: Config, wire: Tcp | WebSocket) -> Limits:

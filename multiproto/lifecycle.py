@@ -8,8 +8,10 @@ port is taken; and `twistd` exits 0 whatever went wrong once the reactor runs.
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from typing import Any, Callable
+from types import FrameType
+from typing import Any, Callable, Iterable
 
 from attrs import define
 from twisted.application.service import MultiService, Service
@@ -237,6 +239,28 @@ class AtStop(Service):
     def stopService(self) -> object:
         super().stopService()
         return self._do()
+
+
+@define(eq=False, repr=False)
+class Hangup(Service):
+    """What is to be done on SIGHUP, each in its turn of the reactor."""
+
+    _reactor: Any  # IReactorFromThreads
+    _do: Iterable[Callable[[], object]]
+    _before: Any = None  # who was told of it before us
+
+    def startService(self) -> None:
+        super().startService()
+        self._before = signal.signal(signal.SIGHUP, self._asked)
+
+    def stopService(self) -> None:
+        super().stopService()
+        signal.signal(signal.SIGHUP, self._before or signal.SIG_DFL)
+
+    def _asked(self, number: int, frame: FrameType | None) -> None:
+        """Wherever the program just was; the reactor does it in its own time."""
+        for each in self._do:
+            self._reactor.callFromThread(each)
 
 
 class House(Sequence):

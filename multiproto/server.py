@@ -45,14 +45,14 @@ from .core.publishing import Publisher
 from .core.sends import Sends
 from .core.sessions import Sessions
 from .core.trail import Trail
-from .equipment import limits, listener, make_counts, make_lane, make_store, watch
+from .equipment import limits, listener, make_counts, make_edge, make_lane, make_store, watch
 from .graphql.limits import QueryLimits
 from .graphql.wiring import Needs, make_endpoint
 from .http.cors import Cors
 from .http.ratelimit import RateLimit
 from .http.site import Parts, Settings, make_site
 from .ids import TimeOrderedIds
-from .lifecycle import AtStart, AtStop, House, tell_operator
+from .lifecycle import AtStart, AtStop, Hangup, House, tell_operator
 from .observe.health import Health, Probe, here
 from .observe.metrics import Metrics
 from .observe.site import metrics_site
@@ -130,6 +130,7 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
         RateLimit(most, config.rates.window, clock=reactor, shared=counts, name=name)
         for name, most in (("requests", config.rates.most), ("logins", LOGINS))
     )
+    edge = make_edge(config, reactor)
     house = House(reactor, config.shutdown_timeout, tell_operator if parent is None else parent.failed)
     database = Probe("database", lambda: store.read(Query("users_count")), vital=True)
     cache = Probe("cache", here if lane is None else lane.health, vital=False)
@@ -193,13 +194,18 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
             cors,
             compression=config.http.compression,
             security_headers=config.http.security_headers,
+            rules=config.edge.rules,
         ),
     )
 
     if parent is not None:
         house.add("leash", parent.leash(reactor))
+    if edge.certificate is not None:
+        house.add("certificate", edge.certificate)
     house.add("store", store)
     house.add("keys", keys)
+    if config.rereads:
+        house.add("hangup", Hangup(reactor, (*edge.reloads, keys.reload)))
     house.add("passwords", passwords)
     house.add("uses", gate)
     if lane is not None:
@@ -213,15 +219,15 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
     house.add("tick", Tick(reactor, metrics.reactor_lag))
     if config.metrics.enabled:
         pages = metrics_site(metrics, health.report, now, reactor)
-        house.add("metrics", listener(reactor, config.metrics, pages))
+        house.add("metrics", listener(reactor, config.metrics, edge.metrics(pages, config.metrics.inside)))
     house.add("leftovers", AtStop(site.cut))
     house.add("hub", hub)
     house.add("requests", AtStop(partial(site.drain, min(DRAIN_WITHIN, config.shutdown_timeout / 3))))
     if config.tcp.enabled:
         tcp_line = line("tcp", limits(config, config.tcp), config.tcp.most_per_host, config.tcp.most)
         devices = DeviceFactory(hub, tcp_line, now, config.tcp.max_frame, config.tcp.keep_alive)
-        house.add("tcp", listener(reactor, config.tcp, devices, parent))
-    house.add("http", listener(reactor, config.http, site, parent))
+        house.add("tcp", listener(reactor, config.tcp, edge.tcp(devices), parent))
+    house.add("http", listener(reactor, config.http, edge.http(site), parent))
     if parent is not None:
         house.add("report", AtStart(parent.ready))
     elif config.environment == "development":

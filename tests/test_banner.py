@@ -108,6 +108,17 @@ All of it at once: .venv/bin/python -m examples.four_ways
         self.assertIn("device --tcp '[::1]:3001' messages", text)
         self.assertNotIn("0.0.0.0", text)
 
+    def test_over_tls(self) -> None:
+        """No commands: the examples would not trust the certificate of a server in development."""
+        http, tcp = Place("127.0.0.1", 3000, secure=True), Place("0.0.0.0", 3001, secure=True)
+        text = banner(evolve(DEFAULT, http=http, tcp=tcp))
+        self.assertIn("  HTTP       https://127.0.0.1:3000\n", text)
+        self.assertIn("  WebSocket  wss://127.0.0.1:3000/ws\n", text)
+        self.assertIn("  GraphQL    https://127.0.0.1:3000/graphql\n", text)
+        self.assertIn("  TCP        127.0.0.1:3001   TLS   (open to the network)\n", text)
+        self.assertIn("  Metrics    http://127.0.0.1:9090/metrics\n", text)
+        self.assertEqual(commands(text), [])
+
     def test_what_is_off_is_said_to_be_off_and_not_pasted(self) -> None:
         text = banner(evolve(DEFAULT, tcp=None, metrics=None, graphql=None))
         for name in ("TCP", "Metrics", "GraphQL"):

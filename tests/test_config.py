@@ -15,6 +15,7 @@ from multiproto.config.example import example
 from multiproto.config.load import table
 from multiproto.config.secret import kept_secret, secret_of
 from multiproto.core.namespaces import Namespace
+from multiproto.core.networks import AddressRules
 from multiproto.core.policy import Policy
 from multiproto.core.ports import Identity
 from multiproto.core.rules import HISTORY, MAX_RULES, PUBLISH, SUBSCRIBE, VERBS, Rule
@@ -31,7 +32,8 @@ WEBSOCKET_PING_INTERVAL WEBSOCKET_PING_TIMEOUT WEBSOCKET_MAX_CONNECTIONS_PER_IP 
 WEBSOCKET_ECHO_ENABLED PUBSUB_ADAPTER PUBSUB_REDIS_URL PUBSUB_REDIS_PREFIX PUBSUB_REDIS_SECRET GRAPHQL_ENABLED GRAPHQL_PATH
 GRAPHQL_PLAYGROUND_ENABLED GRAPHQL_MAX_DEPTH GRAPHQL_MAX_COMPLEXITY GRAPHQL_INTROSPECTION_ENABLED TCP_ENABLED
 TCP_PORT TCP_HOST TCP_MAX_CONNECTIONS_PER_IP TCP_MAX_CONNECTIONS TCP_MAX_FRAME_SIZE TCP_PING_INTERVAL
-TCP_PING_TIMEOUT TCP_KEEP_ALIVE_INTERVAL OPERATORS AUDIT_RETENTION
+TCP_PING_TIMEOUT TCP_KEEP_ALIVE_INTERVAL OPERATORS AUDIT_RETENTION TLS_CERT_FILE TLS_KEY_FILE TRUSTED_PROXIES PROXY_PROTOCOL
+ADDRESS_ALLOW ADDRESS_DENY
 """
 
 
@@ -253,6 +255,40 @@ class FaultsTests(ConfigCase):
                 "pubsub_adapter (multiproto.toml:1) needs the address of a Redis: set REDIS_URL",
             ],
         )
+
+    def test_tls_takes_two_files(self) -> None:
+        for alone, missing in (("TLS_CERT_FILE", "TLS_KEY_FILE"), ("TLS_KEY_FILE", "TLS_CERT_FILE")):
+            fault = f"{alone} (environment) says nothing without {missing}"
+            self.assertEqual(self.faults(**{alone: "a.pem"}), [fault])
+        edge = self.load(TLS_CERT_FILE="a.pem", TLS_KEY_FILE="b.pem").edge
+        self.assertEqual((edge.certificate, edge.key), ("a.pem", "b.pem"))
+
+    def test_networks(self) -> None:
+        edge = self.load(
+            'address_deny = ["10.1.0.0/16", "::1"]',
+            TRUSTED_PROXIES="10.0.0.1, 2001:db8::/32",
+            PROXY_PROTOCOL="on",
+        ).edge
+        self.assertEqual([str(each) for each in edge.proxies], ["10.0.0.1/32", "2001:db8::/32"])
+        self.assertEqual([str(each) for each in edge.deny], ["10.1.0.0/16", "::1/128"])
+        self.assertEqual((edge.proxy_protocol, edge.rules), (True, AddressRules((), edge.deny, edge.proxies)))
+        for bad in ("10.0.0.1/8", "10.0.0", "example.org", "10.0.0.0/33", "10.0.0.1 10.0.0.2"):
+            self.assertEqual(
+                self.faults(ADDRESS_ALLOW=f"10.0.0.1, {bad}"),
+                [f"ADDRESS_ALLOW (environment) holds {bad!r}, which is no network such as 10.0.0.0/8 or ::1"],
+            )
+
+    def test_the_proxy_protocol_is_for_proxies(self) -> None:
+        fault = "PROXY_PROTOCOL (environment) needs to know who may use it: set TRUSTED_PROXIES"
+        self.assertEqual(self.faults(PROXY_PROTOCOL="true"), [fault])
+        self.load(PROXY_PROTOCOL="false")
+
+    def test_whether_metrics_stay_inside(self) -> None:
+        inside = {
+            host: self.load(METRICS_HOST=host).metrics.inside
+            for host in ("127.0.0.9", "::1", "0.0.0.0", "::")
+        }
+        self.assertEqual(inside, {"127.0.0.9": True, "::1": True, "0.0.0.0": False, "::": False})
 
     def test_instances_must_share_the_secret(self) -> None:
         fault = "JWT_SECRET (default) must be set where instances share PostgreSQL or Redis"

@@ -30,6 +30,7 @@ MAY = {
     "graphql": OUTSIDE | {"rfc6455"},
     "tcp": OUTSIDE,
     "config": {"core"},
+    "edge": OUTSIDE,
     "lifecycle.py": set(),
     "jsontext.py": set(),
     "ids.py": set(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any, Callable
 
 from attrs import Factory, define
@@ -16,7 +18,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.lifecycle import Listener, Sequence, StartFailed, explained
+from multiproto.lifecycle import Hangup, Listener, Sequence, StartFailed, explained
 
 
 class Reactor(MemoryReactorClock):
@@ -221,3 +223,30 @@ class ListenerTests(SynchronousTestCase):
         listener.stopService()
         self.assertNotIn(port, reactor.getReaders())
         self.assertIsNone(listener.stopService())
+
+
+class HangupTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.calls: list[Callable[[], object]] = []
+        self.done: list[str] = []
+        todo = [lambda: self.done.append("certificate"), lambda: self.done.append("keys")]
+        self.hangup = Hangup(self, todo)
+
+    def callFromThread(self, call: Callable[[], object]) -> None:
+        self.calls.append(call)
+
+    def test_all_is_done_in_the_reactors_own_time(self) -> None:
+        self.hangup.startService()
+        self.addCleanup(self.hangup.stopService)
+        os.kill(os.getpid(), signal.SIGHUP)
+        self.assertEqual(self.done, [])
+        for call in self.calls:
+            call()
+        self.assertEqual(self.done, ["certificate", "keys"])
+
+    def test_the_signal_goes_back_to_whose_it_was(self) -> None:
+        before = signal.getsignal(signal.SIGHUP)
+        self.hangup.startService()
+        self.assertNotEqual(signal.getsignal(signal.SIGHUP), before)
+        self.hangup.stopService()
+        self.assertEqual(signal.getsignal(signal.SIGHUP), before)

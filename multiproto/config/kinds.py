@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from ipaddress import ip_network
 from typing import Callable
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 from ..core.errors import Refusal
 from ..core.forms import is_email, is_uuid
 from ..core.namespaces import Namespace
+from ..core.networks import Network
 from ..core.rules import MAX_RULES, VERBS, Rule
 from ..core.topics import check_pattern
 
@@ -140,6 +142,17 @@ def operators(value: str) -> tuple[str, ...]:
         if not is_uuid(word) and not is_email(word):
             raise ValueError(f"holds {word!r}, which is neither a user's id nor an email address")
     return found
+
+
+def networks(value: str) -> tuple[Network, ...]:
+    """Addresses and networks in CIDR notation, separated by commas; bits behind the prefix are a slip."""
+    found: list[Network] = []
+    for each in filter(None, map(str.strip, value.split(","))):
+        try:
+            found.append(ip_network(each))
+        except ValueError:
+            raise ValueError(f"holds {each!r}, which is no network such as 10.0.0.0/8 or ::1") from None
+    return tuple(found)
 
 
 def path(value: str) -> str:

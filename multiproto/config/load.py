@@ -28,6 +28,8 @@ LONELY = (
         ("REDIS_HOST", "REDIS_URL"),
         ("REDIS_PORT", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_DB"),
     ),
+    ("TLS_KEY_FILE", ("TLS_KEY_FILE",), ("TLS_CERT_FILE",)),
+    ("TLS_CERT_FILE", ("TLS_CERT_FILE",), ("TLS_KEY_FILE",)),
 )
 SECRET_LENGTH = 32  # characters at least
 LAST_PORT = 65535
@@ -194,6 +196,8 @@ def _contradictions(config: Config, given: Mapping[str, Given]) -> Iterator[Faul
                 yield fault(name, f"says nothing without {alone}")
     if config.redis.adapter == "redis" and not config.redis.pubsub:
         yield fault("PUBSUB_ADAPTER", "needs the address of a Redis: set REDIS_URL")
+    if config.edge.proxy_protocol and not config.edge.proxies:
+        yield fault("PROXY_PROTOCOL", "needs to know who may use it: set TRUSTED_PROXIES")
     if config.workers > 1:
         together = f"needs a %s that {config.workers} processes can share: set %s"
         if not config.storage.postgresql:

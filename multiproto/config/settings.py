@@ -10,8 +10,10 @@ from __future__ import annotations
 from attrs import frozen
 
 from ..core.namespaces import Namespace
+from ..core.networks import address_of
 from ..core.rules import Rule
 from . import kinds
+from .edge import Edge
 from .services import Redis, Storage
 from .setting import setting
 
@@ -182,6 +184,12 @@ class MetricsPort:
         "METRICS_PORT", kinds.port, 9090, "port of metrics; each further worker has the next one"
     )
 
+    @property
+    def inside(self) -> bool:
+        """Whether only this machine can reach it."""
+        address = address_of(self.host)
+        return address is not None and address.is_loopback
+
 
 @frozen
 class Config:
@@ -217,6 +225,7 @@ class Config:
         "who may do what on which topics: in the file as [[rules]] with match, allow; else as JSON",
     )
     http: Http = Http()
+    edge: Edge = Edge()
     rates: Rates = Rates()
     websocket: WebSocket = WebSocket()
     tcp: Tcp = Tcp()
@@ -230,3 +239,8 @@ class Config:
     @property
     def production(self) -> bool:
         return self.environment == "production"
+
+    @property
+    def rereads(self) -> bool:
+        """Whether there are files that are read again on SIGHUP."""
+        return bool(self.edge.certificate or self.auth.private_key_file or self.auth.public_key_files)

@@ -26,6 +26,7 @@ from .answers import JSON, Extra
 from .codec import METHODS, Head, Malformed
 from .compression import compressed
 from .correlation import correlation_id
+from .forwarded import admitted
 from .headers import SECURITY, TRANSPORT_SECURITY
 from .ratelimit import Standings
 
@@ -54,6 +55,8 @@ class Request(TwistedRequest):
         self._site = site
         self._began = site.clock.seconds()
         self._standings: Standings | None = None
+        self._refusal: Refusal | None = None  # of whoever asks, whatever it is
+        self._secure: bool | None = None  # what a proxy says of it
         self._segments: tuple[str, ...] | None = None
         self._accounted = False
         self.clientproto = b"HTTP/1.1"
@@ -82,6 +85,12 @@ class Request(TwistedRequest):
 
     def screen(self) -> bool:
         """Whether the request may go on: asked before any of its body is read."""
+        try:
+            origin = admitted(self.requestHeaders, self.client, self._site.rules)
+        except Refusal as refusal:
+            self._refusal = refusal
+            return False
+        self.client, self._secure = origin.address, origin.secure
         at = self._segments or ()
         if self._is_preflight() or self.upgrades or at[:1] == ("health",):
             return True
@@ -90,7 +99,7 @@ class Request(TwistedRequest):
 
     def decline(self) -> None:
         """Answer one that may not go on."""
-        self.respond(self.refused(RateLimited("Too many requests")))
+        self.respond(self.refused(self._refusal or RateLimited("Too many requests")))
 
     def refuse(self, fault: Malformed) -> None:
         """Answer one that can't be followed."""
@@ -198,13 +207,8 @@ class Request(TwistedRequest):
 
     def broken(self, failure: Failure) -> bytes:
         """The answer to a bug of ours, which goes to the log whole."""
-        self._log.failure(
-            "{method} {route} broke",
-            failure,
-            method=self._method(),
-            route=self.route,
-            request=self.correlation_id,
-        )
+        what: Any = {"method": self._method(), "route": self.route, "request": self.correlation_id}
+        self._log.failure("{method} {route} broke", failure, **what)
         if self.startedWriting or self._disconnected:
             self.transport.abortConnection()  # what was promised can't be kept
             return b""
@@ -238,12 +242,11 @@ class Request(TwistedRequest):
         if self._standings is not None:
             self._set(self._standings.tightest.headers())
         if site.security_headers:
-            self._set(header for header in SECURITY if not head.hasHeader(header[0]))
-            if self.isSecure():
-                self._set((TRANSPORT_SECURITY,))
+            wanted = (*SECURITY, TRANSPORT_SECURITY) if self.isSecure() else SECURITY
+            self._set(header for header in wanted if not head.hasHeader(header[0]))
         if not self.connection.persistent:
             head.setRawHeaders(b"Connection", [b"close"])
-        if (self._answer_header(b"content-type") or b"").startswith(b"text/event-stream"):
+        if head.getRawHeaders(b"content-type", [b""])[-1].startswith(b"text/event-stream"):
             site.streaming(self.connection)
         return compressed(data, head, self._header(b"accept-encoding") or b"") if site.compression else data
 
@@ -266,6 +269,7 @@ class Request(TwistedRequest):
             status=int(self.code),
             milliseconds=round(seconds * 1000, 1),
             size=self.sentLength,
+            client=self._host(),
             request=self.correlation_id,
         )
         self._site.observed(
@@ -279,7 +283,7 @@ class Request(TwistedRequest):
     # Small questions.
 
     def isSecure(self) -> bool:
-        return self.connection.secure
+        return self.connection.secure if self._secure is None else self._secure
 
     def _asks_for_websocket(self) -> bool:
         return bool((self._header(b"upgrade") or b"").lower() == b"websocket")
@@ -293,6 +297,3 @@ class Request(TwistedRequest):
 
     def _header(self, name: bytes) -> Any:
         return self.requestHeaders.getRawHeaders(name, [None])[-1]
-
-    def _answer_header(self, name: bytes) -> Any:
-        return self.responseHeaders.getRawHeaders(name, [None])[-1]

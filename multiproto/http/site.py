@@ -17,6 +17,7 @@ from ..core.accounts import Accounts
 from ..core.hub import Hub, Line
 from ..core.keyring import Keyring
 from ..core.messages import Messages
+from ..core.networks import AddressRules
 from ..core.publishing import Publisher
 from ..core.sessions import Sessions
 from ..core.trail import Trail
@@ -49,6 +50,7 @@ class Settings:
     security_headers: bool = True
     limits: Limits = Limits()
     most_per_host: int = 200  # connections from one address; event streams, which count on a line, left out
+    rules: AddressRules = AddressRules()
 
 
 @frozen
@@ -93,6 +95,7 @@ class Site(Factory):
     cors: Cors
     compression: bool
     security_headers: bool
+    rules: AddressRules
     _limits: Limits
     _requests: RateLimit
     _logins: RateLimit
@@ -170,7 +173,9 @@ class Site(Factory):
         return Standings(host, tuple(counted))
 
     def admits(self, channel: Channel) -> bool:
-        """Whether a connection that has just opened may stay."""
+        """Whether a connection that has just opened may stay; a proxy's carry many clients, and all may."""
+        if self.rules.trusts(str(getattr(channel.getPeer(), "host", ""))):
+            return True
         neighbours = self._by_host.setdefault(channel.network, set())
         if len(neighbours - self._streams) >= self._most_per_host:
             return False
@@ -225,6 +230,7 @@ def make_site(parts: Parts, settings: Settings = Settings()) -> Site:
         settings.cors,
         settings.compression,
         settings.security_headers,
+        settings.rules,
         settings.limits,
         parts.requests,
         parts.logins,

@@ -56,6 +56,7 @@ class HandshakeProtocol(WebSocketServerProtocol):
 
     factory: Rfc6455Factory
     transport: Any  # of TCP or TLS
+    client: Any = None  # IAddress: whom a proxy speaks for, or the peer
     data: bytes  # received and not yet understood
     websocket_extensions: list[Any]  # offered, as (name, params)
     token: str | None = None  # bearer of the handshake
@@ -66,8 +67,8 @@ class HandshakeProtocol(WebSocketServerProtocol):
 
     @property
     def host(self) -> str:
-        """The peer's address."""
-        return getattr(self.transport.getPeer(), "host", "")
+        """The client's address."""
+        return getattr(self.client or self.transport.getPeer(), "host", "")
 
     # Autobahn calls these.
 

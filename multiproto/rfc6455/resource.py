@@ -28,10 +28,11 @@ class UpgradeResource(Resource):
         channel: Any = request.channel
         content: Any = request.content
         protocol: Any = self._factory.buildProtocol(request.getClientAddress())
+        protocol.client = request.getClientAddress()
         # Says that the connection is no longer HTTP's; what came behind the request is its content.
         transport, channel.transport = channel.transport, None
         transport.unregisterProducer()  # twisted.web's own channel leaves itself there, and nothing would close
-        if isinstance(transport, ProtocolWrapper):  # TLS
+        if isinstance(transport, ProtocolWrapper):  # TLS, or what a proxy announced
             transport.wrappedProtocol = protocol
         else:
             transport.protocol = protocol

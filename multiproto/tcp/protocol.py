@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import socket
 from math import ceil
-from typing import Callable
+from typing import Any, Callable
 
 from attrs import define
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.tcp import Connection
 from twisted.protocols.basic import Int32StringReceiver
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -122,7 +123,7 @@ class DeviceProtocol(Int32StringReceiver):
         self.transport.setTcpKeepAlive(True)
         if hasattr(socket, "TCP_KEEPIDLE"):
             seconds = min(ceil(self._keep_alive), MAX_KEEP_ALIVE)
-            self.transport.getHandle().setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds)
+            _below(self.transport).getHandle().setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds)
 
     def _stop_reading(self) -> None:
         self._reading = False
@@ -161,6 +162,13 @@ class DeviceProtocol(Int32StringReceiver):
 
     def resume(self) -> None:
         self.resumeProducing()
+
+
+def _below(transport: Any) -> Any:
+    """The transport that has the socket: TLS and the like are wrapped around it."""
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    return transport
 
 
 @define(eq=False, repr=False)

@@ -82,6 +82,12 @@ class Workers(Service):
         self._look()
         return down
 
+    def hang_up(self) -> None:
+        """Each is to read its files again."""
+        for worker in self._workers:
+            if worker.ready_at is not None:  # before, it would die of the signal, and reads them anyway
+                self._signal(worker, "HUP")
+
     # What becomes of one.
 
     def _spawn(self, worker: _Worker) -> None:

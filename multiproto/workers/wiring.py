@@ -9,7 +9,7 @@ from twisted.application.service import Service
 
 from ..banner import banner, show, started
 from ..config import Loaded
-from ..lifecycle import AtStart, Sequence
+from ..lifecycle import AtStart, Hangup, Sequence
 from .command import command
 from .port import HeldPort
 from .supervisor import GRACE, Workers
@@ -36,6 +36,8 @@ def make_supervisor(loaded: Loaded, twistd: Mapping[str, Any], reactor: Any) -> 
         add("tcp", HeldPort(config.tcp.host, config.tcp.port))
     add("http", HeldPort(config.http.host, config.http.port))
     add("workers", workers)
+    if config.rereads:
+        add("hangup", Hangup(reactor, (workers.hang_up,)))
     if config.environment == "development":
         add("banner", AtStart(lambda: show(banner(started(config, ports.__getitem__)))))
     return house

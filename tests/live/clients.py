@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from pathlib import Path
 from typing import Any, Callable, Deque
 
 import treq
@@ -11,11 +12,13 @@ from attrs import Factory, define, field
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
+from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
-from twisted.web.client import Agent
+from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
 
 PATIENCE = 10.0  # seconds to wait for what must come
 
@@ -62,9 +65,22 @@ class Address:
     tcp: int
     metrics: int = 0
     host: str = "127.0.0.1"
+    authority: Path | None = None  # that signed its certificate, if it speaks TLS
 
     def url(self, path: str, scheme: str = "http") -> str:
-        return f"{scheme}://{self.host}:{self.http}{path}"
+        return f"{scheme}{'s' if self.authority else ''}://{self.host}:{self.http}{path}"
+
+    @property
+    def trust(self) -> Any:
+        assert self.authority is not None
+        return trustRootFromCertificates([Certificate.loadPEM(self.authority.read_bytes())])
+
+    def endpoint(self, port: int) -> IStreamClientEndpoint:
+        """How to connect to one of its ports."""
+        plain = HostnameEndpoint(reactor, self.host, port)
+        if self.authority is None:
+            return plain
+        return wrapClientTLS(optionsForClientTLS(self.host, self.trust), plain)
 
     def next(self) -> Address:
         """Where the next request or connection goes."""
@@ -88,7 +104,14 @@ class Rest:
 
     def __init__(self, address: Address, token: str | None = None) -> None:
         self.address, self.token = address, token
-        self.agent = Agent(reactor)  # no pool: no connection outlives its test
+        self._agents: dict[Address, Agent] = {}
+
+    def agent(self, address: Address) -> Agent:
+        """No pool: no connection outlives its test."""
+        if address not in self._agents:
+            trusting = (BrowserLikePolicyForHTTPS(address.trust),) if address.authority else ()
+            self._agents[address] = Agent(reactor, *trusting)
+        return self._agents[address]
 
     @property
     def headers(self) -> dict[str, str]:
@@ -96,11 +119,11 @@ class Rest:
 
     async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         """(status, body) of one request to the API."""
-        sent = {**self.headers, **headers}
+        sent, address = {**self.headers, **headers}, self.address.next()
         response = await treq.request(
             method,
-            self.address.next().url(path),
-            agent=self.agent,
+            address.url(path),
+            agent=self.agent(address),
             headers=sent,
             **({} if body is None else {"json": body}),
         )
@@ -113,10 +136,11 @@ class Rest:
 
     async def events(self, method: str, path: str, body: Any = None) -> Events:
         """A stream of server-sent events."""
+        address = self.address.next()
         response = await treq.request(
             method,
-            self.address.next().url(path),
-            agent=self.agent,
+            address.url(path),
+            agent=self.agent(address),
             headers={**self.headers, "Accept": "text/event-stream"},
             unbuffered=True,
             **({} if body is None else {"json": body}),
@@ -181,7 +205,7 @@ class WebSocket:
         )
         factory.setProtocolOptions(openHandshakeTimeout=0, closeHandshakeTimeout=0)
         factory.protocol, factory.opened, factory.inbox = _Socket, Deferred(), Inbox()
-        reactor.connectTCP(address.host, address.http, factory)  # type: ignore[attr-defined]
+        await address.endpoint(address.http).connect(factory)
         return cls(await factory.opened, factory.inbox)
 
     def say(self, **fields: Any) -> None:
@@ -224,7 +248,7 @@ class Device:
     async def open(cls, address: Address) -> Device:
         inbox, address = Inbox(), address.next()
         protocol = await connectProtocol(
-            HostnameEndpoint(reactor, address.host, address.tcp),
+            address.endpoint(address.tcp),
             _Frames(inbox),  # type: ignore[arg-type]
         )
         return cls(protocol.transport, inbox)

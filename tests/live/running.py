@@ -30,6 +30,7 @@ class LiveCase(TestCase):
 
     timeout = 60
     instances = 1
+    reached: dict[str, Any] = {}  # by what host and authority, where those are not the usual
 
     def setUp(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._start())
@@ -51,7 +52,8 @@ class LiveCase(TestCase):
         await deferToThread(server.getServiceNamed("store").open)  # a proxy of the test's needs this thread
         server.privilegedStartService()
         await server.startService()
-        self.addresses.append(Address(*(server.port(name) for name in ("http", "tcp", "metrics"))))
+        ports = (server.port(name) for name in ("http", "tcp", "metrics"))
+        self.addresses.append(Address(*ports, **self.reached))
         return server
 
     def configure(self, config: Config) -> Config:

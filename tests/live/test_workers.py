@@ -15,6 +15,7 @@ import treq
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
+from twisted.web.client import Agent
 
 from tests.servers import needs, postgresql, redis
 
@@ -104,7 +105,7 @@ class Crew(Started):
     async def connections(self, worker: int, wire: str) -> int:
         """How many of them this worker has, by its own account."""
         url = f"http://{self.address.host}:{self.address.metrics + worker}/stats"
-        stats = await (await treq.get(url, agent=Rest(self.address).agent)).json()
+        stats = await (await treq.get(url, agent=Agent(reactor))).json()
         return int(stats["protocols"][wire]["connections"]["activeConnections"])
 
 

@@ -1,0 +1,42 @@
+"""The settings of the edge: TLS, the proxies before us, and who may come in at all."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from ..core.networks import AddressRules, Network
+from . import kinds
+from .setting import setting
+
+
+@frozen
+class Edge:
+    certificate: str = setting(
+        "TLS_CERT_FILE",
+        kinds.text,
+        "",
+        "certificate in PEM, those that vouch for it behind it; with TLS_KEY_FILE, the ports speak TLS",
+    )
+    key: str = setting("TLS_KEY_FILE", kinds.text, "", "its private key in PEM; SIGHUP reads both anew")
+    proxies: tuple[Network, ...] = setting(
+        "TRUSTED_PROXIES",
+        kinds.networks,
+        (),
+        "addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are taken; unset: none",
+    )
+    proxy_protocol: bool = setting(
+        "PROXY_PROTOCOL",
+        kinds.flag,
+        False,
+        "expect a PROXY header, v1 or v2, on each connection of TRUSTED_PROXIES, HTTP and TCP",
+    )
+    allow: tuple[Network, ...] = setting(
+        "ADDRESS_ALLOW", kinds.networks, (), "addresses or networks that may come in; unset: all"
+    )
+    deny: tuple[Network, ...] = setting(
+        "ADDRESS_DENY", kinds.networks, (), "addresses or networks that may not, even if allowed"
+    )
+
+    @property
+    def rules(self) -> AddressRules:
+        return AddressRules(self.allow, self.deny, self.proxies)
