@@ -7,6 +7,7 @@ from typing import Any
 from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
@@ -71,6 +72,14 @@ class LiveCase(TestCase):
 
     async def asyncSetUp(self) -> None:
         """What the subclass needs besides."""
+
+    async def told_everywhere(self) -> None:
+        """Returns once every instance has told what is in the log now."""
+        for server in self.running:
+            store, follower = server.getServiceNamed("store"), server.getServiceNamed("follower")
+            head, _ = await store.head()
+            while follower._audience.position < head:
+                await deferLater(reactor, 0.005)
 
     async def stop(self) -> None:
         while self.running:

@@ -145,6 +145,7 @@ class ResumeTests(ResumeCase):
         await self.send("before")
         _, page = await self.bob.rest.ask("GET", "/api/v1/messages")
         _, answer = await self.send("after")
+        await self.told_everywhere()  # else it may come behind `caught_up`, as what happens
         socket = await self.bob.websocket()
         await socket.ask(type="subscribe", topic="messages", after=page["cursor"])
         said = await socket.inbox.next()
