@@ -9,8 +9,9 @@ import struct
 import subprocess
 import tempfile
 import time
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Callable, Mapping, Sequence
+from typing import Callable, Iterator, Mapping, Sequence
 
 from attrs import Factory, define, field
 
@@ -47,21 +48,25 @@ class Contender:
         """Returns when it takes connections."""
         self.directory = Path(tempfile.mkdtemp(prefix="bench-", dir="."))
         try:
-            command = self.command(self.port, self.directory.absolute())
-            core = machine.cores()[0]
-            with (self.directory / "log").open("wb") as log:
-                self._process = subprocess.Popen(
-                    command,
-                    env={**os.environ, **self.environment},
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    preexec_fn=lambda: machine.pin(core),
-                )
-            self._await()
+            self.launch()
         except BaseException:
             self.stop()
             raise
+
+    def launch(self) -> None:
+        """In the directory that is there."""
+        command = self.command(self.port, self.directory.absolute())
+        core = machine.cores()[0]
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=lambda: machine.pin(core),
+            )
+        self._await()
 
     def _await(self) -> None:
         assert self._process is not None
@@ -79,6 +84,11 @@ class Contender:
         return True
 
     def stop(self) -> None:
+        """For good."""
+        self.halt()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def halt(self) -> None:
         """What does not end by itself is cut off."""
         if self._process is not None:
             self._process.terminate()
@@ -88,7 +98,6 @@ class Contender:
                 self._process.kill()
                 self._process.wait()
             self._process = None
-        shutil.rmtree(self.directory, ignore_errors=True)
 
     def said(self) -> str:
         return (self.directory / "log").read_text(errors="replace")[-2000:]
@@ -115,6 +124,13 @@ def connect(port: int) -> socket.socket:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", PATIENCE, 0))
     return made
+
+
+@contextmanager
+def connected(port: int, count: int) -> Iterator[list[socket.socket]]:
+    """New ones for each lap: while the others have theirs, many a server hangs up on who says nothing for 5 s."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(closing(connect(port))) for _ in range(count)]
 
 
 def needs(program: str, advice: str) -> str:

@@ -17,6 +17,7 @@ from . import machine
 from .contender import Contender, Missing
 from .figures import Lap, Series, number, table
 from .load import Wrong
+from .peers import versions
 
 WARM_UP = 1.0  # lap, before any counts
 
@@ -72,7 +73,7 @@ class Contest:
             times = milliseconds(laps, "p50"), milliseconds(laps, "p99")
             rows.append((name, *spent, *against, number(series.rate), *times, busy(laps)))
         rows += [(name, why, *[""] * (len(heads) - 2)) for name, why in self.missing.items()]
-        return f"{self.title}\n\n{table(heads, rows)}\n"
+        return table(heads, rows)
 
 
 def middle(laps: Sequence[Lap], name: str) -> float:
@@ -119,12 +120,20 @@ def measured(
     options = parser.parse_args(arguments)
     machine.raise_open_files()
     machine.pin(machine.cores()[-1])
-    begun, found = time.monotonic(), {"machine": machine.description(), "contests": []}
+    begun = time.monotonic()
+    found: dict[str, Any] = {
+        "at": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "rounds": options.rounds,
+        "machine": machine.description(),
+        "versions": versions(),
+        "contests": [],
+    }
     print(f"{json.dumps(found['machine'])}\n", flush=True)
     try:
         for contest in measure(options.rounds, options.seconds):
-            print(contest.shown(), flush=True)
-            found["contests"].append(asdict(contest))
+            shown = contest.shown()
+            print(f"{contest.title}\n\n{shown}\n", flush=True)
+            found["contests"].append({"table": shown, **asdict(contest)})
     except Wrong as wrong:
         sys.exit(f"nothing of this counts: {wrong}")
     found["load at the end"] = machine.description()["load"]

@@ -6,8 +6,9 @@ import sys
 from typing import Iterator
 
 from . import load, peers, wires
-from .contender import Contender, connect
+from .contender import Contender, connected
 from .contest import Contest, Run, measured, started
+from .figures import Lap
 from .ours import Multiproto
 
 CONNECTIONS = 32
@@ -25,8 +26,11 @@ def query(headers: dict[str, str], text: str, expected: str, **variables: str) -
 
 
 def asking(of: Contender, request: load.Request) -> Run:
-    lines = [connect(of.port) for _ in range(CONNECTIONS)]
-    return lambda seconds: load.http(of, lines, [request], seconds)
+    def run(seconds: float) -> Lap:
+        with connected(of.port, CONNECTIONS) as lines:
+            return load.http(of, lines, [request], seconds)
+
+    return run
 
 
 def measure(rounds: int, seconds: float) -> Iterator[Contest]:

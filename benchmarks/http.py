@@ -14,8 +14,9 @@ from tests.servers import Missing as NoPostgres
 from tests.servers import Postgres
 
 from . import load, peers, wires
-from .contender import Contender, connect
+from .contender import Contender, connected
 from .contest import Contest, Run, measured, started
+from .figures import Lap
 from .ours import SECRET, Multiproto
 
 CONNECTIONS = 64
@@ -45,8 +46,11 @@ def public(rounds: int, seconds: float) -> Iterator[Contest]:
 
 
 def asking(of: Contender, requests: list[load.Request], depth: int = 1, status: int = 200) -> Run:
-    lines = [connect(of.port) for _ in range(CONNECTIONS)]
-    return lambda seconds: load.http(of, lines, requests, seconds, depth, status)
+    def run(seconds: float) -> Lap:
+        with connected(of.port, CONNECTIONS) as lines:
+            return load.http(of, lines, requests, seconds, depth, status)
+
+    return run
 
 
 def private(rounds: int, seconds: float) -> Iterator[Contest]:

@@ -9,7 +9,7 @@ from ctypes import POINTER, Structure, byref, c_char_p, c_double, c_float, c_int
 from functools import cache
 from typing import Any, Callable, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from .contender import Contender
 from .figures import Lap, percentile
@@ -137,23 +137,32 @@ def _descriptors(fds: Sequence[socket.socket]) -> tuple[Any, int]:
 
 
 def _lap(of: Contender, run: Callable[[Any], object]) -> Lap:
-    """What a run cost the server and this process.  Raises `Wrong`."""
     latency = (c_float * KEPT)()
     report = Report(latency=latency, room=KEPT)
-    server, own = of.cpu(), time.process_time()
-    run(byref(report))
-    server, own = of.cpu() - server, time.process_time() - own
-    if report.faults or not report.done:
-        raise Wrong(
-            f"{of.name}: {report.faults} of {report.done + report.faults} lost, wrong or out of order"
-        )
+
+    def counted() -> tuple[int, int]:
+        run(byref(report))
+        return report.done, report.faults
+
+    lap = timed(of, counted)
     kept = sorted(latency[: report.kept])
+    return evolve(lap, rate=report.done / report.seconds, p50=percentile(kept, 50), p99=percentile(kept, 99))
+
+
+def timed(of: Contender, run: Callable[[], tuple[int, int]]) -> Lap:
+    """What `run` cost the server and this process; it gives what was done, and what was wrong.  Raises `Wrong`."""
+    server, own, begun = of.cpu(), time.process_time(), time.perf_counter()
+    done, faults = run()
+    took = time.perf_counter() - begun
+    server, own = of.cpu() - server, time.process_time() - own
+    if faults or not done:
+        raise Wrong(f"{of.name}: {faults} of {done + faults} lost, wrong or out of order")
     return Lap(
-        rate=report.done / report.seconds,
-        cpu=server / report.done * 1e6,
-        done=report.done,
-        p50=percentile(kept, 50),
-        p99=percentile(kept, 99),
-        server=server / report.seconds,
-        generator=own / report.seconds,
+        rate=done / took,
+        cpu=server / done * 1e6,
+        done=done,
+        p50=0.0,
+        p99=0.0,
+        server=server / took,
+        generator=own / took,
     )

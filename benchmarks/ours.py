@@ -7,7 +7,7 @@ import sys
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 from urllib.request import urlopen
 
 from attrs import define, field
@@ -39,7 +39,7 @@ class Multiproto(Contender):
             "DATA_DIR": str(directory / "data"),
             "JWT_SECRET": SECRET,
             "DATABASE_URL": self.database,
-            "APP_ENV": "test",
+            "APP_ENV": "test",  # reads no .env, listens on loopback, else as in development
             **self.settings,
         }
         twistd = Path(sys.executable).with_name("twistd")
@@ -50,6 +50,12 @@ class Multiproto(Contender):
             return bool(urlopen(f"http://{HOST}:{self.port}/health/ready").status == 200)
         except OSError:
             return False
+
+    def again(self, between: Callable[[], object]) -> None:
+        """Stopped, and started on the same data after `between`."""
+        self.halt()
+        between()
+        self.launch()
 
     def register(self, number: int) -> dict[str, Any]:
         """A user, logged in: from an address of their own, since logins are counted by address."""

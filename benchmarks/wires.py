@@ -6,14 +6,15 @@ import json
 import os
 import socket
 from base64 import b64encode
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 from .contender import HOST, connect
 from .load import STAMP, Frame, Request
 
 MESSAGE_SIZE = 100  # bytes of JSON
 TOPIC = "bench.fan"
-AUTH, AUTH_SUCCESS, PING, MESSAGE, SUBSCRIBE = 0x01, 0x02, 0x30, 0x20, 0x10
+AUTH, AUTH_SUCCESS, SUBSCRIBE, SUBSCRIBED, CAUGHT_UP = 0x01, 0x02, 0x10, 0x12, 0x14
+MESSAGE, SERVER_MESSAGE, MESSAGE_ACK, PING = 0x20, 0x21, 0x22, 0x30
 MASK = bytes.fromhex("37fa213d")
 # What a browser sends with a request, roughly; with Host and Accept, eleven.
 BROWSER = {
@@ -88,6 +89,10 @@ def ws_frame(payload: bytes) -> Frame:
 def ws_ask(on: socket.socket, **fields: object) -> dict[str, Any]:
     """The answer to one message."""
     on.sendall(ws_frame(compact(fields)).wire)
+    return ws_read(on)
+
+
+def ws_read(on: socket.socket) -> dict[str, Any]:
     size = exactly(on, 2)[1]
     if size == 126:
         size = int.from_bytes(exactly(on, 2), "big")
@@ -101,10 +106,32 @@ def ws_session(port: int, token: str) -> socket.socket:
     return made
 
 
+def ws_opening(token: str, pattern: str) -> bytes:
+    """AUTH and SUBSCRIBE, the one behind the other; made once where thousands say it."""
+    said = {"type": "auth", "token": token}, {"type": "subscribe", "topic": pattern}
+    return b"".join(ws_frame(compact(each)).wire for each in said)
+
+
+def ws_enter(port: int, opening: bytes) -> socket.socket:
+    made = websocket(port, "/ws")
+    made.sendall(opening)
+    answers = [ws_read(made)["type"] for _ in range(2)]
+    assert answers == ["auth_success", "subscribed"], answers
+    return made
+
+
 def ws_subscribe(on: socket.socket, pattern: str) -> socket.socket:
     answer = ws_ask(on, type="subscribe", topic=pattern)
     assert answer["type"] == "subscribed", answer
     return on
+
+
+def ws_subscribe_all(on: socket.socket, patterns: Sequence[str]) -> None:
+    """Without waiting for the answer to one before the next."""
+    on.sendall(b"".join(ws_frame(compact({"type": "subscribe", "topic": each})).wire for each in patterns))
+    for each in patterns:
+        answer = ws_read(on)
+        assert answer["type"] == "subscribed" and answer["topic"] == each, answer
 
 
 def ws_message(topic: str) -> Frame:
@@ -126,8 +153,20 @@ def tcp_frame(kind: int, fields: object) -> Frame:
 
 def tcp_ask(on: socket.socket, kind: int, **fields: object) -> tuple[int, bytes]:
     on.sendall(tcp_frame(kind, fields).wire)
+    return tcp_read(on)
+
+
+def tcp_read(on: socket.socket) -> tuple[int, bytes]:
     body = exactly(on, int.from_bytes(exactly(on, 4), "big"))
     return body[0], body[1:]
+
+
+def tcp_publish(on: socket.socket, topic: str, number: int) -> dict[str, Any]:
+    """The acknowledgement of one with this number for its stamp."""
+    numbered = content() | {"n": f"@@{number:08}"}
+    kind, said = tcp_ask(on, MESSAGE, topic=topic, content=numbered, id=1)
+    assert kind == MESSAGE_ACK, said
+    return dict(json.loads(said))
 
 
 def tcp_session(port: int, token: str) -> socket.socket:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Callable, Sequence
 
@@ -13,6 +17,12 @@ HERE = Path(__file__).parent
 MODULES = HERE / "node_modules"
 PYTHON = HERE.parents[1] / ".venv-peers" / "bin" / "python"
 BY_DEBIAN = "apt-get install {}"
+
+REQUIREMENTS = HERE / "requirements.txt"
+INSTALLED = (
+    "import json, sys; from importlib.metadata import version; "
+    "print(json.dumps({each: version(each) for each in sys.argv[1:]}))"
+)
 
 Command = Callable[[int, Path], Sequence[str]]
 
@@ -83,6 +93,22 @@ def floor(kind: str) -> Contender:
             raise Missing(f"not built ({missing})") from None
 
     return Contender("C, one system call each", command)
+
+
+def versions() -> dict[str, str]:
+    """Of all peers that are there."""
+    found: dict[str, str] = {}
+    for each in sorted(json.loads((HERE / "package.json").read_text())["dependencies"]):
+        with suppress(OSError):
+            found[each] = json.loads((MODULES / each / "package.json").read_text())["version"]
+    with suppress(OSError, Missing):
+        names = [line.partition("=")[0].partition("[")[0] for line in REQUIREMENTS.read_text().split()]
+        found |= json.loads(subprocess.check_output([*_python(), "-c", INSTALLED, *names]))
+    for program, option in (("mosquitto", "-h"), ("nats-server", "--version"), ("redis-server", "--version")):
+        with suppress(Missing):
+            said = subprocess.run([needs(program, ""), option], capture_output=True, text=True).stdout
+            found[program] = (re.findall(r"\d+\.\d+\.\d+", said) or ["?"])[0]
+    return found
 
 
 def _python() -> Sequence[str]:
