@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import signal
 import sys
 import time
 from contextlib import ExitStack, contextmanager
@@ -118,6 +119,7 @@ def measured(
     parser.add_argument("--seconds", type=float, default=1.0, help="of a lap (%(default)s)")
     parser.add_argument("--json", type=Path, default=Path(f"benchmarks/{area}.json"), help="(%(default)s)")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # which ends the servers too
     machine.raise_open_files()
     machine.pin(machine.cores()[-1])
     begun = time.monotonic()
