@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from . import goals
+
 HERE = Path(__file__).parent
 AREAS = "http", "fanout", "ingest", "graphql", "idle", "growth"
 HEAD = """# What the last run of each area found
@@ -31,8 +33,9 @@ def section(area: str, found: dict[str, Any]) -> str:
 
 def page(directory: Path) -> str:
     files = {area: directory / f"{area}.json" for area in AREAS}
-    there = [section(area, json.loads(file.read_text())) for area, file in files.items() if file.exists()]
-    return "\n\n".join([HEAD.strip(), *there]) + "\n"
+    found = {area: json.loads(file.read_text()) for area, file in files.items() if file.exists()}
+    sections = [section(area, each) for area, each in found.items()]
+    return "\n\n".join([HEAD.strip(), "## Goals", goals.shown(found), *sections]) + "\n"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from benchmarks import goals
 from benchmarks.contest import Contest
 from benchmarks.figures import Lap, Series, percentile
 from benchmarks.growth import Growth
@@ -83,4 +84,24 @@ class ContestTests(SynchronousTestCase):
                 ["multiproto", "10.00", "1.00", "1.0", "2.0", "50", "50-50", "1.00"],
                 ["peer", "5.00", "2.00", "0.5", "1.0", "25", "25-25", "2.00"],
             ],
+        )
+
+
+class GoalTests(SynchronousTestCase):
+    def test_a_goal_is_reached_missed_or_not_measured(self) -> None:
+        def row(*costs: float) -> dict[str, object]:
+            return {"rounds": [{"cpu": cost} for cost in costs]}
+
+        series = {"multiproto": row(1, 3, 2), "node:http": row(4), "fastify": row(2)}
+        found = {"http": {"contests": [{"title": f"{goals.GET} JSON", "series": series}]}}
+        self.assertEqual(
+            [line[-2:] for line in goals.ratios(found)][:3],
+            [("0.50 ×", "reached"), ("1.00 ×", "missed"), ("not measured", "")],
+        )
+
+    def test_memory_of_ours_alone(self) -> None:
+        held = {"count": 1000, "base": 1000, "total": 13000, "accept": 100.0}
+        found = {"idle": {"contests": [{"title": "10000 idle WebSockets", "rounds": {goals.IDLE: [held]}}]}}
+        self.assertEqual(
+            [line[-2:] for line in goals.bounds(found)], [("12.00 KiB", "reached"), ("not measured", "")]
         )
