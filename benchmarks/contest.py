@@ -20,7 +20,7 @@ from .figures import Lap, Series, number, table
 from .load import Wrong
 from .peers import versions
 
-WARM_UP = 1.0  # lap, before any counts
+WARM_UP = 3.0  # laps before any counts: as long as a compiler at run time is still at it
 
 Run = Callable[[float], Lap]  # of so many seconds
 Wish = tuple[Contender, Callable[[], Run]]  # a server, and what opens its connections once it runs
