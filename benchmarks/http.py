@@ -22,6 +22,7 @@ from .ours import SECRET, Multiproto
 CONNECTIONS = 64
 DEPTH = 16  # requests in one write
 USERS = 20
+ON_POSTGRESQL = "multiproto, PostgreSQL", "fastify, pg", "FastAPI, psycopg"
 TABLES = Path(__file__).parent / "peers" / "tables.sql"
 
 
@@ -57,8 +58,7 @@ def private(rounds: int, seconds: float) -> Iterator[Contest]:
     """With a token and a database, whose own work is not counted: it has the generator's core."""
     try:
         postgres: Postgres | None = Postgres(fsync=True)
-    except NoPostgres as missing:
-        print(f"PostgreSQL: not installed ({missing})")
+    except NoPostgres:
         postgres = None
     try:
         yield from _private(postgres, rounds, seconds)
@@ -72,15 +72,19 @@ def _private(postgres: Postgres | None, rounds: int, seconds: float) -> Iterator
     theirs: list[Contender] = []
     ids: list[str] = []
     if postgres is not None:
-        ours.append(Multiproto(name="multiproto, PostgreSQL", database=postgres.new_database()))
+        ours.append(Multiproto(name=ON_POSTGRESQL[0], database=postgres.new_database()))
         address = postgres.new_database()
         ids = filled(address)
         environment = {"DATABASE_URL": address, "JWT_SECRET": SECRET}
         theirs = [
-            peers.node("fastify, pg", "users.js", **environment),
-            peers.uvicorn("FastAPI, psycopg", "users:app", **environment),
+            peers.node(ON_POSTGRESQL[1], "users.js", **environment),
+            peers.uvicorn(ON_POSTGRESQL[2], "users:app", **environment),
         ]
     with started([*ours, *theirs]) as (there, missing):
+        if postgres is None:
+            missing |= dict.fromkeys(
+                ON_POSTGRESQL, "PostgreSQL is not installed (apt-get install postgresql)"
+            )
         callers = {each.name: known(each, ids) for each in there}
         reading, writing = {}, {}
         for each in there:
