@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import bcrypt
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
-from multiproto.auth.passwords import BcryptPasswords
-from multiproto.core.errors import Unavailable
+from multiproto.auth.passwords import BcryptPasswords, spare_cores
+from multiproto.core.errors import RateLimited, Unavailable
 
 
 class PasswordsTests(TestCase):
@@ -58,3 +60,27 @@ class PasswordsTests(TestCase):
         self.failureResultOf(Deferred.fromCoroutine(self.passwords.hash("Passw0rd!")), Unavailable)
         self.assertEqual(len(await gatherResults(storm)), 5)
         self.assertEqual(self.passwords.waiting, 0)
+
+    async def test_one_address_can_not_fill_the_queue(self) -> None:
+        """Who has their share waiting is told at once; another's login is not behind all of theirs."""
+        self.passwords._turns._most_each = 2
+        done: list[str] = []
+
+        def login(whose: str) -> Deferred[str]:
+            hashing = Deferred.fromCoroutine(self.passwords.hash("Passw0rd!", whose))
+            return hashing.addCallback(lambda hashed: done.append(whose) or hashed)
+
+        storm = [login("storm") for _ in range(4)]
+        refused = self.failureResultOf(
+            Deferred.fromCoroutine(self.passwords.hash("Passw0rd!", "storm")), RateLimited
+        )
+        self.assertEqual(refused.value.retry_after, 1.0)
+        await gatherResults([*storm, login("owner")])
+        self.assertLess(done.index("owner"), 4)
+
+    def test_the_reactor_keeps_a_core(self) -> None:
+        """Where there is more than one."""
+        self.patch(os, "sched_getaffinity", lambda pid: set(range(8)))
+        self.assertEqual(spare_cores(), 7)
+        self.patch(os, "sched_getaffinity", lambda pid: {0})
+        self.assertEqual(spare_cores(), 1)
