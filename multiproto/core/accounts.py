@@ -11,6 +11,8 @@ from attrs import define, field, frozen
 from .errors import Conflict, Forbidden, Invalid, NotFound, Refusal, Unauthorized
 from .events import Events
 from .forms import Form, is_uuid, paging
+from .hosts import network
+from .logins import Logins
 from .model import Credentials, Kept, PageOf, User, timestamp
 from .ports import Identity, Passwords, Query, Row, Step, Store, Tokens, Unit
 
@@ -40,13 +42,17 @@ class Accounts:
     _session_lifetime: float = 7 * 86400.0  # seconds that a session may be refreshed for
     _observed: Callable[[str, str], object] = lambda method, outcome: None  # of each login and refresh
     _ended: Callable[[str], object] = lambda id: None  # told at once of a user or session that has no rights
+    _logins: Logins | None = None  # how often a password may be tried
 
-    async def register(self, fields: Fields) -> Kept[User]:
-        """Raises `Invalid`, or `Conflict` when the address is taken in any spelling of its case."""
+    async def register(self, fields: Fields, host: str = "") -> Kept[User]:
+        """`host` is the client's address.
+
+        Raises `Invalid`, or `Conflict` when the address is taken in any spelling of its case.
+        """
         form = Form(fields)
         email, name, password = form.email(), form.name(), form.password()
         form.check()
-        hashed = await self._passwords.hash(password)
+        hashed = await self._passwords.hash(password, network(host))
         at = timestamp(self._now())
         user = User(self._new_id(), email, name, at, at)
         params = _columns(user) | {"id": user.id, "password_hash": hashed, "at": at}
@@ -54,14 +60,25 @@ class Accounts:
         add = Step("user_add", params, rows=1, miss=taken, clash=taken)
         return Kept(user, await self._store.commit(Unit((add,), (self._events.user_created(user),))))
 
-    async def login(self, fields: Fields) -> Login:
-        """Raises `Unauthorized` with one text, after one amount of work, whatever was wrong."""
+    async def login(self, fields: Fields, host: str = "") -> Login:
+        """Raises `Unauthorized` with one text, after one amount of work, whatever was wrong.
+
+        `RateLimited`: too many have tried to log in to this account, be there one or not.
+        """
         form = Form(fields)
         email, password = form.secret("email"), form.secret("password")
         form.check()
-        found = await self._one(Query("user_by_email", {"email_key": _key(email.strip())}))
-        known = _credentials(found) if found else None
-        right = await self._passwords.verify(password, known.password_hash if known else None)
+        key = _key(email.strip())
+        attempt = await self._logins.begin(key, host) if self._logins else None
+        right = None
+        try:
+            found = await self._one(Query("user_by_email", {"email_key": key}))
+            known = _credentials(found) if found else None
+            hashed = known.password_hash if known else None
+            right = await self._passwords.verify(password, hashed, network(host))
+        finally:
+            if self._logins and attempt:
+                await self._logins.settle(attempt, right)
         self._observed("password", "success" if right else "invalid")
         if known is None or not right:
             raise Unauthorized("Invalid credentials")
@@ -76,7 +93,7 @@ class Accounts:
         steps = (Step("session_add", session, rows=1, miss=gone, clash=gone),)
         return await self._admit(known.user, str(session["id"]), None, steps)
 
-    async def refresh(self, fields: Fields) -> Login:
+    async def refresh(self, fields: Fields, host: str = "") -> Login:
         """A new pair for a refresh token.
 
         The token given is used up once its successor is used, so that a lost
@@ -102,8 +119,11 @@ class Accounts:
                 Step("refresh_spend", {"hash": row["parent"], "at": now}),
                 Step("refresh_spend_others", {"hash": hashed, "parent": row["parent"], "at": now}),
             )
-        user = await self._known(row["user_id"])
-        return await self._admit(user.user, row["session_id"], hashed, spend)
+        user = (await self._known(row["user_id"])).user
+        login = await self._admit(user, row["session_id"], hashed, spend)
+        if self._logins:
+            await self._logins.welcome(_key(user.email), host)
+        return login
 
     async def logout(self, who: Identity) -> None:
         """End the session that `who` came with, on every connection of every instance."""
@@ -143,7 +163,7 @@ class Accounts:
         form.check()
         if id != who.user_id:
             raise Forbidden("This account is someone else's")
-        hashed = await self._passwords.hash(password) if password else ""
+        hashed = await self._passwords.hash(password, id) if password else ""
         while True:
             known = await self._known(id)
             at = max(timestamp(self._now()), known.user.updated_at)

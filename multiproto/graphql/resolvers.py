@@ -76,16 +76,16 @@ class Mutations:
     async def register(self, at: Context, args: Args) -> Public:
         await self._throttle(at.caller.host)
         fields = args["input"]
-        at.cursor = (await self._accounts.register(fields)).cursor
-        return logged_in(await self._accounts.login(fields))
+        at.cursor = (await self._accounts.register(fields, at.caller.host)).cursor
+        return logged_in(await self._accounts.login(fields, at.caller.host))
 
     async def login(self, at: Context, args: Args) -> Public:
         await self._throttle(at.caller.host)
-        return logged_in(await self._accounts.login(args))
+        return logged_in(await self._accounts.login(args, at.caller.host))
 
     async def refresh(self, at: Context, args: Args) -> Public:
         await self._throttle(at.caller.host)
-        return logged_in(await self._accounts.refresh(args))
+        return logged_in(await self._accounts.refresh(args, at.caller.host))
 
     async def update_user(self, at: Context, args: Args) -> Public:
         who = at.caller.who()

@@ -26,14 +26,14 @@ class AccountRoutes:
         ]
 
     async def register(self, call: Call) -> Answer:
-        kept = await self._accounts.register(call.fields())
+        kept = await self._accounts.register(call.fields(), call.host)
         return Answer(201, kept.value.public(), kept.cursor)
 
     async def login(self, call: Call) -> Answer:
-        return _welcome(await self._accounts.login(call.fields()))
+        return _welcome(await self._accounts.login(call.fields(), call.host))
 
     async def refresh(self, call: Call) -> Answer:
-        return _welcome(await self._accounts.refresh(call.fields()))
+        return _welcome(await self._accounts.refresh(call.fields(), call.host))
 
     async def logout(self, call: Call) -> Answer:
         await self._accounts.logout(await call.identity())

@@ -5,9 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import Clock
 
 from multiproto.core.accounts import Accounts
-from multiproto.core.errors import Conflict, Forbidden, Invalid, NotFound, Unauthorized
+from multiproto.core.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    RateLimited,
+    Unauthorized,
+    Unavailable,
+)
+from multiproto.core.logins import Logins
 from multiproto.core.ports import Identity
 
 from ..stores import StoreCase
@@ -19,10 +29,10 @@ class PlainPasswords:
     def __init__(self) -> None:
         self.verified: list[str | None] = []
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, on_behalf_of: str = "") -> str:
         return f"hash of {password}"
 
-    async def verify(self, password: str, hashed: str | None) -> bool:
+    async def verify(self, password: str, hashed: str | None, on_behalf_of: str = "") -> bool:
         self.verified.append(hashed)
         return hashed == f"hash of {password}"
 
@@ -104,6 +114,49 @@ class LoginTests(AccountsCase):
         for fields in ({}, {"email": 1, "password": []}):
             with self.assertRaises(Invalid):
                 await self.accounts.login(fields)
+
+
+class GuessingTests(AccountsCase):
+    async def asyncSetUp(self) -> None:
+        await super().asyncSetUp()
+        self.accounts._logins = Logins(Clock())
+
+    async def guess(self, email: str, password: str = "wrong", host: str = "203.0.113.1") -> str:
+        try:
+            await self.accounts.login({"email": email, "password": password}, host)
+        except (Unauthorized, RateLimited) as refusal:
+            return refusal.message
+        return "in"
+
+    async def test_known_and_unknown_addresses_are_answered_alike(self) -> None:
+        """The eleventh is not even hashed, whether there is such an account or not."""
+        answers = []
+        for email in ("ann@example.org", "nobody@example.org"):
+            said = [await self.guess(email, host=f"203.0.113.{n}") for n in range(11)]
+            answers.append(said)
+        self.assertEqual(answers[0], answers[1])
+        too_many = "Too many attempts to log in; try again later"
+        self.assertEqual(answers[0], ["Invalid credentials"] * 10 + [too_many])
+        self.assertEqual(len(self.passwords.verified), 20)
+
+    async def test_the_owner_is_not_locked_out(self) -> None:
+        """Where they have logged in or refreshed before, they still can; a stranger with the password can not yet."""
+        login = await self.accounts.login(ANN, "192.0.2.1")
+        for n in range(11):
+            await self.guess("ann@example.org", host=f"203.0.113.{n}")
+        self.assertEqual(await self.guess("ANN@example.org", "Passw0rd!", "192.0.2.1"), "in")
+        self.assertNotEqual(await self.guess("ann@example.org", "Passw0rd!", "192.0.2.2"), "in")
+        await self.accounts.refresh({"refreshToken": login.refresh_token}, "192.0.2.2")
+        self.assertEqual(await self.guess("ann@example.org", "Passw0rd!", "192.0.2.2"), "in")
+
+    async def test_a_queue_that_is_full_costs_no_attempt(self) -> None:
+        async def full(password: str, hashed: str | None, on_behalf_of: str = "") -> bool:
+            raise Unavailable("full")
+
+        self.patch(self.passwords, "verify", full)
+        for _ in range(20):
+            with self.assertRaises(Unavailable):
+                await self.guess("ann@example.org")
 
 
 class RefreshTests(AccountsCase):

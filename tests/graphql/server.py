@@ -108,10 +108,10 @@ class InlineStore:
 
 
 class PlainPasswords:
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, on_behalf_of: str = "") -> str:
         return f"hash of {password}"
 
-    async def verify(self, password: str, hashed: str | None) -> bool:
+    async def verify(self, password: str, hashed: str | None, on_behalf_of: str = "") -> bool:
         return hashed == f"hash of {password}"
 
 
