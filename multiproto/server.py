@@ -31,21 +31,24 @@ from .config.secret import secret_of
 from .config.settings import Http, MetricsPort, Tcp
 from .core.access import Access
 from .core.accounts import Accounts
+from .core.arrivals import Arrivals
 from .core.audience import Audience
 from .core.events import Events
 from .core.history import History
 from .core.hub import Hub, Line
 from .core.limits import Limits
+from .core.logins import Logins
 from .core.messages import Messages
 from .core.namespaces import Namespaces
 from .core.policy import Policy
 from .core.ports import Query
 from .core.publishing import Publisher
 from .core.sends import Sends
-from .equipment import limits, listener, make_counts, make_lane, make_store, watch
+from .equipment import limits, listener, make_counts, make_lane, make_store, quotas, watch
 from .graphql.limits import QueryLimits
 from .graphql.wiring import Needs, make_endpoint
 from .http.cors import Cors
+from .http.limits import Limits as HttpLimits
 from .http.ratelimit import RateLimit
 from .http.site import Parts, Settings, make_site
 from .ids import TimeOrderedIds
@@ -86,6 +89,7 @@ def make_service(config: Config, reactor: Any) -> House:
     asking = TokenGate(tokens, store, now, lambda outcome: metrics.auth("token", outcome))
     gate = KnownTokens(asking, audience, reactor, config.redis.cache_ttl, metrics)
     passwords = BcryptPasswords(reactor, auth.bcrypt_rounds)
+    counts = make_counts(config, reactor)
 
     watch(metrics, store, audience, passwords)
 
@@ -101,25 +105,26 @@ def make_service(config: Config, reactor: Any) -> House:
         auth.refresh_lifetime,
         metrics.auth,
         gate.forget,
+        Logins(reactor, counts),
     )
-    sends = Sends(store, now)
-    messages = Messages(store, sends, events, now, new_id)
+    sends, often = Sends(store, now), quotas(config, reactor, counts)
+    messages = Messages(store, sends, events, now, new_id, often)
     lane = make_lane(config, reactor, metrics, audience)
     broker = (
         MemoryBroker(audience, "instance" if config.storage.postgresql else None) if lane is None else lane
     )
-    publisher = Publisher(Policy(config.rules), broker, sends, namespaces, now, new_id, jsontext.dumps)
+    publisher = Publisher(Policy(config.rules), broker, sends, namespaces, now, new_id, jsontext.dumps, often)
     history = History(store, audience, namespaces, reactor)
     hub = Hub(gate, audience, history, publisher, reactor, new_id)
     access = Access(gate, hub)
 
     def line(name: str, limits: Limits, most_per_host: int, most: int | None = None) -> Line:
-        return Line(limits, metrics.watch(Traffic(name, now())), most, most_per_host)
+        arrivals = Arrivals(config.rates.connects, reactor)
+        return Line(limits, metrics.watch(Traffic(name, now())), most, most_per_host, arrivals)
 
     # The wires.
     wide = config.websocket.most_per_host
     cors = Cors(frozenset(config.http.origins or ()), any_localhost=config.http.origins is None)
-    counts = make_counts(config, reactor)
     requests, logins = (
         RateLimit(most, config.rates.window, clock=reactor, shared=counts, name=name)
         for name, most in (("requests", config.rates.most), ("logins", LOGINS))
@@ -175,6 +180,7 @@ def make_service(config: Config, reactor: Any) -> House:
             logins,
             mounts,
             keys.published,
+            Arrivals(config.rates.connects, reactor),
         ),
         Settings(
             config.name,
@@ -182,6 +188,7 @@ def make_service(config: Config, reactor: Any) -> House:
             cors,
             compression=config.http.compression,
             security_headers=config.http.security_headers,
+            limits=HttpLimits(bytes=config.rates.bytes),
         ),
     )
 

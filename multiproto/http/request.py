@@ -95,7 +95,8 @@ class Request(TwistedRequest):
     def refuse(self, fault: Malformed) -> None:
         """Answer one that can't be followed."""
         status, refusal = answers.protocol_fault(fault)
-        self.respond(self.prepare(status, answers.failure(refusal, self._site.clock.seconds())))
+        body = answers.failure(refusal, self._site.clock.seconds())
+        self.respond(self.prepare(status, body, answers.advice(refusal)))
 
     def process(self) -> None:
         """Answer it, if other instances have no more of them than it may be."""
@@ -194,7 +195,7 @@ class Request(TwistedRequest):
     def refused(self, refusal: Refusal, extra: Extra = ()) -> bytes:
         """The answer that declines, in the contract's envelope."""
         body = answers.failure(refusal, self._site.clock.seconds())
-        return self.prepare(refusal.status, body, answers.challenge(refusal) + extra)
+        return self.prepare(refusal.status, body, answers.advice(refusal) + extra)
 
     def broken(self, failure: Failure) -> bytes:
         """The answer to a bug of ours, which goes to the log whole."""
