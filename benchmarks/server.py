@@ -56,6 +56,11 @@ class Server:
             "BCRYPT_ROUNDS": "4",
             "TCP_MAX_CONNECTIONS_PER_IP": "10000",
             "RATE_LIMIT_MAX": "1000000",
+            "CONNECT_RATE": "1000000/s",
+            "COMMAND_RATE": "1000000/s",
+            "PUBLISH_RATE": "1000000/s",
+            "CREDENTIAL_PUBLISH_RATE": "1000000/s",
+            "BYTE_RATE": "1000000000/s",
             "JWT_EXPIRES_IN": "1h",
             "LOG_LEVEL": "warn",
         }

@@ -55,6 +55,10 @@ class BcryptPasswords(Service):
         super().stopService()
         self._pool.stop()
 
+    def check_room(self, on_behalf_of: str = "") -> None:
+        if self._at_work >= self._threads:
+            self._turns.check_room(on_behalf_of)
+
     async def hash(self, password: str, on_behalf_of: str = "") -> str:
         hashed = await self._in_thread(lambda: bcrypt.hashpw(password.encode(), self._salt()), on_behalf_of)
         return hashed.decode()

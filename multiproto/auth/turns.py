@@ -22,13 +22,16 @@ class Turns(Generic[T]):
     def __len__(self) -> int:
         return self._count
 
-    def put(self, thing: T, on_behalf_of: str) -> None:
+    def check_room(self, on_behalf_of: str) -> None:
         """Raises `Unavailable` when all places are taken, `RateLimited` when all of `on_behalf_of` are."""
         if self._count >= self._most:
             raise Unavailable("Too many logins at once; try again in a moment")
-        waiting = self._by_whom.get(on_behalf_of)
-        if waiting is not None and len(waiting) >= self._most_each:
+        if len(self._by_whom.get(on_behalf_of, ())) >= self._most_each:
             raise RateLimited("Too many logins at once; try again in a moment", retry_after=1.0)
+
+    def put(self, thing: T, on_behalf_of: str) -> None:
+        """Raises what `check_room` raises."""
+        self.check_room(on_behalf_of)
         self._by_whom.setdefault(on_behalf_of, deque()).append(thing)
         self._count += 1
 

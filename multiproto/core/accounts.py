@@ -69,6 +69,7 @@ class Accounts:
         email, password = form.secret("email"), form.secret("password")
         form.check()
         key = _key(email.strip())
+        self._passwords.check_room(network(host))  # a storm is not to cost a look into the database each
         attempt = await self._logins.begin(key, host) if self._logins else None
         right = None
         try:

@@ -44,9 +44,12 @@ class Tokens(Protocol):
 class Passwords(Protocol):
     """A slow hash in a bounded pool.
 
-    `on_behalf_of` names whose share of it is used: an address, say.  Both raise
+    `on_behalf_of` names whose share of it is used: an address, say.  All raise
     `RateLimited` when that is used up, and `Unavailable` when the queue is full.
     """
+
+    def check_room(self, on_behalf_of: str = "") -> None:
+        """Raises at once what the others would raise now: to be asked before any work for them is done."""
 
     def hash(self, password: str, on_behalf_of: str = "") -> Awaitable[str]: ...
 
