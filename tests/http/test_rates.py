@@ -102,3 +102,15 @@ class SlowTests(SiteCase):
         self.assertEqual(farewell["event"], "farewell")
         data = farewell["data"]
         self.assertEqual((data["reason"], data["cursor"]), ("slow", told[-1]["id"]))
+
+
+class HandshakeTests(SiteCase):
+    def test_half_a_handshake_is_waited_for_so_long_and_no_longer(self) -> None:
+        """A WebSocket begins with a request, and that has its deadline however busily it comes."""
+        line = Line(self.site)
+        line.send(b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n")
+        self.clock.advance(Limits().head_within - 0.001)
+        line.send(b"X")
+        self.assertEqual((line.closed, line.heard()), (False, b""))
+        self.clock.advance(0.001)
+        self.assertEqual((line.answer().status, line.closed), (408, True))

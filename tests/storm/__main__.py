@@ -203,6 +203,7 @@ def arguments() -> Any:
     parser = argparse.ArgumentParser(prog="python -m tests.storm", description=__doc__.split("\n")[0])  # type: ignore[union-attr]
     parser.add_argument("--readers", type=int, default=1000, help="subscribers that stop reading")
     parser.add_argument("--clients", type=int, default=8, help="well-behaved ones of each kind")
+    parser.add_argument("--rounds", type=int, default=3, help="of quiet and storm, by turns")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each phase")
     parser.add_argument(
         "--floods", type=float, default=5.0, help="publications a second that all readers hear"
