@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from attrs import Factory, define, field
+from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from .rates import Bucket, Rate
@@ -20,7 +20,7 @@ class Intake:
     _resume: Callable[[], object]
     _rate: Rate | None  # of bytes
     _clock: IReactorTime
-    _reasons: set[str] = Factory(set)
+    _reasons: frozenset[str] = frozenset()
     _bucket: Bucket | None = field(default=None, init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
 
@@ -38,19 +38,19 @@ class Intake:
 
     def hold(self, reason: str) -> None:
         is_first = not self._reasons
-        self._reasons.add(reason)
+        self._reasons |= {reason}
         if is_first:
             self._pause()
 
     def release(self, reason: str) -> None:
         if reason in self._reasons:
-            self._reasons.discard(reason)
+            self._reasons -= {reason}
             if not self._reasons:
                 self._resume()
 
     def stop(self) -> None:
         """The peer is read, or not, as others see fit."""
-        self._reasons.clear()
+        self._reasons = frozenset()
         self._bucket = None
         if self._timer is not None:
             self._timer.cancel()

@@ -21,16 +21,13 @@ class Meter:
     _rate: Rate | None  # of commands
     _clock: IReactorTime
     _flooded: Callable[[], object]  # the peer goes on, however often it is told that it is too much
-    _commands: Bucket | None = None
-    _refusals: Bucket | None = None
+    _commands: Bucket | None = field(default=None, init=False)
+    _refusals: Bucket | None = field(default=None, init=False)  # made for the first: most peers never hear one
     _spent: float = field(default=0.0, init=False)  # seconds of the present slice, waiting included
 
     def __attrs_post_init__(self) -> None:
         if self._rate is not None:
-            now = self._clock.seconds()
-            self._commands = Bucket(self._rate, now)
-            # It fills slowly: who takes what we say for what it is seldom hears it.
-            self._refusals = Bucket(Rate(self._rate.each / PATIENCE, self._rate.burst * PATIENCE), now)
+            self._commands = Bucket(self._rate, self._clock.seconds())
 
     def charge(self, command: Command | None = None) -> None:
         """One command more, whatever becomes of it.  Raises `RateLimited`."""
@@ -42,9 +39,13 @@ class Meter:
 
     def refused(self, refusal: Refusal) -> None:
         """So a command was answered."""
-        if self._refusals is None or not isinstance(refusal, RateLimited):
+        if self._rate is None or not isinstance(refusal, RateLimited):
             return
-        if self._refusals.take(self._clock.seconds()):
+        now = self._clock.seconds()
+        if self._refusals is None:
+            # It fills slowly: who takes what we say for what it is seldom hears it.
+            self._refusals = Bucket(Rate(self._rate.each / PATIENCE, self._rate.burst * PATIENCE), now)
+        if self._refusals.take(now):
             self._flooded()
 
     async def spend(self, seconds: float) -> None:
