@@ -22,7 +22,9 @@ class Meter:
     _clock: IReactorTime
     _flooded: Callable[[], object]  # the peer goes on, however often it is told that it is too much
     _commands: Bucket | None = field(default=None, init=False)
-    _refusals: Bucket | None = field(default=None, init=False)  # made for the first: most peers never hear one
+    _refusals: Bucket | None = field(
+        default=None, init=False
+    )  # made for the first: most peers never hear one
     _spent: float = field(default=0.0, init=False)  # seconds of the present slice, waiting included
 
     def __attrs_post_init__(self) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 
 import bcrypt
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
-from multiproto.auth.passwords import BcryptPasswords, spare_cores
+from multiproto.auth.passwords import NICENESS, BcryptPasswords, spare_cores
 from multiproto.core.errors import RateLimited, Unavailable
 
 
@@ -77,6 +79,19 @@ class PasswordsTests(TestCase):
         self.assertEqual(refused.value.retry_after, 1.0)
         await gatherResults([*storm, login("owner")])
         self.assertLess(done.index("owner"), 4)
+
+    async def test_threads_that_hash_let_others_go_first(self) -> None:
+        """The reactor's is none of them."""
+
+        def niceness() -> int:
+            return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+        before = niceness()
+        self.assertEqual(await self.passwords._in_thread(niceness, ""), NICENESS)
+        self.assertEqual(niceness(), before)
+
+    if sys.platform != "linux":
+        test_threads_that_hash_let_others_go_first.skip = "only there"  # type: ignore[attr-defined]
 
     def test_the_reactor_keeps_a_core(self) -> None:
         """Where there is more than one."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Sequence
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater, react
 
@@ -67,10 +66,21 @@ def resident(pid: int) -> int:
     raise AssertionError(pid)
 
 
-def busy(pid: int) -> float:
-    """Seconds that its main thread, the reactor's, has worked."""
-    fields = Path(f"/proc/{pid}/task/{pid}/stat").read_text().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+@frozen
+class Work:
+    """Of the server's main thread, the reactor's, in seconds."""
+
+    done: float
+    kept_waiting: float  # ready, but another had the core
+
+    @classmethod
+    def of(cls, pid: int) -> Work:
+        done, waiting, _ = Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()
+        return cls(int(done) / 1e9, int(waiting) / 1e9)
+
+    def since(self, earlier: Work, seconds: float) -> str:
+        done, waiting = self.done - earlier.done, self.kept_waiting - earlier.kept_waiting
+        return f"reactor {done / seconds:4.0%} of a core, kept waiting for one {waiting / seconds:4.0%}"
 
 
 class Crowd:
@@ -115,11 +125,11 @@ async def measure(reactor: Any, server: Server, token: str, arguments: Any) -> T
     return found
 
 
-def tell(phase: str, found: Times, memory: int, share: float) -> None:
-    """`share` of a core is what the reactor took."""
+def tell(phase: str, found: Times, memory: int, work: str) -> None:
+    """Where the reactor is kept waiting for long, the figures are the machine's."""
     for kind, times in found.items():
         told = f"p50 {percentile(times, 0.5):7.2f} ms   p99 {percentile(times, 0.99):7.2f} ms"
-        server = f"RSS {memory / 2**20:6.1f} MiB   reactor {share:4.0%}"
+        server = f"RSS {memory / 2**20:6.1f} MiB   {work}"
         print(f"{phase:6} {kind:5} {len(times):6} answers   {told}   {server}", flush=True)
 
 
@@ -152,11 +162,11 @@ class Run:
     async def phase(self, name: str, token: str) -> Times:
         process = self.server._process
         assert process is not None
-        begun, worked = time.monotonic(), busy(process.pid)
+        begun, earlier = time.monotonic(), Work.of(process.pid)
         found = await measure(self.reactor, self.server, token, self.arguments)
-        share = (busy(process.pid) - worked) / (time.monotonic() - begun)
+        work = Work.of(process.pid).since(earlier, time.monotonic() - begun)
         self.memory[name] = max(resident(process.pid), self.memory.get(name, 0))
-        tell(name, found, self.memory[name], share)
+        tell(name, found, self.memory[name], work)
         return found
 
     async def all(self) -> bool:
