@@ -16,7 +16,10 @@ from .auth.passwords import BcryptPasswords
 from .config import Config
 from .config.settings import Tcp, WebSocket
 from .core.audience import Audience
+from .core.leases import Allotment
 from .core.limits import Limits
+from .core.quotas import Quotas
+from .core.rates import Rate
 from .edge.certificate import Certificate
 from .edge.ports import Edge
 from .lifecycle import Listener
@@ -99,8 +102,22 @@ def make_edge(config: Config, reactor: Any) -> Edge:
 
 def limits(config: Config, wire: Tcp | WebSocket) -> Limits:
     return Limits(
-        auth_within=config.auth.timeout, ping_every=wire.ping_interval, silence=2 * wire.ping_timeout
+        auth_within=config.auth.timeout,
+        ping_every=wire.ping_interval,
+        silence=2 * wire.ping_timeout,
+        commands=config.rates.commands,
+        bytes=config.rates.bytes,
     )
+
+
+def quotas(config: Config, reactor: Any, counts: SharedCounts | None) -> Quotas:
+    """How often one may publish."""
+
+    def allotment(name: str, rate: Rate | None) -> Allotment | None:
+        return Allotment(name, rate, reactor, counts) if rate else None
+
+    rates = config.rates
+    return Quotas(allotment("user", rates.publishes), allotment("credential", rates.credential_publishes))
 
 
 def listener(reactor: Any, where: Any, factory: IProtocolFactory, sharing: Parent | None = None) -> Listener:

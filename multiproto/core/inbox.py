@@ -7,18 +7,20 @@ from typing import Deque
 
 from attrs import Factory, define
 
+from .intake import Intake
 from .limits import Limits
-from .ports import Peer
 from .wire import Command
+
+FULL = "inbox"  # why the peer is not read
 
 
 @define(eq=False, repr=False)
 class Inbox:
-    _peer: Peer
+    _intake: Intake
     _limits: Limits
     _waiting: Deque[tuple[Command, int]] = Factory(deque)  # with sizes in bytes
     _bytes: int = 0
-    _paused: bool = False  # we asked the peer to be read no more
+    _paused: bool = False  # we asked for the peer to be read no more
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
@@ -33,14 +35,14 @@ class Inbox:
         self._bytes -= size
         if self._paused and not self._holds(2):
             self._paused = False
-            self._peer.resume()
+            self._intake.release(FULL)
         return command
 
     def bound(self) -> None:
         """Stop the reading if too much waits."""
         if not self._paused and self._holds(1):
             self._paused = True
-            self._peer.pause()
+            self._intake.hold(FULL)
 
     def clear(self) -> None:
         self._waiting.clear()

@@ -11,6 +11,7 @@ from typing import Any, Awaitable, Mapping, Protocol
 from attrs import field, frozen
 
 from .errors import Refusal
+from .rates import Rate
 from .rules import Grant
 from .wire import Delivery, Farewell, Reply
 
@@ -50,12 +51,34 @@ class Mint(Protocol):
 
 
 class Passwords(Protocol):
-    """A slow hash in a bounded pool.  Both raise `Unavailable` when the pool's queue is full."""
+    """A slow hash in a bounded pool.
 
-    def hash(self, password: str) -> Awaitable[str]: ...
+    `on_behalf_of` names whose share of it is used: an address, say.  All raise
+    `RateLimited` when that is used up, and `Unavailable` when the queue is full.
+    """
 
-    def verify(self, password: str, hashed: str | None) -> Awaitable[bool]:
+    def check_room(self, on_behalf_of: str = "") -> None:
+        """Raises at once what the others would raise now: to be asked before any work for them is done."""
+
+    def hash(self, password: str, on_behalf_of: str = "") -> Awaitable[str]: ...
+
+    def verify(self, password: str, hashed: str | None, on_behalf_of: str = "") -> Awaitable[bool]:
         """False for `None`, after the same work as for a real hash."""
+
+
+class SharedRates(Protocol):
+    """Buckets and marks that all instances share.  All raise `Unavailable` soon rather than wait long."""
+
+    def lease(self, key: str, rate: Rate, tokens: int) -> Awaitable[tuple[int, float]]:
+        """As many of `tokens` as the bucket `key` has, and if none, the seconds until it has one.
+
+        Below 0: that many are given back.
+        """
+
+    def mark(self, key: str, seconds: float) -> Awaitable[None]:
+        """Remember `key` for so long."""
+
+    def has_mark(self, key: str) -> Awaitable[bool]: ...
 
 
 # The store: units of work are data, so that every engine reads the same ones.

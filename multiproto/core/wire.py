@@ -79,6 +79,7 @@ class Why(Enum):
     UNAUTHENTICATED = "unauthenticated"  # did not authenticate in time
     SILENT = "silent"  # nothing heard for `Limits.silence`
     SLOW = "slow"  # does not read as fast as it subscribed
+    FLOODING = "flooding"  # goes on although it is told that it is too much
     UNTRUSTED = "untrusted"  # the byte stream can't be followed any more
     BROKEN = "broken"  # a bug of ours
 

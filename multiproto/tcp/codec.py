@@ -13,6 +13,7 @@ from ..core.errors import (
     Invalid,
     InvalidFrame,
     NotFound,
+    RateLimited,
     Refusal,
     TimedOut,
     Unauthorized,
@@ -61,6 +62,7 @@ FAREWELLS: dict[Why, type[Refusal]] = {
     Why.UNAUTHENTICATED: Unauthorized,
     Why.SILENT: TimedOut,
     Why.SLOW: Unavailable,
+    Why.FLOODING: RateLimited,
     Why.BROKEN: Internal,
 }
 
@@ -188,7 +190,7 @@ def _shape(reply: Reply, now: float) -> tuple[int, Fields]:
 
 
 def _refused(refusal: Refusal) -> Fields:
-    fields: Fields = {"error": refusal.message, "code": str(refusal.code)}
+    fields: Fields = {"error": refusal.message, "code": str(refusal.code), **refusal.pause}
     if refusal.details is not None:
         fields["details"] = refusal.details
     return fields

@@ -52,6 +52,7 @@ class DeviceProtocol(Int32StringReceiver):
         self._ask_for_signs_of_life()
         host = getattr(self.transport.getPeer(), "host", "")
         try:
+            self._line.knock(host)
             self.session = self._hub.admit(self, host, self._line)
         except Refusal as refusal:
             self._reading = False
@@ -70,7 +71,7 @@ class DeviceProtocol(Int32StringReceiver):
         self._line.traffic.read(len(data))
         if not self._reading or self.session is None or self.session.ended:
             return  # the peer may go on sending until it reads our goodbye
-        self.session.heard()
+        self.session.heard(len(data))
         buffer = self._buffer
         buffer += data
         while self._reading and not self.paused and len(buffer) >= 4:

@@ -46,6 +46,7 @@ CLOSE_CODES = {
     Why.SILENT: 1001,
     Why.BROKEN: 1011,
     Why.SLOW: 1013,
+    Why.FLOODING: 1008,
     Why.EXPIRED: 4401,
     Why.REVOKED: 4401,
     Why.UNAUTHENTICATED: 4408,
@@ -167,7 +168,7 @@ def _subscribed(reply: Subscribed) -> Fields:
 
 
 def _refused(refusal: Refusal, to: type | None) -> Fields:
-    said: Fields = {"name": refusal.name, "message": refusal.message}
+    said: Fields = {"name": refusal.name, "message": refusal.message, **refusal.pause}
     if to is Authenticate:
         return {"type": "auth_error", "code": refusal.status} | said
     if refusal.details is not None:

@@ -6,7 +6,7 @@ from typing import Any, Callable
 
 from twisted.internet.interfaces import IAddress, IReactorTime
 
-from ..core.errors import Forbidden, Internal, InvalidInput, Refusal, TooLarge, Unavailable
+from ..core.errors import Forbidden, Internal, InvalidInput, RateLimited, Refusal, TooLarge, Unavailable
 from ..core.hub import Hub, Line
 from ..core.model import timestamp
 from ..core.ports import Identity
@@ -22,7 +22,7 @@ MAX_MESSAGE = 1024 * 1024  # bytes
 MAX_ECHO = 16 * 1024 * 1024  # bytes
 PING_SIZE = 2  # bytes of a ping without payload
 
-REFUSALS: dict[int, type[Refusal]] = {403: Forbidden, 431: TooLarge, 500: Internal}
+REFUSALS: dict[int, type[Refusal]] = {403: Forbidden, 429: RateLimited, 431: TooLarge, 500: Internal}
 
 
 class EventsProtocol(Rfc6455Protocol):
@@ -37,7 +37,7 @@ class EventsProtocol(Rfc6455Protocol):
     def dataReceived(self, data: bytes) -> None:
         self.factory.line.traffic.read(len(data))
         if self.session is not None:
-            self.session.heard()
+            self.session.heard(len(data))
         super().dataReceived(data)
 
     def onOpen(self) -> None:
@@ -148,7 +148,7 @@ class EventsFactory(Rfc6455Factory):
         compress: bool = True,
         protocol: type[EventsProtocol] = EventsProtocol,
     ) -> None:
-        super().__init__(clock, allowed_origin)
+        super().__init__(clock, allowed_origin, line.wait)
         self.hub = hub
         self.line = line
         self._protocol = protocol
