@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Callable, Union
 
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.interfaces import IProtocolFactory
@@ -19,6 +19,7 @@ from .core.audience import Audience
 from .core.limits import Limits
 from .lifecycle import Listener
 from .observe.metrics import Metrics
+from .prompt import make_prompt
 from .redis.address import Address
 from .redis.codec import Key
 from .redis.lane import RedisLane
@@ -90,7 +91,8 @@ def limits(config: Config, wire: Tcp | WebSocket) -> Limits:
     )
 
 
-def listener(reactor: Any, where: Any, factory: IProtocolFactory) -> Listener:
+def listener(reactor: Any, where: Any, factory: IProtocolFactory, prompt: bool = False) -> Listener:
     """`where` has a host, an IP address, and a port."""
     endpoint = TCP6ServerEndpoint if ":" in where.host else TCP4ServerEndpoint
-    return Listener(endpoint(reactor, where.port, BACKLOG, where.host), factory)
+    bound: Callable[[object], object] = partial(make_prompt, reactor=reactor) if prompt else id
+    return Listener(endpoint(reactor, where.port, BACKLOG, where.host), factory, bound=bound)

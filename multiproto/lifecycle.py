@@ -180,6 +180,9 @@ class Listener(Service):
     _endpoint: IStreamServerEndpoint
     _factory: IProtocolFactory
     port: IListeningPort | None = None
+    _bound: Callable[[IListeningPort], object] = lambda port: (
+        None
+    )  # told of the port, before it takes anybody
 
     _log = Logger()
 
@@ -187,6 +190,7 @@ class Listener(Service):
         """Bind.  Raises `CannotListenError`; clients that come before `startService` wait in the backlog."""
         super().privilegedStartService()
         self.port = _at_once(self._endpoint.listen(self._factory))
+        self._bound(self.port)
         if IPushProducer.providedBy(self.port):
             self.port.pauseProducing()
 

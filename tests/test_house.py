@@ -33,6 +33,7 @@ MAY = {
     "lifecycle.py": set(),
     "jsontext.py": set(),
     "ids.py": set(),
+    "prompt.py": set(),
     "banner.py": set(),
     "tap.py": {"config", "lifecycle", "observe", "server"},
 }
