@@ -170,6 +170,12 @@ class Config:
     shutdown_timeout: float = setting(
         "SHUTDOWN_TIMEOUT", kinds.duration(1, 3600), 30.0, "time that a stop may take in all"
     )
+    fast_paths: bool = setting(
+        "FAST_PATHS",
+        kinds.flag,
+        True,
+        "short ways for common traffic; off only to compare, or to look for a fault in them",
+    )
     namespaces: tuple[Namespace, ...] = setting(
         "NAMESPACES",
         kinds.namespaces,

@@ -16,9 +16,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..observe.traffic import Traffic
-from . import policy
 from .audience import Audience
 from .errors import Conflict, Internal, Refusal, Unauthorized
+from .hearing import Hearing
 from .history import History, Pruned
 from .inbox import Inbox
 from .limits import FAREWELLS, Limits
@@ -26,6 +26,7 @@ from .outbox import Outbox
 from .outstanding import Outstanding
 from .ports import Gate, Identity, Peer
 from .publishing import Publisher
+from .starting import start
 from .subscriptions import Subscriptions
 from .wire import (
     Accepted,
@@ -53,7 +54,7 @@ SLICE = 0.01  # seconds of work for one peer before the others have their turn
 
 
 @define(eq=False, repr=False)
-class Session:
+class Session(Hearing):
     """One instance lives exactly as long as one connection or stream."""
 
     _peer: Peer
@@ -106,7 +107,7 @@ class Session:
         self.heard()
         self._inbox.put(command, size)
         if not self._obeying:
-            Deferred.fromCoroutine(self._obey_all()).addErrback(self._broken)
+            start(self._obey_all(), self._broken)
         self._inbox.bound()
 
     def heard(self) -> None:
@@ -151,23 +152,6 @@ class Session:
             self._pinged_at = now
             self.send(Ping())
 
-    def hear(self, delivery: Delivery) -> bool:
-        # A pattern may cover topics its owner may not read: checked per delivery, where the topic is known.
-        if self.identity is None or not policy.may_read(self.identity, delivery.topic):
-            return False
-        if not self._expired():
-            self.send(delivery)
-        return True
-
-    async def ready(self) -> None:
-        while self.outbox.waits:  # another replay may have clogged it since
-            await self.outbox.emptied()
-
-    def replay(self, delivery: Delivery) -> bool:
-        if not self._expired():
-            self.send(delivery)
-        return self.ended is None
-
     # Commands.
 
     async def _obey_all(self) -> None:
@@ -178,6 +162,10 @@ class Session:
                 command = self._inbox.take()  # may read on
                 kind = type(command).__name__
                 self._traffic.received(kind)
+                if self._outstanding and kind != "Publish":
+                    await self._audience.told()  # what was published before is answered before
+                    if self._expired():
+                        break
                 self.send(await self._answered(command, self._obey(command)))
                 self._traffic.took(kind, took := self._clock.seconds() - began)
                 self._spent += took
@@ -267,7 +255,7 @@ class Session:
     def _publish(self, who: Identity, command: Publish) -> None:
         """Submit, and answer in its turn: waiting here would cost one disk sync per message."""
         answer = self._answered(command, self._accept(who, command))
-        self._outstanding.add(Deferred.fromCoroutine(answer), self.send)
+        self._outstanding.add(start(answer, self._broken), self.send)
 
     async def _accept(self, who: Identity, command: Publish) -> Accepted | None:
         published = await self._publisher.publish(

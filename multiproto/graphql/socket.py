@@ -11,7 +11,7 @@ from ..core.errors import Forbidden, Internal, Refusal, TooLarge, Unauthorized, 
 from ..core.hub import Hub, Line
 from ..core.outbox import Allowance
 from ..core.session import Session
-from ..core.wire import Authenticate, Authenticated, Farewell, Leave, Ping, Pong, Refused, Reply, Why
+from ..core.wire import Authenticate, Authenticated, Burst, Farewell, Leave, Ping, Pong, Refused, Reply, Why
 from ..rfc6455.codec import frame
 from ..rfc6455.factory import Rfc6455Factory
 from ..rfc6455.protocol import Rfc6455Protocol
@@ -180,6 +180,9 @@ class OperationsProtocol(Rfc6455Protocol):
                 self._write(codec.PONG)
         return self.size(reply)
 
+    def send_all(self, burst: Burst) -> int:
+        return 0
+
     def size(self, reply: Reply) -> int:
         return len(codec.ACK)
 
@@ -209,8 +212,9 @@ class OperationsFactory(Rfc6455Factory):
         line: Line,
         clock: IReactorTime,
         allowed_origin: Callable[[str], bool],
+        fast: bool = True,
     ) -> None:
-        super().__init__(clock, allowed_origin)
+        super().__init__(clock, allowed_origin, fast)
         self.operations = operations
         self.hub = hub
         self.line = line

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from autobahn.twisted.websocket import WebSocketServerFactory
+from autobahn.websocket.protocol import TrafficStats
 from twisted.internet.interfaces import IReactorTime
 
 from .codec import frame, opcode_of, payload_of
@@ -15,10 +16,12 @@ class Rfc6455Factory(WebSocketServerFactory):
 
     noisy = False
 
-    def __init__(self, clock: IReactorTime, allowed_origin: Callable[[str], bool]) -> None:
+    def __init__(self, clock: IReactorTime, allowed_origin: Callable[[str], bool], fast: bool = True) -> None:
         super().__init__(server="", reactor=clock)
         self.clock = clock
         self.allowed_origin = allowed_origin
+        self.counted = TrafficStats()
+        self.fast = fast  # frames may take the short way of `plain`
         self._squeezed: tuple[bytes, int, bytes] = b"", 0, b""  # a frame, window bits, and what it became
 
     def squeeze(self, framed: bytes, deflate: Any) -> bytes:
