@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Callable, Union
 
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.interfaces import IProtocolFactory
@@ -24,6 +24,7 @@ from .edge.certificate import Certificate
 from .edge.ports import Edge
 from .lifecycle import Listener
 from .observe.metrics import Metrics
+from .prompt import make_prompt
 from .redis.address import Address
 from .redis.codec import Key
 from .redis.lane import RedisLane
@@ -120,9 +121,13 @@ def quotas(config: Config, reactor: Any, counts: SharedCounts | None) -> Quotas:
     return Quotas(allotment("user", rates.publishes), allotment("credential", rates.credential_publishes))
 
 
-def listener(reactor: Any, where: Any, factory: IProtocolFactory, sharing: Parent | None = None) -> Listener:
+def listener(
+    reactor: Any, where: Any, factory: IProtocolFactory, sharing: Parent | None = None, prompt: bool = False
+) -> Listener:
     """`where` has a host, an IP address, and a port."""
+    bound: Callable[[object], object] = partial(make_prompt, reactor=reactor) if prompt else id
     if sharing is not None:  # not before we can serve: connections would wait here that others could take
-        return Listener(SharedPort(reactor, where.port, BACKLOG, where.host), factory, early=False)
+        shared = SharedPort(reactor, where.port, BACKLOG, where.host)
+        return Listener(shared, factory, early=False, bound=bound)
     endpoint = TCP6ServerEndpoint if ":" in where.host else TCP4ServerEndpoint
-    return Listener(endpoint(reactor, where.port, BACKLOG, where.host), factory)
+    return Listener(endpoint(reactor, where.port, BACKLOG, where.host), factory, bound=bound)

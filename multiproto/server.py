@@ -95,6 +95,9 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
     namespaces = Namespaces.including(config.namespaces)
     store = make_store(config, reactor, metrics, [each.match for each in namespaces])
     audience = Audience(metrics.event)
+    fast = config.fast_paths
+    if fast:
+        audience.gather(reactor)
     follower = Follower(store, audience, reactor)
     store.on_commit(follower.wake)
 
@@ -164,10 +167,11 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
     if config.websocket.enabled:
         events_line = line("websocket", limits(config, config.websocket), wide)
         size = config.websocket.max_message
-        mounts[b"/ws"] = UpgradeResource(EventsFactory(hub, events_line, reactor, cors.allows, size))
+        ws = EventsFactory(hub, events_line, reactor, cors.allows, size, fast=fast)
+        mounts[b"/ws"] = UpgradeResource(ws)
     if config.websocket.echo:
         echo_line = line("echo", limits(config, config.websocket), wide)
-        echo = EventsFactory(hub, echo_line, reactor, cors.allows, MAX_ECHO, protocol=EchoProtocol)
+        echo = EventsFactory(hub, echo_line, reactor, cors.allows, MAX_ECHO, True, EchoProtocol, fast)
         mounts[b"/ws-echo"] = UpgradeResource(echo)
     if config.graphql.enabled:
         needs = Needs(
@@ -189,6 +193,7 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
             config.graphql.introspection,
             config.graphql.playground,
             config.graphql.path,
+            fast,
         )
         mounts[config.graphql.path.encode()] = make_endpoint(needs)
     site = make_site(
@@ -250,9 +255,10 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
     house.add("requests", AtStop(partial(site.drain, min(DRAIN_WITHIN, config.shutdown_timeout / 3))))
     if config.tcp.enabled:
         tcp_line = line("tcp", limits(config, config.tcp), config.tcp.most_per_host, config.tcp.most)
-        devices = DeviceFactory(hub, tcp_line, now, config.tcp.max_frame, config.tcp.keep_alive)
-        house.add("tcp", listener(reactor, config.tcp, edge.tcp(devices), parent))
-    house.add("http", listener(reactor, config.http, edge.http(site), parent))
+        most, keep_alive = config.tcp.max_frame, config.tcp.keep_alive
+        devices = DeviceFactory(hub, tcp_line, now, most, keep_alive, fast)
+        house.add("tcp", listener(reactor, config.tcp, edge.tcp(devices), parent, fast))
+    house.add("http", listener(reactor, config.http, edge.http(site), parent, fast))
     if parent is not None:
         house.add("report", AtStart(parent.ready))
     elif config.environment == "development":

@@ -243,6 +243,12 @@ class Config:
         1,
         "processes that serve, all on the same ports; more than one need PostgreSQL and Redis",
     )
+    fast_paths: bool = setting(
+        "FAST_PATHS",
+        kinds.flag,
+        True,
+        "short ways for common traffic; off only to compare, or to look for a fault in them",
+    )
     namespaces: tuple[Namespace, ...] = setting(
         "NAMESPACES",
         kinds.namespaces,

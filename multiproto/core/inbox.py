@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Deque
-
 from attrs import Factory, define
 
 from .intake import Intake
@@ -18,7 +15,7 @@ FULL = "inbox"  # why the peer is not read
 class Inbox:
     _intake: Intake
     _limits: Limits
-    _waiting: Deque[tuple[Command, int]] = Factory(deque)  # with sizes in bytes
+    _waiting: list[tuple[Command, int]] = Factory(list)  # with sizes in bytes
     _bytes: int = 0
     _paused: bool = False  # we asked for the peer to be read no more
 
@@ -31,7 +28,7 @@ class Inbox:
 
     def take(self) -> Command:
         """The oldest.  Reading goes on once half of the bound is free again."""
-        command, size = self._waiting.popleft()
+        command, size = self._waiting.pop(0)
         self._bytes -= size
         if self._paused and not self._holds(2):
             self._paused = False

@@ -13,7 +13,7 @@ from attrs import field, frozen
 from .errors import Refusal
 from .rates import Rate
 from .rules import Grant
-from .wire import Delivery, Farewell, Reply
+from .wire import Burst, Delivery, Farewell, Reply
 
 
 @frozen
@@ -218,6 +218,7 @@ class Publication:
     metadata: Mapping[str, object] = field(repr=False)
     sender: str  # user id
     at: float  # seconds since the epoch
+    size: int = field(default=0, eq=False, repr=False)  # bytes of content and metadata, where that is known
 
 
 class Broker(Protocol):
@@ -238,11 +239,27 @@ class Listener(Protocol):
         """Take `delivery`, unless its owner may not read that topic: then False."""
 
 
+class BurstListener:
+    """A `Listener` that may take several deliveries at once; others are told of each."""
+
+    __slots__ = ()
+
+    def hear_all(self, burst: Burst) -> bool | None:
+        """Take all of `burst`, unless its owner may not read that topic: then False.
+
+        `None`, with nothing taken, where they had better come one by one.
+        """
+        raise NotImplementedError
+
+
 class Peer(Protocol):
     """What a wire must be able to do for its session."""
 
     def send(self, reply: Reply) -> int:
         """Write `reply` and return its size in bytes; 0 for what this wire leaves unsaid."""
+
+    def send_all(self, burst: Burst) -> int:
+        """Write all of `burst` at once and return its size in bytes; 0 where they are to be sent one by one."""
 
     def size(self, reply: Reply) -> int:
         """What `send` would return, without sending."""

@@ -63,12 +63,13 @@ class Publisher:
         encoded = self._encode(content)
         if len(encoded) > MAX_CONTENT:
             raise TooLarge(f"Data has at most {MAX_CONTENT} bytes of JSON")
-        if metadata and len(self._encode(metadata)) > MAX_METADATA:
+        size = len(encoded) + (len(self._encode(metadata)) if metadata else 0)
+        if size > len(encoded) + MAX_METADATA:
             raise Invalid.at("metadata", f"Must have at most {MAX_METADATA} bytes of JSON")
         signed = {**(metadata or {}), "senderId": who.user_id}
         if connection is not None:
             signed["senderConnectionId"] = connection
-        publication = Publication(self._new_id(), topic, content, signed, who.user_id, self._now())
+        publication = Publication(self._new_id(), topic, content, signed, who.user_id, self._now(), size)
         namespace = self._namespaces.of(topic)
         if namespace is None:
             await self._broker.publish(publication)

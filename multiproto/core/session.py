@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from ..observe.traffic import Traffic
 from .audience import Audience
 from .errors import Conflict, Internal, Refusal, Unauthorized
+from .hearing import Hearing
 from .history import History, Pruned
 from .inbox import Inbox
 from .intake import Intake
@@ -25,6 +26,7 @@ from .meter import Meter
 from .outbox import Outbox
 from .ports import Gate, Identity, Peer
 from .publishing import Publisher
+from .starting import start
 from .submissions import Submissions
 from .subscriptions import Subscriptions
 from .vigil import Vigil
@@ -51,7 +53,7 @@ from .wire import (
 
 
 @define(eq=False, repr=False)
-class Session:
+class Session(Hearing):
     """One instance lives exactly as long as one connection or stream."""
 
     _peer: Peer
@@ -109,7 +111,7 @@ class Session:
         self.heard()
         self._inbox.put(command, size)
         if not self._obeying:
-            Deferred.fromCoroutine(self._obey_all()).addErrback(self._broken)
+            start(self._obey_all(), self._broken)
         self._inbox.bound()
 
     def heard(self, size: int = 0) -> None:
@@ -153,24 +155,6 @@ class Session:
             case reply:
                 self.send(reply)
 
-    def hear(self, delivery: Delivery) -> bool:
-        # A pattern may cover topics its owner may not read: checked per delivery, where the topic is known.
-        policy = self._publisher.policy
-        if self.identity is None or not policy.may_read(self.identity, delivery.topic):
-            return False
-        if not self._expired():
-            self.send(delivery)
-        return True
-
-    async def ready(self) -> None:
-        while self.outbox.waits:  # another replay may have clogged it since
-            await self.outbox.emptied()
-
-    def replay(self, delivery: Delivery) -> bool:
-        if not self._expired():
-            self.send(delivery)
-        return self.ended is None
-
     # Commands.
 
     async def _obey_all(self) -> None:
@@ -181,6 +165,10 @@ class Session:
                 command = self._inbox.take()  # may read on
                 kind = type(command).__name__
                 self._traffic.received(kind)
+                if self._submissions.pending and kind != "Publish":
+                    await self._audience.told()  # what was published before is answered before
+                    if self._expired():
+                        break
                 self.send(await self._answered(command, self._obey(command)))
                 self._traffic.took(kind, took := self._clock.seconds() - began)
                 await self.meter.spend(took)
@@ -236,7 +224,7 @@ class Session:
                 await self._submissions.below(self._limits.outstanding)
                 if not self._expired():
                     answer = self._answered(command, self._submissions.submit(self.identity, command))
-                    self._submissions.add(answer, self.send)
+                    self._submissions.add(answer, self.send, self._broken)
                 return None
         raise AssertionError(command)
 

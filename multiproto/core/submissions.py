@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Coroutine
+from typing import Any, Awaitable, Callable, Coroutine
 
 from attrs import Factory, define
-from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from ..observe.traffic import Traffic
 from .outstanding import Answer, Outstanding
 from .ports import Identity
 from .publishing import Publisher
+from .starting import start
 from .wire import Accepted, Publish, Reply
 
 
@@ -30,9 +31,16 @@ class Submissions:
         self._traffic.published()
         return None if command.ref is None else Accepted(command.ref, published.cursor)
 
-    def add(self, submitting: Coroutine[Any, Any, Reply | None], answer: Answer) -> None:
+    @property
+    def pending(self) -> bool:
+        """Whether any is unanswered."""
+        return bool(self._outstanding)
+
+    def add(
+        self, submitting: Coroutine[Any, Any, Reply | None], answer: Answer, broken: Callable[[Failure], None]
+    ) -> None:
         """Begin with it, and call `answer` with what becomes of it in its turn."""
-        self._outstanding.add(Deferred.fromCoroutine(submitting), answer)
+        self._outstanding.add(start(submitting, broken), answer)
 
     def below(self, count: int) -> Awaitable[None]:
         """Returns once fewer than `count` are unanswered."""

@@ -166,6 +166,18 @@ class Delivery:
         )
 
 
+AT_ONCE = 65_536  # bytes of deliveries that may be written without a look whether the transport is clogged
+
+
+@frozen(eq=False)
+class Burst:
+    """Deliveries on one topic, in order, that came in one turn of the reactor: each wire may say them as one."""
+
+    topic: str
+    deliveries: tuple[Delivery, ...] = field(repr=False)
+    encoded: dict[str, bytes] = field(factory=dict, init=False, repr=False)  # as `Delivery.encoded`
+
+
 @frozen
 class CaughtUp:
     """All that a resumed subscription had missed was told; what follows is new."""

@@ -15,6 +15,7 @@ from ..core.session import Session
 from ..core.wire import (
     Authenticate,
     Authenticated,
+    Burst,
     Expiring,
     Farewell,
     Leave,
@@ -201,6 +202,9 @@ class OperationsProtocol(Rfc6455Protocol):
                 self._write(codec.PONG)
         return self.size(reply)
 
+    def send_all(self, burst: Burst) -> int:
+        return 0
+
     def size(self, reply: Reply) -> int:
         return len(codec.ACK)
 
@@ -230,8 +234,9 @@ class OperationsFactory(Rfc6455Factory):
         line: Line,
         clock: IReactorTime,
         allowed_origin: Callable[[str], bool],
+        fast: bool = True,
     ) -> None:
-        super().__init__(clock, allowed_origin, line.wait)
+        super().__init__(clock, allowed_origin, line.wait, fast)
         self.operations = operations
         self.hub = hub
         self.line = line

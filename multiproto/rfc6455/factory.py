@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from autobahn.twisted.websocket import WebSocketServerFactory
+from autobahn.websocket.protocol import TrafficStats
 from twisted.internet.interfaces import IReactorTime
 
 from .codec import frame, opcode_of, payload_of
@@ -21,11 +22,14 @@ class Rfc6455Factory(WebSocketServerFactory):
         clock: IReactorTime,
         allowed_origin: Callable[[str], bool],
         wait: Callable[[str], float] = lambda host: 0.0,
+        fast: bool = True,
     ) -> None:
         super().__init__(server="", reactor=clock)
         self.clock = clock
         self.allowed_origin = allowed_origin
         self.wait = wait
+        self.counted = TrafficStats()
+        self.fast = fast  # frames may take the short way of `plain`
         self._squeezed: tuple[bytes, int, bytes] = b"", 0, b""  # a frame, window bits, and what it became
 
     def squeeze(self, framed: bytes, deflate: Any) -> bytes:

@@ -15,6 +15,7 @@ from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflat
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
 from .factory import Rfc6455Factory
+from .slim import Slim
 
 MAX_HANDSHAKE = 16 * 1024  # bytes
 
@@ -43,7 +44,7 @@ def accept_deflate(offers: list[Any]) -> PerMessageDeflateOfferAccept:
     return PerMessageDeflateOfferAccept(offers[0], no_context_takeover=True, window_bits=window, mem_level=5)
 
 
-class HandshakeProtocol(WebSocketServerProtocol):
+class HandshakeProtocol(WebSocketServerProtocol, Slim):
     """A connection up to the moment when it is open."""
 
     versions = [13]
@@ -121,8 +122,8 @@ class HandshakeProtocol(WebSocketServerProtocol):
         self.transport.loseConnection()
 
     def onOpen(self) -> None:
-        self.http_request_data = b""  # it may hold a token
-        self.http_headers.clear()
+        self.http_request_data = b""  # it may hold a token; and so may the headers
+        self.slim()
 
 
 def _is_at(origin: str, host: str) -> bool:

@@ -26,6 +26,7 @@ from ..core.wire import (
     Accepted,
     Authenticate,
     Authenticated,
+    Burst,
     CaughtUp,
     Command,
     Delivery,
@@ -94,6 +95,13 @@ def encode(reply: Reply, now: float) -> bytes:
     if reply.ref is not None:
         fields["id"] = reply.ref
     return _frame(kind, fields)
+
+
+def encode_all(burst: Burst, now: float) -> bytes:
+    """The frames of all its deliveries; made once for all peers."""
+    if __name__ not in burst.encoded:
+        burst.encoded[__name__] = b"".join(encode(each, now) for each in burst.deliveries)
+    return burst.encoded[__name__]
 
 
 def encode_farewell(why: Farewell) -> bytes:

@@ -15,6 +15,7 @@ from ..core.wire import (
     Accepted,
     Authenticate,
     Authenticated,
+    Burst,
     CaughtUp,
     Command,
     Delivery,
@@ -87,6 +88,13 @@ def encode(reply: Reply, now: float) -> bytes:
     if reply.ref is not None:
         fields["id"] = reply.ref
     return frame(dumps(fields))
+
+
+def encode_all(burst: Burst, now: float) -> bytes:
+    """The frames of all its deliveries; made once for all peers."""
+    if __name__ not in burst.encoded:
+        burst.encoded[__name__] = b"".join(encode(each, now) for each in burst.deliveries)
+    return burst.encoded[__name__]
 
 
 def close_reason(why: Farewell) -> str:

@@ -15,6 +15,7 @@ from multiproto.core.rates import Rate
 from multiproto.server import House, make_service
 from tests.servers import needs, postgresql, redis
 
+from ..fakes import FAST
 from .clients import Address, Person
 
 SETTINGS = {
@@ -63,6 +64,7 @@ class LiveCase(TestCase):
         return evolve(
             config,
             environment="test",
+            fast_paths=FAST,
             http=evolve(config.http, port=0),
             tcp=evolve(config.tcp, port=0),
             metrics=evolve(config.metrics, port=0),
