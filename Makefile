@@ -6,11 +6,14 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV ?= .venv
 BIN := $(VENV)/bin
 NODE_CLIENTS := tests/live/node/node_modules/.package-lock.json
+NODE_PEERS := benchmarks/peers/node_modules/.package-lock.json
+PYTHON_PEERS := .venv-peers/.ready
+AREAS := http fanout ingest graphql idle growth
 # All but those that need ports and servers.
 FAST_TESTS := $(filter-out tests.live tests.postgresql tests.redis,$(subst /,.,$(patsubst %/,%,$(dir $(wildcard tests/*/__init__.py))))) \
 	$(subst /,.,$(basename $(wildcard tests/test_*.py)))
 
-.PHONY: help run venv check test servers strace ledger ledger-mutants bench bench-instances bench-choices format clean
+.PHONY: help run venv check test servers strace ledger ledger-mutants bench bench-durable bench-peers bench-instances bench-choices $(addprefix bench-,$(AREAS)) format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,7 +49,14 @@ ledger: venv  ## a mixed load with kill -9 on four protocols, and the checker's 
 ledger-mutants: venv  ## servers that break a promise on purpose: each must be found out
 	$(BIN)/python -m tests.ledger.mutants
 
-bench: venv  ## what the promises cost: durable publishes and catching up
+bench: $(addprefix bench-,$(AREAS)) bench-durable  ## us and what you would pick instead, on an idle machine: under half an hour
+	$(BIN)/python -m benchmarks.report
+
+# One area of the benchmarks.
+$(addprefix bench-,$(AREAS)): bench-%: venv bench-peers
+	$(BIN)/python -m benchmarks.$*
+
+bench-durable: venv  ## what the promises cost: durable publishes and catching up
 	$(BIN)/python -m benchmarks.durable
 
 bench-instances: venv servers  ## durable publishes of one and two instances on PostgreSQL, beside SQLite: two minutes
@@ -56,6 +66,19 @@ bench-choices: venv servers  ## what docs/decisions 009 and 010 rest on: drivers
 	$(BIN)/python -m benchmarks.drivers
 	$(BIN)/python -m benchmarks.hints
 	$(BIN)/python -m benchmarks.lane
+
+# What can't be had is named in the tables as not installed.
+bench-peers: servers $(NODE_PEERS) $(PYTHON_PEERS)
+	@{ command -v mosquitto && PATH=$$PATH:/usr/sbin command -v nats-server; } >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null \
+		|| { timeout 120 apt-get update -qq && timeout 120 apt-get install -qq -y mosquitto nats-server; } >/dev/null 2>&1 || true
+
+$(NODE_PEERS): benchmarks/peers/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --prefix benchmarks/peers --silent --no-audit --no-fund || true; fi
+
+$(PYTHON_PEERS): benchmarks/peers/requirements.txt
+	@echo "building .venv-peers: a minute or more on a first run"
+	@$(PYTHON) -m venv .venv-peers
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement $< && touch $@ || rm -rf .venv-peers
 
 # The tests talk to real ones; see tests/servers.py.
 servers: venv
@@ -75,4 +98,4 @@ format: venv  ## put the code into its form
 	$(BIN)/ruff format --quiet .
 
 clean:  ## remove what is built here; the data directory stays
-	rm -rf $(VENV) build dist *.egg-info _trial_temp* .coverage* .hypothesis .mypy_cache .ruff_cache tests/live/node/node_modules
+	rm -rf $(VENV) build dist *.egg-info _trial_temp* .coverage* .hypothesis .mypy_cache .ruff_cache tests/live/node/node_modules benchmarks/peers/node_modules .venv-peers

@@ -6,16 +6,34 @@ import os
 import subprocess
 import time
 from statistics import median
-from typing import Any, Awaitable, Callable, Iterable
+from typing import Any, Awaitable, Callable, Iterable, Sequence
 
 from attrs import Factory, define, frozen
 from twisted.internet.defer import Deferred, gatherResults
+
+BUSY = 0.9  # of a core
 
 
 @frozen
 class Round:
     rate: float  # operations a second
     cpu: float  # microseconds of an operation
+
+
+@frozen
+class Lap(Round):
+    """A round against a load generator that was watched too."""
+
+    done: int  # operations
+    p50: float  # milliseconds
+    p99: float
+    server: float  # share of a core that it used
+    generator: float
+
+    @property
+    def generator_is_limit(self) -> bool:
+        """The server could have given more than it was asked for."""
+        return self.generator >= BUSY and self.generator > self.server
 
 
 @define
@@ -46,6 +64,11 @@ async def race(publishers: Iterable[Callable[[], Awaitable[object]]], seconds: f
 
     counts = await gatherResults([Deferred.fromCoroutine(publish_on(publish)) for publish in publishers])
     return sum(counts), time.perf_counter() - begun
+
+
+def percentile(ordered: Sequence[float], percent: float) -> float:
+    """Of values in ascending order; 0 of none."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else 0.0
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

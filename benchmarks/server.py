@@ -21,8 +21,8 @@ TWISTD = "from twisted.scripts.twistd import run; run()"
 # The same server with one commit, and so one sync, for each write.
 UNGROUPED = """
 from functools import partial
-from multiproto import server
-server.SqliteStore = partial(server.SqliteStore, batch=1)
+from multiproto import equipment
+equipment.SqliteStore = partial(equipment.SqliteStore, batch=1)
 """
 ANN = {"email": "ann@example.org", "name": "Ann", "password": "Passw0rd!"}
 
@@ -69,6 +69,11 @@ class Server:
             "BCRYPT_ROUNDS": "4",
             "TCP_MAX_CONNECTIONS_PER_IP": "10000",
             "RATE_LIMIT_MAX": "1000000",
+            "CONNECT_RATE": "1000000/s",
+            "COMMAND_RATE": "1000000/s",
+            "PUBLISH_RATE": "1000000/s",
+            "CREDENTIAL_PUBLISH_RATE": "1000000/s",
+            "BYTE_RATE": "1000000000/s",
             "JWT_EXPIRES_IN": "1h",
             "LOG_LEVEL": "warn",
             **self.settings,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Callable, Union
 
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.interfaces import IProtocolFactory
@@ -16,11 +16,15 @@ from .auth.passwords import BcryptPasswords
 from .config import Config
 from .config.settings import Tcp, WebSocket
 from .core.audience import Audience
+from .core.leases import Allotment
 from .core.limits import Limits
+from .core.quotas import Quotas
+from .core.rates import Rate
 from .edge.certificate import Certificate
 from .edge.ports import Edge
 from .lifecycle import Listener
 from .observe.metrics import Metrics
+from .prompt import make_prompt
 from .redis.address import Address
 from .redis.codec import Key
 from .redis.lane import RedisLane
@@ -99,13 +103,31 @@ def make_edge(config: Config, reactor: Any) -> Edge:
 
 def limits(config: Config, wire: Tcp | WebSocket) -> Limits:
     return Limits(
-        auth_within=config.auth.timeout, ping_every=wire.ping_interval, silence=2 * wire.ping_timeout
+        auth_within=config.auth.timeout,
+        ping_every=wire.ping_interval,
+        silence=2 * wire.ping_timeout,
+        commands=config.rates.commands,
+        bytes=config.rates.bytes,
     )
 
 
-def listener(reactor: Any, where: Any, factory: IProtocolFactory, sharing: Parent | None = None) -> Listener:
+def quotas(config: Config, reactor: Any, counts: SharedCounts | None) -> Quotas:
+    """How often one may publish."""
+
+    def allotment(name: str, rate: Rate | None) -> Allotment | None:
+        return Allotment(name, rate, reactor, counts) if rate else None
+
+    rates = config.rates
+    return Quotas(allotment("user", rates.publishes), allotment("credential", rates.credential_publishes))
+
+
+def listener(
+    reactor: Any, where: Any, factory: IProtocolFactory, sharing: Parent | None = None, prompt: bool = False
+) -> Listener:
     """`where` has a host, an IP address, and a port."""
+    bound: Callable[[object], object] = partial(make_prompt, reactor=reactor) if prompt else id
     if sharing is not None:  # not before we can serve: connections would wait here that others could take
-        return Listener(SharedPort(reactor, where.port, BACKLOG, where.host), factory, early=False)
+        shared = SharedPort(reactor, where.port, BACKLOG, where.host)
+        return Listener(shared, factory, early=False, bound=bound)
     endpoint = TCP6ServerEndpoint if ":" in where.host else TCP4ServerEndpoint
-    return Listener(endpoint(reactor, where.port, BACKLOG, where.host), factory)
+    return Listener(endpoint(reactor, where.port, BACKLOG, where.host), factory, bound=bound)

@@ -7,9 +7,8 @@ to an index than random ones.
 
 from __future__ import annotations
 
-import secrets
+from os import urandom
 from typing import Callable
-from uuid import UUID
 
 from attrs import define
 
@@ -25,5 +24,6 @@ class TimeOrderedIds:
         self._last = max(int(self._now() * 1000) << 12, self._last + 1)
         milliseconds, counter = self._last >> 12, self._last & 0xFFF
         high = milliseconds << 16 | 0x7000 | counter
-        low = 0b10 << 62 | secrets.randbits(62)
-        return str(UUID(int=high << 64 | low))
+        low = 0b10 << 62 | int.from_bytes(urandom(8), "big") >> 2
+        text = f"{high:016x}{low:016x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -21,6 +21,9 @@ _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
+
+
+T = TypeVar("T")
 
 
 class NotJson(ValueError):
@@ -42,6 +45,38 @@ def loads(text: bytes) -> Any:
     if _keys(value) < text.count(b":"):
         json.loads(text, object_pairs_hook=_unambiguous)
     return value
+
+
+class Shape(Generic[T]):
+    """The short way in for texts that look as most of a kind do: those of a `Struct` and nothing besides.
+
+    The fields that are not in `optional` are required, and hold no arrays or objects.
+    """
+
+    def __init__(self, struct: type[T], required: int, *optional: str) -> None:
+        self._decode = msgspec.json.Decoder(struct).decode
+        self._required = required
+        self._optional = optional
+
+    def read(self, text: bytes) -> T | None:
+        """What `text` says; `None` where only `loads` can tell, or tell what is wrong."""
+        if len(text) > MAX_CONTAINERS:
+            return None
+        keys, nested = self._required, []
+        try:
+            value = self._decode(text)
+            for name in self._optional:
+                member = getattr(value, name)
+                if member is not msgspec.UNSET:
+                    keys += 1
+                    if isinstance(member, (dict, list)):
+                        nested.append(member)
+            if nested:
+                keys += _keys(nested)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return None
+        # A key that is not the struct's, or that comes twice, has its colon all the same.
+        return value if keys == text.count(b":") else None
 
 
 def dumps(value: object) -> bytes:

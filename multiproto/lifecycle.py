@@ -183,6 +183,7 @@ class Listener(Service):
     _factory: IProtocolFactory
     _early: bool = True  # bound with privileges; otherwise not before its turn
     port: IListeningPort | None = None
+    _bound: Callable[[IListeningPort], object] = id  # told of the port, before it takes anybody
 
     _log = Logger()
 
@@ -190,17 +191,22 @@ class Listener(Service):
         """Bind.  Raises `CannotListenError`; clients that come before `startService` wait in the backlog."""
         super().privilegedStartService()
         if self._early:
-            self.port = _at_once(self._endpoint.listen(self._factory))
+            self.port = self._listen()
             if IPushProducer.providedBy(self.port):
                 self.port.pauseProducing()
 
     def startService(self) -> None:
         super().startService()
         if self.port is None:
-            self.port = _at_once(self._endpoint.listen(self._factory))
+            self.port = self._listen()
         elif IPushProducer.providedBy(self.port):
             self.port.resumeProducing()
         self._log.info("{service} listens on {address}", service=self.name, address=_spelled(self.port))
+
+    def _listen(self) -> IListeningPort:
+        port = _at_once(self._endpoint.listen(self._factory))
+        self._bound(port)
+        return port
 
     def stopService(self) -> Deferred[None] | None:
         """Fires when no connection can come any more; those that are there stay."""

@@ -29,6 +29,7 @@ from .config.kinds import spelled
 from .config.secret import secret_of
 from .core.access import Access
 from .core.accounts import Accounts
+from .core.arrivals import Arrivals
 from .core.attempts import Attempts
 from .core.audience import Audience
 from .core.audit import Audit
@@ -37,6 +38,7 @@ from .core.history import History
 from .core.hub import Hub, Line
 from .core.keyring import Keyring
 from .core.limits import Limits
+from .core.logins import Logins
 from .core.messages import Messages
 from .core.namespaces import Namespaces
 from .core.policy import Policy
@@ -45,10 +47,20 @@ from .core.publishing import Publisher
 from .core.sends import Sends
 from .core.sessions import Sessions
 from .core.trail import Trail
-from .equipment import limits, listener, make_counts, make_edge, make_lane, make_store, watch
+from .equipment import (
+    limits,
+    listener,
+    make_counts,
+    make_edge,
+    make_lane,
+    make_store,
+    quotas,
+    watch,
+)
 from .graphql.limits import QueryLimits
 from .graphql.wiring import Needs, make_endpoint
 from .http.cors import Cors
+from .http.limits import Limits as HttpLimits
 from .http.ratelimit import RateLimit
 from .http.site import Parts, Settings, make_site
 from .ids import TimeOrderedIds
@@ -83,6 +95,9 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
     namespaces = Namespaces.including(config.namespaces)
     store = make_store(config, reactor, metrics, [each.match for each in namespaces])
     audience = Audience(metrics.event)
+    fast = config.fast_paths
+    if fast:
+        audience.gather(reactor)
     follower = Follower(store, audience, reactor)
     store.on_commit(follower.wake)
 
@@ -94,6 +109,7 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
     known = KnownTokens(asking, audience, reactor, config.redis.cache_ttl, metrics, keys)
     gate = Uses(known, store, reactor)
     passwords = BcryptPasswords(reactor, auth.bcrypt_rounds)
+    counts = make_counts(config, reactor)
 
     watch(metrics, store, audience, passwords)
 
@@ -103,29 +119,39 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
     audit = Audit(now, new_id)
     attempts = Attempts(store, audit, reactor, metrics.audit_dropped.inc)
     sessions = Sessions(
-        keeping, passwords, tokens, events, audit, attempts, now, new_id, auth.refresh_lifetime, metrics.auth
+        keeping,
+        passwords,
+        tokens,
+        events,
+        audit,
+        attempts,
+        now,
+        new_id,
+        auth.refresh_lifetime,
+        metrics.auth,
+        Logins(reactor, counts),
     )
     accounts = Accounts(keeping, passwords, sessions, events, audit, now, new_id)
     keyring = Keyring(keeping, Mint(), events, audit, now, new_id)
     trail = Trail(store, frozenset(config.auth.operators), jsontext.loads)
-    sends = Sends(store, now)
-    messages = Messages(store, sends, events, now, new_id)
+    sends, often = Sends(store, now), quotas(config, reactor, counts)
+    messages = Messages(store, sends, events, now, new_id, often)
     lane = make_lane(config, reactor, metrics, audience)
     broker = (
         MemoryBroker(audience, "instance" if config.storage.postgresql else None) if lane is None else lane
     )
-    publisher = Publisher(Policy(config.rules), broker, sends, namespaces, now, new_id, jsontext.dumps)
+    publisher = Publisher(Policy(config.rules), broker, sends, namespaces, now, new_id, jsontext.dumps, often)
     history = History(store, audience, namespaces, reactor)
     hub = Hub(gate, audience, history, publisher, reactor, new_id, attempts)
     access = Access(gate, hub, attempts)
 
     def line(name: str, limits: Limits, most_per_host: int, most: int | None = None) -> Line:
-        return Line(limits, metrics.watch(Traffic(name, now())), most, most_per_host)
+        arrivals = Arrivals(config.rates.connects, reactor)
+        return Line(limits, metrics.watch(Traffic(name, now())), most, most_per_host, arrivals)
 
     # The wires.
     wide = config.websocket.most_per_host
     cors = Cors(frozenset(config.http.origins or ()), any_localhost=config.http.origins is None)
-    counts = make_counts(config, reactor)
     requests, logins = (
         RateLimit(most, config.rates.window, clock=reactor, shared=counts, name=name)
         for name, most in (("requests", config.rates.most), ("logins", LOGINS))
@@ -141,10 +167,11 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
     if config.websocket.enabled:
         events_line = line("websocket", limits(config, config.websocket), wide)
         size = config.websocket.max_message
-        mounts[b"/ws"] = UpgradeResource(EventsFactory(hub, events_line, reactor, cors.allows, size))
+        ws = EventsFactory(hub, events_line, reactor, cors.allows, size, fast=fast)
+        mounts[b"/ws"] = UpgradeResource(ws)
     if config.websocket.echo:
         echo_line = line("echo", limits(config, config.websocket), wide)
-        echo = EventsFactory(hub, echo_line, reactor, cors.allows, MAX_ECHO, protocol=EchoProtocol)
+        echo = EventsFactory(hub, echo_line, reactor, cors.allows, MAX_ECHO, True, EchoProtocol, fast)
         mounts[b"/ws-echo"] = UpgradeResource(echo)
     if config.graphql.enabled:
         needs = Needs(
@@ -166,6 +193,7 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
             config.graphql.introspection,
             config.graphql.playground,
             config.graphql.path,
+            fast,
         )
         mounts[config.graphql.path.encode()] = make_endpoint(needs)
     site = make_site(
@@ -187,6 +215,7 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
             logins,
             mounts,
             keys.published,
+            Arrivals(config.rates.connects, reactor),
         ),
         Settings(
             config.name,
@@ -195,6 +224,7 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
             compression=config.http.compression,
             security_headers=config.http.security_headers,
             rules=config.edge.rules,
+            limits=HttpLimits(bytes=config.rates.bytes),
         ),
     )
 
@@ -225,9 +255,10 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
     house.add("requests", AtStop(partial(site.drain, min(DRAIN_WITHIN, config.shutdown_timeout / 3))))
     if config.tcp.enabled:
         tcp_line = line("tcp", limits(config, config.tcp), config.tcp.most_per_host, config.tcp.most)
-        devices = DeviceFactory(hub, tcp_line, now, config.tcp.max_frame, config.tcp.keep_alive)
-        house.add("tcp", listener(reactor, config.tcp, edge.tcp(devices), parent))
-    house.add("http", listener(reactor, config.http, edge.http(site), parent))
+        most, keep_alive = config.tcp.max_frame, config.tcp.keep_alive
+        devices = DeviceFactory(hub, tcp_line, now, most, keep_alive, fast)
+        house.add("tcp", listener(reactor, config.tcp, edge.tcp(devices), parent, fast))
+    house.add("http", listener(reactor, config.http, edge.http(site), parent, fast))
     if parent is not None:
         house.add("report", AtStart(parent.ready))
     elif config.environment == "development":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from typing import Any, Callable, Iterable
 
 from attrs import Factory, define, frozen
@@ -31,8 +32,11 @@ from multiproto.core.publishing import Publisher
 from multiproto.core.sends import Sends
 from multiproto.core.sessions import Sessions
 from multiproto.core.trail import Trail
-from multiproto.core.wire import Farewell, Reply
+from multiproto.core.wire import Burst, Farewell, Reply
 from multiproto.observe.traffic import Traffic
+
+# The rooms' tests run with the fast paths or, to compare, without: MULTIPROTO_FAST_PATHS=false make check
+FAST = os.environ.get("MULTIPROTO_FAST_PATHS", "true") == "true"
 
 
 @define
@@ -145,6 +149,9 @@ class RecordingPeer:
     def send(self, reply: Reply) -> int:
         self.said.append(reply)
         return self.weight
+
+    def send_all(self, burst: Burst) -> int:
+        return 0
 
     def size(self, reply: Reply) -> int:
         return self.weight

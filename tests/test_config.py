@@ -18,6 +18,7 @@ from multiproto.core.namespaces import Namespace
 from multiproto.core.networks import AddressRules
 from multiproto.core.policy import Policy
 from multiproto.core.ports import Identity
+from multiproto.core.rates import Rate
 from multiproto.core.rules import HISTORY, MAX_RULES, PUBLISH, SUBSCRIBE, VERBS, Rule
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -27,13 +28,13 @@ CONTRACT = """
 NAMESPACES RULES APP_ENV APP_NAME WORKERS PORT HOST SHUTDOWN_TIMEOUT DATABASE_URL DB_HOST DB_PORT DB_NAME DB_USER DB_PASSWORD DB_POOL_MIN
 DB_POOL_MAX DATA_DIR REDIS_URL REDIS_HOST REDIS_PORT REDIS_USERNAME REDIS_PASSWORD REDIS_DB REDIS_CA_FILE CACHE_TTL JWT_SECRET JWT_PRIVATE_KEY_FILE JWT_PUBLIC_KEY_FILES JWT_EXPIRES_IN
 JWT_REFRESH_EXPIRES_IN BCRYPT_ROUNDS AUTH_TIMEOUT LOG_LEVEL LOG_PRETTY METRICS_ENABLED METRICS_PORT METRICS_HOST
-RATE_LIMIT_WINDOW_MS RATE_LIMIT_MAX CORS_ORIGINS COMPRESSION_ENABLED HELMET_ENABLED WEBSOCKET_ENABLED
+RATE_LIMIT_WINDOW_MS RATE_LIMIT_MAX CONNECT_RATE COMMAND_RATE PUBLISH_RATE CREDENTIAL_PUBLISH_RATE BYTE_RATE CORS_ORIGINS COMPRESSION_ENABLED HELMET_ENABLED WEBSOCKET_ENABLED
 WEBSOCKET_PING_INTERVAL WEBSOCKET_PING_TIMEOUT WEBSOCKET_MAX_CONNECTIONS_PER_IP WEBSOCKET_MAX_MESSAGE_SIZE
 WEBSOCKET_ECHO_ENABLED PUBSUB_ADAPTER PUBSUB_REDIS_URL PUBSUB_REDIS_PREFIX PUBSUB_REDIS_SECRET GRAPHQL_ENABLED GRAPHQL_PATH
 GRAPHQL_PLAYGROUND_ENABLED GRAPHQL_MAX_DEPTH GRAPHQL_MAX_COMPLEXITY GRAPHQL_INTROSPECTION_ENABLED TCP_ENABLED
 TCP_PORT TCP_HOST TCP_MAX_CONNECTIONS_PER_IP TCP_MAX_CONNECTIONS TCP_MAX_FRAME_SIZE TCP_PING_INTERVAL
 TCP_PING_TIMEOUT TCP_KEEP_ALIVE_INTERVAL OPERATORS AUDIT_RETENTION TLS_CERT_FILE TLS_KEY_FILE TRUSTED_PROXIES PROXY_PROTOCOL
-ADDRESS_ALLOW ADDRESS_DENY
+FAST_PATHS ADDRESS_ALLOW ADDRESS_DENY
 """
 
 
@@ -104,6 +105,24 @@ class SourcesTests(ConfigCase):
         self.assertEqual((config.http.port, config.metrics.enabled), (4000, False))
         self.assertEqual(config.http.origins, ("https://a.example", "http://b.example:8080"))
         self.assertEqual(config.auth.lifetime, 3600.0)
+
+    def test_rates(self) -> None:
+        """Without a burst it is what a second gives, and at least one."""
+        for text, rate in [
+            ("500/s", Rate(500, 500)),
+            ("30000/m", Rate(500, 500)),
+            ("6/m", Rate(0.1, 1)),
+            (" 500/S  burst 1000 ", Rate(500, 1000)),
+            ("0", None),
+            ("none", None),
+        ]:
+            self.assertEqual(self.load(PUBLISH_RATE=text).rates.publishes, rate, text)
+        self.assertEqual(self.load('byte_rate = "1000000/s"').rates.bytes, Rate(1e6, 1e6))
+        self.file(".env", "COMMAND_RATE=10/s burst 20")
+        self.assertEqual(self.load().rates.commands, Rate(10, 20))
+        for text in ("500", "500/h", "0/s", "-1/s", "1.5/s", "500/s burst", "500/s burst 0", "many"):
+            with self.assertRaises(BadConfig, msg=text):
+                self.load(CONNECT_RATE=text)
 
     def test_set_to_nothing_is_unset(self) -> None:
         self.assertEqual(self.load("port = 1", PORT="").http.port, 1)

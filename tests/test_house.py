@@ -34,6 +34,7 @@ MAY = {
     "lifecycle.py": set(),
     "jsontext.py": set(),
     "ids.py": set(),
+    "prompt.py": set(),
     "banner.py": {"config"},
     "explain.py": {"config", "core"},
     "workers": {"banner", "config", "lifecycle"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attrs import define
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 
 from ..core.audience import Audience
 from ..core.ports import Publication
@@ -11,11 +11,10 @@ from ..core.ports import Publication
 
 @define(eq=False, repr=False)
 class MemoryBroker:
-    """Delivers at once, in order, in the publisher's turn of the reactor."""
+    """Delivers in order, in the publisher's turn of the reactor or right behind it."""
 
     _audience: Audience
     scope: str | None = None  # "instance" where there may be others
 
     def publish(self, publication: Publication) -> Deferred[None]:
-        self._audience.tell(publication)
-        return succeed(None)
+        return self._audience.tell(publication)

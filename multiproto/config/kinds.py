@@ -19,6 +19,7 @@ from ..core.errors import Refusal
 from ..core.forms import is_email, is_uuid
 from ..core.namespaces import Namespace
 from ..core.networks import Network
+from ..core.rates import Rate
 from ..core.rules import MAX_RULES, VERBS, Rule
 from ..core.topics import check_pattern
 
@@ -111,6 +112,21 @@ def duration(low: float, high: float = 366 * 86400.0, bare: str = "ms") -> Kind:
         return seconds
 
     return read
+
+
+def rate(value: str) -> Rate | None:
+    """`500/s`, `30000/m`, either with a burst behind it: `500/s burst 1000`; `none` or 0: without limit.
+
+    Without a burst it is what a second gives.
+    """
+    if value.strip().lower() in ("0", "none", "off"):
+        return None
+    found = re.fullmatch(r"([0-9]{1,12})/(s|m)(?:\s+burst\s+([0-9]{1,12}))?", value.strip().lower())
+    each = int(found[1]) / (1 if found[2] == "s" else 60) if found else 0.0
+    burst = float(found[3]) if found and found[3] else max(1.0, each)
+    if each <= 0 or burst < 1:
+        raise ValueError("must be a rate such as 500/s, 30000/m or 500/s burst 1000, or none")
+    return Rate(each, burst)
 
 
 def spelled(seconds: float) -> str:

@@ -6,7 +6,7 @@ import difflib
 from pathlib import Path
 from typing import Callable, Iterable, Iterator, Mapping, TypeVar
 
-from attrs import Attribute, Factory, define, field, fields, frozen, has
+from attrs import Attribute, Factory, define, field, fields, frozen
 
 from . import sources
 from .setting import SAME, Setting
@@ -165,7 +165,7 @@ class Reading:
         return group(**{each.name: self._value(each, production) for each in fields(group)})  # type: ignore[arg-type]
 
     def _value(self, attribute: Attribute[object], production: bool) -> object:
-        if has(type(attribute.default)):
+        if "setting" not in attribute.metadata:
             return self._fill(type(attribute.default), production)
         row: Setting = attribute.metadata["setting"]
         default = row.production if production and row.production is not SAME else attribute.default

@@ -11,6 +11,7 @@ from attrs import frozen
 
 from ..core.namespaces import Namespace
 from ..core.networks import address_of
+from ..core.rates import Rate
 from ..core.rules import Rule
 from . import kinds
 from .edge import Edge
@@ -44,6 +45,36 @@ class Rates:
         "RATE_LIMIT_WINDOW_MS", kinds.duration(1, 86400), 900.0, "window of the limit on requests per address"
     )
     most: int = setting("RATE_LIMIT_MAX", kinds.whole(1), 100, "requests per address and window")
+    connects: Rate | None = setting(
+        "CONNECT_RATE",
+        kinds.rate,
+        Rate(50, 200),
+        "connections that one address may open, of each of HTTP, WebSocket and TCP; none: any number",
+    )
+    commands: Rate | None = setting(
+        "COMMAND_RATE",
+        kinds.rate,
+        Rate(1000, 2000),
+        "commands on one connection, WebSocket, TCP or GraphQL socket; none: any number",
+    )
+    publishes: Rate | None = setting(
+        "PUBLISH_RATE",
+        kinds.rate,
+        Rate(500, 1000),
+        "publications and messages of one user, on all protocols together; none: any number",
+    )
+    credential_publishes: Rate | None = setting(
+        "CREDENTIAL_PUBLISH_RATE",
+        kinds.rate,
+        Rate(400, 800),
+        "of them, those with one credential: a login, or a device; none: all of the user's",
+    )
+    bytes: Rate | None = setting(
+        "BYTE_RATE",
+        kinds.rate,
+        Rate(2**23, 2**24),
+        "bytes read from one connection; beyond, it is read more slowly; none: as fast as they come",
+    )
 
 
 @frozen
@@ -211,6 +242,12 @@ class Config:
         kinds.whole(1, MOST_WORKERS),
         1,
         "processes that serve, all on the same ports; more than one need PostgreSQL and Redis",
+    )
+    fast_paths: bool = setting(
+        "FAST_PATHS",
+        kinds.flag,
+        True,
+        "short ways for common traffic; off only to compare, or to look for a fault in them",
     )
     namespaces: tuple[Namespace, ...] = setting(
         "NAMESPACES",

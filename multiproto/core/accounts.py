@@ -11,6 +11,7 @@ from .client import Client
 from .errors import Conflict, Forbidden, Invalid, NotFound
 from .events import Events
 from .forms import Form, email_key, is_uuid, paging
+from .hosts import network
 from .model import Credentials, Kept, PageOf, User, timestamp
 from .ports import Identity, Passwords, Query, Step, Store, Unit
 from .sessions import Overtaken, Sessions
@@ -33,7 +34,7 @@ class Accounts:
         form = Form(fields)
         email, name, password = form.email(), form.name(), form.password()
         form.check()
-        hashed = await self._passwords.hash(password)
+        hashed = await self._passwords.hash(password, network(client.address))
         at = timestamp(self._now())
         user = User(self._new_id(), email, name, at, at)
         params = _columns(user) | {"id": user.id, "password_hash": hashed, "at": at}
@@ -79,7 +80,7 @@ class Accounts:
         form.check()
         if id != who.user_id:
             raise Forbidden("This account is someone else's")
-        hashed = await self._passwords.hash(password) if password else ""
+        hashed = await self._passwords.hash(password, id) if password else ""
         while True:
             known = await self._known(id)
             at = max(timestamp(self._now()), known.user.updated_at)

@@ -6,17 +6,19 @@ Both lanes end here: the live broker and the log's follower tell, sessions hear.
 from __future__ import annotations
 
 from collections import deque
-from typing import Callable, Deque, Iterable
+from typing import Callable, Deque, Iterable, Sequence
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ..observe.moments import seconds
-from .ports import Entry, Listener, Publication
+from .gathering import Gathering
+from .ports import BurstListener, Entry, Listener, Publication
 from .sight import Sight
 from .topics import TopicTree
-from .wire import Delivery
+from .wire import Burst, Delivery
 
 HELD = 100  # publications on live topics, of at most a megabyte each, that wait while we are blind
 
@@ -39,6 +41,7 @@ class Audience:
     sight: Sight | None = None  # of the log, by whoever follows it
     _awaited: list[tuple[int, Deferred[None]]] = field(factory=list)
     _held: Deque[Publication] = field(factory=deque)  # while blind
+    _gathering: Gathering | None = None  # where what is published waits for the end of the turn
 
     _log = Logger()
 
@@ -52,13 +55,37 @@ class Audience:
     def remove(self, pattern: str, listener: Listener) -> None:
         self._tree.remove(pattern, listener)
 
-    def tell(self, told: Publication) -> None:
-        """Deliver on the live lane to all who listen and may read: now, or once we are not blind any more."""
+    def gather(self, clock: IReactorTime) -> None:
+        """From now on, tell what is published at the end of the turn."""
+        self._gathering = Gathering(self.tell_now, clock)
+
+    def tell(self, told: Publication) -> Deferred[None]:
+        """Deliver on the live lane to all who listen and may read; fires once that is done."""
+        if self._gathering is not None and self._tree.covers(told.topic):
+            return self._gathering.put(told)
+        self.tell_now([told])
+        return succeed(None)
+
+    def told(self) -> Deferred[None]:
+        """Fires once all that `tell` was asked for is told."""
+        return succeed(None) if self._gathering is None else self._gathering.told()
+
+    def tell_now(self, told: Sequence[Publication]) -> int:
+        """Deliver these, which are on one topic: now, or once we are not blind any more.
+
+        Gives to how many listeners several had to be told one by one.
+        """
         if self._held or (self.sight is not None and self.sight.blind):
-            self._hold(told)
-            return
-        delivery = Delivery(told.topic, told.content, told.metadata, told.at, told.sender, told.id)
-        self._tell("publication", [delivery])
+            for each in told:
+                self._hold(each)
+            return 0
+        deliveries = tuple(
+            Delivery(each.topic, each.content, each.metadata, each.at, each.sender, each.id) for each in told
+        )
+        if len(deliveries) == 1:
+            self._tell("publication", deliveries)
+            return 0
+        return self._tell_burst(Burst(told[0].topic, deliveries))
 
     async def clear(self) -> None:
         """For a command: returns while we are not blind.  Raises `Unavailable`."""
@@ -78,7 +105,7 @@ class Audience:
     def _let_go(self, _: object) -> None:
         held, self._held = self._held, deque()
         for told in held:
-            self.tell(told)
+            self.tell_now([told])
 
     def warn(self, entry: Entry) -> None:
         """Tell the `guards` of what is further on in the log, before anybody hears of what comes first."""
@@ -119,10 +146,37 @@ class Audience:
                     if listener not in heard and listener.hear(delivery):
                         heard.add(listener)
                 except Exception:
-                    # One broken listener must not cost the others their message.
-                    self._log.failure("listener failed on {topic}", topic=delivery.topic)
-                    failed += 1
+                    failed += self._failed(delivery.topic)
         self._observed(kind, len(heard), failed)
+
+    def _tell_burst(self, burst: Burst) -> int:
+        """Each listener hears all of it at once, or one by one; gives how many wanted the latter."""
+        singly: list[Listener] = []
+        whole = broken = 0
+        for listener in self._tree.match(burst.topic):
+            try:
+                taken = listener.hear_all(burst) if isinstance(listener, BurstListener) else None
+            except Exception:
+                broken += self._failed(burst.topic)
+                continue
+            if taken is None:
+                singly.append(listener)
+            else:
+                whole += taken
+        for delivery in burst.deliveries:
+            heard, failed = whole, broken
+            for listener in singly:
+                try:
+                    heard += listener.hear(delivery)
+                except Exception:
+                    failed += self._failed(burst.topic)
+            self._observed("publication", heard, failed)
+        return len(singly)
+
+    def _failed(self, topic: str) -> int:
+        """One broken listener must not cost the others their message.  Returns 1."""
+        self._log.failure("listener failed on {topic}", topic=topic)
+        return 1
 
 
 def as_heard(entry: Entry, topic: str, replay: str | None = None) -> Delivery:

@@ -7,6 +7,7 @@ wire picks the one it speaks; a `Refusal` never ends more than one request.
 
 from __future__ import annotations
 
+from math import ceil
 from typing import ClassVar, Mapping, Sequence
 
 from attrs import frozen
@@ -21,6 +22,7 @@ class Refusal(Exception):
     name: ClassVar[str] = "INTERNAL_ERROR"
     status: ClassVar[int] = 500
     reason: str = "unavailable"  # for an attempt to authenticate, in the words of `observe.traffic`
+    retry_after: float | None = None  # seconds until trying again may work, where that is known
 
     def __init__(self, message: str, details: Details | None = None) -> None:
         super().__init__(message)
@@ -32,6 +34,11 @@ class Refusal(Exception):
         return type(other) is type(self) and vars(other) == vars(self)
 
     __hash__ = Exception.__hash__
+
+    @property
+    def pause(self) -> dict[str, int]:
+        """`retry_after` as connections tell it: in milliseconds, and not too early."""
+        return {} if self.retry_after is None else {"retryAfter": ceil(self.retry_after * 1000)}
 
 
 class InvalidInput(Refusal):
@@ -102,6 +109,12 @@ class RateLimited(Refusal):
     """A limit on count or rate was reached; trying later may work."""
 
     code, name, status = 7, "RATE_LIMITED", 429
+
+    def __init__(
+        self, message: str, details: Details | None = None, *, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, details)
+        self.retry_after = retry_after
 
 
 class TooLarge(Refusal):

@@ -17,7 +17,7 @@ from .hub import Hub, Line
 from .outbox import Allowance
 from .ports import Identity
 from .session import Session
-from .wire import CaughtUp, Delivery, Farewell, Ping, Refused, Reply, Subscribe, Subscribed
+from .wire import Burst, CaughtUp, Delivery, Farewell, Ping, Refused, Reply, Subscribe, Subscribed
 
 AHEAD = 65_536  # bytes held for the reader before the session's own, bounded outbox fills
 
@@ -118,6 +118,9 @@ class Feed:
                     if self._ahead_bytes >= AHEAD:
                         self._session.outbox.pauseProducing()
         return self.size(reply)
+
+    def send_all(self, burst: Burst) -> int:
+        return 0
 
     def size(self, reply: Reply) -> int:
         return self._weigh(reply) if isinstance(reply, Delivery) else 0

@@ -16,6 +16,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from ..observe.traffic import Traffic
+from .arrivals import Arrivals, too_many
 from .attempts import Attempts
 from .audience import Audience
 from .client import Client
@@ -41,6 +42,20 @@ class Line:
     traffic: Traffic
     most: int | None = None  # sessions
     most_per_host: int | None = None  # sessions from one address
+    arrivals: Arrivals | None = None  # of connections
+
+    def wait(self, host: str) -> float:
+        """Asked before a connection is looked at: seconds until `host` may come; 0.0 if it may."""
+        wait = 0.0 if self.arrivals is None else self.arrivals.wait(host)
+        if wait:
+            self.traffic.rejected()
+        return wait
+
+    def knock(self, host: str) -> None:
+        """The same; raises `RateLimited`."""
+        wait = self.wait(host)
+        if wait:
+            raise too_many(wait)
 
     def check_room(self, host: str) -> None:
         """Raise `ConnectionLimit` when one more from `host` would be too many."""

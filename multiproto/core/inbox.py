@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Deque
-
 from attrs import Factory, define
 
+from .intake import Intake
 from .limits import Limits
-from .ports import Peer
 from .wire import Command
+
+FULL = "inbox"  # why the peer is not read
 
 
 @define(eq=False, repr=False)
 class Inbox:
-    _peer: Peer
+    _intake: Intake
     _limits: Limits
-    _waiting: Deque[tuple[Command, int]] = Factory(deque)  # with sizes in bytes
+    _waiting: list[tuple[Command, int]] = Factory(list)  # with sizes in bytes
     _bytes: int = 0
-    _paused: bool = False  # we asked the peer to be read no more
+    _paused: bool = False  # we asked for the peer to be read no more
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
@@ -29,18 +28,18 @@ class Inbox:
 
     def take(self) -> Command:
         """The oldest.  Reading goes on once half of the bound is free again."""
-        command, size = self._waiting.popleft()
+        command, size = self._waiting.pop(0)
         self._bytes -= size
         if self._paused and not self._holds(2):
             self._paused = False
-            self._peer.resume()
+            self._intake.release(FULL)
         return command
 
     def bound(self) -> None:
         """Stop the reading if too much waits."""
         if not self._paused and self._holds(1):
             self._paused = True
-            self._peer.pause()
+            self._intake.hold(FULL)
 
     def clear(self) -> None:
         self._waiting.clear()

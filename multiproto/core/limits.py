@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from .rates import Rate
 from .wire import Why
 
 
@@ -19,6 +20,8 @@ class Limits:
     ping_every: float = 30.0  # seconds
     silence: float = 240.0  # seconds without a byte before we hang up
     linger: float = 5.0  # seconds a farewell may take before we cut the line
+    commands: Rate | None = None
+    bytes: Rate | None = None  # of what is read
 
 
 FAREWELLS = {
@@ -29,6 +32,7 @@ FAREWELLS = {
     Why.UNAUTHENTICATED: "Not authenticated in time",
     Why.SILENT: "Nothing heard for too long",
     Why.SLOW: "Reads more slowly than it subscribed",
+    Why.FLOODING: "Too many commands, in spite of being told",
     Why.UNTRUSTED: "The byte stream can't be followed",
     Why.BROKEN: "Internal server error",
 }

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Callable, Iterable, Mapping
 
-from attrs import define, evolve
+from attrs import Factory, define, evolve
 
 from .errors import Forbidden, Invalid, NotFound, Unauthorized
 from .events import Events
 from .forms import Form, is_uuid, paging
 from .model import Kept, Message, PageOf, timestamp
 from .ports import Identity, Query, Row, Step, Store, Unit
+from .quotas import Quotas
 from .sends import Sends
 
 Fields = Mapping[str, object]  # a request's, unchecked
@@ -35,13 +36,15 @@ class Messages:
     _events: Events
     _now: Callable[[], float]  # seconds since the epoch
     _new_id: Callable[[], str]
+    _quotas: Quotas = Factory(Quotas)  # the same as of publications
 
     async def send(self, who: Identity, fields: Fields, key: str | None = None) -> Kept[Message]:
         """Keep a message and its event; `key` makes repeating it harmless.
 
-        Raises `Invalid`, `NotFound` for an unknown recipient, or `Conflict`
-        where the key was used for something else.
+        Raises `Invalid`, `NotFound` for an unknown recipient, `RateLimited`, or
+        `Conflict` where the key was used for something else.
         """
+        self._quotas.charge(who)
         form = Form(fields)
         content, channel = form.content(), form.channel()
         recipient = form.uuid("recipientId", required=False)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Iterable, Iterator
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from .topics import overlap
 
 USERS, MESSAGES, REVOCATIONS = "users.**", "messages.**", "_sessions"
 CANARIES = "_canary"  # what instances write to see it come back
 CANARIES_KEPT = 600.0  # seconds
+REMEMBERED = 1024  # topics, of at most 255 bytes
 
 
 @frozen
@@ -27,6 +28,7 @@ class Namespace:
 @define(eq=False, repr=False)
 class Namespaces:
     _all: tuple[Namespace, ...]
+    _known: dict[str, Namespace | None] = field(factory=dict, init=False)  # topic -> what keeps it
 
     @classmethod
     def including(cls, configured: Iterable[Namespace]) -> Namespaces:
@@ -40,8 +42,12 @@ class Namespaces:
         return iter(self._all)
 
     def of(self, topic: str) -> Namespace | None:
-        """What keeps `topic`, if anything does."""
-        return next((each for each in self._all if overlap(each.match, topic)), None)
+        """What keeps `topic`, if anything does.  Asked for each publication: the last ones are remembered."""
+        if topic not in self._known:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[topic] = next((each for each in self._all if overlap(each.match, topic)), None)
+        return self._known[topic]
 
     def over(self, pattern: str) -> tuple[Namespace, ...]:
         """All that keep a topic which `pattern` covers and a client may read."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Callable, Deque
+from typing import Callable
 
 from attrs import Factory, define
 from twisted.internet.defer import Deferred
@@ -34,7 +33,7 @@ class Outbox:
     _most: int  # replies
     _most_bytes: int
     allowance: Allowance | None = None  # shared with others
-    _waiting: Deque[tuple[Reply, int]] = Factory(deque)
+    _waiting: list[tuple[Reply, int]] = Factory(list)  # short: an empty deque has 760 bytes
     _bytes: int = 0
     _clogged: bool = False
     _emptied: list[Deferred[None]] = Factory(list)  # who waits for that
@@ -82,7 +81,7 @@ class Outbox:
     def resumeProducing(self) -> None:
         self._clogged = False
         while self._waiting and not self._clogged:
-            reply, size = self._waiting.popleft()
+            reply, size = self._waiting.pop(0)
             self._hold(-size)
             self._write(reply)
         self._tell_if_empty()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Callable, Deque
+from typing import Callable
 
 from attrs import Factory, define
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from .wire import Reply
 
@@ -22,11 +21,18 @@ class _Pending:
 
 @define(eq=False, repr=False)
 class Outstanding:
-    _queue: Deque[_Pending] = Factory(deque)
+    _queue: list[_Pending] = Factory(list)
     _waiting: tuple[int, Deferred[None]] | None = None  # who waits for fewer than that many
 
-    def add(self, work: Deferred[Reply | None], answer: Answer) -> None:
-        """Call `answer` with what `work` gives, once all that was added before is answered."""
+    def __bool__(self) -> bool:
+        return bool(self._queue)
+
+    def add(self, work: Deferred[Reply | None] | Reply | None, answer: Answer) -> None:
+        """Call `answer` with what `work` gives or gave, once all that was added before is answered."""
+        if not isinstance(work, Deferred):
+            if not self._queue:
+                return answer(work)
+            work = succeed(work)
         pending = _Pending(answer)
         self._queue.append(pending)
         work.addCallback(self._settle, pending)
@@ -40,7 +46,7 @@ class Outstanding:
     def _settle(self, reply: Reply | None, pending: _Pending) -> None:
         pending.reply, pending.done = reply, True
         while self._queue and self._queue[0].done:
-            first = self._queue.popleft()
+            first = self._queue.pop(0)
             first.answer(first.reply)
         if self._waiting and len(self._queue) < self._waiting[0]:
             (_, waiting), self._waiting = self._waiting, None

@@ -11,8 +11,9 @@ from typing import Any, Awaitable, Mapping, Protocol
 from attrs import field, frozen
 
 from .errors import Refusal
+from .rates import Rate
 from .rules import Grant
-from .wire import Delivery, Farewell, Reply
+from .wire import Burst, Delivery, Farewell, Reply
 
 
 @frozen
@@ -50,12 +51,34 @@ class Mint(Protocol):
 
 
 class Passwords(Protocol):
-    """A slow hash in a bounded pool.  Both raise `Unavailable` when the pool's queue is full."""
+    """A slow hash in a bounded pool.
 
-    def hash(self, password: str) -> Awaitable[str]: ...
+    `on_behalf_of` names whose share of it is used: an address, say.  All raise
+    `RateLimited` when that is used up, and `Unavailable` when the queue is full.
+    """
 
-    def verify(self, password: str, hashed: str | None) -> Awaitable[bool]:
+    def check_room(self, on_behalf_of: str = "") -> None:
+        """Raises at once what the others would raise now: to be asked before any work for them is done."""
+
+    def hash(self, password: str, on_behalf_of: str = "") -> Awaitable[str]: ...
+
+    def verify(self, password: str, hashed: str | None, on_behalf_of: str = "") -> Awaitable[bool]:
         """False for `None`, after the same work as for a real hash."""
+
+
+class SharedRates(Protocol):
+    """Buckets and marks that all instances share.  All raise `Unavailable` soon rather than wait long."""
+
+    def lease(self, key: str, rate: Rate, tokens: int) -> Awaitable[tuple[int, float]]:
+        """As many of `tokens` as the bucket `key` has, and if none, the seconds until it has one.
+
+        Below 0: that many are given back.
+        """
+
+    def mark(self, key: str, seconds: float) -> Awaitable[None]:
+        """Remember `key` for so long."""
+
+    def has_mark(self, key: str) -> Awaitable[bool]: ...
 
 
 # The store: units of work are data, so that every engine reads the same ones.
@@ -195,6 +218,7 @@ class Publication:
     metadata: Mapping[str, object] = field(repr=False)
     sender: str  # user id
     at: float  # seconds since the epoch
+    size: int = field(default=0, eq=False, repr=False)  # bytes of content and metadata, where that is known
 
 
 class Broker(Protocol):
@@ -215,11 +239,27 @@ class Listener(Protocol):
         """Take `delivery`, unless its owner may not read that topic: then False."""
 
 
+class BurstListener:
+    """A `Listener` that may take several deliveries at once; others are told of each."""
+
+    __slots__ = ()
+
+    def hear_all(self, burst: Burst) -> bool | None:
+        """Take all of `burst`, unless its owner may not read that topic: then False.
+
+        `None`, with nothing taken, where they had better come one by one.
+        """
+        raise NotImplementedError
+
+
 class Peer(Protocol):
     """What a wire must be able to do for its session."""
 
     def send(self, reply: Reply) -> int:
         """Write `reply` and return its size in bytes; 0 for what this wire leaves unsaid."""
+
+    def send_all(self, burst: Burst) -> int:
+        """Write all of `burst` at once and return its size in bytes; 0 where they are to be sent one by one."""
 
     def size(self, reply: Reply) -> int:
         """What `send` would return, without sending."""

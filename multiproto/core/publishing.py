@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Callable, Mapping
 
-from attrs import define, evolve, frozen
+from attrs import Factory, define, evolve, frozen
 
 from ..observe.moments import seconds, timestamp
 from .errors import Invalid, TooLarge
 from .namespaces import Namespaces
 from .policy import Policy
 from .ports import Broker, Event, Identity, Publication
+from .quotas import Quotas
 from .sends import Sends, check_key
 from .topics import check_topic
 
@@ -34,6 +35,7 @@ class Publisher:
     _now: Callable[[], float]  # seconds since the epoch
     _new_id: Callable[[], str]
     _encode: Callable[[object], bytes]  # as a delivery will have it
+    _quotas: Quotas = Factory(Quotas)
 
     @property
     def scope(self) -> str | None:
@@ -52,20 +54,22 @@ class Publisher:
         """Returns once it is accepted; on a logged topic: durable.
 
         `key` makes repeating it harmless where the topic is logged.  Raises
-        `Invalid`, `Forbidden`, `TooLarge`, `Conflict`, or `Unavailable`.
+        `Invalid`, `Forbidden`, `TooLarge`, `Conflict`, `RateLimited`, or `Unavailable`.
         """
+        self._quotas.charge(who)
         self.policy.check_publish(who, check_topic(topic))
         if key is not None:
             check_key(key)
         encoded = self._encode(content)
         if len(encoded) > MAX_CONTENT:
             raise TooLarge(f"Data has at most {MAX_CONTENT} bytes of JSON")
-        if metadata and len(self._encode(metadata)) > MAX_METADATA:
+        size = len(encoded) + (len(self._encode(metadata)) if metadata else 0)
+        if size > len(encoded) + MAX_METADATA:
             raise Invalid.at("metadata", f"Must have at most {MAX_METADATA} bytes of JSON")
         signed = {**(metadata or {}), "senderId": who.user_id}
         if connection is not None:
             signed["senderConnectionId"] = connection
-        publication = Publication(self._new_id(), topic, content, signed, who.user_id, self._now())
+        publication = Publication(self._new_id(), topic, content, signed, who.user_id, self._now(), size)
         namespace = self._namespaces.of(topic)
         if namespace is None:
             await self._broker.publish(publication)

@@ -8,27 +8,29 @@ from __future__ import annotations
 
 from typing import Awaitable, Callable
 
-from attrs import Factory, define, field
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..observe.traffic import Traffic
 from .audience import Audience
 from .errors import Conflict, Internal, Refusal, Unauthorized
+from .hearing import Hearing
 from .history import History, Pruned
 from .inbox import Inbox
+from .intake import Intake
 from .limits import FAREWELLS, Limits
+from .meter import Meter
 from .outbox import Outbox
-from .outstanding import Outstanding
 from .ports import Gate, Identity, Peer
 from .publishing import Publisher
+from .starting import start
+from .submissions import Submissions
 from .subscriptions import Subscriptions
 from .vigil import Vigil
 from .wire import (
-    Accepted,
     Authenticate,
     Authenticated,
     CaughtUp,
@@ -49,11 +51,9 @@ from .wire import (
     Why,
 )
 
-SLICE = 0.01  # seconds of work for one peer before the others have their turn
-
 
 @define(eq=False, repr=False)
-class Session:
+class Session(Hearing):
     """One instance lives exactly as long as one connection or stream."""
 
     _peer: Peer
@@ -77,8 +77,10 @@ class Session:
     _vigil: Vigil = field(init=False)
     _ended_at: float = 0.0
     _subscriptions: Subscriptions = field(init=False)
+    _intake: Intake = field(init=False)
     _inbox: Inbox = field(init=False)
-    _outstanding: Outstanding = Factory(Outstanding)
+    meter: Meter = field(init=False)
+    _submissions: Submissions = field(init=False)
     _obeying: bool = False
     _spent: float = 0.0  # seconds of the present slice, waiting included
     _log = Logger()
@@ -88,7 +90,10 @@ class Session:
         self._subscriptions = Subscriptions(
             self, self._audience, self._history, self._traffic, limits, self._new_id, self._publisher
         )
-        self._inbox = Inbox(self._peer, limits)
+        self._intake = Intake(self._peer.pause, self._peer.resume, limits.bytes, self._clock)
+        self._inbox = Inbox(self._intake, limits)
+        self.meter = Meter(limits.commands, self._clock, lambda: self.end(Why.FLOODING))
+        self._submissions = Submissions(self._publisher, self._traffic, self.id)
         self.outbox = Outbox(self._write, self._peer.size, limits.outbox, limits.outbox_bytes)
         self.heard_at = self._clock.seconds()
         self._vigil = Vigil(limits, self.heard_at, self.heard_at)
@@ -106,12 +111,13 @@ class Session:
         self.heard()
         self._inbox.put(command, size)
         if not self._obeying:
-            Deferred.fromCoroutine(self._obey_all()).addErrback(self._broken)
+            start(self._obey_all(), self._broken)
         self._inbox.bound()
 
-    def heard(self) -> None:
-        """The peer gave a sign of life."""
+    def heard(self, size: int = 0) -> None:
+        """The peer gave a sign of life, of `size` bytes."""
         self.heard_at = self._clock.seconds()
+        self._intake.took(size)
 
     def end(self, why: Why) -> None:
         """Stop taking part and say goodbye; the line closes in its own time."""
@@ -122,6 +128,7 @@ class Session:
         self._log.debug("session ended: {why}", why=why.value, connection=self.id)
         self._subscriptions.close_all()
         self._inbox.clear()
+        self._intake.stop()
         self.outbox.clear()
         if not self.gone:
             self._peer.close(self.ended)
@@ -148,24 +155,6 @@ class Session:
             case reply:
                 self.send(reply)
 
-    def hear(self, delivery: Delivery) -> bool:
-        # A pattern may cover topics its owner may not read: checked per delivery, where the topic is known.
-        policy = self._publisher.policy
-        if self.identity is None or not policy.may_read(self.identity, delivery.topic):
-            return False
-        if not self._expired():
-            self.send(delivery)
-        return True
-
-    async def ready(self) -> None:
-        while self.outbox.waits:  # another replay may have clogged it since
-            await self.outbox.emptied()
-
-    def replay(self, delivery: Delivery) -> bool:
-        if not self._expired():
-            self.send(delivery)
-        return self.ended is None
-
     # Commands.
 
     async def _obey_all(self) -> None:
@@ -176,12 +165,13 @@ class Session:
                 command = self._inbox.take()  # may read on
                 kind = type(command).__name__
                 self._traffic.received(kind)
+                if self._submissions.pending and kind != "Publish":
+                    await self._audience.told()  # what was published before is answered before
+                    if self._expired():
+                        break
                 self.send(await self._answered(command, self._obey(command)))
                 self._traffic.took(kind, took := self._clock.seconds() - began)
-                self._spent += took
-                if self._spent >= SLICE:  # thousands of commands may come in one packet
-                    self._spent = 0.0
-                    await deferLater(self._clock, 0)
+                await self.meter.spend(took)
         finally:
             self._obeying = False
 
@@ -195,9 +185,11 @@ class Session:
             self._log.failure("{command} broke", command=type(command).__name__, connection=self.id)
             declined = Internal()
         self._traffic.refused(declined.name)
+        self.meter.refused(declined)
         return Refused(declined, type(command), command.ref)
 
     async def _obey(self, command: Command) -> Reply | None:
+        self.meter.charge(command)
         match command:
             case Unreadable(refusal=refusal):
                 raise refusal
@@ -213,7 +205,7 @@ class Session:
             case Pong():
                 return None
             case Leave(why=why):
-                await self._outstanding.below(1)
+                await self._submissions.below(1)
                 await self.outbox.emptied()
                 self.end(why)
                 return None
@@ -229,9 +221,10 @@ class Session:
             case Unsubscribe(pattern=pattern, ref=ref):
                 return Unsubscribed(pattern, self._subscriptions.close(pattern), ref)
             case Publish():
-                await self._outstanding.below(self._limits.outstanding)
+                await self._submissions.below(self._limits.outstanding)
                 if not self._expired():
-                    self._publish(self.identity, command)
+                    answer = self._answered(command, self._submissions.submit(self.identity, command))
+                    self._submissions.add(answer, self.send, self._broken)
                 return None
         raise AssertionError(command)
 
@@ -261,18 +254,6 @@ class Session:
             self.end(Why.SLOW if isinstance(failure.value, Pruned) else Why.BROKEN)
         else:
             self._broken(failure)
-
-    def _publish(self, who: Identity, command: Publish) -> None:
-        """Submit, and answer in its turn: waiting here would cost one disk sync per message."""
-        answer = self._answered(command, self._accept(who, command))
-        self._outstanding.add(Deferred.fromCoroutine(answer), self.send)
-
-    async def _accept(self, who: Identity, command: Publish) -> Accepted | None:
-        published = await self._publisher.publish(
-            who, command.topic, command.content, command.metadata, self.id, command.key
-        )
-        self._traffic.published()
-        return None if command.ref is None else Accepted(command.ref, published.cursor)
 
     def _expired(self) -> bool:
         """Whether this session is over; a token that ran out ends it here, not at the next tick."""

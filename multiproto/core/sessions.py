@@ -18,6 +18,8 @@ from .client import Client
 from .errors import Invalid, NotFound, Refusal, Unauthorized
 from .events import Events
 from .forms import Form, email_key, is_uuid
+from .hosts import network
+from .logins import Logins
 from .model import Credentials, Public, User, timestamp
 from .ports import Event, Identity, Passwords, Query, Row, Step, Store, Tokens, Unit
 
@@ -75,14 +77,27 @@ class Sessions:
     _new_id: Callable[[], str]
     _lifetime: float = 7 * 86400.0  # seconds that a session may be refreshed for
     _observed: Callable[[str, str], object] = lambda method, outcome: None  # of each login and refresh
+    _logins: Logins | None = None  # how often a password may be tried
 
     async def login(self, fields: Fields, client: Client = Client()) -> Login:
-        """Raises `Unauthorized` with one text, after one amount of work, whatever was wrong."""
+        """Raises `Unauthorized` with one text, after one amount of work, whatever was wrong.
+
+        `RateLimited`: too many have tried to log in to this account, be there one or not.
+        """
         form = Form(fields)
         email, password = form.secret("email"), form.secret("password")
         form.check()
-        known = await self._known(email)
-        right = await self._passwords.verify(password, known.password_hash if known else None)
+        host, key = client.address, email_key(email.strip())
+        self._passwords.check_room(network(host))  # a storm is not to cost a look into the database each
+        attempt = await self._logins.begin(key, host) if self._logins else None
+        right = None
+        try:
+            known = await self._known(email)
+            hashed = known.password_hash if known else None
+            right = await self._passwords.verify(password, hashed, network(host))
+        finally:
+            if self._logins and attempt:
+                await self._logins.settle(attempt, right)
         self._observed("password", "success" if right else "invalid")
         if known is None or not right:
             subject = known.user.id if known else stranger(email)
@@ -129,7 +144,11 @@ class Sessions:
                 Step("refresh_spend", {"hash": row["parent"], "at": now}),
                 Step("refresh_spend_others", {"hash": hashed, "parent": row["parent"], "at": now}),
             )
-        return await self._admit(User.of(owner), row["session_id"], hashed, Unit(steps))
+        user = User.of(owner)
+        login = await self._admit(user, row["session_id"], hashed, Unit(steps))
+        if self._logins:
+            await self._logins.welcome(email_key(user.email), client.address)
+        return login
 
     async def opened(self, who: Identity) -> tuple[Opened, ...]:
         """Those of `who` that have not ended, newest first."""

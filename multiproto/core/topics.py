@@ -8,6 +8,7 @@ stands: ``messages.**`` covers ``messages`` itself (contract, sections 1 and 3).
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Generic, Sequence, TypeVar
 
 from attrs import Factory, define
@@ -24,6 +25,7 @@ _WORD = re.compile(f"[^{_UNFIT}]+")
 _TO_ESCAPE = re.compile(f"[{_UNFIT}%]")
 
 
+@lru_cache(1024)  # one is published to again and again
 def check_topic(topic: str) -> str:
     """Return `topic` if it may be published to, else raise `Invalid`."""
     return _check("topic", topic, ())
@@ -152,6 +154,16 @@ class TopicTree(Generic[T]):
 
     def match(self, topic: str) -> list[T]:
         """Every listener with a pattern that covers `topic`, each once."""
+        found = [node.here for node in self._reached(topic) if node.here]
+        if len(found) == 1:
+            return list(found[0])
+        return list(dict.fromkeys(listener for here in found for listener in here))
+
+    def covers(self, topic: str) -> bool:
+        """Whether there is any."""
+        return any(node.here for node in self._reached(topic))
+
+    def _reached(self, topic: str) -> dict[_Node[T], None]:
         reached: dict[_Node[T], None] = {}
         _reach(reached, self._root)
         for word in topic.split("."):
@@ -163,7 +175,7 @@ class TopicTree(Generic[T]):
                     child = node.words.get(branch)
                     if child is not None:
                         _reach(reached, child)
-        return list(dict.fromkeys(listener for node in reached for listener in node.here))
+        return reached
 
 
 def _reach(reached: dict[_Node[T], None], node: _Node[T]) -> None:

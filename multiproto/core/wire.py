@@ -79,6 +79,7 @@ class Why(Enum):
     UNAUTHENTICATED = "unauthenticated"  # did not authenticate in time
     SILENT = "silent"  # nothing heard for `Limits.silence`
     SLOW = "slow"  # does not read as fast as it subscribed
+    FLOODING = "flooding"  # goes on although it is told that it is too much
     UNTRUSTED = "untrusted"  # the byte stream can't be followed any more
     BROKEN = "broken"  # a bug of ours
 
@@ -163,6 +164,18 @@ class Delivery:
             self.cursor,
             self.replay,
         )
+
+
+AT_ONCE = 65_536  # bytes of deliveries that may be written without a look whether the transport is clogged
+
+
+@frozen(eq=False)
+class Burst:
+    """Deliveries on one topic, in order, that came in one turn of the reactor: each wire may say them as one."""
+
+    topic: str
+    deliveries: tuple[Delivery, ...] = field(repr=False)
+    encoded: dict[str, bytes] = field(factory=dict, init=False, repr=False)  # as `Delivery.encoded`
 
 
 @frozen

@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from twisted.web.server import Request
 
 from .. import jsontext
-from ..core.errors import Internal
+from ..core.errors import Internal, Unavailable
 from ..core.wire import Farewell, Ping, Why
 from .execute import Payload, Stream
 from .faults import Formatted, refused
@@ -82,6 +82,8 @@ class Exchange:
 
     def _say_farewell(self, why: Farewell) -> None:
         final = why.why in FINAL
+        if why.why is Why.SLOW and why.cursor is not None:
+            self._next({"errors": [refused(Unavailable(why.message, {"cursor": why.cursor}))]})
         if final:
             self._next({"errors": [{"message": why.message, "extensions": UNAUTHORIZED}]})
         else:

@@ -66,7 +66,7 @@ def _where(error: GraphQLError) -> Formatted:
 
 
 def refused(refusal: Refusal) -> Formatted:
-    extensions: Formatted = {"code": refusal.name, "status": refusal.status}
+    extensions: Formatted = {"code": refusal.name, "status": refusal.status, **refusal.pause}
     if refusal.details is not None:
         extensions["details"] = refusal.details
     return {"message": refusal.message, "extensions": extensions}

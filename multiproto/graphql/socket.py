@@ -7,7 +7,7 @@ from typing import Callable
 from twisted.internet.interfaces import IAddress, IReactorTime
 
 from .. import jsontext
-from ..core.errors import Forbidden, Internal, Refusal, TooLarge, Unauthorized, Unavailable
+from ..core.errors import Forbidden, Internal, RateLimited, Refusal, TooLarge, Unauthorized, Unavailable
 from ..core.hub import Hub, Line
 from ..core.model import timestamp
 from ..core.outbox import Allowance
@@ -15,6 +15,7 @@ from ..core.session import Session
 from ..core.wire import (
     Authenticate,
     Authenticated,
+    Burst,
     Expiring,
     Farewell,
     Leave,
@@ -30,6 +31,7 @@ from ..rfc6455.protocol import Rfc6455Protocol
 from . import codec
 from .context import Caller, bearer
 from .execute import Operations
+from .faults import refused
 from .negotiate import BadRequest
 from .valve import Valve
 from .workload import Workload
@@ -38,7 +40,7 @@ MAX_MESSAGE = 2**20  # bytes
 MAX_UNREAD = 8 * 2**20  # bytes that all subscriptions of a socket may hold for it
 
 # Of handshakes; all others are a BAD_REQUEST.
-REFUSALS: dict[int, type[Refusal]] = {403: Forbidden, 431: TooLarge, 500: Internal}
+REFUSALS: dict[int, type[Refusal]] = {403: Forbidden, 429: RateLimited, 431: TooLarge, 500: Internal}
 
 
 class OperationsProtocol(Rfc6455Protocol):
@@ -70,7 +72,7 @@ class OperationsProtocol(Rfc6455Protocol):
     def dataReceived(self, data: bytes) -> None:
         self.factory.line.traffic.read(len(data))
         if self.session is not None:
-            self.session.heard()
+            self.session.heard(len(data))
         super().dataReceived(data)
 
     def onOpen(self) -> None:
@@ -158,7 +160,13 @@ class OperationsProtocol(Rfc6455Protocol):
             return self._hang_up(codec.UNAUTHORIZED, "Unauthorized")
         if said.id in self._workload:
             return self._hang_up(codec.ID_TAKEN, f"Subscriber for {said.id} already exists")
-        self._workload.begin(said.id, said.request)
+        try:
+            session.meter.charge()
+        except RateLimited as refusal:
+            self._write(codec.error(said.id, [refused(refusal)]))
+            session.meter.refused(refusal)
+        else:
+            self._workload.begin(said.id, said.request)
 
     def _caller(self) -> Caller:
         """Who asks; a token that ran out ends the session here, not at the hub's next look."""
@@ -194,6 +202,9 @@ class OperationsProtocol(Rfc6455Protocol):
                 self._write(codec.PONG)
         return self.size(reply)
 
+    def send_all(self, burst: Burst) -> int:
+        return 0
+
     def size(self, reply: Reply) -> int:
         return len(codec.ACK)
 
@@ -223,8 +234,9 @@ class OperationsFactory(Rfc6455Factory):
         line: Line,
         clock: IReactorTime,
         allowed_origin: Callable[[str], bool],
+        fast: bool = True,
     ) -> None:
-        super().__init__(clock, allowed_origin)
+        super().__init__(clock, allowed_origin, line.wait, fast)
         self.operations = operations
         self.hub = hub
         self.line = line

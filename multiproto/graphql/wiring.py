@@ -48,11 +48,14 @@ class Needs:
     introspection: bool = True
     playground: bool = False
     path: str = "/graphql"
+    fast: bool = True  # short ways on sockets
 
 
 def make_endpoint(needs: Needs) -> IResource:
     operations = make_operations(needs)
-    socket = OperationsFactory(operations, needs.hub, needs.sockets, needs.clock, needs.allowed_origin)
+    socket = OperationsFactory(
+        operations, needs.hub, needs.sockets, needs.clock, needs.allowed_origin, needs.fast
+    )
     playground = Playground(needs.path, needs.introspection) if needs.playground else None
     return Endpoint(
         operations,

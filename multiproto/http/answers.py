@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from attrs import field, frozen
 
 from .. import jsontext
-from ..core.errors import InvalidInput, NotFound, Refusal, TooLarge, Unauthorized, Unavailable
+from ..core.errors import InvalidInput, NotFound, RateLimited, Refusal, TooLarge, Unauthorized, Unavailable
 from ..core.model import timestamp
 from .codec import Malformed
 
@@ -45,6 +47,8 @@ def protocol_fault(fault: Malformed) -> tuple[int, Refusal]:
     match fault.status:
         case 413:
             return 413, TooLarge(fault.message)
+        case 429:
+            return 429, RateLimited(fault.message, retry_after=fault.retry_after)
         case 503:
             return 503, Unavailable(fault.message)
         case status:
@@ -68,6 +72,8 @@ def failure(refusal: Refusal, now: float) -> bytes:
     return jsontext.dumps({"success": False, "error": error, "timestamp": timestamp(now)})
 
 
-def challenge(refusal: Refusal) -> Extra:
-    """A 401 says how to authenticate (RFC 9110, 15.5.2)."""
+def advice(refusal: Refusal) -> Extra:
+    """A 401 says how to authenticate (RFC 9110, 15.5.2), and one that may be tried again says when (10.2.3)."""
+    if refusal.retry_after is not None:
+        return ((b"Retry-After", b"%d" % ceil(refusal.retry_after)),)
     return ((b"WWW-Authenticate", b"Bearer"),) if isinstance(refusal, Unauthorized) else ()

@@ -21,10 +21,10 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ..core.hosts import network
 from .codec import Malformed
+from .inlet import AHEAD, Inlet
 from .limits import Deadline, Limits
-from .outlet import Outlet
-from .ratelimit import network
 from .reader import Reader
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @implementer(IProtocol, IHalfCloseableProtocol, IPushProducer)
 @define(eq=False, repr=False)
-class Channel(Outlet):
+class Channel(Inlet):
     """camelCase methods are called by the transport or by `twisted.web.http.Request`."""
 
     site: Site
@@ -47,13 +47,13 @@ class Channel(Outlet):
     _answering: bool = False
     _advancing: bool = False
     _hung_up: bool = False
-    _heard_all: bool = False  # the client half-closed
     _deadline: Deadline = field(init=False)
 
     # The connection's life.
 
     def __attrs_post_init__(self) -> None:
         self._reader, self._deadline = Reader(self._limits.body), Deadline(self.site.clock)
+        self.read_no_faster_than(self._limits.bytes, self.site.clock)
 
     @property
     def transport(self) -> Any:
@@ -77,10 +77,11 @@ class Channel(Outlet):
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)
         transport.registerProducer(self, True)
-        if self.site.admits(self):
+        refusal = self.site.refusal(self)
+        if refusal is None:
             self._deadline.set(self._limits.idle, self._part)
         else:
-            self._refuse(Malformed(503, "Too many connections from this address"))
+            self._refuse(refusal)
 
     def connectionMade(self) -> None:
         """`makeConnection` does it all."""
@@ -136,13 +137,14 @@ class Channel(Outlet):
     # Requests in.
 
     def dataReceived(self, data: bytes) -> None:
+        self._intake.took(len(data))
         if self._hung_up:
             return
         first, buffer = self._reader.empty, self._reader.buffer
         buffer += data
         if self._answering or self._clogged:
             if len(buffer) > self._limits.ahead:
-                self._transport.pauseProducing()
+                self._intake.hold(AHEAD)
             return
         if first:
             self._deadline.set(self._limits.head_within, self._too_late)
@@ -168,12 +170,8 @@ class Channel(Outlet):
         """Turn to what was sent ahead, if anything was."""
         if self._reader.head is None:
             self._deadline.set(self._limits.head_within, self._too_late)
-        self._listen()
+        self._intake.release(AHEAD)
         self._advance()
-
-    def _listen(self) -> None:
-        if not self._heard_all:  # its end is not to be heard twice
-            self._transport.resumeProducing()
 
     def _read_head(self) -> bool:
         """Whether a whole head was there."""
@@ -281,7 +279,7 @@ class Channel(Outlet):
         connection, and the client could lose the answer (RFC 9112, 9.6)."""
         transport = self._transport
         transport.unregisterProducer()
-        self._listen()
+        self._intake.release(AHEAD)
         if self._heard_all:
             transport.loseConnection()
         else:
@@ -291,6 +289,7 @@ class Channel(Outlet):
     def _forget(self) -> None:
         """This connection is no longer ours."""
         self._deadline.clear()
+        self._intake.stop()
         self._hung_up = True
         self._reader.forget()
         self.request = None

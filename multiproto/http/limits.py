@@ -7,6 +7,8 @@ from typing import Callable
 from attrs import define, frozen
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from ..core.rates import Rate
+
 
 @frozen
 class Limits:
@@ -16,6 +18,7 @@ class Limits:
     body_within: float = 60.0  # seconds from the end of the head
     idle: float = 60.0  # seconds between requests, and for a client to take its answer
     linger: float = 2.0  # seconds to read and forget after the last answer (RFC 9112, 9.6)
+    bytes: Rate | None = None  # of what is read
 
 
 @define(eq=False, repr=False)

@@ -7,7 +7,6 @@ request is obeyed; while it can't be had, this process's own holds.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from typing import Awaitable, Protocol
 
@@ -15,6 +14,7 @@ from attrs import Factory, define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from ..core.errors import RateLimited, Unavailable
+from ..core.hosts import network
 
 MOST_ADDRESSES = 100_000  # remembered; some 20 MB
 
@@ -114,7 +114,8 @@ class RateLimit:
         """Count here and everywhere; raises `RateLimited` beyond the limit."""
         standing = await self.settled(host, self.count(host))
         if standing.exceeded:
-            raise RateLimited(f"Too many requests; try again in {standing.reset} s")
+            wait = float(standing.reset)
+            raise RateLimited(f"Too many requests; try again in {standing.reset} s", retry_after=wait)
 
     def _standing(self, count: int, left: float) -> Standing:
         return Standing(
@@ -138,15 +139,3 @@ class RateLimit:
             if self._windows[first].ends > now and len(self._windows) < self._capacity:
                 return
             del self._windows[first]
-
-
-def network(host: str) -> str:
-    """Who counts as one address: for IPv6 a whole /64, since that is what one customer has."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return host  # a UNIX socket has none
-    if isinstance(address, ipaddress.IPv4Address):
-        return host
-    mapped = address.ipv4_mapped
-    return str(mapped) if mapped else str(ipaddress.ip_network((address, 64), strict=False))

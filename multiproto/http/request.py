@@ -104,7 +104,7 @@ class Request(TwistedRequest):
     def refuse(self, fault: Malformed) -> None:
         """Answer one that can't be followed."""
         status, refusal = answers.protocol_fault(fault)
-        self.respond(self.prepare(status, answers.failure(refusal, self._site.clock.seconds())))
+        self.respond(self.refused(refusal, status=status))
 
     def process(self) -> None:
         """Answer it, if other instances have no more of them than it may be."""
@@ -147,8 +147,8 @@ class Request(TwistedRequest):
             self.processingFailed(Failure())
 
     def taken_over(self) -> None:
-        """The connection speaks another protocol from here on: nothing can be answered any more."""
-        self._disconnected = True
+        """The connection speaks another protocol from here on."""
+        self._disconnected = True  # nothing can be answered any more
         self.code = HTTPStatus.SWITCHING_PROTOCOLS
         self._account()
 
@@ -200,10 +200,10 @@ class Request(TwistedRequest):
         self._set(extra)
         return body
 
-    def refused(self, refusal: Refusal, extra: Extra = ()) -> bytes:
+    def refused(self, refusal: Refusal, extra: Extra = (), status: int = 0) -> bytes:
         """The answer that declines, in the contract's envelope."""
         body = answers.failure(refusal, self._site.clock.seconds())
-        return self.prepare(refusal.status, body, answers.challenge(refusal) + extra)
+        return self.prepare(status or refusal.status, body, answers.advice(refusal) + extra)
 
     def broken(self, failure: Failure) -> bytes:
         """The answer to a bug of ours, which goes to the log whole."""

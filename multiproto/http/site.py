@@ -14,6 +14,7 @@ from twisted.web.resource import IResource
 
 from ..core.access import Access
 from ..core.accounts import Accounts
+from ..core.arrivals import Arrivals
 from ..core.hub import Hub, Line
 from ..core.keyring import Keyring
 from ..core.messages import Messages
@@ -25,7 +26,7 @@ from .accounts import AccountRoutes
 from .api import PREFIXES, make_api
 from .audit import AuditRoutes
 from .channel import Channel
-from .codec import Head
+from .codec import Head, Malformed
 from .cors import Cors
 from .credentials import CredentialRoutes
 from .health import Health, HealthRoutes
@@ -74,6 +75,7 @@ class Parts:
     logins: RateLimit  # of them, those to log in and to register
     mounts: Mapping[bytes, IResource] = field(factory=dict)
     keys: Published = list  # that others may verify tokens with
+    arrivals: Arrivals | None = None  # of connections
 
 
 Path = tuple[str, ...]
@@ -100,6 +102,7 @@ class Site(Factory):
     _requests: RateLimit
     _logins: RateLimit
     _most_per_host: int
+    _arrivals: Arrivals
     draining: bool = False
     _channels: set[Channel] = New(set)
     _streams: set[Channel] = New(set)  # of them, those that answer for as long as they can
@@ -172,15 +175,18 @@ class Site(Factory):
             counted.append((self._logins, self._logins.count(host)))
         return Standings(host, tuple(counted))
 
-    def admits(self, channel: Channel) -> bool:
-        """Whether a connection that has just opened may stay; a proxy's carry many clients, and all may."""
+    def refusal(self, channel: Channel) -> Malformed | None:
+        """Why a connection that has just opened may not stay; a proxy's carry many clients, and all may."""
         if self.rules.trusts(str(getattr(channel.getPeer(), "host", ""))):
-            return True
+            return None
+        wait = self._arrivals.wait(channel.network)
+        if wait:
+            return Malformed(429, "Too many connections from this address", wait)
         neighbours = self._by_host.setdefault(channel.network, set())
         if len(neighbours - self._streams) >= self._most_per_host:
-            return False
+            return Malformed(503, "Too many connections from this address")
         neighbours.add(channel)
-        return True
+        return None
 
     def streaming(self, channel: Channel) -> None:
         self._streams.add(channel)
@@ -235,4 +241,5 @@ def make_site(parts: Parts, settings: Settings = Settings()) -> Site:
         parts.requests,
         parts.logins,
         settings.most_per_host,
+        parts.arrivals or Arrivals(None, clock),
     )

@@ -153,8 +153,9 @@ class Traffic:
         """A command was obeyed, `seconds` after it was received."""
         self.durations[RECEIVED.get(kind, OTHER)].add(seconds)
 
-    def sent(self, kind: str, size: int) -> None:
-        self.sent_by[SENT.get(kind, OTHER)] += 1
+    def sent(self, kind: str, size: int, count: int = 1) -> None:
+        """`count` of a kind, which have `size` bytes together."""
+        self.sent_by[SENT.get(kind, OTHER)] += count
         self.bytes_sent += size
 
     def refused(self, name: str) -> None:

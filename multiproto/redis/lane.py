@@ -15,7 +15,7 @@ from typing import Any, Callable, Protocol
 
 from attrs import define, field
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -97,16 +97,16 @@ class RedisLane(Service):
 
     def publish(self, publication: Publication) -> Deferred[None]:
         """Never fails: the live lane is at most once, and those who listen here need no Redis."""
-        self._audience.tell(publication)
+        told = self._audience.tell(publication)
         if not self.running or self._commands.protocol is None or self._under_way > MOST_UNDER_WAY:
             self._observed.dropped()
-            return succeed(None)
+            return told
         if self._saying is None:
             self._saying = self._reactor.callLater(0, self._say)
         said = row(publication)
         self._rows.append(said)
         self._under_way += len(said)
-        return succeed(None)
+        return told
 
     # The service.
 
@@ -213,7 +213,7 @@ class RedisLane(Service):
         """As much as one turn has time for; until the rest is told, no more is read."""
         self._telling, end = None, self._reactor.seconds() + TURN
         while self._told:
-            self._audience.tell(self._told.popleft())
+            self._audience.tell_now([self._told.popleft()])
             if self._told and self._reactor.seconds() >= end:
                 self._telling = self._reactor.callLater(0, self._tell)
                 break

@@ -1,32 +1,21 @@
-"""How often something was done in a window of time, on all instances together.
-
-One script counts, so that it is one round trip and nothing comes between the
-count and its expiry.  Redis is asked on a connection of its own: behind what the
-live lane has to say an answer could take longer than anyone waits for it.
-"""
+"""How often something was done, or may be, on all instances together: windows, buckets and marks."""
 
 from __future__ import annotations
 
-from hashlib import sha1
+from math import ceil
 from typing import Any
 
 from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
-from twisted.python.failure import Failure
-from txredisapi import ResponseError
 
-from ..core.errors import Unavailable
+from ..core.rates import Rate
 from .address import Address
-from .connection import Commands, Connection
-
-PATIENCE = 0.05  # seconds that a caller waits at most
-MOST_UNDER_WAY = 1000  # questions that Redis has not answered
+from .questions import PATIENCE, Questions, Script
 
 # Gives the count and the milliseconds that the window has left.  A key without an expiry is not ours alone:
 # it would count for ever.
-SCRIPT = b"""
+COUNT = Script(b"""
 local count = redis.call('INCR', KEYS[1])
 local left = redis.call('PTTL', KEYS[1])
 if left < 0 then
@@ -34,111 +23,81 @@ if left < 0 then
   left = tonumber(ARGV[1])
 end
 return {count, left}
-"""
-SHA = sha1(SCRIPT).hexdigest().encode()
+""")
 
-Counted = tuple[int, float]  # how many in this window, seconds until it ends
+# A bucket, kept as the moment when it is full again (GCRA), by Redis's own clock; a bucket that is full needs no key.
+# Takes tokens a second, tokens in a full bucket, and tokens wanted; gives tokens granted, and the milliseconds until
+# there is one.  Below 0, tokens are given back.
+LEASE = Script(b"""
+local time = redis.call('TIME')
+local now = time[1] * 1000 + time[2] / 1000
+local each = 1000 / tonumber(ARGV[1])
+local most = tonumber(ARGV[2]) * each
+local wanted = tonumber(ARGV[3])
+local full = math.min(math.max(tonumber(redis.call('GET', KEYS[1]) or '') or 0, now), now + most)
+local granted = math.max(math.min(math.floor((most - full + now) / each + 0.001), wanted), math.min(wanted, 0))
+if granted == 0 then
+  return {0, math.ceil(full - now + each - most)}
+end
+full = math.max(full + granted * each, now)
+redis.call('SET', KEYS[1], string.format('%.3f', full), 'PX', math.ceil(full - now) + 1)
+return {granted, 0}
+""")
+
+Counted = tuple[int, float]  # how many, seconds
 
 
 @define(eq=False, repr=False)
 class SharedCounts(Service):
-    """Fixed windows of `window` seconds, each of which begins with the first that is counted in it."""
+    """Fixed windows of `window` seconds, each of which begins with the first that is counted in it; and
+    `core.ports.SharedRates`."""
 
     _address: Address
     _prefix: str  # of keys
     window: float  # seconds
-    _reactor: Any  # IReactorTime, IReactorPluggableNameResolver
+    _reactor: Any
     _patience: float = PATIENCE
-    _under_way: int = field(default=0, init=False)
-    _overdue: int = field(default=0, init=False)  # of them, those that nobody waits for any more
-    _connection: Connection = field(init=False)
+    questions: Questions = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._connection = Connection(self._address, Commands, self._reactor, _teach)
+        self.questions = Questions(self._address, (COUNT, LEASE), self._reactor, self._patience)
 
     @property
     def connections(self) -> int:
-        return int(self._connection.protocol is not None)
+        return self.questions.connections
 
     def startService(self) -> None:
-        """Waits for nothing: without Redis its callers count for themselves."""
         super().startService()
-        self._connection.start()
+        self.questions.startService()
 
     def stopService(self) -> Deferred[None] | None:
-        """Fires when the connection is closed."""
         super().stopService()
-        return self._connection.stop()
+        return self.questions.stopService()
 
     def count(self, key: str) -> Deferred[Counted]:
-        """One more of `key`.  Fails with `Unavailable` within the patience; it may have been counted.
+        """One more of `key`: how many in this window, seconds until it ends.
 
-        A Redis that owes an answer for longer than that is not asked until it
-        has given it, or the connection has ended for want of it: when Redis is
-        slow, the first few wait for it and not each.
+        Fails with `Unavailable` within the patience, like all here; it may have been counted.
         """
-        protocol = self._connection.protocol
-        if protocol is None or self._overdue or self._under_way >= MOST_UNDER_WAY:
-            return _unavailable()
-        question = _Question(self)
-        question.ask(protocol, f"{self._prefix}rate:{key}".encode())
-        return question.answer
+        return self.questions.ask(COUNT.command(self._key("rate", key), round(self.window * 1000)), _pair)
+
+    def lease(self, key: str, rate: Rate, tokens: int) -> Deferred[Counted]:
+        args = f"{rate.each:.9f}", f"{rate.burst:.9f}", tokens
+        return self.questions.ask(LEASE.command(self._key("bucket", key), *args), _pair)
+
+    def mark(self, key: str, seconds: float) -> Deferred[None]:
+        command = "SET", self._key("mark", key), 1, "PX", ceil(seconds * 1000)
+        return self.questions.ask(command, lambda result: True).addCallback(lambda _: None)
+
+    def has_mark(self, key: str) -> Deferred[bool]:
+        return self.questions.ask(("EXISTS", self._key("mark", key)), lambda count: bool(count))
+
+    def _key(self, kind: str, key: str) -> bytes:
+        return f"{self._prefix}{kind}:{key}".encode()
 
 
-@define(eq=False, repr=False)
-class _Question:
-    """From being asked to Redis's answer, which may come after ours."""
-
-    _counts: SharedCounts
-    answer: Deferred[Counted] = field(factory=Deferred)
-    _late: IDelayedCall | None = None
-    _protocol: Any = None
-    _args: tuple[object, ...] = ()
-
-    def ask(self, protocol: Any, key: bytes) -> None:
-        counts = self._counts
-        counts._under_way += 1
-        self._late = counts._reactor.callLater(counts._patience, self._give_up)
-        self._protocol, self._args = protocol, (1, key, round(counts.window * 1000))
-        asked = protocol.execute_command("EVALSHA", SHA, *self._args)
-        asked.addErrback(self._teach_again)
-        asked.addBoth(self._answered)
-
-    def _teach_again(self, failure: Failure) -> object:
-        """A script can be forgotten while the connection stays: SCRIPT FLUSH."""
-        failure.trap(ResponseError)
-        if not failure.getErrorMessage().startswith("NOSCRIPT"):
-            return failure
-        return self._protocol.execute_command("EVAL", SCRIPT, *self._args)
-
-    def _give_up(self) -> None:
-        self._late = None
-        self._counts._overdue += 1
-        self.answer.errback(_away())
-
-    def _answered(self, result: object) -> None:
-        self._counts._under_way -= 1
-        if self._late is None:
-            self._counts._overdue -= 1
-            return
-        self._late.cancel()
-        match result:
-            case [int(count), int(left)]:
-                self.answer.callback((count, left / 1000))
-            case _:  # lost, or an error of Redis: no memory, a replica, a key that is no number
-                self.answer.errback(_away())
-
-
-async def _teach(protocol: Any) -> None:
-    """So that counting takes one round trip from the first on."""
-    await protocol.execute_command("SCRIPT", "LOAD", SCRIPT)
-
-
-def _away() -> Unavailable:
-    return Unavailable("The shared rate limits are away")
-
-
-def _unavailable() -> Deferred[Counted]:
-    failed: Deferred[Counted] = Deferred()
-    failed.errback(_away())
-    return failed
+def _pair(result: object) -> Counted | None:
+    match result:
+        case [int(count), int(milliseconds)]:
+            return count, milliseconds / 1000
+    return None

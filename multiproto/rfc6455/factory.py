@@ -5,20 +5,31 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from autobahn.twisted.websocket import WebSocketServerFactory
+from autobahn.websocket.protocol import TrafficStats
 from twisted.internet.interfaces import IReactorTime
 
 from .codec import frame, opcode_of, payload_of
 
 
 class Rfc6455Factory(WebSocketServerFactory):
-    """`allowed_origin` is asked about each `Origin` but the server's own; `clock` tells the epoch's seconds."""
+    """`allowed_origin` is asked about each `Origin` but the server's own; `wait`, in how many seconds an
+    address may come, 0.0 for at once; `clock` tells the epoch's seconds."""
 
     noisy = False
 
-    def __init__(self, clock: IReactorTime, allowed_origin: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        allowed_origin: Callable[[str], bool],
+        wait: Callable[[str], float] = lambda host: 0.0,
+        fast: bool = True,
+    ) -> None:
         super().__init__(server="", reactor=clock)
         self.clock = clock
         self.allowed_origin = allowed_origin
+        self.wait = wait
+        self.counted = TrafficStats()
+        self.fast = fast  # frames may take the short way of `plain`
         self._squeezed: tuple[bytes, int, bytes] = b"", 0, b""  # a frame, window bits, and what it became
 
     def squeeze(self, framed: bytes, deflate: Any) -> bytes:

@@ -7,6 +7,7 @@ and fails the handshake for an extension offer that it ought to decline.
 from __future__ import annotations
 
 import re
+from math import ceil
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerProtocol
@@ -14,6 +15,7 @@ from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflat
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
 from .factory import Rfc6455Factory
+from .slim import Slim
 
 MAX_HANDSHAKE = 16 * 1024  # bytes
 
@@ -26,6 +28,7 @@ REASONS = {
     403: "Forbidden",
     405: "Method Not Allowed",
     426: "Upgrade Required",
+    429: "Too Many Requests",
     431: "Request Header Fields Too Large",
     505: "HTTP Version Not Supported",
 }
@@ -41,7 +44,7 @@ def accept_deflate(offers: list[Any]) -> PerMessageDeflateOfferAccept:
     return PerMessageDeflateOfferAccept(offers[0], no_context_takeover=True, window_bits=window, mem_level=5)
 
 
-class HandshakeProtocol(WebSocketServerProtocol):
+class HandshakeProtocol(WebSocketServerProtocol, Slim):
     """A connection up to the moment when it is open."""
 
     versions = [13]
@@ -60,6 +63,7 @@ class HandshakeProtocol(WebSocketServerProtocol):
     data: bytes  # received and not yet understood
     websocket_extensions: list[Any]  # offered, as (name, params)
     token: str | None = None  # bearer of the handshake
+    demand = ""  # a header that tells what a refused client should do
 
     def refusal_body(self, code: int, reason: str) -> bytes:
         """For subclasses: JSON that tells why there will be no WebSocket."""
@@ -92,6 +96,10 @@ class HandshakeProtocol(WebSocketServerProtocol):
         """The subprotocol to be spoken: of those we speak, the one that the client named first."""
         # RFC 7692, 5: an offer that makes no sense is declined, not an error.
         self.websocket_extensions = [offer for offer in self.websocket_extensions if _sensible(*offer)]
+        wait = self.factory.wait(self.host)
+        if wait:
+            self.demand = f"Retry-After: {ceil(wait)}\r\n"
+            raise ConnectionDeny(429, "Too many connections from this address")
         origin = request.origin
         if origin and not _is_at(origin, request.headers["host"]) and not self.factory.allowed_origin(origin):
             raise ConnectionDeny(403, f"Origin not allowed: {origin}")
@@ -106,7 +114,7 @@ class HandshakeProtocol(WebSocketServerProtocol):
             code, reason = 500, "Internal server error"
         body = self.refusal_body(code, reason)
         head = (
-            f"HTTP/1.1 {code} {REASONS.get(code, reason)}\r\n{DEMANDS.get(code, '')}Connection: close\r\n"
+            f"HTTP/1.1 {code} {REASONS.get(code, reason)}\r\n{DEMANDS.get(code, self.demand)}Connection: close\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
@@ -114,8 +122,8 @@ class HandshakeProtocol(WebSocketServerProtocol):
         self.transport.loseConnection()
 
     def onOpen(self) -> None:
-        self.http_request_data = b""  # it may hold a token
-        self.http_headers.clear()
+        self.http_request_data = b""  # it may hold a token; and so may the headers
+        self.slim()
 
 
 def _is_at(origin: str, host: str) -> bool:

@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from .codec import close_reason
 from .handshake import HandshakeProtocol
+from .plain import take
 
 WORTH_DEFLATING = 256  # bytes; a shorter text gains too little
 FRAMES = 200  # that one peer may have read in one turn of the reactor; a ping takes some 20 µs
@@ -66,6 +67,10 @@ class Rfc6455Protocol(HandshakeProtocol):
             framed = self.factory.squeeze(framed, deflate)
         self.transport.write(framed)
 
+    @property
+    def compresses(self) -> bool:
+        return self._perMessageCompress is not None
+
     def hold(self, reason: str) -> None:
         """Take no frame after the current one, until each `reason` given is released."""
         self._held |= {reason}
@@ -102,20 +107,46 @@ class Rfc6455Protocol(HandshakeProtocol):
 
     # Frames.
 
+    def dataReceived(self, data: bytes) -> None:
+        """Autobahn's own spells out a log line for each packet, that nobody reads."""
+        self.data += data
+        self.consumeData()
+
     def consumeData(self) -> None:
         if self.state == self.STATE_CONNECTING:
             self.processHandshake()
             return
         left = FRAMES
-        while not self._stopped and not self._held and self.state != self.STATE_CLOSED:
-            if not self.processData():
+        while self._goes_on:
+            left -= self._take_plain(left)
+            if left and (not self._goes_on or not self.processData()):
                 break
             left -= 1
-            if not left:  # thousands of pings may come in one packet
+            if left <= 0:  # thousands of pings may come in one packet
                 self.hold("turn")
                 self.factory.clock.callLater(0, self.release, "turn")
         if self._stopped:
             self.data = b""  # the peer may go on sending until it reads our Close
+
+    @property
+    def _goes_on(self) -> bool:
+        return not self._stopped and not self._held and self.state != self.STATE_CLOSED
+
+    def _take_plain(self, most: int) -> int:
+        """Take as many messages as there is a short way for, at most `most`; how many there were."""
+        if not self.factory.fast or self.inside_message or self.current_frame is not None:
+            return 0
+        data, self.data = self.data, b""  # whoever releases us meanwhile finds nothing: we go on ourselves
+        at = 0
+        try:
+            at, taken = take(data, self.maxMessagePayloadSize, most, self._hear)
+        finally:
+            self.data = data[at:]
+        return taken
+
+    def _hear(self, payload: bytes, is_binary: bool) -> bool:
+        self.onMessage(payload, is_binary)
+        return self._goes_on and self.state == self.STATE_OPEN
 
     def onMessageFrameBegin(self, length: int) -> None:
         # What counts of a compressed frame is what comes out of it.

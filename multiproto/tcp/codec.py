@@ -13,6 +13,7 @@ from ..core.errors import (
     Invalid,
     InvalidFrame,
     NotFound,
+    RateLimited,
     Refusal,
     TimedOut,
     Unauthorized,
@@ -25,6 +26,7 @@ from ..core.wire import (
     Accepted,
     Authenticate,
     Authenticated,
+    Burst,
     CaughtUp,
     Command,
     Delivery,
@@ -61,6 +63,7 @@ FAREWELLS: dict[Why, type[Refusal]] = {
     Why.UNAUTHENTICATED: Unauthorized,
     Why.SILENT: TimedOut,
     Why.SLOW: Unavailable,
+    Why.FLOODING: RateLimited,
     Why.BROKEN: Internal,
 }
 
@@ -92,6 +95,13 @@ def encode(reply: Reply, now: float) -> bytes:
     if reply.ref is not None:
         fields["id"] = reply.ref
     return _frame(kind, fields)
+
+
+def encode_all(burst: Burst, now: float) -> bytes:
+    """The frames of all its deliveries; made once for all peers."""
+    if __name__ not in burst.encoded:
+        burst.encoded[__name__] = b"".join(encode(each, now) for each in burst.deliveries)
+    return burst.encoded[__name__]
 
 
 def encode_farewell(why: Farewell) -> bytes:
@@ -188,7 +198,7 @@ def _shape(reply: Reply, now: float) -> tuple[int, Fields]:
 
 
 def _refused(refusal: Refusal) -> Fields:
-    fields: Fields = {"error": refusal.message, "code": str(refusal.code)}
+    fields: Fields = {"error": refusal.message, "code": str(refusal.code), **refusal.pause}
     if refusal.details is not None:
         fields["details"] = refusal.details
     return fields

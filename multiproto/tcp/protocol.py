@@ -18,8 +18,9 @@ from zope.interface import implementer
 from ..core.errors import FrameTooLarge, InvalidFrame, Refusal
 from ..core.hub import Hub, Line
 from ..core.session import Session
-from ..core.wire import Farewell, Leave, Refused, Reply, Unreadable, Why
-from . import codec
+from ..core.wire import AT_ONCE, Burst, Farewell, Leave, Refused, Reply, Unreadable, Why
+from . import codec, quick
+from .chunk import completes, take
 
 MAX_FRAME = 1024 * 1024  # bytes, type included, length excluded
 KEEP_ALIVE = 60.0  # seconds of silence before the system asks whether the peer is still there
@@ -36,13 +37,15 @@ class DeviceProtocol(Int32StringReceiver):
     _peer_closed = False  # the peer will send no more
 
     def __init__(
-        self, hub: Hub, line: Line, now: Callable[[], float], max_frame: int, keep_alive: float
+        self, hub: Hub, line: Line, now: Callable[[], float], max_frame: int, keep_alive: float, fast: bool
     ) -> None:
         self._hub = hub
         self._line = line
         self._now = now
         self.MAX_LENGTH = max_frame
         self._keep_alive = keep_alive
+        self._fast = fast
+        self._decode = quick.decode if fast else codec.decode
         self._buffer = bytearray()  # what is not yet a whole frame
 
     # Twisted calls these.
@@ -52,6 +55,7 @@ class DeviceProtocol(Int32StringReceiver):
         self._ask_for_signs_of_life()
         host = getattr(self.transport.getPeer(), "host", "")
         try:
+            self._line.knock(host)
             self.session = self._hub.admit(self, host, self._line)
         except Refusal as refusal:
             self._reading = False
@@ -70,8 +74,15 @@ class DeviceProtocol(Int32StringReceiver):
         self._line.traffic.read(len(data))
         if not self._reading or self.session is None or self.session.ended:
             return  # the peer may go on sending until it reads our goodbye
-        self.session.heard()
+        self.session.heard(len(data))
         buffer = self._buffer
+        if self._fast and not self.paused and completes(buffer, data):
+            if buffer:
+                data = bytes(buffer) + data
+                buffer.clear()
+            data = data[take(data, self.MAX_LENGTH, self._heard) :]
+            if not self._reading:
+                return
         buffer += data
         while self._reading and not self.paused and len(buffer) >= 4:
             length = int.from_bytes(buffer[:4], "big")
@@ -86,7 +97,12 @@ class DeviceProtocol(Int32StringReceiver):
 
     def stringReceived(self, string: bytes) -> None:
         assert self.session is not None
-        self.session.receive(codec.decode(string), 4 + len(string))
+        self.session.receive(self._decode(string), 4 + len(string))
+
+    def _heard(self, body: bytes) -> bool:
+        """Whether another may follow at once."""
+        self.stringReceived(body)
+        return self._reading and not self.paused
 
     def lengthLimitExceeded(self, length: int) -> None:
         """The frames can't be told apart any more; those before are still obeyed."""
@@ -136,6 +152,13 @@ class DeviceProtocol(Int32StringReceiver):
         self.transport.write(frame)
         return len(frame)
 
+    def send_all(self, burst: Burst) -> int:
+        frames = codec.encode_all(burst, self._now())
+        if len(frames) > AT_ONCE:
+            return 0
+        self.transport.write(frames)
+        return len(frames)
+
     def size(self, reply: Reply) -> int:
         return len(codec.encode(reply, self._now()))
 
@@ -180,9 +203,12 @@ class DeviceFactory(Factory):
     _now: Callable[[], float]
     _max_frame: int = MAX_FRAME
     _keep_alive: float = KEEP_ALIVE
+    _fast: bool = True  # what came whole may take the short ways of `chunk` and `quick`
     noisy = False
 
     def buildProtocol(self, addr: IAddress | None) -> DeviceProtocol:
-        protocol = DeviceProtocol(self._hub, self._line, self._now, self._max_frame, self._keep_alive)
+        protocol = DeviceProtocol(
+            self._hub, self._line, self._now, self._max_frame, self._keep_alive, self._fast
+        )
         protocol.factory = self
         return protocol

@@ -15,6 +15,7 @@ from ..core.wire import (
     Accepted,
     Authenticate,
     Authenticated,
+    Burst,
     CaughtUp,
     Command,
     Delivery,
@@ -46,6 +47,7 @@ CLOSE_CODES = {
     Why.SILENT: 1001,
     Why.BROKEN: 1011,
     Why.SLOW: 1013,
+    Why.FLOODING: 1008,
     Why.EXPIRED: 4401,
     Why.REVOKED: 4401,
     Why.UNAUTHENTICATED: 4408,
@@ -86,6 +88,13 @@ def encode(reply: Reply, now: float) -> bytes:
     if reply.ref is not None:
         fields["id"] = reply.ref
     return frame(dumps(fields))
+
+
+def encode_all(burst: Burst, now: float) -> bytes:
+    """The frames of all its deliveries; made once for all peers."""
+    if __name__ not in burst.encoded:
+        burst.encoded[__name__] = b"".join(encode(each, now) for each in burst.deliveries)
+    return burst.encoded[__name__]
 
 
 def close_reason(why: Farewell) -> str:
@@ -167,7 +176,7 @@ def _subscribed(reply: Subscribed) -> Fields:
 
 
 def _refused(refusal: Refusal, to: type | None) -> Fields:
-    said: Fields = {"name": refusal.name, "message": refusal.message}
+    said: Fields = {"name": refusal.name, "message": refusal.message, **refusal.pause}
     if to is Authenticate:
         return {"type": "auth_error", "code": refusal.status} | said
     if refusal.details is not None:

@@ -6,23 +6,23 @@ from typing import Any, Callable
 
 from twisted.internet.interfaces import IAddress, IReactorTime
 
-from ..core.errors import Forbidden, Internal, InvalidInput, Refusal, TooLarge, Unavailable
+from ..core.errors import Forbidden, Internal, InvalidInput, RateLimited, Refusal, TooLarge, Unavailable
 from ..core.hub import Hub, Line
 from ..core.model import timestamp
 from ..core.ports import Identity
 from ..core.session import Session
-from ..core.wire import Authenticate, Farewell, Leave, Ping, Reply, Why
+from ..core.wire import AT_ONCE, Authenticate, Burst, Farewell, Leave, Ping, Reply, Why
 from ..jsontext import dumps
 from ..rfc6455.codec import BINARY, TEXT, frame
 from ..rfc6455.factory import Rfc6455Factory
-from ..rfc6455.protocol import Rfc6455Protocol
-from . import codec
+from ..rfc6455.protocol import WORTH_DEFLATING, Rfc6455Protocol
+from . import codec, quick
 
 MAX_MESSAGE = 1024 * 1024  # bytes
 MAX_ECHO = 16 * 1024 * 1024  # bytes
 PING_SIZE = 2  # bytes of a ping without payload
 
-REFUSALS: dict[int, type[Refusal]] = {403: Forbidden, 431: TooLarge, 500: Internal}
+REFUSALS: dict[int, type[Refusal]] = {403: Forbidden, 429: RateLimited, 431: TooLarge, 500: Internal}
 
 
 class EventsProtocol(Rfc6455Protocol):
@@ -37,7 +37,7 @@ class EventsProtocol(Rfc6455Protocol):
     def dataReceived(self, data: bytes) -> None:
         self.factory.line.traffic.read(len(data))
         if self.session is not None:
-            self.session.heard()
+            self.session.heard(len(data))
         super().dataReceived(data)
 
     def onOpen(self) -> None:
@@ -55,7 +55,7 @@ class EventsProtocol(Rfc6455Protocol):
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         assert self.session is not None
-        self.session.receive(codec.decode(payload), len(payload))
+        self.session.receive(self.factory.decode(payload), len(payload))
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         if self.session is not None:
@@ -92,6 +92,14 @@ class EventsProtocol(Rfc6455Protocol):
             self.sendPing()
             return PING_SIZE
         framed = codec.encode(reply, self._now())
+        self.say(framed)
+        return len(framed)
+
+    def send_all(self, burst: Burst) -> int:
+        """Not where a message might be compressed: those are made one by one."""
+        framed = codec.encode_all(burst, self._now())
+        if len(framed) > AT_ONCE or self.compresses and len(framed) >= WORTH_DEFLATING:
+            return 0
         self.say(framed)
         return len(framed)
 
@@ -147,10 +155,12 @@ class EventsFactory(Rfc6455Factory):
         max_message: int = MAX_MESSAGE,
         compress: bool = True,
         protocol: type[EventsProtocol] = EventsProtocol,
+        fast: bool = True,
     ) -> None:
-        super().__init__(clock, allowed_origin)
+        super().__init__(clock, allowed_origin, line.wait, fast)
         self.hub = hub
         self.line = line
+        self.decode = quick.decode if fast else codec.decode
         self._protocol = protocol
         self._options: dict[str, Any] = {"maxMessagePayloadSize": max_message}
         if not compress:

@@ -24,11 +24,14 @@ GRANTS = [{"pattern": "devices.pump.**", "verbs": ["publish", "subscribe"]}]
 
 
 class PlainPasswords:
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, on_behalf_of: str = "") -> str:
         return password
 
-    async def verify(self, password: str, hashed: str | None) -> bool:
+    async def verify(self, password: str, hashed: str | None, on_behalf_of: str = "") -> bool:
         return password == hashed
+
+    def check_room(self, on_behalf_of: str) -> None:
+        """There always is."""
 
 
 class GateTests(StoreCase):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
+
 import bcrypt
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
-from multiproto.auth.passwords import BcryptPasswords
-from multiproto.core.errors import Unavailable
+from multiproto.auth.passwords import NICENESS, BcryptPasswords, spare_cores
+from multiproto.core.errors import RateLimited, Unavailable
 
 
 class PasswordsTests(TestCase):
@@ -58,3 +62,44 @@ class PasswordsTests(TestCase):
         self.failureResultOf(Deferred.fromCoroutine(self.passwords.hash("Passw0rd!")), Unavailable)
         self.assertEqual(len(await gatherResults(storm)), 5)
         self.assertEqual(self.passwords.waiting, 0)
+
+    async def test_one_address_can_not_fill_the_queue(self) -> None:
+        """Who has their share waiting is told at once; another's login is not behind all of theirs."""
+        passwords = BcryptPasswords(reactor, rounds=4, threads=1, most_each=2)
+        self.addCleanup(passwords.stopService)
+        await passwords.startService()
+        done: list[str] = []
+
+        def login(whose: str) -> Deferred[None]:
+            hashing = Deferred.fromCoroutine(passwords.hash("Passw0rd!", whose))
+            return hashing.addCallback(lambda hashed: done.append(whose))
+
+        storm = [login("storm") for _ in range(3)]
+        self.assertRaises(RateLimited, passwords.check_room, "storm")
+        passwords.check_room("owner")
+        refused = self.failureResultOf(
+            Deferred.fromCoroutine(passwords.hash("Passw0rd!", "storm")), RateLimited
+        )
+        self.assertEqual(refused.value.retry_after, 1.0)
+        await gatherResults([*storm, login("owner")])
+        self.assertEqual(done, ["storm", "storm", "owner", "storm"])
+
+    async def test_threads_that_hash_let_others_go_first(self) -> None:
+        """The reactor's is none of them."""
+
+        def niceness() -> int:
+            return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+        before = niceness()
+        self.assertEqual(await self.passwords._in_thread(niceness, ""), NICENESS)
+        self.assertEqual(niceness(), before)
+
+    if sys.platform != "linux":
+        test_threads_that_hash_let_others_go_first.skip = "only there"  # type: ignore[attr-defined]
+
+    def test_the_reactor_keeps_a_core(self) -> None:
+        """Where there is more than one."""
+        self.patch(os, "sched_getaffinity", lambda pid: set(range(8)))
+        self.assertEqual(spare_cores(), 7)
+        self.patch(os, "sched_getaffinity", lambda pid: {0})
+        self.assertEqual(spare_cores(), 1)

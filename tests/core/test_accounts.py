@@ -20,10 +20,13 @@ class PlainPasswords:
     def __init__(self) -> None:
         self.verified: list[str | None] = []
 
-    async def hash(self, password: str) -> str:
+    def check_room(self, on_behalf_of: str = "") -> None:
+        """There always is."""
+
+    async def hash(self, password: str, on_behalf_of: str = "") -> str:
         return f"hash of {password}"
 
-    async def verify(self, password: str, hashed: str | None) -> bool:
+    async def verify(self, password: str, hashed: str | None, on_behalf_of: str = "") -> bool:
         self.verified.append(hashed)
         return hashed == f"hash of {password}"
 

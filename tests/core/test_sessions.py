@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import Clock
 
 from multiproto.core import sessions
 from multiproto.core.audit import stranger
 from multiproto.core.client import Client
-from multiproto.core.errors import Conflict, Invalid, NotFound, Unauthorized
+from multiproto.core.errors import Conflict, Invalid, NotFound, RateLimited, Unauthorized, Unavailable
+from multiproto.core.logins import Logins
 from multiproto.core.ports import Identity, Query
 from multiproto.core.sessions import Sessions
 
@@ -36,6 +38,49 @@ class LoginTests(AccountsCase):
         for fields in ({}, {"email": 1, "password": []}):
             with self.assertRaises(Invalid):
                 await self.sessions.login(fields)
+
+
+class GuessingTests(AccountsCase):
+    async def asyncSetUp(self) -> None:
+        await super().asyncSetUp()
+        self.sessions._logins = Logins(Clock())
+
+    async def guess(self, email: str, password: str = "wrong", host: str = "203.0.113.1") -> str:
+        try:
+            await self.sessions.login({"email": email, "password": password}, Client("rest", host))
+        except (Unauthorized, RateLimited) as refusal:
+            return refusal.message
+        return "in"
+
+    async def test_known_and_unknown_addresses_are_answered_alike(self) -> None:
+        """The eleventh is not even hashed, whether there is such an account or not."""
+        answers = []
+        for email in ("ann@example.org", "nobody@example.org"):
+            said = [await self.guess(email, host=f"203.0.113.{n}") for n in range(11)]
+            answers.append(said)
+        self.assertEqual(answers[0], answers[1])
+        too_many = "Too many attempts to log in; try again later"
+        self.assertEqual(answers[0], ["Invalid credentials"] * 10 + [too_many])
+        self.assertEqual(len(self.passwords.verified), 20)
+
+    async def test_the_owner_is_not_locked_out(self) -> None:
+        """Where they have logged in or refreshed before, they still can; a stranger with the password can not yet."""
+        login = await self.sessions.login(ANN, Client("rest", "192.0.2.1"))
+        for n in range(11):
+            await self.guess("ann@example.org", host=f"203.0.113.{n}")
+        self.assertEqual(await self.guess("ANN@example.org", "Passw0rd!", "192.0.2.1"), "in")
+        self.assertNotEqual(await self.guess("ann@example.org", "Passw0rd!", "192.0.2.2"), "in")
+        await self.sessions.refresh({"refreshToken": login.refresh_token}, Client("rest", "192.0.2.2"))
+        self.assertEqual(await self.guess("ann@example.org", "Passw0rd!", "192.0.2.2"), "in")
+
+    async def test_a_queue_that_is_full_costs_no_attempt(self) -> None:
+        async def full(password: str, hashed: str | None, on_behalf_of: str = "") -> bool:
+            raise Unavailable("full")
+
+        self.patch(self.passwords, "verify", full)
+        for _ in range(20):
+            with self.assertRaises(Unavailable):
+                await self.guess("ann@example.org")
 
 
 class RefreshTests(AccountsCase):
@@ -292,7 +337,7 @@ class PasswordTests(SessionsCase):
         mine = await self.login()
         verify = self.passwords.verify
 
-        async def slowly(password: str, hashed: str | None) -> bool:
+        async def slowly(password: str, hashed: str | None, on_behalf_of: str) -> bool:
             right = await verify(password, hashed)
             await self.accounts.amend(mine, mine.user_id, {"password": "An0ther!!"})
             return right

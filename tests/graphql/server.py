@@ -108,10 +108,13 @@ class InlineStore:
 
 
 class PlainPasswords:
-    async def hash(self, password: str) -> str:
+    def check_room(self, on_behalf_of: str = "") -> None:
+        """There always is."""
+
+    async def hash(self, password: str, on_behalf_of: str = "") -> str:
         return f"hash of {password}"
 
-    async def verify(self, password: str, hashed: str | None) -> bool:
+    async def verify(self, password: str, hashed: str | None, on_behalf_of: str = "") -> bool:
         return hashed == f"hash of {password}"
 
 

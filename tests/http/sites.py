@@ -8,9 +8,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.access import Access
+from multiproto.core.arrivals import Arrivals
 from multiproto.core.attempts import Attempts
 from multiproto.core.limits import Limits as SessionLimits
 from multiproto.core.policy import Policy
+from multiproto.core.rates import Rate
 from multiproto.http.ratelimit import RateLimit
 from multiproto.http.site import Parts, Settings, Site, make_site
 
@@ -38,6 +40,7 @@ class SiteCase(SynchronousTestCase):
     requests = 100  # in a minute, from one address
     counts: Any = None  # what instances share
     policy = Policy()
+    arrivals: Rate | None = None  # of connections from one address
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -69,6 +72,7 @@ class SiteCase(SynchronousTestCase):
             RateLimit(2, 60.0, clock=self.clock),
             self.mounts,
             lambda: self.keys,
+            Arrivals(self.arrivals, self.clock),
         )
         site = make_site(parts, settings or self.settings)
         self.addCleanup(site.cut)

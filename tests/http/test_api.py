@@ -44,10 +44,13 @@ NOBODY = "00000000-0000-7000-8000-000000000000"
 class PlainPasswords:
     """Not a hash at all: hashing is tested where it lives."""
 
-    async def hash(self, password: str) -> str:
+    def check_room(self, on_behalf_of: str = "") -> None:
+        """There always is."""
+
+    async def hash(self, password: str, on_behalf_of: str = "") -> str:
         return f"hash of {password}"
 
-    async def verify(self, password: str, hashed: str | None) -> bool:
+    async def verify(self, password: str, hashed: str | None, on_behalf_of: str = "") -> bool:
         return hashed == f"hash of {password}"
 
 

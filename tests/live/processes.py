@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
+from ..fakes import FAST
 from .clients import Inbox
 
 ROOT = Path(__file__).parent.parent.parent
@@ -35,7 +36,7 @@ class Program(ProcessProtocol):
             program,
             command[0],
             command,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "FAST_PATHS": str(FAST).lower(), **environment},
             path=str(ROOT),
         )
         return program

@@ -12,9 +12,11 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from multiproto.config import Config
+from multiproto.core.rates import Rate
 from multiproto.server import House, make_service
 from tests.servers import needs, postgresql, redis
 
+from ..fakes import FAST
 from .clients import Address, Person
 
 SETTINGS = {
@@ -23,6 +25,7 @@ SETTINGS = {
     "METRICS_PORT": "0",
     "BCRYPT_ROUNDS": "4",
     "RATE_LIMIT_MAX": "100000",
+    "CONNECT_RATE": "100000/s",
 }
 
 
@@ -62,11 +65,12 @@ class LiveCase(TestCase):
         return evolve(
             config,
             environment="test",
+            fast_paths=FAST,
             http=evolve(config.http, port=0),
             tcp=evolve(config.tcp, port=0),
             metrics=evolve(config.metrics, port=0),
             auth=evolve(config.auth, bcrypt_rounds=4),
-            rates=evolve(config.rates, most=100_000),
+            rates=evolve(config.rates, most=100_000, connects=Rate(100_000, 100_000)),
             storage=evolve(config.storage, directory=self.mktemp()),
         )
 

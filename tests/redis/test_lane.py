@@ -11,6 +11,7 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.logger import globalLogPublisher
 
+from multiproto.core.rates import Rate
 from multiproto.redis.address import Address
 from multiproto.redis.codec import Key, encode, row
 from multiproto.redis.connection import Commands, Connection
@@ -214,6 +215,9 @@ class LeastRightsTests(RedisCase):
         self.addCleanup(counts.stopService)
         await self.until(lambda: counts.connections)
         self.assertEqual([(await counts.count("ann"))[0] for _ in range(2)], [1, 2])
+        self.assertEqual(await counts.lease("ann", Rate(1, 10), 4), (4, 0.0))
+        await counts.mark("ann", 60.0)
+        self.assertTrue(await counts.has_mark("ann"))
 
 
 class TlsTests(RedisCase):

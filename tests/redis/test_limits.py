@@ -9,9 +9,11 @@ from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 
 from multiproto.core.errors import Unavailable
+from multiproto.core.rates import Rate
 from multiproto.redis.address import Address
 from multiproto.redis.connection import Commands, Connection
-from multiproto.redis.limits import MOST_UNDER_WAY, SharedCounts
+from multiproto.redis.limits import SharedCounts
+from multiproto.redis.questions import MOST_UNDER_WAY
 from tests.proxy import HOST, Proxy
 from tests.servers import Redis
 
@@ -128,6 +130,80 @@ class CountingTests(CountsCase):
         self.assertEqual([data.split(b"\r\n")[2] for data in asked], [b"EVALSHA"])
 
 
+class LeaseTests(CountsCase):
+    """Buckets, by Redis's own clock."""
+
+    slow = Rate(0.01, 10)  # nothing grows while a test runs
+
+    async def test_a_burst_and_one_past_it(self) -> None:
+        here, there = await self.counts(), await self.counts()
+        found = [await each.lease("ann", self.slow, 4) for each in (here, there, here)]
+        self.assertEqual(found, [(4, 0.0), (4, 0.0), (2, 0.0)])
+        granted, wait = await there.lease("ann", self.slow, 4)
+        self.assertEqual(granted, 0)
+        self.assertTrue(90 < wait <= 100.001, wait)
+        self.assertEqual(await here.lease("bob", self.slow, 1), (1, 0.0))
+
+    async def test_no_token_is_given_twice(self) -> None:
+        lanes = [await self.counts() for _ in range(4)]
+        found = await gatherResults([lanes[n % 4].lease("ann", Rate(0.01, 300), 1) for n in range(400)])
+        self.assertEqual(sum(granted for granted, _ in found), 300)
+
+    async def test_it_fills_continuously(self) -> None:
+        counts = await self.counts()
+        rate = Rate(50, 1)
+        begun, granted = time.monotonic(), 0
+        while granted < 10:
+            granted += (await counts.lease("ann", rate, 1))[0]
+        self.assertGreaterEqual(time.monotonic() - begun, 9 / 50 - 0.005)
+
+    async def test_what_is_given_back_is_there_again(self) -> None:
+        counts = await self.counts()
+        await counts.lease("ann", self.slow, 10)
+        self.assertEqual(await counts.lease("ann", self.slow, -1), (-1, 0.0))
+        self.assertEqual((await counts.lease("ann", self.slow, 5))[0], 1)
+        await counts.lease("ann", self.slow, -100)  # fills no more than a bucket
+        self.assertEqual((await counts.lease("ann", self.slow, 100))[0], 10)
+
+    async def test_a_full_bucket_is_forgotten(self) -> None:
+        counts = await self.counts()
+        await counts.lease("ann", Rate(1000, 10), 10)
+        begun = time.monotonic()
+        while await self.redis("EXISTS", f"{self.prefix}bucket:ann"):
+            self.assertLess(time.monotonic() - begun, 5)
+
+    async def test_a_moment_that_is_too_late_is_not_believed(self) -> None:
+        """As when Redis's clock was set back."""
+        counts = await self.counts()
+        await self.redis("SET", f"{self.prefix}bucket:ann", "99999999999999")
+        granted, wait = await counts.lease("ann", self.slow, 1)
+        self.assertEqual(granted, 0)
+        self.assertLessEqual(wait, 100.001)
+
+    async def test_what_is_no_bucket_is_unavailable_or_full(self) -> None:
+        counts = await self.counts()
+        await self.redis("SET", f"{self.prefix}bucket:ann", "poison")
+        self.assertEqual(await counts.lease("ann", self.slow, 1), (1, 0.0))
+        await self.redis("RPUSH", f"{self.prefix}bucket:bob", "poison")
+        await self.assertFailure(counts.lease("bob", self.slow, 1), Unavailable)
+
+    async def test_forgotten_scripts_are_told_again_each_its_own(self) -> None:
+        counts = await self.counts()
+        await self.redis("SCRIPT", "FLUSH")
+        self.assertEqual(await counts.lease("ann", self.slow, 1), (1, 0.0))
+        self.assertEqual((await counts.count("ann"))[0], 1)
+
+    async def test_marks(self) -> None:
+        here, there = await self.counts(), await self.counts()
+        self.assertFalse(await here.has_mark("ann"))
+        await here.mark("ann", 60.0)
+        self.assertTrue(await there.has_mark("ann"))
+        await here.mark("bob", 0.01)
+        begun = time.monotonic()
+        while await there.has_mark("bob"):
+            self.assertLess(time.monotonic() - begun, 5)
+
+
 class AwayTests(CountsCase):
     def use_server(self) -> Redis:
         server = Redis()
@@ -156,8 +232,8 @@ class AwayTests(CountsCase):
                 break
             except Unavailable:
                 self.assertLess(time.monotonic() - begun, 5)
-                await self.until(lambda: not counts._overdue)
-        self.assertEqual(counts._under_way, 0)
+                await self.until(lambda: not counts.questions.overdue)
+        self.assertEqual(counts.questions.under_way, 0)
 
     async def test_one_that_never_answers_is_left_within_a_second(self) -> None:
         proxy = Proxy(self.server.port)
@@ -167,7 +243,7 @@ class AwayTests(CountsCase):
         proxy.silent = True
         await self.refused(counts)
         self.assertLess(await self.until(lambda: not counts.connections), 2)
-        self.assertEqual((counts._under_way, counts._overdue), (0, 0))
+        self.assertEqual((counts.questions.under_way, counts.questions.overdue), (0, 0))
         proxy.silent = False
         await self.until(lambda: counts.connections)
         self.assertEqual((await counts.count("bob"))[0], 1)
@@ -197,5 +273,5 @@ class AwayTests(CountsCase):
         asked = counts.count("ann")
         await counts.stopService()
         await self.assertFailure(asked, Unavailable)
-        self.assertEqual((counts.connections, counts._under_way), (0, 0))
+        self.assertEqual((counts.connections, counts.questions.under_way), (0, 0))
         await self.refused_at_once(counts)

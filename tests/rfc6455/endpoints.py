@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from multiproto.graphql.socket import MAX_MESSAGE, OperationsFactory
 from multiproto.websocket.protocol import EventsFactory
 
-from ..fakes import house
+from ..fakes import FAST, house
 from .wire import TEXT, Wire, frame, handshake, spoken, text
 
 ASK = frame(TEXT, b'{"type": "ping"}')
@@ -76,7 +76,9 @@ class Events(Endpoint):
     forbidden = 5
 
     def factory(self, allowed_origin: Callable[[str], bool] = nobody) -> EventsFactory:
-        return EventsFactory(self.house.hub, self.line, self.clock, allowed_origin, self.max_message)
+        return EventsFactory(
+            self.house.hub, self.line, self.clock, allowed_origin, self.max_message, fast=FAST
+        )
 
     def told(self, body: bytes) -> tuple[str | int, str]:
         failure = json.loads(body)
@@ -94,7 +96,7 @@ class Operations(Endpoint):
 
     def factory(self, allowed_origin: Callable[[str], bool] = nobody) -> OperationsFactory:
         operations: Any = None  # no test here begins one
-        return OperationsFactory(operations, self.house.hub, self.line, self.clock, allowed_origin)
+        return OperationsFactory(operations, self.house.hub, self.line, self.clock, allowed_origin, fast=FAST)
 
     def handshake(self, *lines: str, **changes: str | None) -> bytes:
         return handshake(*lines, **{"Sec_WebSocket_Protocol": "graphql-transport-ws", **changes})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 
+from attrs import evolve
 from autobahn.twisted.testing import create_memory_agent, create_pumper
 from autobahn.twisted.websocket import WebSocketClientProtocol
 from hypothesis import given
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from multiproto.core.arrivals import Arrivals
+from multiproto.core.rates import Rate
 from multiproto.rfc6455.codec import frame as server_frame
 from multiproto.rfc6455.handshake import MAX_HANDSHAKE
 from multiproto.rfc6455.protocol import FRAMES
@@ -160,6 +163,21 @@ class Handshakes(Endpoint):
         ]:
             self.assertEqual(self.answer(self.handshake(Origin=origin))[0], status, origin)
         self.refused(self.handshake(f"Origin: {ALLOWED}", Origin=ALLOWED), 400)
+
+    def test_too_many_from_one_address(self) -> None:
+        """Told before there is a WebSocket, and when to come back."""
+        self.line = evolve(self.line, arrivals=Arrivals(Rate(0.5, 2), self.clock))
+        factory = self.factory()
+        for status in (101, 101, 429):
+            self.wire = type(self.wire)()
+            protocol = factory.buildProtocol(None)
+            protocol.makeConnection(self.wire)
+            protocol.dataReceived(self.handshake())
+            head, _, body = self.wire.take().partition(b"\r\n\r\n")
+            self.assertEqual(int(head.split()[1]), status)
+        self.assertIn(b"\r\nRetry-After: 2\r\n", head + b"\r\n")
+        self.assertEqual(self.told(body)[1], "Too many connections from this address")
+        self.assertTrue(self.wire.disconnecting)
 
     def test_a_refusal_says_why_in_json(self) -> None:
         self.refused(self.handshake(Origin="http://evil.example"), 403)

@@ -19,7 +19,7 @@ from multiproto.core.rules import PUBLISH, SUBSCRIBE, Rule
 from multiproto.core.wire import Why
 from multiproto.tcp.protocol import DeviceFactory, DeviceProtocol
 
-from ..fakes import house
+from ..fakes import FAST, house
 from .wire import Wire, frame, frames, pieces, raw
 
 AUTH = frame(0x01, token="token-ann")
@@ -52,7 +52,9 @@ class DeviceCase(SynchronousTestCase):
         self.device, self.wire = self.connect()
 
     def connect(self, line: Line | None = None) -> tuple[DeviceProtocol, Wire]:
-        factory = DeviceFactory(self.house.hub, line or self.line, self.clock.seconds, self.max_frame)
+        factory = DeviceFactory(
+            self.house.hub, line or self.line, self.clock.seconds, self.max_frame, fast=FAST
+        )
         device, wire = factory.buildProtocol(None), Wire()
         device.makeConnection(wire)
         return device, wire
@@ -144,7 +146,9 @@ class DialogueTests(DeviceCase):
     def test_the_keep_alive_interval(self) -> None:
         """Fault 6: limits that were configured but never read.  The system takes whole seconds, and so many."""
         for seconds, idle in ((1.0, 1), (1.5, 2), (1e6, 32767)):
-            factory = DeviceFactory(self.house.hub, self.line, self.clock.seconds, keep_alive=seconds)
+            factory = DeviceFactory(
+                self.house.hub, self.line, self.clock.seconds, keep_alive=seconds, fast=FAST
+            )
             wire = Wire()
             factory.buildProtocol(None).makeConnection(wire)
             self.assertEqual(wire.idle, idle)
@@ -257,7 +261,7 @@ class StreamTests(DeviceCase):
 
     def test_a_large_frame_in_small_pieces_costs_no_more_than_its_size(self) -> None:
         """Fault 10: buffers were concatenated per chunk, quadratic for a large slow frame."""
-        device = DeviceFactory(self.house.hub, self.line, self.clock.seconds).buildProtocol(None)
+        device = DeviceFactory(self.house.hub, self.line, self.clock.seconds, fast=FAST).buildProtocol(None)
         wire = Wire()
         device.makeConnection(wire)
         speech = raw(b"\x30" + b" " * (2**20 - 3) + b"{}")

@@ -21,7 +21,7 @@ from multiproto.core.rules import PUBLISH, SUBSCRIBE, Rule
 from multiproto.core.wire import Why
 from multiproto.websocket.protocol import EchoProtocol, EventsFactory, EventsProtocol
 
-from ..fakes import house
+from ..fakes import FAST, house
 from ..rfc6455.wire import (
     BINARY,
     CLOSE,
@@ -79,6 +79,7 @@ class WebSocketCase(SynchronousTestCase):
             lambda origin: False,
             max_message=self.max_message,
             protocol=self.kind,
+            fast=FAST,
         )
         protocol, wire = factory.buildProtocol(None), Wire()
         protocol.makeConnection(wire)
@@ -172,7 +173,7 @@ class DialogueTests(WebSocketCase):
         self.assertEqual(self.say(frame(PING, b"hi") + frame(PING)), ["pong hi", "pong "])
 
     def test_frames_behind_the_handshake_in_one_packet(self) -> None:
-        factory = EventsFactory(self.house.hub, self.line, self.clock, lambda origin: False)
+        factory = EventsFactory(self.house.hub, self.line, self.clock, lambda origin: False, fast=FAST)
         protocol, wire = factory.buildProtocol(None), Wire()
         protocol.makeConnection(wire)
         protocol.dataReceived(handshake() + ASK)
@@ -322,7 +323,7 @@ class DeflateTests(WebSocketCase):
 class NoDeflateTests(WebSocketCase):
     def agreed(self, offer: str, compress: bool = True) -> str:
         factory = EventsFactory(
-            self.house.hub, self.line, self.clock, lambda origin: False, compress=compress
+            self.house.hub, self.line, self.clock, lambda origin: False, compress=compress, fast=FAST
         )
         protocol, wire = factory.buildProtocol(None), Wire()
         protocol.makeConnection(wire)

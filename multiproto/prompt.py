@@ -1,0 +1,110 @@
+"""Connections that send at the end of the reactor's turn, without asking first whether they may.
+
+Stock Twisted asks the kernel to say when a socket takes data, waits for that,
+sends, and takes the question back: three more system calls for each delivery.
+Nearly always the socket takes it.  Here all that one turn wrote to a
+connection goes out in one `send` right behind the turn; whatever is not plain
+(a backlog, a pull producer, a line about to close) is left to the stock code,
+which also does all the accounting, so that producers are paused and resumed
+as ever.
+
+Bought, in CPU of a delivery to 1,000 subscribers, one at a time: over TCP 17.8
+to 8.9 µs, over WebSocket 20.7 to 10.5 µs (docs/decisions/020-fast-paths.md).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import Any, Deque
+
+from attrs import Factory, define
+from twisted.internet.tcp import Port, Server
+
+SLICE = 0.01  # seconds of sending, before the reactor has its turn
+HANDFUL = 16  # connections between two looks at the clock, of some 10 µs each
+
+
+@define(eq=False, repr=False)
+class Turn:
+    """Who wrote something since the last one ended."""
+
+    _reactor: Any
+    _wrote: Deque[PromptServer] = Factory(deque)
+    _ends: bool = False  # that was asked for
+
+    def add(self, connection: PromptServer) -> None:
+        self._wrote.append(connection)
+        if not self._ends:
+            self._ends = True
+            self._reactor.callLater(0, self._end)
+
+    def _end(self) -> None:
+        wrote, until = self._wrote, self._reactor.seconds() + SLICE
+        while wrote and self._reactor.seconds() < until:
+            for _ in range(min(HANDFUL, len(wrote))):
+                wrote.popleft().send()
+        self._ends = bool(wrote)
+        if self._ends:  # the others, and what these write meanwhile, in the next one
+            self._reactor.callLater(0, self._end)
+
+
+class PromptServer(Server):
+    """A server's end of a TCP connection."""
+
+    _waits = False  # for the end of the turn
+
+    def __init__(self, turn: Turn, *arguments: Any) -> None:
+        self._turn = turn
+        super().__init__(*arguments)
+
+    def write(self, data: bytes) -> None:
+        if self.TLS or self.dataBuffer or not data:
+            super().write(data)
+        elif self.connected and not self._writeDisconnected:
+            self._tempDataBuffer.append(data)
+            self._tempDataLen += len(data)
+            if self._tempDataLen > self.bufferSize:
+                self._maybePauseProducer()
+            if not self._waits:
+                self._waits = True
+                self._turn.add(self)
+
+    def startWriting(self) -> None:
+        if self.dataBuffer:
+            super().startWriting()
+        elif not self._waits:
+            self._waits = True
+            self._turn.add(self)
+
+    def send(self) -> None:
+        """The turn is over: send what it wrote, as far as the socket takes it."""
+        self._waits = False
+        if not self.connected or self._aborting:
+            return
+        pieces = self._tempDataBuffer
+        if not self.dataBuffer and pieces and self._tempDataLen <= self.SEND_LIMIT:
+            data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            try:
+                sent = self.socket.send(data)
+            except OSError:
+                sent = 0  # full, or gone: the stock code will find out
+            if sent:
+                pieces.clear()
+                self._tempDataLen = 0
+                if sent < len(data):
+                    self.dataBuffer, self.offset = data, sent
+        if pieces or self.dataBuffer or self.disconnecting or self._writeDisconnecting:
+            super().startWriting()
+        elif self.producer is not None:
+            if not self.streamingProducer:
+                super().startWriting()
+            elif self.producerPaused:
+                self.producerPaused = False
+                self.producer.resumeProducing()  # type: ignore[attr-defined]
+
+
+def make_prompt(port: object, reactor: Any) -> None:
+    """Let the connections that `port` is going to take send promptly, if it is one of plain TCP."""
+    if isinstance(port, Port) and port.transport is Server:
+        port.transport = partial(PromptServer, Turn(reactor))  # type: ignore[assignment]

@@ -1,0 +1,112 @@
+"""What a GraphQL client is told that asks too much, or does not read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+
+from multiproto.core.leases import Allotment
+from multiproto.core.limits import Limits
+from multiproto.core.quotas import Quotas
+from multiproto.core.rates import Rate
+from multiproto.graphql.workload import MAX_OPERATIONS
+
+from .test_socket import ROOM, SocketCase, complete, next_
+from .test_stream import StreamCase
+
+HELLO = "{ __typename }"
+ANSWERED = {"data": {"__typename": "Query"}}
+MESSAGES = "subscription { messageSent { content } }"
+LONG = "x" * 10_000  # characters of a message
+
+
+def rate_limited(message: str, milliseconds: int) -> dict[str, Any]:
+    extensions = {"code": "RATE_LIMITED", "status": 429, "retryAfter": milliseconds}
+    return {"message": message, "extensions": extensions}
+
+
+class CommandTests(SocketCase):
+    session_limits = Limits(commands=Rate(10, 3))
+
+    def test_the_limit_and_one_past_it(self) -> None:
+        """`connection_init` was the first; the socket stays, and so does what runs on it."""
+        client = self.client(self.ann)
+        client.run("a", ROOM)
+        self.assertEqual(client.run("b", HELLO), [next_("b", ANSWERED), complete("b")])
+        refused = {"id": "c", "type": "error", "payload": [rate_limited("Too many commands", 100)]}
+        self.assertEqual(client.run("c", HELLO), [refused])
+        self.turn(0.1)
+        self.assertEqual(client.run("c", HELLO), [next_("c", ANSWERED), complete("c")])
+        self.assertEqual(len(self.hub), 2)
+
+    def test_one_who_goes_on(self) -> None:
+        client = self.client(self.ann)
+        said = client.say(*(client.subscribe(f"{n}", HELLO) for n in range(50)))
+        self.assertEqual(said[-1], (1008, "Too many commands, in spite of being told"))
+
+
+class OperationTests(SocketCase):
+    def test_at_the_limit_and_one_past_it(self) -> None:
+        client = self.client(self.ann)
+        said = client.say(*(client.subscribe(f"{n}", ROOM) for n in range(MAX_OPERATIONS)))
+        self.assertEqual(said, [])
+        [refused] = client.run("more", ROOM)
+        self.assertEqual(refused["payload"][0]["extensions"]["code"], "RATE_LIMITED")
+        client.say({"type": "complete", "id": "0"})
+        self.assertEqual(client.run("more", ROOM), [])
+
+
+class PublishTests(StreamCase):
+    def test_publications_and_messages_count_together(self) -> None:
+        quotas = Quotas(Allotment("user", Rate(10, 2), self.clock))
+        self.needs.publisher._quotas = self.messages._quotas = quotas
+        send = "mutation($input: SendMessageInput!) { sendMessage(input: $input) { content } }"
+        self.data(send, self.ann, input={"content": "hello", "channelId": "c"})
+        self.publish("room", 1, self.ann)
+        answer = self.ask('mutation { publish(topic: "room", data: 1) { topic } }', self.ann)
+        [error] = answer["errors"]
+        said = rate_limited("Too many publications by this user", 100)
+        self.assertEqual({name: error[name] for name in said}, said)
+
+
+class SlowTests(StreamCase):
+    """Whoever does not read is told where to resume, if it follows the log."""
+
+    session_limits = evolve(Limits(), outbox=2)
+
+    def told(self, error: dict[str, Any], seen: list[Any]) -> None:
+        """`error` says where the last of `seen` results stood."""
+        cursor = seen[-1]["extensions"]["cursor"]
+        details = {"cursor": cursor}
+        self.assertEqual(
+            error["extensions"], {"code": "SERVICE_UNAVAILABLE", "status": 503, "details": details}
+        )
+
+    def test_over_an_event_stream(self) -> None:
+        stream = self.follow(MESSAGES, self.ann)
+        stream.wire.producer.pauseProducing()
+        for _ in range(20):
+            self.message(self.bob, LONG, channelId="c")
+        self.assertEqual(self.streams.traffic.slow_total, 1)
+        stream.wire.producer.resumeProducing()
+        *seen, (_, slow), comment = self.heard(stream)
+        self.assertEqual(comment, ": Reads more slowly than it subscribed")
+        self.told(slow["errors"][0], [payload for _, payload in seen])
+
+
+class SlowSocketTests(SocketCase):
+    session_limits = evolve(Limits(), outbox=2)
+
+    def test_over_a_socket(self) -> None:
+        client = self.client(self.ann)
+        client.run("a", MESSAGES)
+        client.wire.producer.pauseProducing()
+        for _ in range(20):
+            self.message(self.bob, LONG, channelId="c")
+        self.assertEqual(self.streams.traffic.slow_total, 1)
+        client.wire.producer.resumeProducing()
+        *seen, last = client.heard()
+        extensions = last["payload"][0]["extensions"]
+        self.assertEqual((last["type"], extensions["code"]), ("error", "SERVICE_UNAVAILABLE"))
+        self.assertEqual(extensions["details"]["cursor"], seen[-1]["payload"]["extensions"]["cursor"])

@@ -1,0 +1,116 @@
+"""What a device is told that comes too often, says too much, or does not read."""
+
+from __future__ import annotations
+
+from multiproto.core.arrivals import Arrivals
+from multiproto.core.hub import Line
+from multiproto.core.leases import Allotment
+from multiproto.core.limits import Limits
+from multiproto.core.quotas import Quotas
+from multiproto.core.rates import Rate
+from multiproto.observe.traffic import Traffic
+
+from .test_protocol import AUTH, PING, DeviceCase, error, pong
+from .wire import frame
+
+
+class ArrivalTests(DeviceCase):
+    def test_the_limit_and_one_past_it(self) -> None:
+        line = Line(Limits(), Traffic("tcp"), arrivals=Arrivals(Rate(10, 2), self.clock))
+        self.assertEqual([self.connect(line)[1].said() for _ in range(2)], [[], []])
+        device, wire = self.connect(line)
+        said = error(7, "Too many connections from this address", retryAfter=100)
+        self.assertEqual((wire.said(), wire.disconnecting), ([said], True))
+        device.dataReceived(PING)
+        device.connectionLost()
+        self.assertEqual((wire.said(), line.traffic.connections["rejected"]), ([], 1))
+        self.clock.advance(0.1)
+        _, wire = self.connect(line)
+        self.assertFalse(wire.disconnecting)
+
+
+class CommandTests(DeviceCase):
+    limits = Limits(commands=Rate(10, 2), auth_within=1000)
+
+    def test_the_limit_and_one_past_it(self) -> None:
+        self.assertEqual(
+            self.say(PING, PING, frame(0x10, topic="a", id=3)),
+            [pong(), pong(), error(7, "Too many commands", retryAfter=100, id=3)],
+        )
+        self.clock.advance(0.1)
+        self.assertEqual(self.say(PING), [pong(100)])
+
+    def test_a_token_that_comes_too_soon(self) -> None:
+        self.assertEqual(
+            self.say(PING, PING, AUTH),
+            [pong(), pong(), (0x03, {"error": "Too many commands", "code": "7", "retryAfter": 100})],
+        )
+
+    def test_one_who_goes_on(self) -> None:
+        said = self.say(*[PING] * 50)
+        self.assertEqual(len(said), 2 + 20 + 1)
+        self.assertEqual(said[-1], error(7, "Too many commands, in spite of being told"))
+        self.assertTrue(self.wire.half_closed)
+
+
+class PublishTests(DeviceCase):
+    def test_the_limit_and_one_past_it(self) -> None:
+        self.house.publisher._quotas = Quotas(Allotment("user", Rate(10, 1), self.clock))
+        publish = frame(0x20, topic="a", content=1, id=1)
+        self.say(AUTH)
+        self.assertEqual(
+            self.say(publish, publish),
+            [(0x22, {"id": 1}), error(7, "Too many publications by this user", retryAfter=100, id=1)],
+        )
+
+
+class ByteTests(DeviceCase):
+    limits = Limits(bytes=Rate(100, 5), auth_within=1000)
+
+    def test_at_the_limit_and_one_byte_past_it(self) -> None:
+        """What was read is obeyed, and what comes behind it waits."""
+        self.assertEqual(len(PING), 7)
+        self.assertEqual(self.say(PING[:5]), [])
+        self.assertTrue(self.wire.reading)
+        self.assertEqual(self.say(PING[5:6]), [])
+        self.assertFalse(self.wire.reading)
+        self.clock.advance(0.01)
+        self.assertTrue(self.wire.reading)
+
+    def test_frames_that_came_are_obeyed_once_there_is_room(self) -> None:
+        self.assertEqual(self.say(PING * 3), [])
+        self.clock.advance(0.16)
+        self.assertEqual((self.wire.said(), self.wire.reading), ([pong(160)] * 3, True))
+
+    def test_one_who_is_not_read_can_be_told_goodbye(self) -> None:
+        self.say(PING * 3)
+        self.house.hub.stopService()
+        self.assertEqual(self.wire.said(), [error(55, "server is shutting down")])
+        self.assertTrue(self.wire.reading)
+
+
+class SlowTests(DeviceCase):
+    limits = Limits(outbox=3)
+
+    def test_a_slow_reader_of_the_log_is_told_where_to_resume(self) -> None:
+        self.successResultOf(self.house.follower.startService())
+        self.say(AUTH, frame(0x10, topic="users"))
+        self.house.notes.write(1)
+        self.house.follower.wake()
+        self.wire.producer.pauseProducing()
+        self.house.notes.write(4)
+        self.house.follower.wake()
+        last = self.wire.said()[-1]
+        slow = "Reads more slowly than it subscribed"
+        self.assertEqual(last, error(55, slow, details={"cursor": "cursor1"}))
+
+
+class DeadlineTests(DeviceCase):
+    def test_half_a_frame_buys_no_time(self) -> None:
+        """Unauthenticated for ten seconds is too long, however busily it says nothing."""
+        for byte in AUTH[:9]:
+            self.device.dataReceived(bytes([byte]))
+            self.clock.advance(1)
+        self.assertEqual(self.wire.said(), [])
+        self.clock.advance(1)
+        self.assertEqual(self.wire.said(), [error(4, "Not authenticated in time")])

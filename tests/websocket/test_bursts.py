@@ -1,0 +1,78 @@
+"""Several deliveries at once, on both wires that take them so: the same bytes as one by one, and no more than a limit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.core.wire import AT_ONCE, Burst, Delivery
+from multiproto.rfc6455.protocol import WORTH_DEFLATING
+from multiproto.tcp import codec as tcp_codec
+from multiproto.tcp.protocol import DeviceFactory
+from multiproto.websocket import codec
+from multiproto.websocket.protocol import EventsFactory
+
+from ..fakes import house
+from ..rfc6455.wire import Wire, handshake
+from ..tcp.wire import Wire as DeviceWire
+
+DEFLATE = "permessage-deflate; client_no_context_takeover"
+
+
+def burst(*contents: object) -> Burst:
+    return Burst(
+        "a", tuple(Delivery("a", content, {}, 0.0, "ann", f"id{n}") for n, content in enumerate(contents))
+    )
+
+
+class BurstTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.house = house(self.clock)
+
+    def socket(self, extensions: str | None = None) -> tuple[Any, Wire]:
+        factory = EventsFactory(
+            self.house.hub, self.house.line("websocket"), self.clock, lambda origin: False
+        )
+        protocol, wire = factory.buildProtocol(None), Wire()
+        protocol.makeConnection(wire)
+        protocol.dataReceived(handshake(Sec_WebSocket_Extensions=extensions))
+        wire.take()
+        return protocol, wire
+
+    def device(self) -> tuple[Any, DeviceWire]:
+        device = DeviceFactory(self.house.hub, self.house.line(), self.clock.seconds).buildProtocol(None)
+        wire = DeviceWire()
+        device.makeConnection(wire)
+        return device, wire
+
+    def test_the_same_bytes_as_one_by_one(self) -> None:
+        for peer, wire in (self.socket(), self.device()):
+            told = burst("x", {"é": 1}, None)
+            size = peer.send_all(told)
+            at_once = wire.value()
+            wire.clear()
+            self.assertEqual(size, sum(peer.send(delivery) for delivery in told.deliveries))
+            self.assertEqual((len(at_once), at_once), (size, wire.value()))
+
+    def test_all_peers_get_the_same_object(self) -> None:
+        told = burst("x", "y")
+        for encode_all in (codec.encode_all, tcp_codec.encode_all):
+            self.assertIs(encode_all(told, 0.0), encode_all(told, 1.0))
+        self.assertEqual(len(told.encoded), 2)
+
+    def test_the_limit_and_one_past_it(self) -> None:
+        for (peer, wire), module in ((self.socket(), codec), (self.device(), tcp_codec)):
+            least = len(module.encode_all(burst("x" * 30_000, "x" * 30_000), 0.0)) - 60_000
+            for over, sent in ((0, AT_ONCE), (1, 0)):
+                told = burst("x" * 30_000, "x" * (AT_ONCE - least - 30_000 + over))
+                self.assertEqual((peer.send_all(told), len(wire.value())), (sent, sent))
+                wire.clear()
+
+    def test_what_might_be_compressed_comes_one_by_one(self) -> None:
+        for extensions, sent in ((None, True), (DEFLATE, False)):
+            peer, wire = self.socket(extensions)
+            self.assertEqual(bool(peer.send_all(burst("x" * WORTH_DEFLATING, "y"))), sent)
+            self.assertEqual(bool(wire.value()), sent)
