@@ -10,7 +10,7 @@ NODE_PEERS := benchmarks/peers/node_modules/.package-lock.json
 PYTHON_PEERS := .venv-peers/.ready
 AREAS := http fanout ingest graphql idle growth
 # All but those that need ports and servers.
-FAST_TESTS := $(filter-out tests.live tests.postgresql tests.redis,$(subst /,.,$(patsubst %/,%,$(dir $(wildcard tests/*/__init__.py))))) \
+FAST_TESTS := $(filter-out tests.authority tests.live tests.postgresql tests.redis,$(subst /,.,$(patsubst %/,%,$(dir $(wildcard tests/*/__init__.py))))) \
 	$(subst /,.,$(basename $(wildcard tests/test_*.py)))
 
 .PHONY: help run venv check test servers strace ledger ledger-mutants bench bench-durable bench-peers bench-instances bench-choices $(addprefix bench-,$(AREAS)) format clean
