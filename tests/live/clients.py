@@ -25,11 +25,14 @@ class Inbox:
     """What came, to be asked for in order; `closed` fires with the reason when there will be no more."""
 
     closed: Deferred[Any] = Factory(Deferred)
+    listener: Callable[[Any], object] | None = None  # who is told at once, instead
     _came: Deque[Any] = Factory(deque)
     _asked: Deque[Deferred[Any]] = Factory(deque)
 
     def put(self, said: Any) -> None:
-        if self._asked:
+        if self.listener is not None:
+            self.listener(said)
+        elif self._asked:
             self._asked.popleft().callback(said)
         else:
             self._came.append(said)
@@ -86,9 +89,11 @@ class Roaming:
 class Rest:
     """JSON over HTTP, with one user's token."""
 
-    def __init__(self, address: Address, token: str | None = None) -> None:
+    def __init__(self, address: Address, token: str | None = None, source: str | None = None) -> None:
+        """It comes from the address `source`, if one is given."""
         self.address, self.token = address, token
-        self.agent = Agent(reactor)  # no pool: no connection outlives its test
+        bind = None if source is None else (source, 0)
+        self.agent = Agent(reactor, bindAddress=bind)  # no pool: no connection outlives its test
 
     @property
     def headers(self) -> dict[str, str]:
