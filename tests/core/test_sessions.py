@@ -12,13 +12,14 @@ from multiproto.core.client import Client
 from multiproto.core.errors import Conflict, Invalid, NotFound, Unauthorized
 from multiproto.core.ports import Identity, Query
 from multiproto.core.sessions import Sessions
+from tests.canary import PASSWORD
 
 from .test_accounts import ANN, AccountsCase
 
 
 class LoginTests(AccountsCase):
     async def test_right(self) -> None:
-        login = await self.sessions.login({"email": " ann@Example.org ", "password": "Passw0rd!"})
+        login = await self.sessions.login({"email": " ann@Example.org ", "password": PASSWORD})
         self.assertEqual(login.user, self.ann)
         self.assertTrue(login.token.startswith(f"{self.ann.id} Ann@example.org "))
         self.assertEqual(login.expires_in, "15m")
@@ -26,7 +27,7 @@ class LoginTests(AccountsCase):
 
     async def test_wrong(self) -> None:
         """Fault 16: one text and one amount of work for an unknown address and a wrong password."""
-        for email, password in [("ann@example.org", "wrong"), ("nobody@example.org", "Passw0rd!"), ("", "")]:
+        for email, password in [("ann@example.org", "wrong"), ("nobody@example.org", PASSWORD), ("", "")]:
             with self.assertRaises(Unauthorized) as caught:
                 await self.sessions.login({"email": email, "password": password})
             self.assertEqual(str(caught.exception), "Invalid credentials")

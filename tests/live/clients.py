@@ -17,6 +17,8 @@ from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 from twisted.web.client import Agent
 
+from tests import canary
+
 PATIENCE = 10.0  # seconds to wait for what must come
 
 
@@ -74,18 +76,6 @@ class Address:
         return self
 
 
-@define(eq=False)
-class Roaming:
-    """Several addresses in turn."""
-
-    _addresses: list[Address]
-    _turn: int = 0
-
-    def next(self) -> Address:
-        self._turn += 1
-        return self._addresses[self._turn % len(self._addresses)]
-
-
 class Rest:
     """JSON over HTTP, with one user's token."""
 
@@ -110,6 +100,8 @@ class Rest:
             **({} if body is None else {"json": body}),
         )
         text = await response.content()
+        canary.answered(f"answer to {method} {path}", text.decode(errors="replace"))
+        canary.look(f"headers to {method} {path}", str(list(response.headers.getAllRawHeaders())))
         return response.code, json.loads(text) if text else None
 
     async def graphql(self, query: str, **variables: Any) -> Any:
@@ -142,6 +134,7 @@ class Events(Protocol):
     def dataReceived(self, data: bytes) -> None:
         *whole, self._text = (self._text + data).split(b"\n\n")
         for block in whole:
+            canary.answered("event stream", block.decode())
             fields: dict[str, str] = {}
             for line in block.decode().splitlines():
                 name, _, value = line.partition(":")
@@ -163,11 +156,13 @@ class _Socket(WebSocketClientProtocol):  # type: ignore[misc]
         self.factory.opened.callback(self)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        canary.answered("WebSocket", payload.decode())
         self.factory.inbox.put(json.loads(payload))
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> None:
         if not self.factory.opened.called:
             self.factory.opened.errback(ConnectionError(f"{code} {reason}"))
+        canary.look("Close", str(reason))
         self.factory.inbox.close((code, reason))
 
 
@@ -208,6 +203,7 @@ class _Frames(Int32StringReceiver):
         self.inbox = inbox
 
     def stringReceived(self, string: bytes) -> None:
+        canary.answered("TCP", string[1:].decode())
         self.inbox.put((string[0], json.loads(string[1:])))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -257,7 +253,7 @@ class Person:
 
     @classmethod
     async def register(cls, address: Address, name: str) -> Person:
-        fields = {"email": f"{name}@example.org", "name": name, "password": "Passw0rd!"}
+        fields = {"email": f"{name}@example.org", "name": name, "password": canary.PASSWORD}
         status, answer = await Rest(address).ask("POST", "/api/v1/auth/register", fields)
         assert status == 201, answer
         status, answer = await Rest(address).ask("POST", "/api/v1/auth/login", fields)

@@ -6,9 +6,9 @@ from typing import Any, Awaitable, Callable, Mapping
 
 from attrs import define
 
+from tests.canary import PASSWORD
 from tests.live.clients import Address, Rest
 
-PASSWORD = "Passw0rd!"
 GRANTS = [{"pattern": pattern, "verbs": ["publish", "subscribe"]} for pattern in ("load.*", "said.*")]
 
 

@@ -7,7 +7,9 @@ from typing import Any, Sequence
 
 from attrs import define, field
 
+from tests.canary import SECRET
 from tests.live.clients import Address
+from tests.live.operators import look_over
 from tests.live.processes import Program
 from tests.live.test_twistd import TWISTD, Started, free_ports
 from tests.proxy import HOST, Proxy
@@ -28,7 +30,7 @@ class Instance(Started):
             "PORT": str(self.address.http),
             "TCP_PORT": str(self.address.tcp),
             "METRICS_PORT": str(self.address.metrics),
-            "JWT_SECRET": "a secret that all instances share",
+            "JWT_SECRET": SECRET,
             "BCRYPT_ROUNDS": "4",
             "RATE_LIMIT_MAX": "1000000",
             "APP_ENV": "test",
@@ -78,6 +80,8 @@ class Fleet:
 
     async def stop(self) -> None:
         for instance in self._instances:
+            if not instance.program.ended.called:
+                await look_over(instance.address)
             await instance.program.kill()
         await self.road.stop()
         postgresql().drop(self._database)
