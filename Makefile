@@ -13,7 +13,7 @@ AREAS := http fanout ingest graphql idle growth
 FAST_TESTS := $(filter-out tests.authority tests.live tests.postgresql tests.redis,$(subst /,.,$(patsubst %/,%,$(dir $(wildcard tests/*/__init__.py))))) \
 	$(subst /,.,$(basename $(wildcard tests/test_*.py)))
 
-.PHONY: help run venv check test servers strace ledger ledger-mutants bench bench-durable bench-peers bench-instances bench-choices $(addprefix bench-,$(AREAS)) format clean
+.PHONY: help run venv check test servers strace ledger ledger-mutants revocations bench bench-durable bench-peers bench-instances bench-choices $(addprefix bench-,$(AREAS)) format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,6 +48,11 @@ ledger: venv  ## a mixed load with kill -9 on four protocols, and the checker's 
 
 ledger-mutants: venv  ## servers that break a promise on purpose: each must be found out
 	$(BIN)/python -m tests.ledger.mutants
+
+revocations: venv servers  ## rights that end on one of two instances, and how soon the other knows: a minute
+	$(BIN)/python -m tests.revocations
+	$(BIN)/python -m tests.revocations --without redis
+	$(BIN)/python -m tests.revocations --rounds 1 --blind
 
 bench: $(addprefix bench-,$(AREAS)) bench-durable  ## us and what you would pick instead, on an idle machine: under half an hour
 	$(BIN)/python -m benchmarks.report

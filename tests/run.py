@@ -1,5 +1,7 @@
 """`python -m tests.run [--coverage] TESTS`: trial, with one plain line at the end that counts.
 
+A secret of `tests.canary` in anything that is said, the output of the run included, fails it.
+
 With `--coverage` the branches of the package that these tests take are measured,
 and too few of them fail the run.  What a `twistd` of theirs does is not counted.
 """
@@ -13,6 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from . import canary
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -25,7 +29,7 @@ def main(arguments: list[str]) -> int:
         sys.executable,
         *measured,
         "-m",
-        "twisted.trial",
+        "tests.watched",
         "--temp-directory",
         f"{temporary}/trial",
         *tests,
@@ -33,13 +37,16 @@ def main(arguments: list[str]) -> int:
     if coverage:
         subprocess.run([sys.executable, "-m", "coverage", "erase"], cwd=ROOT, check=True)
     try:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as trial:
+        both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        with subprocess.Popen(command, **both, text=True, cwd=ROOT) as trial:
             assert trial.stdout is not None
-            last = ""
+            last, told = "", 0
             for line in trial.stdout:
-                print(line, end="", flush=True)
-                last = line.strip() or last
-        status = trial.returncode
+                told += told_in(line)
+                print(canary.masked(line), end="", flush=True)
+                last = line.strip() if line.startswith(("PASSED", "FAILED")) else last
+        told += sum(map(told_in_file, Path(temporary).rglob("*.log")))
+        status = trial.returncode or int(told > 0)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     if coverage:
@@ -48,6 +55,19 @@ def main(arguments: list[str]) -> int:
         status = status or report.returncode
     print(summary(last))
     return status
+
+
+def told_in(line: str) -> bool:
+    """Whether a line of the output has a secret."""
+    return canary.masked(line) != line
+
+
+def told_in_file(path: Path) -> bool:
+    """Whether a log that was left has one: trial's, with all that was logged here, or a server's own."""
+    lines = filter(told_in, path.read_text(errors="replace").splitlines())
+    found = [f"A SECRET WAS TOLD: {path.name}: {canary.masked(line)}" for line in lines]
+    print("\n".join(found), end="\n" if found else "", flush=True)
+    return bool(found)
 
 
 def summary(last: str) -> str:

@@ -23,9 +23,11 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Callable, Sequence
+from urllib.parse import quote
 
 import psycopg
 
+from . import canary
 from .programs import Missing, main, needs, postgresql_bin, redis_server
 
 __all__ = ["HOST", "Missing", "Postgres", "Redis", "Server", "free_port", "needs", "postgresql", "redis"]
@@ -119,6 +121,8 @@ class Server:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(DOWN_WITHIN)
         self.kill()
+        if (self.directory / "log").exists():
+            canary.look(f"log of {self.directory.name}", (self.directory / "log").read_text(errors="replace"))
         shutil.rmtree(self.directory, ignore_errors=True)
         atexit.unregister(self.stop)
 
@@ -132,7 +136,7 @@ class Postgres(Server):
         self._bin = postgresql_bin()
         super().__init__("postgresql", _somebody())
         self._fsync = fsync
-        self.password = secrets.token_hex(12)
+        self.password = canary.CANARY + secrets.token_hex(12)
         file = self.directory / "password"
         file.write_text(self.password)
         if self.owner is not None:
@@ -197,12 +201,18 @@ class Postgres(Server):
 
 
 class Redis(Server):
-    """Keeps nothing on disk; `options` are lines of its configuration file."""
+    """Keeps nothing on disk; `options` are lines of its configuration file.
+
+    There is a user with a password beside the one that needs none.
+    """
+
+    USER, PASSWORD = "tests", canary.PASSWORD
 
     def __init__(self, *options: str) -> None:
         self._program = redis_server()
         super().__init__("redis")
         lines = [f"bind {HOST}", 'save ""', "appendonly no", f"dir {self.directory}", *options]
+        lines.append(f"user {self.USER} on >{self.PASSWORD} allcommands allkeys allchannels")
         if not any(line.startswith(("port ", "tls-port ")) for line in options):
             lines.append(f"port {self.port}")
         (self.directory / "redis.conf").write_text("\n".join(line.format(port=self.port) for line in lines))
@@ -210,7 +220,7 @@ class Redis(Server):
 
     @property
     def url(self) -> str:
-        return f"redis://{HOST}:{self.port}/0"
+        return f"redis://{self.USER}:{quote(self.PASSWORD)}@{HOST}:{self.port}/0"
 
     def command(self) -> Sequence[str]:
         return [self._program, str(self.directory / "redis.conf")]
@@ -241,6 +251,13 @@ def postgresql() -> Postgres:
 def redis() -> Redis:
     """The one that the tests of this process share."""
     return Redis()
+
+
+def stop_shared() -> None:
+    """Those that the tests of this process share, if there are any."""
+    for shared in (postgresql, redis):
+        if shared.cache_info().currsize:
+            shared().stop()
 
 
 if __name__ == "__main__":

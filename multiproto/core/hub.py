@@ -141,6 +141,13 @@ class Hub(Service):
         self._guests[session] = _Guest(host, line)
         return session
 
+    async def clear(self) -> None:
+        """For what an adapter does itself on a session's rights: returns while this instance sees the log.
+
+        Raises `Unavailable`, like a command that the session obeys.
+        """
+        await self._audience.clear()
+
     def has_revoked(self, who: Identity) -> bool:
         """Whether `who` was revoked so lately that the gate may not have known."""
         return who.session_id in self._revoked or who.user_id in self._revoked

@@ -54,7 +54,7 @@ class Message:
 
     id: str
     user_id: str
-    content: str
+    content: str = field(repr=False)
     channel_id: str | None
     recipient_id: str | None
     created_at: str  # RFC 3339

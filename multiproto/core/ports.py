@@ -142,7 +142,7 @@ class Unit:
 class Snapshot:
     """What some queries gave in one transaction, and the log's head at that moment."""
 
-    results: tuple[tuple[Row, ...], ...]
+    results: tuple[tuple[Row, ...], ...] = field(repr=False)
     cursor: str
 
 

@@ -29,7 +29,7 @@ Observed = Callable[[str, str, str, float, Sequence[str]], None]
 class Request:
     """GraphQL over HTTP, "Request parameters"."""
 
-    query: str
+    query: str = field(repr=False)  # a password may be written into it
     operation_name: str | None = None
     variables: Mapping[str, Any] | None = field(default=None, repr=False)
 

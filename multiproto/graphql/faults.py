@@ -3,10 +3,14 @@
 `extensions.code` is a name of the contract's section 1 or 6, `extensions.status`
 the HTTP status that goes with it.  A bug of ours is logged whole and told
 without detail.
+
+graphql-core quotes the value that it does not like.  That may be a password, and
+errors are what clients log: they name what is wrong, and repeat no value.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any, Sequence
 
 from graphql import GraphQLError
@@ -18,6 +22,14 @@ from ..core.errors import Internal, Refusal
 Formatted = dict[str, Any]  # JSON-ready
 
 _log = Logger()
+
+# How graphql-core 3.3 says what a value is, in its scalars, its validation and its parser.
+_VALUE = re.compile(
+    r"""(?P<scalar>\ cannot\ represent\ [^:]*):\ .*
+    | (?P<input>[.,;?])\ [Ff]ound:\ .*
+    | (?P<token>\b(?:String|BlockString|Int|Float))\ '.*'""",
+    re.VERBOSE | re.DOTALL,
+)
 
 
 class Declined(Exception):
@@ -52,8 +64,19 @@ def _requested(error: GraphQLError, code: str) -> Formatted:
     extensions = {"code": code, "status": 400, **(error.extensions or {})}
     # Python's own words would be about Python, as when a number has too many digits for it.
     is_ours = error.original_error is None or isinstance(error.original_error, GraphQLError)
-    message = error.message if is_ours else "This literal does not fit its type"
+    message = unquoted(error.message) if is_ours else "This literal does not fit its type"
     return {"message": message, "extensions": extensions} | _where(error)
+
+
+def unquoted(message: str) -> str:
+    """What graphql-core says of a value, without the value."""
+
+    def kept(found: re.Match[str]) -> str:
+        if found["input"] is not None:
+            return "?" if found["input"] == "?" else "."
+        return found["scalar"] or found["token"]
+
+    return _VALUE.sub(kept, message)
 
 
 def _where(error: GraphQLError) -> Formatted:

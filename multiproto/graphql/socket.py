@@ -168,10 +168,15 @@ class OperationsProtocol(Rfc6455Protocol):
         else:
             self._workload.begin(said.id, said.request)
 
-    def _caller(self) -> Caller:
-        """Who asks; a token that ran out ends the session here, not at the hub's next look."""
+    async def _caller(self) -> Caller:
+        """Who asks; a token that ran out ends the session here, not at the hub's next look.
+
+        Raises `Unavailable` where the rights of an identity could have ended unseen.
+        """
         session = self.session
         assert session is not None
+        if session.identity is not None:
+            await self.factory.hub.clear()
         identity = session.identity
         if identity is not None and self.factory.clock.seconds() >= identity.until:
             session.end(Why.EXPIRED)

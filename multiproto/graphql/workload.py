@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Callable, Deque
+from typing import Awaitable, Callable, Deque
 
 from attrs import Factory, define, field
 from twisted.internet.defer import Deferred
@@ -45,7 +45,7 @@ class Workload:
     _operations: Operations
     _clock: IReactorTime
     _valve: Valve
-    _caller: Callable[[], Caller]  # may end the session, and so stop everything
+    _caller: Callable[[], Awaitable[Caller]]  # may end the session, and so stop everything
     _write: Callable[[bytes], object]
     _busy: Callable[[bool], object]  # told whether there is enough to do
     _running: dict[str, Running] = Factory(dict)  # by id
@@ -90,7 +90,7 @@ class Workload:
 
     async def _run(self, running: Running) -> None:
         try:
-            caller = self._caller()
+            caller = await self._caller()
             if running.stopped:
                 return
             operation = self._operations.prepare(running.request)
@@ -100,6 +100,8 @@ class Workload:
                 await self._answer(running, operation, caller)
         except Declined as declined:
             self._finish(running, codec.error(running.id, declined.errors))
+        except Unavailable as unavailable:
+            self._finish(running, codec.error(running.id, [refused(unavailable)]))
         finally:
             self._count(-1)
         if running.stream is not None:

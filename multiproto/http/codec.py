@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from attrs import frozen
+from attrs import field, frozen
 
 Fields = tuple[tuple[bytes, bytes], ...]
 
@@ -42,9 +42,9 @@ class Malformed(Exception):
 @frozen
 class Head:
     method: bytes
-    target: bytes  # path and query, or "*"
+    target: bytes = field(repr=False)  # path and query, or "*"
     version: bytes
-    fields: Fields
+    fields: Fields = field(repr=False)  # one may carry a token
     host: bytes  # from the target when that is absolute; empty only in HTTP/1.0
     length: int | None  # bytes of the body; `None`: chunked
     keep_alive: bool

@@ -15,11 +15,12 @@ from multiproto.core.keyring import Made
 from multiproto.core.model import timestamp
 from multiproto.core.ports import Identity
 from multiproto.core.rules import PUBLISH, SUBSCRIBE, Grant
+from tests.canary import PASSWORD
 
 from ..fakes import members
 from ..stores import StoreCase
 
-ANN = {"email": "ann@example.org", "name": "Ann", "password": "Passw0rd!"}
+ANN = {"email": "ann@example.org", "name": "Ann", "password": PASSWORD}
 GRANTS = [{"pattern": "devices.pump.**", "verbs": ["publish", "subscribe"]}]
 
 

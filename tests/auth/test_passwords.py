@@ -13,6 +13,7 @@ from twisted.trial.unittest import TestCase
 
 from multiproto.auth.passwords import NICENESS, BcryptPasswords, spare_cores
 from multiproto.core.errors import RateLimited, Unavailable
+from tests.canary import PASSWORD
 
 
 class PasswordsTests(TestCase):
@@ -22,10 +23,10 @@ class PasswordsTests(TestCase):
         return self.passwords.startService()
 
     async def test_right_and_wrong(self) -> None:
-        hashed = await self.passwords.hash("Passw0rd!")
-        self.assertNotIn("Passw0rd!", hashed)
+        hashed = await self.passwords.hash(PASSWORD)
+        self.assertNotIn(PASSWORD, hashed)
         self.assertTrue(hashed.startswith("$2b$04$"))
-        self.assertTrue(await self.passwords.verify("Passw0rd!", hashed))
+        self.assertTrue(await self.passwords.verify(PASSWORD, hashed))
         self.assertFalse(await self.passwords.verify("passw0rd!", hashed))
 
     async def test_no_password_is_right_for_nobody(self) -> None:
@@ -49,7 +50,7 @@ class PasswordsTests(TestCase):
             return compare(password, hashed)
 
         self.patch(bcrypt, "checkpw", counting)
-        hashed = await self.passwords.hash("Passw0rd!")
+        hashed = await self.passwords.hash(PASSWORD)
         for against in (hashed, None):
             for password in ("wrong", "A" * 1000):
                 await self.passwords.verify(password, against)
@@ -57,9 +58,9 @@ class PasswordsTests(TestCase):
 
     async def test_a_storm_is_refused_at_once(self) -> None:
         """Two at work and three waiting; the sixth is told to come back, and the five are served."""
-        storm = [Deferred.fromCoroutine(self.passwords.hash("Passw0rd!")) for _ in range(5)]
+        storm = [Deferred.fromCoroutine(self.passwords.hash(PASSWORD)) for _ in range(5)]
         self.assertEqual(self.passwords.waiting, 5)
-        self.failureResultOf(Deferred.fromCoroutine(self.passwords.hash("Passw0rd!")), Unavailable)
+        self.failureResultOf(Deferred.fromCoroutine(self.passwords.hash(PASSWORD)), Unavailable)
         self.assertEqual(len(await gatherResults(storm)), 5)
         self.assertEqual(self.passwords.waiting, 0)
 
@@ -71,15 +72,13 @@ class PasswordsTests(TestCase):
         done: list[str] = []
 
         def login(whose: str) -> Deferred[None]:
-            hashing = Deferred.fromCoroutine(passwords.hash("Passw0rd!", whose))
+            hashing = Deferred.fromCoroutine(passwords.hash(PASSWORD, whose))
             return hashing.addCallback(lambda hashed: done.append(whose))
 
         storm = [login("storm") for _ in range(3)]
         self.assertRaises(RateLimited, passwords.check_room, "storm")
         passwords.check_room("owner")
-        refused = self.failureResultOf(
-            Deferred.fromCoroutine(passwords.hash("Passw0rd!", "storm")), RateLimited
-        )
+        refused = self.failureResultOf(Deferred.fromCoroutine(passwords.hash(PASSWORD, "storm")), RateLimited)
         self.assertEqual(refused.value.retry_after, 1.0)
         await gatherResults([*storm, login("owner")])
         self.assertEqual(done, ["storm", "storm", "owner", "storm"])

@@ -22,6 +22,7 @@ from multiproto.core.namespaces import Namespace
 from multiproto.core.rules import Rule
 from multiproto.core.wire import Command
 
+from ..canary import PASSWORD, SECRET
 from ..live.clients import Rest
 from ..live.processes import ROOT
 from ..live.running import LiveCase
@@ -29,9 +30,7 @@ from . import model
 from .doors import Doors
 from .model import FORBIDDEN, HISTORY, INVALID, NOT_FOUND, OK, SUBSCRIBE, VERBS, Principal
 
-SECRET = "a secret that the matrix knows, too"
 NOBODY = "00000000-0000-4000-8000-000000000000"
-PASSWORD = "Passw0rd!"
 
 # (method, route), field or word -> by which row it is asked.
 ROUTES = {
@@ -85,7 +84,7 @@ class MatrixTests(LiveCase):
         self.patch(server, "LOGINS", 10_000)
         return evolve(
             config,
-            auth=evolve(config.auth, secret=SECRET, operators=("ann@example.org",), timeout=3600.0),
+            auth=evolve(config.auth, operators=("ann@example.org",), timeout=3600.0),
             rules=tuple(Rule(match, verbs) for match, verbs in model.RULES),
             namespaces=(Namespace("fleet.**"), Namespace("news.**")),
         )

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from multiproto.core.errors import Conflict, Forbidden, Invalid, NotFound, Unauthorized
 from multiproto.core.ports import Identity
+from tests.canary import PASSWORD
 
 from ..fakes import members
 from ..stores import StoreCase
@@ -38,7 +39,7 @@ class NamingTokens:
         return f"{user_id} {email} {session_id}"
 
 
-ANN = {"email": "Ann@example.org", "name": "Ann", "password": "Passw0rd!"}
+ANN = {"email": "Ann@example.org", "name": "Ann", "password": PASSWORD}
 
 
 class AccountsCase(StoreCase):

@@ -8,6 +8,7 @@ from multiproto.core.errors import Forbidden, Invalid, NotFound, Unauthorized
 from multiproto.core.messages import Messages
 from multiproto.core.model import Message
 from multiproto.core.ports import Identity
+from tests.canary import PASSWORD
 
 from ..fakes import members
 from ..stores import StoreCase
@@ -23,7 +24,7 @@ class MessagesCase(StoreCase):
         self.ann, self.bob, self.eve = [await self.person(name) for name in ("ann", "bob", "eve")]
 
     async def person(self, name: str) -> Identity:
-        fields = {"email": f"{name}@example.org", "name": name, "password": "Passw0rd!"}
+        fields = {"email": f"{name}@example.org", "name": name, "password": PASSWORD}
         return Identity((await self.accounts.register(fields)).value.id, "s", 1e12)
 
     async def send(

@@ -14,13 +14,14 @@ from multiproto.core.errors import Conflict, Invalid, NotFound, RateLimited, Una
 from multiproto.core.logins import Logins
 from multiproto.core.ports import Identity, Query
 from multiproto.core.sessions import Sessions
+from tests.canary import PASSWORD
 
 from .test_accounts import ANN, AccountsCase
 
 
 class LoginTests(AccountsCase):
     async def test_right(self) -> None:
-        login = await self.sessions.login({"email": " ann@Example.org ", "password": "Passw0rd!"})
+        login = await self.sessions.login({"email": " ann@Example.org ", "password": PASSWORD})
         self.assertEqual(login.user, self.ann)
         self.assertTrue(login.token.startswith(f"{self.ann.id} Ann@example.org "))
         self.assertEqual(login.expires_in, "15m")
@@ -28,7 +29,7 @@ class LoginTests(AccountsCase):
 
     async def test_wrong(self) -> None:
         """Fault 16: one text and one amount of work for an unknown address and a wrong password."""
-        for email, password in [("ann@example.org", "wrong"), ("nobody@example.org", "Passw0rd!"), ("", "")]:
+        for email, password in [("ann@example.org", "wrong"), ("nobody@example.org", PASSWORD), ("", "")]:
             with self.assertRaises(Unauthorized) as caught:
                 await self.sessions.login({"email": email, "password": password})
             self.assertEqual(str(caught.exception), "Invalid credentials")
@@ -68,10 +69,10 @@ class GuessingTests(AccountsCase):
         login = await self.sessions.login(ANN, Client("rest", "192.0.2.1"))
         for n in range(11):
             await self.guess("ann@example.org", host=f"203.0.113.{n}")
-        self.assertEqual(await self.guess("ANN@example.org", "Passw0rd!", "192.0.2.1"), "in")
-        self.assertNotEqual(await self.guess("ann@example.org", "Passw0rd!", "192.0.2.2"), "in")
+        self.assertEqual(await self.guess("ANN@example.org", PASSWORD, "192.0.2.1"), "in")
+        self.assertNotEqual(await self.guess("ann@example.org", PASSWORD, "192.0.2.2"), "in")
         await self.sessions.refresh({"refreshToken": login.refresh_token}, Client("rest", "192.0.2.2"))
-        self.assertEqual(await self.guess("ann@example.org", "Passw0rd!", "192.0.2.2"), "in")
+        self.assertEqual(await self.guess("ann@example.org", PASSWORD, "192.0.2.2"), "in")
 
     async def test_a_queue_that_is_full_costs_no_attempt(self) -> None:
         async def full(password: str, hashed: str | None, on_behalf_of: str = "") -> bool:

@@ -42,12 +42,12 @@ from multiproto.storage.groupcommit import GroupCommit
 from multiproto.storage.migrations import released
 from multiproto.storage.reader import Reader
 from multiproto.storage.statements import load, sql_directory
+from tests.canary import PASSWORD
 
 from ..fakes import Tokens, members
 from ..rfc6455.wire import Wire
 
 START = 1_800_000_000.0  # seconds since the epoch
-PASSWORD = "Secret-123"
 
 
 @define(eq=False)

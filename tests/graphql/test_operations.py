@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from multiproto.core.errors import RateLimited, Unavailable
@@ -484,3 +485,53 @@ class FailureTests(ServerCase):
                 ("other", "other", "rejected", 0.0, ["GRAPHQL_PARSE_FAILED"]),
             ],
         )
+
+
+class QuotingTests(ServerCase):
+    """Whatever is wrong with a request, an error names what is wrong and repeats no value: it may be a password."""
+
+    LOGIN = 'mutation($p: String!) { login(email: "ann@example.org", password: $p) { token } }'
+    REGISTER = "mutation($input: RegisterInput!) { register(input: $input) { expiresIn } }"
+
+    def told(self, query: str, **variables: Any) -> list[str]:
+        return [error["message"] for error in self.ask(query, **variables)["errors"]]
+
+    def test_literals(self) -> None:
+        no_string = "String cannot represent a non string value"
+        for login, said in (
+            ('login(email: "a", password: {a: "cAn4ry"})', [no_string]),
+            ('login(email: "a", password: cAn4ry)', [no_string]),
+            ('login(email: "a", password: ["""cAn4ry"""])', [no_string]),
+            ('login(email: "a" "cAn4ry")', ["Syntax Error: Expected Name, found String."]),
+            ('login(email: "a" """cAn\'4ry""")', ["Syntax Error: Expected Name, found BlockString."]),
+            ('login(email: "a" password: 1 2)', ["Syntax Error: Expected Name, found Int."]),
+        ):
+            self.assertEqual(self.told("mutation { %s { token } }" % login), said, login)
+
+    def test_literals_of_objects(self) -> None:
+        for fields, said in (
+            (
+                '{email: "a", name: "b", passwort: "cAn4ry"}',
+                "not to include unknown field 'passwort'. Did you mean 'password'?",
+            ),
+            ('{email: "a", password: "cAn4ry"}', "to include required field 'name'."),
+            ('"cAn4ry"', "to be an object."),
+        ):
+            [*_, last] = self.told("mutation { register(input: %s) { expiresIn } }" % fields)
+            self.assertEqual(last, f"Expected value of type 'RegisterInput' {said}")
+
+    def test_variables(self) -> None:
+        for value in ({"a": "cAn4ry"}, ["cAn4ry"]):
+            said = "Variable '$p' has invalid value: String cannot represent a non string value"
+            self.assertEqual(self.told(self.LOGIN, p=value), [said])
+
+    def test_variables_that_are_objects(self) -> None:
+        for value in (
+            "cAn4ry",
+            {"password": "cAn4ry"},
+            {"passwort": "cAn4ry"},
+            {"password": [{"b": "cAn4ry"}]},
+        ):
+            said = self.told(self.REGISTER, input=value)
+            self.assertTrue(said)
+            self.assertNotIn("cAn4ry", "".join(said))

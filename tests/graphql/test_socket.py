@@ -6,15 +6,19 @@ import json
 import zlib
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from multiproto.core.errors import Unavailable
 from multiproto.core.hub import Line
 from multiproto.core.limits import Limits
+from multiproto.core.ports import Identity
+from multiproto.core.sight import BLIND, PATIENCE
 from multiproto.graphql import socket
 from multiproto.graphql.workload import BUSY, MAX_OPERATIONS
 from multiproto.observe.traffic import Traffic
 
 from ..rfc6455.wire import CLOSE, PING, PONG, TEXT, close, frame, frames, handshake
-from .server import Exchanged, ServerCase
+from .server import Exchanged, InlineStore, ServerCase
 
 ACK = {"type": "connection_ack"}
 ROOM = 'subscription { topic(pattern: "room") { data } }'
@@ -483,3 +487,56 @@ class LineTests(SocketCase):
         self.assertEqual(self.streams.traffic.subscriptions, 0)
         self.clock.pump([1] * 6)
         self.assertTrue(client.wire.aborted)
+
+
+class SightTests(SocketCase):
+    """An instance that can't see the log does not know whose rights have ended (guarantee G7)."""
+
+    SAY = 'mutation { publish(topic: "room", data: 1) { topic } }'
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ear = self.client(self.bob)
+        self.assertEqual(self.ear.run("ear", ROOM), [])
+        self.mouth = self.client(self.ann)
+        read, self.sight = InlineStore.after, Deferred[None]()
+
+        def after(store: InlineStore, position: int, limit: int) -> Any:
+            seen: Deferred[None] = Deferred()
+            self.sight.addCallback(lambda _: seen.callback(None))
+            return seen.addCallback(lambda _: read(store, position, limit))
+
+        self.patch(InlineStore, "after", after)
+        self.turn(BLIND + 0.1)
+
+    def see(self) -> None:
+        self.sight.callback(None)
+        for _ in range(5):
+            self.turn()
+
+    def test_operations_wait_for_it(self) -> None:
+        self.assertEqual(self.mouth.run("1", self.SAY), [])
+        self.see()
+        done = {"publish": {"topic": "room"}}
+        self.assertEqual(self.mouth.heard(), [next_("1", {"data": done}), complete("1")])
+        self.assertEqual(self.ear.heard(), [next_("ear", {"data": {"topic": {"data": 1}}})])
+
+    def test_they_wait_so_long_and_are_refused(self) -> None:
+        self.assertEqual(self.mouth.run("1", self.SAY), [])
+        self.turn(PATIENCE)
+        [refused] = self.mouth.heard()
+        self.assertEqual((refused["id"], refused["type"]), ("1", "error"))
+        self.assertEqual(refused["payload"][0]["extensions"]["code"], "SERVICE_UNAVAILABLE")
+        self.see()
+        self.assertEqual((self.mouth.heard(), self.ear.heard()), ([], []))
+
+    def test_what_waited_is_not_obeyed_on_rights_that_ended_meanwhile(self) -> None:
+        self.assertEqual(self.mouth.run("1", self.SAY), [])
+        self.done(self.sessions.logout(Identity(self.ann, f"session-{self.ann}", self.gate.until)))
+        self.see()
+        self.assertEqual(self.mouth.heard(), [(4403, "Token revoked")])
+        self.assertEqual(self.ear.heard(), [])
+
+    def test_who_is_nobody_has_no_rights_that_could_end(self) -> None:
+        nobody = self.client()
+        self.assertEqual(nobody.run("1", "{ health { status } }")[-1], complete("1"))

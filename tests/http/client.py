@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from multiproto import jsontext
 from multiproto.http.channel import Channel
 from multiproto.http.site import Site
+from tests import canary
 
 
 @frozen
@@ -117,6 +118,8 @@ def responses(data: bytes, head: bool = False) -> list[Response]:
             assert len(body) == size, "a body is shorter than it says"
         if headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
+        if "json" in headers.get("content-type", ""):
+            canary.answered(first, body.decode(errors="replace"))
         found.append(Response(status, headers, body))
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from typing import Any
+from urllib.parse import urlencode
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -27,6 +28,7 @@ from multiproto.core.publishing import Publisher
 from multiproto.http.ratelimit import RateLimit
 from multiproto.http.site import Parts, make_site
 from multiproto.observe.traffic import Traffic
+from tests.canary import PASSWORD
 
 from ..fakes import members
 from ..stores import StoreCase
@@ -34,10 +36,10 @@ from .client import Line, Response
 from .sites import Health
 
 V1 = "/api/v1"
-ANN = {"email": "ann@example.org", "name": "Ann", "password": "Passw0rd!"}
-BOB = {"email": "bob@example.org", "name": "Bob", "password": "Passw0rd!"}
-EVE = {"email": "eve@example.org", "name": "Eve", "password": "Passw0rd!"}
-OPS = {"email": "ops@example.org", "name": "Ops", "password": "Passw0rd!"}
+ANN = {"email": "ann@example.org", "name": "Ann", "password": PASSWORD}
+BOB = {"email": "bob@example.org", "name": "Bob", "password": PASSWORD}
+EVE = {"email": "eve@example.org", "name": "Eve", "password": PASSWORD}
+OPS = {"email": "ops@example.org", "name": "Ops", "password": PASSWORD}
 NOBODY = "00000000-0000-7000-8000-000000000000"
 
 
@@ -160,7 +162,7 @@ class AccountTests(ApiCase):
     async def test_a_form_logs_in_too(self) -> None:
         await self.ask("POST", "/auth/register", ANN)
         line, self.answered = Line(self.site), Deferred()
-        body = b"email=ann%40example.org&password=Passw0rd%21"
+        body = urlencode({"email": "ann@example.org", "password": PASSWORD}).encode()
         line.ask("POST", "/api/auth/login", body, {"Content-Type": "application/x-www-form-urlencoded"})
         await self.answered
         self.assertEqual(line.answer().status, 200)

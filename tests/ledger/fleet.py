@@ -13,6 +13,7 @@ from typing import Callable, Mapping
 
 from attrs import define, field
 
+from tests.canary import SECRET
 from tests.servers import HOST, Postgres, Redis, free_port
 
 from . import log
@@ -52,7 +53,7 @@ class Fleet:
             shared = {
                 "DATABASE_URL": self._database,
                 "REDIS_URL": f"redis://127.0.0.1:{through}/0",
-                "JWT_SECRET": "a secret that all instances share",
+                "JWT_SECRET": SECRET,
             }
             self._instances.append(Server(directory, None, settings=shared, restarts=self.restarts))
         plan = {

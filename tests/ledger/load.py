@@ -17,6 +17,8 @@ from typing import Sequence
 
 from attrs import define
 
+from tests import canary
+
 from . import records
 from .check import Listing, check
 from .clients import Clients
@@ -86,6 +88,10 @@ def judge(
         report.found(Fault.DAMAGED, said)
     if broken := clients.broken():
         report.found(Fault.BROKEN, f"{broken}, see above")
+    for path in crowd.journal.path.parent.rglob("server.log"):
+        canary.look(str(path), path.read_text(errors="replace"))
+    for leak in canary.leaks:
+        report.found(Fault.TOLD, str(leak))
     report.figures["integrity_check ok"] = int(said == "ok")
     report.figures["starts"] = len(server.restarts)
     for name, took in (("first", server.restarts[:1]), ("slowest", server.restarts[1:])):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from attrs import define, field, frozen
 
+from tests.canary import PASSWORD
+
 from .http import Http, Unanswered, Unsent
 from .records import FAILED, INVOKED, OK, REVOKE, SEND, UNKNOWN, Journal, fingerprint
 
 CHANNELS = ("red", "green", "blue")
-PASSWORD = "Passw0rd!"
 DRIVER = "driver"
 
 

@@ -35,6 +35,7 @@ class Fault(Enum):
     UNRECOVERED = "not recovered"
     DEAF = "never subscribed"
     BROKEN = "client processes that failed"
+    TOLD = "a secret in what the server logged"
     DAMAGED = "the database file is damaged"
 
 

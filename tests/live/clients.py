@@ -20,6 +20,8 @@ from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
 
+from tests import canary
+
 PATIENCE = 10.0  # seconds to wait for what must come
 
 
@@ -28,11 +30,14 @@ class Inbox:
     """What came, to be asked for in order; `closed` fires with the reason when there will be no more."""
 
     closed: Deferred[Any] = Factory(Deferred)
+    listener: Callable[[Any], object] | None = None  # who is told at once, instead
     _came: Deque[Any] = Factory(deque)
     _asked: Deque[Deferred[Any]] = Factory(deque)
 
     def put(self, said: Any) -> None:
-        if self._asked:
+        if self.listener is not None:
+            self.listener(said)
+        elif self._asked:
             self._asked.popleft().callback(said)
         else:
             self._came.append(said)
@@ -87,30 +92,20 @@ class Address:
         return self
 
 
-@define(eq=False)
-class Roaming:
-    """Several addresses in turn."""
-
-    _addresses: list[Address]
-    _turn: int = 0
-
-    def next(self) -> Address:
-        self._turn += 1
-        return self._addresses[self._turn % len(self._addresses)]
-
-
 class Rest:
     """JSON over HTTP, with one user's token."""
 
-    def __init__(self, address: Address, token: str | None = None) -> None:
+    def __init__(self, address: Address, token: str | None = None, source: str | None = None) -> None:
+        """It comes from the address `source`, if one is given."""
         self.address, self.token = address, token
+        self._source = None if source is None else (source, 0)
         self._agents: dict[Address, Agent] = {}
 
     def agent(self, address: Address) -> Agent:
         """No pool: no connection outlives its test."""
         if address not in self._agents:
             trusting = (BrowserLikePolicyForHTTPS(address.trust),) if address.authority else ()
-            self._agents[address] = Agent(reactor, *trusting)
+            self._agents[address] = Agent(reactor, *trusting, bindAddress=self._source)
         return self._agents[address]
 
     @property
@@ -128,6 +123,8 @@ class Rest:
             **({} if body is None else {"json": body}),
         )
         text = await response.content()
+        canary.answered(f"answer to {method} {path}", text.decode(errors="replace"))
+        canary.look(f"headers to {method} {path}", str(list(response.headers.getAllRawHeaders())))
         return response.code, json.loads(text) if text else None
 
     async def graphql(self, query: str, **variables: Any) -> Any:
@@ -161,6 +158,7 @@ class Events(Protocol):
     def dataReceived(self, data: bytes) -> None:
         *whole, self._text = (self._text + data).split(b"\n\n")
         for block in whole:
+            canary.answered("event stream", block.decode())
             fields: dict[str, str] = {}
             for line in block.decode().splitlines():
                 name, _, value = line.partition(":")
@@ -182,11 +180,13 @@ class _Socket(WebSocketClientProtocol):  # type: ignore[misc]
         self.factory.opened.callback(self)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        canary.answered("WebSocket", payload.decode())
         self.factory.inbox.put(json.loads(payload))
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> None:
         if not self.factory.opened.called:
             self.factory.opened.errback(ConnectionError(f"{code} {reason}"))
+        canary.look("Close", str(reason))
         self.factory.inbox.close((code, reason))
 
 
@@ -227,6 +227,7 @@ class _Frames(Int32StringReceiver):
         self.inbox = inbox
 
     def stringReceived(self, string: bytes) -> None:
+        canary.answered("TCP", string[1:].decode())
         self.inbox.put((string[0], json.loads(string[1:])))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -276,7 +277,7 @@ class Person:
 
     @classmethod
     async def register(cls, address: Address, name: str) -> Person:
-        fields = {"email": f"{name}@example.org", "name": name, "password": "Passw0rd!"}
+        fields = {"email": f"{name}@example.org", "name": name, "password": canary.PASSWORD}
         status, answer = await Rest(address).ask("POST", "/api/v1/auth/register", fields)
         assert status == 201, answer
         status, answer = await Rest(address).ask("POST", "/api/v1/auth/login", fields)

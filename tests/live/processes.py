@@ -13,6 +13,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
+from tests import canary
+
 from ..fakes import FAST
 from .clients import Inbox
 
@@ -21,6 +23,8 @@ ROOT = Path(__file__).parent.parent.parent
 
 class Program(ProcessProtocol):
     """`lines` has what it prints, `ended` fires with its exit status; all else it said is in `errors`."""
+
+    hands_out = False  # a secret, on purpose: it is a client's program
 
     def __init__(self) -> None:
         self.lines = Inbox()
@@ -69,4 +73,6 @@ class Program(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         status: Any = reason.value
+        if not self.hands_out:
+            canary.look("output of a program", (self.said + self.errors).decode(errors="replace"))
         self.ended.callback(status.exitCode if status.exitCode is not None else -status.signal)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib  # trial takes a `suppress` of this module for its own
 from typing import Any
 
 from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectError
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
@@ -14,10 +16,12 @@ from twisted.trial.unittest import TestCase
 from multiproto.config import Config
 from multiproto.core.rates import Rate
 from multiproto.server import House, make_service
+from tests import canary
 from tests.servers import needs, postgresql, redis
 
 from ..fakes import FAST
 from .clients import Address, Person
+from .operators import look_over
 
 SETTINGS = {
     "PORT": "0",
@@ -69,7 +73,7 @@ class LiveCase(TestCase):
             http=evolve(config.http, port=0),
             tcp=evolve(config.tcp, port=0),
             metrics=evolve(config.metrics, port=0),
-            auth=evolve(config.auth, bcrypt_rounds=4),
+            auth=evolve(config.auth, bcrypt_rounds=4, secret=canary.SECRET),
             rates=evolve(config.rates, most=100_000, connects=Rate(100_000, 100_000)),
             storage=evolve(config.storage, directory=self.mktemp()),
         )
@@ -86,6 +90,9 @@ class LiveCase(TestCase):
                 await deferLater(reactor, 0.005)
 
     async def stop(self) -> None:
+        for address in self.addresses:
+            with contextlib.suppress(ConnectError):  # the test has stopped it
+                await look_over(address)
         while self.running:
             await self.running.pop().stopService()
 
@@ -112,7 +119,6 @@ class Shared(LiveCase):
         self.addCleanup(postgresql().drop, self.database)
         return evolve(
             config,
-            auth=evolve(config.auth, secret="a secret that all instances share"),
             storage=evolve(config.storage, url=self.database),
             redis=evolve(config.redis, url=redis().url, prefix=f"{self.id()}:"),
         )

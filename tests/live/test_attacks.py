@@ -17,13 +17,13 @@ from twisted.internet.task import deferLater
 from twisted.web.client import Agent
 
 from multiproto.config import Config
+from tests.canary import PASSWORD, SECRET
 
 from ..auth.attacks import Target
 from ..auth.pems import ed25519, p256, private, public
 from .clients import Address, Device, Person, Rest, WebSocket
 from .running import LiveCase
 
-SECRET = "a secret of at least thirty-two characters"
 JWKS = "/.well-known/jwks.json"
 GRAPHQL = "graphql-transport-ws"
 
@@ -184,7 +184,7 @@ class AttacksTests(LiveCase):
 
     async def test_each_token_for_its_own_end(self) -> None:
         """A refresh token opens no door, and an access token refreshes nothing."""
-        fields = {"email": "ann@example.org", "password": "Passw0rd!"}
+        fields = {"email": "ann@example.org", "password": PASSWORD}
         _, login = await Rest(self.address).ask("POST", "/api/v1/auth/login", fields)
         access, refresh = login["data"]["token"], login["data"]["refreshToken"]
         for door in (*HEADERS, by_params):

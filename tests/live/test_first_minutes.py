@@ -46,6 +46,7 @@ class FirstMinutesTests(TestCase):
 
     def paste(self, command: str) -> Program:
         program = Program.start("/bin/bash", "-c", command)
+        program.hands_out = True  # one of them prints the token to log in with
         self.addCleanup(program.kill)
         return program
 

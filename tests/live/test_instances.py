@@ -8,7 +8,8 @@ from twisted.internet import reactor
 from multiproto.config import Config
 
 from . import test_matrix, test_resume
-from .clients import Person, Rest, Roaming
+from .clients import Person, Rest
+from .roaming import Roaming
 from .running import Shared
 
 

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 
 from multiproto.config import Config
 from multiproto.core.ports import Query
+from tests.canary import PASSWORD
 
 from .clients import Device, Person, Rest, WebSocket
 from .running import LiveCase, Shared
@@ -27,7 +28,7 @@ class EndingTests(LiveCase):
     async def other(self) -> Rest:
         """Another session of Ann's, on the next instance."""
         rest = Rest(self.place())
-        fields = {"email": "ann@example.org", "password": "Passw0rd!"}
+        fields = {"email": "ann@example.org", "password": PASSWORD}
         status, answer = await rest.ask("POST", "/api/v1/auth/login", fields)
         assert status == 200, answer
         rest.token = answer["data"]["token"]
@@ -129,7 +130,7 @@ class ExpiryTests(LiveCase):
         self.ann = await self.person("ann")
 
     async def fresh(self) -> str:
-        fields = {"email": "ann@example.org", "password": "Passw0rd!"}
+        fields = {"email": "ann@example.org", "password": PASSWORD}
         _, answer = await Rest(self.address).ask("POST", "/api/v1/auth/login", fields)
         self.ann.rest.token = answer["data"]["token"]
         return self.ann.token

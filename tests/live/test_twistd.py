@@ -12,6 +12,8 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tests.canary import PASSWORD
+
 from .clients import Address, Device, Person, Rest
 from .processes import Program
 from .test_matrix import TOPIC_QUERY
@@ -199,7 +201,7 @@ class StopTests(TwistdCase):
                 accepted.append(answer["data"]["id"])
 
     async def login(self, address: Address) -> str:
-        fields: dict[str, Any] = {"email": "ann@example.org", "password": "Passw0rd!"}
+        fields: dict[str, Any] = {"email": "ann@example.org", "password": PASSWORD}
         _, answer = await Rest(address).ask("POST", "/api/v1/auth/login", fields)
         return str(answer["data"]["token"])
 

@@ -17,6 +17,7 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
 from twisted.web.client import Agent
 
+from tests.canary import SECRET
 from tests.servers import needs, postgresql, redis
 
 from .clients import Address, Person, Rest
@@ -59,7 +60,7 @@ class Crew(Started):
             "PORT": str(self.address.http),
             "TCP_PORT": str(self.address.tcp),
             "METRICS_PORT": str(self.address.metrics),
-            "JWT_SECRET": "a secret that all of the workers share",
+            "JWT_SECRET": SECRET,
             "BCRYPT_ROUNDS": "4",
             "RATE_LIMIT_MAX": "100000",
             "APP_ENV": "test",

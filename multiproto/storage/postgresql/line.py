@@ -50,7 +50,7 @@ class Call:
 
 @frozen
 class Result:
-    rows: tuple[Row, ...]
+    rows: tuple[Row, ...] = field(repr=False)
     affected: int  # rows that a change touched
     command: str  # what was done, e.g. "COMMIT"; that of a failed transaction gives "ROLLBACK"
 

@@ -1,0 +1,44 @@
+"""The judgement itself: at the second that is promised, and one millisecond past it."""
+
+from __future__ import annotations
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from .judge import COMMANDS, LISTENS, PROTOCOLS, Record, faults, table
+
+FINE = Record("tcp", "logout", answered=100.0, heard=99.9, obeyed=99.8, noticed=100.2, closed=100.1)
+
+
+class JudgeTests(SynchronousTestCase):
+    def test_what_was_sent_within_the_second_may_be_given(self) -> None:
+        self.assertEqual(faults([FINE, evolve(FINE, heard=101.0, obeyed=101.0)]), [])
+
+    def test_what_was_sent_later_may_not(self) -> None:
+        late = ["tcp, logout: given something 1.001 s after the answer"]
+        self.assertEqual(faults([evolve(FINE, heard=101.001)]), late)
+        self.assertEqual(faults([FINE, evolve(FINE, obeyed=101.001)]), late)
+
+    def test_a_driver_that_stood_still_accuses_nobody(self) -> None:
+        """It sees minutes later what had been sent in time."""
+        slow = evolve(FINE, noticed=200.0, closed=200.0)
+        self.assertEqual((faults([slow]), slow.lag, slow.seen), ([], 0.0, 100.0))
+
+    def test_a_connection_must_end(self) -> None:
+        self.assertEqual(faults([evolve(FINE, closed=None)]), ["tcp, logout: never ended"])
+
+    def test_who_was_never_given_anything_proves_nothing(self) -> None:
+        for protocol in PROTOCOLS:
+            idle = faults([Record(protocol, "logout", answered=100.0, closed=100.1)])
+            self.assertEqual(
+                idle, [f"{protocol}, logout: was given nothing before, so its silence proves nothing"]
+            )
+            for needed, kinds in (("heard", LISTENS), ("obeyed", COMMANDS)):
+                found = faults([evolve(FINE, protocol=protocol, **{needed: 0.0})])
+                self.assertEqual(len(found), protocol in kinds, (protocol, needed))
+
+    def test_the_figures(self) -> None:
+        slow = evolve(FINE, heard=100.25, noticed=100.3, closed=100.4)
+        *_, by_protocol, by_ending = table([FINE, slow]).splitlines()
+        self.assertEqual(by_protocol.split(), ["tcp", "2", "125", "250", "300", "250", "400"])
+        self.assertEqual(by_ending.split()[0], "logout")
