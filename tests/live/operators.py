@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import treq
-from twisted.internet import reactor
-from twisted.web.client import Agent
+from attrs import evolve
 
 from tests import canary
 
-from .clients import Address
+from .clients import Address, Rest
 
 PAGES = ("/metrics", "/metrics/json", "/stats", "/health")
 
 
 async def look_over(address: Address) -> str:
     """All of it, as text: there is no secret in it."""
-    shown = []
+    shown, port = [], evolve(address, http=address.metrics)
+    agent = Rest(port).agent(port)
     for page in PAGES:
-        url = f"http://{address.host}:{address.metrics}{page}"
-        shown.append(await treq.text_content(await treq.get(url, agent=Agent(reactor))))
+        shown.append(await treq.text_content(await treq.get(port.url(page), agent=agent)))
         canary.look(page, shown[-1])
     return "\n".join(shown)
