@@ -24,7 +24,7 @@ from .edge.certificate import Certificate
 from .edge.ports import Edge
 from .lifecycle import Listener
 from .observe.metrics import Metrics
-from .prompt import make_prompt
+from .prompt import Turn, make_prompt
 from .redis.address import Address
 from .redis.codec import Key
 from .redis.lane import RedisLane
@@ -122,10 +122,14 @@ def quotas(config: Config, reactor: Any, counts: SharedCounts | None) -> Quotas:
 
 
 def listener(
-    reactor: Any, where: Any, factory: IProtocolFactory, sharing: Parent | None = None, prompt: bool = False
+    reactor: Any,
+    where: Any,
+    factory: IProtocolFactory,
+    sharing: Parent | None = None,
+    turn: Turn | None = None,
 ) -> Listener:
     """`where` has a host, an IP address, and a port."""
-    bound: Callable[[object], object] = partial(make_prompt, reactor=reactor) if prompt else id
+    bound: Callable[[object], object] = id if turn is None else partial(make_prompt, turn=turn)
     if sharing is not None:  # not before we can serve: connections would wait here that others could take
         shared = SharedPort(reactor, where.port, BACKLOG, where.host)
         return Listener(shared, factory, early=False, bound=bound)

@@ -31,6 +31,7 @@ class Turn:
 
     _reactor: Any
     _wrote: Deque[PromptServer] = Factory(deque)
+    _late: Deque[PromptServer] = Factory(deque)  # of earlier turns, which had no time for them
     _ends: bool = False  # that was asked for
 
     def add(self, connection: PromptServer) -> None:
@@ -40,13 +41,20 @@ class Turn:
             self._reactor.callLater(0, self._end)
 
     def _end(self) -> None:
-        wrote, until = self._wrote, self._reactor.seconds() + SLICE
-        while wrote and self._reactor.seconds() < until:
-            for _ in range(min(HANDFUL, len(wrote))):
-                wrote.popleft().send()
-        self._ends = bool(wrote)
-        if self._ends:  # the others, and what these write meanwhile, in the next one
+        """Half of the time is for those that are late, so that an answer does not wait for a thousand deliveries."""
+        self._send(self._late)
+        self._send(self._wrote)
+        self._late += self._wrote
+        self._wrote.clear()
+        self._ends = bool(self._late)
+        if self._ends:
             self._reactor.callLater(0, self._end)
+
+    def _send(self, waiting: Deque[PromptServer]) -> None:
+        until = self._reactor.seconds() + SLICE / 2
+        while waiting and self._reactor.seconds() < until:
+            for _ in range(min(HANDFUL, len(waiting))):
+                waiting.popleft().send()
 
 
 class PromptServer(Server):
@@ -104,7 +112,7 @@ class PromptServer(Server):
                 self.producer.resumeProducing()  # type: ignore[attr-defined]
 
 
-def make_prompt(port: object, reactor: Any) -> None:
+def make_prompt(port: object, turn: Turn) -> None:
     """Let the connections that `port` is going to take send promptly, if it is one of plain TCP."""
     if isinstance(port, Port) and port.transport is Server:
-        port.transport = partial(PromptServer, Turn(reactor))  # type: ignore[assignment]
+        port.transport = partial(PromptServer, turn)  # type: ignore[assignment]

@@ -70,6 +70,7 @@ from .observe.metrics import Metrics
 from .observe.site import metrics_site
 from .observe.tick import Tick
 from .observe.traffic import Traffic
+from .prompt import Turn
 from .rfc6455.resource import UpgradeResource
 from .tcp.protocol import DeviceFactory
 from .websocket.protocol import MAX_ECHO, EchoProtocol, EventsFactory
@@ -250,6 +251,7 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
     if config.metrics.enabled:
         pages = metrics_site(metrics, health.report, now, reactor)
         house.add("metrics", listener(reactor, config.metrics, edge.metrics(pages, config.metrics.inside)))
+    turn = Turn(reactor) if fast else None
     house.add("leftovers", AtStop(site.cut))
     house.add("hub", hub)
     house.add("requests", AtStop(partial(site.drain, min(DRAIN_WITHIN, config.shutdown_timeout / 3))))
@@ -257,8 +259,8 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
         tcp_line = line("tcp", limits(config, config.tcp), config.tcp.most_per_host, config.tcp.most)
         most, keep_alive = config.tcp.max_frame, config.tcp.keep_alive
         devices = DeviceFactory(hub, tcp_line, now, most, keep_alive, fast)
-        house.add("tcp", listener(reactor, config.tcp, edge.tcp(devices), parent, fast))
-    house.add("http", listener(reactor, config.http, edge.http(site), parent, fast))
+        house.add("tcp", listener(reactor, config.tcp, edge.tcp(devices), parent, turn))
+    house.add("http", listener(reactor, config.http, edge.http(site), parent, turn))
     if parent is not None:
         house.add("report", AtStart(parent.ready))
     elif config.environment == "development":

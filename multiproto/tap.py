@@ -6,6 +6,7 @@ import it, directly or through Klein or Autobahn, before `makeService`.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -120,6 +121,12 @@ class Server(MultiService):
         if self._observer is not None:
             parent.setComponent(ILogObserver, self._observer)
         super().setServiceParent(parent)
+
+    def startService(self) -> None:
+        """What is there now stays: a full collection of garbage need not look at it again, while all wait."""
+        super().startService()
+        gc.collect()
+        gc.freeze()
 
 
 def makeService(options: Options) -> IService:

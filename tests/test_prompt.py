@@ -245,20 +245,44 @@ class Ticking(MemoryReactorClock):
 
 
 class TurnTests(SynchronousTestCase):
-    def test_a_burst_to_many_leaves_the_reactor_its_turns(self) -> None:
-        reactor = Ticking()
-        turn = Turn(reactor)
-        lines = [Line(True, reactor) for _ in range(HANDFUL * 12)]
+    def setUp(self) -> None:
+        self.reactor = Ticking()
+        self.turn = Turn(self.reactor)
+
+    def line(self) -> Line:
+        line = Line(True, self.reactor)
+        self.addCleanup(line.close)
+        line.server._turn = self.turn
+        line.server.write(b"x")
+        return line
+
+    def heard(self, lines: list[Line]) -> int:
+        """How many have, at the end of the next turn."""
+        self.reactor.turn()
         for line in lines:
-            self.addCleanup(line.close)
-            line.server._turn = turn
-            line.server.write(b"x")
-        for turns, heard in ((1, HANDFUL * (int(SLICE * 1000) - 1)), (2, len(lines))):
-            reactor.turn()
-            for line in lines:
-                line.listen()
-            self.assertEqual(sum(line.heard == b"x" for line in lines), heard, turns)
-        self.assertEqual(reactor.getDelayedCalls(), [])
+            line.listen()
+        return sum(line.heard == b"x" for line in lines)
+
+    def test_a_burst_to_many_leaves_the_reactor_its_turns(self) -> None:
+        a_turn = HANDFUL * (int(SLICE / 2 * 1000) - 1)
+        lines = [self.line() for _ in range(a_turn * 2 + 1)]
+        self.assertEqual([self.heard(lines) for _ in range(3)], [a_turn, 2 * a_turn, 2 * a_turn + 1])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_an_answer_does_not_wait_for_a_burst(self) -> None:
+        a_turn = HANDFUL * (int(SLICE / 2 * 1000) - 1)
+        lines = [self.line() for _ in range(a_turn * 3)]
+        self.heard(lines)
+        self.assertEqual(self.heard([self.line()]), 1)
+        self.assertEqual(self.heard(lines), 3 * a_turn)
+
+    def test_a_burst_does_not_wait_for_answers(self) -> None:
+        a_turn = HANDFUL * (int(SLICE / 2 * 1000) - 1)
+        lines = [self.line() for _ in range(a_turn * 2)]
+        self.heard(lines)
+        for _ in range(a_turn * 2):
+            self.line()
+        self.assertEqual(self.heard(lines), 2 * a_turn)
 
     def test_only_ports_of_plain_tcp_are_changed(self) -> None:
         class Other(Port):
@@ -267,6 +291,6 @@ class TurnTests(SynchronousTestCase):
         reactor: Any = MemoryReactorClock()
         port, other = (kind(0, ProtocolFactory(), reactor=reactor) for kind in (Port, Other))
         for each in (port, other, object()):
-            make_prompt(each, reactor)
+            make_prompt(each, Turn(reactor))
         self.assertIsNot(port.transport, Server)
         self.assertIs(other.transport, PromptServer)

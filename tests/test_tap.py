@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -132,6 +133,13 @@ class MakeServiceTests(MakeServiceCase):
         (server,) = IService(application)
         self.assertEqual(list(server), [self.house])
         self.assertEqual(self.parents, [None])
+
+    def test_the_collector_leaves_alone_what_is_there_from_the_start(self) -> None:
+        self.addCleanup(gc.unfreeze)
+        gc.unfreeze()
+        (server,) = IService(self.made())
+        server.startService()
+        self.assertGreater(gc.get_freeze_count(), 0)
 
 
 class WorkersTests(MakeServiceCase):

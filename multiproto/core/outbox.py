@@ -33,7 +33,8 @@ class Outbox:
     _most: int  # replies
     _most_bytes: int
     allowance: Allowance | None = None  # shared with others
-    _waiting: list[tuple[Reply, int]] = Factory(list)  # short: an empty deque has 760 bytes
+    _waiting: list[Reply] = Factory(list)  # short: an empty deque has 760 bytes
+    _sizes: list[int] = Factory(list)  # theirs; beside them, for pairs would be the collector's work
     _bytes: int = 0
     _clogged: bool = False
     _emptied: list[Deferred[None]] = Factory(list)  # who waits for that
@@ -52,7 +53,8 @@ class Outbox:
             return True
         if len(self._waiting) >= self._most or self._bytes + size > self._most_bytes:
             return False
-        self._waiting.append((reply, size))
+        self._waiting.append(reply)
+        self._sizes.append(size)
         self._hold(size)
         return True
 
@@ -71,6 +73,7 @@ class Outbox:
     def clear(self) -> None:
         """Nothing more will be written."""
         self._waiting.clear()
+        self._sizes.clear()
         self._hold(-self._bytes)
         self._clogged = False
         self._tell_if_empty()
@@ -81,9 +84,8 @@ class Outbox:
     def resumeProducing(self) -> None:
         self._clogged = False
         while self._waiting and not self._clogged:
-            reply, size = self._waiting.pop(0)
-            self._hold(-size)
-            self._write(reply)
+            self._hold(-self._sizes.pop(0))
+            self._write(self._waiting.pop(0))
         self._tell_if_empty()
 
     def stopProducing(self) -> None:
