@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from attrs import define
-from twisted.internet.defer import Deferred
 
 from ..core.audience import Audience
 from ..core.ports import Publication
@@ -16,5 +15,7 @@ class MemoryBroker:
     _audience: Audience
     scope: str | None = None  # "instance" where there may be others
 
-    def publish(self, publication: Publication) -> Deferred[None]:
-        return self._audience.tell(publication)
+    async def publish(self, publication: Publication) -> None:
+        told = self._audience.tell(publication)
+        if told is not None:
+            await told

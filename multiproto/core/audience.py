@@ -59,12 +59,15 @@ class Audience:
         """From now on, tell what is published at the end of the turn."""
         self._gathering = Gathering(self.tell_now, clock)
 
-    def tell(self, told: Publication) -> Deferred[None]:
-        """Deliver on the live lane to all who listen and may read; fires once that is done."""
-        if self._gathering is not None and self._tree.covers(told.topic):
+    def tell(self, told: Publication) -> Deferred[None] | None:
+        """Deliver on the live lane to all who listen and may read; what it gives fires once that is done."""
+        if not self._tree.covers(told.topic):
+            self._observed("publication", 0, 0)
+        elif self._gathering is not None:
             return self._gathering.put(told)
-        self.tell_now([told])
-        return succeed(None)
+        else:
+            self.tell_now([told])
+        return None
 
     def told(self) -> Deferred[None]:
         """Fires once all that `tell` was asked for is told."""

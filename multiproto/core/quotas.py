@@ -18,10 +18,7 @@ class Quotas:
 
     def charge(self, who: Identity) -> None:
         """One publication or message more, whatever becomes of it.  Raises `RateLimited`."""
-        for allotment, key, whose in (
-            (self._by_credential, who.session_id, "with this credential"),
-            (self._by_user, who.user_id, "by this user"),
-        ):
-            wait = 0.0 if allotment is None else allotment.take(key)
-            if wait:
-                raise RateLimited(f"Too many publications {whose}", retry_after=wait)
+        if self._by_credential is not None and (wait := self._by_credential.take(who.session_id)):
+            raise RateLimited("Too many publications with this credential", retry_after=wait)
+        if self._by_user is not None and (wait := self._by_user.take(who.user_id)):
+            raise RateLimited("Too many publications by this user", retry_after=wait)

@@ -213,8 +213,11 @@ class Metrics:
     def event(self, kind: str, heard: int, failed: int) -> None:
         """One of `EVENT_TYPES` was told to so many listeners."""
         self.events_emitted.labels(kind).inc()
-        self.events_handled.labels(kind, SUCCESS).inc(heard)
-        self.events_handled.labels(kind, "error").inc(failed)
+        handled, broken = self.events_handled.labels(kind, SUCCESS), self.events_handled.labels(kind, "error")
+        if heard:
+            handled.inc(heard)
+        if failed:
+            broken.inc(failed)
 
     def request(self, method: str, route: str, status: int, seconds: float, received: int, sent: int) -> None:
         """`received` and `sent` are bytes of bodies."""

@@ -15,7 +15,7 @@ from typing import Any, Callable, Protocol
 
 from attrs import define, field
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -97,7 +97,7 @@ class RedisLane(Service):
 
     def publish(self, publication: Publication) -> Deferred[None]:
         """Never fails: the live lane is at most once, and those who listen here need no Redis."""
-        told = self._audience.tell(publication)
+        told = self._audience.tell(publication) or succeed(None)
         if not self.running or self._commands.protocol is None or self._under_way > MOST_UNDER_WAY:
             self._observed.dropped()
             return told

@@ -160,7 +160,7 @@ class AudienceTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)
 
     def test_where_nobody_listens_nothing_waits(self) -> None:
-        self.successResultOf(self.audience.tell(publication("b")))
+        self.assertIsNone(self.audience.tell(publication("b")))
         self.assertEqual(self.clock.calls, [])
 
     def test_while_blind_they_are_held(self) -> None:
