@@ -8,9 +8,9 @@ from attrs import define
 
 from .audit import Audit
 from .client import Client
-from .errors import Conflict, Forbidden, Invalid, NotFound
+from .errors import Conflict, Forbidden, NotFound
 from .events import Events
-from .forms import Form, email_key, is_uuid, paging
+from .forms import Form, check_id, email_key, paging
 from .hosts import network
 from .model import Credentials, Kept, PageOf, User, timestamp
 from .ports import Identity, Passwords, Query, Step, Store, Unit
@@ -44,8 +44,7 @@ class Accounts:
         return Kept(user, await self._store.commit(Unit((add, note), (self._events.user_created(user),))))
 
     async def read(self, id: str) -> Kept[User]:
-        if not is_uuid(id):
-            raise Invalid.at("id", "Must be a UUID")
+        id = check_id(id)
         snapshot = await self._store.read(Query("user_by_id", {"id": id}))
         if not snapshot.results[0]:
             raise NotFound.of("User", id)
@@ -75,9 +74,8 @@ class Accounts:
         email, name, password = form.email(False), form.name(False), form.password(False)
         if not any(map(form.has, ("email", "name", "password"))):
             form.fault(None, "At least one of email, name, password is required")
-        if not is_uuid(id):
-            form.fault("id", "Must be a UUID")
         form.check()
+        id = check_id(id)
         if id != who.user_id:
             raise Forbidden("This account is someone else's")
         hashed = await self._passwords.hash(password, id) if password else ""
@@ -92,8 +90,7 @@ class Accounts:
 
     async def close(self, who: Identity, id: str, client: Client = Client()) -> str:
         """Delete one's own account, its messages, and what the log tells of both; gives the cursor."""
-        if not is_uuid(id):
-            raise Invalid.at("id", "Must be a UUID")
+        id = check_id(id)
         if id != who.user_id:
             raise Forbidden("This account is someone else's")
         steps = (

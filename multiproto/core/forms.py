@@ -39,6 +39,14 @@ def is_uuid(text: str) -> bool:
     return _UUID.fullmatch(text) is not None
 
 
+def check_id(text: str, field: str = "id") -> str:
+    """A UUID as we write it, whatever case it came in.  Raises `Invalid`."""
+    id = text.lower()
+    if not is_uuid(id):
+        raise Invalid.at(field, "Must be a UUID")
+    return id
+
+
 def is_email(text: str) -> bool:
     return len(text) <= 255 and _EMAIL.fullmatch(text) is not None
 

@@ -16,7 +16,7 @@ from .audit import Audit
 from .client import Client
 from .errors import Conflict, Invalid, NotFound
 from .events import Events
-from .forms import Form, is_uuid
+from .forms import Form, check_id
 from .model import Public, timestamp
 from .ports import Identity, Mint, Query, Row, Step, Store, Unit
 from .rules import Grant
@@ -110,8 +110,7 @@ class Keyring:
     async def revoke(self, who: Identity, id: str, client: Client = Client()) -> None:
         """End one of one's own, on every connection of every instance; its name is free again."""
         check_whole(who)
-        if not is_uuid(id):
-            raise Invalid.at("id", "Must be a UUID")
+        id = check_id(id)
         gone = NotFound.of("Credential", id)
         drop = Step("credential_drop", {"id": id, "user_id": who.user_id}, rows=1, miss=gone)
         event = self._events.sessions_revoked(who.user_id, [id], timestamp(self._now()))

@@ -10,9 +10,9 @@ from typing import Callable, Iterable, Mapping
 
 from attrs import Factory, define, evolve
 
-from .errors import Forbidden, Invalid, NotFound, Unauthorized
+from .errors import Forbidden, NotFound, Unauthorized
 from .events import Events
-from .forms import Form, is_uuid, paging
+from .forms import Form, check_id, paging
 from .model import Kept, Message, PageOf, timestamp
 from .ports import Identity, Query, Row, Step, Store, Unit
 from .quotas import Quotas
@@ -70,8 +70,7 @@ class Messages:
         return Kept(first, sent.cursor)
 
     async def read(self, who: Identity, id: str) -> Kept[Message]:
-        if not is_uuid(id):
-            raise Invalid.at("id", "Must be a UUID")
+        id = check_id(id)
         snapshot = await self._store.read(Query("message_by_id", {"id": id}))
         for row in snapshot.results[0]:
             message = _message(row)
@@ -127,8 +126,8 @@ class Messages:
         if message.user_id != who.user_id:
             raise Forbidden("Only its author may delete a message")
         steps = (
-            Step("message_drop", {"id": id}, rows=1, miss=NotFound.of("Message", id)),
-            Step("log_blank", {"subject": id}),
+            Step("message_drop", {"id": message.id}, rows=1, miss=NotFound.of("Message", message.id)),
+            Step("log_blank", {"subject": message.id}),
         )
         event = self._events.message_withdrawn(message, timestamp(self._now()))
         return await self._store.commit(Unit(steps, (event,)))

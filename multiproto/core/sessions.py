@@ -15,9 +15,9 @@ from attrs import define, field, frozen
 from .attempts import Attempts
 from .audit import Audit, stranger
 from .client import Client
-from .errors import Invalid, NotFound, Refusal, Unauthorized
+from .errors import NotFound, Refusal, Unauthorized
 from .events import Events
-from .forms import Form, email_key, is_uuid
+from .forms import Form, check_id, email_key
 from .hosts import network
 from .logins import Logins
 from .model import Credentials, Public, User, timestamp
@@ -197,8 +197,7 @@ class Sessions:
 
     async def revoke(self, who: Identity, id: str, client: Client = Client()) -> None:
         """End one of the sessions of `who`.  Raises `NotFound` for another's as for none."""
-        if not is_uuid(id):
-            raise Invalid.at("id", "Must be a UUID")
+        id = check_id(id)
         at, user = timestamp(self._now()), who.user_id
         note = self._audit.note("session.revoked", client, actor=user, subject=user, session=id)
         end = {"id": id, "user_id": user, "at": at}

@@ -15,6 +15,7 @@ from ..core.accounts import Accounts
 from ..core.errors import Forbidden, Invalid, NotFound
 from ..core.events import CREATED, SENT, UPDATED
 from ..core.feed import Feed
+from ..core.forms import check_id
 from ..core.hub import Hub, Line
 from ..core.keyring import Keyring
 from ..core.messages import Messages
@@ -171,7 +172,9 @@ class Subscriptions:
         return await self._open(at, args, "users", told(CREATED, "user"))
 
     async def user_updated(self, at: Context, args: Args) -> Source:
-        return await self._open(at, args, f"users.{word(args['userId'])}", told(UPDATED, "user"))
+        return await self._open(
+            at, args, f"users.{check_id(args['userId'], 'userId')}", told(UPDATED, "user")
+        )
 
     async def message_sent(self, at: Context, args: Args) -> Source:
         channel = args.get("channelId")
@@ -180,7 +183,7 @@ class Subscriptions:
 
     async def message_to_user(self, at: Context, args: Args) -> Source:
         """The topic also tells what the user sent, which is not meant here."""
-        user = args["userId"]
+        user = check_id(args["userId"], "userId")
         if user != at.caller.who().user_id:
             raise Forbidden("These messages are someone else's")
         sent = told(SENT, "message")

@@ -23,7 +23,6 @@ PREFIXES = ("/api/v1", "/api")  # the first one names a route in metrics
 _NO_STORE = ((b"Cache-Control", b"no-store"),)
 
 _WORD = re.compile(r":([A-Za-z]+)")
-_IDS = ("id", "userId")
 
 
 class _Text(BaseConverter):
@@ -33,19 +32,12 @@ class _Text(BaseConverter):
         return unquote(value, errors="strict")
 
 
-class _Id(_Text):
-    """An id in the one spelling that it is kept in."""
-
-    def to_python(self, value: str) -> str:
-        return super().to_python(value).lower()
-
-
 def make_api(
     access: Access, clock: IReactorTime, api: Iterable[Route], bare: Iterable[Route]
 ) -> KleinResource:
     """A resource that answers the routes of `api` under each prefix, and those of `bare` as they are."""
     app = Klein()
-    app.url_map.converters.update(text=_Text, id=_Id)
+    app.url_map.converters["text"] = _Text
     app.url_map.merge_slashes = False  # an empty word is not to be redirected away
     for route in bare:
         _add(app, access, clock, route, "", route.path)
@@ -68,12 +60,8 @@ def _add(app: Klein, access: Access, clock: IReactorTime, route: Route, prefix: 
             return request.prepare(answer.status, b"", _NO_STORE)
         return request.prepare(answer.status, answers.success(answer, clock.seconds()), _NO_STORE)
 
-    path = prefix + _WORD.sub(_placeholder, route.path)
+    path = prefix + _WORD.sub(r"<text:\1>", route.path)
     app.route(path, methods=[route.method], endpoint=f"{route.method} {path}")(answer)
-
-
-def _placeholder(word: re.Match[str]) -> str:
-    return f"<{'id' if word[1] in _IDS else 'text'}:{word[1]}>"
 
 
 def _refused(request: Request, failure: Failure) -> bytes:

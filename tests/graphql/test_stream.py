@@ -39,7 +39,9 @@ class FieldTests(StreamCase):
     def test_users(self) -> None:
         created = self.follow("subscription { userCreated { name } }", self.bob)
         updated = self.follow(
-            "subscription($id: ID!) { userUpdated(userId: $id) { name email } }", self.bob, id=self.ann
+            "subscription($id: ID!) { userUpdated(userId: $id) { name email } }",
+            self.bob,
+            id=self.ann.upper(),
         )
         self.user("Eve")
         self.done(self.accounts.amend(self.who(self.ann), self.ann, {"name": "Anna"}))
