@@ -34,7 +34,7 @@ from .execute import Operations
 from .faults import refused
 from .negotiate import BadRequest
 from .valve import Valve
-from .workload import Workload
+from .workload import SHARED, Workload
 
 MAX_MESSAGE = 2**20  # bytes
 MAX_UNREAD = 8 * 2**20  # bytes that all subscriptions of a socket may hold for it
@@ -214,10 +214,13 @@ class OperationsProtocol(Rfc6455Protocol):
         return len(codec.ACK)
 
     def close(self, why: Farewell) -> None:
-        self._workload.stop()
         if why.why in codec.CLOSE_CODES:
             self.last_word = codec.CLOSE_CODES[why.why], why.message
-        self.say_goodbye()
+        if why.why in SHARED:
+            self._workload.wind_up(self.say_goodbye)  # the hub waits so long, and no longer
+        else:
+            self._workload.stop()
+            self.say_goodbye()
 
     def abort(self) -> None:
         self.transport.abortConnection()

@@ -32,6 +32,7 @@ class Running:
     id: str
     request: Request
     stopped: bool = False  # nothing more is to be said of it
+    changes: bool = False  # a mutation that is being executed
     stream: Stream | None = None
 
     def stop(self) -> None:
@@ -51,6 +52,7 @@ class Workload:
     _running: dict[str, Running] = Factory(dict)  # by id
     _waiting: Deque[Running] = Factory(deque)  # to begin, one in each turn of the reactor
     _unanswered: int = field(default=0, init=False)
+    _wound_up: Callable[[], object] | None = field(default=None, init=False)
 
     _log = Logger()
 
@@ -74,12 +76,30 @@ class Workload:
         running = self._running.pop(id, None)
         if running is not None:
             running.stop()
+            self._settle()
 
     def stop(self) -> None:
         """Nothing is left of any."""
-        running, self._running = self._running, {}
+        running, self._running, self._wound_up = self._running, {}, None
         for each in running.values():
             each.stop()
+
+    def wind_up(self, then: Callable[[], object]) -> None:
+        """Stop all but mutations that are being executed; call `then` when they are answered.
+
+        One of them may be what ends the socket, as `logout` is.
+        """
+        left = {id: each for id, each in self._running.items() if each.changes}
+        for each in self._running.values():
+            if not each.changes:
+                each.stop()
+        self._running, self._wound_up = left, then
+        self._settle()
+
+    def _settle(self) -> None:
+        if self._wound_up is not None and not self._running:
+            wound_up, self._wound_up = self._wound_up, None
+            wound_up()
 
     def _begin_next(self) -> None:
         """One in a turn: checking a document may take a while, and others want to be served too."""
@@ -97,6 +117,7 @@ class Workload:
             if operation.kind == "subscription":
                 running.stream = await self._operations.subscribe(operation, caller)
             else:
+                running.changes = operation.kind == "mutation"
                 await self._answer(running, operation, caller)
         except Declined as declined:
             self._finish(running, codec.error(running.id, declined.errors))
@@ -133,6 +154,7 @@ class Workload:
             running.stopped = True
             del self._running[running.id]
             self._write(last)
+            self._settle()
 
     def _broken(self, failure: Failure, running: Running) -> None:
         self._log.failure("a GraphQL operation broke", failure=failure)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import zlib
 from typing import Any
+from unittest.mock import ANY, patch
 
 from twisted.internet.defer import Deferred
 
 from multiproto.core.errors import Unavailable
-from multiproto.core.hub import Line
+from multiproto.core.hub import REMEMBERED, Line
 from multiproto.core.limits import Limits
 from multiproto.core.ports import Identity
 from multiproto.core.sight import BLIND, PATIENCE
 from multiproto.graphql import socket
+from multiproto.graphql.execute import Operations
 from multiproto.graphql.workload import BUSY, MAX_OPERATIONS
 from multiproto.observe.traffic import Traffic
 
@@ -360,6 +362,33 @@ class LineTests(SocketCase):
             self.assertEqual(said, last)
             client.hang_up()
             self.assertEqual(len(self.hub), 0)
+
+    def test_who_ends_it_oneself_is_answered_before(self) -> None:
+        for field in ("logout", "deleteUser"):
+            client = self.client(self.bob)
+            client.run("a", ROOM)
+            self.assertEqual(
+                client.run("1", f"mutation {{ {field} }}"),
+                [next_("1", ANY), complete("1"), (4403, "Token revoked")],
+            )
+            client.hang_up()
+            self.assertEqual((len(self.hub), self.streams.traffic.subscriptions), (0, 0))
+            self.clock.advance(REMEMBERED + 1)
+
+    def test_a_mutation_that_hangs_holds_no_farewell_for_ever(self) -> None:
+        answer: Deferred[bytes] = Deferred()
+        client = self.client(self.ann)
+        with patch.object(Operations, "run", lambda *_: answer):
+            client.run("1", "mutation { logout }")
+        client.run("2", ROOM)
+        self.ask("mutation { deleteUser }", self.ann)
+        self.assertEqual(client.heard(), [])
+        self.assertEqual(self.streams.traffic.subscriptions, 0)
+        self.turn(self.session_limits.linger + 1)
+        self.assertTrue(client.wire.aborted)
+        client.hang_up()
+        answer.callback(b"{}")
+        self.assertEqual(client.heard(), [])
 
     def test_nothing_is_done_on_a_token_that_ran_out(self) -> None:
         """Not even between two looks of the hub at the clock."""
