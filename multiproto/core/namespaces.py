@@ -15,6 +15,7 @@ from .topics import overlap
 USERS, MESSAGES, REVOCATIONS = "users.**", "messages.**", "_sessions"
 CANARIES = "_canary"  # what instances write to see it come back
 CANARIES_KEPT = 600.0  # seconds
+REVOCATIONS_KEPT = 30 * 86_400.0  # seconds: no connection outlives an instance that slept for longer
 REMEMBERED = 1024  # topics, of at most 255 bytes
 
 
@@ -33,7 +34,8 @@ class Namespaces:
     @classmethod
     def including(cls, configured: Iterable[Namespace]) -> Namespaces:
         """Those of the server, as configured or kept for ever, and then the others."""
-        by_name = {name: Namespace(name) for name in (USERS, MESSAGES, REVOCATIONS)}
+        by_name = {name: Namespace(name) for name in (USERS, MESSAGES)}
+        by_name[REVOCATIONS] = Namespace(REVOCATIONS, retention=REVOCATIONS_KEPT)
         by_name[CANARIES] = Namespace(CANARIES, retention=CANARIES_KEPT)
         by_name |= {namespace.match: namespace for namespace in configured}
         return cls(tuple(by_name.values()))

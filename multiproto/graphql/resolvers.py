@@ -97,7 +97,6 @@ class Mutations:
         return logged_in(await self._sessions.login(args, at.caller.client))
 
     async def refresh(self, at: Context, args: Args) -> Public:
-        await self._throttle(at.caller.host)
         return logged_in(await self._sessions.refresh(args, at.caller.client))
 
     async def logout(self, at: Context, args: Args) -> bool:

@@ -15,7 +15,16 @@ from multiproto.core.audit import Audit
 from multiproto.core.client import Client
 from multiproto.core.errors import Unavailable
 from multiproto.core.model import timestamp
-from multiproto.core.namespaces import MESSAGES, USERS, Namespace, Namespaces
+from multiproto.core.namespaces import (
+    CANARIES,
+    CANARIES_KEPT,
+    MESSAGES,
+    REVOCATIONS,
+    REVOCATIONS_KEPT,
+    USERS,
+    Namespace,
+    Namespaces,
+)
 from multiproto.core.ports import Event, Query, Snapshot, Step, Store, Unit
 
 from ..storage.units import add_session, add_user
@@ -112,6 +121,12 @@ class PrunerTests(StoreCase):
         self.assertEqual(await self.left(), [4, 5])
         await self.pruner(Namespace(USERS, retention=150, most=1)).prune()
         self.assertEqual((await self.left(), await self.floor()), ([5], 4))
+
+    async def test_what_instances_tell_each_other_is_kept_for_as_long_as_one_may_sleep(self) -> None:
+        for own, kept in ((REVOCATIONS, REVOCATIONS_KEPT), (CANARIES, CANARIES_KEPT)):
+            await self.happened(kept + 1, kept, namespace=own)
+        await self.pruner().prune()
+        self.assertEqual(await self.left(), [2, 4])
 
     async def test_what_is_not_due_stays(self) -> None:
         """Without limits for ever; within them untouched, and no floor moves."""
