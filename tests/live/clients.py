@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
 from pathlib import Path
 from typing import Any, Callable, Deque
@@ -160,7 +161,7 @@ class Events(Protocol):
         for block in whole:
             canary.answered("event stream", block.decode())
             fields: dict[str, str] = {}
-            for line in block.decode().splitlines():
+            for line in re.split("\r\n|\r|\n", block.decode()):
                 name, _, value = line.partition(":")
                 if name:
                     fields[name] = value.removeprefix(" ")
