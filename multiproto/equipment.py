@@ -43,7 +43,9 @@ def make_store(config: Config, reactor: Any, metrics: Metrics, namespaces: list[
     """PostgreSQL where it is configured, else the embedded one."""
     kept = config.storage
     if kept.postgresql is None:
-        return SqliteStore(Path(kept.directory), reactor, reactor, metrics.query, namespaces)
+        return SqliteStore(
+            Path(kept.directory), reactor, reactor, metrics.query, namespaces, fast=config.fast_paths
+        )
     return PostgresStore(
         kept.postgresql,
         reactor,

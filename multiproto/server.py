@@ -226,6 +226,7 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
             security_headers=config.http.security_headers,
             rules=config.edge.rules,
             limits=HttpLimits(bytes=config.rates.bytes),
+            fast=fast,
         ),
     )
 

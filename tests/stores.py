@@ -14,6 +14,8 @@ from multiproto.core.sends import Sends
 from multiproto.ids import TimeOrderedIds
 from multiproto.storage.sqlite import SqliteStore
 
+from .fakes import FAST
+
 
 class StoreCase(TestCase):
     """`self.store` is open; a subclass may add an `asyncSetUp` of its own."""
@@ -27,7 +29,11 @@ class StoreCase(TestCase):
         self.directory = Path(self.mktemp())
         self.reads_and_writes: list[str] = []
         self.store = SqliteStore(
-            self.directory, reactor, reactor, lambda operation, *_: self.reads_and_writes.append(operation)
+            self.directory,
+            reactor,
+            reactor,
+            lambda operation, *_: self.reads_and_writes.append(operation),
+            fast=FAST,
         )
         await self.store.startService()
         self.addCleanup(self.store.stopService)

@@ -14,6 +14,7 @@ from .codec import Malformed
 JSON = b"application/json"
 
 Extra = tuple[tuple[bytes, bytes], ...]
+NO_STORE: Extra = ((b"Cache-Control", b"no-store"),)
 
 
 @frozen

@@ -20,7 +20,6 @@ from .call import Call, Route
 from .request import Request
 
 PREFIXES = ("/api/v1", "/api")  # the first one names a route in metrics
-_NO_STORE = ((b"Cache-Control", b"no-store"),)
 
 _WORD = re.compile(r":([A-Za-z]+)")
 
@@ -57,8 +56,8 @@ def _add(app: Klein, access: Access, clock: IReactorTime, route: Route, prefix: 
         if answer is None:
             return b""
         if answer.data is None:
-            return request.prepare(answer.status, b"", _NO_STORE)
-        return request.prepare(answer.status, answers.success(answer, clock.seconds()), _NO_STORE)
+            return request.prepare(answer.status, b"", answers.NO_STORE)
+        return request.prepare(answer.status, answers.success(answer, clock.seconds()), answers.NO_STORE)
 
     path = prefix + _WORD.sub(r"<text:\1>", route.path)
     app.route(path, methods=[route.method], endpoint=f"{route.method} {path}")(answer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable
+from typing import Any, Awaitable, Callable, Protocol
 from urllib.parse import parse_qsl
 
 from attrs import define, frozen
@@ -13,21 +13,35 @@ from ..core.client import Client
 from ..core.errors import InvalidInput, Unauthorized
 from ..core.ports import Identity
 from .answers import Answer, UnsupportedMedia
-from .request import Request
 
 MAX_PAIRS = 100  # in a query or a form
 
 
+class Asked(Protocol):
+    """A request, whoever read it."""
+
+    @property
+    def address(self) -> str:
+        """The client's."""
+
+    @property
+    def query(self) -> bytes: ...
+    @property
+    def body(self) -> bytes: ...
+    def field(self, name: bytes) -> bytes | None:
+        """The first header of that name, in lower case."""
+
+
 @define(eq=False, repr=False)
 class Call:
-    request: Request
+    request: Any  # `Asked`; for a route that is not `whole`, a `Request`
     _access: Access
     _route: Route
 
     @property
     def host(self) -> str:
         """The client's address."""
-        return str(getattr(self.request.client, "host", ""))
+        return str(self.request.address)
 
     @property
     def client(self) -> Client:
@@ -47,7 +61,7 @@ class Call:
         return who
 
     def header(self, name: str) -> str | None:
-        value = self.request.requestHeaders.getRawHeaders(name.encode("ascii"), [None])[0]
+        value = self.request.field(name.encode("ascii"))
         return None if value is None else value.decode("latin-1")
 
     def query(self) -> dict[str, str]:
@@ -58,7 +72,7 @@ class Call:
         kind = _media_type(self.header("content-type") or "application/json")
         if self.header("content-encoding") not in (None, "identity"):
             raise UnsupportedMedia("The body must not be compressed")
-        body = self.request.content.read()
+        body = self.request.body
         if kind == "application/x-www-form-urlencoded":
             return dict(_pairs(body, "body"))
         if kind != "application/json" and not kind.endswith("+json"):
@@ -86,6 +100,7 @@ class Route:
     path: str
     handler: Handler
     for_credentials: bool = False
+    whole: bool = True  # it gives an `Answer`
 
 
 def _media_type(header: str) -> str:

@@ -7,7 +7,6 @@ time is read and answered; what a client sends ahead waits in a bounded buffer.
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import TYPE_CHECKING, Any, Callable
 
 from attrs import define, field
@@ -26,9 +25,10 @@ from .codec import Malformed
 from .inlet import AHEAD, Inlet
 from .limits import Deadline, Limits
 from .reader import Reader
+from .request import Request
 
 if TYPE_CHECKING:
-    from .request import Request
+    from .quick import Quick
     from .site import Site
 
 
@@ -41,8 +41,10 @@ class Channel(Inlet):
     _limits: Limits
     persistent: bool = True  # whether another request may follow the one being answered
     secure: bool = False
-    network: str = ""  # of the client
-    request: Request | None = None  # being received or answered
+    address: str = ""  # of whoever is at the other end
+    network: str = ""
+    direct: bool = False  # no proxy carries it, and the address may come in
+    request: Request | Quick | None = None  # being received or answered
     _reader: Reader = field(init=False)
     _answering: bool = False
     _advancing: bool = False
@@ -63,7 +65,7 @@ class Channel(Inlet):
     def transport(self, transport: Any) -> None:
         """A resource takes the connection over by setting this to `None`, as Autobahn's does."""
         request = self.request
-        if transport is None and request is not None:
+        if transport is None and isinstance(request, Request):
             self._transport.unregisterProducer()
             self._forget()
             request.taken_over()
@@ -72,7 +74,9 @@ class Channel(Inlet):
     def makeConnection(self, transport: Any) -> None:
         self._transport = transport
         self.secure = ISSLTransport.providedBy(transport)
-        self.network = network(str(getattr(transport.getPeer(), "host", "")))
+        self.address = str(getattr(transport.getPeer(), "host", ""))
+        self.network = network(self.address)
+        self.direct = self.site.rules.admits(self.address) and not self.site.rules.trusts(self.address)
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)
@@ -140,14 +144,12 @@ class Channel(Inlet):
         self._intake.took(len(data))
         if self._hung_up:
             return
-        first, buffer = self._reader.empty, self._reader.buffer
+        buffer = self._reader.buffer
         buffer += data
         if self._answering or self._clogged:
             if len(buffer) > self._limits.ahead:
                 self._intake.hold(AHEAD)
             return
-        if first:
-            self._deadline.set(self._limits.head_within, self._too_late)
         self._advance()
 
     def _advance(self) -> None:
@@ -168,8 +170,6 @@ class Channel(Inlet):
 
     def _go_on(self) -> None:
         """Turn to what was sent ahead, if anything was."""
-        if self._reader.head is None:
-            self._deadline.set(self._limits.head_within, self._too_late)
         self._intake.release(AHEAD)
         self._advance()
 
@@ -179,6 +179,8 @@ class Channel(Inlet):
         if head is None:
             if self._reader.empty:
                 self._deadline.set(self._limits.idle, self._part)
+            elif not self._deadline.awaits(self._too_late):
+                self._deadline.set(self._limits.head_within, self._too_late)
             return False
         self.persistent = head.keep_alive and not self.site.draining
         self.request = request = self.site.request_for(self, head)
@@ -199,13 +201,14 @@ class Channel(Inlet):
         if body is None:
             return False
         assert request is not None
-        request.body_size = len(body)
-        if request.upgrades and not body:
-            # Who takes the connection over gets what follows the head as its body.
-            body = bytes(self._reader.buffer)
-        request.content = BytesIO(body)
+        request.take(body)
         self._answer(request.process)
         return True
+
+    @property
+    def ahead(self) -> bytes:
+        """What was sent behind the request."""
+        return bytes(self._reader.buffer)
 
     def _answer(self, begin: Callable[[], None]) -> None:
         self._deadline.clear()
@@ -224,7 +227,7 @@ class Channel(Inlet):
 
     # Answers out: called by `Request`.
 
-    def requestDone(self, request: Request) -> None:
+    def requestDone(self, request: Request | Quick) -> None:
         self.request, self._answering = None, False
         self.site.answered(self)
         if not self.persistent:
@@ -288,7 +291,7 @@ class Channel(Inlet):
 
     def _forget(self) -> None:
         """This connection is no longer ours."""
-        self._deadline.clear()
+        self._deadline.stop()
         self._intake.stop()
         self._hung_up = True
         self._reader.forget()

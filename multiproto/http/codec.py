@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 
-from attrs import field, frozen
+from attrs import define, field
 
 Fields = tuple[tuple[bytes, bytes], ...]
 
 MAX_LINE = 8192  # bytes of a request line (RFC 9112, 3: at least 8000)
 MAX_FIELDS = 100
 MAX_FIELD_BYTES = 16_384  # of all fields together
+AGAIN = 2048  # bytes of fields that are remembered, as each idle connection does
 METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE"))
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -39,8 +40,10 @@ class Malformed(Exception):
         self.retry_after = retry_after
 
 
-@frozen
+@define
 class Head:
+    """Not to be changed; one of each request is made, and a frozen one takes three times as long."""
+
     method: bytes
     target: bytes = field(repr=False)  # path and query, or "*"
     version: bytes
@@ -49,6 +52,10 @@ class Head:
     length: int | None  # bytes of the body; `None`: chunked
     keep_alive: bool
     expects_continue: bool
+    plain: dict[bytes, bytes] | None = field(
+        default=None, repr=False
+    )  # by name in lower case; none comes twice
+    said: bytes = field(default=b"", repr=False, eq=False)  # all but the request line, if it may come again
 
 
 def head_size(buffer: bytearray, start: int = 0) -> int | None:
@@ -67,17 +74,25 @@ def head_size(buffer: bytearray, start: int = 0) -> int | None:
     return end.end() if end else None
 
 
-def parse_head(block: bytes) -> Head:
-    """What `block`, up to and with its empty line, asks for.  Raises `Malformed`, never anything else."""
+def parse_head(block: bytes, before: Head | None = None) -> Head:
+    """What `block`, up to and with its empty line, asks for.  Raises `Malformed`, never anything else.
+
+    `before` came on the same connection: a client sends the same fields again and again.
+    """
     if not block.endswith(b"\r\n\r\n"):
         raise Malformed(400, "Lines end with CR LF")
-    first, *lines = block.split(b"\r\n")[:-2]
+    first, _, said = block.partition(b"\r\n")
     method, target, version = _request_line(first)
+    if before is not None and said == before.said and version == before.version and target.startswith(b"/"):
+        _origin_form(method, target)
+        return _again(before, method, target)
+    lines = said.split(b"\r\n")[:-2]
     if len(lines) > MAX_FIELDS:
         raise Malformed(431, f"At most {MAX_FIELDS} header fields")
     fields = tuple(map(parse_field, lines))
     target, authority = _origin_form(method, target)
     host = _host(_values(fields, b"host"), version)
+    plain = {name.lower(): value for name, value in fields}
     return Head(
         method,
         target,
@@ -87,6 +102,23 @@ def parse_head(block: bytes) -> Head:
         _body_length(fields, version),
         version != b"HTTP/1.0" and b"close" not in _options(fields, b"connection"),
         _expectation(fields, version),
+        plain if len(plain) == len(fields) else None,
+        said if not authority and len(said) <= AGAIN else b"",
+    )
+
+
+def _again(before: Head, method: bytes, target: bytes) -> Head:
+    return Head(
+        method,
+        target,
+        before.version,
+        before.fields,
+        before.host,
+        before.length,
+        before.keep_alive,
+        before.expects_continue,
+        before.plain,
+        before.said,
     )
 
 

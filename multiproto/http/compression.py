@@ -26,6 +26,13 @@ def compressed(data: bytes, head: Any, accepted: bytes) -> bytes:
     return small
 
 
+def shrunk(text: bytes, accepted: bytes) -> bytes | None:
+    """The same for a whole answer of text that is not encoded: `None` where size alone decides against it."""
+    if len(text) <= SMALLEST:
+        return None
+    return gzip.compress(text, _LEVEL, mtime=0) if accepts_gzip(accepted) else text
+
+
 def accepts_gzip(accepted: bytes) -> bool:
     """What an `Accept-Encoding` says of gzip (RFC 9110, 12.5.3)."""
     weights = {}

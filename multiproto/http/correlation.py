@@ -16,6 +16,11 @@ def correlation_id(headers: Headers, new_id: Callable[[], str]) -> str:
     """The first fit one that the client sent, or a new one."""
     for name in HEADERS:
         for value in headers.getRawHeaders(name, ()):
-            if _FIT.fullmatch(value):
-                return value.decode("ascii")
+            if found := fit(value):
+                return found
     return new_id()
+
+
+def fit(value: bytes | None) -> str | None:
+    """What a client sent, if it will do."""
+    return value.decode("ascii") if value is not None and _FIT.fullmatch(value) else None

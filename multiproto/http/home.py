@@ -34,7 +34,7 @@ class HomeRoutes:
     _clock: IReactorTime
 
     def routes(self) -> list[Route]:
-        return [Route("GET", "/", self.home)]
+        return [Route("GET", "/", self.home, whole=False)]
 
     async def home(self, call: Call) -> Answer | None:
         if "text/html" in (call.header("accept") or ""):

@@ -19,7 +19,7 @@ class KeyRoutes:
     _published: Published
 
     def routes(self) -> list[Route]:
-        return [Route("GET", "/.well-known/jwks.json", self.keys)]
+        return [Route("GET", "/.well-known/jwks.json", self.keys, whole=False)]
 
     async def keys(self, call: Call) -> None:
         body = jsontext.dumps({"keys": self._published()})

@@ -23,17 +23,46 @@ class Limits:
 
 @define(eq=False, repr=False)
 class Deadline:
-    """One at a time: what is to be done unless something else comes first."""
+    """One at a time: what is to be done unless something else comes first.
+
+    It is put off with each request.  So the reactor is asked once, and when its
+    call comes too early, it is asked again for the rest.
+    """
 
     _clock: IReactorTime
+    _due: float = 0.0  # by the clock
+    _otherwise: Callable[[], None] | None = None
     _call: IDelayedCall | None = None
 
     def set(self, seconds: float, otherwise: Callable[[], None]) -> None:
         """Have `otherwise` done after `seconds`, instead of what was to be done before."""
-        self.clear()
-        self._call = self._clock.callLater(seconds, otherwise)
+        self._due, self._otherwise = self._clock.seconds() + seconds, otherwise
+        if self._call is None:
+            self._call = self._clock.callLater(seconds, self._look)
+        elif self._call.getTime() > self._due:
+            self._call.reset(seconds)
+
+    def awaits(self, otherwise: Callable[[], None]) -> bool:
+        """Whether that is what is to be done."""
+        return self._otherwise == otherwise
 
     def clear(self) -> None:
-        if self._call is not None and self._call.active():
+        self._otherwise = None
+
+    def stop(self) -> None:
+        """There will be no other."""
+        self._otherwise = None
+        if self._call is not None:
             self._call.cancel()
-        self._call = None
+            self._call = None
+
+    def _look(self) -> None:
+        self._call, otherwise = None, self._otherwise
+        if otherwise is None:
+            return
+        left = self._due - self._clock.seconds()
+        if left > 0:
+            self._call = self._clock.callLater(left, self._look)
+        else:
+            self._otherwise = None
+            otherwise()

@@ -30,12 +30,12 @@ class Standing:
     exceeded: bool
 
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """draft-ietf-httpapi-ratelimit-headers-06, the names that clients of the predecessor read."""
+        """draft-ietf-httpapi-ratelimit-headers-06, the names that clients of the predecessor read, as Twisted spells them."""
         shown = (
-            (b"RateLimit-Policy", b"%d;w=%d" % (self.limit, self.window)),
-            (b"RateLimit-Limit", b"%d" % self.limit),
-            (b"RateLimit-Remaining", b"%d" % self.remaining),
-            (b"RateLimit-Reset", b"%d" % self.reset),
+            (b"Ratelimit-Policy", b"%d;w=%d" % (self.limit, self.window)),
+            (b"Ratelimit-Limit", b"%d" % self.limit),
+            (b"Ratelimit-Remaining", b"%d" % self.remaining),
+            (b"Ratelimit-Reset", b"%d" % self.reset),
         )
         return (*shown, (b"Retry-After", b"%d" % self.reset)) if self.exceeded else shown
 
@@ -53,15 +53,17 @@ class Standings:
 
     host: str
     _by_limit: tuple[tuple[RateLimit, Standing], ...]
+    tightest: Standing = field(init=False)  # by the limit that it comes nearest to
 
     @property
     def shared(self) -> bool:
         """Whether others count too."""
         return any(limit.shared is not None for limit, _ in self._by_limit)
 
-    @property
-    def tightest(self) -> Standing:
-        """By the limit that it comes nearest to."""
+    @tightest.default
+    def _nearest(self) -> Standing:
+        if len(self._by_limit) == 1:
+            return self._by_limit[0][1]
         return min((one for _, one in self._by_limit), key=lambda one: (not one.exceeded, one.remaining))
 
     async def settled(self) -> Standings:

@@ -20,6 +20,7 @@ class Reader:
     head: Head | None = field(default=None, init=False)  # while its body is awaited
     _searched: int = field(default=0, init=False)  # bytes of the buffer that end no head
     _chunked: Chunked | None = field(default=None, init=False)
+    _before: Head | None = field(default=None, init=False)  # the last one
 
     @property
     def empty(self) -> bool:
@@ -28,6 +29,8 @@ class Reader:
 
     def take_head(self) -> Head | None:
         """The next head, once it is all there."""
+        if not self.buffer:
+            return None
         while self.buffer.startswith(b"\r\n"):
             del self.buffer[:2]  # RFC 9112, 2.2: some clients end a body with one
         size = head_size(self.buffer, max(0, self._searched - 3))
@@ -35,7 +38,7 @@ class Reader:
         if size is None:
             return None
         self._searched = 0
-        head = parse_head(bytes(self.buffer[:size]))
+        head = self._before = parse_head(bytes(self.buffer[:size]), self._before)
         del self.buffer[:size]
         return head
 
@@ -66,4 +69,4 @@ class Reader:
     def forget(self) -> None:
         """Nothing of what came is wanted any more."""
         self.buffer.clear()
-        self.head = self._chunked = None
+        self.head = self._chunked = self._before = None

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.error import UnsupportedMethod
-from twisted.web.http import NO_BODY_CODES, datetimeToString, parse_qs
+from twisted.web.http import NO_BODY_CODES, parse_qs
 from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as TwistedRequest
@@ -22,6 +22,7 @@ from twisted.web.server import Request as TwistedRequest
 from ..core.errors import Internal, InvalidInput, RateLimited, Refusal
 from ..observe.logs import REQUEST
 from . import answers, paths
+from .account import LEFT, UNMATCHED, account, label
 from .answers import JSON, Extra
 from .codec import METHODS, Head, Malformed
 from .compression import compressed
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
     from .channel import Channel
     from .site import Site
 
-UNMATCHED = "unmatched"  # the route of a request that none was found for
-LEFT = 499  # what the log calls a client that did not wait for its answer
-
 
 class Request(TwistedRequest):
     """camelCase methods are called by Twisted, Klein or a mounted resource."""
@@ -44,7 +42,6 @@ class Request(TwistedRequest):
     defaultContentType = None
     transport: Any
     route = UNMATCHED  # template, for metrics and the log
-    body_size = 0  # bytes
     upgrades = False  # asks for another protocol, on a mounted resource
 
     _log = Logger()
@@ -53,12 +50,13 @@ class Request(TwistedRequest):
         super().__init__(channel, parsePOSTFormSubmission=False)
         self.connection = channel
         self._site = site
-        self._began = site.clock.seconds()
+        self.began = site.clock.seconds()
         self._standings: Standings | None = None
         self._refusal: Refusal | None = None  # of whoever asks, whatever it is
         self._secure: bool | None = None  # what a proxy says of it
         self._segments: tuple[str, ...] | None = None
         self._accounted = False
+        self._body_size = 0
         self.clientproto = b"HTTP/1.1"
         self.content: BytesIO = BytesIO()
         self.args: dict[bytes, list[bytes]] = {}
@@ -94,8 +92,16 @@ class Request(TwistedRequest):
         at = self._segments or ()
         if self._is_preflight() or self.upgrades or at[:1] == ("health",):
             return True
-        self._standings = self._site.standings(self._host(), at)
+        self._standings = self._site.standings(self.address, at)
         return not self._standings.tightest.exceeded
+
+    def take(self, body: bytes) -> None:
+        """All of it, before `process`."""
+        self._body_size = len(body)
+        if self.upgrades and not body:
+            # Who takes the connection over gets what follows the head as its body.
+            body = self.connection.ahead
+        self.content = BytesIO(body)
 
     def decline(self) -> None:
         """Answer one that may not go on."""
@@ -207,7 +213,7 @@ class Request(TwistedRequest):
 
     def broken(self, failure: Failure) -> bytes:
         """The answer to a bug of ours, which goes to the log whole."""
-        what: Any = {"method": self._method(), "route": self.route, "request": self.correlation_id}
+        what: Any = {"method": label(self.method), "route": self.route, "request": self.correlation_id}
         self._log.failure("{method} {route} broke", failure, **what)
         if self.startedWriting or self._disconnected:
             self.transport.abortConnection()  # what was promised can't be kept
@@ -235,7 +241,7 @@ class Request(TwistedRequest):
         """Complete the head of the answer; gives `data` as it goes out."""
         site, head = self._site, self.responseHeaders
         host = self._header(b"host") or b""
-        head.setRawHeaders(b"Date", [datetimeToString(site.clock.seconds())])
+        head.setRawHeaders(b"Date", [site.date()])
         head.setRawHeaders(b"X-Correlation-ID", [self.correlation_id.encode("ascii")])
         head.addRawHeader(b"Vary", b"Origin")
         self._set(site.cors.headers(self._header(b"origin"), self.isSecure(), host))
@@ -261,24 +267,7 @@ class Request(TwistedRequest):
         if self._accounted:
             return
         self._accounted = True
-        seconds = self._site.clock.seconds() - self._began
-        self._log.info(
-            "{method} {route} {status} {milliseconds} ms {size} bytes",
-            method=self._method(),
-            route=self.route,
-            status=int(self.code),
-            milliseconds=round(seconds * 1000, 1),
-            size=self.sentLength,
-            client=self._host(),
-            request=self.correlation_id,
-        )
-        self._site.observed(
-            self._method(), self.route, int(self.code), seconds, self.body_size, self.sentLength
-        )
-
-    def _method(self) -> str:
-        """As a label: a client can't make a new one."""
-        return self.method.decode("ascii") if self.method in METHODS else "other"
+        account(self._site, self, int(self.code), self._body_size, self.sentLength)
 
     # Small questions.
 
@@ -292,8 +281,18 @@ class Request(TwistedRequest):
         asks = self._header(b"access-control-request-method")
         return self.method == b"OPTIONS" and asks is not None and self._header(b"origin") is not None
 
-    def _host(self) -> str:
+    @property
+    def address(self) -> str:
+        """The client's."""
         return str(getattr(self.client, "host", ""))
+
+    @property
+    def body(self) -> bytes:
+        return self.content.getvalue()
+
+    def field(self, name: bytes) -> bytes | None:
+        """The first of that name."""
+        return self.requestHeaders.getRawHeaders(name, [None])[0]  # type: ignore[no-any-return]
 
     def _header(self, name: bytes) -> Any:
         return self.requestHeaders.getRawHeaders(name, [None])[-1]

@@ -10,6 +10,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
+from twisted.web.http import datetimeToString
 from twisted.web.resource import IResource
 
 from ..core.access import Access
@@ -25,6 +26,7 @@ from ..core.trail import Trail
 from .accounts import AccountRoutes
 from .api import PREFIXES, make_api
 from .audit import AuditRoutes
+from .call import Route
 from .channel import Channel
 from .codec import Head, Malformed
 from .cors import Cors
@@ -34,8 +36,10 @@ from .home import HomeRoutes
 from .keys import KeyRoutes, Published
 from .limits import Limits
 from .messages import MessageRoutes
+from .quick import Quick, Short
 from .ratelimit import RateLimit, Standings
 from .request import Request
+from .table import Table
 from .topics import TopicRoutes
 
 # method, route, status, seconds, bytes of the request's body, bytes of the answer's
@@ -52,6 +56,7 @@ class Settings:
     limits: Limits = Limits()
     most_per_host: int = 200  # connections from one address; event streams, which count on a line, left out
     rules: AddressRules = AddressRules()
+    fast: bool = True
 
 
 @frozen
@@ -103,12 +108,15 @@ class Site(Factory):
     _logins: RateLimit
     _most_per_host: int
     _arrivals: Arrivals
+    short: Short | None = None  # for ordinary requests
     draining: bool = False
     _channels: set[Channel] = New(set)
     _streams: set[Channel] = New(set)  # of them, those that answer for as long as they can
     _by_host: dict[str, set[Channel]] = New(dict)  # those that were admitted, by network
     _rest: Set[Channel] = frozenset()  # those that `_emptied` does not wait for
     _emptied: Deferred[None] | None = None
+    _dated: int = -1
+    _date: bytes = b""
 
     def buildProtocol(self, addr: IAddress | None) -> Channel | None:  # type: ignore[override]
         if self.draining:
@@ -158,8 +166,19 @@ class Site(Factory):
 
     # Called by channels and requests.
 
-    def request_for(self, channel: Channel, head: Head | None) -> Request:
+    def request_for(self, channel: Channel, head: Head | None) -> Request | Quick:
+        if self.short is not None and head is not None:
+            quick = self.short.take(channel, self, head)
+            if quick is not None:
+                return quick
         return Request(channel, self, head)
+
+    def date(self) -> bytes:
+        """For the header of that name, now."""
+        now = int(self.clock.seconds())
+        if now != self._dated:
+            self._dated, self._date = now, datetimeToString(now)
+        return self._date
 
     def mount(self, at: Path) -> Path | None:
         """Where the resource is mounted that answers for the path `at`, if one does."""
@@ -227,12 +246,12 @@ def make_site(parts: Parts, settings: Settings = Settings()) -> Site:
         *HealthRoutes(parts.health).routes(),
         *KeyRoutes(parts.keys).routes(),
     ]
-    return Site(
+    site = Site(
         clock,
         parts.new_id,
         parts.observed,
         make_api(parts.access, clock, routes, bare),
-        {tuple(path.decode().strip("/").split("/")): resource for path, resource in parts.mounts.items()},
+        {_words(path.decode()): resource for path, resource in parts.mounts.items()},
         settings.cors,
         settings.compression,
         settings.security_headers,
@@ -243,3 +262,19 @@ def make_site(parts: Parts, settings: Settings = Settings()) -> Site:
         settings.most_per_host,
         parts.arrivals or Arrivals(None, clock),
     )
+    if settings.fast:
+        site.short = make_short(parts.access, site, routes, bare)
+    return site
+
+
+def make_short(access: Access, site: Site, routes: list[Route], bare: list[Route]) -> Short:
+    """The short way to all that no mount is in front of."""
+    table = Table()
+    for prefix, template, there in (("", "", bare), *((prefix, PREFIXES[0], routes) for prefix in PREFIXES)):
+        free = [each for each in there if each.whole and not site.mount(_words(prefix + each.path))]
+        table.add(free, prefix, template)
+    return Short(access, table)
+
+
+def _words(path: str) -> Path:
+    return tuple(path.strip("/").split("/"))

@@ -25,7 +25,7 @@ class TopicRoutes:
     def routes(self) -> list[Route]:
         return [
             Route("POST", "/topics/:topic", self.publish, for_credentials=True),
-            Route("GET", "/topics/:pattern/events", self.follow, for_credentials=True),
+            Route("GET", "/topics/:pattern/events", self.follow, for_credentials=True, whole=False),
             Route("GET", "/topics/:topic/explain", self.explain, for_credentials=True),
         ]
 

@@ -7,12 +7,11 @@ shown here through `observe.wires`.
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Callable, Collection, Iterable
+from typing import Collection, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
 
-from .family import Family
+from .family import Counts, Family, Spreads
 from .traffic import AUTH_FAILURES, BOUNDS, REFUSALS, SUCCESS, Traffic
 from .wires import Wires
 
@@ -41,8 +40,8 @@ GRAPHQL_CODES = (
 )
 ANY = None  # the values come from our own code: route templates, names of statements and pools
 
-_timer: Callable[..., Histogram] = partial(Histogram, buckets=(*BOUNDS, 5.0, 10.0))  # seconds
-_sizes: Callable[..., Histogram] = partial(Histogram, buckets=tuple(4**n for n in range(3, 11)))  # bytes
+TIMES = (*BOUNDS, 5.0, 10.0)  # seconds
+SIZES = tuple(4**n for n in range(3, 11))  # bytes
 
 
 class Metrics:
@@ -182,8 +181,11 @@ class Metrics:
             "Messages in Redis that came from no instance of ours",
             registry=self.registry,
         )
-        self.live_probe_duration = _timer(
-            "live_probe_seconds", "Time of a probe through Redis and back", registry=self.registry
+        self.live_probe_duration = Histogram(
+            "live_probe_seconds",
+            "Time of a probe through Redis and back",
+            buckets=TIMES,
+            registry=self.registry,
         )
 
     def dropped(self) -> None:
@@ -196,9 +198,10 @@ class Metrics:
         self.live_probe_duration.observe(seconds)
 
     def _machine(self) -> None:
-        self.reactor_lag = _timer(
+        self.reactor_lag = Histogram(
             "reactor_lag_seconds",
             "How late the reactor was for a call it was to make every half second",
+            buckets=TIMES,
             registry=self.registry,
         )
         self.pool_queue = self._gauge("thread_pool_queue", "Tasks waiting for a thread", pool=ANY)
@@ -235,14 +238,14 @@ class Metrics:
 
     # Makers of families.
 
-    def _counter(self, name: str, meaning: str, **labels: Collection[str] | None) -> Family[Counter]:
-        return Family(Counter, self.registry, name, meaning, labels)
+    def _counter(self, name: str, meaning: str, **labels: Collection[str] | None) -> Counts:
+        return Counts(self.registry, name, meaning, labels)
 
     def _gauge(self, name: str, meaning: str, **labels: Collection[str] | None) -> Family[Gauge]:
-        return Family(Gauge, self.registry, name, meaning, labels)
+        return Family(Gauge(name, meaning, tuple(labels), registry=self.registry).labels, labels)
 
-    def _timer(self, name: str, meaning: str, **labels: Collection[str] | None) -> Family[Histogram]:
-        return Family(_timer, self.registry, name, meaning, labels)
+    def _timer(self, name: str, meaning: str, **labels: Collection[str] | None) -> Spreads:
+        return Spreads(self.registry, TIMES, name, meaning, labels)
 
-    def _sizes(self, name: str, meaning: str, **labels: Collection[str] | None) -> Family[Histogram]:
-        return Family(_sizes, self.registry, name, meaning, labels)
+    def _sizes(self, name: str, meaning: str, **labels: Collection[str] | None) -> Spreads:
+        return Spreads(self.registry, SIZES, name, meaning, labels)

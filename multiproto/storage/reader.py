@@ -83,6 +83,15 @@ class Reader:
         found = fetch(self._connection, self._statements["log_stretch"], params)
         return int(found[0]["position"]) if found else high
 
+    def at_once(self, queries: Sequence[Query], steps: int) -> Snapshot:
+        """The same as `snapshot`, by whoever is in this thread.  Raises `sqlite3.Error`, also when it takes more `steps`."""
+        self._connection.set_progress_handler(lambda: True, steps)
+        try:
+            self._connection.execute("BEGIN")
+            return self.snapshot(queries)
+        finally:
+            self._connection.rollback()
+
     def _read(self, job: Job[Read]) -> object:
         """What `job` gives, or the exception that it ended with."""
         deadline = job.asked + self._patience

@@ -16,7 +16,7 @@ from multiproto.core.rates import Rate
 from multiproto.http.ratelimit import RateLimit
 from multiproto.http.site import Parts, Settings, Site, make_site
 
-from ..fakes import house, ids
+from ..fakes import FAST, house, ids
 from .client import Line, Response
 
 
@@ -36,7 +36,7 @@ class Health:
 class SiteCase(SynchronousTestCase):
     """`self.site`; its clock stands at 0."""
 
-    settings = Settings()
+    settings = Settings(fast=FAST)
     requests = 100  # in a minute, from one address
     counts: Any = None  # what instances share
     policy = Policy()

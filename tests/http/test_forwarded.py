@@ -9,7 +9,7 @@ from attrs import evolve
 from twisted.logger import Logger
 
 from multiproto.core.networks import AddressRules
-from multiproto.http.request import Request
+from multiproto.http import account
 from multiproto.http.site import Settings
 
 from .client import Line, Response
@@ -29,7 +29,7 @@ class ForwardedCase(SiteCase):
     def setUp(self) -> None:
         super().setUp()
         self.log: list[Any] = []
-        self.patch(Request, "_log", Logger(observer=self.log.append))
+        self.patch(account, "LOG", Logger(observer=self.log.append))
 
     def via(self, *forwarded: str, peer: str = PROXY, **headers: str) -> Response:
         """A request over the proxy `peer`; one header X-Forwarded-For for each of `forwarded`."""

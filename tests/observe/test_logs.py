@@ -6,12 +6,12 @@ import json
 from contextvars import copy_context
 from typing import Any
 
-from twisted.logger import Logger, globalLogPublisher
+from twisted.logger import Logger, LogLevel, globalLogPublisher
 from twisted.python import log as legacy
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.observe.logs import REQUEST, observer
+from multiproto.observe.logs import ACCESS, REQUEST, as_json, observer
 
 NOON = 43200.5  # seconds since the epoch
 
@@ -105,6 +105,27 @@ class JsonTests(LogCase):
         copy_context().run(answering)
         self.log().info("later")
         self.assertEqual([line.get("request") for line in self.lines], ["r-1", "r-2", None])
+
+    def test_requests_have_lines_like_all_others(self) -> None:
+        """They have a way of their own, which must not be seen."""
+        said = {
+            "method": "GET",
+            "route": '/a/:b"\\',
+            "status": 200,
+            "milliseconds": 0.1,
+            "size": 12,
+            "client": "::1",
+            "request": 'r"\\1',
+        }
+        for fields in ({}, {"worker": 0}, {"worker": 3}):
+            event = {
+                "log_level": LogLevel.info,
+                "log_namespace": "multiproto.http",
+                "log_time": NOON,
+                **fields,
+            }
+            ours = as_json({**event, "log_format": ACCESS, **said})
+            self.assertEqual(ours, as_json({**event, "log_format": "".join(list(ACCESS)), **said}))
 
     def test_levels(self) -> None:
         log = self.log("warn")

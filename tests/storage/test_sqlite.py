@@ -85,7 +85,7 @@ class OpeningTests(StoreCase):
         self.assertEqual(store.connections, 0)
         store.open()
         store.privilegedStartService()
-        self.assertEqual(store.connections, 4)
+        self.assertEqual(store.connections, 5)
 
     async def test_a_failed_start_says_why_and_leaves_the_directory_to_the_next(self) -> None:
         self.directory.mkdir()
