@@ -22,6 +22,9 @@ from .core.quotas import Quotas
 from .core.rates import Rate
 from .edge.certificate import Certificate
 from .edge.ports import Edge
+from .graphql.endpoint import Endpoint, wants_whole
+from .http.answers import Page
+from .http.call import Call, Route
 from .lifecycle import Listener
 from .observe.metrics import Metrics
 from .prompt import Turn, make_prompt
@@ -101,6 +104,15 @@ def make_edge(config: Config, reactor: Any) -> Edge:
     if wanted.certificate:
         certificate = Certificate(Path(wanted.certificate), Path(wanted.key), reactor)
     return Edge(certificate, wanted.rules, wanted.proxy_protocol, reactor)
+
+
+def short_to(endpoint: Endpoint, path: str) -> Route:
+    """The short way of HTTP to GraphQL: for what has one whole answer, which is most of all that is asked there."""
+
+    async def post(call: Call) -> Page:
+        return Page(*await endpoint.post(call.header, call.request.body, call.host))
+
+    return Route("POST", path, post, for_credentials=True, fits=wants_whole)
 
 
 def limits(config: Config, wire: Tcp | WebSocket) -> Limits:

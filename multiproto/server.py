@@ -55,10 +55,12 @@ from .equipment import (
     make_lane,
     make_store,
     quotas,
+    short_to,
     watch,
 )
 from .graphql.limits import QueryLimits
 from .graphql.wiring import Needs, make_endpoint
+from .http.call import Route
 from .http.cors import Cors
 from .http.limits import Limits as HttpLimits
 from .http.ratelimit import RateLimit
@@ -165,6 +167,7 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
     health = Health(reactor, now, (database, cache), lambda: house.ready and canary.fresh, now())
 
     mounts: dict[bytes, IResource] = {}
+    shorts: list[Route] = []
     if config.websocket.enabled:
         events_line = line("websocket", limits(config, config.websocket), wide)
         size = config.websocket.max_message
@@ -196,7 +199,8 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
             config.graphql.path,
             fast,
         )
-        mounts[config.graphql.path.encode()] = make_endpoint(needs)
+        mounts[config.graphql.path.encode()] = endpoint = make_endpoint(needs)
+        shorts.append(short_to(endpoint, config.graphql.path))
     site = make_site(
         Parts(
             reactor,
@@ -217,6 +221,7 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
             mounts,
             keys.published,
             Arrivals(config.rates.connects, reactor),
+            shorts,
         ),
         Settings(
             config.name,

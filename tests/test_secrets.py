@@ -24,6 +24,7 @@ HARMLESS = {
     "multiproto.http.limits.Limits.body": "a number of bytes",
     "multiproto.http.limits.Limits.body_within": "seconds",
     "multiproto.graphql.limits.QueryLimits.tokens": "how many words a document may have",
+    "multiproto.http.answers.Page.content_type": "the name of one",
     "multiproto.http.call.Route.for_credentials": "whether one may be used there",
     "multiproto.config.settings.Rates.credential_publishes": "a rate",
     "multiproto.core.quotas.Quotas._by_credential": "counts, by the id of a credential",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import define, evolve, frozen
 
 from ..core.access import Access
@@ -39,6 +41,7 @@ class Context:
     caller: Caller
     loaders: Loaders
     cursor: str | None = None  # of the newest event that a mutation caused
+    ahead: Any = None  # a coroutine's outcome, for the root field that is going to ask for it
 
 
 def bearer(authorization: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable, Mapping
 
 from attrs import define
 from twisted.internet.defer import Deferred
@@ -14,16 +14,31 @@ from twisted.web import server
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
+from .. import jsontext
 from ..core.access import Access
-from ..core.errors import Refusal, TooLarge
+from ..core.errors import Internal, Refusal, TooLarge
 from .context import Caller, identify
 from .exchange import Exchange
 from .execute import Operations, Payload, Request
 from .faults import Declined, refused
-from .negotiate import EVENTS, HTML, RESPONSE, BadRequest, from_body, from_query, is_json
+from .negotiate import (
+    EVENTS,
+    HTML,
+    JSON,
+    RESPONSE,
+    BadRequest,
+    accepted,
+    from_body,
+    from_query,
+    is_json,
+    preferred,
+)
 from .playground import POLICY, Playground
 
 MAX_BODY = 2**20  # bytes (contract, section 1)
+Header = Callable[[str], str | None]  # a request's, by its name
+Whole = tuple[int, bytes, bytes]  # status, content type and body of an answer
+NO_STREAM = "Subscriptions need Accept: text/event-stream, or graphql-transport-ws"
 
 
 class NotAllowed(BadRequest):
@@ -64,6 +79,39 @@ class Endpoint:
         answering = Deferred.fromCoroutine(self._answer(exchange))
         answering.addErrback(self._broken, exchange)
         return server.NOT_DONE_YET
+
+    # The short way.
+
+    async def post(self, header: Header, body: bytes, host: str) -> Whole:
+        """What `_answer` would say to a POST that `wants_whole`."""
+        media = preferred(accepted(header("accept")))
+        try:
+            return _whole(200, media, await self._posted(header, body, host))
+        except Declined as declined:
+            return _whole(400 if media == RESPONSE else 200, media, {"errors": declined.errors})
+        except Refusal as refusal:
+            return _whole(refusal.status, media, {"errors": [refused(refusal)]})
+        except Exception:
+            self._log.failure("a GraphQL request broke")
+            return _whole(500, media, {"errors": [refused(Internal())]})
+
+    async def _posted(self, header: Header, body: bytes, host: str) -> object:
+        asked = self._read(header("content-type"), body)
+        caller = await identify(self._access, header("authorization"), host, header("user-agent") or "")
+        if isinstance(asked, list):
+            return [await self._member(member, caller) for member in asked]
+        operation = self._operations.prepare(asked)
+        if operation.kind == "subscription":
+            raise NotAcceptable(NO_STREAM)
+        return await self._operations.run(operation, caller)
+
+    def _read(self, content_type: str | None, body: bytes) -> Request | list[Request]:
+        """Raises `Unsupported`, `TooLarge`, `BadRequest`."""
+        if not is_json(content_type):
+            raise Unsupported("The body must be application/json in UTF-8")
+        if len(body) > MAX_BODY:
+            raise TooLarge(f"A body has at most {MAX_BODY} bytes")
+        return from_body(body, self._batch)
 
     def getChildWithDefault(self, name: bytes, request: server.Request) -> IResource:
         raise AssertionError("a leaf has no children")
@@ -107,12 +155,7 @@ class Endpoint:
         if request.method != b"POST":
             request.setHeader("Allow", "GET, HEAD, POST")
             raise NotAllowed("Use GET or POST")
-        if not is_json(request.getHeader("content-type")):
-            raise Unsupported("The body must be application/json in UTF-8")
-        body = request.content.read(MAX_BODY + 1)
-        if len(body) > MAX_BODY:
-            raise TooLarge(f"A body has at most {MAX_BODY} bytes")
-        return from_body(body, self._batch)
+        return self._read(request.getHeader("content-type"), request.content.read(MAX_BODY + 1))
 
     async def _one(self, exchange: Exchange, asked: Request, caller: Caller) -> None:
         try:
@@ -128,7 +171,7 @@ class Endpoint:
                 return exchange.say_events(payload)
             return exchange.say_json(200, payload)
         if EVENTS not in exchange.wanted:
-            raise NotAcceptable("Subscriptions need Accept: text/event-stream, or graphql-transport-ws")
+            raise NotAcceptable(NO_STREAM)
         try:
             stream = await self._operations.subscribe(operation, caller)
         except Declined as declined:
@@ -158,3 +201,15 @@ class Endpoint:
     def _broken(self, failure: Failure, exchange: Exchange) -> None:
         self._log.failure("a GraphQL request broke", failure=failure)
         exchange.break_off()
+
+
+def wants_whole(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a request asks neither for events nor for another protocol."""
+    accept = headers.get(b"accept")
+    wanted = accepted(None if accept is None else accept.decode("latin-1"))
+    return b"upgrade" not in headers and EVENTS not in wanted
+
+
+def _whole(status: int, media: str, value: object) -> Whole:
+    shown = RESPONSE if media == RESPONSE else JSON
+    return status, f"{shown}; charset=utf-8".encode("ascii"), jsontext.dumps(value)

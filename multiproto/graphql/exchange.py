@@ -14,7 +14,7 @@ from ..core.errors import Internal, Unavailable
 from ..core.wire import Farewell, Ping, Why
 from .execute import Payload, Stream
 from .faults import Formatted, refused
-from .negotiate import EVENTS, JSON, RESPONSE, accepted
+from .negotiate import EVENTS, JSON, RESPONSE, accepted, preferred
 from .valve import Valve
 
 # Endings that connecting again with `after` can't mend.  At any other the stream stops without
@@ -26,7 +26,7 @@ UNAUTHORIZED = {"code": "UNAUTHORIZED", "status": 401}
 @define(eq=False, repr=False)
 class Exchange:
     request: Request
-    wanted: list[str] = field(init=False)  # media types, the most wanted first
+    wanted: Sequence[str] = field(init=False)  # media types, the most wanted first
     _gone: bool = False  # the client hung up
     _streaming: bool = False  # the answer has begun, as events
     _on_gone: Deferred[None] = Factory(Deferred)
@@ -38,8 +38,7 @@ class Exchange:
 
     @property
     def media(self) -> str:
-        """What a whole result is sent as, or `EVENTS` if even that is wanted as a stream."""
-        return next((media for media in self.wanted if media in (JSON, RESPONSE, EVENTS)), JSON)
+        return preferred(self.wanted)
 
     def say(self, status: int, content_type: str, body: bytes) -> None:
         if not self._gone:

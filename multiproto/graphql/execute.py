@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Awaitable, Callable, Mapping, Sequence
 
-from attrs import define, field, frozen
-from graphql import ExecutionResult, GraphQLError, GraphQLSchema
+from attrs import Factory, define, field, frozen
+from graphql import ExecutionResult
 from graphql.execution import Executor, create_source_event_stream
 from twisted.internet.interfaces import IReactorTime
 
 from ..core.model import Public
 from ..core.wire import Farewell, Ping
+from .ahead import go_ahead
 from .context import Caller, Context
 from .documents import Documents
-from .faults import Declined, Formatted, declined, formatted
-from .limits import QueryLimits, check_complexity
+from .faults import Declined, Formatted, formatted
 from .loaders import Loaders
 from .loop import ClockLoop
+from .persisted import Persisted
 from .source import Source
 
 Payload = dict[str, Any]  # a result, JSON-ready: data, errors, extensions
@@ -32,6 +33,7 @@ class Request:
     query: str = field(repr=False)  # a password may be written into it
     operation_name: str | None = None
     variables: Mapping[str, Any] | None = field(default=None, repr=False)
+    persisted: str | None = None  # the SHA-256 of the query, which may then be empty
 
 
 @frozen(eq=False)
@@ -78,28 +80,33 @@ class Stream:
 
 @define(eq=False, repr=False)
 class Operations:
-    _schema: GraphQLSchema
     _documents: Documents
-    _limits: QueryLimits
     _make_loaders: Callable[[], Loaders]
     _loop: ClockLoop
     _clock: IReactorTime
     _observed: Observed
+    _fast: bool = True
+    _persisted: Persisted = Factory(Persisted)
 
     def prepare(self, request: Request) -> Operation:
         """Parse, validate and weigh.  Raises `Declined`; nothing was executed then."""
         began = self._clock.seconds()
         try:
-            return self._prepare(request)
+            text = self._persisted.text(request.query, request.persisted)
+            executor = self._documents.executor(text, request.operation_name, request.variables or {})
         except Declined as refusal:
             self._observe("other", "rejected", began, refusal.errors)
             raise
+        self._persisted.keep(request.persisted, text)
+        return Operation(executor.operation.operation.value, executor)
 
     async def run(self, operation: Operation, caller: Caller) -> Payload:
         """The result of a query or mutation."""
         began = self._clock.seconds()
         executor, context = operation.executor, self._context(caller)
         executor.context_value = context
+        if self._fast:
+            await go_ahead(executor, context)
         payload = _payload(await self._loop.run(executor.execute_operation))
         if context.cursor is not None:
             payload["extensions"] = {"cursor": context.cursor}
@@ -126,25 +133,6 @@ class Operations:
             return _payload(await self._loop.run(lambda: event.execute_operation(False)))
 
         return Stream(source, execute)
-
-    def _prepare(self, request: Request) -> Operation:
-        document = self._documents.read(request.query)
-        executor = Executor.build(
-            self._schema,
-            document,
-            raw_variable_values=dict(request.variables or {}),
-            operation_name=request.operation_name,
-            max_coercion_errors=20,
-            hide_suggestions=self._documents.hides_schema,
-        )
-        if isinstance(executor, list):
-            raise declined(executor)
-        operation = executor.operation
-        try:
-            check_complexity(document, operation, executor.variable_values.coerced, self._limits)
-        except GraphQLError as error:
-            raise declined([error]) from None
-        return Operation(operation.operation.value, executor)
 
     def _context(self, caller: Caller) -> Context:
         return Context(caller, self._make_loaders())

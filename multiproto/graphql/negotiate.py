@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Mapping, Sequence
 
 from .. import jsontext
 from ..core.errors import InvalidInput
 from .execute import Request
+from .persisted import named
 
 JSON = "application/json"
 RESPONSE = "application/graphql-response+json"
@@ -22,7 +24,8 @@ class BadRequest(InvalidInput):
     name = "BAD_REQUEST"
 
 
-def accepted(header: str | None) -> list[str]:
+@lru_cache(256)
+def accepted(header: str | None) -> tuple[str, ...]:
     """The media types of `OFFERED` that an Accept header names, the most wanted first (RFC 9110, 12.5.1)."""
     wanted: list[tuple[float, str]] = []
     for item in (header or "*/*").split(","):
@@ -31,7 +34,12 @@ def accepted(header: str | None) -> list[str]:
         quality = _quality(parameters)
         if media in OFFERED and quality > 0:
             wanted.append((-quality, media))
-    return [media for _, media in sorted(wanted, key=lambda pair: pair[0])]
+    return tuple(media for _, media in sorted(wanted, key=lambda pair: pair[0]))
+
+
+def preferred(wanted: Sequence[str]) -> str:
+    """What a whole result is sent as, or `EVENTS` if even that is wanted as a stream."""
+    return next((media for media in wanted if media in (JSON, RESPONSE, EVENTS)), JSON)
 
 
 def _quality(parameters: Sequence[str]) -> float:
@@ -86,14 +94,26 @@ def request(value: object) -> Request:
     if not isinstance(value, dict):
         raise BadRequest("A request must be an object")
     query, name, variables = value.get("query"), value.get("operationName"), value.get("variables")
-    if not isinstance(query, str) or not query:
+    persisted = _persisted(value.get("extensions"))
+    if query is None and persisted is not None:
+        query = ""
+    elif not isinstance(query, str) or not query:
         raise BadRequest("query must be a non-empty string")
     if name is not None and not isinstance(name, str):
         raise BadRequest("operationName must be a string")
     for field in ("variables", "extensions"):
         if not isinstance(value.get(field), (dict, type(None))):
             raise BadRequest(f"{field} must be an object")
-    return Request(query, name or None, variables)
+    return Request(query, name or None, variables, persisted)
+
+
+def _persisted(extensions: object) -> str | None:
+    if not isinstance(extensions, dict) or extensions.get("persistedQuery") is None:
+        return None
+    name = named(extensions["persistedQuery"])
+    if name is None:
+        raise BadRequest("persistedQuery must have version 1, and in sha256Hash 64 hexadecimal digits")
+    return name
 
 
 def _json(text: bytes, what: str) -> Any:

@@ -22,10 +22,13 @@ from graphql import (
 
 from .. import jsontext
 from ..core.access import check_whole
+from .ahead import METHOD, Root
+from .context import Context
 from .loop import ClockLoop
 from .resolvers import Relations, Resolvers
 
 Resolve = Callable[..., Any]
+Guard = Callable[[Context], None]
 
 SDL = "schema.graphql"
 
@@ -43,7 +46,9 @@ def make_schema(resolvers: Resolvers, loop: ClockLoop) -> GraphQLSchema:
     ):
         assert root is not None
         for name, field in root.fields.items():
-            field.resolve = _guarded(schema, field, _root(getattr(methods, _snake(name)), loop))
+            method = getattr(methods, _snake(name))
+            field.resolve = _guarded(schema, field, _root(method, loop))
+            field.extensions[METHOD] = Root(_guard(schema, field), method)
     assert schema.subscription_type is not None
     for name, field in schema.subscription_type.fields.items():
         method = getattr(resolvers.subscriptions, _snake(name))
@@ -69,7 +74,13 @@ def _relate(schema: GraphQLSchema, relations: Relations, loop: ClockLoop) -> Non
 
 
 def _root(method: Resolve, loop: ClockLoop) -> Resolve:
-    return lambda source, info, **args: loop.give(method(info.context, args))
+    def resolve(source: object, info: GraphQLResolveInfo[Any], **args: object) -> Any:
+        context: Context = info.context
+        if context.ahead is not None:
+            return context.ahead.given()
+        return loop.give(method(context, args))
+
+    return resolve
 
 
 def _related(method: Resolve, loop: ClockLoop) -> Resolve:
@@ -81,7 +92,20 @@ def _itself(source: object, info: GraphQLResolveInfo[Any], **args: object) -> ob
 
 
 def _guarded(schema: GraphQLSchema, field: GraphQLField, resolve: Resolve) -> Resolve:
-    """`resolve`, for authenticated callers only where the schema says `@auth`.
+    """`resolve`, for those that the schema lets in."""
+    guard = _guard(schema, field)
+    if guard is None:
+        return resolve
+
+    def guarded(source: object, info: GraphQLResolveInfo[Any], **args: object) -> Any:
+        guard(info.context)
+        return resolve(source, info, **args)
+
+    return guarded
+
+
+def _guard(schema: GraphQLSchema, field: GraphQLField) -> Guard | None:
+    """Lets authenticated callers pass where the schema says `@auth`.
 
     Who came with a credential must find `topics` there, too.
     """
@@ -89,15 +113,14 @@ def _guarded(schema: GraphQLSchema, field: GraphQLField, resolve: Resolve) -> Re
     assert directive is not None and field.ast_node is not None
     auth = get_directive_values(directive, field.ast_node)
     if auth is None:
-        return resolve
+        return None
 
-    def guarded(source: object, info: GraphQLResolveInfo[Any], **args: object) -> Any:
-        who = info.context.caller.who()
+    def guard(context: Context) -> None:
+        who = context.caller.who()
         if not auth["topics"]:
             check_whole(who)
-        return resolve(source, info, **args)
 
-    return guarded
+    return guard
 
 
 def _snake(name: str) -> str:

@@ -6,7 +6,6 @@ from typing import Any, Awaitable, Callable, Mapping
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
-from twisted.web.resource import IResource
 
 from ..core.access import Access
 from ..core.accounts import Accounts
@@ -48,10 +47,10 @@ class Needs:
     introspection: bool = True
     playground: bool = False
     path: str = "/graphql"
-    fast: bool = True  # short ways on sockets
+    fast: bool = True  # short ways
 
 
-def make_endpoint(needs: Needs) -> IResource:
+def make_endpoint(needs: Needs) -> Endpoint:
     operations = make_operations(needs)
     socket = OperationsFactory(
         operations, needs.hub, needs.sockets, needs.clock, needs.allowed_origin, needs.fast
@@ -86,11 +85,10 @@ def make_operations(needs: Needs) -> Operations:
     )
     schema = make_schema(resolvers, loop)
     return Operations(
-        schema,
-        Documents(schema, needs.limits, hides_schema=not needs.introspection),
-        needs.limits,
+        Documents(schema, needs.limits, not needs.introspection, needs.fast),
         lambda: Loaders(needs.accounts, needs.messages, needs.clock),
         loop,
         needs.clock,
         needs.observed,
+        needs.fast,
     )

@@ -27,6 +27,15 @@ class Answer:
     bare: bool = False  # outside the envelope, as health is
 
 
+@frozen
+class Page:
+    """An answer that has its bytes already."""
+
+    status: int
+    content_type: bytes
+    body: bytes = field(repr=False)
+
+
 class UnsupportedMedia(InvalidInput):
     """A body of a kind that this server does not read."""
 

@@ -16,6 +16,7 @@ from werkzeug.routing import BaseConverter
 from ..core.access import Access
 from ..core.errors import Refusal
 from . import answers
+from .answers import Answer
 from .call import Call, Route
 from .request import Request
 
@@ -55,6 +56,7 @@ def _add(app: Klein, access: Access, clock: IReactorTime, route: Route, prefix: 
         answer = await route.handler(Call(request, access, route), **words)
         if answer is None:
             return b""
+        assert isinstance(answer, Answer)  # pages are given at mounts only
         if answer.data is None:
             return request.prepare(answer.status, b"", answers.NO_STORE)
         return request.prepare(answer.status, answers.success(answer, clock.seconds()), answers.NO_STORE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Protocol
+from typing import Any, Awaitable, Callable, Mapping, Protocol
 from urllib.parse import parse_qsl
 
 from attrs import define, frozen
@@ -12,7 +12,7 @@ from ..core.access import Access, check_whole
 from ..core.client import Client
 from ..core.errors import InvalidInput, Unauthorized
 from ..core.ports import Identity
-from .answers import Answer, UnsupportedMedia
+from .answers import Answer, Page, UnsupportedMedia
 
 MAX_PAIRS = 100  # in a query or a form
 
@@ -86,7 +86,7 @@ class Call:
         return fields
 
 
-Handler = Callable[..., Awaitable["Answer | None"]]  # of a `Call` and the path's words
+Handler = Callable[..., Awaitable["Answer | Page | None"]]  # of a `Call` and the path's words
 
 
 @frozen
@@ -100,7 +100,10 @@ class Route:
     path: str
     handler: Handler
     for_credentials: bool = False
-    whole: bool = True  # it gives an `Answer`
+    whole: bool = True  # it gives an `Answer` or a `Page`
+    fits: Callable[[Mapping[bytes, bytes]], bool] | None = (
+        None  # whether it is for requests with such headers
+    )
 
 
 def _media_type(header: str) -> str:

@@ -27,7 +27,7 @@ from ..core.starting import start
 from ..observe.logs import REQUEST
 from . import answers
 from .account import LEFT, UNMATCHED, account, label
-from .answers import JSON, Extra
+from .answers import JSON, Extra, Page
 from .call import Call
 from .codec import Head, Malformed
 from .compression import shrunk
@@ -68,6 +68,8 @@ class Short:
         if found is None:
             return None
         known, words = found
+        if known.route.fits is not None and not known.route.fits(plain):
+            return None
         id = fit(plain.get(b"x-correlation-id")) or fit(plain.get(b"x-request-id")) or site.new_id()
         return Quick(channel, site, self.access, head, query, plain, known, words, id)
 
@@ -160,7 +162,9 @@ class Quick:
         except Refusal as refusal:
             return self._decline(refusal)
         assert answer is not None  # the route is a whole one
-        if answer.data is None:
+        if isinstance(answer, Page):
+            self._send(answer.status, answer.body, _NO_STORE, answer.content_type)
+        elif answer.data is None:
             self._send(answer.status, b"", _NO_STORE)
         else:
             self._send(answer.status, answers.success(answer, self._site.clock.seconds()), _NO_STORE)
@@ -177,7 +181,7 @@ class Quick:
         body = answers.failure(refusal, self._site.clock.seconds())
         self._send(status or refusal.status, body, lines(answers.advice(refusal)))
 
-    def _send(self, status: int, body: bytes, extra: bytes) -> None:
+    def _send(self, status: int, body: bytes, extra: bytes, content_type: bytes = JSON) -> None:
         """All of the answer in one write."""
         if self._answered:
             return
@@ -195,7 +199,7 @@ class Quick:
             _STATUS[status],
             b""
             if status in NO_BODY_CODES
-            else b"Content-Type: %s\r\nContent-Length: %d\r\n" % (JSON, len(body)),
+            else b"Content-Type: %s\r\nContent-Length: %d\r\n" % (content_type, len(body)),
             extra,
             b"Date: %s\r\nX-Correlation-Id: %s\r\n" % (site.date(), self.correlation_id.encode("ascii")),
             vary,

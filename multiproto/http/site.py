@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import AbstractSet as Set
-from typing import Callable, Mapping
+from typing import Callable, Mapping, Sequence
 
 from attrs import Factory as New
 from attrs import define, field, frozen
@@ -81,6 +81,7 @@ class Parts:
     mounts: Mapping[bytes, IResource] = field(factory=dict)
     keys: Published = list  # that others may verify tokens with
     arrivals: Arrivals | None = None  # of connections
+    shorts: Sequence[Route] = ()  # to mounts, for ordinary requests
 
 
 Path = tuple[str, ...]
@@ -264,6 +265,7 @@ def make_site(parts: Parts, settings: Settings = Settings()) -> Site:
     )
     if settings.fast:
         site.short = make_short(parts.access, site, routes, bare)
+        site.short.table.add(parts.shorts)
     return site
 
 

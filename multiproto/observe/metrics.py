@@ -37,6 +37,7 @@ GRAPHQL_CODES = (
     "QUERY_DEPTH_LIMIT_EXCEEDED",
     "QUERY_COMPLEXITY_LIMIT_EXCEEDED",
     "BAD_REQUEST",
+    "PERSISTED_QUERY_NOT_FOUND",
 )
 ANY = None  # the values come from our own code: route templates, names of statements and pools
 
@@ -159,7 +160,7 @@ class Metrics:
             "graphql_operations_total",
             "Operations answered",
             operation_type=OPERATION_TYPES,
-            operation_name=(),  # of persisted operations; there are none yet
+            operation_name=(),  # of operations that the server was given beforehand: none
             status=OUTCOMES,
         )
         self.graphql_operation_duration = self._timer(

@@ -44,7 +44,7 @@ from multiproto.storage.reader import Reader
 from multiproto.storage.statements import load, sql_directory
 from tests.canary import PASSWORD
 
-from ..fakes import Tokens, members
+from ..fakes import FAST, Tokens, members
 from ..rfc6455.wire import Wire
 
 START = 1_800_000_000.0  # seconds since the epoch
@@ -221,6 +221,7 @@ class ServerCase(SynchronousTestCase):
             lambda origin: origin == "https://friend.example",
             lambda *what: self.observed.append(what),
             self.count_login,
+            fast=FAST,
         )
         self.hub.startService()
         follower.startService()

@@ -46,7 +46,7 @@ class AcceptTests(SynchronousTestCase):
             ("application/json;q=0, text/event-stream;q=0.1", [EVENTS]),
             ("application/json;q=x", []),
         ):
-            self.assertEqual(accepted(header), wanted, header)
+            self.assertEqual(list(accepted(header)), wanted, header)
 
 
 class ContentTypeTests(SynchronousTestCase):

@@ -1,0 +1,193 @@
+"""A short way to complete what a resolver gave: each selection of plain values is compiled once, with its document.
+
+graphql-core asks of every field of every item for its definition, its arguments,
+its resolver and what kind its type is, and gives each a path.  Where all that is
+below a field is read from dicts and nothing depends on variables, the answer is
+known beforehand.  Whatever is unusual in a value (a null where there may be
+none, another type than the schema says) is left to graphql-core, from the field
+down: reading has no effects, so its answer and its errors are the only ones.
+
+Bought, with `ahead`, in CPU of a list of 50 with 5 fields and a cursor each:
+2,900 to 980 µs (docs/decisions/022-graphql-plans.md).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Iterator
+
+from attrs import Factory, define
+from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLList,
+    GraphQLNamedType,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    GraphQLOutputType,
+    GraphQLScalarType,
+    InlineFragmentNode,
+    SelectionSetNode,
+)
+from graphql.execution import Executor
+
+Read = Callable[[Any], Any]
+
+
+class Unusual(Exception):
+    """A value that is not for us."""
+
+
+class TooMuch(Exception):
+    """A selection that is not for us."""
+
+
+@define(eq=False, repr=False)
+class Plans:
+    """Those of one document, which keeps them."""
+
+    _reads: dict[int, tuple[FieldNode, Read | None]] = Factory(dict)  # by the field's node
+
+    def read(self, node: FieldNode, type_: GraphQLOutputType, executor: Executor[Any]) -> Read | None:
+        """How to complete the value of `node`; `None` if that is for graphql-core."""
+        known = self._reads.get(id(node))
+        if known is None:
+            try:
+                made: Read | None = _value(type_, node.selection_set, executor.fragment_definitions)
+            except TooMuch:
+                made = None
+            known = self._reads[id(node)] = node, made  # which stays, so no other has its id
+        return known[1]
+
+
+class QuickExecutor(Executor[Any]):
+    """graphql-core's, with a look at the plans first."""
+
+    plans: Plans
+
+    def complete_value(self, return_type, field_details_list, info, path, result, position_context):  # type: ignore[no-untyped-def]
+        if len(field_details_list) == 1 and not isinstance(result, Exception):
+            read = self.plans.read(field_details_list[0].node, info.return_type, self)
+            if read is not None and return_type is info.return_type:
+                try:
+                    return read(result)
+                except Unusual:
+                    pass
+        return super().complete_value(return_type, field_details_list, info, path, result, position_context)
+
+
+Fragments = dict[str, FragmentDefinitionNode]
+
+
+def _value(type_: GraphQLOutputType, selected: SelectionSetNode | None, fragments: Fragments) -> Read:
+    if isinstance(type_, GraphQLNonNull):
+        return _whole(_some(type_.of_type, selected, fragments))
+    return _perhaps(_some(type_, selected, fragments))
+
+
+def _some(type_: GraphQLOutputType, selected: SelectionSetNode | None, fragments: Fragments) -> Read:
+    """For a value that is there."""
+    if isinstance(type_, GraphQLList):
+        return _items(_value(type_.of_type, selected, fragments))
+    if isinstance(type_, GraphQLScalarType):
+        return _scalar(type_)
+    if isinstance(type_, GraphQLObjectType) and type_.is_type_of is None and selected is not None:
+        return _fields(type_, selected, fragments)
+    raise TooMuch
+
+
+def _whole(some: Read) -> Read:
+    def read(value: Any) -> Any:
+        if value is None:
+            raise Unusual
+        return some(value)
+
+    return read
+
+
+def _perhaps(some: Read) -> Read:
+    return lambda value: None if value is None else some(value)
+
+
+def _items(item: Read) -> Read:
+    def read(value: Any) -> Any:
+        if type(value) is not list and type(value) is not tuple:
+            raise Unusual
+        return [item(each) for each in value]
+
+    return read
+
+
+def _scalar(type_: GraphQLScalarType) -> Read:
+    """Of those that say nothing of their own, what needs no thought."""
+    kind = {"String": str, "ID": str, "Boolean": bool, "DateTime": str}.get(type_.name)
+    coerce = type_.coerce_output_value
+    if kind is not None:
+
+        def read(value: Any) -> Any:
+            if type(value) is kind:
+                return value
+            raise Unusual
+
+        return read
+
+    def coerced(value: Any) -> Any:
+        if type(value) not in (int, float, str, bool, dict, list):
+            raise Unusual
+        try:
+            found = coerce(value)
+        except Exception as error:
+            raise Unusual from error
+        if found is None:
+            raise Unusual
+        return found
+
+    return coerced
+
+
+def _fields(type_: GraphQLObjectType, selected: SelectionSetNode, fragments: Fragments) -> Read:
+    parts: dict[str, tuple[str, str, Read]] = {}
+    for node in _nodes(type_, selected, fragments):
+        name, shown = node.name.value, node.alias.value if node.alias else node.name.value
+        if shown in parts:
+            raise TooMuch  # two that are one; they may select different things
+        if name == "__typename":
+            parts[shown] = shown, "", _always(type_)
+            continue
+        field = type_.fields.get(name)
+        if field is None or field.resolve is not None or field.args or node.arguments:
+            raise TooMuch
+        parts[shown] = shown, name, _value(field.type, node.selection_set, fragments)
+    wanted = tuple(parts.values())
+
+    def read(value: Any) -> Any:
+        if type(value) is not dict:
+            raise Unusual
+        return {shown: part(value.get(name)) for shown, name, part in wanted}
+
+    return read
+
+
+def _always(type_: GraphQLNamedType) -> Read:
+    return lambda value: type_.name
+
+
+def _nodes(type_: GraphQLObjectType, selected: SelectionSetNode, fragments: Fragments) -> Iterator[FieldNode]:
+    """The fields that are selected whatever the variables, those of fragments in their place."""
+    for node in selected.selections:
+        if node.directives:
+            raise TooMuch
+        match node:
+            case FieldNode():
+                yield node
+            case InlineFragmentNode(type_condition=condition):
+                if condition is not None and condition.name.value != type_.name:
+                    raise TooMuch
+                yield from _nodes(type_, node.selection_set, fragments)
+            case FragmentSpreadNode():
+                fragment = fragments[node.name.value]
+                if node.arguments or fragment.type_condition.name.value != type_.name:
+                    raise TooMuch
+                yield from _nodes(type_, fragment.selection_set, fragments)
+            case _:
+                raise TooMuch

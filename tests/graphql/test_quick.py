@@ -1,0 +1,290 @@
+"""Plans, and what is awaited ahead, can't be told from graphql-core alone; nor the short way in from the long one."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from typing import Any, Mapping
+from unittest.mock import patch
+
+from graphql import GraphQLObjectType, GraphQLSchema, build_schema, get_named_type, is_leaf_type
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+
+from multiproto import jsontext
+from multiproto.core.model import Message, User
+from multiproto.core.ports import Identity
+from multiproto.graphql import persisted, plans
+from multiproto.graphql.context import Caller
+from multiproto.graphql.endpoint import wants_whole
+from multiproto.graphql.execute import Operations, Request
+from multiproto.graphql.faults import Declined
+from multiproto.graphql.schema import sdl
+from multiproto.graphql.wiring import make_endpoint, make_operations
+
+from .server import START, ServerCase
+
+SCHEMA: GraphQLSchema = build_schema(sdl())
+VARIABLES = {"no": "Boolean = false", "yes": "Boolean!", "id": "ID!", "limit": "Int = 2"}
+ODD: tuple[Any, ...] = (None, 7, True, 1.5, "text", ["a"], {"a": 1}, ValueError("odd"), lambda info: "called")
+
+
+DIRECTIVES = ("", "", "", " @include(if: $yes)", " @skip(if: $no)", " @skip(if: true)")
+
+
+@st.composite
+def selection(draw: Any, type_: GraphQLObjectType, plain: bool, depth: int = 0) -> str:
+    """Some fields of `type_`, in all the ways that a document can ask for them; `plain` is without directives."""
+    parts = []
+    for name in draw(st.lists(st.sampled_from(["__typename", *type_.fields]), min_size=1, max_size=4)):
+        field = type_.fields.get(name)
+        below = None if field is None else get_named_type(field.type)
+        if below is None or is_leaf_type(below):
+            part = name
+        elif depth < 4 and isinstance(below, GraphQLObjectType):
+            args = draw(st.sampled_from(("", "(limit: 1)", "(limit: $limit)"))) if field.args else ""
+            part = f"{name}{args} {{ {draw(selection(below, plain, depth + 1))} }}"
+        else:
+            continue
+        alias = draw(st.sampled_from(("", "", "", f"a{draw(st.integers(0, 99))}: ")))
+        directive = "" if plain else draw(st.sampled_from(DIRECTIVES))
+        if directive and "{" in part:
+            at = part.index("{")
+            part = f"{part[:at]}{directive} {part[at:]}"
+        else:
+            part += directive
+        around = draw(st.sampled_from(("%s",) * 6 + ("... { %s }", f"... on {type_.name} {{ %s }}")))
+        parts.append(around % (alias + part))
+    return " ".join(parts) or "__typename"
+
+
+ROOTS = (
+    ("user(id: $id)", "User"),
+    ("me", "User"),
+    ("users(limit: $limit)", "UserConnection"),
+    ("messages(limit: 3)", "MessageConnection"),
+    ('channelMessages(channelId: "c")', "MessageConnection"),
+    ("sessions", "Session"),
+    ("health", "Health"),
+    ('explain(topic: "a", verb: "publish")', "Standing"),
+    ('explain(topic: "a..b", verb: "publish")', "Standing"),
+)
+
+
+@st.composite
+def document(draw: Any) -> str:
+    roots, plain = [], draw(st.booleans())
+    for number, (field, name) in enumerate(draw(st.lists(st.sampled_from(ROOTS), min_size=1, max_size=2))):
+        type_ = SCHEMA.type_map[name]
+        assert isinstance(type_, GraphQLObjectType)
+        roots.append(f"r{number}: {field} {{ {draw(selection(type_, plain))} ...F{name} }}")
+    fragments = {name: SCHEMA.type_map[name] for _, name in ROOTS if f"...F{name} " in " ".join(roots)}
+    shown = [
+        f"fragment F{name} on {name} {{ {draw(selection(type_, plain))} }}"
+        for name, type_ in fragments.items()
+    ]  # type: ignore[arg-type]
+    return operation(f"{{ {' '.join(roots)} }} {' '.join(shown)}")
+
+
+def operation(text: str) -> str:
+    """With the variables that it uses."""
+    used = ", ".join(f"${name}: {kind}" for name, kind in VARIABLES.items() if f"${name}" in text)
+    return f"query Q({used}) {text}" if used else f"query Q {text}"
+
+
+class SameTests(ServerCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.message(self.ann, "one", channelId="c")
+        self.message(self.bob, "two", channelId="c", recipientId=self.ann)
+        self.both = [make_operations(evolved) for evolved in (self.fast(True), self.fast(False))]
+
+    def fast(self, fast: bool) -> Any:
+        from attrs import evolve
+
+        return evolve(self.needs, fast=fast)
+
+    def outcome(self, operations: Any, request: Request, caller: Caller) -> bytes:
+        try:
+            prepared = operations.prepare(request)
+        except Declined as declined:
+            return jsontext.dumps({"declined": declined.errors})
+        running = Deferred.fromCoroutine(operations.run(prepared, caller))
+        for _ in range(20):
+            self.turn()
+        payload = self.successResultOf(running)
+        self.flushLoggedErrors()
+        return jsontext.dumps(payload)
+
+    def compare(
+        self, text: str, odd: Mapping[str, Any], who: str | None, variables: Mapping[str, Any]
+    ) -> None:
+        identity = None if who is None else Identity(who, "s", START + 900)
+        shown, said = User.public, Message.public
+
+        def public(of: Any) -> Any:
+            return lambda thing: {**of(thing), **odd}
+
+        with patch.object(User, "public", public(shown)), patch.object(Message, "public", public(said)):
+            for _ in range(2):  # anew, and as it is known
+                fast, plain = (
+                    self.outcome(each, Request(text, None, variables), Caller("192.0.2.1", identity))
+                    for each in self.both
+                )
+                self.assertEqual(fast, plain, text)
+
+    @settings(max_examples=400, deadline=None)
+    @given(
+        document(),
+        st.dictionaries(
+            st.sampled_from(("id", "name", "createdAt", "userId", "content", "channelId")),
+            st.sampled_from(ODD),
+            max_size=2,
+        ),
+        st.booleans(),
+        st.booleans(),
+    )
+    def test_whatever_is_asked(self, text: str, odd: Mapping[str, Any], known: bool, yes: bool) -> None:
+        self.compare(text, odd, self.ann if known else None, {"yes": yes, "id": self.bob})
+
+    def test_variables_are_read_anew_each_time(self) -> None:
+        text = operation("{ user(id: $id) { name @include(if: $yes) } users(limit: $limit) { cursor } }")
+        for variables in (
+            {"yes": True, "id": self.ann},
+            {"yes": False, "id": self.bob, "limit": 1},
+            {"yes": "x", "id": {}},
+            {"yes": True, "id": self.ann, "limit": 2**40},
+            {"yes": True, "id": "none"},
+            {"yes": True, "id": self.ann, "limit": 101},
+        ):
+            self.compare(text, {}, self.ann, variables)
+
+    def test_the_limits_hold_for_each_of_them(self) -> None:
+        """A number that was good before does not make another good."""
+        text = "query($limit: Int) { users(limit: $limit) { edges { node { messages(limit: $limit) { edges { node { id } } } } } } }"
+        for limit in (1, 100, 1, 30, 31):
+            self.compare(text, {}, self.ann, {"limit": limit})
+        codes = [
+            json.loads(
+                self.outcome(
+                    self.both[0],
+                    Request(text, None, {"limit": n}),
+                    Caller("", Identity(self.ann, "s", START + 900)),
+                )
+            )
+            for n in (1, 100)
+        ]
+        self.assertEqual(["declined" in each for each in codes], [False, True])
+
+    def test_plans_are_used(self) -> None:
+        read: list[Any] = []
+        value = plans._value
+        with patch.object(plans, "_value", lambda *args: (read.append(args), value(*args))[1]):
+            text = "{ users { edges { node { id name } cursor } } }"
+            self.outcome(self.both[0], Request(text), Caller("", Identity(self.ann, "s", START + 900)))
+        self.assertTrue(read)
+
+
+class PostTests(ServerCase):
+    def test_the_same_answers(self) -> None:
+        endpoint = make_endpoint(self.needs)
+        bodies: list[bytes] = [
+            json.dumps(each).encode()
+            for each in (
+                {"query": "{ me { name } }"},
+                {"query": "{ me { name } nothing }"},
+                {"query": "{ me {"},
+                {"query": "query A { me { id } } query B { me { name } }", "operationName": "B"},
+                {"query": "query($a: Int!) { users(limit: $a) { cursor } }", "variables": {"a": "x"}},
+                {"query": 'subscription { topic(pattern: "a") { data } }'},
+                {"query": 1},
+                [{"query": "{ me { name } }"}, {"query": "{ nothing }"}],
+                [],
+                [{"query": "{ me { name } }"}] * 11,
+            )
+        ] + [b"", b"{", b"x" * (2**20 + 1)]
+        for headers in (
+            {"Content-Type": "application/json"},
+            {"Content-Type": "application/json", "Authorization": f"Bearer token-{self.ann}"},
+            {"Content-Type": "application/json", "Authorization": "Bearer nobody"},
+            {"Content-Type": "application/json", "Accept": "application/graphql-response+json"},
+            {"Content-Type": "application/json; charset=latin-1"},
+            {"Content-Type": "text/plain"},
+            {},
+        ):
+            for body in bodies:
+                exchanged = self.request(
+                    "POST", body=body, **{k.replace("-", "_"): v for k, v in headers.items()}
+                )
+                lower = {name.lower(): value for name, value in headers.items()}
+                status, kind, text = self.done(endpoint.post(lower.get, body, "192.0.2.1"))
+                expected = exchanged.answer
+                self.assertEqual(
+                    (status, kind.decode(), text.decode()),
+                    (expected.status, expected.headers["content-type"], expected.text),
+                )
+
+    def test_streams_and_sockets_go_the_long_way(self) -> None:
+        for headers, whole in (
+            ({}, True),
+            ({b"accept": b"*/*"}, True),
+            ({b"accept": b"text/event-stream"}, False),
+            ({b"accept": b"application/json, text/event-stream;q=0.1"}, False),
+            ({b"upgrade": b"websocket"}, False),
+        ):
+            self.assertEqual(wants_whole(headers), whole, headers)
+
+    def test_a_bug_is_told_without_detail(self) -> None:
+        endpoint = make_endpoint(self.needs)
+        with patch.object(Operations, "prepare", lambda *_: 1 / 0):
+            headers = {"content-type": "application/json"}
+            posting = endpoint.post(headers.get, b'{"query": "{ me { id } }"}', "192.0.2.1")
+            status, _, text = self.done(posting)
+        self.assertEqual(
+            (status, json.loads(text)["errors"][0]["extensions"]["code"]), (500, "INTERNAL_ERROR")
+        )
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class PersistedTests(ServerCase):
+    QUERY = "{ me { name } }"
+
+    def named(self, text: str, query: str | None = None, **changes: Any) -> Any:
+        extension = {"version": 1, "sha256Hash": sha256(text.encode()).hexdigest(), **changes}
+        body: dict[str, Any] = {"extensions": {"persistedQuery": extension}}
+        return self.post(body if query is None else {"query": query, **body}, self.ann).answer.json
+
+    def code(self, answer: Any) -> str:
+        return str(answer["errors"][0]["extensions"]["code"])
+
+    def test_said_once_and_named_from_then_on(self) -> None:
+        unknown = self.named(self.QUERY)
+        self.assertEqual(
+            (unknown["errors"][0]["message"], self.code(unknown)),
+            ("PersistedQueryNotFound", persisted.NOT_FOUND),
+        )
+        for query in (self.QUERY, None, None):
+            self.assertEqual(self.named(self.QUERY, query), {"data": {"me": {"name": "Ann"}}})
+
+    def test_the_hash_must_be_that_of_the_document(self) -> None:
+        self.assertEqual(self.code(self.named("{ other }", self.QUERY)), "BAD_REQUEST")
+        self.assertEqual(self.code(self.named("{ other }")), persisted.NOT_FOUND)
+
+    def test_what_was_not_good_is_not_kept(self) -> None:
+        self.assertEqual(self.code(self.named("{ nothing }", "{ nothing }")), "GRAPHQL_VALIDATION_FAILED")
+        self.assertEqual(self.code(self.named("{ nothing }")), persisted.NOT_FOUND)
+
+    def test_what_is_no_hash(self) -> None:
+        for changes in ({"version": 2}, {"sha256Hash": "x"}, {"sha256Hash": None}, {"sha256Hash": "A" * 64}):
+            self.assertEqual(self.code(self.named(self.QUERY, self.QUERY, **changes)), "BAD_REQUEST")
+
+    def test_those_used_last_are_kept(self) -> None:
+        first, second, third = "{ me { id } }", "{ me { name } }", "{ me { email } }"
+        self.patch(persisted, "KEPT", len(first) + len(third))
+        for text in (first, second):
+            self.named(text, text)
+        self.named(first, first)
+        self.named(third, third)
+        found = ["errors" not in self.named(text) for text in (first, second, third)]
+        self.assertEqual(found, [True, False, True])
