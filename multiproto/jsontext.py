@@ -16,7 +16,11 @@ import msgspec
 
 MAX_DEPTH = 64
 MAX_CONTAINERS = 100_000  # of one text; a megabyte of nested brackets held the reactor for 0.8 s
+MAX_EXTREMES = (
+    5_000  # numbers of one text whose exponent has three digits: 17 µs each, a megabyte of them 2.7 s
+)
 
+_EXTREME = re.compile(rb"[0-9.][eE][+-]?[0-9]{3}")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 _decode = msgspec.json.Decoder().decode
@@ -34,6 +38,8 @@ def loads(text: bytes) -> Any:
     """The value that `text` says.  Raises `NotJson`, never anything else."""
     if text.count(b"[") + text.count(b"{") > MAX_CONTAINERS and _containers(text) > MAX_CONTAINERS:
         raise NotJson(f"more than {MAX_CONTAINERS} arrays and objects")
+    if _has_too_many_extremes(text):
+        raise NotJson(f"more than {MAX_EXTREMES} numbers with an exponent of three digits")
     try:
         value = _decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -60,7 +66,7 @@ class Shape(Generic[T]):
 
     def read(self, text: bytes) -> T | None:
         """What `text` says; `None` where only `loads` can tell, or tell what is wrong."""
-        if len(text) > MAX_CONTAINERS:
+        if len(text) > MAX_CONTAINERS or _has_too_many_extremes(text):
             return None
         keys, nested = self._required, []
         try:
@@ -108,6 +114,13 @@ def _containers(text: bytes) -> int:
     """How many arrays and objects `text` begins, those in its strings not counted."""
     bare = _STRING.sub(b"", text)
     return bare.count(b"[") + bare.count(b"{")
+
+
+def _has_too_many_extremes(text: bytes) -> bool:
+    """Those in its strings not counted; short texts have no room for so many."""
+    if len(text) < 5 * MAX_EXTREMES or len(_EXTREME.findall(text)) <= MAX_EXTREMES:
+        return False
+    return len(_EXTREME.findall(_STRING.sub(b"", text))) > MAX_EXTREMES
 
 
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

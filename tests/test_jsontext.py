@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.jsontext import MAX_CONTAINERS, MAX_DEPTH, NotJson, dumps, loads
+from multiproto.jsontext import MAX_CONTAINERS, MAX_DEPTH, MAX_EXTREMES, NotJson, dumps, loads
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 VALUES = st.recursive(
@@ -68,6 +68,15 @@ class JsonTests(SynchronousTestCase):
         self.assertRaises(NotJson, loads, b"[" + b",".join([b"{}"] * MAX_CONTAINERS) + b"]")
         text = b'"' + b'[{\\"' * MAX_CONTAINERS + b'"'
         self.assertEqual(len(loads(text)), 3 * MAX_CONTAINERS)
+
+    def test_how_many_extreme_numbers(self) -> None:
+        """5,000 are taken, one more is not; those in strings are none, and others are as many as one likes."""
+        for number in (b"1e308", b"1.5E-300", b"2e+100"):
+            loads(b"[" + b",".join([number] * MAX_EXTREMES) + b"]")
+            self.assertRaises(NotJson, loads, b"[" + b",".join([number] * (MAX_EXTREMES + 1)) + b"]")
+        loads(b"[" + b",".join([b"1.5e-30"] * MAX_EXTREMES * 2) + b"]")
+        text = b'"' + b'1e308 \\" 1e308' * MAX_EXTREMES + b'"'
+        self.assertEqual(loads(text), text[1:-1].decode().replace("\\", ""))
 
     @given(VALUES)
     def test_round_trip(self, value: object) -> None:

@@ -10,20 +10,24 @@ ahead for rights that ended meanwhile, before anybody hears of what came first.
 
 from __future__ import annotations
 
+from typing import Sequence
+
 from attrs import define
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..core.audience import Audience
 from ..core.errors import Refusal
-from ..core.ports import Log
+from ..core.ports import Entry, Log
 from ..core.sight import Sight
 
 POLL = 0.25  # seconds; with the time of a read, well under what counts as blind
 PAGE = 500  # entries a read
+SLICE = 0.01  # seconds of telling, before the reactor has its turn
 AGAIN = 0.5  # seconds between two looks ahead
 ENDINGS = ("_sessions", "users")  # how topics begin that tell of rights that ended
 
@@ -83,13 +87,23 @@ class Follower(Service):
             if self._sight.blind:
                 await self._look_ahead()
             entries = await self._source.after(self._audience.position, PAGE)
-            for entry in entries:
-                self._audience.tell_entry(entry)
+            await self._tell(entries)
             if len(entries) == PAGE:
                 self._hinted = True
             else:
                 self._sight.seen(began)
             self._away = False
+
+    async def _tell(self, entries: Sequence[Entry]) -> None:
+        """In slices: each may be for thousands, and others have their turn in between."""
+        ends = self._clock.seconds() + SLICE
+        for entry in entries:
+            if self._clock.seconds() >= ends:
+                await deferLater(self._clock, 0)
+                if not self.running:
+                    return
+                ends = self._clock.seconds() + SLICE
+            self._audience.tell_entry(entry)
 
     async def _look_ahead(self) -> None:
         """Rights that ended while we were blind end now, wherever in the backlog that is told."""

@@ -26,6 +26,8 @@ MOST = 16  # publications in a burst
 OVERHEAD = 600  # bytes that a wire adds to a publication's own, at most: its topic, ids, times
 MANY = 50  # listeners that are told one by one, however many come at once
 ALONE = 1.0  # seconds without bursts, when there were so many
+FIRST = 2  # publications in the first burst on a topic, for nobody knows yet how many listen one by one
+REMEMBERED = 1000  # topics
 
 
 @define(eq=False, repr=False)
@@ -37,6 +39,7 @@ class Gathering:
     _came: Deque[tuple[Publication, Deferred[None]]] = Factory(deque)
     _last: Deferred[None] | None = None  # of those that came
     _alone_until: float = 0.0  # a burst would hold the reactor for too long
+    _known_until: dict[str, float] = Factory(dict)  # that it would not, by topic
 
     def put(self, publication: Publication) -> Deferred[None]:
         """Fires once it was told."""
@@ -63,9 +66,11 @@ class Gathering:
         """
         until, answered = self._clock.seconds() + SLICE, []
         while self._came:
-            burst = self._next(1 if until < self._alone_until else MOST)
+            burst = self._next(until)
             if self._tell([publication for publication, _ in burst]) > MANY:
                 self._alone_until = until + ALONE
+            elif len(burst) > 1:
+                self._know(burst[0][0].topic, until)
             answered += [told for _, told in burst]
             if self._clock.seconds() >= until:
                 break
@@ -74,9 +79,18 @@ class Gathering:
         for told in answered:
             told.callback(None)
 
-    def _next(self, most: int) -> list[tuple[Publication, Deferred[None]]]:
+    def _know(self, topic: str, now: float) -> None:
+        """A burst on `topic` does no harm."""
+        if len(self._known_until) >= REMEMBERED:
+            self._known_until.clear()
+        self._known_until[topic] = now + ALONE
+
+    def _next(self, now: float) -> list[tuple[Publication, Deferred[None]]]:
         burst = [self._came.popleft()]
         first = burst[0][0]
+        if now < self._alone_until:
+            return burst
+        most = MOST if now < self._known_until.get(first.topic, 0.0) else FIRST
         size = first.size + OVERHEAD
         while self._came and len(burst) < most:
             following = self._came[0][0]

@@ -6,7 +6,8 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.broker.follower import PAGE, POLL, Follower
+from multiproto.broker import follower
+from multiproto.broker.follower import PAGE, POLL, SLICE, Follower
 from multiproto.core.audience import HELD, Audience
 from multiproto.core.events import REVOKED
 from multiproto.core.namespaces import REVOCATIONS
@@ -65,6 +66,37 @@ class FollowerTests(SynchronousTestCase):
         self.notes.write(2 * PAGE + 1)
         self.follower.wake()
         self.assertEqual(self.heard(), list(range(4, 2 * PAGE + 5)))
+
+    def test_a_page_that_many_hear_is_told_in_slices(self) -> None:
+        """Others have their turn in between, and what comes meanwhile is told behind it."""
+        ear = self.ear.hear
+
+        def slow(delivery: Delivery) -> bool:
+            self.clock.rightNow += SLICE
+            return ear(delivery)
+
+        self.audience.remove("users", self.ear)
+        self.ear.hear = slow  # type: ignore[method-assign]
+        self.audience.add("users", self.ear)
+        self.notes.write(3)
+        self.follower.wake()
+        self.notes.write()
+        self.follower.wake()
+        for told in ([4], [4, 5]):
+            self.assertEqual(self.heard(), told)
+            (due,) = (call for call in self.clock.calls if call.getTime() <= self.clock.seconds())
+            self.clock.calls.remove(due)  # `advance` would do all that follows from it, too
+            due.func(*due.args)
+        self.assertEqual(self.heard(), [4, 5, 6, 7])
+
+    def test_between_two_slices_it_may_stop(self) -> None:
+        self.patch(follower, "SLICE", 0.0)
+        self.notes.write(3)
+        self.follower.wake()
+        stopped = maybeDeferred(self.follower.stopService)
+        self.clock.advance(0)
+        self.successResultOf(stopped)
+        self.assertEqual(self.heard(), [])
 
     def test_woken_while_reading(self) -> None:
         """What was written behind the page being read is told by the next; nothing is told twice."""

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.audience import Audience
 from multiproto.core.errors import Invalid
-from multiproto.core.gathering import ALONE, MANY, MOST, OVERHEAD, SLICE, Gathering
+from multiproto.core.gathering import ALONE, FIRST, MANY, MOST, OVERHEAD, SLICE, Gathering
 from multiproto.core.limits import Limits
 from multiproto.core.ports import BurstListener, Publication
 from multiproto.core.session import Session
@@ -88,10 +88,20 @@ class GatheringTests(SynchronousTestCase):
             self.successResultOf(each)
 
     def test_the_size_of_a_burst_and_one_more(self) -> None:
-        for n in range(MOST + 1):
-            self.gathering.put(publication("a", n))
-        self.clock.advance(0)
-        self.assertEqual([len(burst) for burst in self.bursts], [MOST, 1])
+        """And of the first on a topic, when nobody knows how many hear it one by one."""
+        for bursts in ([FIRST, MOST - FIRST + 1], [MOST, 1]):
+            self.bursts.clear()
+            for n in range(MOST + 1):
+                self.gathering.put(publication("a", n))
+            self.clock.advance(0)
+            self.assertEqual([len(burst) for burst in self.bursts], bursts)
+        self.clock.advance(ALONE)
+        for topic in ("a", "b"):
+            self.bursts.clear()
+            for n in range(FIRST + 1):
+                self.gathering.put(publication(topic, n))
+            self.clock.advance(0)
+            self.assertEqual([len(burst) for burst in self.bursts], [FIRST, 1])
 
     def test_no_more_bytes_than_may_be_written_at_once(self) -> None:
         half = AT_ONCE // 2 - OVERHEAD

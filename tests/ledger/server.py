@@ -38,6 +38,7 @@ class Server:
     _directory: Path
     _mutant: str | None = None  # of `mutants`: what this server does wrong
     settings: Mapping[str, str] = Factory(dict)  # beside those that every load has
+    before: str = ""  # Python that the process runs first
     ports: Ports = Factory(free_ports)
     restarts: list[float] = Factory(list)  # seconds from each start to ready
     _process: subprocess.Popen[bytes] | None = None
@@ -81,11 +82,11 @@ class Server:
             "PYTHONPATH": str(ROOT),
             **self.settings,
         }
-        program = f"from tests.ledger import mutants; mutants.{self._mutant}(); " if self._mutant else ""
+        mutant = f"from tests.ledger import mutants; mutants.{self._mutant}(); " if self._mutant else ""
         begun = time.monotonic()
         with (self._directory / "server.log").open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", program + TWISTD, "-n", "--pidfile=", "multiproto"],
+                [sys.executable, "-c", self.before + mutant + TWISTD, "-n", "--pidfile=", "multiproto"],
                 env={**os.environ, **settings},
                 stdout=output,
                 stderr=output,
