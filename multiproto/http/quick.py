@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import NO_BODY_CODES
@@ -170,8 +170,8 @@ class Quick:
             self._send(answer.status, answers.success(answer, self._site.clock.seconds()), _NO_STORE)
 
     def _broken(self, failure: Failure) -> None:
-        """A bug of ours goes to the log whole."""
-        if self._answered:
+        """A bug of ours goes to the log whole, and what a client did not wait for does not."""
+        if self._answered and failure.check(CancelledError):
             return
         what: Any = {"method": label(self.method), "route": self.route}
         self._log.failure("{method} {route} broke", failure, request=self.correlation_id, **what)

@@ -187,6 +187,16 @@ class ShortTests(TwoCase):
             line.send((said % (name, len(body), body)).encode())
         self.assertEqual([answer.status for answer in responses(line.heard())], [202, 202, 202, 401])
 
+    def test_a_bug_behind_the_answer_is_logged(self) -> None:
+        site, _, _ = self.both[0]
+        site.observed = lambda *seen: 1 / 0
+        line = Line(site)
+        line.send(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertTrue(line.heard().endswith(b'{"status":"alive"}'))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        site.observed = lambda *seen: None
+        line.hang_up()
+
     def test_a_client_that_leaves_ends_what_it_asked_for(self) -> None:
         for site, observed, health in self.both:
             ended: list[str] = []
