@@ -8,7 +8,9 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+from random import randrange
 from typing import Any, Mapping
 from urllib.request import Request, urlopen
 
@@ -28,11 +30,13 @@ ANN = {"email": "ann@example.org", "name": "Ann", "password": "Passw0rd!"}
 
 
 def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server((HOST, 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    """Below those that the system gives to clients, of which there may be tens of thousands."""
+    found: list[int] = []
+    while len(found) < count:
+        port = randrange(10_000, 32_000)
+        with suppress(OSError), socket.create_server((HOST, port)):
+            found.append(port)
+    return found
 
 
 def cpu_of(pid: int) -> float:
