@@ -31,11 +31,11 @@ $(VENV)/.ready: setup.cfg pyproject.toml
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable '.[test]'
 	@touch $@
 
-check: venv  ## format, lint, types and all tests that need no ports: under a minute
+check: venv  ## format, lint, types and all tests that need no ports: half a minute or so
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
-	$(BIN)/python -m tests.run $(FAST_TESTS)
+	$(BIN)/python -m tests.run --jobs 2 $(FAST_TESTS)
 
 test: venv servers strace $(NODE_CLIENTS)  ## everything, as CI runs it: all of check, live tests, branch coverage of 90 %
 	$(BIN)/ruff format --check --quiet .

@@ -135,9 +135,10 @@ DIALOGUES: dict[str, tuple[bytes, list[int]]] = {
 
 
 class DialogueTests(SiteCase):
+    requests = 10_000
+
     def say(self, *parts: bytes) -> tuple[list[int], bool]:
-        """(statuses heard, whether the line was closed) on one connection to a new site."""
-        self.site = self.make_site()
+        """(statuses heard, whether the line was closed) on one connection, which is not the first."""
         line = Line(self.site)
         for part in parts:
             line.send(part)
@@ -180,7 +181,6 @@ class DialogueTests(SiteCase):
     @given(st.binary(max_size=200), st.sampled_from([b"", LIVE, LIVE + HOST, POST, OK]))
     def test_any_bytes(self, noise: bytes, before: bytes) -> None:
         """Whatever comes, what goes out is whole answers, and no bug shows."""
-        self.site = self.make_site()
         line = Line(self.site)
         line.send(before + noise)
         self.assertNotIn(500, [answer.status for answer in responses(line.heard())])
