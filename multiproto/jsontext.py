@@ -16,9 +16,7 @@ import msgspec
 
 MAX_DEPTH = 64
 MAX_CONTAINERS = 100_000  # of one text; a megabyte of nested brackets held the reactor for 0.8 s
-MAX_EXTREMES = (
-    5_000  # numbers of one text whose exponent has three digits: 17 µs each, a megabyte of them 2.7 s
-)
+MAX_EXTREMES = 5_000  # numbers of one text with an exponent of three digits: 17 µs each, a megabyte 2.7 s
 
 _EXTREME = re.compile(rb"[0-9.][eE][+-]?[0-9]{3}")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)

@@ -27,7 +27,7 @@ OVERHEAD = 600  # bytes that a wire adds to a publication's own, at most: its to
 MANY = 50  # listeners that are told one by one, however many come at once
 ALONE = 1.0  # seconds without bursts, when there were so many
 FIRST = 2  # publications in the first burst on a topic, for nobody knows yet how many listen one by one
-REMEMBERED = 1000  # topics
+REMEMBERED = 1000  # topics; at one more, all are forgotten
 
 
 @define(eq=False, repr=False)
@@ -81,7 +81,7 @@ class Gathering:
 
     def _know(self, topic: str, now: float) -> None:
         """A burst on `topic` does no harm."""
-        if len(self._known_until) >= REMEMBERED:
+        if len(self._known_until) >= REMEMBERED and topic not in self._known_until:
             self._known_until.clear()
         self._known_until[topic] = now + ALONE
 

@@ -13,6 +13,7 @@ from ..core.client import Client
 from ..core.errors import InvalidInput, Unauthorized
 from ..core.ports import Identity
 from .answers import Answer, Page, UnsupportedMedia
+from .request import Request
 
 MAX_PAIRS = 100  # in a query or a form
 
@@ -34,14 +35,20 @@ class Asked(Protocol):
 
 @define(eq=False, repr=False)
 class Call:
-    request: Any  # `Asked`; for a route that is not `whole`, a `Request`
+    request: Asked
     _access: Access
     _route: Route
 
     @property
     def host(self) -> str:
         """The client's address."""
-        return str(self.request.address)
+        return self.request.address
+
+    @property
+    def exchange(self) -> Request:
+        """For a route that is not `whole`, which writes its answer itself."""
+        assert isinstance(self.request, Request)
+        return self.request
 
     @property
     def client(self) -> Client:
@@ -101,9 +108,7 @@ class Route:
     handler: Handler
     for_credentials: bool = False
     whole: bool = True  # it gives an `Answer` or a `Page`
-    fits: Callable[[Mapping[bytes, bytes]], bool] | None = (
-        None  # whether it is for requests with such headers
-    )
+    fits: Callable[[Mapping[bytes, bytes]], bool] | None = None  # whether it is for such headers
 
 
 def _media_type(header: str) -> str:

@@ -52,9 +52,7 @@ class Head:
     length: int | None  # bytes of the body; `None`: chunked
     keep_alive: bool
     expects_continue: bool
-    plain: dict[bytes, bytes] | None = field(
-        default=None, repr=False
-    )  # by name in lower case; none comes twice
+    plain: dict[bytes, bytes] | None = field(default=None, repr=False)  # by name; none if one comes twice
     said: bytes = field(default=b"", repr=False, eq=False)  # all but the request line, if it may come again
 
 

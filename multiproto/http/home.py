@@ -39,10 +39,10 @@ class HomeRoutes:
     async def home(self, call: Call) -> Answer | None:
         if "text/html" in (call.header("accept") or ""):
             page = _PAGE.format(name=escape(self._name), version=escape(self._version))
-            body = call.request.prepare(
+            body = call.exchange.prepare(
                 200, page.encode(), ((b"Vary", b"Accept"),), b"text/html; charset=utf-8"
             )
-            call.request.write(body)
+            call.exchange.write(body)
             return None
         return Answer(
             200,

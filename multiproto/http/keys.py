@@ -24,4 +24,4 @@ class KeyRoutes:
     async def keys(self, call: Call) -> None:
         body = jsontext.dumps({"keys": self._published()})
         may_keep = ((b"Cache-Control", b"public, max-age=%d" % MAX_AGE),)
-        call.request.write(call.request.prepare(200, body, may_keep, b"application/jwk-set+json"))
+        call.exchange.write(call.exchange.prepare(200, body, may_keep, b"application/jwk-set+json"))

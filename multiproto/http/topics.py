@@ -56,4 +56,4 @@ class TopicRoutes:
         who = await call.identity()
         after = call.header("last-event-id") or call.query().get("after")
         feed = await Feed.open(self._hub, self._line, call.host, who, weigh, pattern, after)
-        await EventStream(call.request, feed, self._clock).pour()
+        await EventStream(call.exchange, feed, self._clock).pour()

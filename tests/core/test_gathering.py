@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.audience import Audience
 from multiproto.core.errors import Invalid
-from multiproto.core.gathering import ALONE, FIRST, MANY, MOST, OVERHEAD, SLICE, Gathering
+from multiproto.core.gathering import ALONE, FIRST, MANY, MOST, OVERHEAD, REMEMBERED, SLICE, Gathering
 from multiproto.core.limits import Limits
 from multiproto.core.ports import BurstListener, Publication
 from multiproto.core.session import Session
@@ -102,6 +102,17 @@ class GatheringTests(SynchronousTestCase):
                 self.gathering.put(publication(topic, n))
             self.clock.advance(0)
             self.assertEqual([len(burst) for burst in self.bursts], [FIRST, 1])
+
+    def test_what_is_known_of_topics_is_bounded(self) -> None:
+        for count, burst in ((REMEMBERED, MOST), (REMEMBERED + 1, FIRST)):
+            for n in range(count):
+                self.gathering.put(publication(str(n))), self.gathering.put(publication(str(n)))
+            self.clock.pump([0.0] * 20)
+            self.bursts.clear()
+            for n in range(MOST):
+                self.gathering.put(publication("0", n))
+            self.clock.pump([0.0])
+            self.assertEqual(len(self.bursts[0]), burst)
 
     def test_no_more_bytes_than_may_be_written_at_once(self) -> None:
         half = AT_ONCE // 2 - OVERHEAD

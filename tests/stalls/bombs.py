@@ -10,6 +10,7 @@ from typing import Iterator
 from ..ledger.http import HOST
 
 FIELDS = "id email name createdAt updatedAt"
+PUBLISH = 'mutation($d: JSON) { publish(topic: "a", data: $d) { topic } }'
 
 
 def documents() -> Iterator[object]:
@@ -27,7 +28,7 @@ def documents() -> Iterator[object]:
         yield {"query": "{ " + "me { name } " * count + "}"}
         yield {"query": "{ me { " + "name " * count + "} }"}
         yield {"query": "{ " + "x { " * count + "}" * count + " }"}
-        yield {"query": "{ nothing " * 1 + "nothing " * count + "}"}
+        yield {"query": "{ " + "nothing " * count + "}"}
         spread = " ".join(f"fragment F{n} on User {{ name ...F{n + 1} }}" for n in range(min(count, 150)))
         yield {"query": "{ me { ...F0 } } " + spread}
         yield {"query": "{ me { id } } " + "#" + "x" * count * 20}
@@ -39,12 +40,8 @@ def documents() -> Iterator[object]:
         {f"k{n}": n for n in range(50_000)},
         "x" * 900_000,
         nested(60),
-        nested(100_000),
     ):
-        yield {
-            "query": 'mutation($d: JSON) { publish(topic: "a", data: $d) { topic } }',
-            "variables": {"d": value},
-        }
+        yield {"query": PUBLISH, "variables": {"d": value}}
     introspection = "{ __schema { types { name fields { name args { name type { name } } type { name ofType { name } } } } } }"
     yield {"query": introspection}
     yield [{"query": deep}] * 10
@@ -53,7 +50,7 @@ def documents() -> Iterator[object]:
 
 def nested(depth: int) -> object:
     value: object = 0
-    for _ in range(min(depth, 900)):  # what `json` itself can say
+    for _ in range(depth):
         value = [value]
     return value
 
@@ -68,6 +65,8 @@ def bodies(port: int, token: str) -> None:
         for body in (
             b"[" * 1_000_000,
             b'{"a":' * 200_000,
+            b'{"query":%s,"variables":{"d":%s}}'
+            % (json.dumps(PUBLISH).encode(), b"[" * 10**5 + b"]" * 10**5),
             b"[" + b"0," * 500_000 + b"0]",
             b"{" + b",".join(b'"k%d":0' % n for n in range(80_000)) + b"}",
             b'{"data":"' + b"\\u00e4" * 160_000 + b'"}',

@@ -1,0 +1,54 @@
+"""The head of a request that repeats the one before: understood once, and never taken for another."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.http.codec import AGAIN, Head, Malformed, parse_head
+
+LINE = b"GET /a HTTP/1.1\r\n"
+
+
+def fields(size: int) -> bytes:
+    """So many bytes of them, with their empty line."""
+    start = b"Host: a\r\nX: "
+    return start + b"x" * (size - len(start) - 4) + b"\r\n\r\n"
+
+
+class AgainTests(SynchronousTestCase):
+    def test_the_same_fields_are_understood_once(self) -> None:
+        before = parse_head(LINE + fields(100))
+        again = parse_head(b"PUT /b?c HTTP/1.1\r\n" + fields(100), before)
+        self.assertIs(again.fields, before.fields)
+        self.assertEqual(again, parse_head(b"PUT /b?c HTTP/1.1\r\n" + fields(100)))
+
+    def test_what_is_kept_of_them_is_bounded(self) -> None:
+        kept, too_long = (parse_head(LINE + fields(size)) for size in (AGAIN, AGAIN + 1))
+        self.assertEqual((len(kept.said), too_long.said), (AGAIN, b""))
+        self.assertIsNot(parse_head(LINE + fields(AGAIN + 1), too_long).fields, too_long.fields)
+
+    def test_only_the_same_are(self) -> None:
+        before = parse_head(LINE + b"Host: a\r\nX: 1\r\n\r\n")
+        other = parse_head(LINE + b"Host: a\r\nX: 2\r\n\r\n", before)
+        self.assertEqual(other.plain, {b"host": b"a", b"x": b"2"})
+
+    def test_the_line_is_looked_at_each_time(self) -> None:
+        said = b"Host: a\r\n\r\n"
+        before = parse_head(LINE + said)
+        for line in (
+            b"GET a HTTP/1.1\r\n",
+            b"G(T / HTTP/1.1\r\n",
+            b"GET / HTTP/2.0\r\n",
+            b"GET /%zz HTTP/1.1\r\n",
+        ):
+            self.assertRaises(Malformed, parse_head, line + said, before)
+        self.assertEqual(self.host(b"GET http://b/ HTTP/1.1\r\n" + said, before), b"b")
+        self.assertEqual(parse_head(b"GET / HTTP/1.0\r\n" + said, before).keep_alive, False)
+
+    def test_the_host_of_an_absolute_target_is_not_kept(self) -> None:
+        said = b"Host: a\r\n\r\n"
+        before = parse_head(b"GET http://b/ HTTP/1.1\r\n" + said)
+        self.assertEqual(self.host(LINE + said, before), b"a")
+
+    def host(self, block: bytes, before: Head) -> bytes | None:
+        return parse_head(block, before).host
