@@ -337,7 +337,7 @@ def main() -> None:
     args = parser.parse_args()
     os.sched_setaffinity(0, {1})
     with tempfile.TemporaryDirectory() as directory:
-        plain = Contestant(Path(directory) / "plain", False, args.before)
+        plain = Contestant(Path(directory) / "plain", args.before is not None, args.before)
         contestants = {"plain": plain, "fast": Contestant(Path(directory) / "fast", fast=True)}
         try:
             for each in contestants.values():

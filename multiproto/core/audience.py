@@ -6,7 +6,7 @@ Both lanes end here: the live broker and the log's follower tell, sessions hear.
 from __future__ import annotations
 
 from collections import deque
-from typing import Callable, Deque, Iterable, Sequence
+from typing import Callable, Deque, Sequence
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
@@ -85,10 +85,8 @@ class Audience:
         deliveries = tuple(
             Delivery(each.topic, each.content, each.metadata, each.at, each.sender, each.id) for each in told
         )
-        if len(deliveries) == 1:
-            self._tell("publication", deliveries)
-            return 0
-        return self._tell_burst(Burst(told[0].topic, deliveries))
+        singly = self._tell_burst(Burst(told[0].topic, deliveries))
+        return singly if len(deliveries) > 1 else 0
 
     async def clear(self) -> None:
         """For a command: returns while we are not blind.  Raises `Unavailable`."""
@@ -132,25 +130,28 @@ class Audience:
         """Deliver from the log: once to each listener, on the first topic it covers and may read."""
         self.stand_at(entry.position, entry.cursor)
         if not entry.blank:  # else what it told of was withdrawn since
-            event = entry.event
-            self._tell(event.type, (as_heard(entry, topic) for topic in event.topics))
+            self._tell(entry)
         if self._awaited:
             reached = [told for position, told in self._awaited if position <= self.position]
             self._awaited = [each for each in self._awaited if each[0] > self.position]
             for told in reached:
                 told.callback(None)
 
-    def _tell(self, kind: str, deliveries: Iterable[Delivery]) -> None:
+    def _tell(self, entry: Entry) -> None:
         heard: set[Listener] = set()
         failed = 0
-        for delivery in deliveries:
-            for listener in self._tree.match(delivery.topic):
+        for topic in entry.event.topics:
+            listeners = self._tree.match(topic)
+            if not listeners:
+                continue
+            delivery = as_heard(entry, topic)
+            for listener in listeners:
                 try:
                     if listener not in heard and listener.hear(delivery):
                         heard.add(listener)
                 except Exception:
-                    failed += self._failed(delivery.topic)
-        self._observed(kind, len(heard), failed)
+                    failed += self._failed(topic)
+        self._observed(entry.event.type, len(heard), failed)
 
     def _tell_burst(self, burst: Burst) -> int:
         """Each listener hears all of it at once, or one by one; gives how many wanted the latter."""

@@ -5,6 +5,8 @@ This runs for each delivery, thousands of times a turn.
 
 from __future__ import annotations
 
+from twisted.internet.interfaces import IReactorTime
+
 from ..observe.traffic import Traffic
 from .outbox import Outbox
 from .ports import BurstListener, Identity, Peer
@@ -20,6 +22,7 @@ class Hearing(BurstListener):
     identity: Identity | None
     ended: Farewell | None
     outbox: Outbox
+    _clock: IReactorTime
     _peer: Peer
     _publisher: Publisher
     _traffic: Traffic
@@ -33,9 +36,10 @@ class Hearing(BurstListener):
         return True
 
     def hear_all(self, burst: Burst) -> bool | None:
-        if self.identity is None or not self._publisher.policy.may_read(self.identity, burst.topic):
+        who = self.identity
+        if who is None or not self._publisher.policy.may_read(who, burst.topic):
             return False
-        if self._expired():
+        if (self.ended or self._clock.seconds() >= who.until) and self._expired():
             return True
         size = 0 if self.outbox.waits else self._peer.send_all(burst)
         if not size:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 
 
+@lru_cache(4096)  # it is asked for with each request
 def network(host: str) -> str:
     """For IPv6 a whole /64, since that is what one customer has."""
     try:

@@ -67,10 +67,6 @@ class Rfc6455Protocol(HandshakeProtocol):
             framed = self.factory.squeeze(framed, deflate)
         self.transport.write(framed)
 
-    @property
-    def compresses(self) -> bool:
-        return self._perMessageCompress is not None
-
     def hold(self, reason: str) -> None:
         """Take no frame after the current one, until each `reason` given is released."""
         self._held |= {reason}

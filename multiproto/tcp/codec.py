@@ -88,20 +88,25 @@ def decode(body: bytes) -> Command:
 def encode(reply: Reply, now: float) -> bytes:
     """The whole frame for `reply`, said `now` (seconds since the epoch)."""
     if isinstance(reply, Delivery):
-        if __name__ not in reply.encoded:
-            reply.encoded[__name__] = _frame(SERVER_MESSAGE, _delivery(reply))
-        return reply.encoded[__name__]
+        return _told(reply)
     kind, fields = _shape(reply, now)
     if reply.ref is not None:
         fields["id"] = reply.ref
     return _frame(kind, fields)
 
 
-def encode_all(burst: Burst, now: float) -> bytes:
+def encode_all(burst: Burst) -> bytes:
     """The frames of all its deliveries; made once for all peers."""
-    if __name__ not in burst.encoded:
-        burst.encoded[__name__] = b"".join(encode(each, now) for each in burst.deliveries)
-    return burst.encoded[__name__]
+    frames = burst.encoded.get(__name__)
+    if frames is None:
+        frames = burst.encoded[__name__] = b"".join(map(_told, burst.deliveries))
+    return frames
+
+
+def _told(delivery: Delivery) -> bytes:
+    if __name__ not in delivery.encoded:
+        delivery.encoded[__name__] = _frame(SERVER_MESSAGE, _delivery(delivery))
+    return delivery.encoded[__name__]
 
 
 def encode_farewell(why: Farewell) -> bytes:

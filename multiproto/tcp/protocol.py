@@ -153,7 +153,7 @@ class DeviceProtocol(Int32StringReceiver):
         return len(frame)
 
     def send_all(self, burst: Burst) -> int:
-        frames = codec.encode_all(burst, self._now())
+        frames = codec.encode_all(burst)
         if len(frames) > AT_ONCE:
             return 0
         self.transport.write(frames)

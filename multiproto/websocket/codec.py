@@ -80,9 +80,7 @@ def decode(text: bytes) -> Command:
 def encode(reply: Reply, now: float) -> bytes:
     """The whole text frame for `reply`, said `now` (seconds since the epoch)."""
     if isinstance(reply, Delivery):
-        if __name__ not in reply.encoded:
-            reply.encoded[__name__] = frame(dumps(_delivery(reply)))
-        return reply.encoded[__name__]
+        return _told(reply)
     fields = _shape(reply)
     fields["timestamp"] = timestamp(now)
     if reply.ref is not None:
@@ -90,11 +88,18 @@ def encode(reply: Reply, now: float) -> bytes:
     return frame(dumps(fields))
 
 
-def encode_all(burst: Burst, now: float) -> bytes:
+def encode_all(burst: Burst) -> bytes:
     """The frames of all its deliveries; made once for all peers."""
-    if __name__ not in burst.encoded:
-        burst.encoded[__name__] = b"".join(encode(each, now) for each in burst.deliveries)
-    return burst.encoded[__name__]
+    frames = burst.encoded.get(__name__)
+    if frames is None:
+        frames = burst.encoded[__name__] = b"".join(map(_told, burst.deliveries))
+    return frames
+
+
+def _told(delivery: Delivery) -> bytes:
+    if __name__ not in delivery.encoded:
+        delivery.encoded[__name__] = frame(dumps(_delivery(delivery)))
+    return delivery.encoded[__name__]
 
 
 def close_reason(why: Farewell) -> str:

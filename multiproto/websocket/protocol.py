@@ -97,11 +97,13 @@ class EventsProtocol(Rfc6455Protocol):
 
     def send_all(self, burst: Burst) -> int:
         """Not where a message might be compressed: those are made one by one."""
-        framed = codec.encode_all(burst, self._now())
-        if len(framed) > AT_ONCE or self.compresses and len(framed) >= WORTH_DEFLATING:
+        framed = codec.encode_all(burst)
+        size = len(framed)
+        if size > AT_ONCE or self._perMessageCompress is not None and size >= WORTH_DEFLATING:
             return 0
-        self.say(framed)
-        return len(framed)
+        if self.state == self.STATE_OPEN:
+            self.transport.write(framed)
+        return size
 
     def size(self, reply: Reply) -> int:
         return PING_SIZE if isinstance(reply, Ping) else len(codec.encode(reply, self._now()))

@@ -227,16 +227,26 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual((at_once, one_by_one, self.said), ([], [], []))
         sent = self.line.traffic.sent_by["message"]
         self.clock.advance(0)
-        self.assertEqual(contents(list(at_once)), ["at once", "x", "y", "z"])
+        self.assertEqual(contents(list(at_once)), ["at once", "x", "y", "at once", "z"])
         self.assertEqual(contents(list(one_by_one)), ["x", "y", "z"])
         self.assertEqual(self.said, [Accepted(0), Accepted(1), Accepted(2)])
         self.assertEqual(self.line.traffic.sent_by["message"] - sent, 6)
 
-    def test_one_alone_is_no_burst(self) -> None:
+    def test_one_alone_goes_the_same_way(self) -> None:
         _, said = self.listener(BurstPeer())
         self.publish("x")
         self.clock.advance(0)
-        self.assertEqual(contents(list(said)), ["x"])
+        self.assertEqual(contents(list(said)), ["at once", "x"])
+
+    def test_many_who_hear_one_by_one_end_bursts_only_where_it_was_one(self) -> None:
+        singers = [self.listener(RecordingPeer()) for _ in range(MANY + 1)]
+        self.publish("x")
+        self.clock.advance(0)
+        _, said = self.listener(BurstPeer())
+        self.publish("x", "y")
+        self.clock.advance(0)
+        self.assertEqual(contents(list(said)), ["at once", "x", "y"])
+        self.assertEqual([len(heard) for _, heard in singers], [3] * (MANY + 1))
 
     def test_ones_own_come_before_their_answers(self) -> None:
         self.publisher.receive(Subscribe("room.*"))
