@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import select
 import sys
 from pathlib import Path
 from typing import Any, Mapping
@@ -142,9 +143,19 @@ def makeService(options: Options) -> IService:
 
 def made(config: Config, twistd: Mapping[str, Any], parent: Parent | None = None) -> Server:
     """The server itself: the only one, or the worker of a `parent`."""
+    if config.fast_paths:
+        prefer_our_reactor()
     server = Server(observer_for(config.logs, twistd, None if parent is None else parent.number))
     wired(config, parent).setServiceParent(server)
     return server
+
+
+def prefer_our_reactor() -> None:
+    """Install it, unless twistd was told of another one or the system has no epoll."""
+    if "twisted.internet.reactor" not in sys.modules and hasattr(select, "epoll"):
+        from .reactor import install
+
+        install()
 
 
 def supervised(loaded: Loaded, twistd: Mapping[str, Any]) -> Server:

@@ -75,6 +75,23 @@ class PluginTests(SynchronousTestCase):
         said = subprocess.run([sys.executable, "-c", look], capture_output=True, cwd=ROOT, check=True)
         self.assertEqual(said.stdout, b"False\n")
 
+    def test_ours_is_taken_where_nobody_chose_another(self) -> None:
+        make = (
+            "from multiproto import tap; options = tap.Options(); options.parseOptions(%r); tap.makeService(options);"
+            "from twisted.internet import reactor; print(type(reactor).__module__)"
+        )
+        ours, stock = "multiproto.reactor", "twisted.internet.epollreactor"
+        other = "from twisted.internet import selectreactor; selectreactor.install(); "
+        for before, fast, expected in (
+            ("", "true", ours),
+            ("", "false", stock),
+            (other, "true", "twisted.internet.selectreactor"),
+        ):
+            options = ["--data-dir", self.mktemp(), "--set", f"fast_paths={fast}"]
+            command = [sys.executable, "-c", before + make % options]
+            said = subprocess.run(command, capture_output=True, cwd=ROOT, check=True, text=True)
+            self.assertEqual(said.stdout.splitlines()[-1:], [expected], said.stderr)
+
 
 class ConfiguredTests(SynchronousTestCase):
     def test_faults_go_to_the_operator(self) -> None:

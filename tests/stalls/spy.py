@@ -13,6 +13,8 @@ from typing import Any, Callable
 from twisted.internet.base import ReactorBase
 from twisted.internet.epollreactor import EPollReactor
 
+from multiproto.reactor import Reactor
+
 FILE = "STALLS_FILE"  # names where it is noted, in the environment
 LONG = 0.01  # seconds
 
@@ -54,8 +56,7 @@ def _name(function: Any) -> str:
 
 def watch() -> None:
     spy = Spy(os.environ[FILE])
-    later, calls, poll = ReactorBase.callLater, ReactorBase.runUntilCurrent, EPollReactor.doPoll
-    io = EPollReactor._doReadOrWrite
+    later, calls, io = ReactorBase.callLater, ReactorBase.runUntilCurrent, EPollReactor._doReadOrWrite
 
     def call_later(self: Any, delay: float, function: Doing, *args: Any, **named: Any) -> Any:
         def called(*args: Any, **named: Any) -> Any:
@@ -70,4 +71,10 @@ def watch() -> None:
     changed.callLater = call_later
     changed._doReadOrWrite = read_or_write
     changed.runUntilCurrent = lambda self: spy.turn(calls, self)
-    changed.doPoll = changed.doIteration = lambda self, timeout: spy.turn(poll, self, timeout)
+    for kind in (EPollReactor, Reactor):
+        polls: Any = kind
+        polls.doPoll = polls.doIteration = _watched(spy, polls.doPoll)
+
+
+def _watched(spy: Spy, poll: Doing) -> Doing:
+    return lambda self, timeout: spy.turn(poll, self, timeout)
