@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ..observe.moments import seconds
+from .events import WITHDRAWALS
 from .gathering import Gathering
 from .ports import BurstListener, Entry, Listener, Publication
 from .sight import Sight
@@ -36,6 +37,7 @@ class Audience:
     _observed: Observed = _unobserved
     _tree: TopicTree[Listener] = field(factory=TopicTree)
     guards: list[Listener] = field(factory=list)  # who end sessions
+    forgetters: list[Callable[[], object]] = field(factory=list)  # who keep what may be withdrawn
     position: int = 0  # of the newest entry of the log that was told, or of its head at start
     cursor: str | None = None  # of that position
     sight: Sight | None = None  # of the log, by whoever follows it
@@ -129,6 +131,9 @@ class Audience:
     def tell_entry(self, entry: Entry) -> None:
         """Deliver from the log: once to each listener, on the first topic it covers and may read."""
         self.stand_at(entry.position, entry.cursor)
+        if entry.event.type in WITHDRAWALS:
+            for forget in self.forgetters:
+                forget()
         if not entry.blank:  # else what it told of was withdrawn since
             self._tell(entry)
         if self._awaited:
@@ -141,13 +146,13 @@ class Audience:
         heard: set[Listener] = set()
         failed = 0
         for topic in entry.event.topics:
-            listeners = self._tree.match(topic)
-            if not listeners:
-                continue
-            delivery = as_heard(entry, topic)
-            for listener in listeners:
+            delivery = None
+            for listener in self._tree.match(topic):
+                if listener in heard:
+                    continue
+                delivery = delivery or as_heard(entry, topic)
                 try:
-                    if listener not in heard and listener.hear(delivery):
+                    if listener.hear(delivery):
                         heard.add(listener)
                 except Exception:
                     failed += self._failed(topic)

@@ -13,7 +13,8 @@ def plain(text: str) -> str:
     A client wrote it: whoever shows it in a terminal, a log or a page is not to
     be told colours, line ends or the direction to write in.
     """
-    return "".join(filter(str.isprintable, text))[:MAX_AGENT].strip()
+    shown = text if text.isprintable() else "".join(filter(str.isprintable, text))
+    return shown[:MAX_AGENT].strip()
 
 
 @frozen

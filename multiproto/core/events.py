@@ -18,6 +18,7 @@ from .topics import word
 CREATED, UPDATED, DELETED = "user.created", "user.updated", "user.deleted"
 SENT, WITHDRAWN = "message.sent", "message.deleted"
 REVOKED = "session.revoked"
+WITHDRAWALS = frozenset((DELETED, WITHDRAWN))  # of what was told before
 TYPES = (CREATED, UPDATED, DELETED, SENT, WITHDRAWN, REVOKED)
 
 

@@ -15,13 +15,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from . import events
 from .audience import Audience
 from .errors import Refusal
 from .namespaces import Namespaces
 from .ports import Log, Page
 from .topics import lead
-from .wire import Delivery
 
 T = TypeVar("T")
 
@@ -52,8 +50,7 @@ class History:
     _sharing: bool = False  # one is to come
 
     def __attrs_post_init__(self) -> None:
-        for pattern in ("users", "messages.**"):
-            self._audience.add(pattern, self)
+        self._audience.forgetters.append(self.forget)
 
     def keeps(self, pattern: str) -> bool:
         """Whether the log has any topic that `pattern` covers."""
@@ -121,12 +118,10 @@ class History:
         self._waiting.append(share)
         return share
 
-    def hear(self, delivery: Delivery) -> bool:
+    def forget(self) -> None:
         """What was withdrawn must not be replayed from a page that was read before."""
-        if delivery.metadata["eventType"] in (events.WITHDRAWN, events.DELETED):
-            self._pages.clear()
-            self._forgot += 1  # who asks from now on waits for no page that is being read already
-        return True
+        self._pages.clear()
+        self._forgot += 1  # who asks from now on waits for no page that is being read already
 
     async def _read(self, stretch: Stretch, forgot: int) -> None:
         page = await self._log.page(*stretch)

@@ -28,7 +28,7 @@ from .reader import Reader
 from .request import Request
 
 if TYPE_CHECKING:
-    from .quick import Quick
+    from .quick import Ordinary, Quick
     from .site import Site
 
 
@@ -45,6 +45,7 @@ class Channel(Inlet):
     network: str = ""
     direct: bool = False  # no proxy carries it, and the address may come in
     request: Request | Quick | None = None  # being received or answered
+    ordinary: Ordinary | None = None  # what the last one asked for, if that was ordinary
     _reader: Reader = field(init=False)
     _answering: bool = False
     _advancing: bool = False
@@ -133,11 +134,6 @@ class Channel(Inlet):
         else:
             self.abort()
 
-    def abort(self) -> None:
-        """Lose the connection, and with it what was not sent yet."""
-        if self._transport is not None:
-            self._transport.abortConnection()
-
     # Requests in.
 
     def dataReceived(self, data: bytes) -> None:
@@ -189,8 +185,12 @@ class Channel(Inlet):
                 self.persistent = False  # its body is not going to be read
             self._answer(request.decline)
             return True
+        if head.length == 0:
+            request.take(b"")
+            self._answer(request.process)
+            return True
         self._reader.expect_body(head)
-        if head.expects_continue and head.length != 0:
+        if head.expects_continue:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._deadline.set(self._limits.body_within, self._too_late)
         return True

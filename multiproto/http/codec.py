@@ -16,7 +16,7 @@ Fields = tuple[tuple[bytes, bytes], ...]
 MAX_LINE = 8192  # bytes of a request line (RFC 9112, 3: at least 8000)
 MAX_FIELDS = 100
 MAX_FIELD_BYTES = 16_384  # of all fields together
-AGAIN = 2048  # bytes of fields that are remembered, as each idle connection does
+AGAIN = 2048  # bytes of a head that are remembered, as each idle connection does
 METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE"))
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -53,7 +53,11 @@ class Head:
     keep_alive: bool
     expects_continue: bool
     plain: dict[bytes, bytes] | None = field(default=None, repr=False)  # by name; none if one comes twice
-    said: bytes = field(default=b"", repr=False, eq=False)  # all but the request line, if it may come again
+    block: bytes = field(default=b"", repr=False, eq=False)  # its bytes, if they may come again
+
+    def said(self) -> bytes:
+        """All but the request line."""
+        return self.block[self.block.find(b"\n") + 1 :]
 
 
 def head_size(buffer: bytearray, start: int = 0) -> int | None:
@@ -81,9 +85,9 @@ def parse_head(block: bytes, before: Head | None = None) -> Head:
         raise Malformed(400, "Lines end with CR LF")
     first, _, said = block.partition(b"\r\n")
     method, target, version = _request_line(first)
-    if before is not None and said == before.said and version == before.version and target.startswith(b"/"):
+    if before is not None and target.startswith(b"/") and version == before.version and said == before.said():
         _origin_form(method, target)
-        return _again(before, method, target)
+        return _again(before, method, target, block)
     lines = said.split(b"\r\n")[:-2]
     if len(lines) > MAX_FIELDS:
         raise Malformed(431, f"At most {MAX_FIELDS} header fields")
@@ -101,11 +105,11 @@ def parse_head(block: bytes, before: Head | None = None) -> Head:
         version != b"HTTP/1.0" and b"close" not in _options(fields, b"connection"),
         _expectation(fields, version),
         plain if len(plain) == len(fields) else None,
-        said if not authority and len(said) <= AGAIN else b"",
+        block if not authority and len(block) <= AGAIN else b"",
     )
 
 
-def _again(before: Head, method: bytes, target: bytes) -> Head:
+def _again(before: Head, method: bytes, target: bytes, block: bytes) -> Head:
     return Head(
         method,
         target,
@@ -116,7 +120,7 @@ def _again(before: Head, method: bytes, target: bytes) -> Head:
         before.keep_alive,
         before.expects_continue,
         before.plain,
-        before.said,
+        block if len(block) <= AGAIN else b"",
     )
 
 

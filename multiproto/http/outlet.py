@@ -34,6 +34,11 @@ class Outlet:
     def writeSequence(self, data: Sequence[bytes]) -> None:
         self.write(b"".join(data))
 
+    def abort(self) -> None:
+        """Lose the connection, and with it what was not sent yet."""
+        if self._transport is not None:
+            self._transport.abortConnection()
+
     def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
         self._producer = producer
         if self._clogged:

@@ -6,8 +6,8 @@ proxy's leave.  All else is answered by `Request`, which is a `twisted.web`
 request and goes through Klein: two dozen objects and as many calls for what is
 three dictionary lookups here.
 
-Bought, in CPU of GET /health/live with 11 headers: 310 to 62 µs; of 16 in one
-write, 270 to 37 each (docs/decisions/021-quick-http.md).
+Bought, in CPU of GET /health/live with 11 headers: 310 to 36 µs; of 16 in one
+write, 270 to 19 each (docs/decisions/021-quick-http.md).
 """
 
 from __future__ import annotations
@@ -51,6 +51,17 @@ _NO_STORE = lines(answers.NO_STORE)
 _SECURITY = {False: lines(SECURITY), True: lines((*SECURITY, TRANSPORT_SECURITY))}
 
 
+@frozen(eq=False, repr=False)
+class Ordinary:
+    """What a head asks for; a client that repeats it, as most do, has it looked up once."""
+
+    head: Head
+    query: bytes
+    fields: dict[bytes, bytes]
+    known: Known
+    words: Words
+
+
 @frozen(eq=False)
 class Short:
     """The way itself, for all requests of a site."""
@@ -60,6 +71,16 @@ class Short:
 
     def take(self, channel: Channel, site: Site, head: Head) -> Quick | None:
         """The request, if it is an ordinary one."""
+        ordinary = channel.ordinary
+        if ordinary is None or ordinary.head is not head:
+            ordinary = channel.ordinary = self._ordinary(channel, head)
+            if ordinary is None:
+                return None
+        plain = ordinary.fields
+        id = fit(plain.get(b"x-correlation-id")) or fit(plain.get(b"x-request-id")) or site.new_id()
+        return Quick(channel, site, self.access, ordinary, id)
+
+    def _ordinary(self, channel: Channel, head: Head) -> Ordinary | None:
         plain = head.plain
         if plain is None or not channel.direct or head.version != b"HTTP/1.1":
             return None
@@ -70,8 +91,7 @@ class Short:
         known, words = found
         if known.route.fits is not None and not known.route.fits(plain):
             return None
-        id = fit(plain.get(b"x-correlation-id")) or fit(plain.get(b"x-request-id")) or site.new_id()
-        return Quick(channel, site, self.access, head, query, plain, known, words, id)
+        return Ordinary(head, query, plain, known, words)
 
 
 @define(eq=False, repr=False)
@@ -81,11 +101,7 @@ class Quick:
     connection: Channel
     _site: Site
     _access: Access
-    _head: Head
-    query: bytes
-    _fields: dict[bytes, bytes]
-    _known: Known
-    _words: Words
+    _asked: Ordinary
     correlation_id: str
     began: float = field(init=False)
     route: str = UNMATCHED  # in metrics and the log: until it may go on, as `Request` then looks for one
@@ -104,22 +120,27 @@ class Quick:
 
     @property
     def method(self) -> bytes:
-        return self._head.method
+        return self._asked.head.method
+
+    @property
+    def query(self) -> bytes:
+        return self._asked.query
 
     @property
     def address(self) -> str:
         return self.connection.address
 
     def field(self, name: bytes) -> bytes | None:
-        return self._fields.get(name)
+        return self._asked.fields.get(name)
 
     # Called by the channel.
 
     def screen(self) -> bool:
         """Whether the request may go on: asked before any of its body is read."""
-        if not self._known.counted:
+        known = self._asked.known
+        if not known.counted:
             return True
-        self._standings = self._site.standings(self.connection.address, self._known.at)
+        self._standings = self._site.standings(self.connection.address, known.at)
         return not self._standings.tightest.exceeded
 
     def decline(self) -> None:
@@ -156,9 +177,9 @@ class Quick:
                 self._standings = await self._standings.settled()
                 if self._standings.tightest.exceeded:
                     return self.decline()
-            self.route = self._known.template
-            call = Call(self, self._access, self._known.route)
-            answer = await self._known.route.handler(call, **self._words)
+            known = self._asked.known
+            self.route = known.template
+            answer = await known.route.handler(Call(self, self._access, known.route), **self._asked.words)
         except Refusal as refusal:
             return self._decline(refusal)
         assert answer is not None  # the route is a whole one
@@ -189,12 +210,12 @@ class Quick:
         site, channel = self._site, self.connection
         vary, coding = b"Vary: Origin\r\n", b""
         if site.compression and status not in NO_BODY_CODES:
-            small = shrunk(body, self._fields.get(b"accept-encoding", b""))
+            small = shrunk(body, self.field(b"accept-encoding") or b"")
             if small is not None:
                 vary += b"Vary: Accept-Encoding\r\n"
                 if small is not body:
                     body, coding = small, b"Content-Encoding: gzip\r\n"
-        origin = self._fields.get(b"origin")
+        origin = self._asked.fields.get(b"origin")
         head = [
             _STATUS[status],
             b""
@@ -203,7 +224,9 @@ class Quick:
             extra,
             b"Date: %s\r\nX-Correlation-Id: %s\r\n" % (site.date(), self.correlation_id.encode("ascii")),
             vary,
-            b"" if origin is None else lines(site.cors.headers(origin, channel.secure, self._head.host)),
+            b""
+            if origin is None
+            else lines(site.cors.headers(origin, channel.secure, self._asked.head.host)),
             b"" if self._standings is None else lines(self._standings.tightest.headers()),
             _SECURITY[channel.secure] if site.security_headers else b"",
             b"" if channel.persistent else b"Connection: close\r\n",

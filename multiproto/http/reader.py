@@ -33,6 +33,11 @@ class Reader:
             return None
         while self.buffer.startswith(b"\r\n"):
             del self.buffer[:2]  # RFC 9112, 2.2: some clients end a body with one
+        before = self._before
+        if before is not None and before.block and self.buffer.startswith(before.block):
+            self._searched = 0
+            del self.buffer[: len(before.block)]
+            return before
         size = head_size(self.buffer, max(0, self._searched - 3))
         self._searched = len(self.buffer)
         if size is None:

@@ -66,7 +66,7 @@ class Lines:
     def __call__(self, event: LogEvent) -> None:
         is_request = event.get("log_format") is ACCESS
         if self._tells_requests if is_request else level_of(event) >= self._level:
-            self._write(self._render({**self._fields, **event}) + "\n")
+            self._write(self._render({**self._fields, **event} if self._fields else event) + "\n")
 
 
 def observer(level: str, pretty: bool, write: Callable[[str], object], worker: int | None = None) -> Lines:

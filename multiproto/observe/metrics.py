@@ -7,11 +7,12 @@ shown here through `observe.wires`.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Collection, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
 
-from .family import Counts, Family, Spreads
+from .family import MAX_SERIES, Count, Counts, Family, Spread, Spreads
 from .traffic import AUTH_FAILURES, BOUNDS, REFUSALS, SUCCESS, Traffic
 from .wires import Wires
 
@@ -53,6 +54,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         self._wires = Wires()
+        self._of_requests = lru_cache(MAX_SERIES)(self._requests)
         self.registry.register(self._wires)
         self._http()
         self._events()
@@ -225,10 +227,19 @@ class Metrics:
 
     def request(self, method: str, route: str, status: int, seconds: float, received: int, sent: int) -> None:
         """`received` and `sent` are bytes of bodies."""
-        self.http_requests.labels(method, route, str(status)).inc()
-        self.http_request_duration.labels(method, route, str(status)).observe(seconds)
-        self.http_request_size.labels(method, route).observe(received)
-        self.http_response_size.labels(method, route).observe(sent)
+        count, duration, request_size, response_size = self._of_requests(method, route, status)
+        count.inc()
+        duration.observe(seconds)
+        request_size.observe(received)
+        response_size.observe(sent)
+
+    def _requests(self, method: str, route: str, status: int) -> tuple[Count, Spread, Spread, Spread]:
+        return (
+            self.http_requests.labels(method, route, str(status)),
+            self.http_request_duration.labels(method, route, str(status)),
+            self.http_request_size.labels(method, route),
+            self.http_response_size.labels(method, route),
+        )
 
     def operation(self, kind: str, name: str, status: str, seconds: float, codes: Iterable[str]) -> None:
         """A GraphQL operation was answered, with errors of these codes."""

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from functools import lru_cache
+from math import modf
 
 
 def timestamp(seconds: float) -> str:
     """`seconds` since the epoch as RFC 3339 in UTC with milliseconds (contract, section 1)."""
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    fraction, whole = modf(seconds)
+    microseconds = round(fraction * 1_000_000)  # as `datetime` rounds
+    return f"{_second(whole + microseconds // 1_000_000)}.{microseconds % 1_000_000 // 1000:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: float) -> str:
+    """A whole one, without its zone: nearly always the present or the last."""
+    return datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None).isoformat()
 
 
 def seconds(moment: str) -> float:

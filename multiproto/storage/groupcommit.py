@@ -15,7 +15,7 @@ from typing import Callable, Sequence, Union
 from attrs import define, frozen
 
 from ..core.errors import DatabaseError, Unavailable
-from ..core.ports import Event, Step, Unit
+from ..core.ports import Entry, Event, Step, Unit
 from .connection import bound
 from .cursors import Terms
 from .jobs import Job
@@ -30,7 +30,7 @@ class Batch:
     """How a transaction ended."""
 
     outcomes: tuple[Outcome, ...]  # one for each unit, in order
-    appended: int = 0  # entries that the log grew by
+    appended: tuple[Entry, ...] = ()  # what the log grew by
     fault: Exception | None = None  # what broke the whole of it
 
 
@@ -69,17 +69,19 @@ class GroupCommit:
 
     def _attempt_all(self, units: Sequence[Unit]) -> Batch:
         """How this transaction ends if it is committed now."""
-        (before,) = self._connection.execute(self._statements["log_head"]).fetchone()
-        head = before
+        (head,) = self._connection.execute(self._statements["log_head"]).fetchone()
         outcomes: list[Outcome] = []
+        appended: list[Entry] = []
         for unit in units:
             failure = self._attempt(unit, head)
             if failure is None:
-                head += len(unit.events)
+                for event in unit.events:
+                    head += 1
+                    appended.append(Entry(head, self._terms.cursor(head), event))
             outcomes.append(self._terms.cursor(head) if failure is None else failure)
-        if head > before:
+        if appended:
             self._connection.execute(self._statements["log_move_head"], {"position": head})
-        return Batch(tuple(outcomes), head - before)
+        return Batch(tuple(outcomes), tuple(appended))
 
     def _attempt(self, unit: Unit, head: int) -> Exception | None:
         """Do `unit`, or undo it alone and say why.  Raises when the engine undid the whole transaction."""

@@ -29,6 +29,7 @@ from .jobs import Answers, Job, Observed
 from .migrations import released
 from .near import Near
 from .reader import Read, Reader
+from .recent import Recent
 from .statements import load, sql_directory
 from .workers import Crew
 
@@ -66,6 +67,7 @@ class SqliteStore(Service):
     _read_patience: float = 5.0  # seconds from asking until a read is broken off
     _fast: bool = True  # whether small reads are done where they are asked for
     newest: int = field(default=0, init=False)  # position of the log's head, as far as it was answered
+    _recent: Recent = field(factory=Recent, init=False)
     _wakers: list[Callable[[], object]] = field(factory=list, init=False)
     _opened: _Open | None = field(default=None, init=False)
     _answers: Answers = field(init=False)
@@ -111,7 +113,8 @@ class SqliteStore(Service):
         return self._ask("read", Reader.newest)
 
     def after(self, position: int, limit: int) -> Deferred[tuple[Entry, ...]]:
-        return self._ask("read", lambda reader: reader.after(position, limit))
+        found = self._recent.after(position, limit)
+        return succeed(found) if found else self._ask("read", lambda reader: reader.after(position, limit))
 
     def page(self, lead: str, low: int, high: int) -> Deferred[Page]:
         return self._ask("read", lambda reader: reader.page(lead, low, high))
@@ -171,7 +174,9 @@ class SqliteStore(Service):
         """Answer all of a batch, and wake who follows the log."""
         if batch.fault is not None:
             self._log.error("{count} units were lost: {fault}", count=len(jobs), fault=str(batch.fault))
-        self.newest += batch.appended
+        self.newest += len(batch.appended)
+        if self._fast:
+            self._recent.add(batch.appended, [job.work for job in jobs])
         for job, outcome in zip(jobs, batch.outcomes):
             self._answers.give(job, outcome)
         if batch.appended:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.http.codec import AGAIN, Head, Malformed, parse_head
+from multiproto.http.reader import Reader
 
 LINE = b"GET /a HTTP/1.1\r\n"
 
@@ -16,6 +17,18 @@ def fields(size: int) -> bytes:
 
 
 class AgainTests(SynchronousTestCase):
+    def test_the_same_bytes_are_the_same_head_and_the_next_one_is_found_behind_it(self) -> None:
+        head, other = LINE + fields(100), b"GET /b HTTP/1.1\r\nHost: b\r\n\r\n"
+        reader = Reader(0)
+        reader.buffer += head
+        first = reader.take_head()
+        reader.buffer += head[:90]
+        self.assertIsNone(reader.take_head())
+        reader.buffer += head[90:] + other
+        self.assertIs(reader.take_head(), first)
+        self.assertEqual(reader.take_head(), parse_head(other))
+        self.assertTrue(reader.empty)
+
     def test_the_same_fields_are_understood_once(self) -> None:
         before = parse_head(LINE + fields(100))
         again = parse_head(b"PUT /b?c HTTP/1.1\r\n" + fields(100), before)
@@ -23,9 +36,12 @@ class AgainTests(SynchronousTestCase):
         self.assertEqual(again, parse_head(b"PUT /b?c HTTP/1.1\r\n" + fields(100)))
 
     def test_what_is_kept_of_them_is_bounded(self) -> None:
-        kept, too_long = (parse_head(LINE + fields(size)) for size in (AGAIN, AGAIN + 1))
-        self.assertEqual((len(kept.said), too_long.said), (AGAIN, b""))
-        self.assertIsNot(parse_head(LINE + fields(AGAIN + 1), too_long).fields, too_long.fields)
+        said = [fields(size - len(LINE)) for size in (AGAIN, AGAIN + 1)]
+        kept, too_long = (parse_head(LINE + each) for each in said)
+        self.assertEqual((len(kept.block), too_long.block), (AGAIN, b""))
+        self.assertIsNot(parse_head(LINE + said[1], too_long).fields, too_long.fields)
+        longer = parse_head(b"GET /and/longer HTTP/1.1\r\n" + said[0], kept)
+        self.assertEqual((longer.fields, longer.block), (kept.fields, b""))
 
     def test_only_the_same_are(self) -> None:
         before = parse_head(LINE + b"Host: a\r\nX: 1\r\n\r\n")

@@ -131,11 +131,25 @@ class SameTests(TwoCase):
         stream = bytearray(b"".join(said))
         if n == 0:  # broken anywhere
             stream[data.draw(st.integers(0, len(stream) - 1))] = data.draw(st.integers(0, 255))
+        self.both_say(stream, cuts, f"10.0.0.{n}")
+
+    @settings(max_examples=300, deadline=None)
+    @given(
+        requests,
+        st.integers(2, 4),
+        st.lists(st.integers(1, 400), max_size=6),
+        st.sampled_from((b"", b"\r\n")),
+    )
+    def test_the_same_again(self, said: bytes, times: int, cuts: list[int], between: bytes) -> None:
+        """As most clients do; some send an empty line in between."""
+        self.both_say(bytearray(between.join([said] * times)), cuts, "10.0.0.9")
+
+    def both_say(self, stream: bytearray, cuts: list[int], host: str) -> None:
         pieces, at = [], 0
         for cut in [*cuts, len(stream)]:
             pieces.append(bytes(stream[at : at + cut]))
             at += cut
-        fast, plain = (self.outcome(site, seen, pieces, f"10.0.0.{n}") for site, seen, _ in self.both)
+        fast, plain = (self.outcome(site, seen, pieces, host) for site, seen, _ in self.both)
         self.assertEqual(fast, plain)
 
 
