@@ -83,9 +83,13 @@ class Reader:
         found = fetch(self._connection, self._statements["log_stretch"], params)
         return int(found[0]["position"]) if found else high
 
-    def at_once(self, queries: Sequence[Query], steps: int) -> Snapshot:
-        """The same as `snapshot`, by whoever is in this thread.  Raises `sqlite3.Error`, also when it takes more `steps`."""
-        self._connection.set_progress_handler(lambda: True, steps)
+    def at_once(self, queries: Sequence[Query], until: float, stride: int) -> Snapshot:
+        """The same as `snapshot`, by whoever is in this thread.
+
+        Raises `sqlite3.Error`, also when it is still at it at `until`: by the clock, which it
+        looks at every `stride` steps of SQLite's machine.
+        """
+        self._connection.set_progress_handler(lambda: self._clock.seconds() > until, stride)
         try:
             self._connection.execute("BEGIN")
             return self.snapshot(queries)

@@ -101,10 +101,13 @@ class SqliteStore(Service):
         near = self._opened.near if self._opened is not None else None
         began = self._clock.seconds()
         found = near.read(queries) if near is not None else None
-        if found is None:
-            return self._ask("read", lambda reader: reader.snapshot(queries))
-        self._observed("read", "success", self._clock.seconds() - began)
-        return succeed(found)
+        if found is not None:
+            self._observed("read", "success", self._clock.seconds() - began)
+            return succeed(found)
+        reading = self._ask("read", lambda reader: reader.snapshot(queries))
+        if near is not None:
+            reading.addCallback(self._learn, near, queries, began)
+        return reading
 
     def commit(self, unit: Unit) -> Deferred[str]:
         return self._ask("write", unit)
@@ -170,6 +173,10 @@ class SqliteStore(Service):
             self._answers.give(job, refusal)
         return job.answer
 
+    def _learn(self, found: Snapshot, near: Near, queries: Sequence[Query], began: float) -> Snapshot:
+        near.learn(queries, self._clock.seconds() - began)
+        return found
+
     def _settle(self, jobs: Sequence[Job[Unit]], batch: Batch) -> None:
         """Answer all of a batch, and wake who follows the log."""
         if batch.fault is not None:
@@ -207,7 +214,8 @@ class SqliteStore(Service):
                 own = connect_reader(file, self._lock_patience)
                 undo.callback(own.close)
                 own.execute("PRAGMA busy_timeout = 0")
-                near = Near(Reader(own, statements, terms, answered, self._clock, self._read_patience))
+                reader = Reader(own, statements, terms, answered, self._clock, self._read_patience)
+                near = Near(reader, self._clock)
         settled = partial(self._reactor.callFromThread, self._settle)
         writer = GroupCommit(connection, statements, terms, settled)
         crews: dict[str, Crew[Job[Any]]] = {

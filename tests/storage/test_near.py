@@ -15,6 +15,7 @@ from .units import add_user
 
 ADA = Query("user_by_id", {"id": "ada"})
 COUNT = Query("users_count")
+PAGE = Query("users_page", {"limit": 10, "offset": 0})
 
 
 class NearTests(StoreCase):
@@ -40,17 +41,44 @@ class NearTests(StoreCase):
             _, (results, _) = await self.read(Query("user_by_id", {"id": id}))
             self.assertEqual(len(results[0]), 1)
 
-    async def test_all_else_is_for_the_threads(self) -> None:
-        for queries in ((COUNT,), (ADA, COUNT)):
-            at_once, (results, _) = await self.read(*queries)
-            self.assertEqual((at_once, len(results)), (False, len(queries)))
+    async def test_all_else_is_once_the_threads_were_quick(self) -> None:
+        fast = self.store._fast
+        with patch.multiple(near, QUICK=60.0, PATIENCE=60.0):
+            for queries, expected in (
+                ((COUNT,), False),
+                ((COUNT,), fast),
+                ((ADA, COUNT), fast),
+                ((PAGE,), False),
+            ):
+                at_once, (results, _) = await self.read(*queries)
+                self.assertEqual((at_once, len(results)), (expected, len(queries)))
 
-    async def test_so_is_what_takes_too_long(self) -> None:
+    async def test_or_never(self) -> None:
+        with patch.object(near, "QUICK", 0.0):
+            for _ in range(3):
+                self.assertEqual((await self.read(COUNT))[0], False)
+
+    async def test_what_takes_too_long_is_broken_off_and_left_to_the_threads_for_a_while(self) -> None:
         """And the connection is good for the next one."""
-        expected = (await self.read(ADA))[1]
-        with self.steps(1):
-            self.assertEqual(await self.read(ADA), (False, expected))
-        self.assertEqual(await self.read(ADA), (self.store._fast, expected))
+        with patch.multiple(near, QUICK=60.0, PATIENCE=60.0, BARRED=60.0):
+            _, expected = await self.read(COUNT)
+            with patch.multiple(near, PATIENCE=-1.0, STRIDE=1):
+                self.assertEqual(await self.read(COUNT), (False, expected))
+            for _ in range(2):
+                self.assertEqual(await self.read(COUNT), (False, expected))
+            self.assertEqual((await self.read(ADA))[0], self.store._fast)
 
-    def steps(self, most: int) -> Any:
-        return patch.object(near, "STEPS", most)
+    async def test_and_tried_again_later(self) -> None:
+        with patch.multiple(near, QUICK=60.0, PATIENCE=60.0, BARRED=0.0):
+            await self.read(COUNT)
+            with patch.multiple(near, PATIENCE=-1.0, STRIDE=1):
+                await self.read(COUNT)
+            self.assertEqual((await self.read(COUNT))[0], self.store._fast)
+
+    async def test_one_that_took_long_in_a_single_step_is_answered_once(self) -> None:
+        """Counting all rows is one."""
+        with patch.multiple(near, QUICK=60.0, PATIENCE=60.0):
+            _, expected = await self.read(COUNT)
+            with patch.multiple(near, PATIENCE=-1.0, STRIDE=1_000_000):
+                self.assertEqual(await self.read(COUNT), (self.store._fast, expected))
+            self.assertEqual((await self.read(COUNT))[0], False)
