@@ -64,6 +64,7 @@ GOALS = (
     Goal("idle", "10000", IDLE, "Node ws, handshake only", 1.5, "KiB"),
     Goal("idle", "10000", IDLE, "Node ws, handshake only", 1.1, "accept"),
     Goal("growth", "Patterns", "100,000 patterns", "100 patterns", 1.5),
+    Goal("workers", "Mixed load", "1 worker", "2 workers", 1 / 1.6, "alone"),
 )
 BOUNDS = Bound("10000 idle", 12, "KiB"), Bound("2000 idle", 6, "KiB")
 

@@ -19,9 +19,18 @@ def cores() -> list[int]:
     return sorted(os.sched_getaffinity(0))
 
 
-def pin(core: int) -> None:
+def pin(*cores: int) -> None:
     """This process and all it will start."""
-    os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, cores)
+
+
+def idle_seconds() -> float:
+    """How long our cores have had nothing to do since the machine started; to a hundredth for each."""
+    names = {f"cpu{core}" for core in cores()}
+    found = [line.split() for line in _lines("/proc/stat")]
+    return sum(int(words[4]) + int(words[5]) for words in found if words[0] in names) / os.sysconf(
+        "SC_CLK_TCK"
+    )
 
 
 def raise_open_files() -> int:

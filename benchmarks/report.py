@@ -10,7 +10,7 @@ from typing import Any
 from . import goals
 
 HERE = Path(__file__).parent
-AREAS = "http", "fanout", "ingest", "graphql", "idle", "growth"
+AREAS = "http", "fanout", "ingest", "graphql", "idle", "growth", "workers"
 HEAD = """# What the last run of each area found
 
 Made by `make bench`; what is measured, and how, is said in [README.md](README.md). Compare only what stands in one table.
