@@ -19,7 +19,9 @@ MAX_CONTAINERS = 100_000  # of one text; a megabyte of nested brackets held the 
 MAX_EXTREMES = 5_000  # numbers of one text with an exponent of three digits: 17 µs each, a megabyte 2.7 s
 
 _EXTREME = re.compile(rb"[0-9.][eE][+-]?[0-9]{3}")
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRING = re.compile(
+    rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL
+)  # one that does not end goes to the end of the text
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -46,7 +48,8 @@ def loads(text: bytes) -> Any:
         raise NotJson(f"nested deeper than {MAX_DEPTH} levels") from None
     except ValueError:
         raise NotJson("a number is out of range") from None
-    if _keys(value) < text.count(b":"):
+    keys = _keys(value)
+    if keys < text.count(b":") and keys < _STRING.sub(b"", text).count(b":"):
         json.loads(text, object_pairs_hook=_unambiguous)
     return value
 

@@ -472,6 +472,7 @@ class KindsTests(SynchronousTestCase):
             ("ann@example.org", "01a2055d-524a-7000-a3d1-dfd42086fed8"),
         ),
         (kinds.path, "/api-v2/graphql", "/api-v2/graphql"),
+        (kinds.port, " 80\x1f", 80),
     )
     BAD = (
         (kinds.flag, "maybe"),

@@ -78,6 +78,11 @@ class JsonTests(SynchronousTestCase):
         text = b'"' + b'1e308 \\" 1e308' * MAX_EXTREMES + b'"'
         self.assertEqual(loads(text), text[1:-1].decode().replace("\\", ""))
 
+    def test_a_string_that_does_not_end_is_looked_at_once(self) -> None:
+        """From each of its quotes to the end of the text would take hours."""
+        for said in (b"[", b"1e308"):
+            self.assertRaises(NotJson, loads, b'"' + said * (MAX_CONTAINERS + 1) + b'\\"' * 200_000)
+
     @given(VALUES)
     def test_round_trip(self, value: object) -> None:
         self.assertEqual(loads(dumps(value)), value)

@@ -87,7 +87,7 @@ def whole(low: int, high: int | None = None) -> Kind:
     def read(value: str) -> int:
         if not re.fullmatch(r"-?[0-9]{1,18}", value.strip()):
             raise ValueError(wanted)
-        number = int(value)
+        number = int(value.strip())  # which takes more for blanks than `int` does
         if number < low or (high is not None and number > high):
             raise ValueError(wanted)
         return number

@@ -66,8 +66,9 @@ class Messages:
         body = ("message", content, channel, recipient)
         event = self._events.message_sent(message)
         sent = await self._sends.commit(who.user_id, key, body, (add,), event, message.id)
-        first = evolve(message, id=sent.answer, created_at=sent.at, updated_at=sent.at)
-        return Kept(first, sent.cursor)
+        if sent.answer != message.id:  # it was sent before
+            message = evolve(message, id=sent.answer, created_at=sent.at, updated_at=sent.at)
+        return Kept(message, sent.cursor)
 
     async def read(self, who: Identity, id: str) -> Kept[Message]:
         id = check_id(id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import define, evolve, frozen
+from attrs import define, frozen
 
 from ..core.access import Access
 from ..core.client import Client
@@ -63,6 +63,6 @@ async def identify(access: Access, authorization: str | None, host: str, agent: 
         return caller
     try:
         who = await access.identify(bearer(authorization), caller.client)
-        return evolve(caller, identity=who)
+        return Caller(host, who, agent=agent)
     except Refusal as refusal:
-        return evolve(caller, refusal=refusal)
+        return Caller(host, refusal=refusal, agent=agent)

@@ -25,7 +25,7 @@ _log = Logger()
 
 # How graphql-core 3.3 says what a value is, in its scalars, its validation and its parser.
 _VALUE = re.compile(
-    r"""(?P<scalar>\ cannot\ represent\ [^:]*):\ .*
+    r"""(?P<scalar>\ cannot\ represent\ [^:]{0,100}):\ .*
     | (?P<input>[.,;?])\ [Ff]ound:\ .*
     | (?P<token>\b(?:String|BlockString|Int|Float))\ '.*'""",
     re.VERBOSE | re.DOTALL,

@@ -13,6 +13,7 @@ Bought, with `ahead`, in CPU of a list of 50 with 5 fields and a cursor each:
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any, Callable, Iterator
 
 from attrs import Factory, define
@@ -32,6 +33,8 @@ from graphql import (
 from graphql.execution import Executor
 
 Read = Callable[[Any], Any]
+
+TEXTS = frozenset(("String", "ID", "DateTime"))  # scalars that are shown as the texts that they are
 
 
 class Unusual(Exception):
@@ -97,6 +100,9 @@ def _some(type_: GraphQLOutputType, selected: SelectionSetNode | None, fragments
 
 
 def _whole(some: Read) -> Read:
+    if some is _text:
+        return _text  # it takes no null anyway
+
     def read(value: Any) -> Any:
         if value is None:
             raise Unusual
@@ -120,16 +126,9 @@ def _items(item: Read) -> Read:
 
 def _scalar(type_: GraphQLScalarType) -> Read:
     """Of those that say nothing of their own, what needs no thought."""
-    kind = {"String": str, "ID": str, "Boolean": bool, "DateTime": str}.get(type_.name)
+    if type_.name in TEXTS:
+        return _text
     coerce = type_.coerce_output_value
-    if kind is not None:
-
-        def read(value: Any) -> Any:
-            if type(value) is kind:
-                return value
-            raise Unusual
-
-        return read
 
     def coerced(value: Any) -> Any:
         if type(value) not in (int, float, str, bool, dict, list):
@@ -143,6 +142,12 @@ def _scalar(type_: GraphQLScalarType) -> Read:
         return found
 
     return coerced
+
+
+def _text(value: Any) -> Any:
+    if type(value) is str:
+        return value
+    raise Unusual
 
 
 def _fields(type_: GraphQLObjectType, selected: SelectionSetNode, fragments: Fragments) -> Read:
@@ -159,11 +164,29 @@ def _fields(type_: GraphQLObjectType, selected: SelectionSetNode, fragments: Fra
             raise TooMuch
         parts[shown] = shown, name, _value(field.type, node.selection_set, fragments)
     wanted = tuple(parts.values())
+    if len(wanted) > 1 and all(part is _text for _, _, part in wanted):
+        return _texts(tuple(parts), itemgetter(*(name for _, name, _ in wanted)))
 
     def read(value: Any) -> Any:
         if type(value) is not dict:
             raise Unusual
         return {shown: part(value.get(name)) for shown, name, part in wanted}
+
+    return read
+
+
+def _texts(shown: tuple[str, ...], get: Callable[[Any], tuple[Any, ...]]) -> Read:
+    """Of an object of nothing else, as most in lists are: read together, which takes half of the time."""
+
+    def read(value: Any) -> Any:
+        if type(value) is not dict:
+            raise Unusual
+        try:
+            values = get(value)
+            "".join(values)  # nothing shows sooner that all are texts
+        except (KeyError, TypeError):
+            raise Unusual from None
+        return dict(zip(shown, values))
 
     return read
 

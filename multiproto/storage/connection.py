@@ -56,7 +56,9 @@ def usable(path: Path) -> Iterator[None]:
 
 def fetch(connection: sqlite3.Connection, statement: str, params: Mapping[str, object]) -> tuple[Row, ...]:
     """All rows that `statement` gives, as plain dicts."""
-    return tuple(rows(connection, statement, params))
+    cursor = connection.execute(statement, bound(params))
+    columns = [column[0] for column in cursor.description]
+    return tuple([dict(zip(columns, row)) for row in cursor.fetchall()])
 
 
 def rows(connection: sqlite3.Connection, statement: str, params: Mapping[str, object]) -> Iterator[Row]:

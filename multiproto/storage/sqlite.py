@@ -11,6 +11,7 @@ import secrets
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from time import thread_time
 from typing import Any, Callable, Mapping, Sequence
 
 from attrs import define, field, frozen
@@ -104,10 +105,9 @@ class SqliteStore(Service):
         if found is not None:
             self._observed("read", "success", self._clock.seconds() - began)
             return succeed(found)
-        reading = self._ask("read", lambda reader: reader.snapshot(queries))
-        if near is not None:
-            reading.addCallback(self._learn, near, queries, began)
-        return reading
+        if near is None:
+            return self._ask("read", lambda reader: reader.snapshot(queries))
+        return self._ask("read", partial(_timed, queries)).addCallback(_learned, near, queries)
 
     def commit(self, unit: Unit) -> Deferred[str]:
         return self._ask("write", unit)
@@ -173,10 +173,6 @@ class SqliteStore(Service):
             self._answers.give(job, refusal)
         return job.answer
 
-    def _learn(self, found: Snapshot, near: Near, queries: Sequence[Query], began: float) -> Snapshot:
-        near.learn(queries, self._clock.seconds() - began)
-        return found
-
     def _settle(self, jobs: Sequence[Job[Unit]], batch: Batch) -> None:
         """Answer all of a batch, and wake who follows the log."""
         if batch.fault is not None:
@@ -234,3 +230,15 @@ class SqliteStore(Service):
             await opened.crews["read"].stop()
             await opened.crews["write"].stop()  # the last to close the file folds the journal into it
             opened.directory.release()
+
+
+def _timed(queries: Sequence[Query], reader: Reader) -> tuple[Snapshot, float]:
+    """With the seconds that this thread computed: it may have waited for others much longer."""
+    began = thread_time()
+    return reader.snapshot(queries), thread_time() - began
+
+
+def _learned(timed: tuple[Snapshot, float], near: Near, queries: Sequence[Query]) -> Snapshot:
+    found, seconds = timed
+    near.learn(queries, seconds)
+    return found

@@ -11,14 +11,14 @@ FROM users
 WHERE email_key = :email_key;
 
 -- name: users_by_ids
--- Those of :ids (a JSON array) that exist, in no order.
-SELECT id, email, email_key, name, password_hash, version, created_at, updated_at
+-- Those of :ids (a JSON array) that exist, as the public sees them, in no order.
+SELECT id, email, name, created_at, updated_at
 FROM users
 WHERE id = ANY (ARRAY(SELECT json_array_elements_text(:ids::json)));
 
 -- name: users_page
--- :limit users behind the :offset newest.
-SELECT id, email, email_key, name, password_hash, version, created_at, updated_at
+-- :limit users behind the :offset newest, as the public sees them.
+SELECT id, email, name, created_at, updated_at
 FROM users
 ORDER BY created_at DESC, id DESC
 LIMIT :limit OFFSET :offset;
