@@ -16,6 +16,8 @@ from graphql import FieldNode
 from graphql.execution import Executor, get_argument_values
 
 from .context import Context
+from .plans import QuickExecutor, Wanted
+from .relations import put_in_place
 
 METHOD = "multiproto.method"  # the extension of a root field that holds its `Root`
 
@@ -57,6 +59,14 @@ async def go_ahead(executor: Executor[Any], context: Context) -> None:
     except Exception:
         return  # graphql-core finds the same, and says so where it belongs
     try:
-        context.ahead = Outcome(await root.method(context, args))
+        value = await root.method(context, args)
     except Exception as error:
         context.ahead = Outcome(error=error)
+        return
+    context.ahead = Outcome(value)
+    plan = executor.plans.plan(node, field.type, executor) if isinstance(executor, QuickExecutor) else None
+    if isinstance(executor, QuickExecutor) and plan is not None and plan.gather is not None:
+        wanted: Wanted = []
+        plan.gather(value, wanted)
+        await put_in_place(context, wanted)
+        executor.gathered = plan

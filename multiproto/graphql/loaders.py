@@ -6,7 +6,7 @@ and forgets it when it is answered, so a mutation never reads what it replaced.
 
 from __future__ import annotations
 
-from typing import Awaitable, Callable, Generic, Mapping, TypeVar
+from typing import Awaitable, Callable, Collection, Generic, Mapping, TypeVar
 
 from attrs import Factory, define
 from twisted.internet.defer import Deferred
@@ -69,6 +69,10 @@ class Loaders:
         if self._users is None:
             self._users = Batch(self._accounts.read_many, self._clock)
         return await self._users.load(id)
+
+    async def users(self, ids: Collection[str]) -> Mapping[str, User]:
+        """Those of `ids` that there are."""
+        return await self._accounts.read_many(ids) if ids else {}
 
     async def messages_of(self, who: Identity, author: str, fields: Mapping[str, object]) -> PageOf[Message]:
         """The page of `author`'s messages that `fields` ask for, as `who` may see it."""

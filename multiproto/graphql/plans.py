@@ -7,8 +7,11 @@ known beforehand.  Whatever is unusual in a value (a null where there may be
 none, another type than the schema says) is left to graphql-core, from the field
 down: reading has no effects, so its answer and its errors are the only ones.
 
+A field that leads to another thing (`relations`) is known beforehand, too, once
+what it leads to was put into its dict: a plan can gather all that are wanted.
+
 Bought, with `ahead`, in CPU of a list of 50 with 5 fields and a cursor each:
-2,900 to 980 µs (docs/decisions/022-graphql-plans.md).
+2,900 to 480 µs (docs/decisions/022-graphql-plans.md).
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import Any, Callable, Iterator
 
-from attrs import Factory, define
+from attrs import Factory, define, frozen
 from graphql import (
     FieldNode,
     FragmentDefinitionNode,
@@ -32,9 +35,19 @@ from graphql import (
 )
 from graphql.execution import Executor
 
+from .relations import PLACE, RELATION, Relation
+
 Read = Callable[[Any], Any]
+Wanted = list[tuple[dict[str, Any], Relation]]  # what has a relation, and which
+Gather = Callable[[Any, Wanted], None]
 
 TEXTS = frozenset(("String", "ID", "DateTime"))  # scalars that are shown as the texts that they are
+
+
+@frozen(eq=False)
+class Plan:
+    read: Read  # raises `Unusual`
+    gather: Gather | None = None  # where there are relations: to be asked for what they lead to, before
 
 
 class Unusual(Exception):
@@ -49,17 +62,17 @@ class TooMuch(Exception):
 class Plans:
     """Those of one document, which keeps them."""
 
-    _reads: dict[int, tuple[FieldNode, Read | None]] = Factory(dict)  # by the field's node
+    _made: dict[int, tuple[FieldNode, Plan | None]] = Factory(dict)  # by the field's node
 
-    def read(self, node: FieldNode, type_: GraphQLOutputType, executor: Executor[Any]) -> Read | None:
+    def plan(self, node: FieldNode, type_: GraphQLOutputType, executor: Executor[Any]) -> Plan | None:
         """How to complete the value of `node`; `None` if that is for graphql-core."""
-        known = self._reads.get(id(node))
+        known = self._made.get(id(node))
         if known is None:
             try:
-                made: Read | None = _value(type_, node.selection_set, executor.fragment_definitions)
+                made: Plan | None = _value(type_, node.selection_set, executor.fragment_definitions)
             except TooMuch:
                 made = None
-            known = self._reads[id(node)] = node, made  # which stays, so no other has its id
+            known = self._made[id(node)] = node, made  # which stays, so no other has its id
         return known[1]
 
 
@@ -67,13 +80,15 @@ class QuickExecutor(Executor[Any]):
     """graphql-core's, with a look at the plans first."""
 
     plans: Plans
+    gathered: Plan | None = None  # the one whose relations were asked for
 
     def complete_value(self, return_type, field_details_list, info, path, result, position_context):  # type: ignore[no-untyped-def]
         if len(field_details_list) == 1 and not isinstance(result, Exception):
-            read = self.plans.read(field_details_list[0].node, info.return_type, self)
-            if read is not None and return_type is info.return_type:
+            plan = self.plans.plan(field_details_list[0].node, info.return_type, self)
+            is_known = plan is not None and (plan.gather is None or plan is self.gathered)
+            if plan is not None and is_known and return_type is info.return_type:
                 try:
-                    return read(result)
+                    return plan.read(result)
                 except Unusual:
                     pass
         return super().complete_value(return_type, field_details_list, info, path, result, position_context)
@@ -82,18 +97,20 @@ class QuickExecutor(Executor[Any]):
 Fragments = dict[str, FragmentDefinitionNode]
 
 
-def _value(type_: GraphQLOutputType, selected: SelectionSetNode | None, fragments: Fragments) -> Read:
+def _value(type_: GraphQLOutputType, selected: SelectionSetNode | None, fragments: Fragments) -> Plan:
     if isinstance(type_, GraphQLNonNull):
-        return _whole(_some(type_.of_type, selected, fragments))
-    return _perhaps(_some(type_, selected, fragments))
+        some = _some(type_.of_type, selected, fragments)
+        return Plan(_whole(some.read), some.gather)
+    some = _some(type_, selected, fragments)
+    return Plan(_perhaps(some.read), some.gather)
 
 
-def _some(type_: GraphQLOutputType, selected: SelectionSetNode | None, fragments: Fragments) -> Read:
+def _some(type_: GraphQLOutputType, selected: SelectionSetNode | None, fragments: Fragments) -> Plan:
     """For a value that is there."""
     if isinstance(type_, GraphQLList):
         return _items(_value(type_.of_type, selected, fragments))
     if isinstance(type_, GraphQLScalarType):
-        return _scalar(type_)
+        return Plan(_scalar(type_))
     if isinstance(type_, GraphQLObjectType) and type_.is_type_of is None and selected is not None:
         return _fields(type_, selected, fragments)
     raise TooMuch
@@ -115,13 +132,20 @@ def _perhaps(some: Read) -> Read:
     return lambda value: None if value is None else some(value)
 
 
-def _items(item: Read) -> Read:
+def _items(item: Plan) -> Plan:
+    one, below = item.read, item.gather
+
     def read(value: Any) -> Any:
         if type(value) is not list and type(value) is not tuple:
             raise Unusual
-        return [item(each) for each in value]
+        return [one(each) for each in value]
 
-    return read
+    def gather(value: Any, wanted: Wanted) -> None:
+        if below is not None and isinstance(value, (list, tuple)):
+            for each in value:
+                below(each, wanted)
+
+    return Plan(read, gather if below else None)
 
 
 def _scalar(type_: GraphQLScalarType) -> Read:
@@ -150,8 +174,10 @@ def _text(value: Any) -> Any:
     raise Unusual
 
 
-def _fields(type_: GraphQLObjectType, selected: SelectionSetNode, fragments: Fragments) -> Read:
+def _fields(type_: GraphQLObjectType, selected: SelectionSetNode, fragments: Fragments) -> Plan:
     parts: dict[str, tuple[str, str, Read]] = {}
+    relations: list[Relation] = []
+    below: list[tuple[str, Gather]] = []
     for node in _nodes(type_, selected, fragments):
         name, shown = node.name.value, node.alias.value if node.alias else node.name.value
         if shown in parts:
@@ -160,17 +186,44 @@ def _fields(type_: GraphQLObjectType, selected: SelectionSetNode, fragments: Fra
             parts[shown] = shown, "", _always(type_)
             continue
         field = type_.fields.get(name)
-        if field is None or field.resolve is not None or field.args or node.arguments:
+        relation: Relation | None = field.extensions.get(RELATION) if field is not None else None
+        if field is None or field.args or node.arguments or (field.resolve is not None and relation is None):
             raise TooMuch
-        parts[shown] = shown, name, _value(field.type, node.selection_set, fragments)
+        plan = _value(field.type, node.selection_set, fragments)
+        if relation is not None:
+            if plan.gather is not None:
+                raise TooMuch  # what it leads to would have to be asked for first
+            relations.append(relation)
+            parts[shown] = shown, PLACE + name, _placed(plan.read)
+            continue
+        parts[shown] = shown, name, plan.read
+        if plan.gather is not None:
+            below.append((name, plan.gather))
     wanted = tuple(parts.values())
     if len(wanted) > 1 and all(part is _text for _, _, part in wanted):
-        return _texts(tuple(parts), itemgetter(*(name for _, name, _ in wanted)))
+        return Plan(_texts(tuple(parts), itemgetter(*(name for _, name, _ in wanted))))
 
     def read(value: Any) -> Any:
         if type(value) is not dict:
             raise Unusual
         return {shown: part(value.get(name)) for shown, name, part in wanted}
+
+    def gather(value: Any, found: Wanted) -> None:
+        if type(value) is dict:
+            found.extend((value, relation) for relation in relations)
+            for name, gather in below:
+                gather(value.get(name), found)
+
+    return Plan(read, gather if relations or below else None)
+
+
+def _placed(some: Read) -> Read:
+    """Of what was put into its place, in a tuple of one."""
+
+    def read(value: Any) -> Any:
+        if value is None:
+            raise Unusual
+        return some(value[0])
 
     return read
 

@@ -25,6 +25,7 @@ from ..core.access import check_whole
 from .ahead import METHOD, Root
 from .context import Context
 from .loop import ClockLoop
+from .relations import RELATION, Relation
 from .resolvers import Relations, Resolvers
 
 Resolve = Callable[..., Any]
@@ -67,10 +68,18 @@ def _relate(schema: GraphQLSchema, relations: Relations, loop: ClockLoop) -> Non
         ("Message", "user", relations.user),
         ("Message", "recipient", relations.recipient),
     ):
-        owner = schema.type_map[type_name]
-        assert isinstance(owner, GraphQLObjectType)
-        field = owner.fields[name]
+        field = _fields_of(schema, type_name)[name]
         field.resolve = _guarded(schema, field, _related(method, loop))
+    for name, key, perhaps in (("user", "userId", False), ("recipient", "recipientId", True)):
+        field = _fields_of(schema, "Message")[name]
+        field.extensions[RELATION] = Relation(name, key, _guard(schema, field), perhaps)
+
+
+def _fields_of(schema: GraphQLSchema, type_name: str) -> dict[str, GraphQLField]:
+    owner = schema.type_map[type_name]
+    assert isinstance(owner, GraphQLObjectType)
+    fields: dict[str, GraphQLField] = owner.fields
+    return fields
 
 
 def _root(method: Resolve, loop: ClockLoop) -> Resolve:
