@@ -64,9 +64,10 @@ async def go_ahead(executor: Executor[Any], context: Context) -> None:
         context.ahead = Outcome(error=error)
         return
     context.ahead = Outcome(value)
-    plan = executor.plans.plan(node, field.type, executor) if isinstance(executor, QuickExecutor) else None
-    if isinstance(executor, QuickExecutor) and plan is not None and plan.gather is not None:
-        wanted: Wanted = []
-        plan.gather(value, wanted)
-        await put_in_place(context, wanted)
-        executor.gathered = plan
+    if isinstance(executor, QuickExecutor):
+        plan = executor.plans.plan(node, field.type, executor)
+        if plan is not None and plan.gather is not None:
+            wanted: Wanted = []
+            plan.gather(value, wanted)
+            await put_in_place(context, wanted)
+            executor.gathered = plan
