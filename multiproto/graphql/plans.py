@@ -99,14 +99,13 @@ Fragments = dict[str, FragmentDefinitionNode]
 
 def _value(type_: GraphQLOutputType, selected: SelectionSetNode | None, fragments: Fragments) -> Plan:
     if isinstance(type_, GraphQLNonNull):
-        some = _some(type_.of_type, selected, fragments)
-        return Plan(_whole(some.read), some.gather)
+        return _some(type_.of_type, selected, fragments)
     some = _some(type_, selected, fragments)
     return Plan(_perhaps(some.read), some.gather)
 
 
 def _some(type_: GraphQLOutputType, selected: SelectionSetNode | None, fragments: Fragments) -> Plan:
-    """For a value that is there."""
+    """For a value that is there: to all of these, a null is `Unusual`."""
     if isinstance(type_, GraphQLList):
         return _items(_value(type_.of_type, selected, fragments))
     if isinstance(type_, GraphQLScalarType):
@@ -114,18 +113,6 @@ def _some(type_: GraphQLOutputType, selected: SelectionSetNode | None, fragments
     if isinstance(type_, GraphQLObjectType) and type_.is_type_of is None and selected is not None:
         return _fields(type_, selected, fragments)
     raise TooMuch
-
-
-def _whole(some: Read) -> Read:
-    if some is _text:
-        return _text  # it takes no null anyway
-
-    def read(value: Any) -> Any:
-        if value is None:
-            raise Unusual
-        return some(value)
-
-    return read
 
 
 def _perhaps(some: Read) -> Read:

@@ -29,7 +29,7 @@ KEYED = frozenset(
 QUICK = 0.001  # seconds of computing for what is not much
 PATIENCE = 0.005  # seconds that a read may take here, with waits for the disk and for other threads
 STRIDE = 1000  # steps of SQLite's machine between two looks at the clock
-BARRED = 1.0  # seconds that what took too long is left to the threads
+BARRED = 1.0  # seconds that what took too long, twice in a row, is left to the threads
 
 
 @define(eq=False, repr=False)
@@ -39,6 +39,7 @@ class Near:
     _reader: Reader
     _clock: IReactorTime
     _small: set[str] = Factory(set)  # lists, by the names of their statements
+    _slow: set[str] = Factory(set)  # those that took too long the last time
     _barred: dict[str, float] = Factory(dict)  # name -> until when, by the clock
 
     def read(self, queries: Sequence[Query]) -> Snapshot | None:
@@ -55,6 +56,8 @@ class Near:
         found = self._read(queries)
         if thread_time() - computed > QUICK or self._clock.seconds() - began > PATIENCE:
             self._bar(queries)
+        elif self._slow:
+            self._slow.difference_update(each.name for each in queries)
         return found
 
     def learn(self, queries: Sequence[Query], seconds: float) -> None:
@@ -73,6 +76,9 @@ class Near:
             return None
 
     def _bar(self, queries: Sequence[Query]) -> None:
-        for query in queries:
-            self._small.discard(query.name)
-            self._barred[query.name] = self._clock.seconds() + BARRED
+        """Once may be an accident: a collection of garbage, another program's turn."""
+        for name in {query.name for query in queries}:
+            if name in self._slow:
+                self._small.discard(name)
+                self._barred[name] = self._clock.seconds() + BARRED
+            self._slow.add(name)
