@@ -40,7 +40,7 @@ class Contender:
     name: str
     command: Callable[[int, Path], Sequence[str]]
     environment: Mapping[str, str] = Factory(dict)
-    everywhere: bool = False  # on all cores, the generator's too
+    everywhere: bool = False  # on the generator's core, too
     port: int = field(init=False, factory=free_port)
     directory: Path = field(init=False)
     _process: subprocess.Popen[bytes] | None = field(init=False, default=None)
@@ -57,7 +57,7 @@ class Contender:
     def launch(self) -> None:
         """In the directory that is there."""
         command = self.command(self.port, self.directory.absolute())
-        cores = machine.cores() if self.everywhere else machine.cores()[:1]
+        cores = machine.both() if self.everywhere else machine.cores()[:1]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 command,

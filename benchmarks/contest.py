@@ -77,6 +77,11 @@ class Contest:
         return table(heads, rows)
 
 
+def costs(series: Series, laps: Sequence[Lap]) -> tuple[str, ...]:
+    """CPU of an operation, operations a second, half and nearly all of the latencies."""
+    return f"{series.cpu:.2f}", number(series.rate), milliseconds(laps, "p50"), milliseconds(laps, "p99")
+
+
 def middle(laps: Sequence[Lap], name: str) -> float:
     ordered = sorted(getattr(each, name) for each in laps)
     return float(ordered[len(ordered) // 2])

@@ -15,8 +15,8 @@ from typing import Callable, Iterator, Sequence
 from attrs import define
 
 from . import load, wires
-from .contest import Contest, Run, busy, measured, milliseconds, started
-from .figures import Lap, number, table
+from .contest import Contest, Run, busy, costs, measured, started
+from .figures import Lap, table
 from .ours import Multiproto
 
 PATTERNS = 100, 1_000, 10_000, 100_000
@@ -56,13 +56,7 @@ class Growth(Contest):
         rows = []
         for name, series in self.series.items():
             laps = [each for each in series.rounds if isinstance(each, Lap)]
-            shown = (
-                f"{series.cpu:.2f}",
-                number(series.rate),
-                milliseconds(laps, "p50"),
-                milliseconds(laps, "p99"),
-            )
-            rows.append((name, *shown, busy(laps), f"{series.cpu / first:.2f}"))
+            rows.append((name, *costs(series, laps), busy(laps), f"{series.cpu / first:.2f}"))
         return table(heads, rows)
 
 

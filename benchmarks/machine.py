@@ -19,18 +19,22 @@ def cores() -> list[int]:
     return sorted(os.sched_getaffinity(0))
 
 
+def both() -> list[int]:
+    """The servers' core and the generator's; one where there is no other."""
+    return sorted({cores()[0], cores()[-1]})
+
+
 def pin(*cores: int) -> None:
     """This process and all it will start."""
     os.sched_setaffinity(0, cores)
 
 
 def idle_seconds() -> float:
-    """How long our cores have had nothing to do since the machine started; to a hundredth for each."""
-    names = {f"cpu{core}" for core in cores()}
+    """How long `both` have had nothing to do since the machine started; to a hundredth for each."""
+    names = {f"cpu{core}" for core in both()}
     found = [line.split() for line in _lines("/proc/stat")]
-    return sum(int(words[4]) + int(words[5]) for words in found if words[0] in names) / os.sysconf(
-        "SC_CLK_TCK"
-    )
+    ticks = sum(int(words[4]) + int(words[5]) for words in found if words[0] in names)
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def raise_open_files() -> int:

@@ -11,7 +11,7 @@ import sys
 import time
 from contextlib import ExitStack
 from statistics import median
-from typing import Iterator, TypeVar
+from typing import Iterator, Sequence, TypeVar
 
 from attrs import asdict, frozen
 
@@ -19,7 +19,7 @@ from tests.servers import Missing, Postgres, Redis, Server
 
 from . import load, machine, wires
 from .contender import connected
-from .contest import Contest, Run, measured, milliseconds, started
+from .contest import Contest, Run, costs, measured, started
 from .figures import Lap, number, table
 from .ours import Multiproto
 
@@ -28,7 +28,7 @@ S = TypeVar("S", bound=Server)
 CONNECTIONS = 64
 USERS = 20
 WORKERS = 1, 2
-SEND = """mutation($input: SendMessageInput!) { sendMessage(input: $input) { id } }"""
+SEND = "mutation($input: SendMessageInput!) { sendMessage(input: $input) { id } }"
 
 
 @frozen
@@ -51,28 +51,19 @@ class Shares(Contest):
             "/s with cores of their own",
             "× one worker",
         )
-        rows = []
-        first = self.alone(next(iter(self.series)))
-        for name in self.series:
-            series, laps = self.series[name], self.laps(name)
-            spent = (
-                f"{series.cpu:.1f}",
-                number(series.rate),
-                milliseconds(laps, "p50"),
-                milliseconds(laps, "p99"),
+        rows: list[Sequence[object]] = []
+        first = 0.0
+        for name, series in self.series.items():
+            laps = [each for each in series.rounds if isinstance(each, Shared)]
+            used, cores, generator, alone = (
+                median(getattr(lap, what) for lap in laps)
+                for what in ("server", "cores", "generator", "alone")
             )
-            used, cores, generator = (
-                median(getattr(lap, what) for lap in laps) for what in ("server", "cores", "generator")
-            )
+            first = first or alone
             shares = f"{used:.2f} : {cores - used:.2f} : {generator:.2f}"
-            rows.append((name, *spent, shares, number(self.alone(name)), f"{self.alone(name) / first:.2f}"))
+            rows.append((name, *costs(series, laps), shares, number(alone), f"{alone / first:.2f}"))
+        rows += [(name, why, *[""] * (len(heads) - 2)) for name, why in self.missing.items()]
         return table(heads, rows)
-
-    def laps(self, name: str) -> list[Shared]:
-        return [each for each in self.series[name].rounds if isinstance(each, Shared)]
-
-    def alone(self, name: str) -> float:
-        return median(lap.alone for lap in self.laps(name))
 
 
 def mixed(server: Multiproto) -> list[load.Request]:
@@ -105,23 +96,33 @@ def asking(server: Multiproto, workers: int) -> Run:
 
 
 def measure(rounds: int, seconds: float) -> Iterator[Contest]:
-    if len(machine.cores()) != 2:
-        raise SystemExit("this is meant for two cores: taskset -c 0,1")
-    servers = {}
     with ExitStack() as stack:
+        contest = Shares("Mixed load", "request")
         try:
-            postgres = stopped(stack, Postgres(fsync=True))
-            for count in WORKERS:
-                settings = {"WORKERS": str(count), "REDIS_URL": stopped(stack, Redis()).url}
-                name = f"{count} worker{'s' * (count > 1)}"
-                server = Multiproto(name=name, database=postgres.new_database(), settings=settings)
-                server.everywhere = count > 1
-                servers[server] = count
+            runs = {server.name: asking(server, count) for server, count in running(stack)}
         except Missing as why:
-            raise SystemExit(f"not measured: {why}") from None
-        stack.enter_context(started(servers))
-        runs = {server.name: asking(server, count) for server, count in servers.items()}
-        yield Shares("Mixed load", "request").run(runs, rounds, seconds)
+            contest.missing = {name_of(count): f"not measured: {why}" for count in WORKERS}
+            runs = {}
+        yield contest.run(runs, rounds, seconds)
+
+
+def running(stack: ExitStack) -> list[tuple[Multiproto, int]]:
+    """Servers with so many workers each, until `stack` ends.  Raises `Missing`."""
+    if len(machine.both()) < 2:
+        raise Missing("there is one core only")
+    postgres = stopped(stack, Postgres(fsync=True))
+    servers = []
+    for count in WORKERS:
+        settings = {"WORKERS": str(count), "REDIS_URL": stopped(stack, Redis()).url}
+        server = Multiproto(name=name_of(count), database=postgres.new_database(), settings=settings)
+        server.everywhere = count > 1
+        servers.append((server, count))
+    stack.enter_context(started([server for server, _ in servers]))
+    return servers
+
+
+def name_of(count: int) -> str:
+    return f"{count} worker{'s' * (count > 1)}"
 
 
 def stopped(stack: ExitStack, server: S) -> S:

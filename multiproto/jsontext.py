@@ -19,9 +19,8 @@ MAX_CONTAINERS = 100_000  # of one text; a megabyte of nested brackets held the 
 MAX_EXTREMES = 5_000  # numbers of one text with an exponent of three digits: 17 µs each, a megabyte 2.7 s
 
 _EXTREME = re.compile(rb"[0-9.][eE][+-]?[0-9]{3}")
-_STRING = re.compile(
-    rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL
-)  # one that does not end goes to the end of the text
+# A string that does not end goes to the end of the text: else each quote in it would be tried as a beginning.
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode

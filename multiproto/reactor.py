@@ -5,7 +5,7 @@ connections that end, hold up every timer and every answer until the last one.
 And it calls each through four functions that note for Twisted's older log whose
 event it is, which ours does not show.
 
-Bought, in CPU of an answer to a PING over TCP: 25.6 to 21.6 µs; the longest turn
+Bought, in CPU of an answer to a PING over TCP: 25.6 to 21.5 µs; the longest turn
 while 1,000 clients come or go (docs/decisions/023-reactor.md).
 """
 

@@ -85,8 +85,9 @@ class QuickExecutor(Executor[Any]):
     def complete_value(self, return_type, field_details_list, info, path, result, position_context):  # type: ignore[no-untyped-def]
         if len(field_details_list) == 1 and not isinstance(result, Exception):
             plan = self.plans.plan(field_details_list[0].node, info.return_type, self)
-            is_known = plan is not None and (plan.gather is None or plan is self.gathered)
-            if plan is not None and is_known and return_type is info.return_type:
+            if plan is not None and plan.gather is not None and plan is not self.gathered:
+                plan = None
+            if plan is not None and return_type is info.return_type:
                 try:
                     return plan.read(result)
                 except Unusual:

@@ -56,16 +56,22 @@ def usable(path: Path) -> Iterator[None]:
 
 def fetch(connection: sqlite3.Connection, statement: str, params: Mapping[str, object]) -> tuple[Row, ...]:
     """All rows that `statement` gives, as plain dicts."""
-    cursor = connection.execute(statement, bound(params))
-    columns = [column[0] for column in cursor.description]
+    cursor, columns = _executed(connection, statement, params)
     return tuple([dict(zip(columns, row)) for row in cursor.fetchall()])
 
 
 def rows(connection: sqlite3.Connection, statement: str, params: Mapping[str, object]) -> Iterator[Row]:
     """The same one by one, read no further than asked."""
-    cursor = connection.execute(statement, bound(params))
-    columns = [column[0] for column in cursor.description]
+    cursor, columns = _executed(connection, statement, params)
     return (dict(zip(columns, row)) for row in cursor)
+
+
+def _executed(
+    connection: sqlite3.Connection, statement: str, params: Mapping[str, object]
+) -> tuple[sqlite3.Cursor, list[str]]:
+    """With the names of the columns."""
+    cursor = connection.execute(statement, bound(params))
+    return cursor, [column[0] for column in cursor.description]
 
 
 def bound(params: Mapping[str, object]) -> dict[str, object]:

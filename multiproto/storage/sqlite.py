@@ -45,6 +45,7 @@ class _Open:
     terms: Terms
     crews: Mapping[str, Crew[Job[Any]]]  # operation -> who does it
     near: Near | None  # who reads in the reactor's thread
+    recent: Recent | None  # what was written lately, for who follows the log
 
 
 @define(eq=False, repr=False)
@@ -68,7 +69,6 @@ class SqliteStore(Service):
     _read_patience: float = 5.0  # seconds from asking until a read is broken off
     _fast: bool = True  # whether small reads are done where they are asked for
     newest: int = field(default=0, init=False)  # position of the log's head, as far as it was answered
-    _recent: Recent = field(factory=Recent, init=False)
     _wakers: list[Callable[[], object]] = field(factory=list, init=False)
     _opened: _Open | None = field(default=None, init=False)
     _answers: Answers = field(init=False)
@@ -116,7 +116,8 @@ class SqliteStore(Service):
         return self._ask("read", Reader.newest)
 
     def after(self, position: int, limit: int) -> Deferred[tuple[Entry, ...]]:
-        found = self._recent.after(position, limit)
+        recent = self._opened.recent if self._opened is not None else None
+        found = recent.after(position, limit) if recent is not None else ()
         return succeed(found) if found else self._ask("read", lambda reader: reader.after(position, limit))
 
     def page(self, lead: str, low: int, high: int) -> Deferred[Page]:
@@ -178,8 +179,8 @@ class SqliteStore(Service):
         if batch.fault is not None:
             self._log.error("{count} units were lost: {fault}", count=len(jobs), fault=str(batch.fault))
         self.newest += len(batch.appended)
-        if self._fast:
-            self._recent.add(batch.appended, [job.work for job in jobs])
+        if self._opened is not None and self._opened.recent is not None:
+            self._opened.recent.add(batch.appended, [job.work for job in jobs])
         for job, outcome in zip(jobs, batch.outcomes):
             self._answers.give(job, outcome)
         if batch.appended:
@@ -220,7 +221,7 @@ class SqliteStore(Service):
         }
         for crew in crews.values():
             crew.start()
-        return _Open(directory, terms, crews, near)
+        return _Open(directory, terms, crews, near, Recent() if self._fast else None)
 
     async def _stop(self) -> None:
         opened, self._opened = self._opened, None  # from here on everything is refused

@@ -117,7 +117,7 @@ class SameTests(ServerCase):
             self.turn()
         payload = self.successResultOf(running)
         self.flushLoggedErrors()
-        payload.get("errors", []).sort(key=str)  # in which order is for nobody to say (GraphQL, 7.1.2)
+        payload.get("errors", []).sort(key=str)  # GraphQL, 7.1.2, gives them no order
         return jsontext.dumps(payload)
 
     def compare(

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 from unittest.mock import patch
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 
 from multiproto.core.ports import Query
 from multiproto.storage import near
@@ -45,7 +43,7 @@ class NearTests(StoreCase):
 
     async def test_all_else_is_once_the_threads_were_quick(self) -> None:
         fast = self.store._fast
-        with patch.multiple(near, QUICK=60.0):
+        with patch.multiple(near, QUICK=60.0, PATIENCE=60.0):
             for queries, expected in (
                 ((COUNT,), False),
                 ((COUNT,), fast),
@@ -62,7 +60,7 @@ class NearTests(StoreCase):
 
     async def test_what_takes_too_long_is_broken_off_and_at_the_second_time_left_to_the_threads(self) -> None:
         """And the connection is good for the next one."""
-        with patch.multiple(near, QUICK=60.0, BARRED=60.0):
+        with patch.multiple(near, QUICK=60.0, PATIENCE=60.0, BARRED=60.0):
             _, expected = await self.read(COUNT)
             for _ in range(2):  # with a good one in between
                 self.assertEqual(await self.late(), (False, expected))
@@ -73,23 +71,32 @@ class NearTests(StoreCase):
                 self.assertEqual(await self.read(COUNT), (False, expected))
             self.assertEqual((await self.read(ADA))[0], self.store._fast)
 
+    async def test_so_is_what_is_found_by_a_key_for_this_time(self) -> None:
+        expected = (await self.read(ADA))[1]
+        with patch.multiple(near, PATIENCE=-1.0, STRIDE=1):
+            self.assertEqual(await self.read(ADA), (False, expected))
+        self.assertEqual(await self.read(ADA), (self.store._fast, expected))
+
     async def test_and_tried_again_later(self) -> None:
-        with patch.multiple(near, QUICK=60.0, BARRED=0.0):
+        with patch.multiple(near, QUICK=60.0, PATIENCE=60.0, BARRED=0.0):
             for _ in range(3):
                 await self.late()
             self.assertEqual((await self.read(COUNT))[0], self.store._fast)
 
-    async def test_one_that_took_long_in_a_single_step_is_answered_once(self) -> None:
-        """Counting all rows is one; it may take the processor, or wait for the disk."""
-        for limit in ("QUICK", "PATIENCE"):
-            with patch.multiple(near, QUICK=60.0, BARRED=0.0):
+    async def test_one_that_computed_for_long_in_a_single_step_is_answered(self) -> None:
+        """Counting all rows is one."""
+        await self.see_it_answered_and_then_left_to_the_threads(QUICK=-1.0)
+
+    async def test_so_is_one_that_waited_for_long(self) -> None:
+        await self.see_it_answered_and_then_left_to_the_threads(PATIENCE=-1.0)
+
+    async def see_it_answered_and_then_left_to_the_threads(self, **limit: float) -> None:
+        with patch.multiple(near, QUICK=60.0, PATIENCE=60.0, BARRED=60.0):
+            _, expected = await self.read(COUNT)
+            with patch.multiple(near, STRIDE=1_000_000, **limit):
                 for _ in range(2):
-                    _, expected = await self.read(COUNT)
-                with patch.multiple(near, STRIDE=1_000_000, BARRED=0.2, **{limit: -1.0}):
-                    for _ in range(2):
-                        self.assertEqual(await self.read(COUNT), (self.store._fast, expected))
-                self.assertEqual((await self.read(COUNT))[0], False)
-                await deferLater(reactor, 0.2)
+                    self.assertEqual(await self.read(COUNT), (self.store._fast, expected))
+            self.assertEqual(await self.read(COUNT), (False, expected))
 
     async def late(self) -> tuple[bool, Any]:
         """The same count, for which there is no time at all."""

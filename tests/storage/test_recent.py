@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.core.errors import Unavailable
 from multiproto.core.ports import Entry, Event, Unit
 from multiproto.storage.connection import begin_term, migrate
 from multiproto.storage.groupcommit import GroupCommit
@@ -144,3 +145,8 @@ class StoreTests(StoreCase):
         fast = self.store._fast
         self.assertEqual([await self.after(0), await self.after(1)], [(fast, events), (fast, events[1:])])
         self.assertEqual([await self.after(3), await self.after(0)], [(False, []), (False, events)])
+
+    async def test_nothing_is_told_by_a_store_that_was_stopped(self) -> None:
+        await self.store.commit(say(published("e", "a")))
+        await self.store.stopService()
+        await self.assertFailure(self.store.after(0, 10), Unavailable)
