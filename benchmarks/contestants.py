@@ -27,41 +27,41 @@ from twisted.internet.task import react
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-from multiproto.core.model import timestamp
+from multiproto.core.model import format_timestamp
 from multiproto.core.ports import Event, Step, Unit
-from multiproto.ids import TimeOrderedIds
+from multiproto.ids import Uuid7Generator
 from multiproto.storage.postgresql import reads
-from multiproto.storage.postgresql.dial import Dialer
-from multiproto.storage.postgresql.line import Call
-from multiproto.storage.postgresql.reads import Reads
-from multiproto.storage.postgresql.statements import prepared
+from multiproto.storage.postgresql.dial import PostgresConnector
+from multiproto.storage.postgresql.line import StatementCall
+from multiproto.storage.postgresql.reads import PostgresReader
+from multiproto.storage.postgresql.statements import to_prepared_statements
 from multiproto.storage.postgresql.store import PostgresStore
-from multiproto.storage.rows import row_of
-from multiproto.storage.statements import load, sql_directory
+from multiproto.storage.rows import event_to_row
+from multiproto.storage.statements import load_statements, sql_directory
 
 from .apart import obey
 from .figures import race
 
 CONNECTIONS = 20  # as many as the server opens at most
 MOST = 400  # units in one transaction
-STATEMENTS = load(sql_directory("postgresql") / "queries")
+STATEMENTS = load_statements(sql_directory("postgresql") / "queries")
 SQL = {name: re.sub(r"(?<!:):([a-z_]+)", r"%(\1)s", text).encode() for name, text in STATEMENTS.items()}
 AS_USUAL: dict[str, Any] = {"autocommit": True, "row_factory": dict_row, "prepare_threshold": 0}
-new_id = TimeOrderedIds(time.time)
+new_id = Uuid7Generator(time.time)
 
 
 def unit(user: str) -> Unit:
     """A message of about 200 bytes."""
-    id, at, text = new_id(), timestamp(time.time()), "x" * 180
+    id, at, text = new_id(), format_timestamp(time.time()), "x" * 180
     params = {"id": id, "user_id": user, "content": text, "channel_id": "c", "recipient_id": None, "at": at}
     event = Event(id, "message.sent", ("messages",), {"text": text}, id, at, "messages.**", user)
-    return Unit((Step("message_add", params, rows=1),), (event,))
+    return Unit((Step("message_add", params, expected_rows=1),), (event,))
 
 
 def rows_behind(head: int, units: Sequence[Unit]) -> tuple[list[Any], list[Any]]:
     """Of messages, and of events."""
     messages = [unit.steps[0].params for unit in units]
-    return messages, [row_of(position, unit.events[0]) for position, unit in enumerate(units, head + 1)]
+    return messages, [event_to_row(position, unit.events[0]) for position, unit in enumerate(units, head + 1)]
 
 
 @define(eq=False)
@@ -75,19 +75,22 @@ class OnReactor:
     _grouped: Any = None
 
     async def start(self) -> None:
-        statements = prepared(STATEMENTS)
-        dialer = Dialer(self.conninfo, self._reactor, list(statements.values()), reads.settings(5), 6)
-        self._reads = Reads(dialer, self._reactor, 1, CONNECTIONS - 1, 10_000)
-        self._one_row = [Call(statements["user_by_id"], {"id": self.user})]
+        statements = to_prepared_statements(STATEMENTS)
+        dialer = PostgresConnector(
+            self.conninfo, self._reactor, list(statements.values()), reads.reader_session_settings(5), 6
+        )
+        self._reads = PostgresReader(dialer, self._reactor, 1, CONNECTIONS - 1, 10_000)
+        self._one_row = [StatementCall(statements["user_by_id"], {"id": self.user})]
         await self._reads.start()
         self._single, self._grouped = (
-            PostgresStore(self.conninfo, self._reactor, lambda *of: None, batch=batch) for batch in (1, MOST)
+            PostgresStore(self.conninfo, self._reactor, lambda *of: None, max_batch=batch)
+            for batch in (1, MOST)
         )
         await self._single.startService()
         await self._grouped.startService()
 
     async def read(self) -> None:
-        (result,) = await self._reads.ask(self._one_row)
+        (result,) = await self._reads.execute(self._one_row)
         assert result.rows[0]["id"] == self.user
 
     def single(self) -> Awaitable[object]:

@@ -18,9 +18,9 @@ from typing import Any
 
 import psycopg
 
-from multiproto.core.model import timestamp
+from multiproto.core.model import format_timestamp
 from multiproto.storage.postgresql.migrate import migrate
-from multiproto.storage.statements import load, sql_directory
+from multiproto.storage.statements import load_statements, sql_directory
 from tests.servers import Postgres
 
 from .apart import Apart
@@ -41,8 +41,8 @@ def furnished(postgres: Postgres) -> str:
     """A database with all migrations and one user."""
     url = postgres.new_database()
     sql = sql_directory("postgresql")
-    migrate(url, sql, load(sql / "queries"), time.time(), True)
-    at = timestamp(time.time())
+    migrate(url, sql, load_statements(sql / "queries"), time.time(), True)
+    at = format_timestamp(time.time())
     values = [USER, "ann@example.org", "ann@example.org", "Ann", "$2b$04$" + "x" * 53, at, at]
     with psycopg.connect(url) as database:
         database.execute(

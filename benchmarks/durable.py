@@ -22,9 +22,9 @@ from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater, react
 
-from multiproto.core.model import timestamp
+from multiproto.core.model import format_timestamp
 from multiproto.core.ports import Event, Unit
-from multiproto.ids import TimeOrderedIds
+from multiproto.ids import Uuid7Generator
 from multiproto.storage.sqlite import SqliteStore
 
 from .devices import SUBSCRIBE, Device, dismiss, frame, gather, publication
@@ -61,11 +61,11 @@ def compared() -> Compared:
 
 async def store_alone(directory: Path, rounds: int) -> Compared:
     """`SqliteStore` in this process; CPU is that of the whole process."""
-    new_id = TimeOrderedIds(time.time)
+    new_id = Uuid7Generator(time.time)
     names = ["users.**", "messages.**", "_sessions", "bench.**"]
     stores = {
         way: SqliteStore(
-            directory / f"store-{way}", reactor, reactor, lambda *of: None, namespaces=names, batch=batch
+            directory / f"store-{way}", reactor, reactor, lambda *of: None, namespaces=names, max_batch=batch
         )
         for way, batch in (("grouped", 400), ("single", 1))
     }
@@ -78,7 +78,7 @@ async def store_alone(directory: Path, rounds: int) -> Compared:
             for way, store in stores.items():
 
                 def publish(store: SqliteStore = store) -> Deferred[str]:
-                    at = timestamp(time.time())
+                    at = format_timestamp(time.time())
                     event = Event(
                         new_id(), "publication", (TOPIC,), CONTENT, "ann", at, "bench.**", "ann", {}
                     )

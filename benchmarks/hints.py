@@ -24,15 +24,15 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater, react
 
 from multiproto.broker.follower import Follower
-from multiproto.core.audience import Audience
-from multiproto.core.model import timestamp
+from multiproto.core.audience import Dispatcher
+from multiproto.core.model import format_timestamp
 from multiproto.core.ports import Event, Unit
 from multiproto.core.wire import Delivery
-from multiproto.ids import TimeOrderedIds
-from multiproto.redis.address import Address
-from multiproto.redis.connection import Commands, Connection, Subscriber
-from multiproto.storage.postgresql.groupcommit import Transaction
-from multiproto.storage.postgresql.line import Call
+from multiproto.ids import Uuid7Generator
+from multiproto.redis.address import RedisAddress
+from multiproto.redis.connection import RedisCommandProtocol, RedisConnection, RedisSubscriberProtocol
+from multiproto.storage.postgresql.groupcommit import WriteTransaction
+from multiproto.storage.postgresql.line import StatementCall
 from multiproto.storage.postgresql.store import PostgresStore
 from tests.servers import Postgres, Redis
 
@@ -50,12 +50,15 @@ CHANNEL = b"hints"
 WHOSE = "writer", "reader", "postgresql", "redis"
 
 
-async def commit_without_notify(transaction: Transaction) -> None:
-    """`Transaction.commit` without its NOTIFY, for the other way."""
-    calls = [Call(transaction._statements["commit"])]
-    if transaction.head > transaction.before:
-        calls = [Call(transaction._statements["log_move_head"], {"position": transaction.head}), *calls]
-    await transaction._line.ask(calls)
+async def commit_without_notify(transaction: WriteTransaction) -> None:
+    """`WriteTransaction.commit` without its NOTIFY, for the other way."""
+    calls = [StatementCall(transaction._statements["commit"])]
+    if transaction.head > transaction.initial_head:
+        calls = [
+            StatementCall(transaction._statements["log_move_head"], {"position": transaction.head}),
+            *calls,
+        ]
+    await transaction._connection.execute(calls)
 
 
 @define(eq=False)
@@ -69,16 +72,16 @@ class Instance:
     _saying: IDelayedCall | None = None
     _name: bytes = field(factory=lambda: secrets.token_hex(8).encode())  # by which its own hints are known
     _commands: Any = None
-    _new_id: Any = field(factory=lambda: TimeOrderedIds(time.time))
+    _new_id: Any = field(factory=lambda: Uuid7Generator(time.time))
 
     async def start(self) -> None:
-        audience = Audience()
-        audience.add("bench.**", self)
+        audience = Dispatcher()
+        audience.subscribe("bench.**", self)
         store = PostgresStore(os.environ["DATABASE_URL"], reactor, self._observe, namespaces=["bench.**"])
         follower = Follower(store, audience, reactor)
         store.on_commit(follower.wake)
         if self._way == "redis":
-            Transaction.commit = commit_without_notify  # type: ignore[method-assign,assignment]
+            WriteTransaction.commit = commit_without_notify  # type: ignore[method-assign,assignment]
             store.on_commit(self._hint)
             await self._connect(follower)
         self._store = store
@@ -86,18 +89,18 @@ class Instance:
         await follower.startService()
 
     async def _connect(self, follower: Follower) -> None:
-        address = Address.parse(os.environ["REDIS_URL"])
+        address = RedisAddress.parse(os.environ["REDIS_URL"])
 
         async def subscribe(subscriber: Any) -> None:
             await subscriber.subscribe([CHANNEL])
 
-        self._commands = Connection(address, Commands, reactor)
+        self._commands = RedisConnection(address, RedisCommandProtocol, reactor)
 
         def heard(channel: bytes, message: bytes) -> None:
             if message != self._name:
                 follower.wake()
 
-        hearing = Connection(address, lambda: Subscriber(heard), reactor, subscribe)
+        hearing = RedisConnection(address, lambda: RedisSubscriberProtocol(heard), reactor, subscribe)
         for each in (self._commands, hearing):
             each.start()
             while each.protocol is None:
@@ -112,7 +115,7 @@ class Instance:
         self._saying = None
         self._commands.protocol.execute_command("PUBLISH", CHANNEL, self._name)
 
-    def hear(self, delivery: Delivery) -> bool:
+    def deliver(self, delivery: Delivery) -> bool:
         self.heard[str(delivery.id)] = time.monotonic()
         return True
 
@@ -124,7 +127,7 @@ class Instance:
         acknowledged: dict[str, float] = {}
 
         async def publish() -> None:
-            id, at = self._new_id(), timestamp(time.time())
+            id, at = self._new_id(), format_timestamp(time.time())
             event = Event(
                 id, "publication", ("bench.hints",), {"text": "x" * 80}, "ann", at, "bench.**", "ann", {}
             )

@@ -93,7 +93,7 @@ class Way:
         terms = Terms(tuple(Term(*row) for row in self.rows(TERMS)))
         entries = self.rows(POSITIONS)
         logged = {position for position, namespace in entries if namespace == "bench.**"}
-        acknowledged = [terms.position(cursor) for cursor in self.cursors]
+        acknowledged = [terms.position_of(cursor) for cursor in self.cursors]
         if sorted(map(int, filter(None, acknowledged))) != sorted(logged):
             raise SystemExit(f"{self.name}: {len(acknowledged)} acknowledged, {len(logged)} in the log")
         if [position for position, _ in entries] != list(range(1, len(entries) + 1)):

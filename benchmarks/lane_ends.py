@@ -17,19 +17,19 @@ from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater, react
 
-from multiproto.core.audience import Audience
+from multiproto.core.audience import Dispatcher
 from multiproto.core.ports import Publication
 from multiproto.core.wire import Delivery
-from multiproto.ids import TimeOrderedIds
-from multiproto.redis.address import Address
-from multiproto.redis.codec import Key, encode, row
-from multiproto.redis.lane import RedisLane
+from multiproto.ids import Uuid7Generator
+from multiproto.redis.address import RedisAddress
+from multiproto.redis.codec import BrokerMacKey, encode, encode_publication
+from multiproto.redis.lane import RedisBroker
 
 from .apart import obey
 
 reactor: Any = installed
 
-KEY = Key.of("a secret that all instances share")
+KEY = BrokerMacKey.from_secret("a secret that all instances share")
 CONTENT = {"text": "x" * 80}  # about 100 bytes of JSON
 MOST_UNDER_WAY = 32 << 10  # bytes, then Redis is waited for
 GIVES_UP = 20.0  # seconds
@@ -42,18 +42,18 @@ def topic(number: int, topics: int) -> str:
 
 
 class _Unwatched:
-    def dropped(self) -> None:
+    def on_dropped(self) -> None:
         raise SystemExit("a publication was not said")
 
-    def malformed(self) -> None:
+    def on_malformed(self) -> None:
         raise SystemExit("something was malformed")
 
-    def probed(self, seconds: float) -> None:
+    def on_probed(self, seconds: float) -> None:
         pass
 
 
 @define(eq=False, repr=False)
-class Channel(RedisLane):
+class Channel(RedisBroker):
     """The lane as it is, with a look at the clock."""
 
     topics: Sequence[str] = ()  # that somebody listens to here
@@ -65,10 +65,10 @@ class Channel(RedisLane):
         await self._ask_for(subscriber)
 
     async def _ask_for(self, subscriber: Any) -> None:
-        await RedisLane._subscribe(self, subscriber)
+        await RedisBroker._subscribe(self, subscriber)
 
-    def _probed(self, message: bytes) -> None:
-        RedisLane._probed(self, message)
+    def _on_probe_returned(self, message: bytes) -> None:
+        RedisBroker._on_probe_returned(self, message)
         back, self.back = self.back, None
         if back is not None:
             back.callback(None)
@@ -79,34 +79,34 @@ class Topics(Channel):
     _by_topic: dict[str, list[bytes]] = field(factory=dict)
 
     def publish(self, publication: Publication) -> Deferred[None]:
-        self._audience.tell(publication)
-        if self._saying is None:
-            self._saying = self._reactor.callLater(0, self._say)
-        said = row(publication)
+        self._dispatcher.dispatch_live(publication)
+        if self._flush_call is None:
+            self._flush_call = self._reactor.callLater(0, self._flush)
+        said = encode_publication(publication)
         self._by_topic.setdefault(publication.topic, []).append(said)
-        self._under_way += len(said)
+        self._in_flight += len(said)
         return succeed(None)
 
-    def _say(self) -> None:
-        by_topic, self._by_topic, self._saying = self._by_topic, {}, None
+    def _flush(self) -> None:
+        by_topic, self._by_topic, self._flush_call = self._by_topic, {}, None
         for topic, rows in by_topic.items():
-            self._number += 1
-            message = encode(self._key, self._instance, self._number, rows)
-            said = self._commands.protocol.execute_command("PUBLISH", self._of(topic), message)
-            said.addBoth(self._answered, rows, sum(map(len, rows)))
+            self._sequence += 1
+            message = encode(self._mac_key, self._instance_id, self._sequence, rows)
+            said = self._command_connection.protocol.execute_command("PUBLISH", self._of(topic), message)
+            said.addBoth(self._on_published, rows, sum(map(len, rows)))
 
     def _of(self, topic: str) -> bytes:
-        return f"{self._prefix}live:{topic}".encode()
+        return f"{self._channel_prefix}live:{topic}".encode()
 
     async def _ask_for(self, subscriber: Any) -> None:
-        await subscriber.subscribe([*map(self._of, self.topics), self._own])
+        await subscriber.subscribe([*map(self._of, self.topics), self._probe_channel])
 
 
 @define(eq=False, repr=False)
 class Patterns(Topics):
     async def _ask_for(self, subscriber: Any) -> None:
         await subscriber.psubscribe(list(map(self._of, self.topics)))
-        await subscriber.subscribe([self._own])
+        await subscriber.subscribe([self._probe_channel])
 
 
 LANES = {"channel": Channel, "topics": Topics, "patterns": Patterns}
@@ -116,16 +116,16 @@ LANES = {"channel": Channel, "topics": Topics, "patterns": Patterns}
 class Ear:
     heard: int = 0
 
-    def hear(self, delivery: Delivery) -> bool:
+    def deliver(self, delivery: Delivery) -> bool:
         self.heard += 1
         return True
 
 
 def lane(way: str, topics: Sequence[str]) -> tuple[Channel, Ear]:
-    audience, ear = Audience(), Ear()
+    audience, ear = Dispatcher(), Ear()
     for each in topics:
-        audience.add(each, ear)
-    address = Address.parse(os.environ["REDIS_URL"])
+        audience.subscribe(each, ear)
+    address = RedisAddress.parse(os.environ["REDIS_URL"])
     made = LANES[way](address, f"{way}:", KEY, audience, reactor, _Unwatched())
     made.topics = topics
     return made, ear
@@ -136,7 +136,7 @@ class Publisher:
     """Nobody listens there."""
 
     _lanes: dict[str, Channel] = field(factory=dict)
-    _new_id: Any = field(factory=lambda: TimeOrderedIds(time.time))
+    _new_id: Any = field(factory=lambda: Uuid7Generator(time.time))
 
     async def start(self) -> None:
         for way in LANES:
@@ -152,10 +152,10 @@ class Publisher:
             lane.publish(said)
             if number % a_turn == a_turn - 1:
                 await deferLater(reactor, 0)
-            if lane._under_way > MOST_UNDER_WAY:
-                await lane._commands.protocol.ping()
+            if lane._in_flight > MOST_UNDER_WAY:
+                await lane._command_connection.protocol.ping()
         await deferLater(reactor, 0)
-        await lane._commands.protocol.ping()
+        await lane._command_connection.protocol.ping()
         return {"cpu": time.process_time() - cpu, "took": time.perf_counter() - begun}
 
 
@@ -185,7 +185,7 @@ class Subscriber:
         """Lose the connection, and have it back with all its subscriptions."""
         back = self._lane.back = Deferred()
         cpu, begun = time.process_time(), time.perf_counter()
-        self._lane._subscriber.drop()
+        self._lane._subscriber_connection.abort()
         await back
         now = time.perf_counter()
         return {

@@ -14,138 +14,149 @@ from twisted.internet.interfaces import IProtocolFactory
 
 from .auth.passwords import BcryptPasswords
 from .config import Config
-from .config.settings import Tcp, WebSocket
-from .core.audience import Audience
-from .core.leases import Allotment
-from .core.limits import Limits
-from .core.quotas import Quotas
+from .config.settings import TcpConfig, WebSocketConfig
+from .core.audience import Dispatcher
+from .core.leases import SharedBuckets
+from .core.limits import ConnectionLimits
+from .core.quotas import PublishLimits
 from .core.rates import Rate
-from .edge.certificate import Certificate
-from .edge.ports import Edge
-from .graphql.endpoint import Endpoint, wants_whole
-from .http.answers import Page
-from .http.call import Call, Route
-from .lifecycle import Listener
+from .edge.certificate import TlsCertificate
+from .edge.ports import EdgeWrapper
+from .graphql.endpoint import GraphQLResource, wants_buffered_response
+from .http.answers import RawResponse
+from .http.call import RequestContext, Route
+from .lifecycle import ListenerService
 from .observe.metrics import Metrics
-from .prompt import Turn, make_prompt
-from .redis.address import Address
-from .redis.codec import Key
-from .redis.lane import RedisLane
-from .redis.limits import SharedCounts
+from .prompt import WriteCoalescer, coalesce_writes
+from .redis.address import RedisAddress
+from .redis.codec import BrokerMacKey
+from .redis.lane import RedisBroker
+from .redis.limits import RedisSharedLimits
 from .storage.postgresql.store import PostgresStore
 from .storage.sqlite import SqliteStore
-from .workers.parent import Parent
+from .workers.parent import SupervisorLink
 from .workers.port import SharedPort
 
 AnyStore = Union[SqliteStore, PostgresStore]
 
-BACKLOG = 1024  # connections that may wait to be taken, also while we start
+LISTEN_BACKLOG = 1024  # connections that may wait to be taken, also while we start
 
 
 def make_store(config: Config, reactor: Any, metrics: Metrics, namespaces: list[str]) -> AnyStore:
     """PostgreSQL where it is configured, else the embedded one."""
     kept = config.storage
-    if kept.postgresql is None:
+    if kept.postgresql_dsn is None:
         return SqliteStore(
-            Path(kept.directory), reactor, reactor, metrics.query, namespaces, fast=config.fast_paths
+            Path(kept.directory),
+            reactor,
+            reactor,
+            metrics.on_query,
+            namespaces,
+            inline_reads=config.fast_paths,
         )
     return PostgresStore(
-        kept.postgresql,
+        kept.postgresql_dsn,
         reactor,
-        metrics.query,
+        metrics.on_query,
         namespaces,
         kept.pool_min,
         kept.pool_max,
-        durable=config.production,
+        require_fsync=config.is_production,
     )
 
 
-def make_lane(config: Config, reactor: Any, metrics: Metrics, audience: Audience) -> RedisLane | None:
+def make_redis_broker(
+    config: Config, reactor: Any, metrics: Metrics, audience: Dispatcher
+) -> RedisBroker | None:
     """What carries live topics to other instances, if there is something."""
-    if config.redis.pubsub is None:
+    if config.redis.broker_url is None:
         return None
-    address = _address(config.redis.pubsub, config)
-    key = Key.of(config.redis.secret or config.auth.secret)
-    lane = RedisLane(address, config.redis.prefix, key, audience, reactor, metrics)
+    address = _redis_address(config.redis.broker_url, config)
+    key = BrokerMacKey.from_secret(config.redis.pubsub_secret or config.auth.jwt_secret)
+    lane = RedisBroker(address, config.redis.prefix, key, audience, reactor, metrics)
     metrics.live_lane_up.set_function(lambda: lane.up)
     return lane
 
 
-def make_counts(config: Config, reactor: Any) -> SharedCounts | None:
+def make_shared_limits(config: Config, reactor: Any) -> RedisSharedLimits | None:
     """How often who asked, on all instances together, if there is where to count it."""
-    if config.redis.limits is None:
+    if config.redis.rate_limit_url is None:
         return None
-    address = _address(config.redis.limits, config)
-    return SharedCounts(address, config.redis.prefix, config.rates.window, reactor)
+    address = _redis_address(config.redis.rate_limit_url, config)
+    return RedisSharedLimits(address, config.redis.prefix, config.rate_limits.window, reactor)
 
 
-def _address(url: str, config: Config) -> Address:
-    return Address.parse(url, Path(config.redis.ca_file) if config.redis.ca_file else None)
+def _redis_address(url: str, config: Config) -> RedisAddress:
+    return RedisAddress.parse(url, Path(config.redis.ca_file) if config.redis.ca_file else None)
 
 
-def watch(metrics: Metrics, store: AnyStore, audience: Audience, passwords: BcryptPasswords) -> None:
+def register_gauges(
+    metrics: Metrics, store: AnyStore, audience: Dispatcher, passwords: BcryptPasswords
+) -> None:
     """Gauges that are read off when somebody asks."""
     metrics.log_position.set_function(lambda: audience.position)
     metrics.log_lag.set_function(lambda: store.newest - audience.position)
     metrics.database_connections.set_function(lambda: store.connections)
     for operation in ("read", "write"):
-        waiting = partial(_waiting, store, operation)
+        waiting = partial(_queue_length, store, operation)
         metrics.pool_queue.labels(f"database {operation}").set_function(waiting)
     metrics.pool_queue.labels("passwords").set_function(lambda: passwords.waiting)
 
 
-def _waiting(store: AnyStore, operation: str) -> int:
+def _queue_length(store: AnyStore, operation: str) -> int:
     return store.waiting.get(operation, 0)
 
 
-def make_edge(config: Config, reactor: Any) -> Edge:
+def make_edge_wrapper(config: Config, reactor: Any) -> EdgeWrapper:
     """How the ports are guarded."""
     wanted, certificate = config.edge, None
-    if wanted.certificate:
-        certificate = Certificate(Path(wanted.certificate), Path(wanted.key), reactor)
-    return Edge(certificate, wanted.rules, wanted.proxy_protocol, reactor)
+    if wanted.certificate_file:
+        certificate = TlsCertificate(Path(wanted.certificate_file), Path(wanted.key_file), reactor)
+    return EdgeWrapper(certificate, wanted.address_rules, wanted.proxy_protocol, reactor)
 
 
-def short_to(endpoint: Endpoint, path: str) -> Route:
+def make_graphql_route(endpoint: GraphQLResource, path: str) -> Route:
     """The short way of HTTP to GraphQL: for what has one whole answer, which is most of all that is asked there."""
 
-    async def post(call: Call) -> Page:
-        return Page(*await endpoint.post(call.header, call.request.body, call.host))
+    async def post(call: RequestContext) -> RawResponse:
+        return RawResponse(*await endpoint.handle_post(call.header, call.request.body, call.client_address))
 
-    return Route("POST", path, post, for_credentials=True, fits=wants_whole)
+    return Route("POST", path, post, allows_credentials=True, fits=wants_buffered_response)
 
 
-def limits(config: Config, wire: Tcp | WebSocket) -> Limits:
-    return Limits(
-        auth_within=config.auth.timeout,
-        ping_every=wire.ping_interval,
-        silence=2 * wire.ping_timeout,
-        commands=config.rates.commands,
-        bytes=config.rates.bytes,
+def make_connection_limits(config: Config, wire: TcpConfig | WebSocketConfig) -> ConnectionLimits:
+    return ConnectionLimits(
+        auth_timeout=config.auth.auth_timeout,
+        ping_interval=wire.ping_interval,
+        idle_timeout=2 * wire.ping_timeout,
+        command_rate=config.rate_limits.command_rate,
+        read_rate=config.rate_limits.byte_rate,
     )
 
 
-def quotas(config: Config, reactor: Any, counts: SharedCounts | None) -> Quotas:
+def make_publish_limits(config: Config, reactor: Any, counts: RedisSharedLimits | None) -> PublishLimits:
     """How often one may publish."""
 
-    def allotment(name: str, rate: Rate | None) -> Allotment | None:
-        return Allotment(name, rate, reactor, counts) if rate else None
+    def allotment(name: str, rate: Rate | None) -> SharedBuckets | None:
+        return SharedBuckets(name, rate, reactor, counts) if rate else None
 
-    rates = config.rates
-    return Quotas(allotment("user", rates.publishes), allotment("credential", rates.credential_publishes))
+    rates = config.rate_limits
+    return PublishLimits(
+        allotment("user", rates.publish_rate), allotment("credential", rates.credential_publish_rate)
+    )
 
 
-def listener(
+def make_listener(
     reactor: Any,
     where: Any,
     factory: IProtocolFactory,
-    sharing: Parent | None = None,
-    turn: Turn | None = None,
-) -> Listener:
+    sharing: SupervisorLink | None = None,
+    turn: WriteCoalescer | None = None,
+) -> ListenerService:
     """`where` has a host, an IP address, and a port."""
-    bound: Callable[[object], object] = id if turn is None else partial(make_prompt, turn=turn)
+    bound: Callable[[object], object] = id if turn is None else partial(coalesce_writes, turn=turn)
     if sharing is not None:  # not before we can serve: connections would wait here that others could take
-        shared = SharedPort(reactor, where.port, BACKLOG, where.host)
-        return Listener(shared, factory, early=False, bound=bound)
+        shared = SharedPort(reactor, where.port, LISTEN_BACKLOG, where.host)
+        return ListenerService(shared, factory, bind_early=False, on_bound=bound)
     endpoint = TCP6ServerEndpoint if ":" in where.host else TCP4ServerEndpoint
-    return Listener(endpoint(reactor, where.port, BACKLOG, where.host), factory, bound=bound)
+    return ListenerService(endpoint(reactor, where.port, LISTEN_BACKLOG, where.host), factory, on_bound=bound)

@@ -13,22 +13,22 @@ import sys
 from pathlib import Path
 from typing import Mapping, Sequence
 
-from .config import BadConfig, load
-from .core.errors import Invalid
+from .config import ConfigError, load_config
+from .core.errors import ValidationError
 from .core.policy import Policy
 from .core.ports import Identity
 from .core.rules import VERBS
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    asked = _parser().parse_args(arguments)
+    asked = _argument_parser().parse_args(arguments)
     who = Identity(asked.user, "", 0.0, asked.device)
     try:
-        found = Policy(load({}, environ, asked.config).rules).explain(who, asked.verb, asked.topic)
-    except BadConfig as bad:
+        found = Policy(load_config({}, environ, asked.config).rules).explain(who, asked.verb, asked.topic)
+    except ConfigError as bad:
         print(bad, file=sys.stderr)
         return 2
-    except Invalid:
+    except ValidationError:
         print(f"no topic: {asked.topic!r}", file=sys.stderr)
         return 2
     by = f" ({found['rule']})" if found["rule"] else ""
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     return 0 if found["allowed"] else 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def _argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m multiproto.explain", description="Who may do what on a topic."
     )

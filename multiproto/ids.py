@@ -13,23 +13,23 @@ from typing import Callable
 
 from attrs import Factory, define
 
-POOL = 4096  # bytes that the system is asked for at a time: some 10 µs for 512 ids
+RANDOM_POOL_SIZE = 4096  # bytes that the system is asked for at a time: some 10 µs for 512 ids
 
 
 @define(eq=False, repr=False)
-class TimeOrderedIds:
+class Uuid7Generator:
     """Each call gives the next id of this process; 62 of its bits are random."""
 
     _now: Callable[[], float]  # seconds since the epoch
     _last: int = 0  # milliseconds since the epoch << 12 | a counter within the millisecond
-    _random: array[int] = Factory(lambda: array("Q"))
+    _random_pool: array[int] = Factory(lambda: array("Q"))
 
     def __call__(self) -> str:
         self._last = max(int(self._now() * 1000) << 12, self._last + 1)
         milliseconds, counter = self._last >> 12, self._last & 0xFFF
         high = milliseconds << 16 | 0x7000 | counter
-        if not self._random:
-            self._random.frombytes(urandom(POOL))
-        low = 0b10 << 62 | self._random.pop() >> 2
+        if not self._random_pool:
+            self._random_pool.frombytes(urandom(RANDOM_POOL_SIZE))
+        low = 0b10 << 62 | self._random_pool.pop() >> 2
         text = f"{high:016x}{low:016x}"
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

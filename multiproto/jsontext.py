@@ -16,11 +16,13 @@ import msgspec
 
 MAX_DEPTH = 64
 MAX_CONTAINERS = 100_000  # of one text; a megabyte of nested brackets held the reactor for 0.8 s
-MAX_EXTREMES = 5_000  # numbers of one text with an exponent of three digits: 17 µs each, a megabyte 2.7 s
+MAX_EXTREME_NUMBERS = (
+    5_000  # numbers of one text with an exponent of three digits: 17 µs each, a megabyte 2.7 s
+)
 
-_EXTREME = re.compile(rb"[0-9.][eE][+-]?[0-9]{3}")
+_EXTREME_NUMBER = re.compile(rb"[0-9.][eE][+-]?[0-9]{3}")
 # A string that does not end goes to the end of the text: else each quote in it would be tried as a beginning.
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_STRING_LITERAL = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -29,31 +31,31 @@ _encode = msgspec.json.Encoder().encode
 T = TypeVar("T")
 
 
-class NotJson(ValueError):
+class InvalidJson(ValueError):
     """The text is not JSON as the contract wants it; the message says why."""
 
 
 def loads(text: bytes) -> Any:
-    """The value that `text` says.  Raises `NotJson`, never anything else."""
-    if text.count(b"[") + text.count(b"{") > MAX_CONTAINERS and _containers(text) > MAX_CONTAINERS:
-        raise NotJson(f"more than {MAX_CONTAINERS} arrays and objects")
-    if _has_too_many_extremes(text):
-        raise NotJson(f"more than {MAX_EXTREMES} numbers with an exponent of three digits")
+    """The value that `text` says.  Raises `InvalidJson`, never anything else."""
+    if text.count(b"[") + text.count(b"{") > MAX_CONTAINERS and _count_containers(text) > MAX_CONTAINERS:
+        raise InvalidJson(f"more than {MAX_CONTAINERS} arrays and objects")
+    if _has_too_many_extreme_numbers(text):
+        raise InvalidJson(f"more than {MAX_EXTREME_NUMBERS} numbers with an exponent of three digits")
     try:
         value = _decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise NotJson("not JSON in UTF-8") from None
+        raise InvalidJson("not JSON in UTF-8") from None
     except RecursionError:
-        raise NotJson(f"nested deeper than {MAX_DEPTH} levels") from None
+        raise InvalidJson(f"nested deeper than {MAX_DEPTH} levels") from None
     except ValueError:
-        raise NotJson("a number is out of range") from None
-    keys = _keys(value)
-    if keys < text.count(b":") and keys < _STRING.sub(b"", text).count(b":"):
-        json.loads(text, object_pairs_hook=_unambiguous)
+        raise InvalidJson("a number is out of range") from None
+    keys = _count_keys(value)
+    if keys < text.count(b":") and keys < _STRING_LITERAL.sub(b"", text).count(b":"):
+        json.loads(text, object_pairs_hook=_reject_ambiguous_keys)
     return value
 
 
-class Shape(Generic[T]):
+class StructDecoder(Generic[T]):
     """The short way in for texts that look as most of a kind do: those of a `Struct` and nothing besides.
 
     The fields that are not in `optional` are required, and hold no arrays or objects.
@@ -61,24 +63,24 @@ class Shape(Generic[T]):
 
     def __init__(self, struct: type[T], required: int, *optional: str) -> None:
         self._decode = msgspec.json.Decoder(struct).decode
-        self._required = required
-        self._optional = optional
+        self._required_count = required
+        self._optional_fields = optional
 
-    def read(self, text: bytes) -> T | None:
+    def decode(self, text: bytes) -> T | None:
         """What `text` says; `None` where only `loads` can tell, or tell what is wrong."""
-        if len(text) > MAX_CONTAINERS or _has_too_many_extremes(text):
+        if len(text) > MAX_CONTAINERS or _has_too_many_extreme_numbers(text):
             return None
-        keys, nested = self._required, []
+        keys, nested = self._required_count, []
         try:
             value = self._decode(text)
-            for name in self._optional:
+            for name in self._optional_fields:
                 member = getattr(value, name)
                 if member is not msgspec.UNSET:
                     keys += 1
                     if isinstance(member, (dict, list)):
                         nested.append(member)
             if nested:
-                keys += _keys(nested)
+                keys += _count_keys(nested)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             return None
         # A key that is not the struct's, or that comes twice, has its colon all the same.
@@ -90,7 +92,7 @@ def dumps(value: object) -> bytes:
     return _encode(value)
 
 
-def _keys(value: object) -> int:
+def _count_keys(value: object) -> int:
     """How many keys there are in all of `value`; fewer than colons where one came twice.
 
     Goes level by level: a function that calls itself took three times as long.
@@ -107,26 +109,26 @@ def _keys(value: object) -> int:
         if not below:
             return count
         level = below
-    raise NotJson(f"nested deeper than {MAX_DEPTH} levels")
+    raise InvalidJson(f"nested deeper than {MAX_DEPTH} levels")
 
 
-def _containers(text: bytes) -> int:
+def _count_containers(text: bytes) -> int:
     """How many arrays and objects `text` begins, those in its strings not counted."""
-    bare = _STRING.sub(b"", text)
+    bare = _STRING_LITERAL.sub(b"", text)
     return bare.count(b"[") + bare.count(b"{")
 
 
-def _has_too_many_extremes(text: bytes) -> bool:
+def _has_too_many_extreme_numbers(text: bytes) -> bool:
     """Those in its strings not counted; short texts have no room for so many."""
-    if len(text) < 5 * MAX_EXTREMES or len(_EXTREME.findall(text)) <= MAX_EXTREMES:
+    if len(text) < 5 * MAX_EXTREME_NUMBERS or len(_EXTREME_NUMBER.findall(text)) <= MAX_EXTREME_NUMBERS:
         return False
-    return len(_EXTREME.findall(_STRING.sub(b"", text))) > MAX_EXTREMES
+    return len(_EXTREME_NUMBER.findall(_STRING_LITERAL.sub(b"", text))) > MAX_EXTREME_NUMBERS
 
 
-def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_ambiguous_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found and _encode(found[key]) != _encode(value):
-            raise NotJson("a key comes twice with different values")
+            raise InvalidJson("a key comes twice with different values")
         found[key] = value
     return found

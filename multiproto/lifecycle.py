@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 
-class StartFailed(Exception, SystemExit):
+class StartupError(Exception, SystemExit):
     """The start is off, and the operator knows why.
 
     An `Exception`, for twistd to remove its pid file and tell the parent of a
@@ -34,12 +34,12 @@ class StartFailed(Exception, SystemExit):
         self.code = 1
 
 
-def tell_operator(line: str) -> None:
+def report_to_operator(line: str) -> None:
     """On the process's own stderr: twistd has made `sys.stderr` a part of the log."""
     print(f"multiproto: {line}", file=sys.__stderr__, flush=True)
 
 
-class Sequence(MultiService):
+class ServiceSequence(MultiService):
     """Starts its children first to last and stops them last to first, waiting for each.
 
     Ports are bound beforehand, when twistd starts services with privileges.
@@ -55,16 +55,16 @@ class Sequence(MultiService):
         self,
         reactor: Any,  # IReactorCore, IReactorTime
         shutdown_timeout: float,
-        tell: Callable[[str], object] = tell_operator,
+        tell: Callable[[str], object] = report_to_operator,
         exit: Callable[[int], object] = os._exit,
     ) -> None:
         super().__init__()
         self._reactor = reactor
         self._shutdown_timeout = shutdown_timeout
-        self._tell = tell
+        self._report_error = tell
         self._exit = exit
-        self._up: list[Service] = []  # started, or about to be
-        self._starting: Deferred[None] | None = None
+        self._started_services: list[Service] = []  # started, or about to be
+        self._startup: Deferred[None] | None = None
         self.ready = False  # all are up, and no stop has begun
 
     # Twisted calls these.
@@ -74,29 +74,29 @@ class Sequence(MultiService):
             try:
                 service.privilegedStartService()
             except Exception as error:
-                self._refuse(error)
-                raise StartFailed(explained(error)) from error
+                self._report_startup_error(error)
+                raise StartupError(describe_error(error)) from error
 
     def startService(self) -> Deferred[None]:
         """Fires when all are up, or when there is nothing more to wait for."""
         Service.startService(self)
-        self._starting = Deferred.fromCoroutine(self._start_in_turn())
-        outcome = self._starting.result if self._starting.called else None
-        self._starting.addErrback(self._give_up)
+        self._startup = Deferred.fromCoroutine(self._start_in_order())
+        outcome = self._startup.result if self._startup.called else None
+        self._startup.addErrback(self._on_startup_failed)
         if isinstance(outcome, Failure):  # the reactor does not run yet, and never will
             self._stop_all()
-            raise StartFailed(explained(outcome.value))
-        return self._starting
+            raise StartupError(describe_error(outcome.value))
+        return self._startup
 
     def stopService(self) -> Deferred[None]:
         """Fires when all have stopped, or after `shutdown_timeout`."""
         Service.stopService(self)
         self._log.info("stopping")
         self.ready = False
-        if self._starting is not None:
-            self._starting.cancel()
+        if self._startup is not None:
+            self._startup.cancel()
         done: Deferred[None] = Deferred()
-        deadline = self._reactor.callLater(self._shutdown_timeout, self._abandon, done)
+        deadline = self._reactor.callLater(self._shutdown_timeout, self._on_shutdown_timeout, done)
 
         def stopped(_: None) -> None:
             if deadline.active():
@@ -109,55 +109,55 @@ class Sequence(MultiService):
 
     # Behind them.
 
-    async def _start_in_turn(self) -> None:
+    async def _start_in_order(self) -> None:
         for service in self:
-            self._up.append(service)
+            self._started_services.append(service)
             await maybeDeferred(service.startService)
         self.ready = True
         self._log.info("ready")
 
     def _stop_all(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._stop_in_turn())
+        return Deferred.fromCoroutine(self._stop_in_reverse_order())
 
-    async def _stop_in_turn(self) -> None:
-        while self._up:
-            service = self._up[-1]
+    async def _stop_in_reverse_order(self) -> None:
+        while self._started_services:
+            service = self._started_services[-1]
             try:
                 await maybeDeferred(service.stopService)
             except Exception:
-                self._log.failure("{service} did not stop properly", service=_name(service))
-            self._up = self._up[:-1]  # empty already, if it was abandoned
+                self._log.failure("{service} did not stop properly", service=_service_name(service))
+            self._started_services = self._started_services[:-1]  # empty already, if it was abandoned
 
-    def _abandon(self, done: Deferred[None]) -> None:
+    def _on_shutdown_timeout(self, done: Deferred[None]) -> None:
         self._log.warn(
             "stopping took more than {seconds} s: leaving {services} as they are",
             seconds=self._shutdown_timeout,
-            services=", ".join(map(_name, reversed(self._up))),
+            services=", ".join(map(_service_name, reversed(self._started_services))),
         )
-        self._up.clear()
-        self.exit_at_last()
+        self._started_services.clear()
+        self.exit_with_error_after_shutdown()
         done.callback(None)
 
-    def _give_up(self, failure: Failure) -> None:
+    def _on_startup_failed(self, failure: Failure) -> None:
         """A child failed while the reactor runs, or a stop came before all were up."""
         if failure.check(CancelledError):
             return
-        self._refuse(failure.value)
-        self.exit_at_last()
+        self._report_startup_error(failure.value)
+        self.exit_with_error_after_shutdown()
         self._reactor.callWhenRunning(self._reactor.stop)
 
-    def _refuse(self, error: BaseException | None) -> None:
-        why = explained(error)
+    def _report_startup_error(self, error: BaseException | None) -> None:
+        why = describe_error(error)
         self._log.critical("could not start: {why}", why=why)
         self._log.debug("{traceback}", traceback=Failure(error).getTraceback())
-        self._tell(why)
+        self._report_error(why)
 
-    def exit_at_last(self) -> None:
+    def exit_with_error_after_shutdown(self) -> None:
         """With status 1 when everything else is done: twistd has no way to say it."""
         self._reactor.addSystemEventTrigger("after", "shutdown", self._exit, 1)
 
 
-def explained(error: BaseException | None) -> str:
+def describe_error(error: BaseException | None) -> str:
     """What went wrong, on one line for the operator."""
     if isinstance(error, CannotListenError):
         return f"can't listen on {error.interface}:{error.port}: {error.socketError.strerror}"
@@ -166,56 +166,58 @@ def explained(error: BaseException | None) -> str:
     return text if known and text else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
-def _spelled(port: IListeningPort | None) -> str:
+def _format_address(port: IListeningPort | None) -> str:
     address: Any = port.getHost() if port is not None else None
     return f"{address.host}:{address.port}" if hasattr(address, "port") else str(address)
 
 
-def _name(service: Service) -> str:
+def _service_name(service: Service) -> str:
     return service.name or type(service).__name__
 
 
 @define(eq=False, repr=False)
-class Listener(Service):
+class ListenerService(Service):
     """An open port.  Bound with privileges, it takes connections when its turn to start comes."""
 
     _endpoint: IStreamServerEndpoint
     _factory: IProtocolFactory
-    _early: bool = True  # bound with privileges; otherwise not before its turn
-    port: IListeningPort | None = None
-    _bound: Callable[[IListeningPort], object] = id  # told of the port, before it takes anybody
+    _bind_early: bool = True  # bound with privileges; otherwise not before its turn
+    listening_port: IListeningPort | None = None
+    _on_bound: Callable[[IListeningPort], object] = id  # told of the port, before it takes anybody
 
     _log = Logger()
 
     def privilegedStartService(self) -> None:
         """Bind.  Raises `CannotListenError`; clients that come before `startService` wait in the backlog."""
         super().privilegedStartService()
-        if self._early:
-            self.port = self._listen()
-            if IPushProducer.providedBy(self.port):
-                self.port.pauseProducing()
+        if self._bind_early:
+            self.listening_port = self._listen()
+            if IPushProducer.providedBy(self.listening_port):
+                self.listening_port.pauseProducing()
 
     def startService(self) -> None:
         super().startService()
-        if self.port is None:
-            self.port = self._listen()
-        elif IPushProducer.providedBy(self.port):
-            self.port.resumeProducing()
-        self._log.info("{service} listens on {address}", service=self.name, address=_spelled(self.port))
+        if self.listening_port is None:
+            self.listening_port = self._listen()
+        elif IPushProducer.providedBy(self.listening_port):
+            self.listening_port.resumeProducing()
+        self._log.info(
+            "{service} listens on {address}", service=self.name, address=_format_address(self.listening_port)
+        )
 
     def _listen(self) -> IListeningPort:
-        port = _at_once(self._endpoint.listen(self._factory))
-        self._bound(port)
+        port = _immediate_result(self._endpoint.listen(self._factory))
+        self._on_bound(port)
         return port
 
     def stopService(self) -> Deferred[None] | None:
         """Fires when no connection can come any more; those that are there stay."""
         super().stopService()
-        port, self.port = self.port, None
+        port, self.listening_port = self.listening_port, None
         return port.stopListening() if port is not None else None
 
 
-def _at_once(listening: Deferred[IListeningPort]) -> IListeningPort:
+def _immediate_result(listening: Deferred[IListeningPort]) -> IListeningPort:
     """What the endpoint answered.  Twisted's own do so at once."""
     outcome: list[IListeningPort | Failure] = []
     listening.addBoth(outcome.append)
@@ -226,58 +228,58 @@ def _at_once(listening: Deferred[IListeningPort]) -> IListeningPort:
 
 
 @define(eq=False, repr=False)
-class AtStart(Service):
+class RunAtStart(Service):
     """One thing to be done when its turn to start comes."""
 
-    _do: Callable[[], object]
+    _action: Callable[[], object]
 
     def startService(self) -> object:
         super().startService()
-        return self._do()
+        return self._action()
 
 
 @define(eq=False, repr=False)
-class AtStop(Service):
+class RunAtStop(Service):
     """One thing to be done when its turn to stop comes."""
 
-    _do: Callable[[], object]
+    _action: Callable[[], object]
 
     def stopService(self) -> object:
         super().stopService()
-        return self._do()
+        return self._action()
 
 
 @define(eq=False, repr=False)
-class Hangup(Service):
+class SighupHandler(Service):
     """What is to be done on SIGHUP, each in its turn of the reactor."""
 
     _reactor: Any  # IReactorFromThreads
-    _do: Iterable[Callable[[], object]]
-    _before: Any = None  # who was told of it before us
+    _actions: Iterable[Callable[[], object]]
+    _previous_handler: Any = None  # who was told of it before us
 
     def startService(self) -> None:
         super().startService()
-        self._before = signal.signal(signal.SIGHUP, self._asked)
+        self._previous_handler = signal.signal(signal.SIGHUP, self._on_signal)
 
     def stopService(self) -> None:
         super().stopService()
-        signal.signal(signal.SIGHUP, self._before or signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, self._previous_handler or signal.SIG_DFL)
 
-    def _asked(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """Wherever the program just was; the reactor does it in its own time."""
-        for each in self._do:
+        for each in self._actions:
             self._reactor.callFromThread(each)
 
 
-class House(Sequence):
+class NamedServices(ServiceSequence):
     """The server's services by name."""
 
     def add(self, name: str, service: Service) -> None:
         service.setName(name)
         service.setServiceParent(self)
 
-    def port(self, name: str) -> int:
+    def port_number(self, name: str) -> int:
         """The port that "http", "tcp" or "metrics" listens on."""
-        listener: Listener = self.getServiceNamed(name)
-        assert listener.port is not None
-        return listener.port.getHost().port  # type: ignore[attr-defined, no-any-return]
+        listener: ListenerService = self.getServiceNamed(name)
+        assert listener.listening_port is not None
+        return listener.listening_port.getHost().port  # type: ignore[attr-defined, no-any-return]

@@ -12,15 +12,17 @@ import time
 from pathlib import Path
 from typing import Sequence
 
-from .storage.errors import Unusable
-from .storage.move import move
+from .storage.errors import StoreUnusable
+from .storage.move import copy_to_postgresql
 
 
 def main(arguments: Sequence[str]) -> int:
-    asked = _parser().parse_args(arguments)
+    asked = _argument_parser().parse_args(arguments)
     try:
-        moved = move(asked.source, asked.target, time.time(), lambda line: print(line, file=sys.stderr))
-    except Unusable as why:
+        moved = copy_to_postgresql(
+            asked.source, asked.target, time.time(), lambda line: print(line, file=sys.stderr)
+        )
+    except StoreUnusable as why:
         print(f"multiproto: {why}", file=sys.stderr)
         return 1
     print(f"moved {sum(moved.values()):,} rows; {asked.source} is as it was")
@@ -29,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m multiproto.move",
         description="Move everything from the embedded store to PostgreSQL. Stop the server first.",

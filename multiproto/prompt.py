@@ -3,7 +3,7 @@
 Stock Twisted asks the kernel to say when a socket takes data, waits for that,
 sends, and takes the question back: three more system calls for each delivery.
 Nearly always the socket takes it.  Here all that one turn wrote to a
-connection goes out in one `send` right behind the turn; whatever is not plain
+connection goes out in one `flush` right behind the turn; whatever is not plain
 (a backlog, a pull producer, a line about to close) is left to the stock code,
 which also does all the accounting, so that producers are paused and resumed
 as ever.
@@ -21,49 +21,49 @@ from typing import Any, Deque
 from attrs import Factory, define
 from twisted.internet.tcp import Port, Server
 
-SLICE = 0.01  # seconds of sending, before the reactor has its turn
-HANDFUL = 16  # connections between two looks at the clock, of some 10 µs each
+FLUSH_TIME_SLICE = 0.01  # seconds of sending, before the reactor has its turn
+CONNECTIONS_PER_CLOCK_CHECK = 16  # connections between two looks at the clock, of some 10 µs each
 
 
 @define(eq=False, repr=False)
-class Turn:
+class WriteCoalescer:
     """Who wrote something since the last one ended."""
 
     _reactor: Any
-    _wrote: Deque[PromptServer] = Factory(deque)
-    _late: Deque[PromptServer] = Factory(deque)  # of earlier turns, which had no time for them
-    _ends: bool = False  # that was asked for
+    _pending: Deque[CoalescingTransport] = Factory(deque)
+    _overdue: Deque[CoalescingTransport] = Factory(deque)  # of earlier turns, which had no time for them
+    _flush_scheduled: bool = False  # that was asked for
 
-    def add(self, connection: PromptServer) -> None:
-        self._wrote.append(connection)
-        if not self._ends:
-            self._ends = True
-            self._reactor.callLater(0, self._end)
+    def schedule_flush(self, connection: CoalescingTransport) -> None:
+        self._pending.append(connection)
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._reactor.callLater(0, self._flush)
 
-    def _end(self) -> None:
+    def _flush(self) -> None:
         """Half of the time is for those that are late, so that an answer does not wait for a thousand deliveries."""
-        self._send(self._late)
-        self._send(self._wrote)
-        self._late += self._wrote
-        self._wrote.clear()
-        self._ends = bool(self._late)
-        if self._ends:
-            self._reactor.callLater(0, self._end)
+        self._flush_queue(self._overdue)
+        self._flush_queue(self._pending)
+        self._overdue += self._pending
+        self._pending.clear()
+        self._flush_scheduled = bool(self._overdue)
+        if self._flush_scheduled:
+            self._reactor.callLater(0, self._flush)
 
-    def _send(self, waiting: Deque[PromptServer]) -> None:
-        until = self._reactor.seconds() + SLICE / 2
+    def _flush_queue(self, waiting: Deque[CoalescingTransport]) -> None:
+        until = self._reactor.seconds() + FLUSH_TIME_SLICE / 2
         while waiting and self._reactor.seconds() < until:
-            for _ in range(min(HANDFUL, len(waiting))):
-                waiting.popleft().send()
+            for _ in range(min(CONNECTIONS_PER_CLOCK_CHECK, len(waiting))):
+                waiting.popleft().flush()
 
 
-class PromptServer(Server):
+class CoalescingTransport(Server):
     """A server's end of a TCP connection."""
 
-    _waits = False  # for the end of the turn
+    _flush_scheduled = False  # for the end of the turn
 
-    def __init__(self, turn: Turn, *arguments: Any) -> None:
-        self._turn = turn
+    def __init__(self, turn: WriteCoalescer, *arguments: Any) -> None:
+        self._coalescer = turn
         super().__init__(*arguments)
 
     def write(self, data: bytes) -> None:
@@ -74,20 +74,20 @@ class PromptServer(Server):
             self._tempDataLen += len(data)
             if self._tempDataLen > self.bufferSize:
                 self._maybePauseProducer()
-            if not self._waits:
-                self._waits = True
-                self._turn.add(self)
+            if not self._flush_scheduled:
+                self._flush_scheduled = True
+                self._coalescer.schedule_flush(self)
 
     def startWriting(self) -> None:
         if self.dataBuffer:
             super().startWriting()
-        elif not self._waits:
-            self._waits = True
-            self._turn.add(self)
+        elif not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._coalescer.schedule_flush(self)
 
-    def send(self) -> None:
+    def flush(self) -> None:
         """The turn is over: send what it wrote, as far as the socket takes it."""
-        self._waits = False
+        self._flush_scheduled = False
         if not self.connected or self._aborting:
             return
         pieces = self._tempDataBuffer
@@ -112,7 +112,7 @@ class PromptServer(Server):
                 self.producer.resumeProducing()  # type: ignore[attr-defined]
 
 
-def make_prompt(port: object, turn: Turn) -> None:
+def coalesce_writes(port: object, turn: WriteCoalescer) -> None:
     """Let the connections that `port` is going to take send promptly, if it is one of plain TCP."""
     if isinstance(port, Port) and port.transport is Server:
-        port.transport = partial(PromptServer, turn)  # type: ignore[assignment]
+        port.transport = partial(CoalescingTransport, turn)  # type: ignore[assignment]

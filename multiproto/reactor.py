@@ -15,15 +15,15 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import installReactor
 from twisted.logger import Logger
 
-HANDFUL = 100  # events in a turn, of some 0.1 ms each at worst
+MAX_EVENTS_PER_TURN = 100  # events in a turn, of some 0.1 ms each at worst
 
 
-class Reactor(EPollReactor):
+class BoundedEpollReactor(EPollReactor):
     _log = Logger()
 
     def doPoll(self, timeout: float | None) -> None:
         """Those that are ready and find no room are the first of the next turn: epoll tells of them in order."""
-        for fd, event in self._poller.poll(-1 if timeout is None else timeout, HANDFUL):
+        for fd, event in self._poller.poll(-1 if timeout is None else timeout, MAX_EVENTS_PER_TURN):
             selectable = self._selectables.get(fd)
             if selectable is None:
                 continue  # one before has closed it
@@ -36,4 +36,4 @@ class Reactor(EPollReactor):
 
 
 def install() -> None:
-    installReactor(Reactor())
+    installReactor(BoundedEpollReactor())

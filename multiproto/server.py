@@ -12,116 +12,118 @@ from typing import Any
 from twisted.web.resource import IResource
 
 from . import __version__, jsontext
-from .auth.credentials import Mint
-from .auth.gate import TokenGate
+from .auth.credentials import RandomCredentialIssuer
+from .auth.gate import StoreAuthenticator
 from .auth.keyfiles import KeyFiles
-from .auth.known import KnownTokens, Telling
+from .auth.known import RevocationNotifyingStore, TokenCache
 from .auth.passwords import BcryptPasswords
-from .auth.tokens import Tokens
-from .auth.uses import Uses
-from .banner import banner, show, started
+from .auth.tokens import JwtTokens
+from .auth.uses import CredentialUsageRecorder
+from .banner import print_to_stdout, render_banner, startup_info
 from .broker.canary import Canary
 from .broker.follower import Follower
 from .broker.memory import MemoryBroker
 from .broker.pruner import Pruner
 from .config import Config
-from .config.kinds import spelled
-from .config.secret import secret_of
-from .core.access import Access
+from .config.kinds import format_duration
+from .config.secret import signing_secret
+from .core.access import RequestAuthenticator
 from .core.accounts import Accounts
-from .core.arrivals import Arrivals
-from .core.attempts import Attempts
-from .core.audience import Audience
-from .core.audit import Audit
-from .core.events import Events
-from .core.history import History
-from .core.hub import Hub, Line
-from .core.keyring import Keyring
-from .core.limits import Limits
-from .core.logins import Logins
+from .core.arrivals import ConnectionRateLimiter
+from .core.attempts import FailedAttempts
+from .core.audience import Dispatcher
+from .core.audit import AuditRecorder
+from .core.events import EventBuilder
+from .core.history import ReplayReader
+from .core.hub import Admission, Hub
+from .core.keyring import CredentialStore
+from .core.limits import ConnectionLimits
+from .core.logins import LoginThrottle
 from .core.messages import Messages
 from .core.namespaces import Namespaces
 from .core.policy import Policy
 from .core.ports import Query
 from .core.publishing import Publisher
-from .core.sends import Sends
-from .core.sessions import Sessions
-from .core.trail import Trail
+from .core.sends import IdempotentSends
+from .core.sessions import LoginSessions
+from .core.trail import AuditLog
 from .equipment import (
-    limits,
-    listener,
-    make_counts,
-    make_edge,
-    make_lane,
+    make_connection_limits,
+    make_edge_wrapper,
+    make_graphql_route,
+    make_listener,
+    make_publish_limits,
+    make_redis_broker,
+    make_shared_limits,
     make_store,
-    quotas,
-    short_to,
-    watch,
+    register_gauges,
 )
 from .graphql.limits import QueryLimits
-from .graphql.wiring import Needs, make_endpoint
+from .graphql.wiring import GraphQLDependencies, make_graphql_resource
 from .http.call import Route
-from .http.cors import Cors
-from .http.limits import Limits as HttpLimits
+from .http.cors import CorsPolicy
+from .http.limits import HttpLimits
 from .http.ratelimit import RateLimit
-from .http.site import Parts, Settings, make_site
-from .ids import TimeOrderedIds
-from .lifecycle import AtStart, AtStop, Hangup, House, tell_operator
-from .observe.health import Health, Probe, here
+from .http.site import SiteParts, SiteSettings, make_site
+from .ids import Uuid7Generator
+from .lifecycle import NamedServices, RunAtStart, RunAtStop, SighupHandler, report_to_operator
+from .observe.health import HealthMonitor, Probe, always_up
 from .observe.metrics import Metrics
-from .observe.site import metrics_site
-from .observe.tick import Tick
-from .observe.traffic import Traffic
-from .prompt import Turn
+from .observe.site import make_metrics_site
+from .observe.tick import ReactorLag
+from .observe.traffic import ProtocolStats
+from .prompt import WriteCoalescer
 from .rfc6455.resource import UpgradeResource
-from .tcp.protocol import DeviceFactory
-from .websocket.protocol import MAX_ECHO, EchoProtocol, EventsFactory
-from .workers.parent import Parent
+from .tcp.protocol import TcpFactory
+from .websocket.protocol import MAX_ECHO_SIZE, WebSocketEchoProtocol, WebSocketFactory
+from .workers.parent import SupervisorLink
 
-DRAIN_WITHIN = 10.0  # seconds that requests have to be answered at the end, or a third of what there is
-LOGINS = 20  # from one address in one window of the rate limit, registrations included
-STREAMS_PER_HOST = 1000  # GraphQL subscriptions from one address; a socket carries up to 100
+DRAIN_TIMEOUT = 10.0  # seconds that requests have to be answered at the end, or a third of what there is
+MAX_LOGINS_PER_WINDOW = 20  # from one address in one window of the rate limit, registrations included
+MAX_STREAMS_PER_HOST = 1000  # GraphQL subscriptions from one address; a socket carries up to 100
 
 # A stream says nothing, so neither silence nor a late login is held against it.
-STREAM = Limits(subscriptions=1, auth_within=float("inf"), silence=float("inf"))
+STREAM_LIMITS = ConnectionLimits(max_subscriptions=1, auth_timeout=float("inf"), idle_timeout=float("inf"))
 
 
-def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> House:
+def make_service(config: Config, reactor: Any, parent: SupervisorLink | None = None) -> NamedServices:
     """Everything, from the store to the ports.  `reactor` is also the clock: its `seconds` are the epoch's.
 
     With a `parent` this is one of several processes that share the ports.
     """
     now = reactor.seconds
-    new_id = TimeOrderedIds(now)
+    new_id = Uuid7Generator(now)
     metrics = Metrics()
 
-    namespaces = Namespaces.including(config.namespaces)
+    namespaces = Namespaces.with_builtin(config.namespaces)
     store = make_store(config, reactor, metrics, [each.match for each in namespaces])
-    audience = Audience(metrics.event)
+    audience = Dispatcher(metrics.on_event_dispatched)
     fast = config.fast_paths
     if fast:
-        audience.gather(reactor)
+        audience.enable_batching(reactor)
     follower = Follower(store, audience, reactor)
     store.on_commit(follower.wake)
 
     # Who somebody is.
     auth = config.auth
-    keys = KeyFiles(partial(secret_of, config), auth.private_key_file, auth.public_key_files)
-    tokens = Tokens(keys, int(auth.lifetime), spelled(auth.lifetime), now, new_id)
-    asking = TokenGate(tokens, store, now, metrics.auth)
-    known = KnownTokens(asking, audience, reactor, config.redis.cache_ttl, metrics, keys)
-    gate = Uses(known, store, reactor)
+    keys = KeyFiles(partial(signing_secret, config), auth.private_key_file, auth.public_key_files)
+    tokens = JwtTokens(
+        keys, int(auth.access_token_lifetime), format_duration(auth.access_token_lifetime), now, new_id
+    )
+    asking = StoreAuthenticator(tokens, store, now, metrics.auth)
+    known = TokenCache(asking, audience, reactor, config.redis.cache_ttl, metrics, keys)
+    gate = CredentialUsageRecorder(known, store, reactor)
     passwords = BcryptPasswords(reactor, auth.bcrypt_rounds)
-    counts = make_counts(config, reactor)
+    counts = make_shared_limits(config, reactor)
 
-    watch(metrics, store, audience, passwords)
+    register_gauges(metrics, store, audience, passwords)
 
     # What one can do.
-    events = Events(new_id)
-    keeping = Telling(store, known.forget)
-    audit = Audit(now, new_id)
-    attempts = Attempts(store, audit, reactor, metrics.audit_dropped.inc)
-    sessions = Sessions(
+    events = EventBuilder(new_id)
+    keeping = RevocationNotifyingStore(store, known.revoke)
+    audit = AuditRecorder(now, new_id)
+    attempts = FailedAttempts(store, audit, reactor, metrics.audit_dropped.inc)
+    sessions = LoginSessions(
         keeping,
         passwords,
         tokens,
@@ -130,55 +132,63 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
         attempts,
         now,
         new_id,
-        auth.refresh_lifetime,
+        auth.refresh_token_lifetime,
         metrics.auth,
-        Logins(reactor, counts),
+        LoginThrottle(reactor, counts),
     )
     accounts = Accounts(keeping, passwords, sessions, events, audit, now, new_id)
-    keyring = Keyring(keeping, Mint(), events, audit, now, new_id)
-    trail = Trail(store, frozenset(config.auth.operators), jsontext.loads)
-    sends, often = Sends(store, now), quotas(config, reactor, counts)
+    keyring = CredentialStore(keeping, RandomCredentialIssuer(), events, audit, now, new_id)
+    trail = AuditLog(store, frozenset(config.auth.operators), jsontext.loads)
+    sends, often = IdempotentSends(store, now), make_publish_limits(config, reactor, counts)
     messages = Messages(store, sends, events, now, new_id, often)
-    lane = make_lane(config, reactor, metrics, audience)
+    lane = make_redis_broker(config, reactor, metrics, audience)
     broker = (
-        MemoryBroker(audience, "instance" if config.storage.postgresql else None) if lane is None else lane
+        MemoryBroker(audience, "instance" if config.storage.postgresql_dsn else None)
+        if lane is None
+        else lane
     )
     publisher = Publisher(Policy(config.rules), broker, sends, namespaces, now, new_id, jsontext.dumps, often)
-    history = History(store, audience, namespaces, reactor)
+    history = ReplayReader(store, audience, namespaces, reactor)
     hub = Hub(gate, audience, history, publisher, reactor, new_id, attempts)
-    access = Access(gate, hub, attempts)
+    access = RequestAuthenticator(gate, hub, attempts)
 
-    def line(name: str, limits: Limits, most_per_host: int, most: int | None = None) -> Line:
-        arrivals = Arrivals(config.rates.connects, reactor)
-        return Line(limits, metrics.watch(Traffic(name, now())), most, most_per_host, arrivals)
+    def line(name: str, limits: ConnectionLimits, most_per_host: int, most: int | None = None) -> Admission:
+        arrivals = ConnectionRateLimiter(config.rate_limits.connect_rate, reactor)
+        return Admission(
+            limits, metrics.add_protocol(ProtocolStats(name, now())), most, most_per_host, arrivals
+        )
 
     # The wires.
-    wide = config.websocket.most_per_host
-    cors = Cors(frozenset(config.http.origins or ()), any_localhost=config.http.origins is None)
+    wide = config.websocket.max_connections_per_ip
+    cors = CorsPolicy(frozenset(config.http.origins or ()), allow_localhost=config.http.origins is None)
     requests, logins = (
-        RateLimit(most, config.rates.window, clock=reactor, shared=counts, name=name)
-        for name, most in (("requests", config.rates.most), ("logins", LOGINS))
+        RateLimit(most, config.rate_limits.window, clock=reactor, shared_counter=counts, name=name)
+        for name, most in (("requests", config.rate_limits.max_requests), ("logins", MAX_LOGINS_PER_WINDOW))
     )
-    edge = make_edge(config, reactor)
-    house = House(reactor, config.shutdown_timeout, tell_operator if parent is None else parent.failed)
-    database = Probe("database", lambda: store.read(Query("users_count")), vital=True)
-    cache = Probe("cache", here if lane is None else lane.health, vital=False)
+    edge = make_edge_wrapper(config, reactor)
+    house = NamedServices(
+        reactor, config.shutdown_timeout, report_to_operator if parent is None else parent.report_failure
+    )
+    database = Probe("database", lambda: store.read(Query("users_count")), required=True)
+    cache = Probe("cache", always_up if lane is None else lane.health, required=False)
     canary = Canary(store, audience, reactor, new_id)
-    health = Health(reactor, now, (database, cache), lambda: house.ready and canary.fresh, now())
+    health = HealthMonitor(reactor, now, (database, cache), lambda: house.ready and canary.is_fresh, now())
 
     mounts: dict[bytes, IResource] = {}
     shorts: list[Route] = []
     if config.websocket.enabled:
-        events_line = line("websocket", limits(config, config.websocket), wide)
-        size = config.websocket.max_message
-        ws = EventsFactory(hub, events_line, reactor, cors.allows, size, fast=fast)
+        events_line = line("websocket", make_connection_limits(config, config.websocket), wide)
+        size = config.websocket.max_message_size
+        ws = WebSocketFactory(hub, events_line, reactor, cors.allows_websocket, size, fast=fast)
         mounts[b"/ws"] = UpgradeResource(ws)
-    if config.websocket.echo:
-        echo_line = line("echo", limits(config, config.websocket), wide)
-        echo = EventsFactory(hub, echo_line, reactor, cors.allows, MAX_ECHO, True, EchoProtocol, fast)
+    if config.websocket.echo_enabled:
+        echo_line = line("echo", make_connection_limits(config, config.websocket), wide)
+        echo = WebSocketFactory(
+            hub, echo_line, reactor, cors.allows_websocket, MAX_ECHO_SIZE, True, WebSocketEchoProtocol, fast
+        )
         mounts[b"/ws-echo"] = UpgradeResource(echo)
     if config.graphql.enabled:
-        needs = Needs(
+        needs = GraphQLDependencies(
             accounts,
             sessions,
             keyring,
@@ -187,11 +197,11 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
             publisher,
             hub,
             reactor,
-            line("graphql", limits(config, config.websocket), wide),
-            line("graphql_stream", STREAM, STREAMS_PER_HOST),
+            line("graphql", make_connection_limits(config, config.websocket), wide),
+            line("graphql_stream", STREAM_LIMITS, MAX_STREAMS_PER_HOST),
             health.document,
-            cors.allows,
-            metrics.operation,
+            cors.allows_websocket,
+            metrics.on_operation,
             logins.check,
             QueryLimits(config.graphql.max_depth, config.graphql.max_complexity),
             config.graphql.introspection,
@@ -199,10 +209,10 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
             config.graphql.path,
             fast,
         )
-        mounts[config.graphql.path.encode()] = endpoint = make_endpoint(needs)
-        shorts.append(short_to(endpoint, config.graphql.path))
+        mounts[config.graphql.path.encode()] = endpoint = make_graphql_resource(needs)
+        shorts.append(make_graphql_route(endpoint, config.graphql.path))
     site = make_site(
-        Parts(
+        SiteParts(
             reactor,
             new_id,
             access,
@@ -213,36 +223,36 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
             trail,
             messages,
             publisher,
-            line("sse", STREAM, wide),
+            line("sse", STREAM_LIMITS, wide),
             health,
-            metrics.request,
+            metrics.on_request,
             requests,
             logins,
             mounts,
-            keys.published,
-            Arrivals(config.rates.connects, reactor),
+            keys.public_jwks,
+            ConnectionRateLimiter(config.rate_limits.connect_rate, reactor),
             shorts,
         ),
-        Settings(
-            config.name,
+        SiteSettings(
+            config.app_name,
             __version__,
             cors,
             compression=config.http.compression,
             security_headers=config.http.security_headers,
-            rules=config.edge.rules,
-            limits=HttpLimits(bytes=config.rates.bytes),
+            address_rules=config.edge.address_rules,
+            limits=HttpLimits(read_rate=config.rate_limits.byte_rate),
             fast=fast,
         ),
     )
 
     if parent is not None:
-        house.add("leash", parent.leash(reactor))
+        house.add("leash", parent.make_watcher(reactor))
     if edge.certificate is not None:
         house.add("certificate", edge.certificate)
     house.add("store", store)
     house.add("keys", keys)
-    if config.rereads:
-        house.add("hangup", Hangup(reactor, (*edge.reloads, keys.reload)))
+    if config.has_reloadable_files:
+        house.add("hangup", SighupHandler(reactor, (*edge.reload_callbacks, keys.reload)))
     house.add("passwords", passwords)
     house.add("uses", gate)
     if lane is not None:
@@ -253,22 +263,33 @@ def make_service(config: Config, reactor: Any, parent: Parent | None = None) -> 
     house.add("follower", follower)
     house.add("canary", canary)
     house.add("pruner", Pruner(store, namespaces, audience, reactor, now, auth.audit_retention))
-    house.add("tick", Tick(reactor, metrics.reactor_lag))
+    house.add("tick", ReactorLag(reactor, metrics.reactor_lag))
     if config.metrics.enabled:
-        pages = metrics_site(metrics, health.report, now, reactor)
-        house.add("metrics", listener(reactor, config.metrics, edge.metrics(pages, config.metrics.inside)))
-    turn = Turn(reactor) if fast else None
-    house.add("leftovers", AtStop(site.cut))
+        pages = make_metrics_site(metrics, health.report, now, reactor)
+        house.add(
+            "metrics",
+            make_listener(reactor, config.metrics, edge.wrap_metrics(pages, config.metrics.is_loopback_only)),
+        )
+    turn = WriteCoalescer(reactor) if fast else None
+    house.add("leftovers", RunAtStop(site.close_remaining))
     house.add("hub", hub)
-    house.add("requests", AtStop(partial(site.drain, min(DRAIN_WITHIN, config.shutdown_timeout / 3))))
+    house.add("requests", RunAtStop(partial(site.drain, min(DRAIN_TIMEOUT, config.shutdown_timeout / 3))))
     if config.tcp.enabled:
-        tcp_line = line("tcp", limits(config, config.tcp), config.tcp.most_per_host, config.tcp.most)
-        most, keep_alive = config.tcp.max_frame, config.tcp.keep_alive
-        devices = DeviceFactory(hub, tcp_line, now, most, keep_alive, fast)
-        house.add("tcp", listener(reactor, config.tcp, edge.tcp(devices), parent, turn))
-    house.add("http", listener(reactor, config.http, edge.http(site), parent, turn))
+        tcp_line = line(
+            "tcp",
+            make_connection_limits(config, config.tcp),
+            config.tcp.max_connections_per_ip,
+            config.tcp.max_connections,
+        )
+        most, keep_alive = config.tcp.max_frame_size, config.tcp.keep_alive_interval
+        devices = TcpFactory(hub, tcp_line, now, most, keep_alive, fast)
+        house.add("tcp", make_listener(reactor, config.tcp, edge.wrap_tcp(devices), parent, turn))
+    house.add("http", make_listener(reactor, config.http, edge.wrap_http(site), parent, turn))
     if parent is not None:
-        house.add("report", AtStart(parent.ready))
+        house.add("report", RunAtStart(parent.report_ready))
     elif config.environment == "development":
-        house.add("banner", AtStart(lambda: show(banner(started(config, house.port)))))
+        house.add(
+            "banner",
+            RunAtStart(lambda: print_to_stdout(render_banner(startup_info(config, house.port_number)))),
+        )
     return house

@@ -19,14 +19,14 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 
-from .config import BadConfig, Config, Loaded, read
-from .lifecycle import StartFailed, tell_operator
+from .config import Config, ConfigError, LoadedConfig, load_config_with_texts
+from .lifecycle import StartupError, report_to_operator
 from .observe import logs
-from .workers.command import check, log_file
-from .workers.parent import Parent
+from .workers.command import check_twistd_options, log_file
+from .workers.parent import SupervisorLink
 
 # flag -> the setting it sets
-FLAGS = {
+SETTING_BY_FLAG = {
     "env": "APP_ENV",
     "host": "HOST",
     "port": "PORT",
@@ -39,7 +39,7 @@ FLAGS = {
 }
 
 
-TEACHING = """
+HELP_TEXT = """
 Serves REST, WebSocket, GraphQL and framed TCP as one conversation: what is sent on one arrives on all.
 
 Run it without any option to try it: in development it listens on loopback only, and keeps all it needs in
@@ -92,35 +92,37 @@ class Options(usage.Options):
 
     def __init__(self) -> None:
         super().__init__()
-        self.set: dict[str, str] = {}
+        self.assignments: dict[str, str] = {}
 
     def getUsage(self, width: int | None = None) -> str:
         """Twisted's list of the options, then what is to be known; it would wrap a `longdesc`."""
-        return str(super().getUsage(width)) + TEACHING
+        return str(super().getUsage(width)) + HELP_TEXT
 
     def opt_set(self, assignment: str) -> None:
         """NAME=VALUE: any setting; may be given several times"""
         name, equals, value = assignment.partition("=")
         if not equals or not name:
             raise usage.UsageError(f"--set {assignment}: must be NAME=VALUE")
-        self.set[name.upper()] = value
+        self.assignments[name.upper()] = value
 
-    def settings(self) -> dict[str, str]:
+    def flag_settings(self) -> dict[str, str]:
         """What the flags say, by the settings' names."""
-        return self.set | {name: self[flag] for flag, name in FLAGS.items() if self[flag] is not None}
+        return self.assignments | {
+            name: self[flag] for flag, name in SETTING_BY_FLAG.items() if self[flag] is not None
+        }
 
 
-class Server(MultiService):
+class ServerService(MultiService):
     """The server, with the log it wants in place of twistd's."""
 
     def __init__(self, observer: ILogObserver | None) -> None:
         super().__init__()
-        self._observer = observer
+        self._log_observer = observer
 
     def setServiceParent(self, parent: Componentized) -> None:
         """twistd asks the application for its observer before it starts services."""
-        if self._observer is not None:
-            parent.setComponent(ILogObserver, self._observer)
+        if self._log_observer is not None:
+            parent.setComponent(ILogObserver, self._log_observer)
         super().setServiceParent(parent)
 
     def startService(self) -> None:
@@ -133,24 +135,36 @@ class Server(MultiService):
 def makeService(options: Options) -> IService:
     """Everything, ready to start.  Bad settings end the process: all of them on stderr, status 1."""
     twistd: Mapping[str, Any] = options.parent or {}
-    parent = Parent.of(os.environ, sys.stdin)
+    parent = SupervisorLink.from_environment(os.environ, sys.stdin)
     if parent is not None:
-        return made(parent.part(configured(parent.texts, {}, folder=None).config), twistd, parent)
+        return make_server(
+            parent.worker_config(load_config_or_exit(parent.setting_texts, {}, folder=None).config),
+            twistd,
+            parent,
+        )
     file = Path(options["config"]) if options["config"] else None
-    loaded = configured(options.settings(), os.environ, file)
-    return made(loaded.config, twistd) if loaded.config.workers == 1 else supervised(loaded, twistd)
+    loaded = load_config_or_exit(options.flag_settings(), os.environ, file)
+    return (
+        make_server(loaded.config, twistd)
+        if loaded.config.workers == 1
+        else make_supervised_server(loaded, twistd)
+    )
 
 
-def made(config: Config, twistd: Mapping[str, Any], parent: Parent | None = None) -> Server:
+def make_server(
+    config: Config, twistd: Mapping[str, Any], parent: SupervisorLink | None = None
+) -> ServerService:
     """The server itself: the only one, or the worker of a `parent`."""
     if config.fast_paths:
-        prefer_our_reactor()
-    server = Server(observer_for(config.logs, twistd, None if parent is None else parent.number))
-    wired(config, parent).setServiceParent(server)
+        install_preferred_reactor()
+    server = ServerService(
+        make_log_observer(config.logs, twistd, None if parent is None else parent.worker_number)
+    )
+    make_service_on_reactor(config, parent).setServiceParent(server)
     return server
 
 
-def prefer_our_reactor() -> None:
+def install_preferred_reactor() -> None:
     """Install it, unless twistd was told of another one or the system has no epoll."""
     if "twisted.internet.reactor" not in sys.modules and hasattr(select, "epoll"):
         from .reactor import install
@@ -158,37 +172,37 @@ def prefer_our_reactor() -> None:
         install()
 
 
-def supervised(loaded: Loaded, twistd: Mapping[str, Any]) -> Server:
+def make_supervised_server(loaded: LoadedConfig, twistd: Mapping[str, Any]) -> ServerService:
     """What starts several workers in its place."""
     try:
-        check(twistd)
-    except StartFailed as failed:
-        tell_operator(str(failed))
+        check_twistd_options(twistd)
+    except StartupError as failed:
+        report_to_operator(str(failed))
         raise
     from twisted.internet import reactor
 
-    from .workers.wiring import make_supervisor
+    from .workers.wiring import make_supervisor_service
 
-    server = Server(observer_for(loaded.config.logs, twistd))
-    make_supervisor(loaded, twistd, reactor).setServiceParent(server)
+    server = ServerService(make_log_observer(loaded.config.logs, twistd))
+    make_supervisor_service(loaded, twistd, reactor).setServiceParent(server)
     return server
 
 
-def configured(
+def load_config_or_exit(
     flags: Mapping[str, str],
     environ: Mapping[str, str],
     file: Path | None = None,
     folder: Path | None = Path(),
-) -> Loaded:
+) -> LoadedConfig:
     try:
-        return read(flags, environ, file, folder)
-    except BadConfig as bad:
-        for fault in bad.faults:
-            tell_operator(str(fault))
+        return load_config_with_texts(flags, environ, file, folder)
+    except ConfigError as bad:
+        for fault in bad.problems:
+            report_to_operator(str(fault))
         raise SystemExit(1) from None
 
 
-def wired(config: Config, parent: Parent | None) -> Any:
+def make_service_on_reactor(config: Config, parent: SupervisorLink | None) -> Any:
     """The server on the reactor that was chosen."""
     from twisted.internet import reactor
 
@@ -197,7 +211,9 @@ def wired(config: Config, parent: Parent | None) -> Any:
     return make_service(config, reactor, parent)
 
 
-def observer_for(wanted: Any, twistd: Mapping[str, Any], worker: int | None = None) -> ILogObserver | None:
+def make_log_observer(
+    wanted: Any, twistd: Mapping[str, Any], worker: int | None = None
+) -> ILogObserver | None:
     """Our observer on the file that twistd's own options name; None where they ask for another kind of log."""
     if twistd.get("syslog"):
         return None
@@ -210,5 +226,5 @@ def observer_for(wanted: Any, twistd: Mapping[str, Any], worker: int | None = No
             stdout.write(line)
             stdout.flush()
 
-        return logs.observer(wanted.level, pretty, write, worker)
-    return logs.observer(wanted.level, bool(wanted.pretty), LogFile.fromFullPath(name).write, worker)
+        return logs.make_observer(wanted.level, pretty, write, worker)
+    return logs.make_observer(wanted.level, bool(wanted.pretty), LogFile.fromFullPath(name).write, worker)

@@ -13,7 +13,7 @@ import re
 from twisted.logger import LogEvent
 from twisted.python import log
 
-from multiproto.observe.logs import observer
+from multiproto.observe.logs import make_observer
 
 CANARY = "cAn4ry"
 PASSWORD = f"{CANARY}-Passw0rd!"
@@ -70,4 +70,4 @@ def observe(event: LogEvent) -> None:
     """Everything that is logged in this process, as our own observers write it at their most talkative."""
     if not isinstance(getattr(event.get("log_failure"), "value", None), Leak):
         for pretty in (False, True):
-            observer("debug", pretty, lambda line: look("log", line))(event)
+            make_observer("debug", pretty, lambda line: look("log", line))(event)

@@ -9,9 +9,9 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from multiproto.core.events import Events
-from multiproto.core.sends import Sends
-from multiproto.ids import TimeOrderedIds
+from multiproto.core.events import EventBuilder
+from multiproto.core.sends import IdempotentSends
+from multiproto.ids import Uuid7Generator
 from multiproto.storage.sqlite import SqliteStore
 
 from .fakes import FAST
@@ -33,13 +33,13 @@ class StoreCase(TestCase):
             reactor,
             reactor,
             lambda operation, *_: self.reads_and_writes.append(operation),
-            fast=FAST,
+            inline_reads=FAST,
         )
         await self.store.startService()
         self.addCleanup(self.store.stopService)
-        self.new_id = TimeOrderedIds(self.now)
-        self.events = Events(self.new_id)
-        self.sends = Sends(self.store, self.now)
+        self.new_id = Uuid7Generator(self.now)
+        self.events = EventBuilder(self.new_id)
+        self.sends = IdempotentSends(self.store, self.now)
         await self.asyncSetUp()
 
     async def asyncSetUp(self) -> None:
@@ -50,7 +50,9 @@ class StoreCase(TestCase):
 
     async def log(self) -> list[tuple[str, tuple[str, ...], Any]]:
         """(type, topics, content) of all there is."""
-        return [(e.event.type, e.event.topics, e.event.content) for e in await self.store.after(0, 10_000)]
+        return [
+            (e.event.type, e.event.topics, e.event.content) for e in await self.store.read_after(0, 10_000)
+        ]
 
     def database_bytes(self) -> bytes:
         """Everything on the disk, journal included."""

@@ -7,20 +7,20 @@ from pathlib import Path
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.banner import Place, Started, banner, started
+from multiproto.banner import ListenAddress, StartupInfo, render_banner, startup_info
 from multiproto.config import Config
-from multiproto.config.settings import MetricsPort, Tcp
+from multiproto.config.settings import MetricsConfig, TcpConfig
 
-DEFAULT = Started(
+DEFAULT = StartupInfo(
     version="1.2.3",
-    http=Place("127.0.0.1", 3000),
-    tcp=Place("127.0.0.1", 3001),
-    metrics=Place("127.0.0.1", 9090),
+    http=ListenAddress("127.0.0.1", 3000),
+    tcp=ListenAddress("127.0.0.1", 3001),
+    metrics=ListenAddress("127.0.0.1", 9090),
     websocket=True,
-    graphql="/graphql",
-    data=Path("./data"),
-    store="data",
-    examples=True,
+    graphql_path="/graphql",
+    data_directory=Path("./data"),
+    storage_description="data",
+    has_examples=True,
 )
 
 
@@ -36,7 +36,7 @@ class BannerTests(SynchronousTestCase):
     def test_defaults(self) -> None:
         """No option is needed where everything is as the examples expect it."""
         self.assertEqual(
-            banner(DEFAULT),
+            render_banner(DEFAULT),
             """\
 multiproto 1.2.3, in development. Ctrl-C stops it.
 
@@ -67,28 +67,28 @@ All of it at once: .venv/bin/python -m examples.four_ways
         )
 
     def test_several_workers(self) -> None:
-        text = banner(evolve(DEFAULT, workers=4))
+        text = render_banner(evolve(DEFAULT, workers=4))
         self.assertIn("  Metrics    http://127.0.0.1:9090/metrics   (one for each worker, to 9093)\n", text)
 
     def test_what_is_running_by_its_settings(self) -> None:
         ports = {"http": 1, "tcp": 2, "metrics": 3}
-        found = started(Config(), ports.__getitem__)
+        found = startup_info(Config(), ports.__getitem__)
         self.assertEqual(
             (found.http, found.tcp, found.metrics),
-            (Place("127.0.0.1", 1), Place("127.0.0.1", 2), Place("127.0.0.1", 3)),
+            (ListenAddress("127.0.0.1", 1), ListenAddress("127.0.0.1", 2), ListenAddress("127.0.0.1", 3)),
         )
-        config = Config(tcp=Tcp(enabled=False), metrics=MetricsPort(enabled=False))
-        found = started(config, {"http": 1}.__getitem__)
+        config = Config(tcp=TcpConfig(enabled=False), metrics=MetricsConfig(enabled=False))
+        found = startup_info(config, {"http": 1}.__getitem__)
         self.assertEqual((found.tcp, found.metrics), (None, None))
 
     def test_other_places(self) -> None:
         """Real ports and the data directory go into every command that needs them, quoted."""
-        text = banner(
+        text = render_banner(
             evolve(
                 DEFAULT,
-                http=Place("127.0.0.1", 4000),
-                tcp=Place("127.0.0.1", 4001),
-                data=Path("/var/my data"),
+                http=ListenAddress("127.0.0.1", 4000),
+                tcp=ListenAddress("127.0.0.1", 4001),
+                data_directory=Path("/var/my data"),
             )
         )
         options = "--url http://127.0.0.1:4000"
@@ -102,7 +102,9 @@ All of it at once: .venv/bin/python -m examples.four_ways
         self.assertIn(f"four_ways {options} --tcp 127.0.0.1:4001 {account}\n", text)
 
     def test_wildcards_are_reached_on_loopback_and_said_to_be_open(self) -> None:
-        text = banner(evolve(DEFAULT, http=Place("0.0.0.0", 3000), tcp=Place("::", 3001)))
+        text = render_banner(
+            evolve(DEFAULT, http=ListenAddress("0.0.0.0", 3000), tcp=ListenAddress("::", 3001))
+        )
         self.assertIn("  HTTP       http://127.0.0.1:3000   (open to the network)\n", text)
         self.assertIn("  TCP        [::1]:3001   (open to the network)\n", text)
         self.assertIn("device --tcp '[::1]:3001' messages", text)
@@ -110,8 +112,11 @@ All of it at once: .venv/bin/python -m examples.four_ways
 
     def test_over_tls(self) -> None:
         """No commands: the examples would not trust the certificate of a server in development."""
-        http, tcp = Place("127.0.0.1", 3000, secure=True), Place("0.0.0.0", 3001, secure=True)
-        text = banner(evolve(DEFAULT, http=http, tcp=tcp))
+        http, tcp = (
+            ListenAddress("127.0.0.1", 3000, uses_tls=True),
+            ListenAddress("0.0.0.0", 3001, uses_tls=True),
+        )
+        text = render_banner(evolve(DEFAULT, http=http, tcp=tcp))
         self.assertIn("  HTTP       https://127.0.0.1:3000\n", text)
         self.assertIn("  WebSocket  wss://127.0.0.1:3000/ws\n", text)
         self.assertIn("  GraphQL    https://127.0.0.1:3000/graphql\n", text)
@@ -120,7 +125,7 @@ All of it at once: .venv/bin/python -m examples.four_ways
         self.assertEqual(commands(text), [])
 
     def test_what_is_off_is_said_to_be_off_and_not_pasted(self) -> None:
-        text = banner(evolve(DEFAULT, tcp=None, metrics=None, graphql=None))
+        text = render_banner(evolve(DEFAULT, tcp=None, metrics=None, graphql_path=None))
         for name in ("TCP", "Metrics", "GraphQL"):
             self.assertIn(f"  {name:<11}off\n", text)
         self.assertIn("see it on 2 protocols", text)
@@ -129,17 +134,17 @@ All of it at once: .venv/bin/python -m examples.four_ways
         self.assertNotIn("four_ways", text)
 
     def test_without_websocket(self) -> None:
-        text = banner(evolve(DEFAULT, websocket=False))
+        text = render_banner(evolve(DEFAULT, websocket=False))
         self.assertIn("  WebSocket  off\n", text)
         self.assertNotIn("websocket_subscriber", text)
 
     def test_a_path_that_the_examples_do_not_know(self) -> None:
-        text = banner(evolve(DEFAULT, graphql="/query"))
+        text = render_banner(evolve(DEFAULT, graphql_path="/query"))
         self.assertIn("  GraphQL    http://127.0.0.1:3000/query\n", text)
         self.assertNotIn("graphql_subscriber", text)
 
     def test_installed_without_the_examples(self) -> None:
-        text = banner(evolve(DEFAULT, examples=False))
+        text = render_banner(evolve(DEFAULT, has_examples=False))
         self.assertEqual(commands(text), [])
         self.assertNotIn("examples", text)
         self.assertTrue(text.endswith("  Data       data\n"))

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.config import BadConfig, Config, kinds, load, read
-from multiproto.config.example import example
-from multiproto.config.load import table
-from multiproto.config.secret import kept_secret, secret_of
+from multiproto.config import Config, ConfigError, kinds, load_config, load_config_with_texts
+from multiproto.config.example import render_example
+from multiproto.config.load import iter_settings
+from multiproto.config.secret import load_or_create_secret, signing_secret
 from multiproto.core.namespaces import Namespace
 from multiproto.core.networks import AddressRules
 from multiproto.core.policy import Policy
@@ -50,17 +50,17 @@ class ConfigCase(SynchronousTestCase):
 
     def load(self, *toml: str, flags: dict[str, str] | None = None, **environ: str) -> Config:
         file = self.file("multiproto.toml", *toml) if toml else None
-        return load(flags or {}, environ, file, self.folder)
+        return load_config(flags or {}, environ, file, self.folder)
 
     def faults(self, *toml: str, flags: dict[str, str] | None = None, **environ: str) -> list[str]:
-        bad = self.assertRaises(BadConfig, self.load, *toml, flags=flags, **environ)
+        bad = self.assertRaises(ConfigError, self.load, *toml, flags=flags, **environ)
         return [line.replace(f"{self.folder}/", "") for line in str(bad).splitlines()]
 
 
 class SourcesTests(ConfigCase):
     def test_nothing_given_is_development(self) -> None:
         self.assertEqual(self.load(), Config())
-        self.assertFalse(Config().production)
+        self.assertFalse(Config().is_production)
 
     def test_each_source_outranks_the_one_before(self) -> None:
         """Defaults, file, `.env`, environment, flags."""
@@ -90,7 +90,13 @@ class SourcesTests(ConfigCase):
         )
         config = self.load()
         self.assertEqual(
-            (config.name, config.http.port, config.redis.prefix, config.storage.directory, config.http.host),
+            (
+                config.app_name,
+                config.http.port,
+                config.redis.prefix,
+                config.storage.directory,
+                config.http.host,
+            ),
             ("my server", 4000, "a # b", "/srv/a#b", "127.0.0.1"),
         )
 
@@ -104,7 +110,7 @@ class SourcesTests(ConfigCase):
         )
         self.assertEqual((config.http.port, config.metrics.enabled), (4000, False))
         self.assertEqual(config.http.origins, ("https://a.example", "http://b.example:8080"))
-        self.assertEqual(config.auth.lifetime, 3600.0)
+        self.assertEqual(config.auth.access_token_lifetime, 3600.0)
 
     def test_rates(self) -> None:
         """Without a burst it is what a second gives, and at least one."""
@@ -116,12 +122,12 @@ class SourcesTests(ConfigCase):
             ("0", None),
             ("none", None),
         ]:
-            self.assertEqual(self.load(PUBLISH_RATE=text).rates.publishes, rate, text)
-        self.assertEqual(self.load('byte_rate = "1000000/s"').rates.bytes, Rate(1e6, 1e6))
+            self.assertEqual(self.load(PUBLISH_RATE=text).rate_limits.publish_rate, rate, text)
+        self.assertEqual(self.load('byte_rate = "1000000/s"').rate_limits.byte_rate, Rate(1e6, 1e6))
         self.file(".env", "COMMAND_RATE=10/s burst 20")
-        self.assertEqual(self.load().rates.commands, Rate(10, 20))
+        self.assertEqual(self.load().rate_limits.command_rate, Rate(10, 20))
         for text in ("500", "500/h", "0/s", "-1/s", "1.5/s", "500/s burst", "500/s burst 0", "many"):
-            with self.assertRaises(BadConfig, msg=text):
+            with self.assertRaises(ConfigError, msg=text):
                 self.load(CONNECT_RATE=text)
 
     def test_set_to_nothing_is_unset(self) -> None:
@@ -129,16 +135,16 @@ class SourcesTests(ConfigCase):
         self.assertEqual(self.load("cors_origins = []").http.origins, ())
 
     def test_node_env_where_app_env_is_unset(self) -> None:
-        self.assertTrue(self.load(NODE_ENV="production").production)
-        self.assertFalse(self.load(NODE_ENV="production", APP_ENV="development").production)
-        self.assertFalse(self.load('app_env = "test"', NODE_ENV="staging").production)
+        self.assertTrue(self.load(NODE_ENV="production").is_production)
+        self.assertFalse(self.load(NODE_ENV="production", APP_ENV="development").is_production)
+        self.assertFalse(self.load('app_env = "test"', NODE_ENV="staging").is_production)
 
     def test_secrets_from_files(self) -> None:
         path = self.file("jwt", SECRET)
-        self.assertEqual(self.load(JWT_SECRET_FILE=str(path)).auth.secret, SECRET)
-        self.assertEqual(self.load(f'jwt_secret_file = "{path}"').auth.secret, SECRET)
+        self.assertEqual(self.load(JWT_SECRET_FILE=str(path)).auth.jwt_secret, SECRET)
+        self.assertEqual(self.load(f'jwt_secret_file = "{path}"').auth.jwt_secret, SECRET)
         self.assertEqual(
-            self.load(f'jwt_secret_file = "{path}"', JWT_SECRET=SECRET * 2).auth.secret, SECRET * 2
+            self.load(f'jwt_secret_file = "{path}"', JWT_SECRET=SECRET * 2).auth.jwt_secret, SECRET * 2
         )
 
     def test_the_same_for_another_process(self) -> None:
@@ -146,11 +152,13 @@ class SourcesTests(ConfigCase):
         secret = self.file("jwt", SECRET)
         file = self.file("multiproto.toml", "cors_origins = []", f'jwt_secret_file = "{secret}"', "port = 1")
         self.file(".env", "APP_NAME=here", "TCP_PORT=2")
-        loaded = read({"PORT": "3"}, {"NODE_ENV": "development", "HOME": "/root"}, file, self.folder)
+        loaded = load_config_with_texts(
+            {"PORT": "3"}, {"NODE_ENV": "development", "HOME": "/root"}, file, self.folder
+        )
         for path in (secret, file, self.folder / ".env"):
             path.write_text("PORT=4\nHOST=elsewhere\n")
-        self.assertEqual(read(loaded.texts, {}, folder=None).config, loaded.config)
-        self.assertEqual((loaded.config.http.port, loaded.config.name), (3, "here"))
+        self.assertEqual(load_config_with_texts(loaded.setting_texts, {}, folder=None).config, loaded.config)
+        self.assertEqual((loaded.config.http.port, loaded.config.app_name), (3, "here"))
         self.assertNotIn(SECRET, repr(loaded))
 
     def test_one_default_follows_another(self) -> None:
@@ -215,7 +223,7 @@ class FaultsTests(ConfigCase):
             ],
         )
         self.file("multiproto.toml").write_bytes(b"\xff")
-        bad = self.assertRaises(BadConfig, load, {}, {}, self.folder / "multiproto.toml")
+        bad = self.assertRaises(ConfigError, load_config, {}, {}, self.folder / "multiproto.toml")
         self.assertIn("it is not UTF-8", str(bad))
 
     def test_secrets_too_short_to_keep(self) -> None:
@@ -227,23 +235,25 @@ class FaultsTests(ConfigCase):
         )
 
     def test_where_the_database_is(self) -> None:
-        self.assertIsNone(self.load().storage.postgresql)
+        self.assertIsNone(self.load().storage.postgresql_dsn)
         url = "postgresql://ada:pw@db/app?sslmode=require"
-        self.assertEqual(self.load(DATABASE_URL=url, JWT_SECRET=SECRET).storage.postgresql, url)
+        self.assertEqual(self.load(DATABASE_URL=url, JWT_SECRET=SECRET).storage.postgresql_dsn, url)
         parts = self.load(DB_HOST="db", DB_PASSWORD="p w'", DB_NAME="app", JWT_SECRET=SECRET).storage
-        self.assertEqual(parts.postgresql, "host=db port=5432 dbname=app user=multiproto password='p w\\''")
-        self.assertEqual(parts.where, "PostgreSQL app on db")
+        self.assertEqual(
+            parts.postgresql_dsn, "host=db port=5432 dbname=app user=multiproto password='p w\\''"
+        )
+        self.assertEqual(parts.display_name, "PostgreSQL app on db")
         both = self.load(DB_HOST="other", DATABASE_URL=url, JWT_SECRET=SECRET).storage
-        self.assertEqual((both.postgresql, both.where), (url, "PostgreSQL app on db"))
+        self.assertEqual((both.postgresql_dsn, both.display_name), (url, "PostgreSQL app on db"))
 
     def test_where_redis_is(self) -> None:
-        self.assertIsNone(self.load().redis.pubsub)
+        self.assertIsNone(self.load().redis.broker_url)
         parts = self.load(REDIS_HOST="::1", REDIS_PASSWORD="a/b", REDIS_DB="3", JWT_SECRET=SECRET).redis
-        self.assertEqual(parts.pubsub, "redis://:a%2Fb@[::1]:6379/3")
+        self.assertEqual(parts.broker_url, "redis://:a%2Fb@[::1]:6379/3")
         url = "rediss://u:p@cache:6380/1"
-        self.assertEqual(self.load(REDIS_URL=url, JWT_SECRET=SECRET).redis.pubsub, url)
-        self.assertEqual(self.load(PUBSUB_REDIS_URL=url, JWT_SECRET=SECRET).redis.pubsub, url)
-        self.assertIsNone(self.load(REDIS_URL=url, PUBSUB_ADAPTER="memory").redis.pubsub)
+        self.assertEqual(self.load(REDIS_URL=url, JWT_SECRET=SECRET).redis.broker_url, url)
+        self.assertEqual(self.load(PUBSUB_REDIS_URL=url, JWT_SECRET=SECRET).redis.broker_url, url)
+        self.assertIsNone(self.load(REDIS_URL=url, PUBSUB_ADAPTER="memory").redis.broker_url)
 
     def test_addresses_that_cannot_be_used(self) -> None:
         """One line each, and nothing of what may be a password."""
@@ -280,7 +290,7 @@ class FaultsTests(ConfigCase):
             fault = f"{alone} (environment) says nothing without {missing}"
             self.assertEqual(self.faults(**{alone: "a.pem"}), [fault])
         edge = self.load(TLS_CERT_FILE="a.pem", TLS_KEY_FILE="b.pem").edge
-        self.assertEqual((edge.certificate, edge.key), ("a.pem", "b.pem"))
+        self.assertEqual((edge.certificate_file, edge.key_file), ("a.pem", "b.pem"))
 
     def test_networks(self) -> None:
         edge = self.load(
@@ -288,9 +298,12 @@ class FaultsTests(ConfigCase):
             TRUSTED_PROXIES="10.0.0.1, 2001:db8::/32",
             PROXY_PROTOCOL="on",
         ).edge
-        self.assertEqual([str(each) for each in edge.proxies], ["10.0.0.1/32", "2001:db8::/32"])
+        self.assertEqual([str(each) for each in edge.trusted_proxies], ["10.0.0.1/32", "2001:db8::/32"])
         self.assertEqual([str(each) for each in edge.deny], ["10.1.0.0/16", "::1/128"])
-        self.assertEqual((edge.proxy_protocol, edge.rules), (True, AddressRules((), edge.deny, edge.proxies)))
+        self.assertEqual(
+            (edge.proxy_protocol, edge.address_rules),
+            (True, AddressRules((), edge.deny, edge.trusted_proxies)),
+        )
         for bad in ("10.0.0.1/8", "10.0.0", "example.org", "10.0.0.0/33", "10.0.0.1 10.0.0.2"):
             self.assertEqual(
                 self.faults(ADDRESS_ALLOW=f"10.0.0.1, {bad}"),
@@ -304,7 +317,7 @@ class FaultsTests(ConfigCase):
 
     def test_whether_metrics_stay_inside(self) -> None:
         inside = {
-            host: self.load(METRICS_HOST=host).metrics.inside
+            host: self.load(METRICS_HOST=host).metrics.is_loopback_only
             for host in ("127.0.0.9", "::1", "0.0.0.0", "::")
         }
         self.assertEqual(inside, {"127.0.0.9": True, "::1": True, "0.0.0.0": False, "::": False})
@@ -322,7 +335,7 @@ class FaultsTests(ConfigCase):
         self.assertEqual(self.faults(REDIS_HOST="cache", **key), [fault])
         self.load(REDIS_HOST="cache", JWT_SECRET=SECRET, **key)
         self.assertEqual(
-            self.load(REDIS_HOST="cache", PUBSUB_REDIS_SECRET=SECRET, **key).redis.secret, SECRET
+            self.load(REDIS_HOST="cache", PUBSUB_REDIS_SECRET=SECRET, **key).redis.pubsub_secret, SECRET
         )
         self.assertEqual(
             self.faults(PUBSUB_REDIS_SECRET=SECRET[:-1]),
@@ -407,7 +420,7 @@ class NamespacesTests(ConfigCase):
             'match = "chat.*"',
             "most = 1000",
         )
-        kept = (Namespace("telemetry.**", retention=86400.0), Namespace("chat.*", most=1000))
+        kept = (Namespace("telemetry.**", retention=86400.0), Namespace("chat.*", max_events=1000))
         self.assertEqual(config.namespaces, kept)
 
     def test_json_elsewhere(self) -> None:
@@ -441,24 +454,24 @@ class NamespacesTests(ConfigCase):
 class TableTests(SynchronousTestCase):
     def test_every_name_of_the_contract(self) -> None:
         """And none that it does not have."""
-        self.assertEqual({row.name for row, _ in table()}, set(CONTRACT.split()))
+        self.assertEqual({row.name for row, _ in iter_settings()}, set(CONTRACT.split()))
 
     def test_the_example_is_the_table(self) -> None:
         """`python -m multiproto.config.example > .env.example` makes it so."""
         path = Path(__file__).parent.parent / ".env.example"
-        self.assertEqual(path.read_text("utf-8"), example())
+        self.assertEqual(path.read_text("utf-8"), render_example())
 
     def test_defaults_can_be_given(self) -> None:
         """What the example shows as the default reads as just that."""
-        for name, shown in re.findall(r"^#([A-Z_]+)=(.+)$", example(), re.M):
-            ((row, default),) = [(row, default) for row, default in table() if row.name == name]
-            self.assertEqual(row.kind(shown), default, name)
+        for name, shown in re.findall(r"^#([A-Z_]+)=(.+)$", render_example(), re.M):
+            ((row, default),) = [(row, default) for row, default in iter_settings() if row.name == name]
+            self.assertEqual(row.parser(shown), default, name)
 
 
 class KindsTests(SynchronousTestCase):
     GOOD = (
-        (kinds.flag, "YES", True),
-        (kinds.flag, "off", False),
+        (kinds.boolean, "YES", True),
+        (kinds.boolean, "off", False),
         (kinds.port, " 65535 ", 65535),
         (kinds.duration(0), "500ms", 0.5),
         (kinds.duration(0), "1500", 1.5),
@@ -471,27 +484,27 @@ class KindsTests(SynchronousTestCase):
             "Ann@Example.org, 01A2055D-524A-7000-A3D1-DFD42086FED8,",
             ("ann@example.org", "01a2055d-524a-7000-a3d1-dfd42086fed8"),
         ),
-        (kinds.path, "/api-v2/graphql", "/api-v2/graphql"),
+        (kinds.url_path, "/api-v2/graphql", "/api-v2/graphql"),
         (kinds.port, " 80\x1f", 80),
     )
     BAD = (
-        (kinds.flag, "maybe"),
+        (kinds.boolean, "maybe"),
         (kinds.port, "0"),
         (kinds.port, "65536"),
         (kinds.port, "3000.5"),
         (kinds.port, "９"),
-        (kinds.whole(1), "-1"),
+        (kinds.integer(1), "-1"),
         (kinds.duration(1), "0"),
         (kinds.duration(0), "-1s"),
         (kinds.duration(0), "soon"),
         (kinds.duration(0), "999999999999d"),
         (kinds.origins, "https://a.example/path"),
         (kinds.origins, "a.example"),
-        (kinds.path, "graphql"),
-        (kinds.path, "/"),
-        (kinds.path, "/ws"),
-        (kinds.path, "/api/v1"),
-        (kinds.path, "/.well-known/graphql"),
+        (kinds.url_path, "graphql"),
+        (kinds.url_path, "/"),
+        (kinds.url_path, "/ws"),
+        (kinds.url_path, "/api/v1"),
+        (kinds.url_path, "/.well-known/graphql"),
     )
 
     def test_good(self) -> None:
@@ -505,12 +518,12 @@ class KindsTests(SynchronousTestCase):
     @given(st.text())
     def test_nothing_but_a_value_or_what_is_wanted(self, text: str) -> None:
         for kind in (
-            kinds.flag,
+            kinds.boolean,
             kinds.port,
             kinds.duration(0),
             kinds.origins,
             kinds.operators,
-            kinds.path,
+            kinds.url_path,
             kinds.choice("a"),
         ):
             try:
@@ -521,11 +534,11 @@ class KindsTests(SynchronousTestCase):
     @given(st.integers(1, 30 * 86400 * 1000))
     def test_times_as_they_are_written(self, milliseconds: int) -> None:
         seconds = milliseconds / 1000
-        self.assertEqual(kinds.duration(0)(kinds.spelled(seconds)), seconds)
+        self.assertEqual(kinds.duration(0)(kinds.format_duration(seconds)), seconds)
 
     def test_the_largest_unit(self) -> None:
         self.assertEqual(
-            [kinds.spelled(each) for each in (0, 0.5, 1, 90, 900, 604800)],
+            [kinds.format_duration(each) for each in (0, 0.5, 1, 90, 900, 604800)],
             ["0s", "500ms", "1s", "90s", "15m", "7d"],
         )
 
@@ -534,24 +547,24 @@ class SecretTests(ConfigCase):
     def test_made_once_and_kept(self) -> None:
         """For its owner only; every start reads the same."""
         path = self.folder / "jwt-secret"
-        first = kept_secret(path)
+        first = load_or_create_secret(path)
         self.assertGreaterEqual(len(first), 32)
         self.assertEqual(path.stat().st_mode & 0o777, 0o600)
-        self.assertEqual(kept_secret(path), first)
+        self.assertEqual(load_or_create_secret(path), first)
         self.assertEqual([each.name for each in self.folder.iterdir()], ["jwt-secret"])
 
     def test_not_where_something_else_signs(self) -> None:
         """None is made that nobody would ever look at."""
         config = self.load(DATA_DIR=str(self.folder), JWT_PRIVATE_KEY_FILE="/keys/signing.pem")
-        self.assertEqual((secret_of(config), list(self.folder.iterdir())), ("", []))
+        self.assertEqual((signing_secret(config), list(self.folder.iterdir())), ("", []))
         config = self.load(DATA_DIR=str(self.folder), JWT_SECRET=SECRET)
-        self.assertEqual((secret_of(config), list(self.folder.iterdir())), (SECRET, []))
-        made = secret_of(self.load(DATA_DIR=str(self.folder)))
+        self.assertEqual((signing_secret(config), list(self.folder.iterdir())), (SECRET, []))
+        made = signing_secret(self.load(DATA_DIR=str(self.folder)))
         self.assertEqual((self.folder / "jwt-secret").read_text(), made)
 
     def test_something_else_in_its_place(self) -> None:
         path = self.file("jwt-secret", "short")
-        self.assertIn(str(path), str(self.assertRaises(ValueError, kept_secret, path)))
+        self.assertIn(str(path), str(self.assertRaises(ValueError, load_or_create_secret, path)))
 
 
 class RulesTests(ConfigCase):
@@ -645,4 +658,4 @@ class WorkedExamplesTests(ConfigCase):
             (fleet, ann, "users", (SUBSCRIBE, HISTORY)),
         ):
             found = tuple(verb for verb in VERBS if policy.decide(who, verb, topic).allowed)
-            self.assertEqual(found, verbs, (who.user_id, who.device, topic))
+            self.assertEqual(found, verbs, (who.user_id, who.device_name, topic))

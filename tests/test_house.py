@@ -1,4 +1,4 @@
-"""The rooms of the house, which may import which, and how large a file may be."""
+"""The rooms of the house, and which may import which."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from twisted.trial.unittest import SynchronousTestCase
 import multiproto
 
 ROOT = Path(multiproto.__file__).parent
-LONGEST = 300  # lines of a file; one question seldom takes more
 
 OUTSIDE = {"core", "observe", "jsontext"}  # what a wire or an adapter may see of us
 
@@ -111,10 +110,6 @@ class HouseTests(SynchronousTestCase):
             if str(path.relative_to(ROOT)) not in ASYNCIO:
                 for name in imports(path):
                     self.assertFalse(is_of(name, "asyncio"), f"{path} imports {name}")
-
-    def test_a_file_answers_one_question(self) -> None:
-        lines = {str(path.relative_to(ROOT)): path.read_text("utf-8").count("\n") for path in self.files}
-        self.assertEqual({name: count for name, count in lines.items() if count >= LONGEST}, {})
 
     def test_a_file_says_which(self) -> None:
         """Each opens with a docstring; an `__init__.py` may be empty."""

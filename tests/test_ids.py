@@ -8,14 +8,14 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.forms import is_uuid
-from multiproto.ids import TimeOrderedIds
+from multiproto.ids import Uuid7Generator
 
 
 class IdsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1_795_000_000.123)
-        self.ids = TimeOrderedIds(self.clock.seconds)
+        self.ids = Uuid7Generator(self.clock.seconds)
 
     def test_version_variant_and_time(self) -> None:
         text = self.ids()

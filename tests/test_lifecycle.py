@@ -18,7 +18,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.lifecycle import Hangup, Listener, Sequence, StartFailed, explained
+from multiproto.lifecycle import ListenerService, ServiceSequence, SighupHandler, StartupError, describe_error
 
 
 class Reactor(MemoryReactorClock):
@@ -54,7 +54,7 @@ class SequenceTests(SynchronousTestCase):
         self.reactor = Reactor()
         self.diary: list[str] = []  # of the services, of the operator, and of the process
         self.store, self.port = Step("store", self.diary), Step("port", self.diary)
-        self.house = Sequence(
+        self.house = ServiceSequence(
             self.reactor, 30.0, lambda line: self.diary.append(f"told: {line}"), self.diary.append
         )
         self.store.setServiceParent(self.house)
@@ -89,7 +89,7 @@ class SequenceTests(SynchronousTestCase):
         """Before the reactor runs, the process ends there: one line, status 1."""
         self.store.up.callback(None)
         self.port.up.errback(OSError(13, "Permission denied"))
-        failed = self.assertRaises(StartFailed, self.house.startService)
+        failed = self.assertRaises(StartupError, self.house.startService)
         self.assertEqual((failed.code, isinstance(failed, SystemExit)), (1, True))
         self.assertEqual(
             self.diary, ["start store", "start port", "told: [Errno 13] Permission denied", "stop port"]
@@ -99,7 +99,7 @@ class SequenceTests(SynchronousTestCase):
     def test_a_child_that_fails_later(self) -> None:
         """While the reactor runs, it is stopped in order and the process ends with status 1."""
         self.house.startService()
-        self.store.up.errback(StartFailed("no database"))
+        self.store.up.errback(StartupError("no database"))
         self.assertEqual(self.diary, ["start store", "told: no database"])
         self.reactor.run()
         self.assertTrue(self.reactor.hasStopped)
@@ -113,7 +113,7 @@ class SequenceTests(SynchronousTestCase):
     def test_a_port_that_can_not_be_bound(self) -> None:
         """Nothing is started then."""
         self.port.privilegedStartService = lambda: fail_now(OSError("taken"))  # type: ignore[method-assign]
-        self.assertRaises(StartFailed, self.house.privilegedStartService)
+        self.assertRaises(StartupError, self.house.privilegedStartService)
         self.assertEqual(self.diary, ["told: taken"])
 
     def test_stopped_while_starting(self) -> None:
@@ -154,7 +154,7 @@ class SequenceTests(SynchronousTestCase):
     def logged(self) -> list[str]:
         lines: list[str] = []
         log = Logger(observer=lambda event: lines.append(event["log_format"].format(**event)))
-        self.patch(Sequence, "_log", log)
+        self.patch(ServiceSequence, "_log", log)
         return lines
 
 
@@ -164,11 +164,13 @@ def fail_now(error: Exception) -> None:
 
 class ExplainedTests(SynchronousTestCase):
     def test_one_line_whatever_happened(self) -> None:
-        told = {explained(error) for error in (OSError("disk\nfull"), StartFailed("no key"), KeyError("x"))}
+        told = {
+            describe_error(error) for error in (OSError("disk\nfull"), StartupError("no key"), KeyError("x"))
+        }
         self.assertEqual(told, {"disk full", "no key", "KeyError: 'x'"})
 
     def test_nothing_to_say(self) -> None:
-        self.assertEqual(explained(StartFailed("")), "StartFailed")
+        self.assertEqual(describe_error(StartupError("")), "StartupError")
 
 
 class Refusing:
@@ -179,47 +181,47 @@ class Refusing:
 class ListenerTests(SynchronousTestCase):
     """With real ports of the kernel's choice; nothing connects to them."""
 
-    def listener(self, port: int = 0, early: bool = True) -> Listener:
+    def listener(self, port: int = 0, early: bool = True) -> ListenerService:
         factory = ProtocolFactory.forProtocol(Protocol)
-        return Listener(TCP4ServerEndpoint(reactor, port, interface="127.0.0.1"), factory, early)
+        return ListenerService(TCP4ServerEndpoint(reactor, port, interface="127.0.0.1"), factory, early)
 
     def test_takes_connections_only_once_started(self) -> None:
         listener = self.listener()
         listener.privilegedStartService()
         self.addCleanup(listener.stopService)
-        self.assertNotIn(listener.port, reactor.getReaders())
+        self.assertNotIn(listener.listening_port, reactor.getReaders())
         listener.startService()
-        self.assertIn(listener.port, reactor.getReaders())
+        self.assertIn(listener.listening_port, reactor.getReaders())
 
     def test_one_that_is_not_early(self) -> None:
         """Nobody waits where others could serve."""
         listener = self.listener(early=False)
         listener.privilegedStartService()
-        self.assertIsNone(listener.port)
+        self.assertIsNone(listener.listening_port)
         listener.startService()
         self.addCleanup(listener.stopService)
-        self.assertIn(listener.port, reactor.getReaders())
+        self.assertIn(listener.listening_port, reactor.getReaders())
 
     def test_a_taken_port_fails_the_start(self) -> None:
         """A taken port must not exit 0."""
         first = self.listener()
         first.startService()
         self.addCleanup(first.stopService)
-        assert first.port is not None
-        number = first.port.getHost().port
+        assert first.listening_port is not None
+        number = first.listening_port.getHost().port
         second = self.listener(number)
         error = self.assertRaises(CannotListenError, second.privilegedStartService)
-        self.assertEqual(explained(error), f"can't listen on 127.0.0.1:{number}: Address already in use")
+        self.assertEqual(describe_error(error), f"can't listen on 127.0.0.1:{number}: Address already in use")
 
     def test_an_endpoint_that_refuses(self) -> None:
-        listener = Listener(Refusing(), ProtocolFactory.forProtocol(Protocol))  # type: ignore[arg-type]
+        listener = ListenerService(Refusing(), ProtocolFactory.forProtocol(Protocol))  # type: ignore[arg-type]
         self.assertRaises(OSError, listener.startService)
         self.assertIsNone(listener.stopService())
 
     def test_stops_once_and_for_all(self) -> None:
         listener = self.listener()
         listener.startService()
-        port = listener.port
+        port = listener.listening_port
         listener.stopService()
         self.assertNotIn(port, reactor.getReaders())
         self.assertIsNone(listener.stopService())
@@ -230,7 +232,7 @@ class HangupTests(SynchronousTestCase):
         self.calls: list[Callable[[], object]] = []
         self.done: list[str] = []
         todo = [lambda: self.done.append("certificate"), lambda: self.done.append("keys")]
-        self.hangup = Hangup(self, todo)
+        self.hangup = SighupHandler(self, todo)
 
     def callFromThread(self, call: Callable[[], object]) -> None:
         self.calls.append(call)

@@ -8,7 +8,7 @@ from typing import Iterator
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.banner import banner
+from multiproto.banner import render_banner
 from multiproto.core.audit import ACTIONS
 
 from .test_banner import DEFAULT, commands
@@ -20,7 +20,9 @@ PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*
 class PagesTests(SynchronousTestCase):
     def test_the_readme_shows_the_banners_commands(self) -> None:
         readme = (ROOT / "README.md").read_text().splitlines()
-        self.assertEqual([command for command in commands(banner(DEFAULT)) if command not in readme], [])
+        self.assertEqual(
+            [command for command in commands(render_banner(DEFAULT)) if command not in readme], []
+        )
 
     def test_all_actions_of_the_trail_are_told(self) -> None:
         section = (ROOT / "docs/rest.md").read_text().partition("### GET /auth/audit")[2].partition("```")[0]

@@ -18,7 +18,13 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from multiproto.prompt import HANDFUL, SLICE, PromptServer, Turn, make_prompt
+from multiproto.prompt import (
+    CONNECTIONS_PER_CLOCK_CHECK,
+    FLUSH_TIME_SLICE,
+    CoalescingTransport,
+    WriteCoalescer,
+    coalesce_writes,
+)
 
 HOST = ("192.0.2.1", 1)
 
@@ -90,7 +96,11 @@ class Line:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         self.peer.setblocking(False)
         arguments: Any = ours, self.talk, HOST, None, 0, self.reactor
-        self.server = PromptServer(Turn(self.reactor), *arguments) if self.prompt else Server(*arguments)
+        self.server = (
+            CoalescingTransport(WriteCoalescer(self.reactor), *arguments)
+            if self.prompt
+            else Server(*arguments)
+        )
         self.talk.makeConnection(self.server)
 
     def turn(self) -> None:
@@ -247,12 +257,12 @@ class Ticking(MemoryReactorClock):
 class TurnTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = Ticking()
-        self.turn = Turn(self.reactor)
+        self.turn = WriteCoalescer(self.reactor)
 
     def line(self) -> Line:
         line = Line(True, self.reactor)
         self.addCleanup(line.close)
-        line.server._turn = self.turn
+        line.server._coalescer = self.turn
         line.server.write(b"x")
         return line
 
@@ -264,20 +274,20 @@ class TurnTests(SynchronousTestCase):
         return sum(line.heard == b"x" for line in lines)
 
     def test_a_burst_to_many_leaves_the_reactor_its_turns(self) -> None:
-        a_turn = HANDFUL * (int(SLICE / 2 * 1000) - 1)
+        a_turn = CONNECTIONS_PER_CLOCK_CHECK * (int(FLUSH_TIME_SLICE / 2 * 1000) - 1)
         lines = [self.line() for _ in range(a_turn * 2 + 1)]
         self.assertEqual([self.heard(lines) for _ in range(3)], [a_turn, 2 * a_turn, 2 * a_turn + 1])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_an_answer_does_not_wait_for_a_burst(self) -> None:
-        a_turn = HANDFUL * (int(SLICE / 2 * 1000) - 1)
+        a_turn = CONNECTIONS_PER_CLOCK_CHECK * (int(FLUSH_TIME_SLICE / 2 * 1000) - 1)
         lines = [self.line() for _ in range(a_turn * 3)]
         self.heard(lines)
         self.assertEqual(self.heard([self.line()]), 1)
         self.assertEqual(self.heard(lines), 3 * a_turn)
 
     def test_a_burst_does_not_wait_for_answers(self) -> None:
-        a_turn = HANDFUL * (int(SLICE / 2 * 1000) - 1)
+        a_turn = CONNECTIONS_PER_CLOCK_CHECK * (int(FLUSH_TIME_SLICE / 2 * 1000) - 1)
         lines = [self.line() for _ in range(a_turn * 2)]
         self.heard(lines)
         for _ in range(a_turn * 2):
@@ -286,11 +296,11 @@ class TurnTests(SynchronousTestCase):
 
     def test_only_ports_of_plain_tcp_are_changed(self) -> None:
         class Other(Port):
-            transport = PromptServer
+            transport = CoalescingTransport
 
         reactor: Any = MemoryReactorClock()
         port, other = (kind(0, ProtocolFactory(), reactor=reactor) for kind in (Port, Other))
         for each in (port, other, object()):
-            make_prompt(each, Turn(reactor))
+            coalesce_writes(each, WriteCoalescer(reactor))
         self.assertIsNot(port.transport, Server)
-        self.assertIs(other.transport, PromptServer)
+        self.assertIs(other.transport, CoalescingTransport)

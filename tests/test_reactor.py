@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from multiproto.reactor import HANDFUL, Reactor
+from multiproto.reactor import MAX_EVENTS_PER_TURN, BoundedEpollReactor
 
 
 @implementer(IReadDescriptor)
@@ -48,7 +48,7 @@ class Ear:
 
 class ReactorTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.reactor = Reactor()
+        self.reactor = BoundedEpollReactor()
         self.ears: list[Ear] = []
         self.addCleanup(self.close)
 
@@ -65,27 +65,27 @@ class ReactorTests(SynchronousTestCase):
 
     def test_all_have_their_turn(self) -> None:
         """Also where each always has more to say."""
-        ears = [Ear() for _ in range(HANDFUL * 2 + 1)]
+        ears = [Ear() for _ in range(MAX_EVENTS_PER_TURN * 2 + 1)]
         self.listen(*ears)
         for turn in (1, 2, 3):
             self.reactor.doPoll(0)
-            self.assertEqual(sum(ear.heard for ear in ears), HANDFUL * turn)
+            self.assertEqual(sum(ear.heard for ear in ears), MAX_EVENTS_PER_TURN * turn)
         self.assertEqual({ear.heard for ear in ears}, {1, 2})
 
     def test_a_handful_is_one_turn(self) -> None:
-        ears = [Ear() for _ in range(HANDFUL)]
+        ears = [Ear() for _ in range(MAX_EVENTS_PER_TURN)]
         self.listen(*ears)
         self.reactor.doPoll(0)
-        self.assertEqual([ear.heard for ear in ears], [1] * HANDFUL)
+        self.assertEqual([ear.heard for ear in ears], [1] * MAX_EVENTS_PER_TURN)
 
     def test_timers_are_called_in_between(self) -> None:
-        ears = [Ear() for _ in range(HANDFUL + 1)]
+        ears = [Ear() for _ in range(MAX_EVENTS_PER_TURN + 1)]
         self.listen(*ears)
         heard: list[int] = []
         self.reactor.callLater(0, lambda: heard.append(sum(ear.heard for ear in ears)))
         self.reactor.doPoll(0)
         self.reactor.runUntilCurrent()
-        self.assertEqual(heard, [HANDFUL])
+        self.assertEqual(heard, [MAX_EVENTS_PER_TURN])
 
     def test_whatever_breaks_costs_no_other(self) -> None:
         bad, worse, good = Ear(reads_badly=True), Ear(reads_badly=True, ends_badly=True), Ear()

@@ -19,18 +19,22 @@ TELLING = re.compile(
 )
 # What is named so and holds none.
 HARMLESS = {
-    "multiproto.core.keyring.Made.credential": "what is kept of it, without the secret",
-    "multiproto.auth.keys.Ring.secret": "a Key, which does not show itself",
-    "multiproto.http.limits.Limits.body": "a number of bytes",
-    "multiproto.http.limits.Limits.body_within": "seconds",
+    "multiproto.core.keyring.NewCredential.credential": "what is kept of it, without the secret",
+    "multiproto.auth.keys.KeyRing.secret_key": "a Key, which does not show itself",
+    "multiproto.http.limits.HttpLimits.max_body_bytes": "a number of bytes",
+    "multiproto.http.limits.HttpLimits.body_timeout": "seconds",
     "multiproto.graphql.limits.QueryLimits.tokens": "how many words a document may have",
-    "multiproto.http.answers.Page.content_type": "the name of one",
-    "multiproto.http.call.Route.for_credentials": "whether one may be used there",
-    "multiproto.config.settings.Rates.credential_publishes": "a rate",
-    "multiproto.core.quotas.Quotas._by_credential": "counts, by the id of a credential",
-    "multiproto.core.ports.Step.rows": "a number",
-    "multiproto.storage.postgresql.statements.Statement.params": "names",
+    "multiproto.http.answers.RawResponse.content_type": "the name of one",
+    "multiproto.http.call.Route.allows_credentials": "whether one may be used there",
+    "multiproto.config.settings.RateLimitConfig.credential_publish_rate": "a rate",
+    "multiproto.core.quotas.PublishLimits._by_credential": "counts, by the id of a credential",
+    "multiproto.core.ports.Step.expected_rows": "a number",
+    "multiproto.config.settings.AuthConfig.access_token_lifetime": "seconds",
+    "multiproto.config.settings.AuthConfig.refresh_token_lifetime": "seconds",
     "multiproto.config.settings.Config.environment": "development, test or production",
+    "multiproto.graphql.execute.GraphQLRequest.persisted_hash": "the SHA-256 of a query's text",
+    "multiproto.graphql.wiring.GraphQLDependencies.credentials": "a CredentialStore, which does not show itself",
+    "multiproto.http.site.SiteParts.credential_store": "a CredentialStore, which does not show itself",
 }
 
 

@@ -19,10 +19,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto import lifecycle, tap
 from multiproto.config import Config
-from multiproto.config.load import table
-from multiproto.config.settings import Logs
-from multiproto.lifecycle import StartFailed
-from multiproto.workers.parent import Parent
+from multiproto.config.load import iter_settings
+from multiproto.config.settings import LogConfig
+from multiproto.lifecycle import StartupError
+from multiproto.workers.parent import SupervisorLink
 
 ROOT = Path(__file__).parent.parent
 
@@ -38,14 +38,14 @@ class OptionsTests(SynchronousTestCase):
             "-p", "8080", "--data-dir", "/srv", "--set", "tcp_port=1", "--set", "APP_NAME=a=b"
         )
         self.assertEqual(
-            options.settings(), {"PORT": "8080", "DATA_DIR": "/srv", "TCP_PORT": "1", "APP_NAME": "a=b"}
+            options.flag_settings(), {"PORT": "8080", "DATA_DIR": "/srv", "TCP_PORT": "1", "APP_NAME": "a=b"}
         )
 
     def test_no_flag_sets_nothing(self) -> None:
-        self.assertEqual(self.options().settings(), {})
+        self.assertEqual(self.options().flag_settings(), {})
 
     def test_every_flag_sets_something_there_is(self) -> None:
-        self.assertEqual(set(tap.FLAGS.values()) - {row.name for row, _ in table()}, set())
+        self.assertEqual(set(tap.SETTING_BY_FLAG.values()) - {row.name for row, _ in iter_settings()}, set())
 
     def test_flags_that_say_nothing(self) -> None:
         for words in (("--set", "PORT"), ("--set", "=1"), ("--prot", "1"), ("one", "two")):
@@ -98,7 +98,7 @@ class ConfiguredTests(SynchronousTestCase):
         """All of them, one line each, and the process ends with status 1."""
         stderr = io.StringIO()
         self.patch(lifecycle.sys, "__stderr__", stderr)
-        ended = self.assertRaises(SystemExit, tap.configured, {"PRT": "1", "PORT": "x"}, {})
+        ended = self.assertRaises(SystemExit, tap.load_config_or_exit, {"PRT": "1", "PORT": "x"}, {})
         self.assertEqual(ended.code, 1)
         self.assertEqual(
             stderr.getvalue().splitlines(),
@@ -113,12 +113,12 @@ class MakeServiceCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.configs: list[Config] = []
         self.house = MultiService()
-        self.parents: list[Parent | None] = []
-        self.patch(tap, "wired", self.wired)
+        self.parents: list[SupervisorLink | None] = []
+        self.patch(tap, "make_service_on_reactor", self.wired)
         self.patch(tap.sys, "stdout", io.StringIO())
         self.patch(os, "environ", {"PORT": "1", "TCP_PORT": "2", "APP_ENV": "test"})
 
-    def wired(self, config: Config, parent: Parent | None) -> MultiService:
+    def wired(self, config: Config, parent: SupervisorLink | None) -> MultiService:
         self.configs.append(config)
         self.parents.append(parent)
         return self.house
@@ -191,7 +191,7 @@ class WorkersTests(MakeServiceCase):
         application = self.made("--tcp-port", "4")
         ((config,), (parent,)) = (self.configs, self.parents)
         assert parent is not None
-        self.assertEqual(parent.number, 1)
+        self.assertEqual(parent.worker_number, 1)
         self.assertEqual(
             (config.http.host, config.http.port, config.tcp.port, config.metrics.port),
             ("127.0.0.1", 3000, 7, 9091),
@@ -204,15 +204,15 @@ class WorkersTests(MakeServiceCase):
         os.environ.update(self.SHARED)
         stderr = io.StringIO()
         self.patch(lifecycle.sys, "__stderr__", stderr)
-        failed = self.assertRaises(StartFailed, self.made, "-w", "2", uid=1000)
+        failed = self.assertRaises(StartupError, self.made, "-w", "2", uid=1000)
         self.assertEqual(failed.code, 1)
         self.assertEqual(stderr.getvalue(), f"multiproto: {failed}\n")
 
 
 class ObserverTests(SynchronousTestCase):
-    def said(self, logs: Logs, stdout: io.StringIO, **twistd: Any) -> str:
+    def said(self, logs: LogConfig, stdout: io.StringIO, **twistd: Any) -> str:
         self.patch(tap.sys, "stdout", stdout)
-        observer = tap.observer_for(logs, {"nodaemon": True, **twistd})
+        observer = tap.make_log_observer(logs, {"nodaemon": True, **twistd})
         assert observer is not None
         observer({"log_level": LogLevel.info, "log_format": "hello", "log_time": 0.0, "log_namespace": "x"})
         return stdout.getvalue()
@@ -220,19 +220,19 @@ class ObserverTests(SynchronousTestCase):
     def test_lines_for_people_on_a_terminal(self) -> None:
         terminal = io.StringIO()
         terminal.isatty = lambda: True  # type: ignore[method-assign]
-        self.assertEqual(self.said(Logs(), terminal), "00:00:00.000 info  hello\n")
+        self.assertEqual(self.said(LogConfig(), terminal), "00:00:00.000 info  hello\n")
 
     def test_or_when_asked(self) -> None:
-        self.assertEqual(self.said(Logs(pretty=True), io.StringIO()), "00:00:00.000 info  hello\n")
-        self.assertTrue(self.said(Logs(), io.StringIO()).startswith("{"))
+        self.assertEqual(self.said(LogConfig(pretty=True), io.StringIO()), "00:00:00.000 info  hello\n")
+        self.assertTrue(self.said(LogConfig(), io.StringIO()).startswith("{"))
 
     def test_in_the_file_that_twistd_was_told(self) -> None:
         path = Path(self.mktemp())
-        self.assertEqual(self.said(Logs(), io.StringIO(), logfile=str(path)), "")
+        self.assertEqual(self.said(LogConfig(), io.StringIO(), logfile=str(path)), "")
         self.assertEqual(json.loads(path.read_text())["message"], "hello")
 
     def test_not_where_syslog_was_asked_for(self) -> None:
-        self.assertIsNone(tap.observer_for(Logs(), {"syslog": True}))
+        self.assertIsNone(tap.make_log_observer(LogConfig(), {"syslog": True}))
         application = Application("multiproto")
-        tap.Server(None).setServiceParent(application)
+        tap.ServerService(None).setServiceParent(application)
         self.assertIsNone(application.getComponent(ILogObserver, None))

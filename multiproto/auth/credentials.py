@@ -21,38 +21,38 @@ from attrs import define
 from ..core.errors import Unauthorized
 
 PREFIX = "mpd_"
-RANDOM = 20  # bytes: nobody tries 160 bits, so a fast hash is enough
-_ID, _SUM = 16, 4  # bytes
+RANDOM_BYTES = 20  # bytes: nobody tries 160 bits, so a fast hash is enough
+_ID_BYTES, _CHECKSUM_BYTES = 16, 4  # bytes
 
-_FORM = re.compile(f"{PREFIX}([a-z2-7]{{{(_ID + RANDOM + _SUM) * 8 // 5}}})")
+_FORMAT = re.compile(f"{PREFIX}([a-z2-7]{{{(_ID_BYTES + RANDOM_BYTES + _CHECKSUM_BYTES) * 8 // 5}}})")
 
 
 @define(eq=False, repr=False)
-class Mint:
+class RandomCredentialIssuer:
     """`core.ports.Mint`."""
 
     _random: Callable[[int], bytes] = secrets.token_bytes
 
-    def make(self, id: str) -> tuple[str, str]:
-        body = UUID(id).bytes + self._random(RANDOM)
+    def issue(self, id: str) -> tuple[str, str]:
+        body = UUID(id).bytes + self._random(RANDOM_BYTES)
         secret = PREFIX + b32encode(body + _checksum(body)).decode().lower()
-        return secret, digest(secret)
+        return secret, hash_secret(secret)
 
 
-def id_of(secret: str) -> str:
+def parse_credential_id(secret: str) -> str:
     """The id of the credential that `secret` is of, or would be.  Raises `Unauthorized`."""
-    found = _FORM.fullmatch(secret)
+    found = _FORMAT.fullmatch(secret)
     whole = b32decode(found[1].upper()) if found else b""
-    body, checksum = whole[:-_SUM], whole[-_SUM:]
+    body, checksum = whole[:-_CHECKSUM_BYTES], whole[-_CHECKSUM_BYTES:]
     if not found or checksum != _checksum(body):
         raise Unauthorized("Invalid credential")
-    return str(UUID(bytes=body[:_ID]))
+    return str(UUID(bytes=body[:_ID_BYTES]))
 
 
-def digest(secret: str) -> str:
+def hash_secret(secret: str) -> str:
     """What is kept of `secret`."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def _checksum(body: bytes) -> bytes:
-    return crc32(PREFIX.encode() + body).to_bytes(_SUM, "big")
+    return crc32(PREFIX.encode() + body).to_bytes(_CHECKSUM_BYTES, "big")

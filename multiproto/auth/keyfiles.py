@@ -11,10 +11,14 @@ from attrs import define
 from twisted.application.service import Service
 from twisted.logger import Logger
 
-from .keys import BadKey, Key, Ring, signer, verifiers
+from .keys import BadKey, KeyRing, VerificationKey, load_signing_key, load_verification_keys
 
-PRIVATE, PUBLIC, SECRET = "JWT_PRIVATE_KEY_FILE", "JWT_PUBLIC_KEY_FILES", "JWT_SECRET"
-MAX_FILE = 65_536  # bytes; a public key has some 200
+PRIVATE_KEY_SETTING, PUBLIC_KEYS_SETTING, SECRET_SETTING = (
+    "JWT_PRIVATE_KEY_FILE",
+    "JWT_PUBLIC_KEY_FILES",
+    "JWT_SECRET",
+)
+MAX_FILE_BYTES = 65_536  # bytes; a public key has some 200
 
 T = TypeVar("T")
 
@@ -25,13 +29,13 @@ class BadKeyFile(Exception):
 
 @define(eq=False, repr=False)
 class KeyFiles(Service):
-    """The `Ring` of now.  Read with privileges, so that a key may be root's own."""
+    """The `KeyRing` of now.  Read with privileges, so that a key may be root's own."""
 
     _find_secret: Callable[[], str]  # asked once, at the start, when the data directory is ours; "" for none
-    _private: str  # the file of the key that signs; "" where the secret does
-    _public: tuple[str, ...]  # files of keys that verify besides
+    _private_file: str  # the file of the key that signs; "" where the secret does
+    _public_files: tuple[str, ...]  # files of keys that verify besides
     _secret: str = ""
-    _ring: Ring | None = None
+    _keyring: KeyRing | None = None
 
     _log = Logger()
 
@@ -39,64 +43,68 @@ class KeyFiles(Service):
         """Raises `BadKeyFile`."""
         super().privilegedStartService()
         self._secret = self._find_secret()
-        self._take(self._read())
+        self._install(self._read_keys())
 
-    def __call__(self) -> Ring:
-        assert self._ring is not None, "no keys before the start"
-        return self._ring
+    def __call__(self) -> KeyRing:
+        assert self._keyring is not None, "no keys before the start"
+        return self._keyring
 
-    def published(self) -> list[Mapping[str, str]]:
+    def public_jwks(self) -> list[Mapping[str, str]]:
         """The public keys, as JWKs."""
-        return self().published
+        return self().public_jwks
 
     def reload(self) -> bool:
         """Read the files again; whether that went well.  If not, all keys stay as they are."""
         try:
-            self._take(self._read())
+            self._install(self._read_keys())
         except BadKeyFile as bad:
             self._log.error("the keys of tokens stay as they were: {why}", why=str(bad))
             return False
         return True
 
-    def _take(self, ring: Ring) -> None:
-        self._ring = ring
+    def _install(self, ring: KeyRing) -> None:
+        self._keyring = ring
         self._log.info(
             "tokens are signed with {algorithm} {kid}; taken: {taken}",
-            algorithm=ring.signer.key.algorithm,
-            kid=ring.signer.key.id or "by the secret",
-            taken=", ".join([*ring.keys, *(["the secret's"] if ring.secret else [])]),
+            algorithm=ring.signing_key.verification_key.algorithm,
+            kid=ring.signing_key.verification_key.id or "by the secret",
+            taken=", ".join([*ring.keys_by_id, *(["the secret's"] if ring.secret_key else [])]),
         )
 
-    def _read(self) -> Ring:
-        own = self._parsed(PRIVATE, self._private, signer) if self._private else None
-        others = tuple(self._others())
+    def _read_keys(self) -> KeyRing:
+        own = (
+            self._load(PRIVATE_KEY_SETTING, self._private_file, load_signing_key)
+            if self._private_file
+            else None
+        )
+        others = tuple(self._read_public_keys())
         try:
-            return Ring.of(self._secret, own, others)
+            return KeyRing.build(self._secret, own, others)
         except BadKey as bad:
-            raise BadKeyFile(f"{SECRET} {bad}") from None
+            raise BadKeyFile(f"{SECRET_SETTING} {bad}") from None
 
-    def _others(self) -> Iterator[Key]:
-        for file in self._public:
-            yield from self._parsed(PUBLIC, file, verifiers)
+    def _read_public_keys(self) -> Iterator[VerificationKey]:
+        for file in self._public_files:
+            yield from self._load(PUBLIC_KEYS_SETTING, file, load_verification_keys)
 
-    def _parsed(self, setting: str, file: str, parse: Callable[[bytes], T]) -> T:
+    def _load(self, setting: str, file: str, parse: Callable[[bytes], T]) -> T:
         try:
-            return parse(self._content(setting, file))
+            return parse(self._read_file(setting, file))
         except OSError as error:
             raise BadKeyFile(f"{setting} ({file}) can't be read: {error.strerror}") from None
         except BadKey as bad:
             raise BadKeyFile(f"{setting} ({file}) {bad}") from None
 
-    def _content(self, setting: str, file: str) -> bytes:
+    def _read_file(self, setting: str, file: str) -> bytes:
         """What is in the file: some hundred bytes, and read seldom, so on the reactor's own time."""
         with Path(file).open("rb") as opened:
-            if setting == PRIVATE and os.fstat(opened.fileno()).st_mode & stat.S_IROTH:
+            if setting == PRIVATE_KEY_SETTING and os.fstat(opened.fileno()).st_mode & stat.S_IROTH:
                 self._log.warn(
                     "{setting} ({file}) can be read by everybody on this machine: chmod 600",
                     setting=setting,
                     file=file,
                 )
-            content = opened.read(MAX_FILE + 1)
-        if len(content) > MAX_FILE:
-            raise BadKey(f"is larger than {MAX_FILE} bytes")
+            content = opened.read(MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:
+            raise BadKey(f"is larger than {MAX_FILE_BYTES} bytes")
         return content

@@ -27,9 +27,9 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
 from .. import jsontext
 
-_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)  # RFC 7468
-_MEMBERS = {"alg", "typ", "kid"}  # of a header of ours
-WANTED = "must hold an Ed25519 or a P-256 key"
+_PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)  # RFC 7468
+_HEADER_MEMBERS = {"alg", "typ", "kid"}  # of a header of ours
+UNSUPPORTED_KEY = "must hold an Ed25519 or a P-256 key"
 
 
 class BadKey(ValueError):
@@ -37,16 +37,16 @@ class BadKey(ValueError):
 
 
 @frozen
-class Key:
+class VerificationKey:
     """What a token is verified with."""
 
     algorithm: str  # the only one that a token of this key may name
     jwk: PyJWK = field(repr=False)  # bound to that algorithm
-    public: Mapping[str, str] = field(factory=dict)  # for others, as a JWK; nothing of a secret is
+    public_jwk: Mapping[str, str] = field(factory=dict)  # for others, as a JWK; nothing of a secret is
     id: str | None = None  # its RFC 7638 thumbprint; the secret has none
 
     @classmethod
-    def of_secret(cls, secret: str) -> Key:
+    def from_secret(cls, secret: str) -> VerificationKey:
         """Raises `BadKey` for what is a key of another kind and may be public."""
         try:
             jwk = PyJWK({"kty": "oct", "k": _base64url(secret.encode())}, "HS256")
@@ -60,14 +60,14 @@ class Key:
         return cls("HS256", jwk)
 
     @classmethod
-    def of_public(cls, key: object) -> Key:
+    def from_public_key(cls, key: object) -> VerificationKey:
         match key:
             case Ed25519PublicKey():
                 algorithm, members = "EdDSA", OKPAlgorithm.to_jwk(key, as_dict=True)
             case EllipticCurvePublicKey(curve=SECP256R1()):
                 algorithm, members = "ES256", ECAlgorithm.to_jwk(key, as_dict=True)
             case _:
-                raise BadKey(WANTED)
+                raise BadKey(UNSUPPORTED_KEY)
         id = thumbprint(members)
         return cls(
             algorithm,
@@ -78,50 +78,56 @@ class Key:
 
 
 @frozen
-class Signer:
+class SigningKey:
     """What tokens are signed with, and the key that verifies them."""
 
     material: Any = field(repr=False)
-    key: Key
+    verification_key: VerificationKey
 
 
 @frozen
-class Ring:
+class KeyRing:
     """All keys of one moment: one signs, all verify."""
 
-    signer: Signer
-    secret: Key | None  # verifies tokens without `kid`
-    keys: Mapping[str, Key]  # the others, by id
+    signing_key: SigningKey
+    secret_key: VerificationKey | None  # verifies tokens without `kid`
+    keys_by_id: Mapping[str, VerificationKey]  # the others, by id
 
     @classmethod
-    def of(cls, secret: str, signer: Signer | None = None, others: Iterable[Key] = ()) -> Ring:
-        """The secret signs where there is no `signer`, and verifies unless it is "".  Raises `BadKey`."""
-        shared = Key.of_secret(secret) if secret else None
+    def build(
+        cls, secret: str, signer: SigningKey | None = None, others: Iterable[VerificationKey] = ()
+    ) -> KeyRing:
+        """The secret signs where there is no `load_signing_key`, and verifies unless it is "".  Raises `BadKey`."""
+        shared = VerificationKey.from_secret(secret) if secret else None
         if signer is None:
             if shared is None:
                 raise BadKey("must be set where JWT_PRIVATE_KEY_FILE is not")
-            signer = Signer(secret, shared)
-        own = (signer.key,) if signer.key is not shared else ()
+            signer = SigningKey(secret, shared)
+        own = (signer.verification_key,) if signer.verification_key is not shared else ()
         return cls(signer, shared, {key.id: key for key in (*own, *others) if key.id is not None})
 
-    def find(self, header: object) -> Key | None:
+    def find(self, header: object) -> VerificationKey | None:
         """The key that a token with this header must be signed with, if it says nothing else."""
-        if not isinstance(header, dict) or not header.keys() <= _MEMBERS or header.get("typ", "JWT") != "JWT":
+        if (
+            not isinstance(header, dict)
+            or not header.keys() <= _HEADER_MEMBERS
+            or header.get("typ", "JWT") != "JWT"
+        ):
             return None
-        key, kid = self.secret, header.get("kid")
+        key, kid = self.secret_key, header.get("kid")
         if "kid" in header:
-            key = self.keys.get(kid) if isinstance(kid, str) else None
+            key = self.keys_by_id.get(kid) if isinstance(kid, str) else None
         return key if key is not None and header.get("alg") == key.algorithm else None
 
     @property
-    def published(self) -> list[Mapping[str, str]]:
+    def public_jwks(self) -> list[Mapping[str, str]]:
         """What others may verify with: the signing key, if it is none that is shared, then the others."""
-        return [key.public for key in self.keys.values()]
+        return [key.public_jwk for key in self.keys_by_id.values()]
 
 
-def signer(text: bytes) -> Signer:
+def load_signing_key(text: bytes) -> SigningKey:
     """The one private key in `text`.  Raises `BadKey`."""
-    labels = [match[1] for match in _BLOCK.finditer(text)]
+    labels = [match[1] for match in _PEM_BLOCK.finditer(text)]
     private = [label for label in labels if label.endswith(b"PRIVATE KEY")]
     if not private and b"PUBLIC KEY" in labels:
         raise BadKey("holds a public key: the private one signs")
@@ -136,28 +142,28 @@ def signer(text: bytes) -> Signer:
     except (ValueError, UnsupportedAlgorithm):
         raise BadKey("holds a private key that can't be read") from None
     if not isinstance(key, (Ed25519PrivateKey, EllipticCurvePrivateKey)):
-        raise BadKey(WANTED)
-    return Signer(key, Key.of_public(key.public_key()))
+        raise BadKey(UNSUPPORTED_KEY)
+    return SigningKey(key, VerificationKey.from_public_key(key.public_key()))
 
 
-def verifiers(text: bytes) -> list[Key]:
+def load_verification_keys(text: bytes) -> list[VerificationKey]:
     """All public keys in `text`, one block behind the other; what stands between them is comment.
 
     Raises `BadKey`.
     """
-    blocks = list(_BLOCK.finditer(text))
+    blocks = list(_PEM_BLOCK.finditer(text))
     if not blocks:
         raise BadKey("holds no public key in PEM")
     if any(block[1].endswith(b"PRIVATE KEY") for block in blocks):
         raise BadKey("holds a private key, where public ones belong (openssl pkey -pubout)")
-    return [_verifier(block[1], block[0]) for block in blocks]
+    return [_load_verification_key(block[1], block[0]) for block in blocks]
 
 
-def _verifier(label: bytes, block: bytes) -> Key:
+def _load_verification_key(label: bytes, block: bytes) -> VerificationKey:
     if label != b"PUBLIC KEY":
         raise BadKey(f"holds {label.decode()}, where only PUBLIC KEY belongs")
     try:
-        return Key.of_public(load_pem_public_key(block))
+        return VerificationKey.from_public_key(load_pem_public_key(block))
     except BadKey:
         raise
     except (ValueError, UnsupportedAlgorithm):

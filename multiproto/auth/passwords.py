@@ -20,7 +20,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from ..core.forms import MAX_PASSWORD_BYTES
-from .turns import Turns
+from .turns import FairQueue
 
 T = TypeVar("T")
 
@@ -34,34 +34,34 @@ class BcryptPasswords(Service):
     _reactor: Any
     _rounds: int = 10  # bcrypt's cost: 2**rounds
     _threads: int = field(factory=lambda: spare_cores())
-    _most_waiting: int = 100  # beyond those at work; at 10 rounds some 6 s of one core
-    _most_each: int = 10  # of them, on behalf of one address or user
+    _max_waiting: int = 100  # beyond those at work; at 10 rounds some 6 s of one core
+    _max_waiting_each: int = 10  # of them, on behalf of one address or user
     _pool: ThreadPool = field(init=False)
-    _turns: Turns[Deferred[None]] = field(init=False)
-    _at_work: int = 0
-    _nobodys: bytes = b""  # a hash of the same cost that no password has
+    _queue: FairQueue[Deferred[None]] = field(init=False)
+    _running: int = 0
+    _dummy_hash: bytes = b""  # a hash of the same cost that no password has
 
     def __attrs_post_init__(self) -> None:
         self._pool = ThreadPool(0, self._threads, "passwords")
-        self._turns = Turns(self._most_waiting, self._most_each)
+        self._queue = FairQueue(self._max_waiting, self._max_waiting_each)
 
     @property
     def waiting(self) -> int:
         """How many are at work or in the queue."""
-        return self._at_work + len(self._turns)
+        return self._running + len(self._queue)
 
     def startService(self) -> Deferred[None]:
         super().startService()
         self._pool.start()
-        return Deferred.fromCoroutine(self._prepare())
+        return Deferred.fromCoroutine(self._make_dummy_hash())
 
     def stopService(self) -> None:
         super().stopService()
         self._pool.stop()
 
-    def check_room(self, on_behalf_of: str = "") -> None:
-        if self._at_work >= self._threads:
-            self._turns.check_room(on_behalf_of)
+    def check_capacity(self, on_behalf_of: str = "") -> None:
+        if self._running >= self._threads:
+            self._queue.check_capacity(on_behalf_of)
 
     async def hash(self, password: str, on_behalf_of: str = "") -> str:
         hashed = await self._in_thread(lambda: bcrypt.hashpw(password.encode(), self._salt()), on_behalf_of)
@@ -70,43 +70,43 @@ class BcryptPasswords(Service):
     async def verify(self, password: str, hashed: str | None, on_behalf_of: str = "") -> bool:
         """Takes the same work whether there is a hash or not, and whatever the password's length."""
         given = password.encode(errors="replace")
-        against = self._nobodys if hashed is None else hashed.encode()
+        against = self._dummy_hash if hashed is None else hashed.encode()
         # bcrypt raises above its limit; no password that long was ever accepted.
         fits = len(given) <= MAX_PASSWORD_BYTES
         cut = given[:MAX_PASSWORD_BYTES]
         matches = await self._in_thread(lambda: bcrypt.checkpw(cut, against), on_behalf_of)
         return matches and fits and hashed is not None
 
-    async def _prepare(self) -> None:
-        self._nobodys = (await self.hash(secrets.token_urlsafe(32))).encode()
+    async def _make_dummy_hash(self) -> None:
+        self._dummy_hash = (await self.hash(secrets.token_urlsafe(32))).encode()
 
     def _salt(self) -> bytes:
         return bcrypt.gensalt(self._rounds)
 
     async def _in_thread(self, work: Callable[[], T], on_behalf_of: str) -> T:
         """Raises `Unavailable`, `RateLimited`."""
-        if self._at_work < self._threads:
-            self._at_work += 1
+        if self._running < self._threads:
+            self._running += 1
         else:
             turn: Deferred[None] = Deferred()
-            self._turns.put(turn, on_behalf_of)
+            self._queue.enqueue(turn, on_behalf_of)
             await turn
         try:
-            result: T = await deferToThreadPool(self._reactor, self._pool, _humbly, work)
+            result: T = await deferToThreadPool(self._reactor, self._pool, _run_nice, work)
             return result
         finally:
-            self._pass_on()
+            self._release_slot()
 
-    def _pass_on(self) -> None:
+    def _release_slot(self) -> None:
         """The place of one who is done goes to whoever is next."""
-        turn = self._turns.take()
+        turn = self._queue.dequeue()
         if turn is None:
-            self._at_work -= 1
+            self._running -= 1
         else:
             turn.callback(None)
 
 
-def _humbly(work: Callable[[], T]) -> T:
+def _run_nice(work: Callable[[], T]) -> T:
     """Do `work` in this thread, which lets others go first.
 
     Where cores are few, as fair a share as everybody's kept the reactor waiting

@@ -17,18 +17,18 @@ from jwt import api_jws
 
 from .. import jsontext
 from ..core.errors import Unauthorized
-from .keys import Key, Ring
+from .keys import KeyRing, VerificationKey
 
-MAX_TOKEN = 4096  # characters; ours have some 400
-LATEST = 2**53  # a time that every float can tell
+MAX_TOKEN_LENGTH = 4096  # characters; ours have some 400
+MAX_TIMESTAMP = 2**53  # a time that every float can tell
 
 # Base64url without padding, which PyJWT would take.  It sees to the bits that are left over (RFC 4648, 3.5).
 _COMPACT = re.compile(r"([A-Za-z0-9_-]++)\.[A-Za-z0-9_-]++\.[A-Za-z0-9_-]++")
 
-_STRINGS = ("userId", "email", "sid", "jti")
-_TIMES = ("iat", "exp")
+_STRING_CLAIMS = ("userId", "email", "sid", "jti")
+_TIME_CLAIMS = ("iat", "exp")
 # Ours say nothing of these; a token that does was made under our key for somebody else.
-_FOREIGN = {"aud", "iss", "nbf"}
+_FORBIDDEN_CLAIMS = {"aud", "iss", "nbf"}
 
 
 @frozen
@@ -37,14 +37,14 @@ class Claims:
 
     user_id: str
     session_id: str
-    until: float  # seconds since the epoch
-    since: float  # when it was issued, likewise
+    expires_at: float  # seconds since the epoch
+    issued_at: float  # when it was issued, likewise
 
 
 @define(eq=False, repr=False)
-class Tokens:
-    _keys: Callable[[], Ring]  # those of now; known once the server starts
-    _seconds: int  # that a token is good for
+class JwtTokens:
+    _current_keys: Callable[[], KeyRing]  # those of now; known once the server starts
+    _lifetime_seconds: int  # that a token is good for
     lifetime: str  # the same, as configured, e.g. "15m"
     _now: Callable[[], float]  # seconds since the epoch
     _new_id: Callable[[], str]
@@ -55,50 +55,52 @@ class Tokens:
             "userId": user_id,
             "email": email,
             "iat": issued,
-            "exp": issued + self._seconds,
+            "exp": issued + self._lifetime_seconds,
             "typ": "access",
             "sid": session_id,
             "jti": self._new_id(),
         }
-        signer = self._keys().signer
-        named = {"kid": signer.key.id} if signer.key.id else None
-        return jwt.encode(claims, signer.material, signer.key.algorithm, named)
+        signer = self._current_keys().signing_key
+        named = {"kid": signer.verification_key.id} if signer.verification_key.id else None
+        return jwt.encode(claims, signer.material, signer.verification_key.algorithm, named)
 
     def verify(self, token: str) -> Claims:
         """Raises `Unauthorized` for anything but a token of ours in its time."""
-        claims = self._claims(token)
-        if not _well_formed(claims):
+        claims = self._verified_claims(token)
+        if not _is_well_formed(claims):
             raise Unauthorized("Invalid token")
         if claims["exp"] <= self._now():
             raise Unauthorized("Token expired", "expired")
         return Claims(claims["userId"], claims["sid"], float(claims["exp"]), float(claims["iat"]))
 
-    def _claims(self, token: str) -> Any:
+    def _verified_claims(self, token: str) -> Any:
         """What is signed, whatever it is."""
-        key = self._key_of(token)
+        key = self._find_key(token)
         if key is None:
             raise Unauthorized("Invalid token")
         try:
             return jsontext.loads(api_jws.decode(token, key.jwk, [key.algorithm]))
-        except (jwt.PyJWTError, jsontext.NotJson):
+        except (jwt.PyJWTError, jsontext.InvalidJson):
             raise Unauthorized("Invalid token") from None
 
-    def _key_of(self, token: str) -> Key | None:
-        parts = _COMPACT.fullmatch(token) if len(token) <= MAX_TOKEN else None
+    def _find_key(self, token: str) -> VerificationKey | None:
+        parts = _COMPACT.fullmatch(token) if len(token) <= MAX_TOKEN_LENGTH else None
         if parts is None:
             return None
         header = parts[1]
         try:
-            return self._keys().find(jsontext.loads(urlsafe_b64decode(header + "=" * (-len(header) % 4))))
+            return self._current_keys().find(
+                jsontext.loads(urlsafe_b64decode(header + "=" * (-len(header) % 4)))
+            )
         except ValueError:  # of base64 or of JSON
             return None
 
 
-def _well_formed(claims: object) -> bool:
+def _is_well_formed(claims: object) -> bool:
     return (
         isinstance(claims, dict)
         and claims.get("typ") == "access"
-        and all(isinstance(claims.get(name), str) and claims[name] for name in _STRINGS)
-        and all(type(claims.get(name)) is int and 0 <= claims[name] <= LATEST for name in _TIMES)
-        and _FOREIGN.isdisjoint(claims)
+        and all(isinstance(claims.get(name), str) and claims[name] for name in _STRING_CLAIMS)
+        and all(type(claims.get(name)) is int and 0 <= claims[name] <= MAX_TIMESTAMP for name in _TIME_CLAIMS)
+        and _FORBIDDEN_CLAIMS.isdisjoint(claims)
     )

@@ -17,45 +17,47 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..core.errors import Refusal
-from ..core.model import timestamp
-from ..core.ports import Gate, Identity, Step, Store, Unit
+from ..core.model import format_timestamp
+from ..core.ports import Authenticator, Identity, Step, Store, Unit
 
-EVERY = 60.0  # seconds between two writes, and so for each credential
-MOST = 10_000  # credentials that are noted in between; what comes after is forgotten
-TOGETHER = 100  # written in one unit
+WRITE_INTERVAL = 60.0  # seconds between two writes, and so for each credential
+MAX_RECORDED = 10_000  # credentials that are noted in between; what comes after is forgotten
+BATCH_SIZE = 100  # written in one unit
 
 
 @frozen
-class _Use:
+class _LastUse:
     at: float  # seconds since the epoch
     host: str
 
 
 @define(eq=False, repr=False)
-class Uses(Service):
+class CredentialUsageRecorder(Service):
     """`core.ports.Gate`, in front of one that knows."""
 
-    _gate: Gate
+    _authenticator: Authenticator
     _store: Store
     _clock: IReactorTime  # seconds since the epoch
-    _most: int = MOST
-    _noted: dict[str, _Use] = Factory(dict)  # by the credential's id
+    _max_recorded: int = MAX_RECORDED
+    _recorded: dict[str, _LastUse] = Factory(dict)  # by the credential's id
     _loop: LoopingCall | None = None
     _writing: Deferred[None] | None = None
 
     _log = Logger()
 
-    async def identify(self, token: str, host: str = "") -> Identity:
-        who = await self._gate.identify(token, host)
-        if who.grants is not None and (who.session_id in self._noted or len(self._noted) < self._most):
-            self._noted[who.session_id] = _Use(self._clock.seconds(), host)
+    async def authenticate(self, token: str, host: str = "") -> Identity:
+        who = await self._authenticator.authenticate(token, host)
+        if who.grants is not None and (
+            who.session_id in self._recorded or len(self._recorded) < self._max_recorded
+        ):
+            self._recorded[who.session_id] = _LastUse(self._clock.seconds(), host)
         return who
 
     def startService(self) -> None:
         super().startService()
         self._loop = LoopingCall(self._write)
         self._loop.clock = self._clock
-        self._loop.start(EVERY, now=False)
+        self._loop.start(WRITE_INTERVAL, now=False)
 
     def stopService(self) -> Deferred[None]:
         """Fires when the last of them are written."""
@@ -70,19 +72,19 @@ class Uses(Service):
         await self._write()
 
     def _write(self) -> Deferred[None]:
-        self._writing = Deferred.fromCoroutine(self._write_all()).addErrback(self._failed)
+        self._writing = Deferred.fromCoroutine(self._write_all()).addErrback(self._write_failed)
         return self._writing
 
-    def _failed(self, failure: Failure) -> None:
+    def _write_failed(self, failure: Failure) -> None:
         self._log.failure("uses could not be written", failure)
 
     async def _write_all(self) -> None:
-        noted, self._noted = self._noted, {}
+        noted, self._recorded = self._recorded, {}
         steps = (
-            Step("credential_used", {"id": id, "at": timestamp(use.at), "host": use.host})
+            Step("credential_used", {"id": id, "at": format_timestamp(use.at), "host": use.host})
             for id, use in noted.items()
         )
-        for some in _bunches(steps):
+        for some in _batches(steps):
             try:
                 await self._store.commit(Unit(some))
             except Refusal as refusal:
@@ -91,6 +93,6 @@ class Uses(Service):
                 )
 
 
-def _bunches(steps: Iterator[Step]) -> Iterator[tuple[Step, ...]]:
-    while some := tuple(islice(steps, TOGETHER)):
+def _batches(steps: Iterator[Step]) -> Iterator[tuple[Step, ...]]:
+    while some := tuple(islice(steps, BATCH_SIZE)):
         yield some

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define
 
-from ..core.audience import Audience
+from ..core.audience import Dispatcher
 from ..core.ports import Publication
 
 
@@ -12,10 +12,10 @@ from ..core.ports import Publication
 class MemoryBroker:
     """Delivers in order, in the publisher's turn of the reactor or right behind it."""
 
-    _audience: Audience
+    _dispatcher: Dispatcher
     scope: str | None = None  # "instance" where there may be others
 
     async def publish(self, publication: Publication) -> None:
-        told = self._audience.tell(publication)
+        told = self._dispatcher.dispatch_live(publication)
         if told is not None:
             await told

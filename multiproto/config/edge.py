@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from ..core.networks import AddressRules, Network
+from ..core.networks import AddressRules, IPNetwork
 from . import kinds
 from .setting import setting
 
 
 @frozen
-class Edge:
-    certificate: str = setting(
+class EdgeConfig:
+    certificate_file: str = setting(
         "TLS_CERT_FILE",
         kinds.text,
         "",
         "certificate in PEM, those that vouch for it behind it; with TLS_KEY_FILE, the ports speak TLS",
     )
-    key: str = setting("TLS_KEY_FILE", kinds.text, "", "its private key in PEM; SIGHUP reads both anew")
-    proxies: tuple[Network, ...] = setting(
+    key_file: str = setting("TLS_KEY_FILE", kinds.text, "", "its private key in PEM; SIGHUP reads both anew")
+    trusted_proxies: tuple[IPNetwork, ...] = setting(
         "TRUSTED_PROXIES",
         kinds.networks,
         (),
@@ -26,17 +26,17 @@ class Edge:
     )
     proxy_protocol: bool = setting(
         "PROXY_PROTOCOL",
-        kinds.flag,
+        kinds.boolean,
         False,
         "expect a PROXY header, v1 or v2, on each connection of TRUSTED_PROXIES, HTTP and TCP",
     )
-    allow: tuple[Network, ...] = setting(
+    allow: tuple[IPNetwork, ...] = setting(
         "ADDRESS_ALLOW", kinds.networks, (), "addresses or networks that may come in; unset: all"
     )
-    deny: tuple[Network, ...] = setting(
+    deny: tuple[IPNetwork, ...] = setting(
         "ADDRESS_DENY", kinds.networks, (), "addresses or networks that may not, even if allowed"
     )
 
     @property
-    def rules(self) -> AddressRules:
-        return AddressRules(self.allow, self.deny, self.proxies)
+    def address_rules(self) -> AddressRules:
+        return AddressRules(self.allow, self.deny, self.trusted_proxies)

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from .kinds import spelled
-from .load import table
-from .setting import SAME, Setting
+from .kinds import format_duration
+from .load import iter_settings
+from .setting import SAME_AS_DEVELOPMENT, Setting
 
-OPENING = """\
+HEADER = """\
 # Every setting of multiproto with its default and meaning.
 #
 # Where they come from, each before the next: defaults; a TOML file (--config FILE: the same names in lower
@@ -21,18 +21,18 @@ OPENING = """\
 """
 
 
-def example() -> str:
-    return "\n".join([OPENING, *(_entry(row, default) for row, default in table())])
+def render_example() -> str:
+    return "\n".join([HEADER, *(_render_setting(row, default) for row, default in iter_settings())])
 
 
-def _entry(row: Setting, default: object) -> str:
-    notes = " [secret]" if row.secret else ""
-    if row.production is not SAME:
-        notes += f" (in production: {shown(row.production) or 'none'})"
-    return f"# {row.meaning}{notes}\n#{row.name}={shown(default)}\n"
+def _render_setting(row: Setting, default: object) -> str:
+    notes = " [secret]" if row.is_secret else ""
+    if row.production is not SAME_AS_DEVELOPMENT:
+        notes += f" (in production: {format_default(row.production) or 'none'})"
+    return f"# {row.description}{notes}\n#{row.name}={format_default(default)}\n"
 
 
-def shown(value: object) -> str:
+def format_default(value: object) -> str:
     """A default as one would write it."""
     match value:
         case None | () | "":
@@ -40,9 +40,9 @@ def shown(value: object) -> str:
         case bool():
             return str(value).lower()
         case float():
-            return spelled(value)
+            return format_duration(value)
     return str(value)
 
 
 if __name__ == "__main__":
-    print(example(), end="")
+    print(render_example(), end="")

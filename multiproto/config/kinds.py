@@ -18,15 +18,15 @@ from psycopg.conninfo import conninfo_to_dict
 from ..core.errors import Refusal
 from ..core.forms import is_email, is_uuid
 from ..core.namespaces import Namespace
-from ..core.networks import Network
+from ..core.networks import IPNetwork
 from ..core.rates import Rate
 from ..core.rules import MAX_RULES, VERBS, Rule
 from ..core.topics import check_pattern
 
-Kind = Callable[[str], object]
+Parser = Callable[[str], object]
 
-MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+UNIT_MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_TRUE_WORDS, _FALSE_WORDS = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
 def text(value: str) -> str:
@@ -38,7 +38,7 @@ def secret(value: str) -> str:
     return value
 
 
-def postgresql(value: str) -> str:
+def postgresql_url(value: str) -> str:
     """What libpq takes as a URI; a secret, for it may hold a password."""
     try:
         readable = value.startswith(("postgresql://", "postgres://")) and conninfo_to_dict(value) is not None
@@ -49,7 +49,7 @@ def postgresql(value: str) -> str:
     return value
 
 
-def redis(value: str) -> str:
+def redis_url(value: str) -> str:
     """redis://, or rediss:// for TLS; a secret likewise."""
     try:
         url = urlsplit(value)
@@ -61,17 +61,17 @@ def redis(value: str) -> str:
     return value
 
 
-SECRETS = (secret, postgresql, redis)
+SECRET_PARSERS = (secret, postgresql_url, redis_url)
 
 
-def flag(value: str) -> bool:
+def boolean(value: str) -> bool:
     lowered = value.strip().lower()
-    if lowered not in _TRUE + _FALSE:
+    if lowered not in _TRUE_WORDS + _FALSE_WORDS:
         raise ValueError("must be true or false")
-    return lowered in _TRUE
+    return lowered in _TRUE_WORDS
 
 
-def choice(*words: str) -> Kind:
+def choice(*words: str) -> Parser:
     def read(value: str) -> str:
         if value not in words:
             raise ValueError(f"must be one of {', '.join(words)}")
@@ -80,7 +80,7 @@ def choice(*words: str) -> Kind:
     return read
 
 
-def whole(low: int, high: int | None = None) -> Kind:
+def integer(low: int, high: int | None = None) -> Parser:
     """A whole number within `low` and `high`, both included."""
     wanted = f"must be a whole number from {low} to {high}" if high else f"must be a whole number from {low}"
 
@@ -95,18 +95,18 @@ def whole(low: int, high: int | None = None) -> Kind:
     return read
 
 
-port = whole(1, 65535)
+port = integer(1, 65535)
 
 
-def duration(low: float, high: float = 366 * 86400.0, bare: str = "ms") -> Kind:
+def duration(low: float, high: float = 366 * 86400.0, bare: str = "ms") -> Parser:
     """Seconds, from `15m` and the like; a bare number is in the unit `bare`."""
-    wanted = f"must be a time from {spelled(low)} to {spelled(high)}, such as 500ms, 30s, 15m, 12h or 7d"
+    wanted = f"must be a time from {format_duration(low)} to {format_duration(high)}, such as 500ms, 30s, 15m, 12h or 7d"
 
     def read(value: str) -> float:
         found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h|d)?", value.strip().lower())
         if not found:
             raise ValueError(wanted)
-        seconds = float(found[1]) * MILLISECONDS[found[2] or bare] / 1000
+        seconds = float(found[1]) * UNIT_MILLISECONDS[found[2] or bare] / 1000
         if not low <= seconds <= high:
             raise ValueError(wanted)
         return seconds
@@ -129,12 +129,12 @@ def rate(value: str) -> Rate | None:
     return Rate(each, burst)
 
 
-def spelled(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """`seconds` as `duration` reads it, in the largest unit that makes it a whole number."""
     milliseconds = round(seconds * 1000)
-    fitting = [unit for unit, size in MILLISECONDS.items() if milliseconds % size == 0]
+    fitting = [unit for unit, size in UNIT_MILLISECONDS.items() if milliseconds % size == 0]
     unit = fitting[-1] if milliseconds else "s"
-    return f"{milliseconds // MILLISECONDS[unit]}{unit}"
+    return f"{milliseconds // UNIT_MILLISECONDS[unit]}{unit}"
 
 
 def origins(value: str) -> tuple[str, ...]:
@@ -146,7 +146,7 @@ def origins(value: str) -> tuple[str, ...]:
     return tuple(origin.lower() for origin in found)
 
 
-def files(value: str) -> tuple[str, ...]:
+def file_paths(value: str) -> tuple[str, ...]:
     """Paths of files, separated by commas."""
     return tuple(name.strip() for name in value.split(",") if name.strip())
 
@@ -160,9 +160,9 @@ def operators(value: str) -> tuple[str, ...]:
     return found
 
 
-def networks(value: str) -> tuple[Network, ...]:
+def networks(value: str) -> tuple[IPNetwork, ...]:
     """Addresses and networks in CIDR notation, separated by commas; bits behind the prefix are a slip."""
-    found: list[Network] = []
+    found: list[IPNetwork] = []
     for each in filter(None, map(str.strip, value.split(","))):
         try:
             found.append(ip_network(each))
@@ -171,7 +171,7 @@ def networks(value: str) -> tuple[Network, ...]:
     return tuple(found)
 
 
-def path(value: str) -> str:
+def url_path(value: str) -> str:
     """An absolute path of a URL that takes nobody else's place."""
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
         raise ValueError("must be a path such as /graphql")
@@ -182,13 +182,13 @@ def path(value: str) -> str:
 
 def namespaces(value: str) -> tuple[Namespace, ...]:
     """`[[namespaces]]` tables of the TOML file, or the same as a JSON array."""
-    found = tuple(map(_namespace, _tables("namespaces", value)))
+    found = tuple(map(_parse_namespace, _parse_tables("namespaces", value)))
     if len({each.match for each in found}) < len(found):
         raise ValueError("must name each pattern once")
     return found
 
 
-def _tables(name: str, value: str) -> list[dict[str, object]]:
+def _parse_tables(name: str, value: str) -> list[dict[str, object]]:
     try:
         tables = json.loads(value)
     except ValueError:
@@ -198,7 +198,7 @@ def _tables(name: str, value: str) -> list[dict[str, object]]:
     return tables
 
 
-def _namespace(table: dict[str, object]) -> Namespace:
+def _parse_namespace(table: dict[str, object]) -> Namespace:
     """match = "telemetry.**", and how much is kept: retention = "24h", most = 100000, or both."""
     unknown = set(table) - {"match", "retention", "most"}
     match, retention, most = (table.get(name) for name in ("match", "retention", "most"))
@@ -218,7 +218,7 @@ def _namespace(table: dict[str, object]) -> Namespace:
 
 def rules(value: str) -> tuple[Rule, ...]:
     """`[[rules]]` tables of the TOML file, or the same as a JSON array."""
-    found = tuple(map(_rule, _tables("rules", value)))
+    found = tuple(map(_parse_rule, _parse_tables("rules", value)))
     if len(found) > MAX_RULES:
         raise ValueError(f"must be at most {MAX_RULES} rules")
     if len({each.match for each in found}) < len(found):
@@ -226,7 +226,7 @@ def rules(value: str) -> tuple[Rule, ...]:
     return found
 
 
-def _rule(table: dict[str, object]) -> Rule:
+def _parse_rule(table: dict[str, object]) -> Rule:
     """match = "devices.{user}.**", and what it lets: allow = ["publish", "subscribe", "history"]."""
     unknown = set(table) - {"match", "allow"}
     match, allow = table.get("match"), table.get("allow")
@@ -241,6 +241,6 @@ def _rule(table: dict[str, object]) -> Rule:
     if not isinstance(allow, list) or not all(verb in VERBS for verb in allow):
         raise ValueError(f"must have a list of some of {', '.join(VERBS)} as allow ({match})")
     rule = Rule(match, allow)
-    if (fault := rule.fault()) is not None:
+    if (fault := rule.find_problem()) is not None:
         raise ValueError(f"must not have {match}: it {fault}")
     return rule

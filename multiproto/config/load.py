@@ -9,15 +9,15 @@ from typing import Callable, Iterable, Iterator, Mapping, TypeVar
 from attrs import Attribute, Factory, define, field, fields, frozen
 
 from . import sources
-from .setting import SAME, Setting
+from .setting import SAME_AS_DEVELOPMENT, Setting
 from .settings import Config
-from .sources import Fault, Given, Unreadable
+from .sources import RawSetting, SettingProblem, UnreadableSource
 
-Layer = Mapping[str, Given]  # by the setting's name
+Layer = Mapping[str, RawSetting]  # by the setting's name
 T = TypeVar("T")
 
 # Which settings mean nothing without one of which others.
-LONELY = (
+DEPENDENT_SETTINGS = (
     (
         "DB_HOST",
         ("DB_HOST", "DATABASE_URL"),
@@ -31,28 +31,28 @@ LONELY = (
     ("TLS_KEY_FILE", ("TLS_KEY_FILE",), ("TLS_CERT_FILE",)),
     ("TLS_CERT_FILE", ("TLS_CERT_FILE",), ("TLS_KEY_FILE",)),
 )
-SECRET_LENGTH = 32  # characters at least
-LAST_PORT = 65535
-ROUNDS_IN_PRODUCTION = 10  # bcrypt's cost at least
+MIN_SECRET_LENGTH = 32  # characters at least
+MAX_PORT = 65535
+MIN_PRODUCTION_BCRYPT_ROUNDS = 10  # bcrypt's cost at least
 
 
-class BadConfig(Exception):
-    """The server can't start with this; `faults` is all that is wrong, `str()` one line for each."""
+class ConfigError(Exception):
+    """The server can't start with this; `problems` is all that is wrong, `str()` one line for each."""
 
-    def __init__(self, faults: Iterable[Fault]) -> None:
-        self.faults = tuple(faults)
-        super().__init__("\n".join(map(str, self.faults)))
+    def __init__(self, faults: Iterable[SettingProblem]) -> None:
+        self.problems = tuple(faults)
+        super().__init__("\n".join(map(str, self.problems)))
 
 
 @frozen
-class Loaded:
+class LoadedConfig:
     """What was read, and the texts that it was read from: flags of another process that is to have the same."""
 
     config: Config
-    texts: Mapping[str, str] = field(repr=False)  # by the setting's name; some are secrets
+    setting_texts: Mapping[str, str] = field(repr=False)  # by the setting's name; some are secrets
 
 
-def load(
+def load_config(
     flags: Mapping[str, str],
     environ: Mapping[str, str],
     file: Path | None = None,
@@ -60,166 +60,168 @@ def load(
 ) -> Config:
     """Settings from defaults, then `file`, `.env` in `folder` in development, `environ`, `flags`.
 
-    Raises `BadConfig`.
+    Raises `ConfigError`.
     """
-    return read(flags, environ, file, folder).config
+    return load_config_with_texts(flags, environ, file, folder).config
 
 
-def read(
+def load_config_with_texts(
     flags: Mapping[str, str],
     environ: Mapping[str, str],
     file: Path | None = None,
     folder: Path | None = Path(),
-) -> Loaded:
-    """Like `load`; without a `folder`, there is no `.env`."""
-    reading = Reading()
-    written = reading.strict(lambda: sources.from_toml(file)) if file else {}
-    surrounding = reading.lenient(lambda: sources.from_environment(environ))
-    said = reading.strict(lambda: sources.from_flags(flags))
+) -> LoadedConfig:
+    """Like `load_config`; without a `folder`, there is no `.env`."""
+    reading = ConfigReader()
+    written = reading.read_strict(lambda: sources.from_toml(file)) if file else {}
+    surrounding = reading.read_lenient(lambda: sources.from_environment(environ))
+    said = reading.read_strict(lambda: sources.from_flags(flags))
     layers: list[Layer] = [written, surrounding, said]
-    if folder is not None and _environment(layers) == "development":
+    if folder is not None and _app_environment(layers) == "development":
         dotenv = folder / ".env"
-        layers.insert(1, reading.lenient(lambda: sources.from_dotenv(dotenv)))
-    config = reading.settle(layers)
-    reading.faults += _contradictions(config, reading.given)
-    if reading.faults:
-        raise BadConfig(reading.faults)
-    return Loaded(config, {name: found.value for name, found in reading.given.items()})
+        layers.insert(1, reading.read_lenient(lambda: sources.from_dotenv(dotenv)))
+    config = reading.resolve(layers)
+    reading.problems += _find_conflicts(config, reading.effective)
+    if reading.problems:
+        raise ConfigError(reading.problems)
+    return LoadedConfig(config, {name: found.value for name, found in reading.effective.items()})
 
 
-def table(of: type = Config) -> Iterator[tuple[Setting, object]]:
+def iter_settings(of: type = Config) -> Iterator[tuple[Setting, object]]:
     """Every setting with its default in development, in order."""
     for attribute in fields(of):
         if "setting" in attribute.metadata:
             yield attribute.metadata["setting"], attribute.default
         else:
-            yield from table(type(attribute.default))
+            yield from iter_settings(type(attribute.default))
 
 
-def _environment(layers: Iterable[Layer]) -> str:
+def _app_environment(layers: Iterable[Layer]) -> str:
     named = [layer[name].value for name in ("NODE_ENV", "APP_ENV") for layer in layers if name in layer]
     return named[-1] if named else Config().environment
 
 
 @define(eq=False, repr=False)
-class Reading:
+class ConfigReader:
     """One reading of all sources: collects the faults instead of stopping at the first."""
 
-    faults: list[Fault] = Factory(list)
-    given: dict[str, Given] = Factory(dict)  # of all sources, the one that counts
-    _rows: dict[str, Setting] = Factory(lambda: {row.name: row for row, _ in table()})
+    problems: list[SettingProblem] = Factory(list)
+    effective: dict[str, RawSetting] = Factory(dict)  # of all sources, the one that counts
+    _settings_by_name: dict[str, Setting] = Factory(lambda: {row.name: row for row, _ in iter_settings()})
 
     # Sources.
 
-    def strict(self, source: Callable[[], list[Given]]) -> Layer:
+    def read_strict(self, source: Callable[[], list[RawSetting]]) -> Layer:
         """A source that is all ours: what we don't know in it is a slip of the pen."""
-        found = self._read(source)
-        self.faults += [self._unknown(given) for given in found if not self._knows(given)]
-        return self._layer(found)
+        found = self._read_source(source)
+        self.problems += [self._unknown_setting(given) for given in found if not self._is_known(given)]
+        return self._to_layer(found)
 
-    def lenient(self, source: Callable[[], list[Given]]) -> Layer:
+    def read_lenient(self, source: Callable[[], list[RawSetting]]) -> Layer:
         """A source that we share with other programs."""
-        return self._layer(self._read(source))
+        return self._to_layer(self._read_source(source))
 
-    def _read(self, source: Callable[[], list[Given]]) -> list[Given]:
+    def _read_source(self, source: Callable[[], list[RawSetting]]) -> list[RawSetting]:
         try:
             return source()
-        except Unreadable as unreadable:
-            self.faults.append(unreadable.fault)
+        except UnreadableSource as unreadable:
+            self.problems.append(unreadable.problem)
             return []
 
-    def _layer(self, found: list[Given]) -> Layer:
+    def _to_layer(self, found: list[RawSetting]) -> Layer:
         layer = {}
-        for given in filter(self._knows, found):
-            if self._names_a_file(given):
-                for inside in self._read(lambda given=given: [sources.from_secret_file(given)]):  # type: ignore[misc]
+        for given in filter(self._is_known, found):
+            if self._is_secret_file(given):
+                for inside in self._read_source(lambda given=given: [sources.from_secret_file(given)]):  # type: ignore[misc]
                     layer[inside.name.upper()] = inside
             else:
                 layer[given.name.upper()] = given
         return layer
 
-    def _knows(self, given: Given) -> bool:
-        names = {*self._rows, *(row.also for row in self._rows.values())}
-        return given.name.upper() in names or self._names_a_file(given)
+    def _is_known(self, given: RawSetting) -> bool:
+        names = {*self._settings_by_name, *(row.also for row in self._settings_by_name.values())}
+        return given.name.upper() in names or self._is_secret_file(given)
 
-    def _names_a_file(self, given: Given) -> bool:
-        row = self._rows.get(given.name.upper().removesuffix("_FILE"))
-        return row is not None and row.secret and given.name.upper().endswith("_FILE")
+    def _is_secret_file(self, given: RawSetting) -> bool:
+        row = self._settings_by_name.get(given.name.upper().removesuffix("_FILE"))
+        return row is not None and row.is_secret and given.name.upper().endswith("_FILE")
 
-    def _unknown(self, given: Given) -> Fault:
-        near = difflib.get_close_matches(given.name.upper(), self._rows, 1, cutoff=0)[0]
+    def _unknown_setting(self, given: RawSetting) -> SettingProblem:
+        near = difflib.get_close_matches(given.name.upper(), self._settings_by_name, 1, cutoff=0)[0]
         near = near.lower() if given.name.islower() else near
-        return Fault(given.name, given.origin, f"is no setting; the nearest is {near}")
+        return SettingProblem(given.name, given.location, f"is no setting; the nearest is {near}")
 
     # Values.
 
-    def settle(self, layers: list[Layer]) -> Config:
+    def resolve(self, layers: list[Layer]) -> Config:
         """What counts of all layers, later ones first.  What is overruled must be readable too."""
         for layer in layers:
-            self.given |= layer
-            for row in filter(lambda row: row.name in layer, self._rows.values()):
-                self._parsed(row, layer[row.name], None)
-        return self._fill(Config, production=_environment(layers) == "production")
+            self.effective |= layer
+            for row in filter(lambda row: row.name in layer, self._settings_by_name.values()):
+                self._parse_value(row, layer[row.name], None)
+        return self._build_group(Config, production=_app_environment(layers) == "production")
 
-    def _fill(self, group: type[T], production: bool) -> T:
-        return group(**{each.name: self._value(each, production) for each in fields(group)})  # type: ignore[arg-type]
+    def _build_group(self, group: type[T], production: bool) -> T:
+        return group(**{each.name: self._resolve_value(each, production) for each in fields(group)})  # type: ignore[arg-type]
 
-    def _value(self, attribute: Attribute[object], production: bool) -> object:
+    def _resolve_value(self, attribute: Attribute[object], production: bool) -> object:
         if "setting" not in attribute.metadata:
-            return self._fill(type(attribute.default), production)
+            return self._build_group(type(attribute.default), production)
         row: Setting = attribute.metadata["setting"]
-        default = row.production if production and row.production is not SAME else attribute.default
+        default = (
+            row.production if production and row.production is not SAME_AS_DEVELOPMENT else attribute.default
+        )
         for name in (row.name, row.follows, row.also):
-            if name in self.given:
-                return self._parsed(row, self.given[name], default)
+            if name in self.effective:
+                return self._parse_value(row, self.effective[name], default)
         return default
 
-    def _parsed(self, row: Setting, given: Given, otherwise: object) -> object:
+    def _parse_value(self, row: Setting, given: RawSetting, otherwise: object) -> object:
         try:
-            return row.kind(given.value)
+            return row.parser(given.value)
         except ValueError as error:
-            fault = Fault(given.name, given.origin, str(error))
-            self.faults += [fault] if fault not in self.faults else []
+            fault = SettingProblem(given.name, given.location, str(error))
+            self.problems += [fault] if fault not in self.problems else []
             return otherwise
 
 
-def _contradictions(config: Config, given: Mapping[str, Given]) -> Iterator[Fault]:
+def _find_conflicts(config: Config, given: Mapping[str, RawSetting]) -> Iterator[SettingProblem]:
     """What is wrong only together with something else."""
 
-    def fault(name: str, problem: str) -> Fault:
-        found = given.get(name) or Given(name, "", "default")
-        return Fault(found.name, found.origin, problem)
+    def fault(name: str, problem: str) -> SettingProblem:
+        found = given.get(name) or RawSetting(name, "", "default")
+        return SettingProblem(found.name, found.location, problem)
 
-    for alone, needed, names in LONELY:
+    for alone, needed, names in DEPENDENT_SETTINGS:
         if not any(each in given for each in needed):
             for name in filter(given.__contains__, names):
                 yield fault(name, f"says nothing without {alone}")
-    if config.redis.adapter == "redis" and not config.redis.pubsub:
+    if config.redis.adapter == "redis" and not config.redis.broker_url:
         yield fault("PUBSUB_ADAPTER", "needs the address of a Redis: set REDIS_URL")
-    if config.edge.proxy_protocol and not config.edge.proxies:
+    if config.edge.proxy_protocol and not config.edge.trusted_proxies:
         yield fault("PROXY_PROTOCOL", "needs to know who may use it: set TRUSTED_PROXIES")
     if config.workers > 1:
         together = f"needs a %s that {config.workers} processes can share: set %s"
-        if not config.storage.postgresql:
+        if not config.storage.postgresql_dsn:
             yield fault("WORKERS", together % ("database", "DATABASE_URL"))
-        if not config.redis.pubsub and config.redis.adapter != "redis":
+        if not config.redis.broker_url and config.redis.adapter != "redis":
             memory = config.redis.adapter == "memory"
             yield fault("WORKERS", together % ("Redis", "PUBSUB_ADAPTER=redis" if memory else "REDIS_URL"))
-        highest = LAST_PORT - config.workers + 1
+        highest = MAX_PORT - config.workers + 1
         if config.metrics.enabled and config.metrics.port > highest:
             yield fault("METRICS_PORT", f"must be at most {highest}: each further worker has the next port")
-    secrets = {"JWT_SECRET": config.auth.secret, "PUBSUB_REDIS_SECRET": config.redis.secret}
-    shared = config.storage.postgresql or config.redis.pubsub
-    if shared and not config.auth.secret and not config.auth.private_key_file:
+    secrets = {"JWT_SECRET": config.auth.jwt_secret, "PUBSUB_REDIS_SECRET": config.redis.pubsub_secret}
+    shared = config.storage.postgresql_dsn or config.redis.broker_url
+    if shared and not config.auth.jwt_secret and not config.auth.private_key_file:
         yield fault("JWT_SECRET", "must be set where instances share PostgreSQL or Redis")
-    elif config.redis.pubsub and not any(secrets.values()):
+    elif config.redis.broker_url and not any(secrets.values()):
         yield fault("PUBSUB_REDIS_SECRET", "must be set where instances share Redis and no JWT_SECRET")
     for name, secret in secrets.items():
-        if name in given and len(secret) < SECRET_LENGTH:
-            yield fault(name, f"must have at least {SECRET_LENGTH} characters")
+        if name in given and len(secret) < MIN_SECRET_LENGTH:
+            yield fault(name, f"must have at least {MIN_SECRET_LENGTH} characters")
     if config.storage.pool_min > config.storage.pool_max:
         yield fault("DB_POOL_MIN", "must not be above DB_POOL_MAX")
-    if config.storage.postgresql and config.storage.pool_max < 2:
+    if config.storage.postgresql_dsn and config.storage.pool_max < 2:
         yield fault("DB_POOL_MAX", "must be at least 2: one connection writes, the others read")
-    if config.production and config.auth.bcrypt_rounds < ROUNDS_IN_PRODUCTION:
-        yield fault("BCRYPT_ROUNDS", f"must be at least {ROUNDS_IN_PRODUCTION} in production")
+    if config.is_production and config.auth.bcrypt_rounds < MIN_PRODUCTION_BCRYPT_ROUNDS:
+        yield fault("BCRYPT_ROUNDS", f"must be at least {MIN_PRODUCTION_BCRYPT_ROUNDS} in production")

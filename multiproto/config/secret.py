@@ -6,37 +6,37 @@ import os
 import secrets
 from pathlib import Path
 
-from .load import SECRET_LENGTH
+from .load import MIN_SECRET_LENGTH
 from .settings import Config
 
 
-def secret_of(config: Config) -> str:
+def signing_secret(config: Config) -> str:
     """As configured; or as kept in the data directory, which must be locked by us; or "" where a key signs instead.
 
-    Raises as `kept_secret` does.
+    Raises as `load_or_create_secret` does.
     """
-    if config.auth.secret or config.auth.private_key_file:
-        return config.auth.secret
-    return kept_secret(Path(config.storage.directory) / "jwt-secret")
+    if config.auth.jwt_secret or config.auth.private_key_file:
+        return config.auth.jwt_secret
+    return load_or_create_secret(Path(config.storage.directory) / "jwt-secret")
 
 
-def kept_secret(path: Path) -> str:
+def load_or_create_secret(path: Path) -> str:
     """The secret kept in the file `path`; made at first use, for its owner only.
 
     The data directory must be locked by us.  Raises `OSError` or, for a file that
     holds something else, `ValueError`.
     """
     if not path.exists():
-        _write_whole(path, secrets.token_urlsafe(48))
+        _write_atomically(path, secrets.token_urlsafe(48))
     secret = path.read_text("utf-8").strip()
-    if len(secret) < SECRET_LENGTH:
+    if len(secret) < MIN_SECRET_LENGTH:
         raise ValueError(
-            f"{path} holds no secret of {SECRET_LENGTH} characters; without it a new one is made"
+            f"{path} holds no secret of {MIN_SECRET_LENGTH} characters; without it a new one is made"
         )
     return secret
 
 
-def _write_whole(path: Path, text: str) -> None:
+def _write_atomically(path: Path, text: str) -> None:
     """All of it or nothing, whenever the machine may fail: half a secret would sign tokens for ever."""
     draft = path.with_suffix(".new")
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:

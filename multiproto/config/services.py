@@ -12,13 +12,13 @@ from .setting import setting
 
 
 @frozen
-class Storage:
+class StorageConfig:
     directory: str = setting(
         "DATA_DIR", kinds.text, "./data", "directory of the embedded database and secret"
     )
     url: str = setting(
         "DATABASE_URL",
-        kinds.postgresql,
+        kinds.postgresql_url,
         "",
         "PostgreSQL instead of the embedded database, for many instances",
     )
@@ -32,13 +32,13 @@ class Storage:
     name: str = setting("DB_NAME", kinds.text, "multiproto", "its database")
     user: str = setting("DB_USER", kinds.text, "multiproto", "its user")
     password: str = setting("DB_PASSWORD", kinds.secret, "", "its password")
-    pool_min: int = setting("DB_POOL_MIN", kinds.whole(0), 2, "connections kept open to PostgreSQL")
+    pool_min: int = setting("DB_POOL_MIN", kinds.integer(0), 2, "connections kept open to PostgreSQL")
     pool_max: int = setting(
-        "DB_POOL_MAX", kinds.whole(1), 20, "connections to PostgreSQL at most; one of them writes"
+        "DB_POOL_MAX", kinds.integer(1), 20, "connections to PostgreSQL at most; one of them writes"
     )
 
     @property
-    def postgresql(self) -> str | None:
+    def postgresql_dsn(self) -> str | None:
         """How libpq finds the database, password included; `None` for the embedded one."""
         if self.url or not self.host:
             return self.url or None
@@ -48,18 +48,21 @@ class Storage:
         )
 
     @property
-    def where(self) -> str:
+    def display_name(self) -> str:
         """For people: without a password."""
-        if self.postgresql is None:
+        if self.postgresql_dsn is None:
             return self.directory.removeprefix("./")
-        parts = conninfo_to_dict(self.postgresql)
+        parts = conninfo_to_dict(self.postgresql_dsn)
         return f"PostgreSQL {parts.get('dbname', '')} on {parts.get('host', 'localhost')}"
 
 
 @frozen
-class Redis:
+class RedisConfig:
     url: str = setting(
-        "REDIS_URL", kinds.redis, "", "Redis, which carries live topics between instances; rediss:// for TLS"
+        "REDIS_URL",
+        kinds.redis_url,
+        "",
+        "Redis, which carries live topics between instances; rediss:// for TLS",
     )
     host: str = setting(
         "REDIS_HOST",
@@ -70,7 +73,7 @@ class Redis:
     port: int = setting("REDIS_PORT", kinds.port, 6379, "its port")
     user: str = setting("REDIS_USERNAME", kinds.text, "", "its user; unset: the default one")
     password: str = setting("REDIS_PASSWORD", kinds.secret, "", "its password")
-    db: int = setting("REDIS_DB", kinds.whole(0), 0, "its database")
+    db: int = setting("REDIS_DB", kinds.integer(0), 0, "its database")
     ca_file: str = setting(
         "REDIS_CA_FILE", kinds.text, "", "certificates that its own must be signed by; unset: the system's"
     )
@@ -87,9 +90,13 @@ class Redis:
         "what carries live topics: memory, within one instance, or redis; unset: redis where it is set",
     )
     pubsub_url: str = setting(
-        "PUBSUB_REDIS_URL", kinds.redis, "", "Redis for live topics; unset: REDIS_URL", follows="REDIS_URL"
+        "PUBSUB_REDIS_URL",
+        kinds.redis_url,
+        "",
+        "Redis for live topics; unset: REDIS_URL",
+        follows="REDIS_URL",
     )
-    secret: str = setting(
+    pubsub_secret: str = setting(
         "PUBSUB_REDIS_SECRET",
         kinds.secret,
         "",
@@ -98,17 +105,17 @@ class Redis:
     prefix: str = setting("PUBSUB_REDIS_PREFIX", kinds.text, "pubsub:", "of the channels and keys in Redis")
 
     @property
-    def limits(self) -> str | None:
+    def rate_limit_url(self) -> str | None:
         """The address of the Redis by which instances count requests together; `None` for none."""
-        return self._address or self.pubsub_url or None
+        return self._server_url or self.pubsub_url or None
 
     @property
-    def pubsub(self) -> str | None:
+    def broker_url(self) -> str | None:
         """The address of the Redis that carries live topics, password included; `None` for none."""
-        return None if self.adapter == "memory" else self.pubsub_url or self._address
+        return None if self.adapter == "memory" else self.pubsub_url or self._server_url
 
     @property
-    def _address(self) -> str | None:
+    def _server_url(self) -> str | None:
         if self.url or not self.host:
             return self.url or None
         user = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}@"

@@ -7,9 +7,9 @@ from typing import Any
 from attrs import field, frozen
 
 from . import kinds
-from .kinds import Kind
+from .kinds import Parser
 
-SAME = object()  # as in development
+SAME_AS_DEVELOPMENT = object()  # as in development
 
 
 @frozen
@@ -17,17 +17,17 @@ class Setting:
     """One row of the table."""
 
     name: str  # in the environment; lower-case in the TOML file
-    kind: Kind
-    meaning: str
-    production: Any = SAME  # default there
+    parser: Parser
+    description: str
+    production: Any = SAME_AS_DEVELOPMENT  # default there
     follows: str | None = None  # the setting whose value is taken while this is unset
     also: str | None = None  # another name in the environment, of less weight
 
     @property
-    def secret(self) -> bool:
-        return self.kind in kinds.SECRETS
+    def is_secret(self) -> bool:
+        return self.parser in kinds.SECRET_PARSERS
 
 
-def setting(name: str, kind: Kind, default: Any, meaning: str, **more: Any) -> Any:
+def setting(name: str, kind: Parser, default: Any, meaning: str, **more: Any) -> Any:
     row = Setting(name, kind, meaning, **more)
-    return field(default=default, metadata={"setting": row}, repr=not row.secret)
+    return field(default=default, metadata={"setting": row}, repr=not row.is_secret)

@@ -1,7 +1,7 @@
 """Every setting: its name, kind, default, bounds and meaning (contract, section 7).
 
 This is the one table that parsing, `--help` and `.env.example` are made from.
-The values here are development's; `production` says where that differs.
+The values here are development's; `is_production` says where that differs.
 All times are seconds, all sizes bytes, once they are read.
 """
 
@@ -10,20 +10,20 @@ from __future__ import annotations
 from attrs import frozen
 
 from ..core.namespaces import Namespace
-from ..core.networks import address_of
+from ..core.networks import parse_address
 from ..core.rates import Rate
 from ..core.rules import Rule
 from . import kinds
-from .edge import Edge
-from .services import Redis, Storage
+from .edge import EdgeConfig
+from .services import RedisConfig, StorageConfig
 from .setting import setting
 
-LEVELS = ("debug", "info", "warn", "error", "critical")
-MOST_WORKERS = 128  # more than one machine has use for
+LOG_LEVELS = ("debug", "info", "warn", "error", "critical")
+MAX_WORKERS = 128  # more than one machine has use for
 
 
 @frozen
-class Http:
+class HttpConfig:
     host: str = setting(
         "HOST", kinds.text, "127.0.0.1", "address of HTTP, WebSocket and GraphQL", production="0.0.0.0"
     )
@@ -35,41 +35,43 @@ class Http:
         "origins that browsers may call from, by commas, or *; unset: any on localhost",
         production=(),
     )
-    compression: bool = setting("COMPRESSION_ENABLED", kinds.flag, True, "gzip for answers above 1 KiB")
-    security_headers: bool = setting("HELMET_ENABLED", kinds.flag, True, "security headers on every answer")
+    compression: bool = setting("COMPRESSION_ENABLED", kinds.boolean, True, "gzip for answers above 1 KiB")
+    security_headers: bool = setting(
+        "HELMET_ENABLED", kinds.boolean, True, "security headers on every answer"
+    )
 
 
 @frozen
-class Rates:
+class RateLimitConfig:
     window: float = setting(
         "RATE_LIMIT_WINDOW_MS", kinds.duration(1, 86400), 900.0, "window of the limit on requests per address"
     )
-    most: int = setting("RATE_LIMIT_MAX", kinds.whole(1), 100, "requests per address and window")
-    connects: Rate | None = setting(
+    max_requests: int = setting("RATE_LIMIT_MAX", kinds.integer(1), 100, "requests per address and window")
+    connect_rate: Rate | None = setting(
         "CONNECT_RATE",
         kinds.rate,
         Rate(50, 200),
         "connections that one address may open, of each of HTTP, WebSocket and TCP; none: any number",
     )
-    commands: Rate | None = setting(
+    command_rate: Rate | None = setting(
         "COMMAND_RATE",
         kinds.rate,
         Rate(1000, 2000),
         "commands on one connection, WebSocket, TCP or GraphQL socket; none: any number",
     )
-    publishes: Rate | None = setting(
+    publish_rate: Rate | None = setting(
         "PUBLISH_RATE",
         kinds.rate,
         Rate(500, 1000),
         "publications and messages of one user, on all protocols together; none: any number",
     )
-    credential_publishes: Rate | None = setting(
+    credential_publish_rate: Rate | None = setting(
         "CREDENTIAL_PUBLISH_RATE",
         kinds.rate,
         Rate(400, 800),
         "of them, those with one credential: a login, or a device; none: all of the user's",
     )
-    bytes: Rate | None = setting(
+    byte_rate: Rate | None = setting(
         "BYTE_RATE",
         kinds.rate,
         Rate(2**23, 2**24),
@@ -78,8 +80,8 @@ class Rates:
 
 
 @frozen
-class WebSocket:
-    enabled: bool = setting("WEBSOCKET_ENABLED", kinds.flag, True, "serve /ws")
+class WebSocketConfig:
+    enabled: bool = setting("WEBSOCKET_ENABLED", kinds.boolean, True, "serve /ws")
     ping_interval: float = setting(
         "WEBSOCKET_PING_INTERVAL", kinds.duration(1), 30.0, "time between pings to each client"
     )
@@ -89,20 +91,20 @@ class WebSocket:
         120.0,
         "half of the silence after which a client is dropped",
     )
-    most_per_host: int = setting(
-        "WEBSOCKET_MAX_CONNECTIONS_PER_IP", kinds.whole(1), 100, "connections from one address"
+    max_connections_per_ip: int = setting(
+        "WEBSOCKET_MAX_CONNECTIONS_PER_IP", kinds.integer(1), 100, "connections from one address"
     )
-    max_message: int = setting(
-        "WEBSOCKET_MAX_MESSAGE_SIZE", kinds.whole(1024), 1048576, "size of a client's message, bytes"
+    max_message_size: int = setting(
+        "WEBSOCKET_MAX_MESSAGE_SIZE", kinds.integer(1024), 1048576, "size of a client's message, bytes"
     )
-    echo: bool = setting(
-        "WEBSOCKET_ECHO_ENABLED", kinds.flag, False, "serve /ws-echo, for conformance suites"
+    echo_enabled: bool = setting(
+        "WEBSOCKET_ECHO_ENABLED", kinds.boolean, False, "serve /ws-echo, for conformance suites"
     )
 
 
 @frozen
-class Tcp:
-    enabled: bool = setting("TCP_ENABLED", kinds.flag, True, "serve framed TCP")
+class TcpConfig:
+    enabled: bool = setting("TCP_ENABLED", kinds.boolean, True, "serve framed TCP")
     host: str = setting(
         "TCP_HOST",
         kinds.text,
@@ -112,14 +114,14 @@ class Tcp:
         follows="HOST",
     )
     port: int = setting("TCP_PORT", kinds.port, 3001, "port of framed TCP")
-    most: int | None = setting(
-        "TCP_MAX_CONNECTIONS", kinds.whole(1), None, "connections in all; unset: no limit"
+    max_connections: int | None = setting(
+        "TCP_MAX_CONNECTIONS", kinds.integer(1), None, "connections in all; unset: no limit"
     )
-    most_per_host: int = setting(
-        "TCP_MAX_CONNECTIONS_PER_IP", kinds.whole(1), 100, "connections from one address"
+    max_connections_per_ip: int = setting(
+        "TCP_MAX_CONNECTIONS_PER_IP", kinds.integer(1), 100, "connections from one address"
     )
-    max_frame: int = setting(
-        "TCP_MAX_FRAME_SIZE", kinds.whole(1024), 1048576, "size of a frame without its length, bytes"
+    max_frame_size: int = setting(
+        "TCP_MAX_FRAME_SIZE", kinds.integer(1024), 1048576, "size of a frame without its length, bytes"
     )
     ping_interval: float = setting(
         "TCP_PING_INTERVAL", kinds.duration(1), 30.0, "time between pings to each client"
@@ -127,7 +129,7 @@ class Tcp:
     ping_timeout: float = setting(
         "TCP_PING_TIMEOUT", kinds.duration(1), 120.0, "half of the silence after which a client is dropped"
     )
-    keep_alive: float = setting(
+    keep_alive_interval: float = setting(
         "TCP_KEEP_ALIVE_INTERVAL",
         kinds.duration(1),
         60.0,
@@ -136,24 +138,30 @@ class Tcp:
 
 
 @frozen
-class GraphQL:
-    enabled: bool = setting("GRAPHQL_ENABLED", kinds.flag, True, "serve GraphQL")
-    path: str = setting("GRAPHQL_PATH", kinds.path, "/graphql", "where GraphQL is served")
+class GraphQLConfig:
+    enabled: bool = setting("GRAPHQL_ENABLED", kinds.boolean, True, "serve GraphQL")
+    path: str = setting("GRAPHQL_PATH", kinds.url_path, "/graphql", "where GraphQL is served")
     playground: bool = setting(
-        "GRAPHQL_PLAYGROUND_ENABLED", kinds.flag, True, "GraphiQL for browsers on that path", production=False
+        "GRAPHQL_PLAYGROUND_ENABLED",
+        kinds.boolean,
+        True,
+        "GraphiQL for browsers on that path",
+        production=False,
     )
     introspection: bool = setting(
-        "GRAPHQL_INTROSPECTION_ENABLED", kinds.flag, True, "let clients ask for the schema"
+        "GRAPHQL_INTROSPECTION_ENABLED", kinds.boolean, True, "let clients ask for the schema"
     )
-    max_depth: int = setting("GRAPHQL_MAX_DEPTH", kinds.whole(1, 100), 5, "levels of objects in an operation")
+    max_depth: int = setting(
+        "GRAPHQL_MAX_DEPTH", kinds.integer(1, 100), 5, "levels of objects in an operation"
+    )
     max_complexity: int = setting(
-        "GRAPHQL_MAX_COMPLEXITY", kinds.whole(1), 1000, "objects that the answer to an operation may hold"
+        "GRAPHQL_MAX_COMPLEXITY", kinds.integer(1), 1000, "objects that the answer to an operation may hold"
     )
 
 
 @frozen
-class Auth:
-    secret: str = setting(
+class AuthConfig:
+    jwt_secret: str = setting(
         "JWT_SECRET",
         kinds.secret,
         "",
@@ -167,18 +175,18 @@ class Auth:
     )
     public_key_files: tuple[str, ...] = setting(
         "JWT_PUBLIC_KEY_FILES",
-        kinds.files,
+        kinds.file_paths,
         (),
         "public keys in PEM that verify besides: the one before, the one to come; several may be in one file",
     )
-    lifetime: float = setting(
+    access_token_lifetime: float = setting(
         "JWT_EXPIRES_IN", kinds.duration(1, 30 * 86400), 900.0, "how long an access token is good for"
     )
-    refresh_lifetime: float = setting(
+    refresh_token_lifetime: float = setting(
         "JWT_REFRESH_EXPIRES_IN", kinds.duration(60), 7 * 86400.0, "how long a refresh token is good for"
     )
     bcrypt_rounds: int = setting(
-        "BCRYPT_ROUNDS", kinds.whole(4, 31), 10, "cost of hashing a password; at least 10 in production"
+        "BCRYPT_ROUNDS", kinds.integer(4, 31), 10, "cost of hashing a password; at least 10 in production"
     )
     operators: tuple[str, ...] = setting(
         "OPERATORS",
@@ -192,33 +200,33 @@ class Auth:
         90 * 86400.0,
         "how long the audit trail is kept",
     )
-    timeout: float = setting(
+    auth_timeout: float = setting(
         "AUTH_TIMEOUT", kinds.duration(1, 3600), 10.0, "time that a new connection has to authenticate"
     )
 
 
 @frozen
-class Logs:
+class LogConfig:
     level: str = setting(
-        "LOG_LEVEL", kinds.choice(*LEVELS), "info", f"least level shown: {', '.join(LEVELS)}"
+        "LOG_LEVEL", kinds.choice(*LOG_LEVELS), "info", f"least level shown: {', '.join(LOG_LEVELS)}"
     )
     pretty: bool | None = setting(
-        "LOG_PRETTY", kinds.flag, None, "lines for people instead of JSON; unset: on a terminal"
+        "LOG_PRETTY", kinds.boolean, None, "lines for people instead of JSON; unset: on a terminal"
     )
 
 
 @frozen
-class MetricsPort:
-    enabled: bool = setting("METRICS_ENABLED", kinds.flag, True, "serve metrics")
+class MetricsConfig:
+    enabled: bool = setting("METRICS_ENABLED", kinds.boolean, True, "serve metrics")
     host: str = setting("METRICS_HOST", kinds.text, "127.0.0.1", "address of the metrics port")
     port: int = setting(
         "METRICS_PORT", kinds.port, 9090, "port of metrics; each further worker has the next one"
     )
 
     @property
-    def inside(self) -> bool:
+    def is_loopback_only(self) -> bool:
         """Whether only this machine can reach it."""
-        address = address_of(self.host)
+        address = parse_address(self.host)
         return address is not None and address.is_loopback
 
 
@@ -233,19 +241,19 @@ class Config:
         "development, test or production; NODE_ENV is read where it is unset",
         also="NODE_ENV",
     )
-    name: str = setting("APP_NAME", kinds.text, "multiproto", "what the server calls itself")
+    app_name: str = setting("APP_NAME", kinds.text, "multiproto", "what the server calls itself")
     shutdown_timeout: float = setting(
         "SHUTDOWN_TIMEOUT", kinds.duration(1, 3600), 30.0, "time that a stop may take in all"
     )
     workers: int = setting(
         "WORKERS",
-        kinds.whole(1, MOST_WORKERS),
+        kinds.integer(1, MAX_WORKERS),
         1,
         "processes that serve, all on the same ports; more than one need PostgreSQL and Redis",
     )
     fast_paths: bool = setting(
         "FAST_PATHS",
-        kinds.flag,
+        kinds.boolean,
         True,
         "short ways for common traffic; off only to compare, or to look for a fault in them",
     )
@@ -261,23 +269,23 @@ class Config:
         (),
         "who may do what on which topics: in the file as [[rules]] with match, allow; else as JSON",
     )
-    http: Http = Http()
-    edge: Edge = Edge()
-    rates: Rates = Rates()
-    websocket: WebSocket = WebSocket()
-    tcp: Tcp = Tcp()
-    graphql: GraphQL = GraphQL()
-    auth: Auth = Auth()
-    storage: Storage = Storage()
-    redis: Redis = Redis()
-    logs: Logs = Logs()
-    metrics: MetricsPort = MetricsPort()
+    http: HttpConfig = HttpConfig()
+    edge: EdgeConfig = EdgeConfig()
+    rate_limits: RateLimitConfig = RateLimitConfig()
+    websocket: WebSocketConfig = WebSocketConfig()
+    tcp: TcpConfig = TcpConfig()
+    graphql: GraphQLConfig = GraphQLConfig()
+    auth: AuthConfig = AuthConfig()
+    storage: StorageConfig = StorageConfig()
+    redis: RedisConfig = RedisConfig()
+    logs: LogConfig = LogConfig()
+    metrics: MetricsConfig = MetricsConfig()
 
     @property
-    def production(self) -> bool:
+    def is_production(self) -> bool:
         return self.environment == "production"
 
     @property
-    def rereads(self) -> bool:
+    def has_reloadable_files(self) -> bool:
         """Whether there are files that are read again on SIGHUP."""
-        return bool(self.edge.certificate or self.auth.private_key_file or self.auth.public_key_files)
+        return bool(self.edge.certificate_file or self.auth.private_key_file or self.auth.public_key_files)

@@ -1,6 +1,6 @@
 """Where settings are read from: what was given, under which name, and where it stands.
 
-Every source becomes a list of `Given`, all as text; what the text means is for
+Every source becomes a list of `RawSetting`, all as text; what the text means is for
 `kinds`, which source wins for `load`.
 """
 
@@ -16,76 +16,76 @@ from attrs import field, frozen
 
 
 @frozen
-class Given:
+class RawSetting:
     name: str  # of a setting in any case, or what was taken for one
     value: str = field(repr=False)  # may be a secret
-    origin: str  # for people: where it stands
+    location: str  # for people: where it stands
 
 
 @frozen
-class Fault:
+class SettingProblem:
     """One thing wrong with what was given, as one line for people."""
 
     name: str
-    origin: str
-    problem: str
+    location: str
+    message: str
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.origin}) {self.problem}"
+        return f"{self.name} ({self.location}) {self.message}"
 
 
-class Unreadable(Exception):
-    """A source can't be read at all; `fault` says why."""
+class UnreadableSource(Exception):
+    """A source can't be read at all; `problem` says why."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: SettingProblem) -> None:
         super().__init__(str(fault))
-        self.fault = fault
+        self.problem = fault
 
 
-def from_environment(environ: Mapping[str, str]) -> list[Given]:
+def from_environment(environ: Mapping[str, str]) -> list[RawSetting]:
     """Variables that are set to nothing count as unset: that is what `NAME=${NAME:-}` makes."""
-    return [Given(name, value, "environment") for name, value in environ.items() if value]
+    return [RawSetting(name, value, "environment") for name, value in environ.items() if value]
 
 
-def from_flags(flags: Mapping[str, str]) -> list[Given]:
-    return [Given(name, value, "flag") for name, value in flags.items()]
+def from_flags(flags: Mapping[str, str]) -> list[RawSetting]:
+    return [RawSetting(name, value, "flag") for name, value in flags.items()]
 
 
-_LINE = re.compile(
+_DOTENV_LINE = re.compile(
     r"""\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*
         (?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^#]*?(?:\#\S[^#]*?)*))\s*(?:\s\#.*|\#)?""",
     re.VERBOSE,
 )
 
 
-def from_dotenv(path: Path) -> list[Given]:
+def from_dotenv(path: Path) -> list[RawSetting]:
     """`NAME=value` lines; values may be quoted, comments begin with ` #`.  A missing file gives nothing."""
     found = []
-    for number, line in enumerate(_read(path).splitlines() if path.exists() else (), 1):
+    for number, line in enumerate(_read_text(path).splitlines() if path.exists() else (), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        match = _LINE.fullmatch(line)
+        match = _DOTENV_LINE.fullmatch(line)
         origin = f"{path.name}:{number}"
         if match is None:
-            raise Unreadable(Fault("line", origin, "must be NAME=value"))
+            raise UnreadableSource(SettingProblem("line", origin, "must be NAME=value"))
         value = match["double"] or match["single"] or match["bare"]
         if value:
-            found.append(Given(match["name"], value, origin))
+            found.append(RawSetting(match["name"], value, origin))
     return found
 
 
-def from_toml(path: Path) -> list[Given]:
+def from_toml(path: Path) -> list[RawSetting]:
     """The keys of a TOML file; lists become text with commas, lists of tables JSON."""
-    content = _read(path)
+    content = _read_text(path)
     try:
         table = tomllib.loads(content)
     except tomllib.TOMLDecodeError as error:
-        raise Unreadable(Fault("file", str(path), f"is no TOML: {error}")) from None
+        raise UnreadableSource(SettingProblem("file", str(path), f"is no TOML: {error}")) from None
     found = []
     for key, value in table.items():
         line = re.search(rf"^\s*[\"']?{re.escape(key)}[\"']?\s*=|^\s*\[+\s*{re.escape(key)}\b", content, re.M)
         number = content.count("\n", 0, line.end()) + 1 if line else 1
-        found.append(Given(key, _as_text(value), f"{path}:{number}"))
+        found.append(RawSetting(key, _as_text(value), f"{path}:{number}"))
     return found
 
 
@@ -100,15 +100,15 @@ def _as_text(value: object) -> str:
     return str(value)
 
 
-def _read(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise Unreadable(Fault("file", str(path), f"can't be read: {why}")) from None
+        raise UnreadableSource(SettingProblem("file", str(path), f"can't be read: {why}")) from None
 
 
-def from_secret_file(given: Given) -> Given:
+def from_secret_file(given: RawSetting) -> RawSetting:
     """What is in the file that a `NAME_FILE` names, as `NAME`."""
-    content = _read(Path(given.value)).strip()
-    return Given(given.name[: -len("_FILE")], content, f"{given.value}, by {given.origin}")
+    content = _read_text(Path(given.value)).strip()
+    return RawSetting(given.name[: -len("_FILE")], content, f"{given.value}, by {given.location}")

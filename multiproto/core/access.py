@@ -9,28 +9,30 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from .attempts import Attempts
-from .client import Client
+from .attempts import FailedAttempts
+from .client import ClientInfo
 from .errors import Forbidden, Unauthorized
 from .hub import Hub
-from .ports import Gate, Identity
+from .ports import Authenticator, Identity
 
 
 @frozen
-class Access:
-    _gate: Gate
+class RequestAuthenticator:
+    _authenticator: Authenticator
     _hub: Hub
-    _attempts: Attempts
+    _failed_attempts: FailedAttempts
 
-    async def identify(self, token: str, client: Client) -> Identity:
+    async def authenticate(self, token: str, client: ClientInfo) -> Identity:
         """What the gate says, unless the hub has heard otherwise while it was looking.  Raises `Unauthorized`."""
-        who = await self._attempts.watch(self._gate, client).identify(token, client.address)
-        if self._hub.has_revoked(who):
+        who = await self._failed_attempts.recording(self._authenticator, client).authenticate(
+            token, client.address
+        )
+        if self._hub.is_revoked(who):
             raise Unauthorized("Token revoked", "revoked")
         return who
 
 
-def check_whole(who: Identity) -> None:
+def check_full_access(who: Identity) -> None:
     """Raise `Forbidden` for who may not do all that their user may."""
     if who.grants is not None:
         raise Forbidden("This credential is for topics only")

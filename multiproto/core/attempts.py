@@ -17,17 +17,17 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from .audit import Audit
-from .client import Client
+from .audit import AuditRecorder
+from .client import ClientInfo
 from .errors import Refusal, Unauthorized
-from .ports import Gate, Identity, Store, Unit
+from .ports import Authenticator, Identity, Store, Unit
 
-EVERY = 10.0  # seconds between two writes
-MOST = 100  # rows of one write, and a few for what is beyond: kinds are what our own code says
+WRITE_INTERVAL = 10.0  # seconds between two writes
+MAX_ROWS = 100  # rows of one write, and a few for what is beyond: kinds are what our own code says
 
 
 @frozen
-class _Attempt:
+class _FailedAttempt:
     action: str
     reason: str
     protocol: str
@@ -36,12 +36,12 @@ class _Attempt:
 
 
 @define(eq=False, repr=False)
-class Attempts(Service):
+class FailedAttempts(Service):
     _store: Store
-    _audit: Audit
+    _audit_recorder: AuditRecorder
     _clock: IReactorTime
-    _dropped: Callable[[int], object] = lambda count: None  # told how many could not be written
-    _counts: dict[_Attempt, int] = field(factory=dict, init=False)
+    _on_dropped: Callable[[int], object] = lambda count: None  # told how many could not be written
+    _counts: dict[_FailedAttempt, int] = field(factory=dict, init=False)
     _loop: LoopingCall = field(init=False)
 
     _log = Logger()
@@ -52,7 +52,7 @@ class Attempts(Service):
 
     def startService(self) -> None:
         super().startService()
-        self._loop.start(EVERY, now=False)
+        self._loop.start(WRITE_INTERVAL, now=False)
 
     def stopService(self) -> Deferred[None]:
         """Fires when what was noted is written."""
@@ -61,16 +61,16 @@ class Attempts(Service):
             self._loop.stop()
         return self._write()
 
-    def failed(self, action: str, reason: str, client: Client, subject: str | None = None) -> None:
+    def record(self, action: str, reason: str, client: ClientInfo, subject: str | None = None) -> None:
         """Somebody at `client` tried `action`, on the account `subject`, and was refused."""
-        attempt = _Attempt(action, reason, client.protocol, client.address, subject)
-        if attempt not in self._counts and len(self._counts) >= MOST:
+        attempt = _FailedAttempt(action, reason, client.protocol, client.address, subject)
+        if attempt not in self._counts and len(self._counts) >= MAX_ROWS:
             attempt = evolve(attempt, address="", subject=None)  # one for all of its kind
         self._counts[attempt] = self._counts.get(attempt, 0) + 1
 
-    def watch(self, gate: Gate, client: Client) -> Gate:
+    def recording(self, gate: Authenticator, client: ClientInfo) -> Authenticator:
         """`gate`, for one client whose failures are noted."""
-        return _Watched(gate, self, client)
+        return _RecordingAuthenticator(gate, self, client)
 
     def _write(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._write_all())
@@ -80,9 +80,9 @@ class Attempts(Service):
         if not counts:
             return
         steps = tuple(
-            self._audit.note(
+            self._audit_recorder.record_step(
                 one.action,
-                Client(one.protocol, one.address),
+                ClientInfo(one.protocol, one.address),
                 subject=one.subject,
                 outcome=one.reason,
                 times=times,
@@ -92,22 +92,22 @@ class Attempts(Service):
         try:
             await self._store.commit(Unit(steps))
         except Refusal as refusal:
-            self._dropped(sum(counts.values()))
+            self._on_dropped(sum(counts.values()))
             self._log.warn("failed attempts are not in the audit trail: {why}", why=refusal.message)
 
 
 @frozen
-class _Watched:
+class _RecordingAuthenticator:
     """`core.ports.Gate`.  A token that has run out is everyday life and no attempt."""
 
-    _gate: Gate
-    _attempts: Attempts
-    _client: Client
+    _authenticator: Authenticator
+    _attempts: FailedAttempts
+    _client: ClientInfo
 
-    async def identify(self, token: str, host: str = "") -> Identity:
+    async def authenticate(self, token: str, host: str = "") -> Identity:
         try:
-            return await self._gate.identify(token, host or self._client.address)
+            return await self._authenticator.authenticate(token, host or self._client.address)
         except Unauthorized as refusal:
             if refusal.reason != "expired":
-                self._attempts.failed("token", refusal.reason, self._client)
+                self._attempts.record("token", refusal.reason, self._client)
             raise

@@ -13,9 +13,9 @@ from typing import Callable, Mapping
 
 from attrs import define
 
-from .client import Client
+from .client import ClientInfo
 from .forms import email_key
-from .model import timestamp
+from .model import format_timestamp
 from .ports import Step
 
 SUCCESS = "success"
@@ -29,16 +29,16 @@ ACTIONS = (
 
 
 @define(eq=False, repr=False)
-class Audit:
+class AuditRecorder:
     """Makes the notes; `new_id` gives each its id."""
 
     _now: Callable[[], float]  # seconds since the epoch
     _new_id: Callable[[], str]
 
-    def note(
+    def record_step(
         self,
         action: str,
-        client: Client,
+        client: ClientInfo,
         *,
         actor: str | None = None,
         subject: str | None = None,
@@ -56,7 +56,7 @@ class Audit:
         assert action in ACTIONS, action
         params = {
             "id": self._new_id(),
-            "at": timestamp(self._now()),
+            "at": format_timestamp(self._now()),
             "actor": actor,
             "subject": subject,
             "action": action,
@@ -67,10 +67,10 @@ class Audit:
             "times": times,
             "details": details,
         }
-        return Step("audit_add", params, rows=1)
+        return Step("audit_add", params, expected_rows=1)
 
 
-def stranger(email: str) -> str:
+def unknown_email_subject(email: str) -> str:
     """The subject of what was tried with an address that nobody has here.
 
     It may be somebody's all the same, or a password in the wrong field, so it

@@ -12,7 +12,7 @@ from typing import ClassVar, Mapping, Sequence
 
 from attrs import frozen
 
-Details = Mapping[str, object]
+ErrorDetails = Mapping[str, object]
 
 
 class Refusal(Exception):
@@ -24,7 +24,7 @@ class Refusal(Exception):
     reason: str = "unavailable"  # for an attempt to authenticate, in the words of `observe.traffic`
     retry_after: float | None = None  # seconds until trying again may work, where that is known
 
-    def __init__(self, message: str, details: Details | None = None) -> None:
+    def __init__(self, message: str, details: ErrorDetails | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.details = details
@@ -36,7 +36,7 @@ class Refusal(Exception):
     __hash__ = Exception.__hash__
 
     @property
-    def pause(self) -> dict[str, int]:
+    def retry_after_fields(self) -> dict[str, int]:
         """`retry_after` as connections tell it: in milliseconds, and not too early."""
         return {} if self.retry_after is None else {"retryAfter": ceil(self.retry_after * 1000)}
 
@@ -48,27 +48,27 @@ class InvalidInput(Refusal):
 
 
 @frozen
-class Fault:
+class FieldError:
     """One thing wrong with one field; `path` leads to it from the body's root."""
 
     path: tuple[str | int, ...]
     message: str
 
 
-class Invalid(Refusal):
+class ValidationError(Refusal):
     """The request was read, but its fields do not say what they must."""
 
     code, name, status = 2, "VALIDATION_ERROR", 400
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
-        self.faults = tuple(faults)
-        errors = [{"path": list(fault.path), "message": fault.message} for fault in faults]
-        super().__init__("Validation failed", {"errors": errors})
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        self.errors = tuple(errors)
+        found = [{"path": list(error.path), "message": error.message} for error in self.errors]
+        super().__init__("Validation failed", {"errors": found})
 
     @classmethod
-    def at(cls, field: str, message: str) -> Invalid:
+    def for_field(cls, field: str, message: str) -> ValidationError:
         """One fault at one field of the request."""
-        return cls([Fault((field,), message)])
+        return cls([FieldError((field,), message)])
 
 
 class NotFound(Refusal):
@@ -111,7 +111,7 @@ class RateLimited(Refusal):
     code, name, status = 7, "RATE_LIMITED", 429
 
     def __init__(
-        self, message: str, details: Details | None = None, *, retry_after: float | None = None
+        self, message: str, details: ErrorDetails | None = None, *, retry_after: float | None = None
     ) -> None:
         super().__init__(message, details)
         self.retry_after = retry_after
@@ -131,15 +131,15 @@ class InvalidFrame(Refusal):
     code, name, status = 11, "TCP_INVALID_FRAME", 400
 
 
-class ConnectionLimit(Refusal):
+class TooManyConnections(Refusal):
     code, name, status = 13, "TCP_CONNECTION_LIMIT", 503
 
 
-class UnknownType(Refusal):
+class UnknownMessageType(Refusal):
     code, name, status = 14, "TCP_INVALID_MESSAGE_TYPE", 400
 
 
-class Internal(Refusal):
+class InternalError(Refusal):
     """A bug of ours.  What happened is in the log, never in the answer."""
 
     def __init__(self) -> None:

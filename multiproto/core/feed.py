@@ -1,7 +1,7 @@
 """A subscription as something to ask for the next delivery: for streams that only listen.
 
-A GraphQL subscription or a server-sent event stream is a `Session` like any
-other connection; `Feed` is its peer.
+A GraphQL subscription or a server-sent event stream is a `Connection` like any
+other connection; `SubscriptionStream` is its peer.
 """
 
 from __future__ import annotations
@@ -13,89 +13,89 @@ from attrs import Factory, define, field
 from twisted.internet.defer import Deferred, succeed
 
 from .errors import Unavailable
-from .hub import Hub, Line
-from .outbox import Allowance
+from .hub import Admission, Hub
+from .outbox import BufferBudget
 from .ports import Identity
-from .session import Session
-from .wire import Burst, CaughtUp, Delivery, Farewell, Ping, Refused, Reply, Subscribe, Subscribed
+from .session import Connection
+from .wire import CaughtUp, Delivery, DeliveryBatch, ErrorReply, Farewell, Ping, Reply, Subscribe, Subscribed
 
-AHEAD = 65_536  # bytes held for the reader before the session's own, bounded outbox fills
+MAX_BUFFERED = 65_536  # bytes held for the reader before the session's own, bounded outbox fills
 
 # `CaughtUp`: a resumed stream has no more to replay; `Ping`: nothing for a while; `None`: the end
-Heard = Union[Delivery, CaughtUp, Ping, None]
+StreamItem = Union[Delivery, CaughtUp, Ping, None]
 
 
 @define(eq=False, repr=False)
-class Feed:
-    """Deliveries of one pattern, in order, for one reader, who must `leave` in the end."""
+class SubscriptionStream:
+    """Deliveries of one pattern, in order, for one reader, who must `unsubscribe` in the end."""
 
-    _weigh: Callable[[Delivery], int]  # bytes that this stream's wire writes
+    _encoded_size: Callable[[Delivery], int]  # bytes that this stream's wire writes
     subscribed: Subscribed = field(init=False)
     farewell: Farewell | None = None  # why there will be no more
-    _session: Session = field(init=False)
-    _ahead: Deque[Delivery | CaughtUp] = Factory(deque)
-    _ahead_bytes: int = 0
-    _allowance: Allowance | None = None  # shared with other feeds
-    _reader: Deferred[Heard] | None = None
-    _opened: Deferred[Subscribed] = Factory(Deferred)
+    _connection: Connection = field(init=False)
+    _buffer: Deque[Delivery | CaughtUp] = Factory(deque)
+    _buffered_bytes: int = 0
+    _budget: BufferBudget | None = None  # shared with other feeds
+    _pending_next: Deferred[StreamItem] | None = None
+    _when_subscribed: Deferred[Subscribed] = Factory(Deferred)
 
     @classmethod
     async def open(
         cls,
         hub: Hub,
-        line: Line,
+        line: Admission,
         host: str,
         who: Identity,
         weigh: Callable[[Delivery], int],
         pattern: str,
         after: str | None = None,
-        allowance: Allowance | None = None,
-    ) -> Feed:
+        allowance: BufferBudget | None = None,
+    ) -> SubscriptionStream:
         """Subscribe `who`.  Raises what `Hub.admit` and a subscription may raise.
 
         Feeds that share an `allowance` hold no more than that unread, all together.
         """
         feed = cls(weigh)
-        feed._session = hub.admit(feed, host, line, who)
-        feed._session.outbox.allowance = feed._allowance = allowance
-        feed._session.receive(Subscribe(pattern, after))
+        feed._connection = hub.admit(feed, host, line, who)
+        feed._connection.send_queue.budget = feed._budget = allowance
+        feed._connection.receive(Subscribe(pattern, after))
         try:
-            feed.subscribed = await feed._opened
+            feed.subscribed = await feed._when_subscribed
         except BaseException:
-            feed.leave()
+            feed.unsubscribe()
             raise
         return feed
 
-    def next(self) -> Deferred[Heard]:
+    def next(self) -> Deferred[StreamItem]:
         """What comes next.  One question at a time; cancelling it loses nothing."""
-        if self._ahead:
-            delivery = self._ahead.popleft()
-            self._hold(-self.size(delivery))
-            if not self._ahead:
-                self._session.outbox.resumeProducing()
+        if self._buffer:
+            delivery = self._buffer.popleft()
+            self._add_buffered(-self.size_of(delivery))
+            if not self._buffer:
+                self._connection.send_queue.resumeProducing()
             return succeed(delivery)
         if self.farewell:
             return succeed(None)
-        self._reader = Deferred(self._cancelled)
-        return self._reader
+        self._pending_next = Deferred(self._on_next_cancelled)
+        return self._pending_next
 
-    def leave(self) -> None:
+    def unsubscribe(self) -> None:
         """The reader wants no more; nothing of the subscription is left."""
-        self._hold(-self._ahead_bytes)
-        self._ahead.clear()  # feed and session hold each other, so it would wait for the garbage collector
+        self._add_buffered(-self._buffered_bytes)
+        self._buffer.clear()  # feed and session hold each other, so it would wait for the garbage collector
         self.abort()
 
-    def _hold(self, size: int) -> None:
-        self._ahead_bytes += size
-        if self._allowance is not None:
-            self._allowance.held += size
+    def _add_buffered(self, size: int) -> None:
+        self._buffered_bytes += size
+        if self._budget is not None:
+            self._budget.used_bytes += size
 
-    def _cancelled(self, reader: Deferred[Heard]) -> None:
-        self._reader = None
+    def _on_next_cancelled(self, reader: Deferred[StreamItem]) -> None:
+        self._pending_next = None
 
-    def _hand(self, heard: Heard) -> bool:
+    def _resolve_next(self, heard: StreamItem) -> bool:
         """Give `heard` to the reader, if it waits."""
-        reader, self._reader = self._reader, None
+        reader, self._pending_next = self._pending_next, None
         if reader is not None:
             reader.callback(heard)
         return reader is not None
@@ -105,39 +105,39 @@ class Feed:
     def send(self, reply: Reply) -> int:
         match reply:
             case Subscribed():
-                self._opened.callback(reply)
-            case Refused(refusal=refusal):
-                self._opened.errback(refusal)
+                self._when_subscribed.callback(reply)
+            case ErrorReply(refusal=refusal):
+                self._when_subscribed.errback(refusal)
             case Ping():
-                self._session.heard()  # a stream has no way to answer
-                self._hand(reply)
+                self._connection.on_activity()  # a stream has no way to answer
+                self._resolve_next(reply)
             case Delivery() | CaughtUp():
-                if not self._hand(reply):
-                    self._ahead.append(reply)
-                    self._hold(self.size(reply))
-                    if self._ahead_bytes >= AHEAD:
-                        self._session.outbox.pauseProducing()
-        return self.size(reply)
+                if not self._resolve_next(reply):
+                    self._buffer.append(reply)
+                    self._add_buffered(self.size_of(reply))
+                    if self._buffered_bytes >= MAX_BUFFERED:
+                        self._connection.send_queue.pauseProducing()
+        return self.size_of(reply)
 
-    def send_all(self, burst: Burst) -> int:
+    def send_batch(self, burst: DeliveryBatch) -> int:
         return 0
 
-    def size(self, reply: Reply) -> int:
-        return self._weigh(reply) if isinstance(reply, Delivery) else 0
+    def size_of(self, reply: Reply) -> int:
+        return self._encoded_size(reply) if isinstance(reply, Delivery) else 0
 
     def close(self, why: Farewell) -> None:
         self.farewell = why
-        if not self._opened.called:
-            self._opened.errback(Unavailable(why.message))
-        self._hand(None)
+        if not self._when_subscribed.called:
+            self._when_subscribed.errback(Unavailable(why.message))
+        self._resolve_next(None)
 
     def abort(self) -> None:
-        self._session.lost()
-        self.farewell = self._session.ended
-        self._hand(None)
+        self._connection.connection_lost()
+        self.farewell = self._connection.farewell
+        self._resolve_next(None)
 
-    def pause(self) -> None:
+    def pause_reading(self) -> None:
         """A stream says nothing that could be paused."""
 
-    def resume(self) -> None:
+    def resume_reading(self) -> None:
         """Nothing was paused."""

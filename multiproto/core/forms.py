@@ -11,14 +11,14 @@ from typing import Callable, Mapping
 
 from attrs import Factory, define
 
-from .errors import Fault, Invalid
+from .errors import FieldError, ValidationError
 from .topics import is_word
 from .wire import Ref
 
-MAX_REF = 255  # characters; the answer carries it back, and must fit a frame
-MAX_CONTENT = 10_000  # characters of a message
-MAX_CHANNEL = 100  # characters
-MAX_DEVICE = 64  # characters of a credential's name
+MAX_REF_LENGTH = 255  # characters; the answer carries it back, and must fit a frame
+MAX_MESSAGE_LENGTH = 10_000  # characters of a message
+MAX_CHANNEL_LENGTH = 100  # characters
+MAX_CREDENTIAL_NAME_LENGTH = 64  # characters of a credential's name
 MAX_PASSWORD_BYTES = 72  # bcrypt reads no further
 MAX_PAGE = 2**31 - 1  # what a GraphQL Int can say; beyond it an offset would overflow the database's integers
 MAX_LIMIT = 100
@@ -30,9 +30,9 @@ _EMAIL = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LAB
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _DURATION = re.compile(r"([1-9][0-9]{0,9})([smhd])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
-Faults = list[str]
+ErrorMessages = list[str]
 
 
 def is_uuid(text: str) -> bool:
@@ -40,10 +40,10 @@ def is_uuid(text: str) -> bool:
 
 
 def check_id(text: str, field: str = "id") -> str:
-    """A UUID as we write it, whatever case it came in.  Raises `Invalid`."""
+    """A UUID as we write it, whatever case it came in.  Raises `ValidationError`."""
     id = text.lower()
     if not is_uuid(id):
-        raise Invalid.at(field, "Must be a UUID")
+        raise ValidationError.for_field(field, "Must be a UUID")
     return id
 
 
@@ -57,30 +57,30 @@ def email_key(email: str) -> str:
 
 
 @define(eq=False, repr=False)
-class Form:
+class FieldValidator:
     """The fields of one request.  Ask for each, then `check` before using any."""
 
     _fields: Mapping[str, object]
-    _faults: list[Fault] = Factory(list)
+    _errors: list[FieldError] = Factory(list)
 
     def email(self, required: bool = True) -> str:
-        return self._text("email", _email_faults, required).strip()
+        return self._validated_text("email", _email_errors, required).strip()
 
     def name(self, required: bool = True) -> str:
-        return self._text("name", _name_faults, required).strip()
+        return self._validated_text("name", _name_errors, required).strip()
 
     def password(self, required: bool = True) -> str:
-        return self._text("password", _password_faults, required)
+        return self._validated_text("password", _password_errors, required)
 
     def content(self) -> str:
-        return self._text("content", _content_faults)
+        return self._validated_text("content", _content_errors)
 
-    def channel(self, required: bool = False) -> str:
-        return self._text("channelId", _channel_faults, required)
+    def channel_id(self, required: bool = False) -> str:
+        return self._validated_text("channelId", _channel_errors, required)
 
-    def device(self) -> str:
+    def credential_name(self) -> str:
         """`name`, of a credential."""
-        return self._text("name", _device_faults)
+        return self._validated_text("name", _credential_name_errors)
 
     def duration(self, field: str, most: int) -> int | None:
         """Seconds, from text such as 90s, 15m, 12h, 30d; `most` in days.  `None` where it is absent or at fault."""
@@ -88,32 +88,32 @@ class Form:
         if value is None:
             return None
         found = _DURATION.fullmatch(value) if isinstance(value, str) else None
-        seconds = int(found[1]) * _SECONDS[found[2]] if found else 0
-        if not 1 <= seconds <= most * _SECONDS["d"]:
-            self.fault(field, f"Must be a time such as 90s, 15m, 12h or 30d, of at most {most}d")
+        seconds = int(found[1]) * _UNIT_SECONDS[found[2]] if found else 0
+        if not 1 <= seconds <= most * _UNIT_SECONDS["d"]:
+            self.add_error(field, f"Must be a time such as 90s, 15m, 12h or 30d, of at most {most}d")
         return seconds
 
     def uuid(self, field: str, required: bool = True) -> str:
         """An id in canonical text; upper case is taken too."""
-        return self._text(field, _uuid_faults, required).lower()
+        return self._validated_text(field, _uuid_errors, required).lower()
 
-    def secret(self, field: str) -> str:
+    def text(self, field: str) -> str:
         """Any text at all, for what is only compared, e.g. a password at login."""
-        return self._text(field, lambda text: [])
+        return self._validated_text(field, lambda text: [])
 
-    def optional(self, field: str) -> str | None:
+    def optional_text(self, field: str) -> str | None:
         """The same, of a field that may be absent."""
-        return self.secret(field) if self.has(field) else None
+        return self.text(field) if self.has(field) else None
 
     def ref(self) -> Ref:
         """`id`, the client's own name for its request, if it can be one."""
         id = self._fields.get("id")
-        if isinstance(id, str) and len(id) <= MAX_REF:
+        if isinstance(id, str) and len(id) <= MAX_REF_LENGTH:
             return id
         if isinstance(id, (int, float)) and not isinstance(id, bool):
             return id
         if id is not None:
-            self.fault("id", f"Must be a number or a string of at most {MAX_REF} characters")
+            self.add_error("id", f"Must be a number or a string of at most {MAX_REF_LENGTH} characters")
         return None
 
     def integer(self, field: str, default: int, most: int) -> int:
@@ -124,9 +124,9 @@ class Form:
         if isinstance(value, str) and _INTEGER.fullmatch(value):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
-            self.fault(field, "Must be an integer")
+            self.add_error(field, "Must be an integer")
         elif not 1 <= value <= most:
-            self.fault(field, f"Must be from 1 to {most}")
+            self.add_error(field, f"Must be from 1 to {most}")
         else:
             return value
         return default
@@ -134,48 +134,50 @@ class Form:
     def has(self, field: str) -> bool:
         return self._fields.get(field) is not None
 
-    def fault(self, field: str | None, message: str) -> None:
+    def add_error(self, field: str | None, message: str) -> None:
         """Note a fault of one field, or with `None` of the request as a whole."""
-        self._faults.append(Fault((field,) if field else (), message))
+        self._errors.append(FieldError((field,) if field else (), message))
 
-    def admit(self, invalid: Invalid) -> None:
+    def add_errors(self, invalid: ValidationError) -> None:
         """Note what somebody else found wrong with a field."""
-        self._faults += invalid.faults
+        self._errors += invalid.errors
 
     def check(self) -> None:
-        """Raise `Invalid` with all faults found so far."""
-        if self._faults:
-            raise Invalid(self._faults)
+        """Raise `ValidationError` with all faults found so far."""
+        if self._errors:
+            raise ValidationError(self._errors)
 
-    def _text(self, field: str, faults: Callable[[str], Faults], required: bool = True) -> str:
+    def _validated_text(
+        self, field: str, faults: Callable[[str], ErrorMessages], required: bool = True
+    ) -> str:
         """The field's text, or "" where it is absent or at fault."""
         value = self._fields.get(field)
         if value is None:
             if required:
-                self.fault(field, "Required")
+                self.add_error(field, "Required")
             return ""
         if not isinstance(value, str):
-            self.fault(field, "Must be a string")
+            self.add_error(field, "Must be a string")
             return ""
         found = faults(value)
         for message in found:
-            self.fault(field, message)
+            self.add_error(field, message)
         return "" if found else value
 
 
-def paging(form: Form) -> tuple[int, int]:
+def paging(form: FieldValidator) -> tuple[int, int]:
     """(page, limit) of a list, defaults 1 and 20."""
     return form.integer("page", 1, MAX_PAGE), form.integer("limit", 20, MAX_LIMIT)
 
 
-def _email_faults(text: str) -> Faults:
+def _email_errors(text: str) -> ErrorMessages:
     text = text.strip()
     if len(text) > 255:
         return ["Must have at most 255 characters"]
     return [] if is_email(text) else ["Invalid email address"]
 
 
-def _name_faults(text: str) -> Faults:
+def _name_errors(text: str) -> ErrorMessages:
     text = text.strip()
     faults = [] if 2 <= len(text) <= 100 else ["Must have 2 to 100 characters"]
     # Letters of any script, with the marks that many scripts write letters with.
@@ -186,7 +188,7 @@ def _name_faults(text: str) -> Faults:
     return faults
 
 
-def _password_faults(text: str) -> Faults:
+def _password_errors(text: str) -> ErrorMessages:
     faults = [] if 8 <= len(text) <= 128 else ["Must have 8 to 128 characters"]
     if len(text.encode()) > MAX_PASSWORD_BYTES:
         faults.append(f"Must have at most {MAX_PASSWORD_BYTES} bytes in UTF-8")
@@ -202,21 +204,27 @@ def _password_faults(text: str) -> Faults:
     return faults
 
 
-def _content_faults(text: str) -> Faults:
-    faults = [] if 1 <= len(text) <= MAX_CONTENT else [f"Must have 1 to {MAX_CONTENT} characters"]
+def _content_errors(text: str) -> ErrorMessages:
+    faults = (
+        [] if 1 <= len(text) <= MAX_MESSAGE_LENGTH else [f"Must have 1 to {MAX_MESSAGE_LENGTH} characters"]
+    )
     return faults + (["Must not hold a NUL character"] if "\0" in text else [])
 
 
-def _channel_faults(text: str) -> Faults:
-    faults = [] if 1 <= len(text) <= MAX_CHANNEL else [f"Must have 1 to {MAX_CHANNEL} characters"]
+def _channel_errors(text: str) -> ErrorMessages:
+    faults = (
+        [] if 1 <= len(text) <= MAX_CHANNEL_LENGTH else [f"Must have 1 to {MAX_CHANNEL_LENGTH} characters"]
+    )
     return faults + (["Must not hold a NUL character"] if "\0" in text else [])
 
 
-def _device_faults(text: str) -> Faults:
-    if len(text) > MAX_DEVICE or not is_word(text):
-        return [f"Must be one word of a topic: 1 to {MAX_DEVICE} characters, no dots, stars or white space"]
+def _credential_name_errors(text: str) -> ErrorMessages:
+    if len(text) > MAX_CREDENTIAL_NAME_LENGTH or not is_word(text):
+        return [
+            f"Must be one word of a topic: 1 to {MAX_CREDENTIAL_NAME_LENGTH} characters, no dots, stars or white space"
+        ]
     return []
 
 
-def _uuid_faults(text: str) -> Faults:
+def _uuid_errors(text: str) -> ErrorMessages:
     return [] if is_uuid(text.lower()) else ["Must be a UUID"]

@@ -7,57 +7,57 @@ from __future__ import annotations
 
 from twisted.internet.interfaces import IReactorTime
 
-from ..observe.traffic import Traffic
-from .outbox import Outbox
-from .ports import BurstListener, Identity, Peer
+from ..observe.traffic import ProtocolStats
+from .outbox import SendQueue
+from .ports import DeliveryBatchListener, Identity, Transport
 from .publishing import Publisher
-from .wire import Burst, Delivery, Farewell, Reply
+from .wire import Delivery, DeliveryBatch, Farewell, Reply
 
 
-class Hearing(BurstListener):
+class Hearing(DeliveryBatchListener):
     """`core.ports.Listener`, for `Session`, which has all that is named here."""
 
     __slots__ = ()
 
     identity: Identity | None
-    ended: Farewell | None
-    outbox: Outbox
+    farewell: Farewell | None
+    send_queue: SendQueue
     _clock: IReactorTime
-    _peer: Peer
+    _transport: Transport
     _publisher: Publisher
-    _traffic: Traffic
+    _stats: ProtocolStats
 
-    def hear(self, delivery: Delivery) -> bool:
+    def deliver(self, delivery: Delivery) -> bool:
         # A pattern may cover topics its owner may not read: checked per delivery, where the topic is known.
         if self.identity is None or not self._publisher.policy.may_read(self.identity, delivery.topic):
             return False
-        if not self._expired():
+        if not self._close_if_expired():
             self.send(delivery)
         return True
 
-    def hear_all(self, burst: Burst) -> bool | None:
+    def deliver_batch(self, burst: DeliveryBatch) -> bool | None:
         who = self.identity
         if who is None or not self._publisher.policy.may_read(who, burst.topic):
             return False
-        if (self.ended or self._clock.seconds() >= who.until) and self._expired():
+        if (self.farewell or self._clock.seconds() >= who.expires_at) and self._close_if_expired():
             return True
-        size = 0 if self.outbox.waits else self._peer.send_all(burst)
+        size = 0 if self.send_queue.is_blocked else self._transport.send_batch(burst)
         if not size:
             return None
-        self._traffic.sent("Delivery", size, len(burst.deliveries))
+        self._stats.record_sent("Delivery", size, len(burst.deliveries))
         return True
 
-    async def ready(self) -> None:
-        while self.outbox.waits:  # another replay may have clogged it since
-            await self.outbox.emptied()
+    async def wait_until_writable(self) -> None:
+        while self.send_queue.is_blocked:  # another replay may have clogged it since
+            await self.send_queue.flushed()
 
-    def replay(self, delivery: Delivery) -> bool:
-        if not self._expired():
+    def deliver_replayed(self, delivery: Delivery) -> bool:
+        if not self._close_if_expired():
             self.send(delivery)
-        return self.ended is None
+        return self.farewell is None
 
     def send(self, reply: Reply | None) -> None:
         raise NotImplementedError
 
-    def _expired(self) -> bool:
+    def _close_if_expired(self) -> bool:
         raise NotImplementedError

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 
 @lru_cache(4096)  # it is asked for with each request
-def network(host: str) -> str:
+def client_network(host: str) -> str:
     """For IPv6 a whole /64, since that is what one customer has."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])

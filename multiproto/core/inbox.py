@@ -4,48 +4,51 @@ from __future__ import annotations
 
 from attrs import Factory, define
 
-from .intake import Intake
-from .limits import Limits
+from .intake import ReadThrottle
+from .limits import ConnectionLimits
 from .wire import Command
 
-FULL = "inbox"  # why the peer is not read
+QUEUE_FULL = "inbox"  # why the peer is not read
 
 
 @define(eq=False, repr=False)
-class Inbox:
-    _intake: Intake
-    _limits: Limits
-    _waiting: list[tuple[Command, int]] = Factory(list)  # with sizes in bytes
+class CommandQueue:
+    _read_throttle: ReadThrottle
+    _limits: ConnectionLimits
+    _queue: list[tuple[Command, int]] = Factory(list)  # with sizes in bytes
     _bytes: int = 0
     _paused: bool = False  # we asked for the peer to be read no more
 
     def __bool__(self) -> bool:
-        return bool(self._waiting)
+        return bool(self._queue)
 
-    def put(self, command: Command, size: int) -> None:
-        self._waiting.append((command, size))
+    def enqueue(self, command: Command, size: int) -> None:
+        self._queue.append((command, size))
         self._bytes += size
 
-    def take(self) -> Command:
+    def dequeue(self) -> Command:
         """The oldest.  Reading goes on once half of the bound is free again."""
-        command, size = self._waiting.pop(0)
+        command, size = self._queue.pop(0)
         self._bytes -= size
-        if self._paused and not self._holds(2):
+        if self._paused and not self._reaches_limit(2):
             self._paused = False
-            self._intake.release(FULL)
+            self._read_throttle.resume(QUEUE_FULL)
         return command
 
-    def bound(self) -> None:
+    def pause_if_full(self) -> None:
         """Stop the reading if too much waits."""
-        if not self._paused and self._holds(1):
+        if not self._paused and self._reaches_limit(1):
             self._paused = True
-            self._intake.hold(FULL)
+            self._read_throttle.pause(QUEUE_FULL)
 
     def clear(self) -> None:
-        self._waiting.clear()
+        self._queue.clear()
         self._bytes = 0
 
-    def _holds(self, divisor: int) -> bool:
+    def _reaches_limit(self, divisor: int) -> bool:
         """Whether that part of the bound, or more, is taken."""
         limits = self._limits
-        return len(self._waiting) >= limits.inbox // divisor or self._bytes >= limits.inbox_bytes // divisor
+        return (
+            len(self._queue) >= limits.max_queued_commands // divisor
+            or self._bytes >= limits.max_queued_command_bytes // divisor
+        )

@@ -7,58 +7,58 @@ from typing import Callable
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from .rates import Bucket, Rate
+from .rates import Rate, TokenBucket
 
-BYTES = "bytes"  # the reason that is ours
+BYTE_RATE = "bytes"  # the reason that is ours
 
 
 @define(eq=False, repr=False)
-class Intake:
+class ReadThrottle:
     """Pauses for the first of several reasons and resumes after the last."""
 
-    _pause: Callable[[], object]
-    _resume: Callable[[], object]
+    _pause_reading: Callable[[], object]
+    _resume_reading: Callable[[], object]
     _rate: Rate | None  # of bytes
     _clock: IReactorTime
-    _reasons: frozenset[str] = frozenset()
-    _bucket: Bucket | None = field(default=None, init=False)
+    _pause_reasons: frozenset[str] = frozenset()
+    _bucket: TokenBucket | None = field(default=None, init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         if self._rate is not None:
-            self._bucket = Bucket(self._rate, self._clock.seconds())
+            self._bucket = TokenBucket(self._rate, self._clock.seconds())
 
-    def took(self, size: int) -> None:
+    def charge(self, size: int) -> None:
         """So many bytes came.  They can't be sent back: what is too much is made up for by not reading on."""
         if self._bucket is not None:
-            wait = self._bucket.owe(self._clock.seconds(), size)
+            wait = self._bucket.charge(self._clock.seconds(), size)
             if wait and self._timer is None:
-                self._timer = self._clock.callLater(wait, self._again)
-                self.hold(BYTES)
+                self._timer = self._clock.callLater(wait, self._on_timer)
+                self.pause(BYTE_RATE)
 
-    def hold(self, reason: str) -> None:
-        is_first = not self._reasons
-        self._reasons |= {reason}
+    def pause(self, reason: str) -> None:
+        is_first = not self._pause_reasons
+        self._pause_reasons |= {reason}
         if is_first:
-            self._pause()
+            self._pause_reading()
 
-    def release(self, reason: str) -> None:
-        if reason in self._reasons:
-            self._reasons -= {reason}
-            if not self._reasons:
-                self._resume()
+    def resume(self, reason: str) -> None:
+        if reason in self._pause_reasons:
+            self._pause_reasons -= {reason}
+            if not self._pause_reasons:
+                self._resume_reading()
 
     def stop(self) -> None:
         """The peer is read, or not, as others see fit."""
-        self._reasons = frozenset()
+        self._pause_reasons = frozenset()
         self._bucket = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _again(self) -> None:
+    def _on_timer(self) -> None:
         assert self._bucket is not None
-        wait = self._bucket.owe(self._clock.seconds())
-        self._timer = self._clock.callLater(wait, self._again) if wait else None
+        wait = self._bucket.charge(self._clock.seconds())
+        self._timer = self._clock.callLater(wait, self._on_timer) if wait else None
         if not wait:
-            self.release(BYTES)
+            self.resume(BYTE_RATE)

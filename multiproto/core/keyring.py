@@ -11,20 +11,20 @@ from typing import Callable, Mapping
 from attrs import define, field, frozen
 
 from . import grants
-from .access import check_whole
-from .audit import Audit
-from .client import Client
-from .errors import Conflict, Invalid, NotFound
-from .events import Events
-from .forms import Form, check_id
-from .model import Public, timestamp
-from .ports import Identity, Mint, Query, Row, Step, Store, Unit
+from .access import check_full_access
+from .audit import AuditRecorder
+from .client import ClientInfo
+from .errors import Conflict, NotFound, ValidationError
+from .events import EventBuilder
+from .forms import FieldValidator, check_id
+from .model import JsonObject, format_timestamp
+from .ports import CredentialIssuer, Identity, Query, Row, Step, Store, Unit
 from .rules import Grant
 
-MOST = 100  # of one user
-MOST_DAYS = 3650  # that one may be good for, if it is to expire at all
+MAX_CREDENTIALS = 100  # of one user
+MAX_LIFETIME_DAYS = 3650  # that one may be good for, if it is to expire at all
 
-Fields = Mapping[str, object]  # a request's, unchecked
+RequestFields = Mapping[str, object]  # a request's, unchecked
 
 
 @frozen
@@ -37,97 +37,101 @@ class Credential:
     last_used_at: str | None = None
     last_used_from: str | None = None  # an address
 
-    def public(self) -> Public:
+    def to_json(self) -> JsonObject:
         """Absent fields are left out."""
-        times: Public = {"expiresAt": self.expires_at, "lastUsedAt": self.last_used_at}
+        times: JsonObject = {"expiresAt": self.expires_at, "lastUsedAt": self.last_used_at}
         more = times | {"lastUsedFrom": self.last_used_from}
-        shown: Public = {"id": self.id, "name": self.name, "grants": grants.shown(self.grants)}
+        shown: JsonObject = {"id": self.id, "name": self.name, "grants": grants.to_json(self.grants)}
         shown["createdAt"] = self.created_at
         return shown | {name: value for name, value in more.items() if value is not None}
 
 
 @frozen
-class Made:
+class NewCredential:
     credential: Credential
     secret: str = field(repr=False)  # nobody can show it again
 
-    def public(self) -> Public:
-        return self.credential.public() | {"credential": self.secret}
+    def to_json(self) -> JsonObject:
+        return self.credential.to_json() | {"credential": self.secret}
 
 
 @define(eq=False, repr=False)
-class Keyring:
+class CredentialStore:
     _store: Store
-    _mint: Mint
-    _events: Events
-    _audit: Audit
+    _issuer: CredentialIssuer
+    _events: EventBuilder
+    _audit_recorder: AuditRecorder
     _now: Callable[[], float]  # seconds since the epoch
     _new_id: Callable[[], str]
 
-    async def make(self, who: Identity, fields: Fields, client: Client = Client()) -> Made:
-        """Raises `Invalid`, or `Conflict` when the name is taken or there are too many."""
-        check_whole(who)
-        form = Form(fields)
-        name, lifetime = form.device(), form.duration("expiresIn", MOST_DAYS)
+    async def create(
+        self, who: Identity, fields: RequestFields, client: ClientInfo = ClientInfo()
+    ) -> NewCredential:
+        """Raises `ValidationError`, or `Conflict` when the name is taken or there are too many."""
+        check_full_access(who)
+        form = FieldValidator(fields)
+        name, lifetime = form.credential_name(), form.duration("expiresIn", MAX_LIFETIME_DAYS)
         granted: tuple[Grant, ...] = ()
         try:
-            granted = grants.asked(fields.get("grants"))
-        except Invalid as invalid:
-            form.admit(invalid)
+            granted = grants.parse(fields.get("grants"))
+        except ValidationError as invalid:
+            form.add_errors(invalid)
         form.check()
         now = self._now()
-        expires_at = None if lifetime is None else timestamp(now + lifetime)
-        made = Credential(self._new_id(), name, granted, timestamp(now), expires_at)
-        secret, hashed = self._mint.make(made.id)
+        expires_at = None if lifetime is None else format_timestamp(now + lifetime)
+        made = Credential(self._new_id(), name, granted, format_timestamp(now), expires_at)
+        secret, hashed = self._issuer.issue(made.id)
         params = {
             "id": made.id,
             "user_id": who.user_id,
             "name": name,
             "hash": hashed,
-            "grants": grants.kept(granted),
+            "grants": grants.serialize(granted),
             "at": made.created_at,
             "expires_at": expires_at,
-            "most": MOST,
+            "most": MAX_CREDENTIALS,
         }
-        full = Conflict(f"You have {MOST} credentials: revoke one that is not needed")
+        full = Conflict(f"You have {MAX_CREDENTIALS} credentials: revoke one that is not needed")
         taken = Conflict("You have a credential of this name")
         steps = (
             Step("credentials_drop_expired", {"user_id": who.user_id, "now": made.created_at}),
-            Step("credential_add", params, rows=1, miss=full, clash=taken),
-            self._note("credential.created", who, made.id, client),
+            Step("credential_add", params, expected_rows=1, miss=full, clash=taken),
+            self._audit_step("credential.created", who, made.id, client),
         )
         await self._store.commit(Unit(steps))
-        return Made(made, secret)
+        return NewCredential(made, secret)
 
-    async def all(self, who: Identity) -> tuple[Credential, ...]:
+    async def list_active(self, who: Identity) -> tuple[Credential, ...]:
         """One's own that are worth something, newest first."""
-        check_whole(who)
-        now = timestamp(self._now())
+        check_full_access(who)
+        now = format_timestamp(self._now())
         snapshot = await self._store.read(Query("credentials_of_user", {"user_id": who.user_id}))
-        found = map(_credential, snapshot.results[0])
+        found = map(_credential_from_row, snapshot.results[0])
         return tuple(each for each in found if each.expires_at is None or each.expires_at > now)
 
-    async def revoke(self, who: Identity, id: str, client: Client = Client()) -> None:
+    async def revoke(self, who: Identity, id: str, client: ClientInfo = ClientInfo()) -> None:
         """End one of one's own, on every connection of every instance; its name is free again."""
-        check_whole(who)
+        check_full_access(who)
         id = check_id(id)
         gone = NotFound.of("Credential", id)
-        drop = Step("credential_drop", {"id": id, "user_id": who.user_id}, rows=1, miss=gone)
-        event = self._events.sessions_revoked(who.user_id, [id], timestamp(self._now()))
-        await self._store.commit(Unit((drop, self._note("credential.revoked", who, id, client)), (event,)))
+        drop = Step("credential_drop", {"id": id, "user_id": who.user_id}, expected_rows=1, miss=gone)
+        event = self._events.sessions_revoked(who.user_id, [id], format_timestamp(self._now()))
+        await self._store.commit(
+            Unit((drop, self._audit_step("credential.revoked", who, id, client)), (event,))
+        )
 
-    def _note(self, action: str, who: Identity, id: str, client: Client) -> Step:
+    def _audit_step(self, action: str, who: Identity, id: str, client: ClientInfo) -> Step:
         details = {"credential": id}
-        return self._audit.note(
+        return self._audit_recorder.record_step(
             action, client, actor=who.user_id, subject=who.user_id, session=who.session_id, details=details
         )
 
 
-def _credential(row: Row) -> Credential:
+def _credential_from_row(row: Row) -> Credential:
     return Credential(
         row["id"],
         row["name"],
-        grants.read(row["grants"]),
+        grants.deserialize(row["grants"]),
         row["created_at"],
         row["expires_at"],
         row["last_used_at"],

@@ -16,74 +16,78 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .errors import Unavailable
-from .ports import SharedRates
-from .rates import MOST_KEYS, Buckets, Rate
+from .ports import SharedLimitStore
+from .rates import MAX_BUCKETS, Rate, TokenBuckets
 
-HANDFUL = 10  # handfuls in a burst
-
-
-@define(eq=False, repr=False)
-class Lease:
-    held: float = 0.0  # tokens; below 0, what the next handful is owed
-    asking: bool = False
-    barred_until: float = 0.0  # by the clock: when the shared bucket will have some again
+BATCHES_PER_BURST = 10  # handfuls in a burst
 
 
 @define(eq=False, repr=False)
-class Allotment:
+class LeasedTokens:
+    tokens: float = 0.0  # tokens; below 0, what the next handful is owed
+    refilling: bool = False
+    exhausted_until: float = 0.0  # by the clock: when the shared bucket will have some again
+
+
+@define(eq=False, repr=False)
+class SharedBuckets:
     """So much for each key, on all instances together where there is a Redis."""
 
     _name: str  # among those that are shared
     rate: Rate
     _clock: IReactorTime
-    _shared: SharedRates | None = None
-    _most: int = MOST_KEYS
-    _own: Buckets = field(init=False)
-    _leases: dict[str, Lease] = field(factory=dict, init=False)  # the one that was used last comes last
+    _shared: SharedLimitStore | None = None
+    _max_buckets: int = MAX_BUCKETS
+    _local: TokenBuckets = field(init=False)
+    _leases: dict[str, LeasedTokens] = field(
+        factory=dict, init=False
+    )  # the one that was used last comes last
 
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self._own = Buckets(self.rate, self._most)
+        self._local = TokenBuckets(self.rate, self._max_buckets)
 
-    def take(self, key: str) -> float:
+    def acquire(self, key: str) -> float:
         """0.0 if there was a token, which is taken; else the seconds until there will be."""
         now = self._clock.seconds()
-        wait = self._own.take(key, now)
+        wait = self._local.acquire(key, now)
         if wait or self._shared is None:
             return wait
         lease = self._lease(key)
-        if lease.held < 1 and now < lease.barred_until:
-            return lease.barred_until - now
-        lease.held -= 1
-        if not lease.asking and lease.held <= self._handful / 2:
-            Deferred.fromCoroutine(self._fill(key, lease, self._shared)).addErrback(self._broken)
+        if lease.tokens < 1 and now < lease.exhausted_until:
+            return lease.exhausted_until - now
+        lease.tokens -= 1
+        if not lease.refilling and lease.tokens <= self._batch_size / 2:
+            Deferred.fromCoroutine(self._refill(key, lease, self._shared)).addErrback(self._refill_failed)
         return 0.0
 
     @property
-    def _handful(self) -> int:
-        return max(1, int(self.rate.burst / HANDFUL))
+    def _batch_size(self) -> int:
+        return max(1, int(self.rate.burst / BATCHES_PER_BURST))
 
-    async def _fill(self, key: str, lease: Lease, shared: SharedRates) -> None:
-        lease.asking = True
-        wanted = int(min(self.rate.burst, self._handful - lease.held))
+    async def _refill(self, key: str, lease: LeasedTokens, shared: SharedLimitStore) -> None:
+        lease.refilling = True
+        wanted = int(min(self.rate.burst, self._batch_size - lease.tokens))
         try:
             granted, wait = await shared.lease(f"{self._name}:{key}", self.rate, wanted)
-            lease.held += granted
-            lease.barred_until = self._clock.seconds() + wait
+            lease.tokens += granted
+            lease.exhausted_until = self._clock.seconds() + wait
         except Unavailable:
-            lease.held = float(self._handful)  # as far as this instance's own bucket goes; then we ask again
+            lease.tokens = float(
+                self._batch_size
+            )  # as far as this instance's own bucket goes; then we ask again
         finally:
-            lease.asking = False
+            lease.refilling = False
 
-    def _lease(self, key: str) -> Lease:
+    def _lease(self, key: str) -> LeasedTokens:
         lease = self._leases.pop(key, None)
         if lease is None:
-            lease = Lease()
-            if len(self._leases) >= self._most:
+            lease = LeasedTokens()
+            if len(self._leases) >= self._max_buckets:
                 del self._leases[next(iter(self._leases))]
         self._leases[key] = lease
         return lease
 
-    def _broken(self, failure: Failure) -> None:
+    def _refill_failed(self, failure: Failure) -> None:
         self._log.failure("a lease broke", failure=failure)

@@ -6,11 +6,13 @@ from typing import Any, Generic, Mapping, TypeVar
 
 from attrs import field, frozen
 
-from ..observe.moments import timestamp as timestamp  # whoever speaks of a model's times says them so
+from ..observe.moments import (
+    format_timestamp as format_timestamp,
+)  # whoever speaks of a model's times says them so
 
 T = TypeVar("T")
 
-Public = dict[str, object]  # JSON-ready, in the contract's spelling
+JsonObject = dict[str, object]  # JSON-ready, in the contract's spelling
 
 
 @frozen
@@ -22,10 +24,10 @@ class User:
     updated_at: str
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> User:
+    def from_row(cls, row: Mapping[str, Any]) -> User:
         return cls(row["id"], row["email"], row["name"], row["created_at"], row["updated_at"])
 
-    def public(self) -> Public:
+    def to_json(self) -> JsonObject:
         return {
             "id": self.id,
             "email": self.email,
@@ -36,7 +38,7 @@ class User:
 
 
 @frozen
-class Credentials:
+class UserRecord:
     """What only `accounts` may see of a user."""
 
     user: User
@@ -44,8 +46,8 @@ class Credentials:
     version: int  # grows by one with each change of the row
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Credentials:
-        return cls(User.of(row), row["password_hash"], row["version"])
+    def from_row(cls, row: Mapping[str, Any]) -> UserRecord:
+        return cls(User.from_row(row), row["password_hash"], row["version"])
 
 
 @frozen
@@ -60,15 +62,15 @@ class Message:
     created_at: str  # RFC 3339
     updated_at: str
 
-    def public(self) -> Public:
-        shown: Public = {"id": self.id, "userId": self.user_id, "content": self.content}
+    def to_json(self) -> JsonObject:
+        shown: JsonObject = {"id": self.id, "userId": self.user_id, "content": self.content}
         if self.channel_id is not None:
             shown["channelId"] = self.channel_id
         if self.recipient_id is not None:
             shown["recipientId"] = self.recipient_id
         return shown | {"createdAt": self.created_at, "updatedAt": self.updated_at}
 
-    def visible_to(self, user_id: str) -> bool:
+    def is_visible_to(self, user_id: str) -> bool:
         return self.recipient_id is None or user_id in (self.user_id, self.recipient_id)
 
 
@@ -82,7 +84,7 @@ class PageOf(Generic[T]):
     total: int
     cursor: str | None = None  # of the snapshot that all of this was read in
 
-    def pagination(self) -> Public:
+    def pagination(self) -> JsonObject:
         pages = -(-self.total // self.limit)
         return {
             "page": self.page,
@@ -95,7 +97,7 @@ class PageOf(Generic[T]):
 
 
 @frozen
-class Kept(Generic[T]):
+class WithCursor(Generic[T]):
     """A value as the store has it now, with the cursor from which its changes can be followed."""
 
     value: T

@@ -10,47 +10,51 @@ from typing import Iterable, Iterator
 
 from attrs import define, field, frozen
 
-from .topics import overlap
+from .topics import overlaps
 
 USERS, MESSAGES, REVOCATIONS = "users.**", "messages.**", "_sessions"
 CANARIES = "_canary"  # what instances write to see it come back
-CANARIES_KEPT = 600.0  # seconds
-REVOCATIONS_KEPT = 30 * 86_400.0  # seconds: no connection outlives an instance that slept for longer
-REMEMBERED = 1024  # topics, of at most 255 bytes
+CANARY_RETENTION = 600.0  # seconds
+REVOCATION_RETENTION = 30 * 86_400.0  # seconds: no connection outlives an instance that slept for longer
+MAX_CACHED_TOPICS = 1024  # topics, of at most 255 bytes
 
 
 @frozen
 class Namespace:
     match: str  # a pattern, which is also its name
     retention: float | None = None  # seconds that an event is kept; None: for ever
-    most: int | None = None  # events that are kept; None: all
+    max_events: int | None = None  # events that are kept; None: all
 
 
 @define(eq=False, repr=False)
 class Namespaces:
-    _all: tuple[Namespace, ...]
-    _known: dict[str, Namespace | None] = field(factory=dict, init=False)  # topic -> what keeps it
+    _namespaces: tuple[Namespace, ...]
+    _by_topic: dict[str, Namespace | None] = field(factory=dict, init=False)  # topic -> what keeps it
 
     @classmethod
-    def including(cls, configured: Iterable[Namespace]) -> Namespaces:
+    def with_builtin(cls, configured: Iterable[Namespace]) -> Namespaces:
         """Those of the server, as configured or kept for ever, and then the others."""
         by_name = {name: Namespace(name) for name in (USERS, MESSAGES)}
-        by_name[REVOCATIONS] = Namespace(REVOCATIONS, retention=REVOCATIONS_KEPT)
-        by_name[CANARIES] = Namespace(CANARIES, retention=CANARIES_KEPT)
+        by_name[REVOCATIONS] = Namespace(REVOCATIONS, retention=REVOCATION_RETENTION)
+        by_name[CANARIES] = Namespace(CANARIES, retention=CANARY_RETENTION)
         by_name |= {namespace.match: namespace for namespace in configured}
         return cls(tuple(by_name.values()))
 
     def __iter__(self) -> Iterator[Namespace]:
-        return iter(self._all)
+        return iter(self._namespaces)
 
-    def of(self, topic: str) -> Namespace | None:
+    def find(self, topic: str) -> Namespace | None:
         """What keeps `topic`, if anything does.  Asked for each publication: the last ones are remembered."""
-        if topic not in self._known:
-            if len(self._known) >= REMEMBERED:
-                self._known.clear()
-            self._known[topic] = next((each for each in self._all if overlap(each.match, topic)), None)
-        return self._known[topic]
+        if topic not in self._by_topic:
+            if len(self._by_topic) >= MAX_CACHED_TOPICS:
+                self._by_topic.clear()
+            self._by_topic[topic] = next(
+                (each for each in self._namespaces if overlaps(each.match, topic)), None
+            )
+        return self._by_topic[topic]
 
-    def over(self, pattern: str) -> tuple[Namespace, ...]:
+    def overlapping(self, pattern: str) -> tuple[Namespace, ...]:
         """All that keep a topic which `pattern` covers and a client may read."""
-        return tuple(each for each in self._all if overlap(each.match, pattern) and each.match[0] != "_")
+        return tuple(
+            each for each in self._namespaces if overlaps(each.match, pattern) and each.match[0] != "_"
+        )

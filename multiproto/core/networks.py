@@ -8,12 +8,12 @@ from typing import Union
 
 from attrs import frozen
 
-Address = Union[IPv4Address, IPv6Address]
-Network = Union[IPv4Network, IPv6Network]
+IPAddress = Union[IPv4Address, IPv6Address]
+IPNetwork = Union[IPv4Network, IPv6Network]
 
 
 @lru_cache(maxsize=4096)
-def address_of(host: str) -> Address | None:
+def parse_address(host: str) -> IPAddress | None:
     """`host` as an address, of IPv4 wherever it is one in IPv6's clothes; `None` where it is none.
 
     A UNIX socket's peer has none.
@@ -29,22 +29,26 @@ def address_of(host: str) -> Address | None:
 class AddressRules:
     """By networks.  Without any, all may come in and nobody is a proxy."""
 
-    allow: tuple[Network, ...] = ()  # none: all
-    deny: tuple[Network, ...] = ()  # of more weight
-    proxies: tuple[Network, ...] = ()  # who may say whom they speak for
+    allow: tuple[IPNetwork, ...] = ()  # none: all
+    deny: tuple[IPNetwork, ...] = ()  # of more weight
+    trusted_proxies: tuple[IPNetwork, ...] = ()  # who may say whom they speak for
 
-    def admits(self, host: str) -> bool:
+    def is_allowed(self, host: str) -> bool:
         """Proxies need not be among `allow`, which is about those they speak for."""
         if not self.allow and not self.deny:
             return True
-        address = address_of(host)
-        if _in(self.deny, address):
+        address = parse_address(host)
+        if _any_contains(self.deny, address):
             return False
-        return not self.allow or _in(self.allow, address) or _in(self.proxies, address)
+        return (
+            not self.allow
+            or _any_contains(self.allow, address)
+            or _any_contains(self.trusted_proxies, address)
+        )
 
-    def trusts(self, host: str) -> bool:
-        return bool(self.proxies) and _in(self.proxies, address_of(host))
+    def is_trusted_proxy(self, host: str) -> bool:
+        return bool(self.trusted_proxies) and _any_contains(self.trusted_proxies, parse_address(host))
 
 
-def _in(networks: tuple[Network, ...], address: Address | None) -> bool:
+def _any_contains(networks: tuple[IPNetwork, ...], address: IPAddress | None) -> bool:
     return address is not None and any(address in network for network in networks)

@@ -13,92 +13,92 @@ from .wire import Reply
 
 
 @define(eq=False, repr=False)
-class Allowance:
+class BufferBudget:
     """What several outboxes may hold together, for one peer that reads them all."""
 
-    most: int  # bytes
-    held: int = 0
+    max_bytes: int  # bytes
+    used_bytes: int = 0
 
     def has_room(self, size: int) -> bool:
-        return self.held + size <= self.most
+        return self.used_bytes + size <= self.max_bytes
 
 
 @implementer(IPushProducer)
 @define(eq=False, repr=False)
-class Outbox:
+class SendQueue:
     """Writes at once while the transport takes it; the transport says so through `IPushProducer`."""
 
     _write: Callable[[Reply], None]
-    _size: Callable[[Reply], int]  # in bytes
-    _most: int  # replies
-    _most_bytes: int
-    allowance: Allowance | None = None  # shared with others
-    _waiting: list[Reply] = Factory(list)  # short: an empty deque has 760 bytes
+    _size_of: Callable[[Reply], int]  # in bytes
+    _max_replies: int  # replies
+    _max_bytes: int
+    budget: BufferBudget | None = None  # shared with others
+    _queue: list[Reply] = Factory(list)  # short: an empty deque has 760 bytes
     _sizes: list[int] = Factory(list)  # theirs; beside them, for pairs would be the collector's work
     _bytes: int = 0
-    _clogged: bool = False
-    _emptied: list[Deferred[None]] = Factory(list)  # who waits for that
+    _paused: bool = False
+    _flush_waiters: list[Deferred[None]] = Factory(list)  # who waits for that
 
-    def put(self, reply: Reply) -> bool:
+    def enqueue(self, reply: Reply) -> bool:
         """Write `reply`, now or in its turn.  False when there is no room for it."""
-        is_free = not self._clogged and not self._waiting
-        if is_free and self.allowance is None:
+        is_free = not self._paused and not self._queue
+        if is_free and self.budget is None:
             self._write(reply)
             return True
-        size = self._size(reply)
-        if self.allowance is not None and not self.allowance.has_room(size):
+        size = self._size_of(reply)
+        if self.budget is not None and not self.budget.has_room(size):
             return False
         if is_free:
             self._write(reply)
             return True
-        if len(self._waiting) >= self._most or self._bytes + size > self._most_bytes:
+        if len(self._queue) >= self._max_replies or self._bytes + size > self._max_bytes:
             return False
-        self._waiting.append(reply)
+        self._queue.append(reply)
         self._sizes.append(size)
-        self._hold(size)
+        self._add_queued(size)
         return True
 
     @property
-    def waits(self) -> bool:
+    def is_blocked(self) -> bool:
         """Whether anything does."""
-        return self._clogged or bool(self._waiting)
+        return self._paused or bool(self._queue)
 
-    def emptied(self) -> Deferred[None]:
+    def flushed(self) -> Deferred[None]:
         """Fires once nothing waits."""
         emptied: Deferred[None] = Deferred()
-        self._emptied.append(emptied)
-        self._tell_if_empty()
+        self._flush_waiters.append(emptied)
+        self._notify_if_flushed()
         return emptied
 
     def clear(self) -> None:
         """Nothing more will be written."""
-        self._waiting.clear()
+        self._queue.clear()
         self._sizes.clear()
-        self._hold(-self._bytes)
-        self._clogged = False
-        self._tell_if_empty()
+        self._add_queued(-self._bytes)
+        self._paused = False
+        self._notify_if_flushed()
 
     def pauseProducing(self) -> None:
-        self._clogged = True
+        self._paused = True
 
     def resumeProducing(self) -> None:
-        self._clogged = False
-        while self._waiting and not self._clogged:
-            self._hold(-self._sizes.pop(0))
-            self._write(self._waiting.pop(0))
-        self._tell_if_empty()
+        self._paused = False
+        while self._queue and not self._paused:
+            self._add_queued(-self._sizes.pop(0))
+            self._write(self._queue.pop(0))
+        self._notify_if_flushed()
 
     def stopProducing(self) -> None:
         """The transport lost its connection; the adapter tells the session so itself."""
         self.clear()
 
-    def _hold(self, size: int) -> None:
+    def _add_queued(self, size: int) -> None:
         self._bytes += size
-        if self.allowance is not None:
-            self.allowance.held += size
+        if self.budget is not None:
+            self.budget.used_bytes += size
 
-    def _tell_if_empty(self) -> None:
-        if self._emptied and not self.waits:
-            emptied, self._emptied = self._emptied, []
+    def _notify_if_flushed(self) -> None:
+        if self._flush_waiters and not self.is_blocked:
+            emptied, self._flush_waiters = self._flush_waiters, []
             for each in emptied:
                 each.callback(None)

@@ -13,7 +13,7 @@ from attrs import field, frozen
 from .errors import Refusal
 from .rates import Rate
 from .rules import Grant
-from .wire import Burst, Delivery, Farewell, Reply
+from .wire import Delivery, DeliveryBatch, Farewell, Reply
 
 
 @frozen
@@ -22,21 +22,21 @@ class Identity:
 
     user_id: str
     session_id: str  # or the id of a credential
-    until: float  # seconds since the epoch; infinite for a credential that does not expire
-    device: str | None = None  # the name, one topic word, of the device credential it came with
+    expires_at: float  # seconds since the epoch; infinite for a credential that does not expire
+    device_name: str | None = None  # the name, one topic word, of the device credential it came with
     grants: tuple[Grant, ...] | None = None  # all that this credential may do; `None`: what its user may
-    since: float = 0.0  # when the token that proved it was made, likewise
+    issued_at: float = 0.0  # when the token that proved it was made, likewise
 
 
-class Gate(Protocol):
-    def identify(self, token: str, host: str = "") -> Awaitable[Identity]:
+class Authenticator(Protocol):
+    def authenticate(self, token: str, host: str = "") -> Awaitable[Identity]:
         """Whose token or credential this is, by a session and a user that still exist.
 
         `host` is the address that it came from, where that is known.  Raises `Unauthorized`.
         """
 
 
-class Tokens(Protocol):
+class TokenIssuer(Protocol):
     def issue(self, user_id: str, email: str, session_id: str) -> str:
         """A signed access token."""
 
@@ -45,19 +45,19 @@ class Tokens(Protocol):
         """How long a token is good for, as configured, e.g. "15m"."""
 
 
-class Mint(Protocol):
-    def make(self, id: str) -> tuple[str, str]:
+class CredentialIssuer(Protocol):
+    def issue(self, id: str) -> tuple[str, str]:
         """A new secret of the credential `id`, which is shown once, and what is kept of it."""
 
 
-class Passwords(Protocol):
+class PasswordHasher(Protocol):
     """A slow hash in a bounded pool.
 
     `on_behalf_of` names whose share of it is used: an address, say.  All raise
     `RateLimited` when that is used up, and `Unavailable` when the queue is full.
     """
 
-    def check_room(self, on_behalf_of: str = "") -> None:
+    def check_capacity(self, on_behalf_of: str = "") -> None:
         """Raises at once what the others would raise now: to be asked before any work for them is done."""
 
     def hash(self, password: str, on_behalf_of: str = "") -> Awaitable[str]: ...
@@ -66,7 +66,7 @@ class Passwords(Protocol):
         """False for `None`, after the same work as for a real hash."""
 
 
-class SharedRates(Protocol):
+class SharedLimitStore(Protocol):
     """Buckets and marks that all instances share.  All raise `Unavailable` soon rather than wait long."""
 
     def lease(self, key: str, rate: Rate, tokens: int) -> Awaitable[tuple[int, float]]:
@@ -98,14 +98,14 @@ class Query:
 class Step:
     """A named statement that writes, and what it means when it does not.
 
-    `miss` is raised when it affects other than `rows` rows (`None` takes any
+    `miss` is raised when it affects other than `expected_rows` rows (`None` takes any
     count), `clash` when it violates a constraint.  Either undoes the whole unit
     and no other.
     """
 
     name: str
     params: Mapping[str, object] = field(repr=False)
-    rows: int | None = None
+    expected_rows: int | None = None
     miss: Refusal | None = None
     clash: Refusal | None = None
 
@@ -124,9 +124,9 @@ class Event:
     topics: tuple[str, ...]
     content: object = field(repr=False)
     subject: str
-    at: str  # RFC 3339
+    occurred_at: str  # RFC 3339
     namespace: str
-    sender: str | None = None  # user id, of a client's publication
+    sender_id: str | None = None  # user id, of a client's publication
     metadata: Mapping[str, object] | None = field(default=None, repr=False)  # a client's publication's
 
 
@@ -170,7 +170,7 @@ class Entry:
     position: int  # strictly increasing in commit order; dense until the log is pruned
     cursor: str
     event: Event
-    blank: bool = False  # what it told of was withdrawn: nothing of its content is left
+    redacted: bool = False  # what it told of was withdrawn: nothing of its content is left
 
 
 @frozen
@@ -178,30 +178,30 @@ class Page:
     """The entries of one stretch of the log that a reader may care for."""
 
     entries: tuple[Entry, ...]
-    upto: int  # the stretch ends with this position, whether or not there is an entry
-    floors: Mapping[str, int]  # as `Log.floors` had them when it was read
+    end_position: int  # the stretch ends with this position, whether or not there is an entry
+    retention_floors: Mapping[str, int]  # as `LogReader.retention_floors` had them when it was read
 
 
-class Log(Protocol):
+class LogReader(Protocol):
     """The logged lane as the follower and those who catch up read it."""
 
     def head(self) -> Awaitable[tuple[int, str]]:
         """Position and cursor of the newest entry; position 0 for an empty log."""
 
-    def after(self, position: int, limit: int) -> Awaitable[tuple[Entry, ...]]:
+    def read_after(self, position: int, limit: int) -> Awaitable[tuple[Entry, ...]]:
         """At most `limit` entries behind `position`, in order."""
 
-    def page(self, lead: str, low: int, high: int) -> Awaitable[Page]:
+    def read_page(self, lead: str, low: int, high: int) -> Awaitable[Page]:
         """The entries behind `low`, up to `high`, with a topic that begins with `lead`; blank ones left out.
 
-        Ends early, with an `upto` below `high`, when it has read enough for one
+        Ends early, with an `end_position` below `high`, when it has read enough for one
         answer; always gets ahead of `low` when `high` is.
         """
 
     def locate(self, cursor: str) -> Awaitable[int | None]:
         """The position that `cursor` stands for; `None` when no history of this log has had it."""
 
-    def floors(self) -> Awaitable[Mapping[str, int]]:
+    def retention_floors(self) -> Awaitable[Mapping[str, int]]:
         """For each namespace that is kept, the position up to which entries may be missing."""
 
 
@@ -216,8 +216,8 @@ class Publication:
     topic: str
     content: object = field(repr=False)
     metadata: Mapping[str, object] = field(repr=False)
-    sender: str  # user id
-    at: float  # seconds since the epoch
+    sender_id: str  # user id
+    accepted_at: float  # seconds since the epoch
     size: int = field(default=0, eq=False, repr=False)  # bytes of content and metadata, where that is known
 
 
@@ -234,17 +234,17 @@ class Broker(Protocol):
         """ "instance" while what is published reaches only those who listen here, although there may be others."""
 
 
-class Listener(Protocol):
-    def hear(self, delivery: Delivery) -> bool:
+class DeliveryListener(Protocol):
+    def deliver(self, delivery: Delivery) -> bool:
         """Take `delivery`, unless its owner may not read that topic: then False."""
 
 
-class BurstListener:
-    """A `Listener` that may take several deliveries at once; others are told of each."""
+class DeliveryBatchListener:
+    """A `DeliveryListener` that may take several deliveries at once; others are told of each."""
 
     __slots__ = ()
 
-    def hear_all(self, burst: Burst) -> bool | None:
+    def deliver_batch(self, burst: DeliveryBatch) -> bool | None:
         """Take all of `burst`, unless its owner may not read that topic: then False.
 
         `None`, with nothing taken, where they had better come one by one.
@@ -252,16 +252,16 @@ class BurstListener:
         raise NotImplementedError
 
 
-class Peer(Protocol):
+class Transport(Protocol):
     """What a wire must be able to do for its session."""
 
     def send(self, reply: Reply) -> int:
         """Write `reply` and return its size in bytes; 0 for what this wire leaves unsaid."""
 
-    def send_all(self, burst: Burst) -> int:
+    def send_batch(self, burst: DeliveryBatch) -> int:
         """Write all of `burst` at once and return its size in bytes; 0 where they are to be sent one by one."""
 
-    def size(self, reply: Reply) -> int:
+    def size_of(self, reply: Reply) -> int:
         """What `send` would return, without sending."""
 
     def close(self, why: Farewell) -> None:
@@ -270,7 +270,7 @@ class Peer(Protocol):
     def abort(self) -> None:
         """Cut the line now, whatever is still unsent."""
 
-    def pause(self) -> None:
+    def pause_reading(self) -> None:
         """Read no more for now; the session has enough to do."""
 
-    def resume(self) -> None: ...
+    def resume_reading(self) -> None: ...

@@ -6,13 +6,13 @@ from typing import Callable, Mapping
 
 from attrs import Factory, define, evolve, frozen
 
-from ..observe.moments import seconds, timestamp
-from .errors import Invalid, TooLarge
+from ..observe.moments import format_timestamp, parse_timestamp
+from .errors import TooLarge, ValidationError
 from .namespaces import Namespaces
 from .policy import Policy
 from .ports import Broker, Event, Identity, Publication
-from .quotas import Quotas
-from .sends import Sends, check_key
+from .quotas import PublishLimits
+from .sends import IdempotentSends, check_key
 from .topics import check_topic
 
 MAX_CONTENT = 1_000_000  # bytes of encoded data, so that a delivery fits every wire (contract, section 1)
@@ -21,7 +21,7 @@ PUBLICATION = "publication"  # the type of such an event
 
 
 @frozen
-class Published:
+class PublishResult:
     publication: Publication
     cursor: str | None  # on a logged topic
 
@@ -30,12 +30,12 @@ class Published:
 class Publisher:
     policy: Policy  # also for those who listen: there is but one
     _broker: Broker  # for live topics
-    _sends: Sends  # for those that the log keeps
+    _idempotent_sends: IdempotentSends  # for those that the log keeps
     _namespaces: Namespaces
     _now: Callable[[], float]  # seconds since the epoch
     _new_id: Callable[[], str]
     _encode: Callable[[object], bytes]  # as a delivery will have it
-    _quotas: Quotas = Factory(Quotas)
+    _limits: PublishLimits = Factory(PublishLimits)
 
     @property
     def scope(self) -> str | None:
@@ -50,14 +50,14 @@ class Publisher:
         metadata: Mapping[str, object] | None = None,
         connection: str | None = None,
         key: str | None = None,
-    ) -> Published:
+    ) -> PublishResult:
         """Returns once it is accepted; on a logged topic: durable.
 
         `key` makes repeating it harmless where the topic is logged.  Raises
-        `Invalid`, `Forbidden`, `TooLarge`, `Conflict`, `RateLimited`, or `Unavailable`.
+        `ValidationError`, `Forbidden`, `TooLarge`, `Conflict`, `RateLimited`, or `Unavailable`.
         """
-        self._quotas.charge(who)
-        self.policy.check_publish(who, check_topic(topic))
+        self._limits.charge(who)
+        self.policy.authorize_publish(who, check_topic(topic))
         if key is not None:
             check_key(key)
         encoded = self._encode(content)
@@ -65,27 +65,27 @@ class Publisher:
             raise TooLarge(f"Data has at most {MAX_CONTENT} bytes of JSON")
         size = len(encoded) + (len(self._encode(metadata)) if metadata else 0)
         if size > len(encoded) + MAX_METADATA:
-            raise Invalid.at("metadata", f"Must have at most {MAX_METADATA} bytes of JSON")
+            raise ValidationError.for_field("metadata", f"Must have at most {MAX_METADATA} bytes of JSON")
         signed = {**(metadata or {}), "senderId": who.user_id}
         if connection is not None:
             signed["senderConnectionId"] = connection
         publication = Publication(self._new_id(), topic, content, signed, who.user_id, self._now(), size)
-        namespace = self._namespaces.of(topic)
+        namespace = self._namespaces.find(topic)
         if namespace is None:
             await self._broker.publish(publication)
-            return Published(publication, None)
+            return PublishResult(publication, None)
         event = Event(
             publication.id,
             PUBLICATION,
             (topic,),
             content,
             who.user_id,  # blanked when the account is closed
-            timestamp(publication.at),
+            format_timestamp(publication.accepted_at),
             namespace.match,
             who.user_id,
             signed,
         )
         body = (PUBLICATION, topic, encoded, metadata)
-        sent = await self._sends.commit(who.user_id, key, body, (), event, publication.id)
-        first = evolve(publication, id=sent.answer, at=seconds(sent.at))
-        return Published(first, sent.cursor)
+        sent = await self._idempotent_sends.commit(who.user_id, key, body, (), event, publication.id)
+        first = evolve(publication, id=sent.result_id, accepted_at=parse_timestamp(sent.at))
+        return PublishResult(first, sent.cursor)

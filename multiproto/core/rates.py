@@ -8,91 +8,99 @@ from __future__ import annotations
 
 from attrs import Factory, define, field, frozen
 
-MOST_KEYS = 50_000  # buckets of one kind that are remembered, each some 300 bytes: 15 MB
-GRAIN = 0.001  # of a token: what a clock that counts the epoch's seconds may round away
+MAX_BUCKETS = 50_000  # buckets of one kind that are remembered, each some 300 bytes: 15 MB
+ROUNDING_TOLERANCE = 0.001  # of a token: what a clock that counts the epoch's seconds may round away
 
 
 @frozen
 class Rate:
-    each: float  # tokens a second
+    per_second: float  # tokens a second
     burst: float  # tokens that a bucket holds
 
     def __str__(self) -> str:
         """As one would configure it."""
-        unit, count = ("s", self.each) if self.each == round(self.each) else ("m", self.each * 60)
+        unit, count = (
+            ("s", self.per_second)
+            if self.per_second == round(self.per_second)
+            else ("m", self.per_second * 60)
+        )
         return f"{count:.0f}/{unit} burst {self.burst:.0f}"
 
 
 @define(eq=False, repr=False)
-class Bucket:
+class TokenBucket:
     """Times are in seconds, of one clock."""
 
     _rate: Rate
-    _at: float  # when it was last looked at
+    _refilled_at: float  # when it was last looked at
     level: float = field(init=False)  # tokens; below 0, somebody owes some
 
     def __attrs_post_init__(self) -> None:
         self.level = self._rate.burst
 
-    def take(self, now: float, tokens: float = 1.0) -> float:
+    def acquire(self, now: float, tokens: float = 1.0) -> float:
         """0.0 if they were there and are taken; else none is, and it says in how many seconds they will be there."""
-        self._fill(now)
-        if self.level + GRAIN < tokens:
-            return (tokens - self.level) / self._rate.each
+        self._refill(now)
+        if self.level + ROUNDING_TOLERANCE < tokens:
+            return (tokens - self.level) / self._rate.per_second
         self.level -= tokens
         return 0.0
 
-    def owe(self, now: float, tokens: float = 0.0) -> float:
+    def charge(self, now: float, tokens: float = 0.0) -> float:
         """Take them although they may not be there; gives the seconds until nothing is owed."""
-        self._fill(now)
+        self._refill(now)
         self.level -= tokens
-        return -self.level / self._rate.each if self.level < -GRAIN else 0.0
+        return -self.level / self._rate.per_second if self.level < -ROUNDING_TOLERANCE else 0.0
 
-    def put(self, now: float, tokens: float = 1.0) -> None:
+    def refund(self, now: float, tokens: float = 1.0) -> None:
         """Give back what was taken."""
-        self._fill(now)
+        self._refill(now)
         self.level = min(self._rate.burst, self.level + tokens)
 
     def is_full(self, now: float) -> bool:
-        self._fill(now)
+        self._refill(now)
         return self.level >= self._rate.burst
 
-    def _fill(self, now: float) -> None:
-        if now > self._at:  # a clock that was set back gives nothing, and takes nothing
-            self.level = min(self._rate.burst, self.level + (now - self._at) * self._rate.each)
-        self._at = now
+    def _refill(self, now: float) -> None:
+        if now > self._refilled_at:  # a clock that was set back gives nothing, and takes nothing
+            self.level = min(self._rate.burst, self.level + (now - self._refilled_at) * self._rate.per_second)
+        self._refilled_at = now
 
 
 @define(eq=False, repr=False)
-class Buckets:
+class TokenBuckets:
     """One for each key.  Of too many, the one that was asked for longest ago is forgotten, which makes it full."""
 
     rate: Rate
-    _most: int = MOST_KEYS
-    _by_key: dict[str, Bucket] = Factory(dict)  # the one that was used last comes last
+    _max_buckets: int = MAX_BUCKETS
+    _by_key: dict[str, TokenBucket] = Factory(dict)  # the one that was used last comes last
 
     def __len__(self) -> int:
         return len(self._by_key)
 
-    def take(self, key: str, now: float, tokens: float = 1.0) -> float:
-        """As `Bucket.take`."""
-        return self._of(key, now).take(now, tokens)
+    def acquire(self, key: str, now: float, tokens: float = 1.0) -> float:
+        """As `TokenBucket.acquire`."""
+        return self._bucket(key, now).acquire(now, tokens)
 
-    def put(self, key: str, now: float, tokens: float = 1.0) -> None:
-        self._of(key, now).put(now, tokens)
+    def refund(self, key: str, now: float, tokens: float = 1.0) -> None:
+        self._bucket(key, now).refund(now, tokens)
 
-    def _of(self, key: str, now: float) -> Bucket:
+    def _bucket(self, key: str, now: float) -> TokenBucket:
         bucket = self._by_key.pop(key, None)
         if bucket is None:
-            bucket = Bucket(self.rate, now)
-            self._make_room(now)
+            bucket = TokenBucket(self.rate, now)
+            self._evict(now)
         self._by_key[key] = bucket
         return bucket
 
-    def _make_room(self, now: float) -> None:
+    def _evict(self, now: float) -> None:
         """One that is full tells nothing that a new one would not."""
         for _ in range(2):  # so that their number shrinks again
             oldest = next(iter(self._by_key), None)
-            if oldest is None or len(self._by_key) < self._most and not self._by_key[oldest].is_full(now):
+            if (
+                oldest is None
+                or len(self._by_key) < self._max_buckets
+                and not self._by_key[oldest].is_full(now)
+            ):
                 return
             del self._by_key[oldest]

@@ -16,22 +16,22 @@ from .topics import is_word
 
 PUBLISH, SUBSCRIBE, HISTORY = VERBS = ("publish", "subscribe", "history")
 USER, DEVICE = VARIABLES = ("{user}", "{device}")
-SERVER_WRITTEN = ("users", "messages")  # first words
+SERVER_TOPICS = ("users", "messages")  # first words
 
 MAX_RULES = 256  # a subscription is compared with each
 
 
-class Asker(Protocol):
+class Principal(Protocol):
     """An `Identity`, as far as rules look at it."""
 
     @property
     def user_id(self) -> str: ...
 
     @property
-    def device(self) -> str | None: ...
+    def device_name(self) -> str | None: ...
 
 
-def _verbs(some: Iterable[str]) -> frozenset[str]:
+def _to_frozenset(some: Iterable[str]) -> frozenset[str]:
     return frozenset(some)
 
 
@@ -40,11 +40,11 @@ class Grant:
     """One thing that a credential was given; with any, it may do nothing else."""
 
     pattern: str
-    verbs: frozenset[str] = field(converter=_verbs)
+    verbs: frozenset[str] = field(converter=_to_frozenset)
     words: list[str] = field(init=False, eq=False, repr=False)  # of `pattern`, cut once
 
     @words.default
-    def _cut(self) -> list[str]:
+    def _split_pattern(self) -> list[str]:
         return self.pattern.split(".")
 
 
@@ -53,7 +53,7 @@ class Rule:
     """Lets who is meant do all of `allow` on what `match` covers, and nobody else on what it rules."""
 
     match: str  # a pattern with variables, which is also its name
-    allow: frozenset[str] = field(converter=_verbs)
+    allow: frozenset[str] = field(converter=_to_frozenset)
 
     @property
     def words(self) -> list[str]:
@@ -67,14 +67,14 @@ class Rule:
         return tuple(words[: next(open, len(words))])
 
     @property
-    def filed(self) -> str:
+    def index_pattern(self) -> str:
         """The pattern that covers what `match` covers, whoever asks."""
         return ".".join("*" if word in VARIABLES else word for word in self.words)
 
-    def fault(self) -> str | None:
+    def find_problem(self) -> str | None:
         """Why `match`, a pattern, is none that a rule may have: the end of "match ...", or `None`."""
         words = self.words
-        if words[0] in SERVER_WRITTEN or words[0].startswith("_"):
+        if words[0] in SERVER_TOPICS or words[0].startswith("_"):
             return "is about topics of the server's own, which rules neither open nor close"
         for index, word in enumerate(words):
             if word in VARIABLES and "**" in words[:index]:
@@ -83,15 +83,15 @@ class Rule:
                 return f"has {word}, which is none of {', '.join(VARIABLES)}"
         return None
 
-    def bound(self, who: Asker) -> str | None:
+    def pattern_for(self, who: Principal) -> str | None:
         """The pattern as it is meant for `who`; `None` where they can't be meant."""
-        names = {USER: who.user_id, DEVICE: who.device or ""}
+        names = {USER: who.user_id, DEVICE: who.device_name or ""}
         if not all(is_word(names[word]) for word in self.words if word in VARIABLES):
             return None
         return ".".join(names.get(word, word) for word in self.words)
 
-    def meant(self, topic: list[str]) -> tuple[str | None, str | None] | None:
-        """Which user and which device may have it on `topic`, which `filed` covers; in their place, `None` is any.
+    def principals(self, topic: list[str]) -> tuple[str | None, str | None] | None:
+        """Which user and which device may have it on `topic`, which `index_pattern` covers; in their place, `None` is any.
 
         `None` for nobody: one variable would have to be two words.
         """

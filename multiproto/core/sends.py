@@ -12,47 +12,49 @@ from typing import Callable
 
 from attrs import define, frozen
 
-from .errors import Conflict, Invalid, Refusal, Unauthorized
-from .model import timestamp
+from .errors import Conflict, Refusal, Unauthorized, ValidationError
+from .model import format_timestamp
 from .ports import Event, Query, Step, Store, Unit
 
-KEPT = 86_400.0  # seconds that a key is remembered
-MAX_KEY = 128  # characters
+KEY_RETENTION = 86_400.0  # seconds that a key is remembered
+MAX_KEY_LENGTH = 128  # characters
 
 
 @frozen
-class Sent:
-    answer: str  # the id that was given to what was sent
+class SendResult:
+    result_id: str  # the id that was given to what was sent
     at: str  # RFC 3339, when
     cursor: str
 
 
-class _Taken(Refusal):
+class _KeyAlreadyClaimed(Refusal):
     """The key was claimed before."""
 
 
 def check_key(key: str) -> str:
-    """Return `key` if it can be one, else raise `Invalid`."""
-    if not 1 <= len(key) <= MAX_KEY or not key.isprintable():
-        raise Invalid.at("idempotencyKey", f"Must have 1 to {MAX_KEY} printable characters")
+    """Return `key` if it can be one, else raise `ValidationError`."""
+    if not 1 <= len(key) <= MAX_KEY_LENGTH or not key.isprintable():
+        raise ValidationError.for_field(
+            "idempotencyKey", f"Must have 1 to {MAX_KEY_LENGTH} printable characters"
+        )
     return key
 
 
 @define(eq=False, repr=False)
-class Sends:
+class IdempotentSends:
     _store: Store
     _now: Callable[[], float]  # seconds since the epoch
 
     async def commit(
         self, user_id: str, key: str | None, body: object, steps: tuple[Step, ...], event: Event, answer: str
-    ) -> Sent:
+    ) -> SendResult:
         """Do `steps` and tell `event`, or give what the same `key` gave for the same `body`.
 
         `body` is what was asked for, with a `repr` that tells one from another.
         Raises `Conflict` where the key was used for something else.
         """
         if key is None:
-            return Sent(answer, event.at, await self._store.commit(Unit(steps, (event,))))
+            return SendResult(answer, event.occurred_at, await self._store.commit(Unit(steps, (event,))))
         fingerprint = hashlib.sha256(repr(body).encode()).hexdigest()
         claim = {
             "user_id": user_id,
@@ -60,17 +62,23 @@ class Sends:
             "fingerprint": fingerprint,
             "event_id": event.id,
             "answer": answer,
-            "at": event.at,
-            "expired": timestamp(self._now() - KEPT),
+            "at": event.occurred_at,
+            "expired": format_timestamp(self._now() - KEY_RETENTION),
         }
         closed = Unauthorized("This account is closed")
         try:
-            unit = Unit((Step("key_claim", claim, rows=1, miss=_Taken(""), clash=closed), *steps), (event,))
-            return Sent(answer, event.at, await self._store.commit(unit))
-        except _Taken:
-            return await self._earlier(user_id, key, fingerprint)
+            unit = Unit(
+                (
+                    Step("key_claim", claim, expected_rows=1, miss=_KeyAlreadyClaimed(""), clash=closed),
+                    *steps,
+                ),
+                (event,),
+            )
+            return SendResult(answer, event.occurred_at, await self._store.commit(unit))
+        except _KeyAlreadyClaimed:
+            return await self._previous_result(user_id, key, fingerprint)
 
-    async def _earlier(self, user_id: str, key: str, fingerprint: str) -> Sent:
+    async def _previous_result(self, user_id: str, key: str, fingerprint: str) -> SendResult:
         claims = await self._store.read(Query("key_of", {"user_id": user_id, "key": key}))
         (claim,) = claims.results[0]
         if claim["fingerprint"] != fingerprint:
@@ -79,4 +87,4 @@ class Sends:
         rows = places.results[0]
         # An event that was pruned since has no cursor any more; that of now misses nothing of it.
         cursor = self._store.cursor_of(rows[0]["position"]) if rows else places.cursor
-        return Sent(claim["answer"], claim["created_at"], cursor)
+        return SendResult(claim["answer"], claim["created_at"], cursor)

@@ -1,7 +1,7 @@
 """One peer's conversation with the server, whatever wire carries it.
 
 Authentication, subscriptions, publishing, order, keepalive and flow control live here once.  An adapter
-feeds commands to `receive`, carries replies out through its `Peer`, and reports the end.
+feeds commands to `receive`, carries replies out through its `Transport`, and reports the end.
 """
 
 from __future__ import annotations
@@ -14,89 +14,95 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..observe.traffic import Traffic
-from .audience import Audience
-from .errors import Conflict, Internal, Refusal, Unauthorized
+from ..observe.traffic import ProtocolStats
+from .audience import Dispatcher
+from .errors import Conflict, InternalError, Refusal, Unauthorized
 from .hearing import Hearing
-from .history import History, Pruned
-from .inbox import Inbox
-from .intake import Intake
-from .limits import FAREWELLS, Limits
-from .meter import Meter
-from .outbox import Outbox
-from .ports import Gate, Identity, Peer
+from .history import ReplayPruned, ReplayReader
+from .inbox import CommandQueue
+from .intake import ReadThrottle
+from .limits import FAREWELL_MESSAGES, ConnectionLimits
+from .meter import CommandLimiter
+from .outbox import SendQueue
+from .ports import Authenticator, Identity, Transport
 from .publishing import Publisher
-from .starting import start
-from .submissions import Submissions
-from .subscriptions import Subscriptions
-from .vigil import Vigil
+from .starting import start_eagerly
+from .submissions import PublishWindow
+from .subscriptions import ConnectionSubscriptions
+from .vigil import ConnectionTimers
 from .wire import (
     Authenticate,
     Authenticated,
+    BadCommand,
     CaughtUp,
+    CloseReason,
     Command,
     Delivery,
+    EndOfInput,
+    ErrorReply,
     Farewell,
-    Leave,
     Ping,
     Pong,
     Publish,
-    Refused,
     Reply,
     Subscribe,
     Subscribed,
-    Unreadable,
     Unsubscribe,
     Unsubscribed,
-    Why,
 )
 
 
 @define(eq=False, repr=False)
-class Session(Hearing):
+class Connection(Hearing):
     """One instance lives exactly as long as one connection or stream."""
 
-    _peer: Peer
+    _transport: Transport
     id: str
-    _gate: Gate
-    _audience: Audience
-    _history: History
+    _authenticator: Authenticator
+    _dispatcher: Dispatcher
+    _replay_reader: ReplayReader
     _publisher: Publisher
     _clock: IReactorTime
-    _limits: Limits
-    _traffic: Traffic
+    _limits: ConnectionLimits
+    _stats: ProtocolStats
     _new_id: Callable[[], str]
-    _revoked: Callable[[Identity], bool]  # since the gate looked
-    _on_gone: Callable[[Session], None]
+    _is_revoked: Callable[[Identity], bool]  # since the gate looked
+    _on_closed: Callable[[Connection], None]
     identity: Identity | None = None
     _host: str = ""  # the peer's address
-    heard_at: float = field(init=False)  # by `_clock`, like all times here
-    ended: Farewell | None = None  # said, or about to be
-    gone: bool = False  # the connection itself is no more
-    outbox: Outbox = field(init=False)  # the adapter registers it as its transport's producer
-    _vigil: Vigil = field(init=False)
-    _ended_at: float = 0.0
-    _subscriptions: Subscriptions = field(init=False)
-    _intake: Intake = field(init=False)
-    _inbox: Inbox = field(init=False)
-    meter: Meter = field(init=False)
-    _submissions: Submissions = field(init=False)
-    _obeying: bool = False
+    last_received_at: float = field(init=False)  # by `_clock`, like all times here
+    farewell: Farewell | None = None  # said, or about to be
+    disconnected: bool = False  # the connection itself is no more
+    send_queue: SendQueue = field(init=False)  # the adapter registers it as its transport's producer
+    _timers: ConnectionTimers = field(init=False)
+    _closed_at: float = 0.0
+    _subscriptions: ConnectionSubscriptions = field(init=False)
+    _read_throttle: ReadThrottle = field(init=False)
+    _command_queue: CommandQueue = field(init=False)
+    command_limiter: CommandLimiter = field(init=False)
+    _publish_window: PublishWindow = field(init=False)
+    _processing: bool = False
     _spent: float = 0.0  # seconds of the present slice, waiting included
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
         limits = self._limits
-        self._subscriptions = Subscriptions(
-            self, self._audience, self._history, self._traffic, limits, self._new_id, self._publisher
+        self._subscriptions = ConnectionSubscriptions(
+            self, self._dispatcher, self._replay_reader, self._stats, limits, self._new_id, self._publisher
         )
-        self._intake = Intake(self._peer.pause, self._peer.resume, limits.bytes, self._clock)
-        self._inbox = Inbox(self._intake, limits)
-        self.meter = Meter(limits.commands, self._clock, lambda: self.end(Why.FLOODING))
-        self._submissions = Submissions(self._publisher, self._traffic, self.id)
-        self.outbox = Outbox(self._write, self._peer.size, limits.outbox, limits.outbox_bytes)
-        self.heard_at = self._clock.seconds()
-        self._vigil = Vigil(limits, self.heard_at, self.heard_at)
+        self._read_throttle = ReadThrottle(
+            self._transport.pause_reading, self._transport.resume_reading, limits.read_rate, self._clock
+        )
+        self._command_queue = CommandQueue(self._read_throttle, limits)
+        self.command_limiter = CommandLimiter(
+            limits.command_rate, self._clock, lambda: self.close(CloseReason.FLOODING)
+        )
+        self._publish_window = PublishWindow(self._publisher, self._stats, self.id)
+        self.send_queue = SendQueue(
+            self._write, self._transport.size_of, limits.max_queued_replies, limits.max_queued_reply_bytes
+        )
+        self.last_received_at = self._clock.seconds()
+        self._timers = ConnectionTimers(limits, self.last_received_at, self.last_received_at)
 
     # What the adapter calls.
 
@@ -106,76 +112,76 @@ class Session(Hearing):
         They are answered one at a time, in order: SUBSCRIBE waits for the AUTH
         before it, even while a database looks up the user.
         """
-        if self.ended:
+        if self.farewell:
             return
-        self.heard()
-        self._inbox.put(command, size)
-        if not self._obeying:
-            start(self._obey_all(), self._broken)
-        self._inbox.bound()
+        self.on_activity()
+        self._command_queue.enqueue(command, size)
+        if not self._processing:
+            start_eagerly(self._process_commands(), self._on_internal_error)
+        self._command_queue.pause_if_full()
 
-    def heard(self, size: int = 0) -> None:
+    def on_activity(self, size: int = 0) -> None:
         """The peer gave a sign of life, of `size` bytes."""
-        self.heard_at = self._clock.seconds()
-        self._intake.took(size)
+        self.last_received_at = self._clock.seconds()
+        self._read_throttle.charge(size)
 
-    def end(self, why: Why) -> None:
+    def close(self, why: CloseReason) -> None:
         """Stop taking part and say goodbye; the line closes in its own time."""
-        if self.ended:
+        if self.farewell:
             return
-        self.ended = Farewell(why, FAREWELLS[why], self._subscriptions.lowest())
-        self._ended_at = self._clock.seconds()
+        self.farewell = Farewell(why, FAREWELL_MESSAGES[why], self._subscriptions.resume_cursor())
+        self._closed_at = self._clock.seconds()
         self._log.debug("session ended: {why}", why=why.value, connection=self.id)
         self._subscriptions.close_all()
-        self._inbox.clear()
-        self._intake.stop()
-        self.outbox.clear()
-        if not self.gone:
-            self._peer.close(self.ended)
+        self._command_queue.clear()
+        self._read_throttle.stop()
+        self.send_queue.clear()
+        if not self.disconnected:
+            self._transport.close(self.farewell)
 
-    def lost(self) -> None:
+    def connection_lost(self) -> None:
         """The connection is no more, whoever closed it."""
-        if not self.gone:
-            self.gone = True
-            self.end(Why.LEFT)
-            self._on_gone(self)
+        if not self.disconnected:
+            self.disconnected = True
+            self.close(CloseReason.CLIENT_CLOSED)
+            self._on_closed(self)
 
     # What the hub, the audience and its subscriptions call.
 
     def tick(self) -> None:
         """Ask a quiet peer, warn one whose token runs out, end a dead one, cut a stuck one."""
         now = self._clock.seconds()
-        if self.ended:
-            if now - self._ended_at >= self._limits.linger:
-                self._peer.abort()
+        if self.farewell:
+            if now - self._closed_at >= self._limits.close_timeout:
+                self._transport.abort()
             return
-        match self._vigil.due(now, self.heard_at, self.identity):
-            case Why() as why:
-                self.end(why)
+        match self._timers.due(now, self.last_received_at, self.identity):
+            case CloseReason() as why:
+                self.close(why)
             case reply:
                 self.send(reply)
 
     # Commands.
 
-    async def _obey_all(self) -> None:
-        self._obeying = True
+    async def _process_commands(self) -> None:
+        self._processing = True
         try:
-            while self._inbox and not self._expired():
+            while self._command_queue and not self._close_if_expired():
                 began = self._clock.seconds()
-                command = self._inbox.take()  # may read on
+                command = self._command_queue.dequeue()  # may read on
                 kind = type(command).__name__
-                self._traffic.received(kind)
-                if self._submissions.pending and kind != "Publish":
-                    await self._audience.told()  # what was published before is answered before
-                    if self._expired():
+                self._stats.record_command(kind)
+                if self._publish_window.has_pending and kind != "Publish":
+                    await self._dispatcher.flushed()  # what was published before is answered before
+                    if self._close_if_expired():
                         break
-                self.send(await self._answered(command, self._obey(command)))
-                self._traffic.took(kind, took := self._clock.seconds() - began)
-                await self.meter.spend(took)
+                self.send(await self._reply_or_error(command, self._handle_command(command)))
+                self._stats.record_command_duration(kind, took := self._clock.seconds() - began)
+                await self.command_limiter.charge_time(took)
         finally:
-            self._obeying = False
+            self._processing = False
 
-    async def _answered(self, command: Command, doing: Awaitable[Reply | None]) -> Reply | None:
+    async def _reply_or_error(self, command: Command, doing: Awaitable[Reply | None]) -> Reply | None:
         """What `doing` gives, or why not: a bug costs one command, never the session."""
         try:
             return await doing
@@ -183,36 +189,36 @@ class Session(Hearing):
             declined = refusal
         except Exception:
             self._log.failure("{command} broke", command=type(command).__name__, connection=self.id)
-            declined = Internal()
-        self._traffic.refused(declined.name)
-        self.meter.refused(declined)
-        return Refused(declined, type(command), command.ref)
+            declined = InternalError()
+        self._stats.record_refusal(declined.name)
+        self.command_limiter.charge_refusal(declined)
+        return ErrorReply(declined, type(command), command.ref)
 
-    async def _obey(self, command: Command) -> Reply | None:
-        self.meter.charge(command)
+    async def _handle_command(self, command: Command) -> Reply | None:
+        self.command_limiter.charge(command)
         match command:
-            case Unreadable(refusal=refusal):
+            case BadCommand(refusal=refusal):
                 raise refusal
             case Authenticate(token=token, ref=ref):
-                identity = await self._identify(token)
-                if self.ended:
+                identity = await self._authenticate(token)
+                if self.farewell:
                     return None
-                self._traffic.auth("success", again=self.identity is not None)
+                self._stats.record_auth("success", again=self.identity is not None)
                 self.identity = identity
                 return Authenticated(identity.user_id, self.id, ref)
             case Ping(ref=ref):
                 return Pong(ref)
             case Pong():
                 return None
-            case Leave(why=why):
-                await self._submissions.below(1)
-                await self.outbox.emptied()
-                self.end(why)
+            case EndOfInput(reason=why):
+                await self._publish_window.wait_until_below(1)
+                await self.send_queue.flushed()
+                self.close(why)
                 return None
         if self.identity is None:
             raise Unauthorized("Authenticate first")
-        await self._audience.clear()
-        if self._expired():
+        await self._dispatcher.wait_until_current()
+        if self._close_if_expired():
             return None
         match command:
             case Subscribe():
@@ -221,23 +227,25 @@ class Session(Hearing):
             case Unsubscribe(pattern=pattern, ref=ref):
                 return Unsubscribed(pattern, self._subscriptions.close(pattern), ref)
             case Publish():
-                await self._submissions.below(self._limits.outstanding)
-                if not self._expired():
-                    answer = self._answered(command, self._submissions.submit(self.identity, command))
-                    self._submissions.add(answer, self.send, self._broken)
+                await self._publish_window.wait_until_below(self._limits.max_in_flight)
+                if not self._close_if_expired():
+                    answer = self._reply_or_error(
+                        command, self._publish_window.publish(self.identity, command)
+                    )
+                    self._publish_window.add(answer, self.send, self._on_internal_error)
                 return None
         raise AssertionError(command)
 
-    async def _identify(self, token: str) -> Identity:
+    async def _authenticate(self, token: str) -> Identity:
         """Who the token proves the peer to be; the same user may extend its stay."""
         try:
-            identity = await self._gate.identify(token, self._host)
-            if self._revoked(identity):
+            identity = await self._authenticator.authenticate(token, self._host)
+            if self._is_revoked(identity):
                 raise Unauthorized("Token revoked", "revoked")
             if self.identity and identity.user_id != self.identity.user_id:
                 raise Conflict("Already authenticated as another user")
         except Refusal as refusal:
-            self._traffic.auth(refusal.reason)
+            self._stats.record_auth(refusal.reason)
             raise
         return identity
 
@@ -245,34 +253,38 @@ class Session(Hearing):
         subscribed = await self._subscriptions.open(who, command)
         self.send(subscribed)
         if subscribed.recovered:
-            following = self._subscriptions.follow(subscribed.pattern)
-            Deferred.fromCoroutine(following).addErrback(self._lagging, subscribed.pattern)
+            following = self._subscriptions.catch_up(subscribed.pattern)
+            Deferred.fromCoroutine(following).addErrback(self._on_replay_failed, subscribed.pattern)
 
-    def _lagging(self, failure: Failure, pattern: str) -> None:
+    def _on_replay_failed(self, failure: Failure, pattern: str) -> None:
         """The log can't be read any further: better to end than to leave a hole; the client resumes."""
         if isinstance(failure.value, Refusal):
-            self.end(Why.SLOW if isinstance(failure.value, Pruned) else Why.BROKEN)
+            self.close(
+                CloseReason.SLOW_CONSUMER
+                if isinstance(failure.value, ReplayPruned)
+                else CloseReason.INTERNAL_ERROR
+            )
         else:
-            self._broken(failure)
+            self._on_internal_error(failure)
 
-    def _expired(self) -> bool:
+    def _close_if_expired(self) -> bool:
         """Whether this session is over; a token that ran out ends it here, not at the next tick."""
-        if not self.ended and self.identity and self._clock.seconds() >= self.identity.until:
-            self.end(Why.EXPIRED)
-        return self.ended is not None
+        if not self.farewell and self.identity and self._clock.seconds() >= self.identity.expires_at:
+            self.close(CloseReason.TOKEN_EXPIRED)
+        return self.farewell is not None
 
-    def _broken(self, failure: Failure) -> None:
+    def _on_internal_error(self, failure: Failure) -> None:
         self._log.failure("session broke", failure=failure, connection=self.id)
-        self.end(Why.BROKEN)
+        self.close(CloseReason.INTERNAL_ERROR)
 
     def send(self, reply: Reply | None) -> None:
-        if not self.ended and reply is not None and not self.outbox.put(reply):
-            self._traffic.slow()
-            self.end(Why.SLOW)
+        if not self.farewell and reply is not None and not self.send_queue.enqueue(reply):
+            self._stats.record_slow_consumer()
+            self.close(CloseReason.SLOW_CONSUMER)
 
     def _write(self, reply: Reply) -> None:
         if isinstance(reply, (Delivery, Subscribed, CaughtUp)):
-            self._subscriptions.written(reply)
-        size = self._peer.send(reply)
+            self._subscriptions.on_written(reply)
+        size = self._transport.send(reply)
         if size:
-            self._traffic.sent(type(reply).__name__, size)
+            self._stats.record_sent(type(reply).__name__, size)

@@ -14,7 +14,9 @@ from twisted.python.failure import Failure
 T = TypeVar("T")
 
 
-def start(work: Coroutine[Any, Any, T], failed: Callable[[Failure], None]) -> Deferred[T | None] | T | None:
+def start_eagerly(
+    work: Coroutine[Any, Any, T], failed: Callable[[Failure], None]
+) -> Deferred[T | None] | T | None:
     """Begin `work`: what it gives, at once where it could; `None` where it raised, which `failed` is told of."""
     try:
         awaited = work.send(None)
@@ -24,10 +26,10 @@ def start(work: Coroutine[Any, Any, T], failed: Callable[[Failure], None]) -> De
     except Exception:
         failed(Failure())
         return None
-    return Deferred.fromCoroutine(_rest(work, awaited)).addErrback(failed)
+    return Deferred.fromCoroutine(_remaining_steps(work, awaited)).addErrback(failed)
 
 
-def _rest(work: Coroutine[Any, Any, T], awaited: Any) -> Generator[Any, Any, T]:
+def _remaining_steps(work: Coroutine[Any, Any, T], awaited: Any) -> Generator[Any, Any, T]:
     """All but the first step of `work`, which awaits that."""
     while True:
         step: Callable[[Any], Any] = work.send

@@ -7,41 +7,49 @@ from typing import Any, Awaitable, Callable, Coroutine
 from attrs import Factory, define
 from twisted.python.failure import Failure
 
-from ..observe.traffic import Traffic
-from .outstanding import Answer, Outstanding
+from ..observe.traffic import ProtocolStats
+from .outstanding import InFlightReplies, ReplyCallback
 from .ports import Identity
 from .publishing import Publisher
-from .starting import start
+from .starting import start_eagerly
 from .wire import Accepted, Publish, Reply
 
 
 @define(eq=False, repr=False)
-class Submissions:
+class PublishWindow:
     """Nobody waits for one before the next is submitted: that would cost one disk sync per message."""
 
     _publisher: Publisher
-    _traffic: Traffic
-    _connection: str  # id of the session
-    _outstanding: Outstanding = Factory(Outstanding)
+    _stats: ProtocolStats
+    _connection_id: str  # id of the session
+    _in_flight: InFlightReplies = Factory(InFlightReplies)
 
-    async def submit(self, who: Identity, command: Publish) -> Accepted | None:
+    async def publish(self, who: Identity, command: Publish) -> Accepted | None:
         published = await self._publisher.publish(
-            who, command.topic, command.content, command.metadata, self._connection, command.key
+            who,
+            command.topic,
+            command.content,
+            command.metadata,
+            self._connection_id,
+            command.idempotency_key,
         )
-        self._traffic.published()
+        self._stats.record_published()
         return None if command.ref is None else Accepted(command.ref, published.cursor)
 
     @property
-    def pending(self) -> bool:
+    def has_pending(self) -> bool:
         """Whether any is unanswered."""
-        return bool(self._outstanding)
+        return bool(self._in_flight)
 
     def add(
-        self, submitting: Coroutine[Any, Any, Reply | None], answer: Answer, broken: Callable[[Failure], None]
+        self,
+        submitting: Coroutine[Any, Any, Reply | None],
+        answer: ReplyCallback,
+        broken: Callable[[Failure], None],
     ) -> None:
         """Begin with it, and call `answer` with what becomes of it in its turn."""
-        self._outstanding.add(start(submitting, broken), answer)
+        self._in_flight.add(start_eagerly(submitting, broken), answer)
 
-    def below(self, count: int) -> Awaitable[None]:
+    def wait_until_below(self, count: int) -> Awaitable[None]:
         """Returns once fewer than `count` are unanswered."""
-        return self._outstanding.below(count)
+        return self._in_flight.wait_until_below(count)

@@ -13,36 +13,40 @@ from typing import Generic, Sequence, TypeVar
 
 from attrs import Factory, define
 
-from .errors import Invalid
+from .errors import ValidationError
 
 T = TypeVar("T")
 
-MAX_BYTES = 255  # of UTF-8
-MAX_WORDS = 16
+MAX_TOPIC_BYTES = 255  # of UTF-8
+MAX_TOPIC_WORDS = 16
 
-_UNFIT = r".*\s\x00-\x1f\x7f-\x9f"  # what a word can't hold: dots, stars, white space, controls
-_WORD = re.compile(f"[^{_UNFIT}]+")
-_TO_ESCAPE = re.compile(f"[{_UNFIT}%]")
+_FORBIDDEN_CHARACTERS = (
+    r".*\s\x00-\x1f\x7f-\x9f"  # what a word can't hold: dots, stars, white space, controls
+)
+_WORD = re.compile(f"[^{_FORBIDDEN_CHARACTERS}]+")
+_TO_ESCAPE = re.compile(f"[{_FORBIDDEN_CHARACTERS}%]")
 
 
 @lru_cache(1024)  # one is published to again and again
 def check_topic(topic: str) -> str:
-    """Return `topic` if it may be published to, else raise `Invalid`."""
+    """Return `topic` if it may be published to, else raise `ValidationError`."""
     return _check("topic", topic, ())
 
 
 def check_pattern(pattern: str) -> str:
-    """Return `pattern` if it may be subscribed to, else raise `Invalid`."""
+    """Return `pattern` if it may be subscribed to, else raise `ValidationError`."""
     return _check("topic pattern", pattern, ("*", "**"))
 
 
 def _check(kind: str, text: str, wildcards: tuple[str, ...]) -> str:
     words = text.split(".")
-    if len(text.encode()) > MAX_BYTES or len(words) > MAX_WORDS:
-        raise Invalid.at("topic", f"A {kind} has at most {MAX_WORDS} words and {MAX_BYTES} bytes")
+    if len(text.encode()) > MAX_TOPIC_BYTES or len(words) > MAX_TOPIC_WORDS:
+        raise ValidationError.for_field(
+            "topic", f"A {kind} has at most {MAX_TOPIC_WORDS} words and {MAX_TOPIC_BYTES} bytes"
+        )
     for word in words:
         if word not in wildcards and not _WORD.fullmatch(word):
-            raise Invalid.at("topic", f"Not a {kind}: {text[:MAX_BYTES]!r}")
+            raise ValidationError.for_field("topic", f"Not a {kind}: {text[:MAX_TOPIC_BYTES]!r}")
     return text
 
 
@@ -51,13 +55,13 @@ def is_word(text: str) -> bool:
     return _WORD.fullmatch(text) is not None
 
 
-def word(text: str) -> str:
+def escape_word(text: str) -> str:
     """`text` as one topic word, with ``%XX`` (UTF-8) for all that a word can't hold and for ``%``."""
     return _TO_ESCAPE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), text)
 
 
-def covers(pattern: Sequence[str], topic: Sequence[str]) -> bool:
-    """`overlap` for the words of a pattern and of a topic, which are often asked for: in half the time or less."""
+def matches(pattern: Sequence[str], topic: Sequence[str]) -> bool:
+    """`overlaps` for the words of a pattern and of a topic, which are often asked for: in half the time or less."""
     at = here = upto = 0
     swallows = -1  # where the last `**` stands that was passed; it has taken the words before `upto`
     while here < len(topic):
@@ -75,7 +79,7 @@ def covers(pattern: Sequence[str], topic: Sequence[str]) -> bool:
     return all(word == "**" for word in pattern[at:])
 
 
-def overlap(one: str, other: str) -> bool:
+def overlaps(one: str, other: str) -> bool:
     """Whether two patterns cover a topic in common; a topic is a pattern that covers itself."""
     left, right = one.split("."), other.split(".")
     waiting, seen = [(0, 0)], set()
@@ -96,21 +100,21 @@ def overlap(one: str, other: str) -> bool:
     return False
 
 
-def lead(pattern: str) -> str:
+def literal_prefix(pattern: str) -> str:
     """How every topic that `pattern` covers begins."""
     literal, star, _ = pattern.partition("*")
     return literal.removesuffix(".") if star else pattern
 
 
 @define(eq=False)
-class _Node(Generic[T]):
-    swallows: bool = False  # a `**`: it stays where it is for any number of words
-    words: dict[str, _Node[T]] = Factory(dict)
-    here: dict[T, None] = Factory(dict)  # a dict, not a set: listeners keep their order of arrival
+class _TopicNode(Generic[T]):
+    is_multi_word: bool = False  # a `**`: it stays where it is for any number of words
+    children: dict[str, _TopicNode[T]] = Factory(dict)
+    listeners: dict[T, None] = Factory(dict)  # a dict, not a set: listeners keep their order of arrival
 
     @property
-    def empty(self) -> bool:
-        return not self.words and not self.here
+    def is_empty(self) -> bool:
+        return not self.children and not self.listeners
 
 
 @define(eq=False, repr=False)
@@ -123,64 +127,64 @@ class TopicTree(Generic[T]):
     so a peer that subscribes and leaves in a loop costs nothing in the end.
     """
 
-    _root: _Node[T] = Factory(_Node)
+    _root: _TopicNode[T] = Factory(_TopicNode)
 
     @property
-    def empty(self) -> bool:
-        return self._root.empty
+    def is_empty(self) -> bool:
+        return self._root.is_empty
 
     def add(self, pattern: str, listener: T) -> None:
         node = self._root
         for word in pattern.split("."):
-            child = node.words.get(word)
+            child = node.children.get(word)
             if child is None:
-                child = node.words[word] = _Node(swallows=word == "**")
+                child = node.children[word] = _TopicNode(is_multi_word=word == "**")
             node = child
-        node.here[listener] = None
+        node.listeners[listener] = None
 
     def remove(self, pattern: str, listener: T) -> None:
         """Undo `add`; what was never added is no fault."""
         path = [(self._root, "")]
         for word in pattern.split("."):
-            node = path[-1][0].words.get(word)
+            node = path[-1][0].children.get(word)
             if node is None:
                 return
             path.append((node, word))
-        path[-1][0].here.pop(listener, None)
+        path[-1][0].listeners.pop(listener, None)
         for (parent, _), (node, word) in zip(path[-2::-1], path[:0:-1]):
-            if not node.empty:
+            if not node.is_empty:
                 break
-            del parent.words[word]
+            del parent.children[word]
 
     def match(self, topic: str) -> list[T]:
         """Every listener with a pattern that covers `topic`, each once."""
-        found = [node.here for node in self._reached(topic) if node.here]
+        found = [node.listeners for node in self._matching_nodes(topic) if node.listeners]
         if len(found) == 1:
             return list(found[0])
         return list(dict.fromkeys(listener for here in found for listener in here))
 
-    def covers(self, topic: str) -> bool:
+    def has_match(self, topic: str) -> bool:
         """Whether there is any."""
-        return any(node.here for node in self._reached(topic))
+        return any(node.listeners for node in self._matching_nodes(topic))
 
-    def _reached(self, topic: str) -> dict[_Node[T], None]:
-        reached: dict[_Node[T], None] = {}
-        _reach(reached, self._root)
+    def _matching_nodes(self, topic: str) -> dict[_TopicNode[T], None]:
+        reached: dict[_TopicNode[T], None] = {}
+        _collect(reached, self._root)
         for word in topic.split("."):
             before, reached = reached, {}
             for node in before:
-                if node.swallows:
-                    _reach(reached, node)
+                if node.is_multi_word:
+                    _collect(reached, node)
                 for branch in (word, "*"):
-                    child = node.words.get(branch)
+                    child = node.children.get(branch)
                     if child is not None:
-                        _reach(reached, child)
+                        _collect(reached, child)
         return reached
 
 
-def _reach(reached: dict[_Node[T], None], node: _Node[T]) -> None:
+def _collect(reached: dict[_TopicNode[T], None], node: _TopicNode[T]) -> None:
     """Add `node`, and every `**` right below it, which also covers no word at all."""
-    following: _Node[T] | None = node
+    following: _TopicNode[T] | None = node
     while following is not None and following not in reached:
         reached[following] = None
-        following = following.words.get("**")
+        following = following.children.get("**")

@@ -9,15 +9,15 @@ from attrs import define, frozen
 
 from .audit import ACTIONS
 from .errors import Forbidden
-from .forms import Form, paging
-from .model import PageOf, Public
+from .forms import FieldValidator, paging
+from .model import JsonObject, PageOf
 from .ports import Identity, Query, Row, Store
 
-Fields = Mapping[str, object]  # a request's, unchecked
+RequestFields = Mapping[str, object]  # a request's, unchecked
 
 
 @frozen
-class Noted:
+class AuditRecord:
     """One row of the trail."""
 
     id: str
@@ -32,8 +32,8 @@ class Noted:
     times: int
     details: object  # a JSON object, or none
 
-    def public(self) -> Public:
-        shown: Public = {"id": self.id, "at": self.at, "action": self.action, "outcome": self.outcome}
+    def to_json(self) -> JsonObject:
+        shown: JsonObject = {"id": self.id, "at": self.at, "action": self.action, "outcome": self.outcome}
         others = {
             "actor": self.actor,
             "subject": self.subject,
@@ -46,20 +46,20 @@ class Noted:
 
 
 @define(eq=False, repr=False)
-class Trail:
+class AuditLog:
     _store: Store
     _operators: Set[str]  # ids and addresses of users, in lower case
-    _read: Callable[[bytes], object]  # JSON
+    _decode_json: Callable[[bytes], object]  # JSON
 
-    async def page(self, who: Identity, fields: Fields) -> PageOf[Noted]:
+    async def page(self, who: Identity, fields: RequestFields) -> PageOf[AuditRecord]:
         """What was noted of all, or of the account `user`, the `action`.  Raises `Forbidden`, `Invalid`."""
         await self._check_operator(who)
-        form = Form(fields)
-        return await self._page(form, form.uuid("user", False))
+        form = FieldValidator(fields)
+        return await self._read_page(form, form.uuid("user", False))
 
-    async def own(self, who: Identity, fields: Fields) -> PageOf[Noted]:
+    async def own_page(self, who: Identity, fields: RequestFields) -> PageOf[AuditRecord]:
         """What was noted of the account of `who`.  Raises `Invalid`."""
-        return await self._page(Form(fields), who.user_id)
+        return await self._read_page(FieldValidator(fields), who.user_id)
 
     async def _check_operator(self, who: Identity) -> None:
         if who.user_id in self._operators:
@@ -70,11 +70,11 @@ class Trail:
                 return
         raise Forbidden("Only operators may read this")
 
-    async def _page(self, form: Form, subject: str) -> PageOf[Noted]:
+    async def _read_page(self, form: FieldValidator, subject: str) -> PageOf[AuditRecord]:
         page, limit = paging(form)
-        action = form.optional("action") or ""
+        action = form.optional_text("action") or ""
         if action and action not in ACTIONS:
-            form.fault("action", f"Must be one of {', '.join(ACTIONS)}")
+            form.add_error("action", f"Must be one of {', '.join(ACTIONS)}")
         form.check()
         which = "_by_subject" if subject else "_by_action" if action else ""
         asked: dict[str, object] = {"action": action} if which else {}
@@ -85,11 +85,11 @@ class Trail:
             Query(f"audit_count{which}", asked),
         )
         rows, count = snapshot.results
-        return PageOf(tuple(map(self._noted, rows)), page, limit, count[0]["total"])
+        return PageOf(tuple(map(self._record_from_row, rows)), page, limit, count[0]["total"])
 
-    def _noted(self, row: Row) -> Noted:
+    def _record_from_row(self, row: Row) -> AuditRecord:
         details = row["details"]
-        return Noted(
+        return AuditRecord(
             row["id"],
             row["at"],
             row["actor"],
@@ -100,5 +100,5 @@ class Trail:
             row["address"],
             row["session_id"],
             row["times"],
-            None if details is None else self._read(details.encode()),
+            None if details is None else self._decode_json(details.encode()),
         )

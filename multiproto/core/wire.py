@@ -45,7 +45,7 @@ class Publish:
     topic: str
     content: object = field(repr=False)
     metadata: Mapping[str, object] | None = field(default=None, repr=False)
-    key: str | None = None  # idempotency key
+    idempotency_key: str | None = None  # idempotency key
     ref: Ref = None
 
 
@@ -62,33 +62,33 @@ class Pong:
 
 
 @frozen
-class Unreadable:
+class BadCommand:
     """What a codec makes of bytes that are no command: the refusal to answer with."""
 
     refusal: Refusal
     ref: Ref = None
 
 
-class Why(Enum):
+class CloseReason(Enum):
     """How a session ends; each wire says it in its own manner."""
 
-    LEFT = "left"  # the peer hung up
+    CLIENT_CLOSED = "left"  # the peer hung up
     SHUTDOWN = "shutdown"  # we are stopping; come back later
-    EXPIRED = "expired"  # the token's time is over; log in again
+    TOKEN_EXPIRED = "expired"  # the token's time is over; log in again
     REVOKED = "revoked"  # the account or session is no more
-    UNAUTHENTICATED = "unauthenticated"  # did not authenticate in time
-    SILENT = "silent"  # nothing heard for `Limits.silence`
-    SLOW = "slow"  # does not read as fast as it subscribed
+    AUTH_TIMEOUT = "unauthenticated"  # did not authenticate in time
+    IDLE_TIMEOUT = "silent"  # nothing heard for `ConnectionLimits.idle_timeout`
+    SLOW_CONSUMER = "slow"  # does not read as fast as it subscribed
     FLOODING = "flooding"  # goes on although it is told that it is too much
-    UNTRUSTED = "untrusted"  # the byte stream can't be followed any more
-    BROKEN = "broken"  # a bug of ours
+    PROTOCOL_ERROR = "untrusted"  # the byte stream can't be followed any more
+    INTERNAL_ERROR = "broken"  # a bug of ours
 
 
 @frozen
-class Leave:
+class EndOfInput:
     """Nothing more is to come: the session ends once all that was said before is answered."""
 
-    why: Why = Why.LEFT
+    reason: CloseReason = CloseReason.CLIENT_CLOSED
     ref: Ref = None
 
 
@@ -141,36 +141,38 @@ class Delivery:
     topic: str
     content: object = field(repr=False)
     metadata: Mapping[str, object] = field(repr=False)
-    at: float  # seconds since the epoch, when it was accepted
-    sender: str | None = None  # user id; none for the server's own events
+    accepted_at: float  # seconds since the epoch, when it was accepted
+    sender_id: str | None = None  # user id; none for the server's own events
     id: str | None = None
     cursor: str | None = None  # only from the log
-    replay: str | None = None  # the pattern that is catching up, if this was missed and is told again
+    replay_pattern: str | None = None  # the pattern that is catching up, if this was missed and is told again
     position: int = field(default=0, repr=False)  # of the cursor; never told
     encoded: dict[Any, bytes] = field(factory=dict, init=False, repr=False)
     sizes: dict[str, int] = field(factory=dict, init=False, repr=False)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Delivery) and self._shown() == other._shown()
+        return isinstance(other, Delivery) and self._comparison_key() == other._comparison_key()
 
-    def _shown(self) -> tuple[object, ...]:
+    def _comparison_key(self) -> tuple[object, ...]:
         return (
             self.topic,
             self.content,
             self.metadata,
-            self.at,
-            self.sender,
+            self.accepted_at,
+            self.sender_id,
             self.id,
             self.cursor,
-            self.replay,
+            self.replay_pattern,
         )
 
 
-AT_ONCE = 65_536  # bytes of deliveries that may be written without a look whether the transport is clogged
+MAX_BATCH_BYTES = (
+    65_536  # bytes of deliveries that may be written without a look whether the transport is clogged
+)
 
 
 @frozen(eq=False)
-class Burst:
+class DeliveryBatch:
     """Deliveries on one topic, in order, that came in one turn of the reactor: each wire may say them as one."""
 
     topic: str
@@ -189,19 +191,19 @@ class CaughtUp:
 
 
 @frozen
-class Expiring:
+class TokenExpiring:
     """The token's time is nearly over: a fresh one of the same user extends it.  Said once for each token."""
 
-    until: float  # seconds since the epoch
+    expires_at: float  # seconds since the epoch
     ref: Ref = None
 
 
 @frozen
-class Refused:
-    """`to` is the kind of command that was declined: some wires have a word of its own for AUTH."""
+class ErrorReply:
+    """`command_type` is the kind of command that was declined: some wires have a word of its own for AUTH."""
 
     refusal: Refusal
-    to: type | None = None
+    command_type: type | None = None
     ref: Ref = None
 
 
@@ -209,12 +211,21 @@ class Refused:
 class Farewell:
     """The last reply of a session."""
 
-    why: Why
+    reason: CloseReason
     message: str
     cursor: str | None = None  # the lowest one to resume from
 
 
-Command = Union[Authenticate, Subscribe, Unsubscribe, Publish, Ping, Pong, Unreadable, Leave]
+Command = Union[Authenticate, Subscribe, Unsubscribe, Publish, Ping, Pong, BadCommand, EndOfInput]
 Reply = Union[
-    Authenticated, Expiring, Subscribed, Unsubscribed, Accepted, Delivery, CaughtUp, Refused, Ping, Pong
+    Authenticated,
+    TokenExpiring,
+    Subscribed,
+    Unsubscribed,
+    Accepted,
+    Delivery,
+    CaughtUp,
+    ErrorReply,
+    Ping,
+    Pong,
 ]

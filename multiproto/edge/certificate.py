@@ -17,67 +17,69 @@ from twisted.internet.ssl import CertificateOptions
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from .pair import Pair, Unusable, read_pair
+from .pair import KeyPair, KeyPairError, read_key_pair
 from .tls import TlsFactory
 
 
 @define(eq=False, repr=False)
-class Certificate(Service):
+class TlsCertificate(Service):
     """Of these two files.  `clock` is `IReactorTime`, whose `seconds` are the epoch's."""
 
-    _certificate: Path
-    _key: Path
+    _certificate_file: Path
+    _key_file: Path
     _reactor: Any
-    _creators: list[_Creator] = field(factory=list, init=False)
-    _pair: Pair | None = field(default=None, init=False)
+    _connection_creators: list[_TlsConnectionCreator] = field(factory=list, init=False)
+    _key_pair: KeyPair | None = field(default=None, init=False)
 
     _log = Logger()
 
-    def over_tls(self, factory: IProtocolFactory, *protocols: bytes) -> IProtocolFactory:
+    def wrap_in_tls(self, factory: IProtocolFactory, *protocols: bytes) -> IProtocolFactory:
         """`factory`, spoken to by TLS with this certificate."""
-        creator = _Creator(protocols)
-        if self._pair is not None:
-            creator.use(self._pair)
-        self._creators.append(creator)
+        creator = _TlsConnectionCreator(protocols)
+        if self._key_pair is not None:
+            creator.set_key_pair(self._key_pair)
+        self._connection_creators.append(creator)
         return TlsFactory(creator, factory, self._reactor)
 
     def privilegedStartService(self) -> None:
-        """Read the files, while we may.  Raises `Unusable`."""
+        """Read the files, while we may.  Raises `KeyPairError`."""
         super().privilegedStartService()
-        self._take(read_pair(self._certificate, self._key))
+        self._apply(read_key_pair(self._certificate_file, self._key_file))
 
     def startService(self) -> None:
         super().startService()
-        if self._pair is None:
+        if self._key_pair is None:
             self.privilegedStartService()
 
     def reload(self) -> None:
         """Go on with what the files hold now; if that is no good, with what there is."""
         try:
-            self._take(read_pair(self._certificate, self._key))
-        except Unusable as why:
+            self._apply(read_key_pair(self._certificate_file, self._key_file))
+        except KeyPairError as why:
             self._log.error("the certificate stays as it is: {why}", why=str(why))
 
-    def _take(self, pair: Pair) -> None:
-        self._pair = pair
-        for creator in self._creators:
-            creator.use(pair)
-        self._log.info("certificate of {whose}, until {until}", whose=pair.told, until=str(pair.until))
-        worry = pair.worry(datetime.fromtimestamp(self._reactor.seconds(), timezone.utc))
+    def _apply(self, pair: KeyPair) -> None:
+        self._key_pair = pair
+        for creator in self._connection_creators:
+            creator.set_key_pair(pair)
+        self._log.info(
+            "certificate of {whose}, until {until}", whose=pair.description, until=str(pair.expires_at)
+        )
+        worry = pair.validity_problem(datetime.fromtimestamp(self._reactor.seconds(), timezone.utc))
         if worry is not None:
-            self._log.warn("TLS_CERT_FILE {file} {worry}", file=str(self._certificate), worry=worry)
+            self._log.warn("TLS_CERT_FILE {file} {worry}", file=str(self._certificate_file), worry=worry)
 
 
 @implementer(IOpenSSLServerConnectionCreator)
 @define(eq=False, repr=False)
-class _Creator:
+class _TlsConnectionCreator:
     """Begins TLS on each connection of one port, with the newest certificate."""
 
-    _protocols: tuple[bytes, ...]
+    _alpn_protocols: tuple[bytes, ...]
     _options: CertificateOptions | None = field(default=None, init=False)
 
-    def use(self, pair: Pair) -> None:
-        self._options = pair.options(self._protocols)
+    def set_key_pair(self, pair: KeyPair) -> None:
+        self._options = pair.tls_options(self._alpn_protocols)
 
     def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         assert self._options is not None, "no connection comes before the start"

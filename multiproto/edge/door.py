@@ -24,12 +24,12 @@ from twisted.python.failure import Failure
 from zope.interface import directlyProvides, providedBy
 
 from ..core.networks import AddressRules
-from .codec import Header, Malformed, parse
+from .codec import BadProxyHeader, ProxyHeader, parse_proxy_header
 
-HEADER_WITHIN = 10.0  # seconds from the connection
+HEADER_TIMEOUT = 10.0  # seconds from the connection
 
 
-class Door(WrappingFactory):
+class AddressFilterFactory(WrappingFactory):
     """Lets those in whom `rules` admit.
 
     With `proxied`, proxies must first say whom they speak for; all others come
@@ -46,45 +46,45 @@ class Door(WrappingFactory):
     ) -> None:
         super().__init__(factory)
         self.clock = clock
-        self._rules = rules
-        self._proxied = proxied
-        self._judges = judges
+        self._address_rules = rules
+        self._expects_proxy_header = proxied
+        self._filters_clients = judges
 
     def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:  # type: ignore[override]
         host = getattr(addr, "host", "")
-        if not self._rules.admits(host):
-            self._turn_away(host)
+        if not self._address_rules.is_allowed(host):
+            self._log_rejected(host)
             return None
-        if self._proxied and self._rules.trusts(host):
-            return _Announced(self)
+        if self._expects_proxy_header and self._address_rules.is_trusted_proxy(host):
+            return _ProxiedConnection(self)
         built: IProtocol | None = self.wrappedFactory.buildProtocol(addr)
         return built
 
-    def built_for(self, client: IAddress) -> IProtocol | None:
+    def build_for_client(self, client: IAddress) -> IProtocol | None:
         """The protocol for `client`, which a proxy told; `None` to close on it."""
         host = getattr(client, "host", "")
-        if self._judges and not self._rules.admits(host):
-            self._turn_away(host)
+        if self._filters_clients and not self._address_rules.is_allowed(host):
+            self._log_rejected(host)
             return None
         built: IProtocol | None = self.wrappedFactory.buildProtocol(client)
         return built
 
-    def _turn_away(self, host: str) -> None:
+    def _log_rejected(self, host: str) -> None:
         """At debug: who is not wanted may come a thousand times a second."""
         self._log.debug("turned {host} away at the door", host=host)
 
 
-class _Announced(ProtocolWrapper):
+class _ProxiedConnection(ProtocolWrapper):
     """A proxy's connection.  The wrapped protocol has it once the header is read, as if it came from the client."""
 
-    factory: Door
+    factory: AddressFilterFactory
     transport: Any
     wrappedProtocol: Any
 
-    def __init__(self, factory: Door) -> None:
+    def __init__(self, factory: AddressFilterFactory) -> None:
         super().__init__(factory, None)  # type: ignore[arg-type]
-        self._header: Header | None = None
-        self._waiting = b""  # what came of the header
+        self._header: ProxyHeader | None = None
+        self._buffer = b""  # what came of the header
         self._deadline: IDelayedCall | None = None
 
     def __conform__(self, interface: object) -> Any:
@@ -103,7 +103,7 @@ class _Announced(ProtocolWrapper):
     def makeConnection(self, transport: Any) -> None:
         directlyProvides(self, providedBy(transport))
         self.factory.registerProtocol(self)
-        self._deadline = self.factory.clock.callLater(HEADER_WITHIN, transport.abortConnection)
+        self._deadline = self.factory.clock.callLater(HEADER_TIMEOUT, transport.abortConnection)
         Protocol.makeConnection(self, transport)
 
     def dataReceived(self, data: bytes) -> None:
@@ -111,17 +111,17 @@ class _Announced(ProtocolWrapper):
             if self.wrappedProtocol is not None:  # else we are closing
                 self.wrappedProtocol.dataReceived(data)
             return
-        self._waiting += data
+        self._buffer += data
         try:
-            self._header = parse(self._waiting)
-        except Malformed:
+            self._header = parse_proxy_header(self._buffer)
+        except BadProxyHeader:
             self.transport.abortConnection()
         else:
             if self._header is not None:
-                self._begin(self._waiting[self._header.size :])
+                self._connect_wrapped(self._buffer[self._header.size :])
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._forget_deadline()
+        self._cancel_deadline()
         if self.wrappedProtocol is not None:
             super().connectionLost(reason)
         else:
@@ -139,10 +139,10 @@ class _Announced(ProtocolWrapper):
 
     # Behind them.
 
-    def _begin(self, ahead: bytes) -> None:
-        self._forget_deadline()
-        self._waiting = b""
-        self.wrappedProtocol = self.factory.built_for(self.getPeer())
+    def _connect_wrapped(self, ahead: bytes) -> None:
+        self._cancel_deadline()
+        self._buffer = b""
+        self.wrappedProtocol = self.factory.build_for_client(self.getPeer())
         if self.wrappedProtocol is None:
             self.transport.abortConnection()
             return
@@ -150,6 +150,6 @@ class _Announced(ProtocolWrapper):
         if ahead:
             self.dataReceived(ahead)
 
-    def _forget_deadline(self) -> None:
+    def _cancel_deadline(self) -> None:
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()

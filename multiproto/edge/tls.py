@@ -9,8 +9,8 @@ from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
-HANDSHAKE_WITHIN = 10.0  # seconds from the connection
-FAREWELL_WITHIN = 15.0  # seconds from our last word for the peer to take it and say goodbye, too
+HANDSHAKE_TIMEOUT = 10.0  # seconds from the connection
+CLOSE_TIMEOUT = 15.0  # seconds from our last word for the peer to take it and say goodbye, too
 
 
 class TlsTransport(BufferingTLSTransport):
@@ -22,7 +22,7 @@ class TlsTransport(BufferingTLSTransport):
     # The reactor calls these.
 
     def makeConnection(self, transport: Any) -> None:
-        self._within(HANDSHAKE_WITHIN, self._look)
+        self._set_deadline(HANDSHAKE_TIMEOUT, self._check_handshake)
         super().makeConnection(transport)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -35,7 +35,7 @@ class TlsTransport(BufferingTLSTransport):
     def loseConnection(self) -> None:
         """Say goodbye behind what was written, and read on until the peer does so: that is how TLS closes."""
         if self.connected and not self.disconnecting:
-            self._within(FAREWELL_WITHIN, self.abortConnection)
+            self._set_deadline(CLOSE_TIMEOUT, self.abortConnection)
         super().loseConnection()
 
     def loseWriteConnection(self) -> None:
@@ -49,11 +49,11 @@ class TlsTransport(BufferingTLSTransport):
 
     # Deadlines.
 
-    def _look(self) -> None:
+    def _check_handshake(self) -> None:
         if self.getHandle().get_peer_finished() is None:  # the last that a client says in a handshake
             self.abortConnection()
 
-    def _within(self, seconds: float, otherwise: Callable[[], None]) -> None:
+    def _set_deadline(self, seconds: float, otherwise: Callable[[], None]) -> None:
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
         self._deadline = self.factory.clock.callLater(seconds, otherwise)

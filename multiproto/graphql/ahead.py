@@ -16,32 +16,32 @@ from graphql import FieldNode
 from graphql.execution import Executor, get_argument_values
 
 from .context import Context
-from .plans import QuickExecutor, Wanted
-from .relations import put_in_place
+from .plans import CompiledExecutor, PendingRelations
+from .relations import prefetch_relations
 
-METHOD = "multiproto.method"  # the extension of a root field that holds its `Root`
+ROOT_EXTENSION = "multiproto.method"  # the extension of a root field that holds its `RootField`
 
 
 @frozen(eq=False)
-class Root:
+class RootField:
     """What is behind the resolver of a root field."""
 
-    guard: Callable[[Context], None] | None  # raises what keeps a caller out
-    method: Callable[[Context, Mapping[str, Any]], Awaitable[Any]]
+    authorize: Callable[[Context], None] | None  # raises what keeps a caller out
+    resolve: Callable[[Context, Mapping[str, Any]], Awaitable[Any]]
 
 
 @frozen(eq=False)
-class Outcome:
+class PrefetchedResult:
     value: Any = None
     error: Exception | None = None
 
-    def given(self) -> Any:
+    def unwrap(self) -> Any:
         if self.error is not None:
             raise self.error
         return self.value
 
 
-async def go_ahead(executor: Executor[Any], context: Context) -> None:
+async def prefetch_root(executor: Executor[Any], context: Context) -> None:
     """Leave in `context` what the only root field of a query or mutation gives, or raises."""
     selections = executor.operation.selection_set.selections
     node = selections[0]
@@ -49,25 +49,25 @@ async def go_ahead(executor: Executor[Any], context: Context) -> None:
         return
     root_type = executor.schema.get_root_type(executor.operation.operation)
     field = root_type.fields.get(node.name.value) if root_type is not None else None
-    root: Root | None = field.extensions.get(METHOD) if field is not None else None
+    root: RootField | None = field.extensions.get(ROOT_EXTENSION) if field is not None else None
     if field is None or root is None:
         return
     try:
         args = get_argument_values(field, node, executor.variable_values)
-        if root.guard is not None:
-            root.guard(context)
+        if root.authorize is not None:
+            root.authorize(context)
     except Exception:
         return  # graphql-core finds the same, and says so where it belongs
     try:
-        value = await root.method(context, args)
+        value = await root.resolve(context, args)
     except Exception as error:
-        context.ahead = Outcome(error=error)
+        context.prefetched_root = PrefetchedResult(error=error)
         return
-    context.ahead = Outcome(value)
-    if isinstance(executor, QuickExecutor):
-        plan = executor.plans.plan(node, field.type, executor)
-        if plan is not None and plan.gather is not None:
-            wanted: Wanted = []
-            plan.gather(value, wanted)
-            await put_in_place(context, wanted)
-            executor.gathered = plan
+    context.prefetched_root = PrefetchedResult(value)
+    if isinstance(executor, CompiledExecutor):
+        plan = executor.compiler.compile(node, field.type, executor)
+        if plan is not None and plan.collect_relations is not None:
+            wanted: PendingRelations = []
+            plan.collect_relations(value, wanted)
+            await prefetch_relations(context, wanted)
+            executor.prefetched = plan

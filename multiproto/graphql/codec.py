@@ -10,134 +10,133 @@ from typing import Any, Sequence, Union
 from attrs import field, frozen
 
 from .. import jsontext
-from ..core.wire import Why
-from .execute import Request
-from .faults import Formatted
-from .negotiate import BadRequest
-from .negotiate import request as read_request
+from ..core.wire import CloseReason
+from .execute import GraphQLRequest
+from .faults import FormattedError
+from .negotiate import BadGraphQLRequest, parse_request
 
-PROTOCOL = "graphql-transport-ws"
-MAX_ID = 255  # characters
+SUBPROTOCOL = "graphql-transport-ws"
+MAX_ID_LENGTH = 255  # characters
 
 # Close codes; clients of this protocol try again after those that are not fatal to them.
-GOING_AWAY, POLICY, TRY_LATER = 1001, 1008, 1013
-BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_ACCEPTABLE = 4400, 4401, 4403, 4406
-TIMEOUT, ID_TAKEN, INIT_TWICE, INTERNAL = 4408, 4409, 4429, 4500
+GOING_AWAY, POLICY_VIOLATION, TRY_AGAIN_LATER = 1001, 1008, 1013
+BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, SUBPROTOCOL_NOT_ACCEPTABLE = 4400, 4401, 4403, 4406
+TIMEOUT, SUBSCRIBER_ALREADY_EXISTS, TOO_MANY_INIT_REQUESTS, INTERNAL_SERVER_ERROR = 4408, 4409, 4429, 4500
 
 # Where the peer left, or broke this protocol or RFC 6455, what it said or did has the code.
 CLOSE_CODES = {
-    Why.SHUTDOWN: GOING_AWAY,
-    Why.EXPIRED: FORBIDDEN,
-    Why.REVOKED: FORBIDDEN,
-    Why.UNAUTHENTICATED: TIMEOUT,
-    Why.SILENT: TIMEOUT,
-    Why.SLOW: TRY_LATER,
-    Why.FLOODING: POLICY,
-    Why.BROKEN: INTERNAL,
+    CloseReason.SHUTDOWN: GOING_AWAY,
+    CloseReason.TOKEN_EXPIRED: FORBIDDEN,
+    CloseReason.REVOKED: FORBIDDEN,
+    CloseReason.AUTH_TIMEOUT: TIMEOUT,
+    CloseReason.IDLE_TIMEOUT: TIMEOUT,
+    CloseReason.SLOW_CONSUMER: TRY_AGAIN_LATER,
+    CloseReason.FLOODING: POLICY_VIOLATION,
+    CloseReason.INTERNAL_ERROR: INTERNAL_SERVER_ERROR,
 }
 
 
-class Malformed(Exception):
+class InvalidMessage(Exception):
     """No message of this protocol; the text says why."""
 
 
 @frozen
-class Init:
+class ConnectionInitMessage:
     authorization: str | None = field(default=None, repr=False)
 
 
 @frozen
-class Begin:
+class SubscribeMessage:
     """`subscribe`: execute an operation; its results carry `id`."""
 
     id: str
-    request: Request | BadRequest  # what it asks for, or why that can't be read
+    request: GraphQLRequest | BadGraphQLRequest  # what it asks for, or why that can't be read
 
 
 @frozen
-class Complete:
+class CompleteMessage:
     id: str
 
 
 @frozen
-class Ask:
+class PingMessage:
     """`ping`"""
 
 
 @frozen
-class Answer:
+class PongMessage:
     """`pong`"""
 
 
-Said = Union[Init, Begin, Complete, Ask, Answer]
+ClientMessage = Union[ConnectionInitMessage, SubscribeMessage, CompleteMessage, PingMessage, PongMessage]
 
-ACK = b'{"type":"connection_ack"}'
+CONNECTION_ACK = b'{"type":"connection_ack"}'
 PING = b'{"type":"ping"}'
 PONG = b'{"type":"pong"}'
 
 
-def decode(payload: bytes) -> Said:
-    """Read one message.  Raises `Malformed`, never anything else."""
+def decode(payload: bytes) -> ClientMessage:
+    """Read one message.  Raises `InvalidMessage`, never anything else."""
     try:
         message = jsontext.loads(payload)
-    except jsontext.NotJson as fault:
-        raise Malformed(f"Invalid message: {fault}") from None
+    except jsontext.InvalidJson as fault:
+        raise InvalidMessage(f"Invalid message: {fault}") from None
     if not isinstance(message, dict):
-        raise Malformed("Invalid message: not an object")
+        raise InvalidMessage("Invalid message: not an object")
     match message.get("type"):
         case "ping":
-            return Ask()
+            return PingMessage()
         case "pong":
-            return Answer()
+            return PongMessage()
         case "connection_init":
-            return Init(_authorization(message.get("payload")))
+            return ConnectionInitMessage(_parse_authorization(message.get("payload")))
         case "subscribe":
-            return Begin(_id(message), _request(message.get("payload")))
+            return SubscribeMessage(_parse_id(message), _parse_request(message.get("payload")))
         case "complete":
-            return Complete(_id(message))
-    raise Malformed("Invalid message: unknown type")
+            return CompleteMessage(_parse_id(message))
+    raise InvalidMessage("Invalid message: unknown type")
 
 
-def expiring(at: str) -> bytes:
+def encode_expiring(at: str) -> bytes:
     """A `ping` that clients answer like any other; this protocol has no word for more."""
     return jsontext.dumps({"type": "ping", "payload": {"expiresAt": at}})
 
 
-def next_result(id: str, payload: object) -> bytes:
+def encode_next(id: str, payload: object) -> bytes:
     return jsontext.dumps({"id": id, "type": "next", "payload": payload})
 
 
-def error(id: str, errors: Sequence[Formatted]) -> bytes:
+def encode_error(id: str, errors: Sequence[FormattedError]) -> bytes:
     return jsontext.dumps({"id": id, "type": "error", "payload": errors})
 
 
-def complete(id: str) -> bytes:
+def encode_complete(id: str) -> bytes:
     return jsontext.dumps({"id": id, "type": "complete"})
 
 
-def _id(message: dict[str, Any]) -> str:
+def _parse_id(message: dict[str, Any]) -> str:
     id = message.get("id")
-    if not isinstance(id, str) or not 1 <= len(id) <= MAX_ID:
-        raise Malformed(f"Invalid message: id must be a string of 1 to {MAX_ID} characters")
+    if not isinstance(id, str) or not 1 <= len(id) <= MAX_ID_LENGTH:
+        raise InvalidMessage(f"Invalid message: id must be a string of 1 to {MAX_ID_LENGTH} characters")
     return id
 
 
-def _request(payload: object) -> Request | BadRequest:
+def _parse_request(payload: object) -> GraphQLRequest | BadGraphQLRequest:
     try:
-        return read_request(payload)
-    except BadRequest as refusal:
+        return parse_request(payload)
+    except BadGraphQLRequest as refusal:
         return refusal
 
 
-def _authorization(payload: object) -> str | None:
+def _parse_authorization(payload: object) -> str | None:
     """What `connection_init` carries as Authorization, its name in any case."""
     if payload is None:
         return None
     if not isinstance(payload, dict):
-        raise Malformed("Invalid message: payload must be an object")
+        raise InvalidMessage("Invalid message: payload must be an object")
     for name, value in payload.items():
         if name.lower() == "authorization" and value:
             if not isinstance(value, str):
-                raise Malformed("Invalid message: authorization must be a string")
+                raise InvalidMessage("Invalid message: authorization must be a string")
             return value
     return None

@@ -6,12 +6,12 @@ from typing import Any
 
 from attrs import define, frozen
 
-from ..core.access import Access
-from ..core.client import Client
+from ..core.access import RequestAuthenticator
+from ..core.client import ClientInfo
 from ..core.errors import Refusal, Unauthorized
-from ..core.outbox import Allowance
+from ..core.outbox import BufferBudget
 from ..core.ports import Identity
-from .loaders import Loaders
+from .loaders import OperationLoaders
 
 
 @frozen
@@ -19,15 +19,15 @@ class Caller:
     host: str  # the client's address
     identity: Identity | None = None
     refusal: Refusal | None = None  # why there is no identity, when a token was sent
-    connection: str | None = None  # id of the socket's session
-    agent: str = ""  # what the client calls itself
-    allowance: Allowance | None = None  # of the subscriptions on that socket
+    connection_id: str | None = None  # id of the socket's session
+    user_agent: str = ""  # what the client calls itself
+    allowance: BufferBudget | None = None  # of the subscriptions on that socket
 
     @property
-    def client(self) -> Client:
-        return Client("graphql", self.host, self.agent)
+    def client(self) -> ClientInfo:
+        return ClientInfo("graphql", self.host, self.user_agent)
 
-    def who(self) -> Identity:
+    def require_identity(self) -> Identity:
         """Raises what the gate said of the token, or `Unauthorized` when there was none."""
         if self.identity is None:
             raise self.refusal or Unauthorized("Authentication required")
@@ -39,12 +39,12 @@ class Context:
     """What resolvers are given of one operation, or of one event of a subscription."""
 
     caller: Caller
-    loaders: Loaders
+    loaders: OperationLoaders
     cursor: str | None = None  # of the newest event that a mutation caused
-    ahead: Any = None  # a coroutine's outcome, for the root field that is going to ask for it
+    prefetched_root: Any = None  # a coroutine's outcome, for the root field that is going to ask for it
 
 
-def bearer(authorization: str) -> str:
+def parse_bearer(authorization: str) -> str:
     """The token in an Authorization header (RFC 6750, 2.1).  Raises `Unauthorized`."""
     scheme, _, token = authorization.strip().partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
@@ -52,17 +52,19 @@ def bearer(authorization: str) -> str:
     return token.strip()
 
 
-async def identify(access: Access, authorization: str | None, host: str, agent: str) -> Caller:
+async def authenticate_caller(
+    access: RequestAuthenticator, authorization: str | None, host: str, agent: str
+) -> Caller:
     """Who sent this header.
 
     A token that is not good is no reason to decline the request: a client that
     asks for `refresh` sends its expired one along.
     """
-    caller = Caller(host, agent=agent)
+    caller = Caller(host, user_agent=agent)
     if not authorization:
         return caller
     try:
-        who = await access.identify(bearer(authorization), caller.client)
-        return Caller(host, who, agent=agent)
+        who = await access.authenticate(parse_bearer(authorization), caller.client)
+        return Caller(host, who, user_agent=agent)
     except Refusal as refusal:
-        return Caller(host, refusal=refusal, agent=agent)
+        return Caller(host, refusal=refusal, user_agent=agent)

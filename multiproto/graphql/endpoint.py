@@ -15,54 +15,54 @@ from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from .. import jsontext
-from ..core.access import Access
-from ..core.errors import Internal, Refusal, TooLarge
-from .context import Caller, identify
-from .exchange import Exchange
-from .execute import Operations, Payload, Request
-from .faults import Declined, refused
+from ..core.access import RequestAuthenticator
+from ..core.errors import InternalError, Refusal, TooLarge
+from .context import Caller, authenticate_caller
+from .exchange import GraphQLHttpResponse
+from .execute import GraphQLRequest, OperationExecutor, Payload
+from .faults import RequestError, format_refusal
 from .negotiate import (
-    EVENTS,
-    HTML,
-    JSON,
-    RESPONSE,
-    BadRequest,
-    accepted,
-    from_body,
-    from_query,
-    is_json,
-    preferred,
+    EVENT_STREAM_TYPE,
+    GRAPHQL_RESPONSE_TYPE,
+    HTML_TYPE,
+    JSON_TYPE,
+    BadGraphQLRequest,
+    is_json_content_type,
+    parse_accept,
+    parse_body,
+    parse_query_string,
+    select_media_type,
 )
-from .playground import POLICY, Playground
+from .playground import CONTENT_SECURITY_POLICY, Playground
 
-MAX_BODY = 2**20  # bytes (contract, section 1)
-Header = Callable[[str], str | None]  # a request's, by its name
-Whole = tuple[int, bytes, bytes]  # status, content type and body of an answer
-NO_STREAM = "Subscriptions need Accept: text/event-stream, or graphql-transport-ws"
+MAX_BODY_SIZE = 2**20  # bytes (contract, section 1)
+GetHeader = Callable[[str], str | None]  # a request's, by its name
+BufferedResponse = tuple[int, bytes, bytes]  # status, content type and body of an answer
+EVENT_STREAM_REQUIRED = "Subscriptions need Accept: text/event-stream, or graphql-transport-ws"
 
 
-class NotAllowed(BadRequest):
+class GraphQLMethodNotAllowed(BadGraphQLRequest):
     """This operation does not go with this method."""
 
     status = 405
 
 
-class NotAcceptable(BadRequest):
+class NotAcceptable(BadGraphQLRequest):
     status = 406
 
 
-class Unsupported(BadRequest):
+class UnsupportedContentType(BadGraphQLRequest):
     status = 415
 
 
 @implementer(IResource)
 @define(eq=False, repr=False)
-class Endpoint:
-    _operations: Operations
-    _access: Access
+class GraphQLResource:
+    _operation_executor: OperationExecutor
+    _request_authenticator: RequestAuthenticator
     _clock: IReactorTime
-    _batch: int  # requests in one array
-    _socket: IResource
+    _max_batch: int  # requests in one array
+    _websocket: IResource
     _playground: Playground | None
     isLeaf: bool = True
     server: Any = None  # twisted.web sets it on what it serves
@@ -73,45 +73,49 @@ class Endpoint:
 
     def render(self, request: server.Request) -> int | bytes:
         if (request.getHeader("upgrade") or "").lower() == "websocket":
-            answer: int | bytes = self._socket.render(request)
+            answer: int | bytes = self._websocket.render(request)
             return answer
-        exchange = Exchange(request)
-        answering = Deferred.fromCoroutine(self._answer(exchange))
-        answering.addErrback(self._broken, exchange)
+        exchange = GraphQLHttpResponse(request)
+        answering = Deferred.fromCoroutine(self._handle_request(exchange))
+        answering.addErrback(self._on_failure, exchange)
         return server.NOT_DONE_YET
 
     # The short way.
 
-    async def post(self, header: Header, body: bytes, host: str) -> Whole:
-        """What `_answer` would say to a POST that `wants_whole`."""
-        media = preferred(accepted(header("accept")))
+    async def handle_post(self, header: GetHeader, body: bytes, host: str) -> BufferedResponse:
+        """What `_handle_request` would say to a POST that `wants_buffered_response`."""
+        media = select_media_type(parse_accept(header("accept")))
         try:
-            return _whole(200, media, await self._posted(header, body, host))
-        except Declined as declined:
-            return _whole(400 if media == RESPONSE else 200, media, {"errors": declined.errors})
+            return _buffered_response(200, media, await self._execute_post(header, body, host))
+        except RequestError as declined:
+            return _buffered_response(
+                400 if media == GRAPHQL_RESPONSE_TYPE else 200, media, {"errors": declined.errors}
+            )
         except Refusal as refusal:
-            return _whole(refusal.status, media, {"errors": [refused(refusal)]})
+            return _buffered_response(refusal.status, media, {"errors": [format_refusal(refusal)]})
         except Exception:
             self._log.failure("a GraphQL request broke")
-            return _whole(500, media, {"errors": [refused(Internal())]})
+            return _buffered_response(500, media, {"errors": [format_refusal(InternalError())]})
 
-    async def _posted(self, header: Header, body: bytes, host: str) -> object:
-        asked = self._read(header("content-type"), body)
-        caller = await identify(self._access, header("authorization"), host, header("user-agent") or "")
+    async def _execute_post(self, header: GetHeader, body: bytes, host: str) -> object:
+        asked = self._parse_body(header("content-type"), body)
+        caller = await authenticate_caller(
+            self._request_authenticator, header("authorization"), host, header("user-agent") or ""
+        )
         if isinstance(asked, list):
-            return [await self._member(member, caller) for member in asked]
-        operation = self._operations.prepare(asked)
+            return [await self._execute_batch_member(member, caller) for member in asked]
+        operation = self._operation_executor.prepare(asked)
         if operation.kind == "subscription":
-            raise NotAcceptable(NO_STREAM)
-        return await self._operations.run(operation, caller)
+            raise NotAcceptable(EVENT_STREAM_REQUIRED)
+        return await self._operation_executor.execute(operation, caller)
 
-    def _read(self, content_type: str | None, body: bytes) -> Request | list[Request]:
-        """Raises `Unsupported`, `TooLarge`, `BadRequest`."""
-        if not is_json(content_type):
-            raise Unsupported("The body must be application/json in UTF-8")
-        if len(body) > MAX_BODY:
-            raise TooLarge(f"A body has at most {MAX_BODY} bytes")
-        return from_body(body, self._batch)
+    def _parse_body(self, content_type: str | None, body: bytes) -> GraphQLRequest | list[GraphQLRequest]:
+        """Raises `UnsupportedContentType`, `TooLarge`, `BadGraphQLRequest`."""
+        if not is_json_content_type(content_type):
+            raise UnsupportedContentType("The body must be application/json in UTF-8")
+        if len(body) > MAX_BODY_SIZE:
+            raise TooLarge(f"A body has at most {MAX_BODY_SIZE} bytes")
+        return parse_body(body, self._max_batch)
 
     def getChildWithDefault(self, name: bytes, request: server.Request) -> IResource:
         raise AssertionError("a leaf has no children")
@@ -121,95 +125,101 @@ class Endpoint:
 
     # Answers.
 
-    async def _answer(self, exchange: Exchange) -> None:
+    async def _handle_request(self, exchange: GraphQLHttpResponse) -> None:
         request = exchange.request
         try:
-            if self._show_playground(exchange):
+            if self._serve_playground(exchange):
                 return
-            asked = self._asked(request)
+            asked = self._parse_request(request)
             header = request.getHeader("authorization")
             host, agent = request.getClientAddress().host, request.getHeader("user-agent") or ""
-            caller = await identify(self._access, header, host, agent)
+            caller = await authenticate_caller(self._request_authenticator, header, host, agent)
             if isinstance(asked, list):
-                exchange.say_json(200, [await self._member(member, caller) for member in asked])
+                exchange.send_json(
+                    200, [await self._execute_batch_member(member, caller) for member in asked]
+                )
             else:
-                await self._one(exchange, asked, caller)
+                await self._execute_single(exchange, asked, caller)
         except Refusal as refusal:
-            exchange.decline(refusal.status, [refused(refusal)])
+            exchange.send_errors(refusal.status, [format_refusal(refusal)])
 
-    def _show_playground(self, exchange: Exchange) -> bool:
+    def _serve_playground(self, exchange: GraphQLHttpResponse) -> bool:
         request = exchange.request
         if self._playground is None or request.method not in (b"GET", b"HEAD") or b"query" in request.args:
             return False
         name = request.postpath[-1] if request.postpath else b""
-        found = self._playground.file(name, HTML in exchange.wanted)
+        found = self._playground.get_file(name, HTML_TYPE in exchange.accepted_types)
         if found is not None:
-            request.setHeader("Content-Security-Policy", POLICY)
-            exchange.say(200, *found)
+            request.setHeader("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+            exchange.send(200, *found)
         return found is not None
 
-    def _asked(self, request: server.Request) -> Request | list[Request]:
-        """Raises `BadRequest`, `TooLarge`."""
+    def _parse_request(self, request: server.Request) -> GraphQLRequest | list[GraphQLRequest]:
+        """Raises `BadGraphQLRequest`, `TooLarge`."""
         if request.method in (b"GET", b"HEAD"):
-            return from_query(request.args)
+            return parse_query_string(request.args)
         if request.method != b"POST":
             request.setHeader("Allow", "GET, HEAD, POST")
-            raise NotAllowed("Use GET or POST")
-        return self._read(request.getHeader("content-type"), request.content.read(MAX_BODY + 1))
+            raise GraphQLMethodNotAllowed("Use GET or POST")
+        return self._parse_body(request.getHeader("content-type"), request.content.read(MAX_BODY_SIZE + 1))
 
-    async def _one(self, exchange: Exchange, asked: Request, caller: Caller) -> None:
+    async def _execute_single(
+        self, exchange: GraphQLHttpResponse, asked: GraphQLRequest, caller: Caller
+    ) -> None:
         try:
-            operation = self._operations.prepare(asked)
-        except Declined as declined:
-            return self._decline(exchange, declined)
+            operation = self._operation_executor.prepare(asked)
+        except RequestError as declined:
+            return self._send_request_error(exchange, declined)
         if operation.kind == "mutation" and exchange.request.method != b"POST":
             exchange.request.setHeader("Allow", "POST")
-            raise NotAllowed("Mutations need POST")
+            raise GraphQLMethodNotAllowed("Mutations need POST")
         if operation.kind != "subscription":
-            payload = await self._operations.run(operation, caller)
-            if exchange.media == EVENTS:
-                return exchange.say_events(payload)
-            return exchange.say_json(200, payload)
-        if EVENTS not in exchange.wanted:
-            raise NotAcceptable(NO_STREAM)
+            payload = await self._operation_executor.execute(operation, caller)
+            if exchange.media_type == EVENT_STREAM_TYPE:
+                return exchange.send_single_event(payload)
+            return exchange.send_json(200, payload)
+        if EVENT_STREAM_TYPE not in exchange.accepted_types:
+            raise NotAcceptable(EVENT_STREAM_REQUIRED)
         try:
-            stream = await self._operations.subscribe(operation, caller)
-        except Declined as declined:
-            return exchange.say_events({"errors": declined.errors})
-        await exchange.follow(stream)
+            stream = await self._operation_executor.subscribe(operation, caller)
+        except RequestError as declined:
+            return exchange.send_single_event({"errors": declined.errors})
+        await exchange.send_stream(stream)
 
-    def _decline(self, exchange: Exchange, declined: Declined) -> None:
+    def _send_request_error(self, exchange: GraphQLHttpResponse, declined: RequestError) -> None:
         """What was no good before it was executed; graphql-sse: an event source can't read a 400."""
-        if exchange.media == EVENTS:
-            exchange.say_events({"errors": declined.errors})
+        if exchange.media_type == EVENT_STREAM_TYPE:
+            exchange.send_single_event({"errors": declined.errors})
         else:
-            exchange.decline(400 if exchange.media == RESPONSE else 200, declined.errors)
+            exchange.send_errors(
+                400 if exchange.media_type == GRAPHQL_RESPONSE_TYPE else 200, declined.errors
+            )
 
-    async def _member(self, asked: Request, caller: Caller) -> Payload:
+    async def _execute_batch_member(self, asked: GraphQLRequest, caller: Caller) -> Payload:
         """One of a batch; each in a turn of its own, for checking a document may take a while."""
         await deferLater(self._clock, 0)
         try:
-            operation = self._operations.prepare(asked)
+            operation = self._operation_executor.prepare(asked)
             if operation.kind == "subscription":
-                raise BadRequest("A batch can't hold subscriptions")
-            return await self._operations.run(operation, caller)
-        except Declined as declined:
+                raise BadGraphQLRequest("A batch can't hold subscriptions")
+            return await self._operation_executor.execute(operation, caller)
+        except RequestError as declined:
             return {"errors": declined.errors}
-        except BadRequest as refusal:
-            return {"errors": [refused(refusal)]}
+        except BadGraphQLRequest as refusal:
+            return {"errors": [format_refusal(refusal)]}
 
-    def _broken(self, failure: Failure, exchange: Exchange) -> None:
+    def _on_failure(self, failure: Failure, exchange: GraphQLHttpResponse) -> None:
         self._log.failure("a GraphQL request broke", failure=failure)
-        exchange.break_off()
+        exchange.send_internal_error()
 
 
-def wants_whole(headers: Mapping[bytes, bytes]) -> bool:
+def wants_buffered_response(headers: Mapping[bytes, bytes]) -> bool:
     """Whether a request asks neither for events nor for another protocol."""
     accept = headers.get(b"accept")
-    wanted = accepted(None if accept is None else accept.decode("latin-1"))
-    return b"upgrade" not in headers and EVENTS not in wanted
+    wanted = parse_accept(None if accept is None else accept.decode("latin-1"))
+    return b"upgrade" not in headers and EVENT_STREAM_TYPE not in wanted
 
 
-def _whole(status: int, media: str, value: object) -> Whole:
-    shown = RESPONSE if media == RESPONSE else JSON
+def _buffered_response(status: int, media: str, value: object) -> BufferedResponse:
+    shown = GRAPHQL_RESPONSE_TYPE if media == GRAPHQL_RESPONSE_TYPE else JSON_TYPE
     return status, f"{shown}; charset=utf-8".encode("ascii"), jsontext.dumps(value)

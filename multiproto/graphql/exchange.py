@@ -10,38 +10,38 @@ from twisted.python.failure import Failure
 from twisted.web.server import Request
 
 from .. import jsontext
-from ..core.errors import Internal, Unavailable
-from ..core.wire import Farewell, Ping, Why
-from .execute import Payload, Stream
-from .faults import Formatted, refused
-from .negotiate import EVENTS, JSON, RESPONSE, accepted, preferred
-from .valve import Valve
+from ..core.errors import InternalError, Unavailable
+from ..core.wire import CloseReason, Farewell, Ping
+from .execute import Payload, ResponseStream
+from .faults import FormattedError, format_refusal
+from .negotiate import EVENT_STREAM_TYPE, GRAPHQL_RESPONSE_TYPE, JSON_TYPE, parse_accept, select_media_type
+from .valve import FlowControl
 
 # Endings that connecting again with `after` can't mend.  At any other the stream stops without
 # `complete`, and a client of graphql-sse tries again.
-FINAL = (Why.EXPIRED, Why.REVOKED)
-UNAUTHORIZED = {"code": "UNAUTHORIZED", "status": 401}
+FINAL_REASONS = (CloseReason.TOKEN_EXPIRED, CloseReason.REVOKED)
+UNAUTHORIZED_EXTENSIONS = {"code": "UNAUTHORIZED", "status": 401}
 
 
 @define(eq=False, repr=False)
-class Exchange:
+class GraphQLHttpResponse:
     request: Request
-    wanted: Sequence[str] = field(init=False)  # media types, the most wanted first
-    _gone: bool = False  # the client hung up
+    accepted_types: Sequence[str] = field(init=False)  # media types, the most wanted first
+    _disconnected: bool = False  # the client hung up
     _streaming: bool = False  # the answer has begun, as events
-    _on_gone: Deferred[None] = Factory(Deferred)
-    _valve: Valve = Factory(Valve)
+    _on_disconnect: Deferred[None] = Factory(Deferred)
+    _flow_control: FlowControl = Factory(FlowControl)
 
     def __attrs_post_init__(self) -> None:
-        self.wanted = accepted(self.request.getHeader("accept"))
-        self.request.notifyFinish().addErrback(self._lost)
+        self.accepted_types = parse_accept(self.request.getHeader("accept"))
+        self.request.notifyFinish().addErrback(self._on_connection_lost)
 
     @property
-    def media(self) -> str:
-        return preferred(self.wanted)
+    def media_type(self) -> str:
+        return select_media_type(self.accepted_types)
 
-    def say(self, status: int, content_type: str, body: bytes) -> None:
-        if not self._gone:
+    def send(self, status: int, content_type: str, body: bytes) -> None:
+        if not self._disconnected:
             self.request.setResponseCode(status)
             self.request.setHeader("Content-Type", f"{content_type}; charset=utf-8")
             self.request.setHeader("Content-Length", str(len(body)))
@@ -49,77 +49,85 @@ class Exchange:
             self.request.write(body)
             self.request.finish()
 
-    def say_json(self, status: int, value: object) -> None:
-        self.say(status, RESPONSE if self.media == RESPONSE else JSON, jsontext.dumps(value))
+    def send_json(self, status: int, value: object) -> None:
+        self.send(
+            status,
+            GRAPHQL_RESPONSE_TYPE if self.media_type == GRAPHQL_RESPONSE_TYPE else JSON_TYPE,
+            jsontext.dumps(value),
+        )
 
-    def decline(self, status: int, errors: Sequence[Formatted]) -> None:
-        self.say_json(status, {"errors": errors})
+    def send_errors(self, status: int, errors: Sequence[FormattedError]) -> None:
+        self.send_json(status, {"errors": errors})
 
     # As graphql-sse wants it, in its "distinct connections mode".
 
-    def say_events(self, payload: Payload) -> None:
+    def send_single_event(self, payload: Payload) -> None:
         """One result and no more."""
-        self._begin_events()
-        self._next(payload)
-        self._end_events(complete=True)
+        self._start_event_stream()
+        self._write_next_event(payload)
+        self._end_event_stream(complete=True)
 
-    async def follow(self, stream: Stream) -> None:
+    async def send_stream(self, stream: ResponseStream) -> None:
         """All that `stream` gives, until it ends or the client hangs up."""
-        self._on_gone.addCallback(lambda _: stream.leave())
-        self._begin_events()
+        self._on_disconnect.addCallback(lambda _: stream.close())
+        self._start_event_stream()
         try:
             while (payload := await stream.next()) is not None:
-                await self._valve.opened()
+                await self._flow_control.wait_until_writable()
                 if isinstance(payload, Ping):
                     self._write(b":\n\n")  # a comment, so that nobody takes the silence for an end
                 else:
-                    self._next(payload)
+                    self._write_next_event(payload)
         finally:
-            stream.leave()
+            stream.close()
         if stream.farewell is not None:
-            self._say_farewell(stream.farewell)
+            self._send_farewell(stream.farewell)
 
-    def _say_farewell(self, why: Farewell) -> None:
-        final = why.why in FINAL
-        if why.why is Why.SLOW and why.cursor is not None:
-            self._next({"errors": [refused(Unavailable(why.message, {"cursor": why.cursor}))]})
+    def _send_farewell(self, why: Farewell) -> None:
+        final = why.reason in FINAL_REASONS
+        if why.reason is CloseReason.SLOW_CONSUMER and why.cursor is not None:
+            self._write_next_event(
+                {"errors": [format_refusal(Unavailable(why.message, {"cursor": why.cursor}))]}
+            )
         if final:
-            self._next({"errors": [{"message": why.message, "extensions": UNAUTHORIZED}]})
+            self._write_next_event(
+                {"errors": [{"message": why.message, "extensions": UNAUTHORIZED_EXTENSIONS}]}
+            )
         else:
             self._write(b": " + why.message.encode() + b"\n\n")
-        self._end_events(complete=final)
+        self._end_event_stream(complete=final)
 
-    def break_off(self) -> None:
+    def send_internal_error(self) -> None:
         """A bug of ours: an answer that has not begun says so."""
         if self._streaming:
-            self._end_events(complete=False)
+            self._end_event_stream(complete=False)
         else:
-            self.decline(500, [refused(Internal())])
+            self.send_errors(500, [format_refusal(InternalError())])
 
-    def _begin_events(self) -> None:
-        if not self._gone:
-            self.request.setHeader("Content-Type", f"{EVENTS}; charset=utf-8")
+    def _start_event_stream(self) -> None:
+        if not self._disconnected:
+            self.request.setHeader("Content-Type", f"{EVENT_STREAM_TYPE}; charset=utf-8")
             self.request.setHeader("Cache-Control", "no-store")
             self.request.setHeader("X-Accel-Buffering", "no")  # a proxy is not to wait for more
-            self.request.registerProducer(self._valve, True)
+            self.request.registerProducer(self._flow_control, True)
             self._streaming = True
         self._write(b":\n\n")  # sends the head: a browser takes the stream for open only then
 
-    def _next(self, payload: Payload) -> None:
+    def _write_next_event(self, payload: Payload) -> None:
         self._write(b"event: next\ndata: " + jsontext.dumps(payload) + b"\n\n")
 
-    def _end_events(self, complete: bool) -> None:
+    def _end_event_stream(self, complete: bool) -> None:
         if complete:
             self._write(b"event: complete\ndata: \n\n")
-        if not self._gone:
+        if not self._disconnected:
             self.request.unregisterProducer()
             self.request.finish()
 
     def _write(self, data: bytes) -> None:
-        if not self._gone:
+        if not self._disconnected:
             self.request.write(data)
 
-    def _lost(self, reason: Failure) -> None:
-        self._gone = True
-        self._valve.resumeProducing()
-        self._on_gone.callback(None)
+    def _on_connection_lost(self, reason: Failure) -> None:
+        self._disconnected = True
+        self._flow_control.resumeProducing()
+        self._on_disconnect.callback(None)

@@ -9,35 +9,35 @@ from graphql import ExecutionResult
 from graphql.execution import Executor, create_source_event_stream
 from twisted.internet.interfaces import IReactorTime
 
-from ..core.model import Public
+from ..core.model import JsonObject
 from ..core.wire import Farewell, Ping
-from .ahead import go_ahead
+from .ahead import prefetch_root
 from .context import Caller, Context
-from .documents import Documents
-from .faults import Declined, Formatted, formatted
-from .loaders import Loaders
-from .loop import ClockLoop
-from .persisted import Persisted
-from .source import Source
+from .documents import DocumentCache
+from .faults import FormattedError, RequestError, format_error
+from .loaders import OperationLoaders
+from .loop import TwistedEventLoop
+from .persisted import PersistedQueries
+from .source import SourceStream
 
 Payload = dict[str, Any]  # a result, JSON-ready: data, errors, extensions
 
 # type, name, status, seconds, codes of the errors; names are a client's words, so all count as "other"
-Observed = Callable[[str, str, str, float, Sequence[str]], None]
+OperationObserver = Callable[[str, str, str, float, Sequence[str]], None]
 
 
 @frozen
-class Request:
+class GraphQLRequest:
     """GraphQL over HTTP, "Request parameters"."""
 
     query: str = field(repr=False)  # a password may be written into it
     operation_name: str | None = None
     variables: Mapping[str, Any] | None = field(default=None, repr=False)
-    persisted: str | None = None  # the SHA-256 of the query, which may then be empty
+    persisted_hash: str | None = None  # the SHA-256 of the query, which may then be empty
 
 
 @frozen(eq=False)
-class Operation:
+class PreparedOperation:
     """A request found good, to be executed once."""
 
     kind: str  # query, mutation or subscription
@@ -45,12 +45,12 @@ class Operation:
 
 
 @define(eq=False, repr=False)
-class Stream:
-    """The results of one subscription, for one reader, who must `leave` in the end."""
+class ResponseStream:
+    """The results of one subscription, for one reader, who must `close` in the end."""
 
-    _source: Source
-    _execute: Callable[[Public], Awaitable[Payload]]
-    _first: bool = True
+    _source: SourceStream
+    _execute: Callable[[JsonObject], Awaitable[Payload]]
+    _is_first: bool = True
 
     async def next(self) -> Payload | Ping | None:
         """The next result; `Ping` when all is quiet, `None` at the end: see `farewell`."""
@@ -62,88 +62,92 @@ class Stream:
         extensions: Payload = {}
         if delivery.cursor is not None:
             extensions["cursor"] = delivery.cursor
-        recovered = self._source.feed.subscribed.recovered
-        if self._first and recovered is not None:
+        recovered = self._source.subscription.subscribed.recovered
+        if self._is_first and recovered is not None:
             extensions["recovered"] = recovered
-        self._first = False
+        self._is_first = False
         return payload | {"extensions": extensions} if extensions else payload
 
     @property
     def farewell(self) -> Farewell | None:
         """Why there will be no more, once it has ended."""
-        return self._source.feed.farewell
+        return self._source.subscription.farewell
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Nothing of the subscription is left."""
-        self._source.leave()
+        self._source.close()
 
 
 @define(eq=False, repr=False)
-class Operations:
-    _documents: Documents
-    _make_loaders: Callable[[], Loaders]
-    _loop: ClockLoop
+class OperationExecutor:
+    _document_cache: DocumentCache
+    _make_loaders: Callable[[], OperationLoaders]
+    _asyncio_loop: TwistedEventLoop
     _clock: IReactorTime
-    _observed: Observed
+    _on_operation: OperationObserver
     _fast: bool = True
-    _persisted: Persisted = Factory(Persisted)
+    _persisted_queries: PersistedQueries = Factory(PersistedQueries)
 
-    def prepare(self, request: Request) -> Operation:
-        """Parse, validate and weigh.  Raises `Declined`; nothing was executed then."""
+    def prepare(self, request: GraphQLRequest) -> PreparedOperation:
+        """Parse, validate and weigh.  Raises `RequestError`; nothing was executed then."""
         began = self._clock.seconds()
         try:
-            text = self._persisted.text(request.query, request.persisted)
-            executor = self._documents.executor(text, request.operation_name, request.variables or {})
-        except Declined as refusal:
-            self._observe("other", "rejected", began, refusal.errors)
+            text = self._persisted_queries.resolve(request.query, request.persisted_hash)
+            executor = self._document_cache.get_executor(
+                text, request.operation_name, request.variables or {}
+            )
+        except RequestError as refusal:
+            self._notify_observer("other", "rejected", began, refusal.errors)
             raise
-        self._persisted.keep(request.persisted, text)
-        return Operation(executor.operation.operation.value, executor)
+        self._persisted_queries.store(request.persisted_hash, text)
+        return PreparedOperation(executor.operation.operation.value, executor)
 
-    async def run(self, operation: Operation, caller: Caller) -> Payload:
+    async def execute(self, operation: PreparedOperation, caller: Caller) -> Payload:
         """The result of a query or mutation."""
         began = self._clock.seconds()
-        executor, context = operation.executor, self._context(caller)
+        executor, context = operation.executor, self._make_context(caller)
         executor.context_value = context
         if self._fast:
-            await go_ahead(executor, context)
-        payload = _payload(await self._loop.run(executor.execute_operation))
+            await prefetch_root(executor, context)
+        payload = _to_payload(await self._asyncio_loop.run(executor.execute_operation))
         if context.cursor is not None:
             payload["extensions"] = {"cursor": context.cursor}
         errors = payload.get("errors", [])
-        self._observe(operation.kind, "error" if errors else "success", began, errors)
+        self._notify_observer(operation.kind, "error" if errors else "success", began, errors)
         return payload
 
-    async def subscribe(self, operation: Operation, caller: Caller) -> Stream:
-        """Open a subscription.  Raises `Declined`."""
+    async def subscribe(self, operation: PreparedOperation, caller: Caller) -> ResponseStream:
+        """Open a subscription.  Raises `RequestError`."""
         began = self._clock.seconds()
         executor = operation.executor
-        executor.context_value = self._context(caller)
-        source = await self._loop.run(lambda: create_source_event_stream(executor))
-        if not isinstance(source, Source):
+        executor.context_value = self._make_context(caller)
+        source = await self._asyncio_loop.run(lambda: create_source_event_stream(executor))
+        if not isinstance(source, SourceStream):
             assert isinstance(source, ExecutionResult)
-            errors = [formatted(error) for error in source.errors or ()]
-            self._observe(operation.kind, "error", began, errors)
-            raise Declined(errors)
-        self._observe(operation.kind, "success", began, [])
+            errors = [format_error(error) for error in source.errors or ()]
+            self._notify_observer(operation.kind, "error", began, errors)
+            raise RequestError(errors)
+        self._notify_observer(operation.kind, "success", began, [])
 
-        async def execute(told: Public) -> Payload:
+        async def execute(told: JsonObject) -> Payload:
             event = executor.build_per_event_executor(told)
-            event.context_value = self._context(caller)
-            return _payload(await self._loop.run(lambda: event.execute_operation(False)))
+            event.context_value = self._make_context(caller)
+            return _to_payload(await self._asyncio_loop.run(lambda: event.execute_operation(False)))
 
-        return Stream(source, execute)
+        return ResponseStream(source, execute)
 
-    def _context(self, caller: Caller) -> Context:
+    def _make_context(self, caller: Caller) -> Context:
         return Context(caller, self._make_loaders())
 
-    def _observe(self, kind: str, status: str, began: float, errors: Sequence[Formatted]) -> None:
+    def _notify_observer(
+        self, kind: str, status: str, began: float, errors: Sequence[FormattedError]
+    ) -> None:
         codes = [error["extensions"]["code"] for error in errors]
-        self._observed(kind, "other", status, self._clock.seconds() - began, codes)
+        self._on_operation(kind, "other", status, self._clock.seconds() - began, codes)
 
 
-def _payload(result: Any) -> Payload:
+def _to_payload(result: Any) -> Payload:
     """`errors` first, as the specification advises."""
     assert isinstance(result, ExecutionResult)
-    errors = [formatted(error) for error in result.errors or ()]
+    errors = [format_error(error) for error in result.errors or ()]
     return {"errors": errors, "data": result.data} if errors else {"data": result.data}

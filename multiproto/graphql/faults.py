@@ -17,14 +17,14 @@ from graphql import GraphQLError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..core.errors import Internal, Refusal
+from ..core.errors import InternalError, Refusal
 
-Formatted = dict[str, Any]  # JSON-ready
+FormattedError = dict[str, Any]  # JSON-ready
 
 _log = Logger()
 
 # How graphql-core 3.3 says what a value is, in its scalars, its validation and its parser.
-_VALUE = re.compile(
+_QUOTED_VALUE = re.compile(
     r"""(?P<scalar>\ cannot\ represent\ [^:]{0,100}):\ .*
     | (?P<input>[.,;?])\ [Ff]ound:\ .*
     | (?P<token>\b(?:String|BlockString|Int|Float))\ '.*'""",
@@ -32,43 +32,45 @@ _VALUE = re.compile(
 )
 
 
-class Declined(Exception):
+class RequestError(Exception):
     """The operation is not executed; `errors` say why, JSON-ready."""
 
-    def __init__(self, errors: Sequence[Formatted]) -> None:
+    def __init__(self, errors: Sequence[FormattedError]) -> None:
         super().__init__(errors)
         self.errors = errors
 
 
-def fault(code: str, message: str) -> GraphQLError:
+def coded_error(code: str, message: str) -> GraphQLError:
     """A fault of the request itself, whose `code` section 6 names."""
     return GraphQLError(message, extensions={"code": code})
 
 
-def declined(errors: Sequence[GraphQLError], code: str = "BAD_REQUEST") -> Declined:
+def request_error(errors: Sequence[GraphQLError], code: str = "BAD_REQUEST") -> RequestError:
     """What is wrong with a request before anything of ours has run, so none of it is our bug."""
-    return Declined([_requested(error, code) for error in errors])
+    return RequestError([_format_request_error(error, code) for error in errors])
 
 
-def formatted(error: GraphQLError) -> Formatted:
+def format_error(error: GraphQLError) -> FormattedError:
     """What a field raised, as the client reads it."""
     cause: BaseException | None = error
     while isinstance(cause, GraphQLError):
         cause = cause.original_error
     if cause is None:
-        return _requested(error, "BAD_REQUEST")
-    return refused(cause if isinstance(cause, Refusal) else _internal(cause)) | _where(error)
+        return _format_request_error(error, "BAD_REQUEST")
+    return format_refusal(cause if isinstance(cause, Refusal) else _log_internal_error(cause)) | _location(
+        error
+    )
 
 
-def _requested(error: GraphQLError, code: str) -> Formatted:
+def _format_request_error(error: GraphQLError, code: str) -> FormattedError:
     extensions = {"code": code, "status": 400, **(error.extensions or {})}
     # Python's own words would be about Python, as when a number has too many digits for it.
     is_ours = error.original_error is None or isinstance(error.original_error, GraphQLError)
-    message = unquoted(error.message) if is_ours else "This literal does not fit its type"
-    return {"message": message, "extensions": extensions} | _where(error)
+    message = redact_values(error.message) if is_ours else "This literal does not fit its type"
+    return {"message": message, "extensions": extensions} | _location(error)
 
 
-def unquoted(message: str) -> str:
+def redact_values(message: str) -> str:
     """What graphql-core says of a value, without the value."""
 
     def kept(found: re.Match[str]) -> str:
@@ -76,11 +78,11 @@ def unquoted(message: str) -> str:
             return "?" if found["input"] == "?" else "."
         return found["scalar"] or found["token"]
 
-    return _VALUE.sub(kept, message)
+    return _QUOTED_VALUE.sub(kept, message)
 
 
-def _where(error: GraphQLError) -> Formatted:
-    found: Formatted = {}
+def _location(error: GraphQLError) -> FormattedError:
+    found: FormattedError = {}
     if error.locations:
         found["locations"] = [{"line": at.line, "column": at.column} for at in error.locations]
     if error.path:
@@ -88,13 +90,17 @@ def _where(error: GraphQLError) -> Formatted:
     return found
 
 
-def refused(refusal: Refusal) -> Formatted:
-    extensions: Formatted = {"code": refusal.name, "status": refusal.status, **refusal.pause}
+def format_refusal(refusal: Refusal) -> FormattedError:
+    extensions: FormattedError = {
+        "code": refusal.name,
+        "status": refusal.status,
+        **refusal.retry_after_fields,
+    }
     if refusal.details is not None:
         extensions["details"] = refusal.details
     return {"message": refusal.message, "extensions": extensions}
 
 
-def _internal(cause: BaseException) -> Refusal:
+def _log_internal_error(cause: BaseException) -> Refusal:
     _log.failure("a resolver broke", failure=Failure(cause))
-    return Internal()
+    return InternalError()

@@ -24,12 +24,12 @@ from graphql.language import (
     VariableNode,
 )
 
-from ..core.sessions import MOST as MOST_SESSIONS
-from .faults import fault
+from ..core.sessions import MAX_SESSIONS as MOST_SESSIONS
+from .faults import coded_error
 
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100  # of a list's items (contract, section 1)
-MAX_NESTING = 50  # selection sets and fragments in each other, so that no walk exhausts the stack
-INTROSPECTION = ("__schema", "__type")  # exempt; graphql-core's MaxIntrospectionDepthRule bounds them
+MAX_SELECTION_NESTING = 50  # selection sets and fragments in each other, so that no walk exhausts the stack
+INTROSPECTION_FIELDS = ("__schema", "__type")  # exempt; graphql-core's MaxIntrospectionDepthRule bounds them
 
 
 @frozen
@@ -38,7 +38,7 @@ class QueryLimits:
     complexity: int = 1000  # objects that an answer may hold
     tokens: int = 1000  # of one document; the worst found takes 0.03 s to validate
     comments: int = 500
-    source: int = 131_072  # characters of one document; large values belong into variables
+    source_length: int = 131_072  # characters of one document; large values belong into variables
     aliases: int = 30  # and repetitions of a name among the same selections, together
     introspections: int = 2  # `__schema` and `__type`; one may take 15 ms to answer
     directives: int = 50
@@ -47,19 +47,19 @@ class QueryLimits:
 
 def check_document(document: DocumentNode, limits: QueryLimits) -> None:
     """Raise `GraphQLError` for what no variables can make acceptable."""
-    aliases, directives, introspections = _count(document)
+    aliases, directives, introspections = _count_repeatable_syntax(document)
     if aliases > limits.aliases:
-        raise fault("BAD_REQUEST", f"More than {limits.aliases} aliases and repeated fields")
+        raise coded_error("BAD_REQUEST", f"More than {limits.aliases} aliases and repeated fields")
     if introspections > limits.introspections:
-        raise fault("BAD_REQUEST", f"More than {limits.introspections} introspection fields")
+        raise coded_error("BAD_REQUEST", f"More than {limits.introspections} introspection fields")
     if directives > limits.directives:
-        raise fault("BAD_REQUEST", f"More than {limits.directives} directives")
-    depth = _Depth(_fragments(document))
+        raise coded_error("BAD_REQUEST", f"More than {limits.directives} directives")
+    depth = _DepthVisitor(_fragments(document))
     for definition in document.definitions:
         if isinstance(definition, OperationDefinitionNode):
-            found = depth.of(definition.selection_set)
+            found = depth.measure(definition.selection_set)
             if found > limits.depth:
-                raise fault(
+                raise coded_error(
                     "QUERY_DEPTH_LIMIT_EXCEEDED",
                     f"The query is {found} levels deep, at most {limits.depth} are allowed",
                 )
@@ -76,9 +76,9 @@ def check_complexity(
     `document` has passed `check_document`; `variables` are coerced.  What
     @skip and @include leave out is counted too: it is an upper bound.
     """
-    found = _Size(_fragments(document), variables).of(operation.selection_set)
+    found = _ComplexityVisitor(_fragments(document), variables).measure(operation.selection_set)
     if found > limits.complexity:
-        raise fault(
+        raise coded_error(
             "QUERY_COMPLEXITY_LIMIT_EXCEEDED",
             f"The answer may hold {found} objects, at most {limits.complexity} are allowed",
         )
@@ -95,146 +95,150 @@ def _fragments(document: DocumentNode) -> Fragments:
     }
 
 
-def _count(document: DocumentNode) -> tuple[int, int, int]:
+def _count_repeatable_syntax(document: DocumentNode) -> tuple[int, int, int]:
     """How many aliases, directives and introspection fields there are in all of `document`.
 
     A name that comes again among the same selections counts as an alias: validation
     compares each with each.
     """
     aliases = directives = introspections = 0
-    for node, within in _nodes(document):
+    for node, within in _walk_nodes(document):
         directives += len(node.directives or ())
         if isinstance(node, FieldNode):
-            if within.introspection and node.alias is not None:
-                raise fault("BAD_REQUEST", "No aliases within introspection")
+            if within.is_introspection and node.alias is not None:
+                raise coded_error("BAD_REQUEST", "No aliases within introspection")
             name = (node.alias or node.name).value
             aliases += node.alias is not None or name in within.names
             within.names.add(name)
-            introspections += node.name.value in INTROSPECTION
+            introspections += node.name.value in INTROSPECTION_FIELDS
         for variable in getattr(node, "variable_definitions", None) or ():
             directives += len(variable.directives or ())
     return aliases, directives, introspections
 
 
-Node = OperationDefinitionNode | FragmentDefinitionNode | FieldNode | FragmentSpreadNode | InlineFragmentNode
+SelectionParent = (
+    OperationDefinitionNode | FragmentDefinitionNode | FieldNode | FragmentSpreadNode | InlineFragmentNode
+)
 
 
 @define(eq=False, repr=False)
 class _Siblings:
     """What selections are among; those of an inline fragment are among what is around it."""
 
-    introspection: bool = False  # of the schema's own description
+    is_introspection: bool = False  # of the schema's own description
     names: set[str] = Factory(set)  # found so far
 
 
-def _nodes(document: DocumentNode) -> Iterator[tuple[Node, _Siblings]]:
+def _walk_nodes(document: DocumentNode) -> Iterator[tuple[SelectionParent, _Siblings]]:
     """All that may hold selections or stands in some."""
-    waiting = [(node, _Siblings()) for node in document.definitions if isinstance(node, Node)]
+    waiting = [(node, _Siblings()) for node in document.definitions if isinstance(node, SelectionParent)]
     while waiting:
         node, siblings = waiting.pop()
         yield node, siblings
         selections = getattr(node, "selection_set", None)
         if not isinstance(node, InlineFragmentNode):
-            siblings = _Siblings(siblings.introspection or _introspects(node))
+            siblings = _Siblings(siblings.is_introspection or _is_introspection(node))
         waiting.extend((child, siblings) for child in (selections.selections if selections else ()))
 
 
-def _introspects(node: Node) -> bool:
+def _is_introspection(node: SelectionParent) -> bool:
     """Whether what `node` selects describes the schema: its types' names begin with two underscores."""
     if isinstance(node, FragmentDefinitionNode):
         return node.type_condition.name.value.startswith("__")
-    return isinstance(node, FieldNode) and node.name.value in INTROSPECTION
+    return isinstance(node, FieldNode) and node.name.value in INTROSPECTION_FIELDS
 
 
 @define(eq=False, repr=False)
-class _Walk:
+class _SelectionVisitor:
     """One way through the selections.  Each fragment is walked once, however often it is spread."""
 
     _fragments: Fragments
     _nesting: int = field(default=0, init=False)
 
     @contextmanager
-    def _deeper(self) -> Iterator[None]:
+    def _nested(self) -> Iterator[None]:
         self._nesting += 1
-        if self._nesting > MAX_NESTING:
-            raise fault("QUERY_DEPTH_LIMIT_EXCEEDED", f"Nested in more than {MAX_NESTING} levels")
+        if self._nesting > MAX_SELECTION_NESTING:
+            raise coded_error(
+                "QUERY_DEPTH_LIMIT_EXCEEDED", f"Nested in more than {MAX_SELECTION_NESTING} levels"
+            )
         yield
         self._nesting -= 1
 
 
 @define(eq=False, repr=False)
-class _Depth(_Walk):
+class _DepthVisitor(_SelectionVisitor):
     """How many fields that give objects are below each other."""
 
-    _known: dict[tuple[str, bool], int] = Factory(dict)
-    _open: dict[str, None] = Factory(dict)  # fragments that we are within
+    _fragment_depths: dict[tuple[str, bool], int] = Factory(dict)
+    _visiting: dict[str, None] = Factory(dict)  # fragments that we are within
 
-    def of(self, selections: SelectionSetNode, in_edges: bool = False) -> int:
-        with self._deeper():
-            return max((self._of(node, in_edges) for node in selections.selections), default=0)
+    def measure(self, selections: SelectionSetNode, in_edges: bool = False) -> int:
+        with self._nested():
+            return max((self._measure_selection(node, in_edges) for node in selections.selections), default=0)
 
-    def _of(self, node: SelectionNode, in_edges: bool) -> int:
+    def _measure_selection(self, node: SelectionNode, in_edges: bool) -> int:
         if isinstance(node, FieldNode):
-            return self._field(node, in_edges)
+            return self._measure_field(node, in_edges)
         if isinstance(node, FragmentSpreadNode):
-            return self._spread(node.name.value, in_edges)
+            return self._measure_spread(node.name.value, in_edges)
         assert isinstance(node, InlineFragmentNode)
-        return self.of(node.selection_set, in_edges)
+        return self.measure(node.selection_set, in_edges)
 
-    def _field(self, node: FieldNode, in_edges: bool) -> int:
+    def _measure_field(self, node: FieldNode, in_edges: bool) -> int:
         name = node.name.value
-        if node.selection_set is None or name in INTROSPECTION:
+        if node.selection_set is None or name in INTROSPECTION_FIELDS:
             return 0
         own = 0 if in_edges and name == "node" else 1
-        return own + self.of(node.selection_set, name == "edges")
+        return own + self.measure(node.selection_set, name == "edges")
 
-    def _spread(self, name: str, in_edges: bool) -> int:
-        if name in self._open:
-            raise fault("GRAPHQL_VALIDATION_FAILED", f"Cannot spread fragment '{name}' within itself.")
+    def _measure_spread(self, name: str, in_edges: bool) -> int:
+        if name in self._visiting:
+            raise coded_error("GRAPHQL_VALIDATION_FAILED", f"Cannot spread fragment '{name}' within itself.")
         if name not in self._fragments:
             return 0  # validation says so
         key = name, in_edges
-        if key not in self._known:
-            self._open[name] = None
-            self._known[key] = self.of(self._fragments[name].selection_set, in_edges)
-            del self._open[name]
-        return self._known[key]
+        if key not in self._fragment_depths:
+            self._visiting[name] = None
+            self._fragment_depths[key] = self.measure(self._fragments[name].selection_set, in_edges)
+            del self._visiting[name]
+        return self._fragment_depths[key]
 
 
 @define(eq=False, repr=False)
-class _Size(_Walk):
+class _ComplexityVisitor(_SelectionVisitor):
     """How many objects selections may give."""
 
     _variables: Mapping[str, object]
-    _known: dict[tuple[str, int], int] = Factory(dict)
+    _fragment_sizes: dict[tuple[str, int], int] = Factory(dict)
 
-    def of(self, selections: SelectionSetNode, limit: int = 1) -> int:
+    def measure(self, selections: SelectionSetNode, limit: int = 1) -> int:
         """`limit` is that of the field whose selections these are: as many `edges` it may give."""
-        with self._deeper():
-            return sum(self._of(node, limit) for node in selections.selections)
+        with self._nested():
+            return sum(self._measure_selection(node, limit) for node in selections.selections)
 
-    def _of(self, node: SelectionNode, limit: int) -> int:
+    def _measure_selection(self, node: SelectionNode, limit: int) -> int:
         if isinstance(node, FieldNode):
-            return self._field(node, limit)
+            return self._measure_field(node, limit)
         if isinstance(node, FragmentSpreadNode):
-            return self._spread(node.name.value, limit)
+            return self._measure_spread(node.name.value, limit)
         assert isinstance(node, InlineFragmentNode)
-        return self.of(node.selection_set, limit)
+        return self.measure(node.selection_set, limit)
 
-    def _field(self, node: FieldNode, limit: int) -> int:
+    def _measure_field(self, node: FieldNode, limit: int) -> int:
         name = node.name.value
-        if node.selection_set is None or name in INTROSPECTION:
+        if node.selection_set is None or name in INTROSPECTION_FIELDS:
             return 0
         times = {"edges": limit, "sessions": MOST_SESSIONS}.get(name, 1)
-        return times * (1 + self.of(node.selection_set, self._limit(node)))
+        return times * (1 + self.measure(node.selection_set, self._limit_argument(node)))
 
-    def _spread(self, name: str, limit: int) -> int:
+    def _measure_spread(self, name: str, limit: int) -> int:
         key = name, limit
-        if key not in self._known:
-            self._known[key] = self.of(self._fragments[name].selection_set, limit)
-        return self._known[key]
+        if key not in self._fragment_sizes:
+            self._fragment_sizes[key] = self.measure(self._fragments[name].selection_set, limit)
+        return self._fragment_sizes[key]
 
-    def _limit(self, node: FieldNode) -> int:
+    def _limit_argument(self, node: FieldNode) -> int:
         """The `limit` that `node` asks for; what is out of bounds gives no items, but a refusal."""
         value: object = None
         for argument in node.arguments or ():

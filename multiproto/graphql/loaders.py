@@ -23,24 +23,24 @@ V = TypeVar("V")
 
 
 @define(eq=False, repr=False)
-class Batch(Generic[K, V]):
-    _fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]]
+class DataLoader(Generic[K, V]):
+    _batch_load: Callable[[list[K]], Awaitable[Mapping[K, V]]]
     _clock: IReactorTime
-    _waiting: dict[K, list[Deferred[V | None]]] = Factory(dict)
+    _pending: dict[K, list[Deferred[V | None]]] = Factory(dict)
 
     def load(self, key: K) -> Deferred[V | None]:
         """What `key` names, or `None`; fetched together with all else that is asked for in this turn."""
-        if not self._waiting:
+        if not self._pending:
             self._clock.callLater(0, self._dispatch)
         waiter: Deferred[V | None] = Deferred()
-        self._waiting.setdefault(key, []).append(waiter)
+        self._pending.setdefault(key, []).append(waiter)
         return waiter
 
     def _dispatch(self) -> None:
-        waiting, self._waiting = self._waiting, {}
+        waiting, self._pending = self._pending, {}
 
         async def fetch() -> Mapping[K, V]:
-            return await self._fetch(list(waiting))
+            return await self._batch_load(list(waiting))
 
         def found(values: Mapping[K, V]) -> None:
             for key, waiters in waiting.items():
@@ -56,29 +56,33 @@ class Batch(Generic[K, V]):
 
 
 @define(eq=False, repr=False)
-class Loaders:
+class OperationLoaders:
     """The batches of one operation."""
 
     _accounts: Accounts
     _messages: Messages
     _clock: IReactorTime
-    _users: Batch[str, User] | None = None
-    _pages: dict[tuple[object, object], Batch[str, PageOf[Message]]] = Factory(dict)
+    _user_loader: DataLoader[str, User] | None = None
+    _message_page_loaders: dict[tuple[object, object], DataLoader[str, PageOf[Message]]] = Factory(dict)
 
-    async def user(self, id: str) -> User | None:
-        if self._users is None:
-            self._users = Batch(self._accounts.read_many, self._clock)
-        return await self._users.load(id)
+    async def load_user(self, id: str) -> User | None:
+        if self._user_loader is None:
+            self._user_loader = DataLoader(self._accounts.read_many, self._clock)
+        return await self._user_loader.load(id)
 
-    async def users(self, ids: Collection[str]) -> Mapping[str, User]:
+    async def load_users(self, ids: Collection[str]) -> Mapping[str, User]:
         """Those of `ids` that there are."""
         return await self._accounts.read_many(ids) if ids else {}
 
-    async def messages_of(self, who: Identity, author: str, fields: Mapping[str, object]) -> PageOf[Message]:
+    async def load_messages_of(
+        self, who: Identity, author: str, fields: Mapping[str, object]
+    ) -> PageOf[Message]:
         """The page of `author`'s messages that `fields` ask for, as `who` may see it."""
         asked = fields.get("page"), fields.get("limit")
-        if asked not in self._pages:
-            self._pages[asked] = Batch(lambda ids: self._messages.pages_of(who, ids, fields), self._clock)
-        page = await self._pages[asked].load(author)
+        if asked not in self._message_page_loaders:
+            self._message_page_loaders[asked] = DataLoader(
+                lambda ids: self._messages.pages_by_author(who, ids, fields), self._clock
+            )
+        page = await self._message_page_loaders[asked].load(author)
         assert page is not None  # `pages_of` answers for every author
         return page

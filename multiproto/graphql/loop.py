@@ -23,7 +23,7 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
-class ClockLoop(AbstractEventLoop):
+class TwistedEventLoop(AbstractEventLoop):
     """An asyncio event loop that only keeps time; sockets, threads and signals are the reactor's."""
 
     _log = Logger()
@@ -35,19 +35,19 @@ class ClockLoop(AbstractEventLoop):
     # What our side calls.
 
     @classmethod
-    def on(cls, clock: IReactorTime) -> ClockLoop:
+    def for_clock(cls, clock: IReactorTime) -> TwistedEventLoop:
         return cls(clock)
 
     def run(self, work: Callable[[], Awaitable[T] | T]) -> Deferred[T]:
         """Call `work` where asyncio's tasks may be made, and wait for what it gives."""
-        with self._running():
+        with self._as_running_loop():
             result = work()
             if not isawaitable(result):
                 return succeed(result)
-            future: Future[T] = self.create_task(_whole(result))
+            future: Future[T] = self.create_task(_as_coroutine(result))
         return Deferred.fromFuture(future)
 
-    def give(self, coroutine: Coroutine[Deferred[Any], Any, T]) -> T | Future[T]:
+    def result_or_future(self, coroutine: Coroutine[Deferred[Any], Any, T]) -> T | Future[T]:
         """What `coroutine`, which awaits Deferreds, returns: at once if it can, else as a future."""
         deferred = Deferred.fromCoroutine(coroutine)
         done: list[T] = []
@@ -66,7 +66,7 @@ class ClockLoop(AbstractEventLoop):
     ) -> Handle:
         handle = Handle(callback, args, self, context)
         if not self._ready:
-            self._clock.callLater(0, self._turn)
+            self._clock.callLater(0, self._run_ready)
         self._ready.append(handle)
         return handle
 
@@ -87,7 +87,7 @@ class ClockLoop(AbstractEventLoop):
         context: Context | None = None,
     ) -> TimerHandle:
         handle = TimerHandle(when, callback, args, self, context)
-        self._clock.callLater(max(0.0, when - self.time()), self._call, handle)
+        self._clock.callLater(max(0.0, when - self.time()), self._run_handle, handle)
         return handle
 
     def create_future(self) -> Future[Any]:
@@ -116,20 +116,20 @@ class ClockLoop(AbstractEventLoop):
         self._log.warn("{message}: {exception!r}", **{"exception": None, **context})
 
     def _timer_handle_cancelled(self, handle: TimerHandle) -> None:
-        """`_call` will see."""
+        """`_run_handle` will see."""
 
-    def _turn(self) -> None:
+    def _run_ready(self) -> None:
         ready, self._ready = self._ready, []
         for handle in ready:
-            self._call(handle)
+            self._run_handle(handle)
 
-    def _call(self, handle: Handle) -> None:
+    def _run_handle(self, handle: Handle) -> None:
         if not handle.cancelled():
-            with self._running():
+            with self._as_running_loop():
                 handle._run()
 
     @contextmanager
-    def _running(self) -> Iterator[None]:
+    def _as_running_loop(self) -> Iterator[None]:
         outer = events._get_running_loop()
         events._set_running_loop(self)
         try:
@@ -138,5 +138,5 @@ class ClockLoop(AbstractEventLoop):
             events._set_running_loop(outer)
 
 
-async def _whole(awaitable: Awaitable[T]) -> T:
+async def _as_coroutine(awaitable: Awaitable[T]) -> T:
     return await awaitable

@@ -13,15 +13,15 @@ from hashlib import sha256
 
 from attrs import Factory, define, field
 
-from .faults import Declined, declined, fault
+from .faults import RequestError, coded_error, request_error
 
-KEPT = 131_072  # characters of all documents kept
+MAX_CACHED_CHARACTERS = 131_072  # characters of all documents kept
 NOT_FOUND = "PERSISTED_QUERY_NOT_FOUND"
 
 _HASH = re.compile("[0-9a-f]{64}")
 
 
-def named(extension: object) -> str | None:
+def parse_hash(extension: object) -> str | None:
     """The hash in `extensions.persistedQuery`; `None` if that is not one."""
     if not isinstance(extension, dict) or extension.get("version") != 1:
         return None
@@ -30,36 +30,36 @@ def named(extension: object) -> str | None:
 
 
 @define(eq=False, repr=False)
-class Persisted:
-    _texts: OrderedDict[str, str] = Factory(OrderedDict)  # by hash, the longest unused first
+class PersistedQueries:
+    _documents: OrderedDict[str, str] = Factory(OrderedDict)  # by hash, the longest unused first
     _size: int = field(default=0, init=False)  # characters of them
 
-    def text(self, query: str, name: str | None) -> str:
-        """What to execute, where a request has `query`, which may be empty, and a hash.  Raises `Declined`."""
+    def resolve(self, query: str, name: str | None) -> str:
+        """What to execute, where a request has `query`, which may be empty, and a hash.  Raises `RequestError`."""
         if name is None:
             return query
         if not query:
-            return self._known(name)
+            return self._lookup(name)
         if sha256(query.encode("utf-8", "surrogatepass")).hexdigest() != name:
-            raise declined([fault("BAD_REQUEST", "The hash is of another document")])
+            raise request_error([coded_error("BAD_REQUEST", "The hash is of another document")])
         return query
 
-    def keep(self, name: str | None, text: str) -> None:
-        """`text` was found good."""
+    def store(self, name: str | None, text: str) -> None:
+        """`resolve` was found good."""
         if name is None:
             return
-        if name not in self._texts:
-            self._texts[name] = text
+        if name not in self._documents:
+            self._documents[name] = text
             self._size += len(text)
-        self._texts.move_to_end(name)
-        while self._size > KEPT and len(self._texts) > 1:
-            _, forgotten = self._texts.popitem(last=False)
+        self._documents.move_to_end(name)
+        while self._size > MAX_CACHED_CHARACTERS and len(self._documents) > 1:
+            _, forgotten = self._documents.popitem(last=False)
             self._size -= len(forgotten)
 
-    def _known(self, name: str) -> str:
+    def _lookup(self, name: str) -> str:
         try:
-            return self._texts[name]
+            return self._documents[name]
         except KeyError:
             pass
         error = {"message": "PersistedQueryNotFound", "extensions": {"code": NOT_FOUND, "status": 404}}
-        raise Declined([error])
+        raise RequestError([error])

@@ -35,62 +35,68 @@ from graphql import (
 )
 from graphql.execution import Executor
 
-from .relations import PLACE, RELATION, Relation
+from .relations import PREFETCHED_KEY_PREFIX, RELATION_EXTENSION, RelationField
 
-Read = Callable[[Any], Any]
-Wanted = list[tuple[dict[str, Any], Relation]]  # what has a relation, and which
-Gather = Callable[[Any, Wanted], None]
+Completer = Callable[[Any], Any]
+PendingRelations = list[tuple[dict[str, Any], RelationField]]  # what has a relation, and which
+RelationCollector = Callable[[Any, PendingRelations], None]
 
-TEXTS = frozenset(("String", "ID", "DateTime"))  # scalars that are shown as the texts that they are
+STRING_SCALARS = frozenset(("String", "ID", "DateTime"))  # scalars that are shown as the texts that they are
 
 
 @frozen(eq=False)
-class Plan:
-    read: Read  # raises `Unusual`
-    gather: Gather | None = None  # where there are relations: to be asked for what they lead to, before
+class CompiledSelection:
+    complete: Completer  # raises `UnexpectedValue`
+    collect_relations: RelationCollector | None = (
+        None  # where there are relations: to be asked for what they lead to, before
+    )
 
 
-class Unusual(Exception):
+class UnexpectedValue(Exception):
     """A value that is not for us."""
 
 
-class TooMuch(Exception):
+class NotCompilable(Exception):
     """A selection that is not for us."""
 
 
 @define(eq=False, repr=False)
-class Plans:
+class SelectionCompiler:
     """Those of one document, which keeps them."""
 
-    _made: dict[int, tuple[FieldNode, Plan | None]] = Factory(dict)  # by the field's node
+    _compiled: dict[int, tuple[FieldNode, CompiledSelection | None]] = Factory(dict)  # by the field's node
 
-    def plan(self, node: FieldNode, type_: GraphQLOutputType, executor: Executor[Any]) -> Plan | None:
+    def compile(
+        self, node: FieldNode, type_: GraphQLOutputType, executor: Executor[Any]
+    ) -> CompiledSelection | None:
         """How to complete the value of `node`; `None` if that is for graphql-core."""
-        known = self._made.get(id(node))
+        known = self._compiled.get(id(node))
         if known is None:
             try:
-                made: Plan | None = _value(type_, node.selection_set, executor.fragment_definitions)
-            except TooMuch:
+                made: CompiledSelection | None = _compile_type(
+                    type_, node.selection_set, executor.fragment_definitions
+                )
+            except NotCompilable:
                 made = None
-            known = self._made[id(node)] = node, made  # which stays, so no other has its id
+            known = self._compiled[id(node)] = node, made  # which stays, so no other has its id
         return known[1]
 
 
-class QuickExecutor(Executor[Any]):
+class CompiledExecutor(Executor[Any]):
     """graphql-core's, with a look at the plans first."""
 
-    plans: Plans
-    gathered: Plan | None = None  # the one whose relations were asked for
+    compiler: SelectionCompiler
+    prefetched: CompiledSelection | None = None  # the one whose relations were asked for
 
     def complete_value(self, return_type, field_details_list, info, path, result, position_context):  # type: ignore[no-untyped-def]
         if len(field_details_list) == 1 and not isinstance(result, Exception):
-            plan = self.plans.plan(field_details_list[0].node, info.return_type, self)
-            if plan is not None and plan.gather is not None and plan is not self.gathered:
+            plan = self.compiler.compile(field_details_list[0].node, info.return_type, self)
+            if plan is not None and plan.collect_relations is not None and plan is not self.prefetched:
                 plan = None
             if plan is not None and return_type is info.return_type:
                 try:
-                    return plan.read(result)
-                except Unusual:
+                    return plan.complete(result)
+                except UnexpectedValue:
                     pass
         return super().complete_value(return_type, field_details_list, info, path, result, position_context)
 
@@ -98,160 +104,172 @@ class QuickExecutor(Executor[Any]):
 Fragments = dict[str, FragmentDefinitionNode]
 
 
-def _value(type_: GraphQLOutputType, selected: SelectionSetNode | None, fragments: Fragments) -> Plan:
+def _compile_type(
+    type_: GraphQLOutputType, selected: SelectionSetNode | None, fragments: Fragments
+) -> CompiledSelection:
     if isinstance(type_, GraphQLNonNull):
-        return _some(type_.of_type, selected, fragments)
-    some = _some(type_, selected, fragments)
-    return Plan(_perhaps(some.read), some.gather)
+        return _compile_non_null(type_.of_type, selected, fragments)
+    some = _compile_non_null(type_, selected, fragments)
+    return CompiledSelection(_complete_nullable(some.complete), some.collect_relations)
 
 
-def _some(type_: GraphQLOutputType, selected: SelectionSetNode | None, fragments: Fragments) -> Plan:
-    """For a value that is there: to all of these, a null is `Unusual`."""
+def _compile_non_null(
+    type_: GraphQLOutputType, selected: SelectionSetNode | None, fragments: Fragments
+) -> CompiledSelection:
+    """For a value that is there: to all of these, a null is `UnexpectedValue`."""
     if isinstance(type_, GraphQLList):
-        return _items(_value(type_.of_type, selected, fragments))
+        return _compile_list(_compile_type(type_.of_type, selected, fragments))
     if isinstance(type_, GraphQLScalarType):
-        return Plan(_scalar(type_))
+        return CompiledSelection(_compile_scalar(type_))
     if isinstance(type_, GraphQLObjectType) and type_.is_type_of is None and selected is not None:
-        return _fields(type_, selected, fragments)
-    raise TooMuch
+        return _compile_object(type_, selected, fragments)
+    raise NotCompilable
 
 
-def _perhaps(some: Read) -> Read:
+def _complete_nullable(some: Completer) -> Completer:
     return lambda value: None if value is None else some(value)
 
 
-def _items(item: Plan) -> Plan:
-    one, below = item.read, item.gather
+def _compile_list(item: CompiledSelection) -> CompiledSelection:
+    one, below = item.complete, item.collect_relations
 
     def read(value: Any) -> Any:
         if type(value) is not list and type(value) is not tuple:
-            raise Unusual
+            raise UnexpectedValue
         return [one(each) for each in value]
 
-    def gather(value: Any, wanted: Wanted) -> None:
+    def gather(value: Any, wanted: PendingRelations) -> None:
         if below is not None and isinstance(value, (list, tuple)):
             for each in value:
                 below(each, wanted)
 
-    return Plan(read, gather if below else None)
+    return CompiledSelection(read, gather if below else None)
 
 
-def _scalar(type_: GraphQLScalarType) -> Read:
+def _compile_scalar(type_: GraphQLScalarType) -> Completer:
     """Of those that say nothing of their own, what needs no thought."""
-    if type_.name in TEXTS:
-        return _text
+    if type_.name in STRING_SCALARS:
+        return _complete_string
     coerce = type_.coerce_output_value
 
     def coerced(value: Any) -> Any:
         if type(value) not in (int, float, str, bool, dict, list):
-            raise Unusual
+            raise UnexpectedValue
         try:
             found = coerce(value)
         except Exception as error:
-            raise Unusual from error
+            raise UnexpectedValue from error
         if found is None:
-            raise Unusual
+            raise UnexpectedValue
         return found
 
     return coerced
 
 
-def _text(value: Any) -> Any:
+def _complete_string(value: Any) -> Any:
     if type(value) is str:
         return value
-    raise Unusual
+    raise UnexpectedValue
 
 
-def _fields(type_: GraphQLObjectType, selected: SelectionSetNode, fragments: Fragments) -> Plan:
-    parts: dict[str, tuple[str, str, Read]] = {}
-    relations: list[Relation] = []
-    below: list[tuple[str, Gather]] = []
-    for node in _nodes(type_, selected, fragments):
+def _compile_object(
+    type_: GraphQLObjectType, selected: SelectionSetNode, fragments: Fragments
+) -> CompiledSelection:
+    parts: dict[str, tuple[str, str, Completer]] = {}
+    relations: list[RelationField] = []
+    below: list[tuple[str, RelationCollector]] = []
+    for node in _selected_fields(type_, selected, fragments):
         name, shown = node.name.value, node.alias.value if node.alias else node.name.value
         if shown in parts:
-            raise TooMuch  # two that are one; they may select different things
+            raise NotCompilable  # two that are one; they may select different things
         if name == "__typename":
-            parts[shown] = shown, "", _always(type_)
+            parts[shown] = shown, "", _complete_typename(type_)
             continue
         field = type_.fields.get(name)
-        relation: Relation | None = field.extensions.get(RELATION) if field is not None else None
+        relation: RelationField | None = (
+            field.extensions.get(RELATION_EXTENSION) if field is not None else None
+        )
         if field is None or field.args or node.arguments or (field.resolve is not None and relation is None):
-            raise TooMuch
-        plan = _value(field.type, node.selection_set, fragments)
+            raise NotCompilable
+        plan = _compile_type(field.type, node.selection_set, fragments)
         if relation is not None:
-            if plan.gather is not None:
-                raise TooMuch  # what it leads to would have to be asked for first
+            if plan.collect_relations is not None:
+                raise NotCompilable  # what it leads to would have to be asked for first
             relations.append(relation)
-            parts[shown] = shown, PLACE + name, _placed(plan.read)
+            parts[shown] = shown, PREFETCHED_KEY_PREFIX + name, _complete_prefetched(plan.complete)
             continue
-        parts[shown] = shown, name, plan.read
-        if plan.gather is not None:
-            below.append((name, plan.gather))
+        parts[shown] = shown, name, plan.complete
+        if plan.collect_relations is not None:
+            below.append((name, plan.collect_relations))
     wanted = tuple(parts.values())
-    if len(wanted) > 1 and all(part is _text for _, _, part in wanted):
-        return Plan(_texts(tuple(parts), itemgetter(*(name for _, name, _ in wanted))))
+    if len(wanted) > 1 and all(part is _complete_string for _, _, part in wanted):
+        return CompiledSelection(
+            _complete_string_fields(tuple(parts), itemgetter(*(name for _, name, _ in wanted)))
+        )
 
     def read(value: Any) -> Any:
         if type(value) is not dict:
-            raise Unusual
+            raise UnexpectedValue
         return {shown: part(value.get(name)) for shown, name, part in wanted}
 
-    def gather(value: Any, found: Wanted) -> None:
+    def gather(value: Any, found: PendingRelations) -> None:
         if type(value) is dict:
             found.extend((value, relation) for relation in relations)
             for name, gather in below:
                 gather(value.get(name), found)
 
-    return Plan(read, gather if relations or below else None)
+    return CompiledSelection(read, gather if relations or below else None)
 
 
-def _placed(some: Read) -> Read:
+def _complete_prefetched(some: Completer) -> Completer:
     """Of what was put into its place, in a tuple of one."""
 
     def read(value: Any) -> Any:
         if value is None:
-            raise Unusual
+            raise UnexpectedValue
         return some(value[0])
 
     return read
 
 
-def _texts(shown: tuple[str, ...], get: Callable[[Any], tuple[Any, ...]]) -> Read:
+def _complete_string_fields(shown: tuple[str, ...], get: Callable[[Any], tuple[Any, ...]]) -> Completer:
     """Of an object of nothing else, as most in lists are: read together, which takes half of the time."""
 
     def read(value: Any) -> Any:
         if type(value) is not dict:
-            raise Unusual
+            raise UnexpectedValue
         try:
             values = get(value)
             "".join(values)  # nothing shows sooner that all are texts
         except (KeyError, TypeError):
-            raise Unusual from None
+            raise UnexpectedValue from None
         return dict(zip(shown, values))
 
     return read
 
 
-def _always(type_: GraphQLNamedType) -> Read:
+def _complete_typename(type_: GraphQLNamedType) -> Completer:
     return lambda value: type_.name
 
 
-def _nodes(type_: GraphQLObjectType, selected: SelectionSetNode, fragments: Fragments) -> Iterator[FieldNode]:
+def _selected_fields(
+    type_: GraphQLObjectType, selected: SelectionSetNode, fragments: Fragments
+) -> Iterator[FieldNode]:
     """The fields that are selected whatever the variables, those of fragments in their place."""
     for node in selected.selections:
         if node.directives:
-            raise TooMuch
+            raise NotCompilable
         match node:
             case FieldNode():
                 yield node
             case InlineFragmentNode(type_condition=condition):
                 if condition is not None and condition.name.value != type_.name:
-                    raise TooMuch
-                yield from _nodes(type_, node.selection_set, fragments)
+                    raise NotCompilable
+                yield from _selected_fields(type_, node.selection_set, fragments)
             case FragmentSpreadNode():
                 fragment = fragments[node.name.value]
                 if node.arguments or fragment.type_condition.name.value != type_.name:
-                    raise TooMuch
-                yield from _nodes(type_, fragment.selection_set, fragments)
+                    raise NotCompilable
+                yield from _selected_fields(type_, fragment.selection_set, fragments)
             case _:
-                raise TooMuch
+                raise NotCompilable

@@ -10,11 +10,11 @@ from importlib import resources
 
 from attrs import define, field
 
-POLICY = (
+CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "base-uri 'self'; form-action 'none'; frame-ancestors 'none'"
 )
-TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "graphql": "text/plain"}
+CONTENT_TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "graphql": "text/plain"}
 
 
 @define(eq=False, repr=False)
@@ -31,9 +31,9 @@ class Playground:
         if self._shows_schema:
             self._files["schema.graphql"] = folder.joinpath("schema.graphql").read_bytes()
 
-    def file(self, name: bytes, for_browser: bool) -> tuple[str, bytes] | None:
+    def get_file(self, name: bytes, for_browser: bool) -> tuple[str, bytes] | None:
         """Content type and content; the page itself only for who takes HTML."""
         body = self._files.get(name.decode("latin-1"))
         if body is None or (not name and not for_browser):
             return None
-        return TYPES[name.decode().rpartition(".")[2] or "html"], body
+        return CONTENT_TYPES[name.decode().rpartition(".")[2] or "html"], body

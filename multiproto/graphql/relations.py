@@ -17,33 +17,35 @@ from attrs import frozen
 
 from .context import Context
 
-RELATION = "multiproto.relation"  # the extension of a field that is one
-PLACE = "multiproto.found."  # begins the key, in a dict, of what its field of that name leads to
+RELATION_EXTENSION = "multiproto.relation"  # the extension of a field that is one
+PREFETCHED_KEY_PREFIX = (
+    "multiproto.found."  # begins the key, in a dict, of what its field of that name leads to
+)
 
 
 @frozen(eq=False)
-class Relation:
+class RelationField:
     """From a thing to a user."""
 
     name: str  # of the field
-    key: str  # of the user's id, in the dict of what has the field
-    guard: Callable[[Context], None] | None  # raises what keeps a caller out
-    perhaps: bool = False  # whether there may be none
+    id_key: str  # of the user's id, in the dict of what has the field
+    authorize: Callable[[Context], None] | None  # raises what keeps a caller out
+    nullable: bool = False  # whether there may be none
 
 
-async def put_in_place(context: Context, wanted: list[tuple[dict[str, Any], Relation]]) -> None:
+async def prefetch_relations(context: Context, wanted: list[tuple[dict[str, Any], RelationField]]) -> None:
     """What those relations lead to, as far as it can be had."""
     try:
         for relation in {relation for _, relation in wanted}:
-            if relation.guard is not None:
-                relation.guard(context)
-        ids = {id for thing, relation in wanted if isinstance(id := thing.get(relation.key), str)}
-        users = {id: user.public() for id, user in (await context.loaders.users(ids)).items()}
+            if relation.authorize is not None:
+                relation.authorize(context)
+        ids = {id for thing, relation in wanted if isinstance(id := thing.get(relation.id_key), str)}
+        users = {id: user.to_json() for id, user in (await context.loaders.load_users(ids)).items()}
     except Exception:
         return  # graphql-core meets the same, and says so where it belongs
     for thing, relation in wanted:
-        id = thing.get(relation.key)
-        if id is None and relation.perhaps:
-            thing[PLACE + relation.name] = (None,)
+        id = thing.get(relation.id_key)
+        if id is None and relation.nullable:
+            thing[PREFETCHED_KEY_PREFIX + relation.name] = (None,)
         elif isinstance(id, str) and id in users:
-            thing[PLACE + relation.name] = (users[id],)
+            thing[PREFETCHED_KEY_PREFIX + relation.name] = (users[id],)

@@ -21,58 +21,60 @@ from graphql import (
 )
 
 from .. import jsontext
-from ..core.access import check_whole
-from .ahead import METHOD, Root
+from ..core.access import check_full_access
+from .ahead import ROOT_EXTENSION, RootField
 from .context import Context
-from .loop import ClockLoop
-from .relations import RELATION, Relation
-from .resolvers import Relations, Resolvers
+from .loop import TwistedEventLoop
+from .relations import RELATION_EXTENSION, RelationField
+from .resolvers import RelationResolvers, Resolvers
 
-Resolve = Callable[..., Any]
-Guard = Callable[[Context], None]
+Resolver = Callable[..., Any]
+AuthorizationCheck = Callable[[Context], None]
 
-SDL = "schema.graphql"
-
-
-def sdl() -> str:
-    return resources.files(__package__).joinpath(SDL).read_text("utf-8")
+SDL_FILE = "schema.graphql"
 
 
-def make_schema(resolvers: Resolvers, loop: ClockLoop) -> GraphQLSchema:
+def load_sdl() -> str:
+    return resources.files(__package__).joinpath(SDL_FILE).read_text("utf-8")
+
+
+def make_schema(resolvers: Resolvers, loop: TwistedEventLoop) -> GraphQLSchema:
     """Every field of the root types, and those that lead from one thing to another, has its resolver."""
-    schema = build_schema(sdl())
+    schema = build_schema(load_sdl())
     for root, methods in (
         (schema.query_type, resolvers.queries),
         (schema.mutation_type, resolvers.mutations),
     ):
         assert root is not None
         for name, field in root.fields.items():
-            method = getattr(methods, _snake(name))
-            field.resolve = _guarded(schema, field, _root(method, loop))
-            field.extensions[METHOD] = Root(_guard(schema, field), method)
+            method = getattr(methods, _to_snake_case(name))
+            field.resolve = _authorized(schema, field, _root_resolver(method, loop))
+            field.extensions[ROOT_EXTENSION] = RootField(_authorization_check(schema, field), method)
     assert schema.subscription_type is not None
     for name, field in schema.subscription_type.fields.items():
-        method = getattr(resolvers.subscriptions, _snake(name))
-        field.subscribe = _guarded(schema, field, _root(method, loop))
-        field.resolve = _itself  # each event's root is what the field gives
-    _relate(schema, resolvers.relations, loop)
+        method = getattr(resolvers.subscriptions, _to_snake_case(name))
+        field.subscribe = _authorized(schema, field, _root_resolver(method, loop))
+        field.resolve = _return_source  # each event's root is what the field gives
+    _bind_relations(schema, resolvers.relations, loop)
     any_json = schema.type_map["JSON"]
     assert isinstance(any_json, GraphQLScalarType)
-    any_json.parse_literal = _json_literal  # type: ignore[method-assign]
+    any_json.parse_literal = _parse_json_literal  # type: ignore[method-assign]
     return schema
 
 
-def _relate(schema: GraphQLSchema, relations: Relations, loop: ClockLoop) -> None:
+def _bind_relations(schema: GraphQLSchema, relations: RelationResolvers, loop: TwistedEventLoop) -> None:
     for type_name, name, method in (
         ("User", "messages", relations.messages),
         ("Message", "user", relations.user),
         ("Message", "recipient", relations.recipient),
     ):
         field = _fields_of(schema, type_name)[name]
-        field.resolve = _guarded(schema, field, _related(method, loop))
+        field.resolve = _authorized(schema, field, _relation_resolver(method, loop))
     for name, key, perhaps in (("user", "userId", False), ("recipient", "recipientId", True)):
         field = _fields_of(schema, "Message")[name]
-        field.extensions[RELATION] = Relation(name, key, _guard(schema, field), perhaps)
+        field.extensions[RELATION_EXTENSION] = RelationField(
+            name, key, _authorization_check(schema, field), perhaps
+        )
 
 
 def _fields_of(schema: GraphQLSchema, type_name: str) -> dict[str, GraphQLField]:
@@ -82,27 +84,27 @@ def _fields_of(schema: GraphQLSchema, type_name: str) -> dict[str, GraphQLField]
     return fields
 
 
-def _root(method: Resolve, loop: ClockLoop) -> Resolve:
+def _root_resolver(method: Resolver, loop: TwistedEventLoop) -> Resolver:
     def resolve(source: object, info: GraphQLResolveInfo[Any], **args: object) -> Any:
         context: Context = info.context
-        if context.ahead is not None:
-            return context.ahead.given()
-        return loop.give(method(context, args))
+        if context.prefetched_root is not None:
+            return context.prefetched_root.unwrap()
+        return loop.result_or_future(method(context, args))
 
     return resolve
 
 
-def _related(method: Resolve, loop: ClockLoop) -> Resolve:
-    return lambda source, info, **args: loop.give(method(info.context, source, args))
+def _relation_resolver(method: Resolver, loop: TwistedEventLoop) -> Resolver:
+    return lambda source, info, **args: loop.result_or_future(method(info.context, source, args))
 
 
-def _itself(source: object, info: GraphQLResolveInfo[Any], **args: object) -> object:
+def _return_source(source: object, info: GraphQLResolveInfo[Any], **args: object) -> object:
     return source
 
 
-def _guarded(schema: GraphQLSchema, field: GraphQLField, resolve: Resolve) -> Resolve:
+def _authorized(schema: GraphQLSchema, field: GraphQLField, resolve: Resolver) -> Resolver:
     """`resolve`, for those that the schema lets in."""
-    guard = _guard(schema, field)
+    guard = _authorization_check(schema, field)
     if guard is None:
         return resolve
 
@@ -113,7 +115,7 @@ def _guarded(schema: GraphQLSchema, field: GraphQLField, resolve: Resolve) -> Re
     return guarded
 
 
-def _guard(schema: GraphQLSchema, field: GraphQLField) -> Guard | None:
+def _authorization_check(schema: GraphQLSchema, field: GraphQLField) -> AuthorizationCheck | None:
     """Lets authenticated callers pass where the schema says `@auth`.
 
     Who came with a credential must find `topics` there, too.
@@ -125,18 +127,18 @@ def _guard(schema: GraphQLSchema, field: GraphQLField) -> Guard | None:
         return None
 
     def guard(context: Context) -> None:
-        who = context.caller.who()
+        who = context.caller.require_identity()
         if not auth["topics"]:
-            check_whole(who)
+            check_full_access(who)
 
     return guard
 
 
-def _snake(name: str) -> str:
+def _to_snake_case(name: str) -> str:
     return re.sub("[A-Z]", lambda found: "_" + found[0].lower(), name)
 
 
-def _json_literal(node: ValueNode, variables: dict[str, Any] | None = None) -> Any:
+def _parse_json_literal(node: ValueNode, variables: dict[str, Any] | None = None) -> Any:
     """A JSON value written in the document; what JSON can't say (1e999) is refused as in a body.
 
     A variable in it that has no value is null; validation asks when none has one yet.

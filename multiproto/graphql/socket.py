@@ -7,247 +7,260 @@ from typing import Callable
 from twisted.internet.interfaces import IAddress, IReactorTime
 
 from .. import jsontext
-from ..core.errors import Forbidden, Internal, RateLimited, Refusal, TooLarge, Unauthorized, Unavailable
-from ..core.hub import Hub, Line
-from ..core.model import timestamp
-from ..core.outbox import Allowance
-from ..core.session import Session
+from ..core.errors import Forbidden, InternalError, RateLimited, Refusal, TooLarge, Unauthorized, Unavailable
+from ..core.hub import Admission, Hub
+from ..core.model import format_timestamp
+from ..core.outbox import BufferBudget
+from ..core.session import Connection
 from ..core.wire import (
     Authenticate,
     Authenticated,
-    Burst,
-    Expiring,
+    CloseReason,
+    DeliveryBatch,
+    EndOfInput,
+    ErrorReply,
     Farewell,
-    Leave,
     Ping,
     Pong,
-    Refused,
     Reply,
-    Why,
+    TokenExpiring,
 )
-from ..rfc6455.codec import frame
+from ..rfc6455.codec import encode_frame
 from ..rfc6455.factory import Rfc6455Factory
 from ..rfc6455.protocol import Rfc6455Protocol
 from . import codec
-from .context import Caller, bearer
-from .execute import Operations
-from .faults import refused
-from .negotiate import BadRequest
-from .valve import Valve
-from .workload import SHARED, Workload
+from .context import Caller, parse_bearer
+from .execute import OperationExecutor
+from .faults import format_refusal
+from .negotiate import BadGraphQLRequest
+from .valve import FlowControl
+from .workload import CONNECTION_WIDE_REASONS, RunningOperations
 
-MAX_MESSAGE = 2**20  # bytes
-MAX_UNREAD = 8 * 2**20  # bytes that all subscriptions of a socket may hold for it
+MAX_MESSAGE_SIZE = 2**20  # bytes
+MAX_QUEUED_SIZE = 8 * 2**20  # bytes that all subscriptions of a socket may hold for it
 
 # Of handshakes; all others are a BAD_REQUEST.
-REFUSALS: dict[int, type[Refusal]] = {403: Forbidden, 429: RateLimited, 431: TooLarge, 500: Internal}
+HANDSHAKE_ERRORS: dict[int, type[Refusal]] = {
+    403: Forbidden,
+    429: RateLimited,
+    431: TooLarge,
+    500: InternalError,
+}
 
 
-class OperationsProtocol(Rfc6455Protocol):
+class GraphQLWebSocketProtocol(Rfc6455Protocol):
     """See the module.  The session authenticates, keeps alive and ends; each subscription is a feed."""
 
-    maxMessagePayloadSize = MAX_MESSAGE
-    subprotocols = (codec.PROTOCOL,)
+    maxMessagePayloadSize = MAX_MESSAGE_SIZE
+    subprotocols = (codec.SUBPROTOCOL,)
 
-    factory: OperationsFactory
-    session: Session | None = None
+    factory: GraphQLWebSocketFactory
+    connection: Connection | None = None
 
-    def __init__(self, factory: OperationsFactory) -> None:
+    def __init__(self, factory: GraphQLWebSocketFactory) -> None:
         super().__init__()
         self.factory = factory
-        self._valve = Valve()
-        self._allowance = Allowance(MAX_UNREAD)
-        self._workload = Workload(
-            factory.operations,
+        self._flow_control = FlowControl()
+        self._allowance = BufferBudget(MAX_QUEUED_SIZE)
+        self._running_operations = RunningOperations(
+            factory.operation_executor,
             factory.clock,
-            self._valve,
-            self._caller,
-            self._write,
-            lambda is_busy: (self.hold if is_busy else self.release)("busy"),
+            self._flow_control,
+            self._current_caller,
+            self._send_message,
+            lambda is_busy: (self.pause_for if is_busy else self.resume_from)("busy"),
         )
-        self._initialised = self._acknowledged = False
+        self._init_received = self._acknowledged = False
 
     # Autobahn calls these.
 
     def dataReceived(self, data: bytes) -> None:
-        self.factory.line.traffic.read(len(data))
-        if self.session is not None:
-            self.session.heard(len(data))
+        self.factory.admission.stats.record_bytes_received(len(data))
+        if self.connection is not None:
+            self.connection.on_activity(len(data))
         super().dataReceived(data)
 
     def onOpen(self) -> None:
         super().onOpen()
         if self.websocket_protocol_in_use is None:
-            return self.turn_away(codec.NOT_ACCEPTABLE, f"Subprotocol not acceptable: use {codec.PROTOCOL}")
+            return self.reject(
+                codec.SUBPROTOCOL_NOT_ACCEPTABLE, f"Subprotocol not acceptable: use {codec.SUBPROTOCOL}"
+            )
         try:
-            self.session = self.factory.hub.admit(self, self.host, self.factory.line)
+            self.connection = self.factory.hub.admit(self, self.host, self.factory.admission)
         except Refusal as refusal:
-            code = codec.GOING_AWAY if isinstance(refusal, Unavailable) else codec.POLICY
-            return self.turn_away(code, refusal.message)
+            code = codec.GOING_AWAY if isinstance(refusal, Unavailable) else codec.POLICY_VIOLATION
+            return self.reject(code, refusal.message)
         self.transport.registerProducer(self, True)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        assert self.session is not None
-        if self.session.ended:
+        assert self.connection is not None
+        if self.connection.farewell:
             return
         try:
             said = codec.decode(payload)
-        except codec.Malformed as malformed:
-            return self._hang_up(codec.BAD_REQUEST, str(malformed))
+        except codec.InvalidMessage as malformed:
+            return self._close_with(codec.BAD_REQUEST, str(malformed))
         match said:
-            case codec.Init(authorization=authorization):
-                self._initialise(self.session, authorization)
-            case codec.Begin():
-                self._begin(self.session, said)
-            case codec.Complete(id=id):
-                self._workload.complete(id)
-            case codec.Ask():
-                self.session.receive(Ping(), len(payload))
-            case codec.Answer():
-                self.session.receive(Pong(), len(payload))
+            case codec.ConnectionInitMessage(authorization=authorization):
+                self._handle_init(self.connection, authorization)
+            case codec.SubscribeMessage():
+                self._handle_subscribe(self.connection, said)
+            case codec.CompleteMessage(id=id):
+                self._running_operations.complete(id)
+            case codec.PingMessage():
+                self.connection.receive(Ping(), len(payload))
+            case codec.PongMessage():
+                self.connection.receive(Pong(), len(payload))
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        self._workload.stop()
-        self._valve.stopProducing()
-        if self.session is not None:
-            self.session.lost()
+        self._running_operations.stop()
+        self._flow_control.stopProducing()
+        if self.connection is not None:
+            self.connection.connection_lost()
 
     # The base class calls these.
 
-    def stopped(self, failed: bool) -> None:
-        assert self.session is not None
-        self.session.receive(Leave(Why.UNTRUSTED if failed else Why.LEFT))
+    def on_end_of_input(self, failed: bool) -> None:
+        assert self.connection is not None
+        self.connection.receive(
+            EndOfInput(CloseReason.PROTOCOL_ERROR if failed else CloseReason.CLIENT_CLOSED)
+        )
 
     def refusal_body(self, code: int, reason: str) -> bytes:
         """As the endpoint declines requests over HTTP."""
-        extensions = {"code": REFUSALS.get(code, BadRequest).name, "status": code}
+        extensions = {"code": HANDSHAKE_ERRORS.get(code, BadGraphQLRequest).name, "status": code}
         return jsontext.dumps({"errors": [{"message": reason, "extensions": extensions}]})
 
     # The transport calls these: IPushProducer.
 
     def pauseProducing(self) -> None:
         super().pauseProducing()
-        self._valve.pauseProducing()
-        self.hold("clogged")
+        self._flow_control.pauseProducing()
+        self.pause_for("clogged")
 
     def resumeProducing(self) -> None:
         super().resumeProducing()
-        self._valve.resumeProducing()
-        if self._valve.is_open:  # and not clogged again by what waited
-            self.release("clogged")
+        self._flow_control.resumeProducing()
+        if self._flow_control.is_writable:  # and not clogged again by what waited
+            self.resume_from("clogged")
 
     # Messages.
 
-    def _initialise(self, session: Session, authorization: str | None) -> None:
-        if self._initialised:
-            return self._hang_up(codec.INIT_TWICE, "Too many initialisation requests")
-        self._initialised = True
+    def _handle_init(self, session: Connection, authorization: str | None) -> None:
+        if self._init_received:
+            return self._close_with(codec.TOO_MANY_INIT_REQUESTS, "Too many initialisation requests")
+        self._init_received = True
         token, self.token = self.token, None
         try:
-            token = bearer(authorization) if authorization else token
+            token = parse_bearer(authorization) if authorization else token
         except Unauthorized as refusal:
-            return self._hang_up(codec.FORBIDDEN, refusal.message)
+            return self._close_with(codec.FORBIDDEN, refusal.message)
         if token is None:
-            return self._acknowledge()
+            return self._send_ack()
         session.receive(Authenticate(token), len(token))
 
-    def _acknowledge(self) -> None:
+    def _send_ack(self) -> None:
         self._acknowledged = True
-        self._write(codec.ACK)
+        self._send_message(codec.CONNECTION_ACK)
 
-    def _begin(self, session: Session, said: codec.Begin) -> None:
+    def _handle_subscribe(self, session: Connection, said: codec.SubscribeMessage) -> None:
         if not self._acknowledged:
-            return self._hang_up(codec.UNAUTHORIZED, "Unauthorized")
-        if said.id in self._workload:
-            return self._hang_up(codec.ID_TAKEN, f"Subscriber for {said.id} already exists")
+            return self._close_with(codec.UNAUTHORIZED, "Unauthorized")
+        if said.id in self._running_operations:
+            return self._close_with(
+                codec.SUBSCRIBER_ALREADY_EXISTS, f"Subscriber for {said.id} already exists"
+            )
         try:
-            session.meter.charge()
+            session.command_limiter.charge()
         except RateLimited as refusal:
-            self._write(codec.error(said.id, [refused(refusal)]))
-            session.meter.refused(refusal)
+            self._send_message(codec.encode_error(said.id, [format_refusal(refusal)]))
+            session.command_limiter.charge_refusal(refusal)
         else:
-            self._workload.begin(said.id, said.request)
+            self._running_operations.start(said.id, said.request)
 
-    async def _caller(self) -> Caller:
+    async def _current_caller(self) -> Caller:
         """Who asks; a token that ran out ends the session here, not at the hub's next look.
 
         Raises `Unavailable` where the rights of an identity could have ended unseen.
         """
-        session = self.session
+        session = self.connection
         assert session is not None
         if session.identity is not None:
-            await self.factory.hub.clear()
+            await self.factory.hub.wait_until_current()
         identity = session.identity
-        if identity is not None and self.factory.clock.seconds() >= identity.until:
-            session.end(Why.EXPIRED)
-        return Caller(self.host, identity, connection=session.id, allowance=self._allowance)
+        if identity is not None and self.factory.clock.seconds() >= identity.expires_at:
+            session.close(CloseReason.TOKEN_EXPIRED)
+        return Caller(self.host, identity, connection_id=session.id, allowance=self._allowance)
 
-    def _write(self, payload: bytes) -> None:
-        self.say(frame(payload))
+    def _send_message(self, payload: bytes) -> None:
+        self.write_frame(encode_frame(payload))
 
-    def _hang_up(self, code: int, reason: str) -> None:
-        assert self.session is not None
-        self.last_word = code, reason
-        self.session.end(Why.UNTRUSTED)
+    def _close_with(self, code: int, reason: str) -> None:
+        assert self.connection is not None
+        self.close_status = code, reason
+        self.connection.close(CloseReason.PROTOCOL_ERROR)
 
     # The session calls these: core.ports.Peer.
 
     def send(self, reply: Reply) -> int:
         match reply:
             case Authenticated():
-                self._acknowledge()
-            case Refused(refusal=refusal):
-                code = codec.TRY_LATER if isinstance(refusal, Unavailable) else codec.FORBIDDEN
-                self._hang_up(code, refusal.message)
-            case Expiring(until=until):
-                self._write(codec.expiring(timestamp(until)))
+                self._send_ack()
+            case ErrorReply(refusal=refusal):
+                code = codec.TRY_AGAIN_LATER if isinstance(refusal, Unavailable) else codec.FORBIDDEN
+                self._close_with(code, refusal.message)
+            case TokenExpiring(expires_at=until):
+                self._send_message(codec.encode_expiring(format_timestamp(until)))
             case Ping():
-                self._write(codec.PING)
+                self._send_message(codec.PING)
             case Pong():
-                self._write(codec.PONG)
-        return self.size(reply)
+                self._send_message(codec.PONG)
+        return self.size_of(reply)
 
-    def send_all(self, burst: Burst) -> int:
+    def send_batch(self, burst: DeliveryBatch) -> int:
         return 0
 
-    def size(self, reply: Reply) -> int:
-        return len(codec.ACK)
+    def size_of(self, reply: Reply) -> int:
+        return len(codec.CONNECTION_ACK)
 
     def close(self, why: Farewell) -> None:
-        if why.why in codec.CLOSE_CODES:
-            self.last_word = codec.CLOSE_CODES[why.why], why.message
-        if why.why in SHARED:
-            self._workload.wind_up(self.say_goodbye)  # the hub waits so long, and no longer
+        if why.reason in codec.CLOSE_CODES:
+            self.close_status = codec.CLOSE_CODES[why.reason], why.message
+        if why.reason in CONNECTION_WIDE_REASONS:
+            self._running_operations.drain(
+                self.start_closing_handshake
+            )  # the hub waits so long, and no longer
         else:
-            self._workload.stop()
-            self.say_goodbye()
+            self._running_operations.stop()
+            self.start_closing_handshake()
 
     def abort(self) -> None:
         self.transport.abortConnection()
 
-    def pause(self) -> None:
-        self.hold("session")
+    def pause_reading(self) -> None:
+        self.pause_for("session")
 
-    def resume(self) -> None:
-        self.release("session")
+    def resume_reading(self) -> None:
+        self.resume_from("session")
 
 
-class OperationsFactory(Rfc6455Factory):
+class GraphQLWebSocketFactory(Rfc6455Factory):
     """Builds the protocol for each connection."""
 
     def __init__(
         self,
-        operations: Operations,
+        operations: OperationExecutor,
         hub: Hub,
-        line: Line,
+        line: Admission,
         clock: IReactorTime,
         allowed_origin: Callable[[str], bool],
         fast: bool = True,
     ) -> None:
-        super().__init__(clock, allowed_origin, line.wait, fast)
-        self.operations = operations
+        super().__init__(clock, allowed_origin, line.acquire, fast)
+        self.operation_executor = operations
         self.hub = hub
-        self.line = line
+        self.admission = line
 
-    def buildProtocol(self, addr: IAddress | None) -> OperationsProtocol:
-        return OperationsProtocol(self)
+    def buildProtocol(self, addr: IAddress | None) -> GraphQLWebSocketProtocol:
+        return GraphQLWebSocketProtocol(self)

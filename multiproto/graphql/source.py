@@ -7,53 +7,53 @@ from typing import Callable
 from attrs import define
 
 from .. import jsontext
-from ..core.feed import Feed
-from ..core.model import Public
-from ..core.outbox import Allowance
+from ..core.feed import SubscriptionStream
+from ..core.model import JsonObject
+from ..core.outbox import BufferBudget
 from ..core.wire import Delivery, Ping
 
-Shape = Callable[[Delivery], "Public | None"]  # `None`: this subscription does not tell of it
+EventMapper = Callable[[Delivery], JsonObject | None]  # `None`: this subscription does not tell of it
 
-ENVELOPE = 300  # bytes around the content: topic, times, cursor and their names
-CODEC = "graphql"
+ENVELOPE_SIZE = 300  # bytes around the content: topic, times, cursor and their names
+SIZE_KEY = "graphql"
 
 
-def weigh(delivery: Delivery) -> int:
+def estimate_size(delivery: Delivery) -> int:
     """About how many bytes a result of this delivery has; measured once for all who hear it."""
-    if CODEC not in delivery.sizes:
-        delivery.sizes[CODEC] = ENVELOPE + len(jsontext.dumps(delivery.content))
-    return delivery.sizes[CODEC]
+    if SIZE_KEY not in delivery.sizes:
+        delivery.sizes[SIZE_KEY] = ENVELOPE_SIZE + len(jsontext.dumps(delivery.content))
+    return delivery.sizes[SIZE_KEY]
 
 
 @define(eq=False, repr=False)
-class Source:
-    feed: Feed
-    _shape: Shape
-    _allowance: Allowance | None  # of the socket that carries it
-    _holds: int = 0  # bytes of what was told last: it counts until the reader asks for more
+class SourceStream:
+    subscription: SubscriptionStream
+    _map_event: EventMapper
+    _allowance: BufferBudget | None  # of the socket that carries it
+    _charged: int = 0  # bytes of what was told last: it counts until the reader asks for more
 
-    def __aiter__(self) -> Source:
+    def __aiter__(self) -> SourceStream:
         """For graphql-core, which takes nothing else for a stream of events; it is `next` that is used."""
         return self
 
-    async def next(self) -> tuple[Public, Delivery] | Ping | None:
+    async def next(self) -> tuple[JsonObject, Delivery] | Ping | None:
         """The next thing told and how it came; `Ping` when all is quiet, `None` at the end."""
-        self._hold(0)
+        self._charge(0)
         while True:
-            heard = await self.feed.next()
+            heard = await self.subscription.next()
             if heard is None or isinstance(heard, Ping):
                 return heard
-            told = self._shape(heard) if isinstance(heard, Delivery) else None
+            told = self._map_event(heard) if isinstance(heard, Delivery) else None
             if told is not None and isinstance(heard, Delivery):
-                self._hold(weigh(heard))
+                self._charge(estimate_size(heard))
                 return told, heard
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Nothing of it is left."""
-        self._hold(0)
-        self.feed.leave()
+        self._charge(0)
+        self.subscription.unsubscribe()
 
-    def _hold(self, size: int) -> None:
+    def _charge(self, size: int) -> None:
         if self._allowance is not None:
-            self._allowance.held += size - self._holds
-        self._holds = size
+            self._allowance.used_bytes += size - self._charged
+        self._charged = size

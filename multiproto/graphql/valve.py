@@ -10,24 +10,24 @@ from zope.interface import implementer
 
 @implementer(IPushProducer)
 @define(eq=False, repr=False)
-class Valve:
+class FlowControl:
     """A streaming producer of the transport, or told by one; `await opened()` before each write."""
 
-    is_open: bool = True
-    _waiting: list[Deferred[None]] = Factory(list)
+    is_writable: bool = True
+    _waiters: list[Deferred[None]] = Factory(list)
 
-    async def opened(self) -> None:
-        while not self.is_open:
+    async def wait_until_writable(self) -> None:
+        while not self.is_writable:
             waiter: Deferred[None] = Deferred()
-            self._waiting.append(waiter)
+            self._waiters.append(waiter)
             await waiter
 
     def pauseProducing(self) -> None:
-        self.is_open = False
+        self.is_writable = False
 
     def resumeProducing(self) -> None:
-        self.is_open = True
-        waiting, self._waiting = self._waiting, []
+        self.is_writable = True
+        waiting, self._waiters = self._waiters, []
         for waiter in waiting:
             waiter.callback(None)
 

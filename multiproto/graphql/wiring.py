@@ -7,41 +7,41 @@ from typing import Any, Awaitable, Callable, Mapping
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
-from ..core.access import Access
+from ..core.access import RequestAuthenticator
 from ..core.accounts import Accounts
-from ..core.hub import Hub, Line
-from ..core.keyring import Keyring
+from ..core.hub import Admission, Hub
+from ..core.keyring import CredentialStore
 from ..core.messages import Messages
 from ..core.publishing import Publisher
-from ..core.sessions import Sessions
+from ..core.sessions import LoginSessions
 from ..rfc6455.resource import UpgradeResource
-from .documents import Documents
-from .endpoint import Endpoint
-from .execute import Observed, Operations
+from .documents import DocumentCache
+from .endpoint import GraphQLResource
+from .execute import OperationExecutor, OperationObserver
 from .limits import QueryLimits
-from .loaders import Loaders
-from .loop import ClockLoop
+from .loaders import OperationLoaders
+from .loop import TwistedEventLoop
 from .playground import Playground
-from .resolvers import Mutations, Queries, Relations, Resolvers, Subscriptions
+from .resolvers import MutationResolvers, QueryResolvers, RelationResolvers, Resolvers, SubscriptionResolvers
 from .schema import make_schema
-from .socket import OperationsFactory
+from .socket import GraphQLWebSocketFactory
 
 
 @frozen
-class Needs:
+class GraphQLDependencies:
     accounts: Accounts
-    sessions: Sessions
-    keyring: Keyring
-    access: Access
+    login_sessions: LoginSessions
+    credentials: CredentialStore
+    request_authenticator: RequestAuthenticator
     messages: Messages
     publisher: Publisher
     hub: Hub
     clock: IReactorTime  # seconds since the epoch
-    sockets: Line  # connections of graphql-transport-ws
-    streams: Line  # subscriptions, over sockets and event streams
+    websocket_admission: Admission  # connections of graphql-transport-ws
+    subscription_admission: Admission  # subscriptions, over sockets and event streams
     health: Callable[[], Awaitable[Mapping[str, Any]]]  # as `GET /health` says it
     allowed_origin: Callable[[str], bool]  # may open a socket; our own origin always may
-    observed: Observed
+    on_operation: OperationObserver
     throttle: Callable[[str], Awaitable[None]]  # before a login from this address; raises `RateLimited`
     limits: QueryLimits = QueryLimits()
     introspection: bool = True
@@ -50,15 +50,15 @@ class Needs:
     fast: bool = True  # short ways
 
 
-def make_endpoint(needs: Needs) -> Endpoint:
-    operations = make_operations(needs)
-    socket = OperationsFactory(
-        operations, needs.hub, needs.sockets, needs.clock, needs.allowed_origin, needs.fast
+def make_graphql_resource(needs: GraphQLDependencies) -> GraphQLResource:
+    operations = make_operation_executor(needs)
+    socket = GraphQLWebSocketFactory(
+        operations, needs.hub, needs.websocket_admission, needs.clock, needs.allowed_origin, needs.fast
     )
     playground = Playground(needs.path, needs.introspection) if needs.playground else None
-    return Endpoint(
+    return GraphQLResource(
         operations,
-        needs.access,
+        needs.request_authenticator,
         needs.clock,
         needs.limits.batch,
         UpgradeResource(socket),
@@ -66,29 +66,34 @@ def make_endpoint(needs: Needs) -> Endpoint:
     )
 
 
-def make_operations(needs: Needs) -> Operations:
-    loop = ClockLoop.on(needs.clock)
+def make_operation_executor(needs: GraphQLDependencies) -> OperationExecutor:
+    loop = TwistedEventLoop.for_clock(needs.clock)
     resolvers = Resolvers(
-        Queries(
+        QueryResolvers(
             needs.accounts,
-            needs.sessions,
-            needs.keyring,
+            needs.login_sessions,
+            needs.credentials,
             needs.messages,
             needs.publisher.policy,
             needs.health,
         ),
-        Mutations(
-            needs.accounts, needs.sessions, needs.keyring, needs.messages, needs.publisher, needs.throttle
+        MutationResolvers(
+            needs.accounts,
+            needs.login_sessions,
+            needs.credentials,
+            needs.messages,
+            needs.publisher,
+            needs.throttle,
         ),
-        Subscriptions(needs.hub, needs.streams),
-        Relations(),
+        SubscriptionResolvers(needs.hub, needs.subscription_admission),
+        RelationResolvers(),
     )
     schema = make_schema(resolvers, loop)
-    return Operations(
-        Documents(schema, needs.limits, not needs.introspection, needs.fast),
-        lambda: Loaders(needs.accounts, needs.messages, needs.clock),
+    return OperationExecutor(
+        DocumentCache(schema, needs.limits, not needs.introspection, needs.fast),
+        lambda: OperationLoaders(needs.accounts, needs.messages, needs.clock),
         loop,
         needs.clock,
-        needs.observed,
+        needs.on_operation,
         needs.fast,
     )

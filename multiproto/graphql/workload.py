@@ -11,155 +11,159 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..core.errors import Internal, RateLimited, Unavailable
-from ..core.wire import Ping, Why
+from ..core.errors import InternalError, RateLimited, Unavailable
+from ..core.wire import CloseReason, Ping
 from . import codec
 from .context import Caller
-from .execute import Operation, Operations, Request, Stream
-from .faults import Declined, refused
-from .negotiate import BadRequest
-from .valve import Valve
+from .execute import GraphQLRequest, OperationExecutor, PreparedOperation, ResponseStream
+from .faults import RequestError, format_refusal
+from .negotiate import BadGraphQLRequest
+from .valve import FlowControl
 
-MAX_OPERATIONS = 100  # on one socket at a time, subscriptions included
-BUSY = 8  # operations begun and not yet answered, from which on the socket is not read
+MAX_RUNNING_OPERATIONS = 100  # on one socket at a time, subscriptions included
+PAUSE_READING_AT = 8  # operations begun and not yet answered, from which on the socket is not read
 
 # Endings that the socket shares with its subscriptions, and says itself.
-SHARED = (Why.SHUTDOWN, Why.EXPIRED, Why.REVOKED)
+CONNECTION_WIDE_REASONS = (CloseReason.SHUTDOWN, CloseReason.TOKEN_EXPIRED, CloseReason.REVOKED)
 
 
 @define(eq=False, repr=False)
-class Running:
+class SocketOperation:
     id: str
-    request: Request
+    request: GraphQLRequest
     stopped: bool = False  # nothing more is to be said of it
-    changes: bool = False  # a mutation that is being executed
-    stream: Stream | None = None
+    is_mutating: bool = False  # a mutation that is being executed
+    stream: ResponseStream | None = None
 
     def stop(self) -> None:
         self.stopped = True
         if self.stream is not None:
-            self.stream.leave()
+            self.stream.close()
 
 
 @define(eq=False, repr=False)
-class Workload:
-    _operations: Operations
+class RunningOperations:
+    _operation_executor: OperationExecutor
     _clock: IReactorTime
-    _valve: Valve
-    _caller: Callable[[], Awaitable[Caller]]  # may end the session, and so stop everything
-    _write: Callable[[bytes], object]
-    _busy: Callable[[bool], object]  # told whether there is enough to do
-    _running: dict[str, Running] = Factory(dict)  # by id
-    _waiting: Deque[Running] = Factory(deque)  # to begin, one in each turn of the reactor
+    _flow_control: FlowControl
+    _get_caller: Callable[[], Awaitable[Caller]]  # may end the session, and so stop everything
+    _send: Callable[[bytes], object]
+    _on_busy: Callable[[bool], object]  # told whether there is enough to do
+    _running: dict[str, SocketOperation] = Factory(dict)  # by id
+    _queue: Deque[SocketOperation] = Factory(deque)  # to begin, one in each turn of the reactor
     _unanswered: int = field(default=0, init=False)
-    _wound_up: Callable[[], object] | None = field(default=None, init=False)
+    _on_drained: Callable[[], object] | None = field(default=None, init=False)
 
     _log = Logger()
 
     def __contains__(self, id: str) -> bool:
         return id in self._running
 
-    def begin(self, id: str, request: Request | BadRequest) -> None:
+    def start(self, id: str, request: GraphQLRequest | BadGraphQLRequest) -> None:
         """Execute `request` under an `id` that is free; what is wrong with it is its answer."""
-        if isinstance(request, Request) and len(self._running) < MAX_OPERATIONS:
-            running = self._running[id] = Running(id, request)
-            self._count(1)
-            self._waiting.append(running)
-            if len(self._waiting) == 1:
-                self._clock.callLater(0, self._begin_next)
+        if isinstance(request, GraphQLRequest) and len(self._running) < MAX_RUNNING_OPERATIONS:
+            running = self._running[id] = SocketOperation(id, request)
+            self._change_unanswered(1)
+            self._queue.append(running)
+            if len(self._queue) == 1:
+                self._clock.callLater(0, self._start_next)
             return
-        full = RateLimited(f"At most {MAX_OPERATIONS} operations at a time")
-        self._write(codec.error(id, [refused(full if isinstance(request, Request) else request)]))
+        full = RateLimited(f"At most {MAX_RUNNING_OPERATIONS} operations at a time")
+        self._send(
+            codec.encode_error(id, [format_refusal(full if isinstance(request, GraphQLRequest) else request)])
+        )
 
     def complete(self, id: str) -> None:
         """The client has done with it; one that has ended by itself is no fault."""
         running = self._running.pop(id, None)
         if running is not None:
             running.stop()
-            self._settle()
+            self._notify_if_drained()
 
     def stop(self) -> None:
         """Nothing is left of any."""
-        running, self._running, self._wound_up = self._running, {}, None
+        running, self._running, self._on_drained = self._running, {}, None
         for each in running.values():
             each.stop()
 
-    def wind_up(self, then: Callable[[], object]) -> None:
+    def drain(self, then: Callable[[], object]) -> None:
         """Stop all but mutations that are being executed; call `then` when they are answered.
 
         One of them may be what ends the socket, as `logout` is.
         """
-        left = {id: each for id, each in self._running.items() if each.changes}
+        left = {id: each for id, each in self._running.items() if each.is_mutating}
         for each in self._running.values():
-            if not each.changes:
+            if not each.is_mutating:
                 each.stop()
-        self._running, self._wound_up = left, then
-        self._settle()
+        self._running, self._on_drained = left, then
+        self._notify_if_drained()
 
-    def _settle(self) -> None:
-        if self._wound_up is not None and not self._running:
-            wound_up, self._wound_up = self._wound_up, None
+    def _notify_if_drained(self) -> None:
+        if self._on_drained is not None and not self._running:
+            wound_up, self._on_drained = self._on_drained, None
             wound_up()
 
-    def _begin_next(self) -> None:
+    def _start_next(self) -> None:
         """One in a turn: checking a document may take a while, and others want to be served too."""
-        running = self._waiting.popleft()
-        if self._waiting:
-            self._clock.callLater(0, self._begin_next)
-        Deferred.fromCoroutine(self._run(running)).addErrback(self._broken, running)
+        running = self._queue.popleft()
+        if self._queue:
+            self._clock.callLater(0, self._start_next)
+        Deferred.fromCoroutine(self._run(running)).addErrback(self._on_failure, running)
 
-    async def _run(self, running: Running) -> None:
+    async def _run(self, running: SocketOperation) -> None:
         try:
-            caller = await self._caller()
+            caller = await self._get_caller()
             if running.stopped:
                 return
-            operation = self._operations.prepare(running.request)
+            operation = self._operation_executor.prepare(running.request)
             if operation.kind == "subscription":
-                running.stream = await self._operations.subscribe(operation, caller)
+                running.stream = await self._operation_executor.subscribe(operation, caller)
             else:
-                running.changes = operation.kind == "mutation"
-                await self._answer(running, operation, caller)
-        except Declined as declined:
-            self._finish(running, codec.error(running.id, declined.errors))
+                running.is_mutating = operation.kind == "mutation"
+                await self._send_result(running, operation, caller)
+        except RequestError as declined:
+            self._finish(running, codec.encode_error(running.id, declined.errors))
         except Unavailable as unavailable:
-            self._finish(running, codec.error(running.id, [refused(unavailable)]))
+            self._finish(running, codec.encode_error(running.id, [format_refusal(unavailable)]))
         finally:
-            self._count(-1)
+            self._change_unanswered(-1)
         if running.stream is not None:
-            await self._follow(running, running.stream)
+            await self._send_stream(running, running.stream)
 
-    async def _answer(self, running: Running, operation: Operation, caller: Caller) -> None:
-        payload = await self._operations.run(operation, caller)
-        await self._valve.opened()
+    async def _send_result(
+        self, running: SocketOperation, operation: PreparedOperation, caller: Caller
+    ) -> None:
+        payload = await self._operation_executor.execute(operation, caller)
+        await self._flow_control.wait_until_writable()
         if not running.stopped:
-            self._write(codec.next_result(running.id, payload))
-            self._finish(running, codec.complete(running.id))
+            self._send(codec.encode_next(running.id, payload))
+            self._finish(running, codec.encode_complete(running.id))
 
-    async def _follow(self, running: Running, stream: Stream) -> None:
+    async def _send_stream(self, running: SocketOperation, stream: ResponseStream) -> None:
         try:
             while not running.stopped and (payload := await stream.next()) is not None:
-                await self._valve.opened()
+                await self._flow_control.wait_until_writable()
                 if not running.stopped and not isinstance(payload, Ping):
-                    self._write(codec.next_result(running.id, payload))
+                    self._send(codec.encode_next(running.id, payload))
             why = stream.farewell
-            if why is not None and why.why not in SHARED:
+            if why is not None and why.reason not in CONNECTION_WIDE_REASONS:
                 ended = Unavailable(why.message, {"cursor": why.cursor} if why.cursor else None)
-                self._finish(running, codec.error(running.id, [refused(ended)]))
+                self._finish(running, codec.encode_error(running.id, [format_refusal(ended)]))
         finally:
-            stream.leave()
+            stream.close()
 
-    def _finish(self, running: Running, last: bytes) -> None:
+    def _finish(self, running: SocketOperation, last: bytes) -> None:
         """Say the last of an operation, unless the client has done with it; its id is free again."""
         if not running.stopped:
             running.stopped = True
             del self._running[running.id]
-            self._write(last)
-            self._settle()
+            self._send(last)
+            self._notify_if_drained()
 
-    def _broken(self, failure: Failure, running: Running) -> None:
+    def _on_failure(self, failure: Failure, running: SocketOperation) -> None:
         self._log.failure("a GraphQL operation broke", failure=failure)
-        self._finish(running, codec.error(running.id, [refused(Internal())]))
+        self._finish(running, codec.encode_error(running.id, [format_refusal(InternalError())]))
 
-    def _count(self, change: int) -> None:
+    def _change_unanswered(self, change: int) -> None:
         self._unanswered += change
-        self._busy(self._unanswered >= BUSY)
+        self._on_busy(self._unanswered >= PAUSE_READING_AT)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from twisted.logger import LogEvent, Logger, LogLevel
 
-from ..observe.logs import ACCESS
+from ..observe.logs import ACCESS_FORMAT
 from .codec import METHODS
 
-UNMATCHED = "unmatched"  # the route of a request that none was found for
-LEFT = 499  # the status of a client that did not wait for its answer
+UNMATCHED_ROUTE = "unmatched"  # the route of a request that none was found for
+CLIENT_CLOSED_REQUEST = 499  # the status of a client that did not wait for its answer
 
 if TYPE_CHECKING:
     from .site import Site
@@ -19,44 +19,44 @@ if TYPE_CHECKING:
 LOG = Logger("multiproto.http.request.Request")
 
 
-class Over(Protocol):
+class FinishedRequest(Protocol):
     """A request that is."""
 
     @property
     def method(self) -> bytes: ...
 
-    route: str
-    began: float  # by the site's clock
-    correlation_id: str
+    route_template: str
+    started_at: float  # by the site's clock
+    request_id: str
 
     @property
-    def address(self) -> str:
+    def client_address(self) -> str:
         """The client's."""
 
 
-def account(site: Site, request: Over, status: int, read: int, sent: int) -> None:
+def log_access(site: Site, request: FinishedRequest, status: int, read: int, sent: int) -> None:
     """`read` and `sent` are bytes of bodies."""
-    seconds = site.clock.seconds() - request.began
-    named = label(request.method)
+    seconds = site.clock.seconds() - request.started_at
+    named = method_label(request.method)
     event: LogEvent = {
         "log_logger": LOG,
         "log_level": LogLevel.info,
         "log_namespace": LOG.namespace,
         "log_source": None,
-        "log_format": ACCESS,
+        "log_format": ACCESS_FORMAT,
         "log_time": time(),
         "method": named,
-        "route": request.route,
+        "route": request.route_template,
         "status": status,
         "milliseconds": round(seconds * 1000, 1),
         "size": sent,
-        "client": request.address,
-        "request": request.correlation_id,
+        "client": request.client_address,
+        "request": request.request_id,
     }
     LOG.observer(event)  # as `LOG.info` would, which takes three times as long
-    site.observed(named, request.route, status, seconds, read, sent)
+    site.on_request_done(named, request.route_template, status, seconds, read, sent)
 
 
-def label(method: bytes) -> str:
+def method_label(method: bytes) -> str:
     """A client can't make a new one."""
     return method.decode("ascii") if method in METHODS else "other"

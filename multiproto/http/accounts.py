@@ -5,15 +5,15 @@ from __future__ import annotations
 from attrs import define
 
 from ..core.accounts import Accounts
-from ..core.sessions import Login, Sessions
-from .answers import Answer
-from .call import Call, Route
+from ..core.sessions import LoginResult, LoginSessions
+from .answers import JsonResponse
+from .call import RequestContext, Route
 
 
 @define(eq=False, repr=False)
 class AccountRoutes:
     _accounts: Accounts
-    _sessions: Sessions
+    _login_sessions: LoginSessions
 
     def routes(self) -> list[Route]:
         return [
@@ -22,64 +22,64 @@ class AccountRoutes:
             Route("POST", "/auth/refresh", self.refresh),
             Route("POST", "/auth/logout", self.logout),
             Route("POST", "/auth/logout-all", self.logout_all),
-            Route("GET", "/auth/sessions", self.sessions),
-            Route("DELETE", "/auth/sessions/:id", self.revoke),
-            Route("GET", "/auth/me", self.me, for_credentials=True),
-            Route("GET", "/users/:id", self.read),
-            Route("PUT", "/users/:id", self.amend),
-            Route("DELETE", "/users/:id", self.close),
+            Route("GET", "/auth/sessions", self.list_sessions),
+            Route("DELETE", "/auth/sessions/:id", self.revoke_session),
+            Route("GET", "/auth/me", self.get_own_account, allows_credentials=True),
+            Route("GET", "/users/:id", self.get_account),
+            Route("PUT", "/users/:id", self.update_account),
+            Route("DELETE", "/users/:id", self.close_account),
         ]
 
-    async def register(self, call: Call) -> Answer:
-        kept = await self._accounts.register(call.fields(), call.client)
-        return Answer(201, kept.value.public(), kept.cursor)
+    async def register(self, call: RequestContext) -> JsonResponse:
+        kept = await self._accounts.register(call.body_fields(), call.client)
+        return JsonResponse(201, kept.value.to_json(), kept.cursor)
 
-    async def login(self, call: Call) -> Answer:
-        return _welcome(await self._sessions.login(call.fields(), call.client))
+    async def login(self, call: RequestContext) -> JsonResponse:
+        return _login_response(await self._login_sessions.login(call.body_fields(), call.client))
 
-    async def refresh(self, call: Call) -> Answer:
-        return _welcome(await self._sessions.refresh(call.fields(), call.client))
+    async def refresh(self, call: RequestContext) -> JsonResponse:
+        return _login_response(await self._login_sessions.refresh(call.body_fields(), call.client))
 
-    async def logout(self, call: Call) -> Answer:
-        await self._sessions.logout(await call.identity(), call.client)
-        return Answer(204)
+    async def logout(self, call: RequestContext) -> JsonResponse:
+        await self._login_sessions.logout(await call.authenticate(), call.client)
+        return JsonResponse(204)
 
-    async def logout_all(self, call: Call) -> Answer:
-        await self._sessions.logout_all(await call.identity(), call.client)
-        return Answer(204)
+    async def logout_all(self, call: RequestContext) -> JsonResponse:
+        await self._login_sessions.logout_all(await call.authenticate(), call.client)
+        return JsonResponse(204)
 
-    async def sessions(self, call: Call) -> Answer:
-        opened = await self._sessions.opened(await call.identity())
-        return Answer(200, [session.public() for session in opened])
+    async def list_sessions(self, call: RequestContext) -> JsonResponse:
+        opened = await self._login_sessions.list_active(await call.authenticate())
+        return JsonResponse(200, [session.to_json() for session in opened])
 
-    async def revoke(self, call: Call, id: str) -> Answer:
-        await self._sessions.revoke(await call.identity(), id, call.client)
-        return Answer(204)
+    async def revoke_session(self, call: RequestContext, id: str) -> JsonResponse:
+        await self._login_sessions.revoke(await call.authenticate(), id, call.client)
+        return JsonResponse(204)
 
-    async def me(self, call: Call) -> Answer:
-        who = await call.identity()
+    async def get_own_account(self, call: RequestContext) -> JsonResponse:
+        who = await call.authenticate()
         kept = await self._accounts.read(who.user_id)
-        return Answer(200, kept.value.public(), kept.cursor)
+        return JsonResponse(200, kept.value.to_json(), kept.cursor)
 
-    async def read(self, call: Call, id: str) -> Answer:
-        await call.identity()
+    async def get_account(self, call: RequestContext, id: str) -> JsonResponse:
+        await call.authenticate()
         kept = await self._accounts.read(id)
-        return Answer(200, kept.value.public(), kept.cursor)
+        return JsonResponse(200, kept.value.to_json(), kept.cursor)
 
-    async def amend(self, call: Call, id: str) -> Answer:
-        kept = await self._accounts.amend(await call.identity(), id, call.fields(), call.client)
-        return Answer(200, kept.value.public(), kept.cursor)
+    async def update_account(self, call: RequestContext, id: str) -> JsonResponse:
+        kept = await self._accounts.update(await call.authenticate(), id, call.body_fields(), call.client)
+        return JsonResponse(200, kept.value.to_json(), kept.cursor)
 
-    async def close(self, call: Call, id: str) -> Answer:
-        await self._accounts.close(await call.identity(), id, call.client)
-        return Answer(204)
+    async def close_account(self, call: RequestContext, id: str) -> JsonResponse:
+        await self._accounts.close(await call.authenticate(), id, call.client)
+        return JsonResponse(204)
 
 
-def _welcome(login: Login) -> Answer:
-    return Answer(
+def _login_response(login: LoginResult) -> JsonResponse:
+    return JsonResponse(
         200,
         {
-            "user": login.user.public(),
+            "user": login.user.to_json(),
             "token": login.token,
             "expiresIn": login.expires_in,
             "refreshToken": login.refresh_token,

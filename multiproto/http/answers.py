@@ -8,27 +8,27 @@ from attrs import field, frozen
 
 from .. import jsontext
 from ..core.errors import InvalidInput, NotFound, RateLimited, Refusal, TooLarge, Unauthorized, Unavailable
-from ..core.model import timestamp
-from .codec import Malformed
+from ..core.model import format_timestamp
+from .codec import HttpProtocolError
 
-JSON = b"application/json"
+JSON_CONTENT_TYPE = b"application/json"
 
-Extra = tuple[tuple[bytes, bytes], ...]
-NO_STORE: Extra = ((b"Cache-Control", b"no-store"),)
+ResponseHeaders = tuple[tuple[bytes, bytes], ...]
+NO_STORE: ResponseHeaders = ((b"Cache-Control", b"no-store"),)
 
 
 @frozen
-class Answer:
+class JsonResponse:
     """`data` of `None` is an answer without a body: 204."""
 
     status: int
     data: object = field(default=None, repr=False)
     cursor: str | None = None
-    bare: bool = False  # outside the envelope, as health is
+    without_envelope: bool = False  # outside the envelope, as health is
 
 
 @frozen
-class Page:
+class RawResponse:
     """An answer that has its bytes already."""
 
     status: int
@@ -36,7 +36,7 @@ class Page:
     body: bytes = field(repr=False)
 
 
-class UnsupportedMedia(InvalidInput):
+class UnsupportedMediaType(InvalidInput):
     """A body of a kind that this server does not read."""
 
     status = 415
@@ -48,11 +48,11 @@ class MethodNotAllowed(InvalidInput):
     status = 405
 
 
-def no_route(path: str) -> Refusal:
+def route_not_found(path: str) -> Refusal:
     return NotFound.of("Route", path)
 
 
-def protocol_fault(fault: Malformed) -> tuple[int, Refusal]:
+def refusal_for_protocol_error(fault: HttpProtocolError) -> tuple[int, Refusal]:
     """(status, refusal) that tell a client of `fault`."""
     match fault.status:
         case 413:
@@ -65,24 +65,24 @@ def protocol_fault(fault: Malformed) -> tuple[int, Refusal]:
             return status, InvalidInput(fault.message)
 
 
-def success(answer: Answer, now: float) -> bytes:
+def success_body(answer: JsonResponse, now: float) -> bytes:
     """`now` in seconds since the epoch."""
-    if answer.bare:
+    if answer.without_envelope:
         return jsontext.dumps(answer.data)
     shown: dict[str, object] = {"success": True, "data": answer.data}
     if answer.cursor is not None:
         shown["cursor"] = answer.cursor
-    return jsontext.dumps(shown | {"timestamp": timestamp(now)})
+    return jsontext.dumps(shown | {"timestamp": format_timestamp(now)})
 
 
-def failure(refusal: Refusal, now: float) -> bytes:
+def error_body(refusal: Refusal, now: float) -> bytes:
     error: dict[str, object] = {"code": refusal.code, "message": refusal.message}
     if refusal.details is not None:
         error["details"] = refusal.details
-    return jsontext.dumps({"success": False, "error": error, "timestamp": timestamp(now)})
+    return jsontext.dumps({"success": False, "error": error, "timestamp": format_timestamp(now)})
 
 
-def advice(refusal: Refusal) -> Extra:
+def error_headers(refusal: Refusal) -> ResponseHeaders:
     """A 401 says how to authenticate (RFC 9110, 15.5.2), and one that may be tried again says when (10.2.3)."""
     if refusal.retry_after is not None:
         return ((b"Retry-After", b"%d" % ceil(refusal.retry_after)),)

@@ -13,72 +13,80 @@ from twisted.python.failure import Failure
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import BaseConverter
 
-from ..core.access import Access
+from ..core.access import RequestAuthenticator
 from ..core.errors import Refusal
 from . import answers
-from .answers import Answer
-from .call import Call, Route
-from .request import Request
+from .answers import JsonResponse
+from .call import RequestContext, Route
+from .request import HttpRequest
 
-PREFIXES = ("/api/v1", "/api")  # the first one names a route in metrics
+API_PREFIXES = ("/api/v1", "/api")  # the first one names a route in metrics
 
-_WORD = re.compile(r":([A-Za-z]+)")
+_PATH_PARAM = re.compile(r":([A-Za-z]+)")
 
 
-class _Text(BaseConverter):
+class _PathSegmentConverter(BaseConverter):
     """One word of a path, in any characters; it comes in the spelling of `paths.canonical`."""
 
     def to_python(self, value: str) -> str:
         return unquote(value, errors="strict")
 
 
-def make_api(
-    access: Access, clock: IReactorTime, api: Iterable[Route], bare: Iterable[Route]
+def make_klein_resource(
+    access: RequestAuthenticator, clock: IReactorTime, api: Iterable[Route], bare: Iterable[Route]
 ) -> KleinResource:
     """A resource that answers the routes of `api` under each prefix, and those of `bare` as they are."""
     app = Klein()
-    app.url_map.converters["text"] = _Text
+    app.url_map.converters["text"] = _PathSegmentConverter
     app.url_map.merge_slashes = False  # an empty word is not to be redirected away
     for route in bare:
-        _add(app, access, clock, route, "", route.path)
+        _add_route(app, access, clock, route, "", route.path)
     for route in api:
-        for prefix in PREFIXES:
-            _add(app, access, clock, route, prefix, PREFIXES[0] + route.path)
+        for prefix in API_PREFIXES:
+            _add_route(app, access, clock, route, prefix, API_PREFIXES[0] + route.path)
     # Klein's types know only IRequest; the site hands it nothing but ours.
-    for kind, handler in ((Refusal, _refused), (HTTPException, _unrouted), (Exception, _broken)):
+    for kind, handler in (
+        (Refusal, _on_refusal),
+        (HTTPException, _on_routing_error),
+        (Exception, _on_unexpected_error),
+    ):
         app.handle_errors(kind)(cast(Any, handler))
     return app.resource()
 
 
-def _add(app: Klein, access: Access, clock: IReactorTime, route: Route, prefix: str, template: str) -> None:
-    async def answer(request: Request, **words: str) -> bytes:
-        request.route = template
-        answer = await route.handler(Call(request, access, route), **words)
+def _add_route(
+    app: Klein, access: RequestAuthenticator, clock: IReactorTime, route: Route, prefix: str, template: str
+) -> None:
+    async def answer(request: HttpRequest, **words: str) -> bytes:
+        request.route_template = template
+        answer = await route.handler(RequestContext(request, access, route), **words)
         if answer is None:
             return b""
-        assert isinstance(answer, Answer)  # pages are given at mounts only
+        assert isinstance(answer, JsonResponse)  # pages are given at mounts only
         if answer.data is None:
-            return request.prepare(answer.status, b"", answers.NO_STORE)
-        return request.prepare(answer.status, answers.success(answer, clock.seconds()), answers.NO_STORE)
+            return request.prepare_response(answer.status, b"", answers.NO_STORE)
+        return request.prepare_response(
+            answer.status, answers.success_body(answer, clock.seconds()), answers.NO_STORE
+        )
 
-    path = prefix + _WORD.sub(r"<text:\1>", route.path)
+    path = prefix + _PATH_PARAM.sub(r"<text:\1>", route.path)
     app.route(path, methods=[route.method], endpoint=f"{route.method} {path}")(answer)
 
 
-def _refused(request: Request, failure: Failure) -> bytes:
+def _on_refusal(request: HttpRequest, failure: Failure) -> bytes:
     assert isinstance(failure.value, Refusal)
-    return request.refused(failure.value)
+    return request.prepare_refusal(failure.value)
 
 
-def _unrouted(request: Request, failure: Failure) -> bytes:
+def _on_routing_error(request: HttpRequest, failure: Failure) -> bytes:
     path = request.path.decode("utf-8", "replace")
     if not isinstance(failure.value, MethodNotAllowed):
-        return request.refused(answers.no_route(path))
+        return request.prepare_refusal(answers.route_not_found(path))
     allowed = ", ".join(sorted({*(failure.value.valid_methods or ()), "OPTIONS"})).encode("ascii")
     if request.method == b"OPTIONS":
-        return request.prepare(204, b"", ((b"Allow", allowed),))
-    return request.refused(answers.MethodNotAllowed("Method not allowed"), ((b"Allow", allowed),))
+        return request.prepare_response(204, b"", ((b"Allow", allowed),))
+    return request.prepare_refusal(answers.MethodNotAllowed("Method not allowed"), ((b"Allow", allowed),))
 
 
-def _broken(request: Request, failure: Failure) -> bytes:
-    return request.broken(failure)
+def _on_unexpected_error(request: HttpRequest, failure: Failure) -> bytes:
+    return request.prepare_internal_error(failure)

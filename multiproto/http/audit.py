@@ -5,27 +5,29 @@ from __future__ import annotations
 from attrs import define
 
 from ..core.model import PageOf
-from ..core.trail import Noted, Trail
-from .answers import Answer
-from .call import Call, Route
+from ..core.trail import AuditLog, AuditRecord
+from .answers import JsonResponse
+from .call import RequestContext, Route
 
 
 @define(eq=False, repr=False)
 class AuditRoutes:
-    _trail: Trail
+    _audit_log: AuditLog
 
     def routes(self) -> list[Route]:
         return [
-            Route("GET", "/auth/audit", self.own),
-            Route("GET", "/audit", self.page),
+            Route("GET", "/auth/audit", self.list_own),
+            Route("GET", "/audit", self.list_all),
         ]
 
-    async def own(self, call: Call) -> Answer:
-        return _listed(await self._trail.own(await call.identity(), call.query()))
+    async def list_own(self, call: RequestContext) -> JsonResponse:
+        return _page_response(await self._audit_log.own_page(await call.authenticate(), call.query_params()))
 
-    async def page(self, call: Call) -> Answer:
-        return _listed(await self._trail.page(await call.identity(), call.query()))
+    async def list_all(self, call: RequestContext) -> JsonResponse:
+        return _page_response(await self._audit_log.page(await call.authenticate(), call.query_params()))
 
 
-def _listed(page: PageOf[Noted]) -> Answer:
-    return Answer(200, {"data": [noted.public() for noted in page.items], "pagination": page.pagination()})
+def _page_response(page: PageOf[AuditRecord]) -> JsonResponse:
+    return JsonResponse(
+        200, {"data": [noted.to_json() for noted in page.items], "pagination": page.pagination()}
+    )

@@ -8,53 +8,53 @@ from urllib.parse import parse_qsl
 from attrs import define, frozen
 
 from .. import jsontext
-from ..core.access import Access, check_whole
-from ..core.client import Client
+from ..core.access import RequestAuthenticator, check_full_access
+from ..core.client import ClientInfo
 from ..core.errors import InvalidInput, Unauthorized
 from ..core.ports import Identity
-from .answers import Answer, Page, UnsupportedMedia
-from .request import Request
+from .answers import JsonResponse, RawResponse, UnsupportedMediaType
+from .request import HttpRequest
 
-MAX_PAIRS = 100  # in a query or a form
+MAX_PARAMS = 100  # in a query or a form
 
 
-class Asked(Protocol):
+class IncomingRequest(Protocol):
     """A request, whoever read it."""
 
     @property
-    def address(self) -> str:
+    def client_address(self) -> str:
         """The client's."""
 
     @property
     def query(self) -> bytes: ...
     @property
     def body(self) -> bytes: ...
-    def field(self, name: bytes) -> bytes | None:
+    def first_header(self, name: bytes) -> bytes | None:
         """The first header of that name, in lower case."""
 
 
 @define(eq=False, repr=False)
-class Call:
-    request: Asked
-    _access: Access
+class RequestContext:
+    request: IncomingRequest
+    _authenticator: RequestAuthenticator
     _route: Route
 
     @property
-    def host(self) -> str:
+    def client_address(self) -> str:
         """The client's address."""
-        return self.request.address
+        return self.request.client_address
 
     @property
-    def exchange(self) -> Request:
+    def http_request(self) -> HttpRequest:
         """For a route that is not `whole`, which writes its answer itself."""
-        assert isinstance(self.request, Request)
+        assert isinstance(self.request, HttpRequest)
         return self.request
 
     @property
-    def client(self) -> Client:
-        return Client("rest", self.host, self.header("user-agent") or "")
+    def client(self) -> ClientInfo:
+        return ClientInfo("rest", self.client_address, self.header("user-agent") or "")
 
-    async def identity(self) -> Identity:
+    async def authenticate(self) -> Identity:
         """Whose bearer token or credential came in the header: the only place it is read from.
 
         Raises `Forbidden` for a credential on a route that is not about topics.
@@ -62,38 +62,42 @@ class Call:
         scheme, _, token = (self.header("authorization") or "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise Unauthorized("Send a bearer token")
-        who = await self._access.identify(token.strip(), self.client)
-        if not self._route.for_credentials:
-            check_whole(who)
+        who = await self._authenticator.authenticate(token.strip(), self.client)
+        if not self._route.allows_credentials:
+            check_full_access(who)
         return who
 
     def header(self, name: str) -> str | None:
-        value = self.request.field(name.encode("ascii"))
+        value = self.request.first_header(name.encode("ascii"))
         return None if value is None else value.decode("latin-1")
 
-    def query(self) -> dict[str, str]:
-        return _pairs(self.request.query, "query")
+    def query_params(self) -> dict[str, str]:
+        return _parse_params(self.request.query, "query")
 
-    def fields(self) -> dict[str, Any]:
-        """The body, an object.  Raises `InvalidInput`, or `UnsupportedMedia` for what is neither JSON nor a form."""
-        kind = _media_type(self.header("content-type") or "application/json")
+    def body_fields(self) -> dict[str, Any]:
+        """The body, an object.  Raises `InvalidInput`, or `UnsupportedMediaType` for what is neither JSON nor a form."""
+        kind = _parse_media_type(self.header("content-type") or "application/json")
         if self.header("content-encoding") not in (None, "identity"):
-            raise UnsupportedMedia("The body must not be compressed")
+            raise UnsupportedMediaType("The body must not be compressed")
         body = self.request.body
         if kind == "application/x-www-form-urlencoded":
-            return dict(_pairs(body, "body"))
+            return dict(_parse_params(body, "body"))
         if kind != "application/json" and not kind.endswith("+json"):
-            raise UnsupportedMedia("The body must be application/json or application/x-www-form-urlencoded")
+            raise UnsupportedMediaType(
+                "The body must be application/json or application/x-www-form-urlencoded"
+            )
         try:
             fields = jsontext.loads(body)
-        except jsontext.NotJson as fault:
+        except jsontext.InvalidJson as fault:
             raise InvalidInput(f"Malformed JSON: {fault}") from None
         if not isinstance(fields, dict):
             raise InvalidInput("The body must be a JSON object")
         return fields
 
 
-Handler = Callable[..., Awaitable["Answer | Page | None"]]  # of a `Call` and the path's words
+RouteHandler = Callable[
+    ..., Awaitable[JsonResponse | RawResponse | None]
+]  # of a `RequestContext` and the words of the path
 
 
 @frozen
@@ -105,32 +109,32 @@ class Route:
 
     method: str
     path: str
-    handler: Handler
-    for_credentials: bool = False
-    whole: bool = True  # it gives an `Answer` or a `Page`
+    handler: RouteHandler
+    allows_credentials: bool = False
+    whole: bool = True  # it gives a `JsonResponse` or a `RawResponse`
     fits: Callable[[Mapping[bytes, bytes]], bool] | None = None  # whether it is for such headers
 
 
-def _media_type(header: str) -> str:
+def _parse_media_type(header: str) -> str:
     """Without its parameters, in lower case; text in another character set than UTF-8 is refused."""
     kind, *parameters = (part.strip().lower() for part in header.split(";"))
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip() == "charset" and value.strip('" ') not in ("utf-8", "utf8", "us-ascii"):
-            raise UnsupportedMedia("The body must be in UTF-8")
+            raise UnsupportedMediaType("The body must be in UTF-8")
     return kind
 
 
-def _pairs(text: bytes, where: str) -> dict[str, str]:
+def _parse_params(text: bytes, where: str) -> dict[str, str]:
     """name=value&… as a dictionary; what it can't hold is refused."""
     try:
         pairs = parse_qsl(
-            text.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=MAX_PAIRS
+            text.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMS
         )
     except UnicodeDecodeError:
         raise InvalidInput(f"The {where} is not UTF-8") from None
     except ValueError:
-        raise InvalidInput(f"The {where} has at most {MAX_PAIRS} fields") from None
+        raise InvalidInput(f"The {where} has at most {MAX_PARAMS} fields") from None
     found: dict[str, str] = {}
     for name, value in pairs:
         if found.setdefault(name, value) != value:

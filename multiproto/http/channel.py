@@ -20,12 +20,12 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..core.hosts import network
-from .codec import Malformed
-from .inlet import AHEAD, Inlet
-from .limits import Deadline, Limits
-from .reader import Reader
-from .request import Request
+from ..core.hosts import client_network
+from .codec import HttpProtocolError
+from .inlet import PIPELINE_FULL, ChannelInput
+from .limits import Deadline, HttpLimits
+from .reader import RequestReader
+from .request import HttpRequest
 
 if TYPE_CHECKING:
     from .quick import Ordinary, Quick
@@ -34,29 +34,29 @@ if TYPE_CHECKING:
 
 @implementer(IProtocol, IHalfCloseableProtocol, IPushProducer)
 @define(eq=False, repr=False)
-class Channel(Inlet):
+class Channel(ChannelInput):
     """camelCase methods are called by the transport or by `twisted.web.http.Request`."""
 
     site: Site
-    _limits: Limits
+    _limits: HttpLimits
     persistent: bool = True  # whether another request may follow the one being answered
     secure: bool = False
-    address: str = ""  # of whoever is at the other end
-    network: str = ""
+    peer_address: str = ""  # of whoever is at the other end
+    peer_network: str = ""
     direct: bool = False  # no proxy carries it, and the address may come in
-    request: Request | Quick | None = None  # being received or answered
+    request: HttpRequest | Quick | None = None  # being received or answered
     ordinary: Ordinary | None = None  # what the last one asked for, if that was ordinary
-    _reader: Reader = field(init=False)
-    _answering: bool = False
-    _advancing: bool = False
-    _hung_up: bool = False
+    _reader: RequestReader = field(init=False)
+    _responding: bool = False
+    _processing: bool = False
+    _closing: bool = False
     _deadline: Deadline = field(init=False)
 
     # The connection's life.
 
     def __attrs_post_init__(self) -> None:
-        self._reader, self._deadline = Reader(self._limits.body), Deadline(self.site.clock)
-        self.read_no_faster_than(self._limits.bytes, self.site.clock)
+        self._reader, self._deadline = RequestReader(self._limits.max_body_bytes), Deadline(self.site.clock)
+        self.limit_read_rate(self._limits.read_rate, self.site.clock)
 
     @property
     def transport(self) -> Any:
@@ -66,34 +66,36 @@ class Channel(Inlet):
     def transport(self, transport: Any) -> None:
         """A resource takes the connection over by setting this to `None`, as Autobahn's does."""
         request = self.request
-        if transport is None and isinstance(request, Request):
+        if transport is None and isinstance(request, HttpRequest):
             self._transport.unregisterProducer()
-            self._forget()
-            request.taken_over()
+            self._detach()
+            request.on_upgraded()
         self._transport = transport
 
     def makeConnection(self, transport: Any) -> None:
         self._transport = transport
         self.secure = ISSLTransport.providedBy(transport)
-        self.address = str(getattr(transport.getPeer(), "host", ""))
-        self.network = network(self.address)
-        self.direct = self.site.rules.admits(self.address) and not self.site.rules.trusts(self.address)
+        self.peer_address = str(getattr(transport.getPeer(), "host", ""))
+        self.peer_network = client_network(self.peer_address)
+        self.direct = self.site.address_rules.is_allowed(
+            self.peer_address
+        ) and not self.site.address_rules.is_trusted_proxy(self.peer_address)
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)
         transport.registerProducer(self, True)
-        refusal = self.site.refusal(self)
+        refusal = self.site.admission_error(self)
         if refusal is None:
-            self._deadline.set(self._limits.idle, self._part)
+            self._deadline.set(self._limits.idle_timeout, self._close_idle)
         else:
-            self._refuse(refusal)
+            self._close_with_error(refusal)
 
     def connectionMade(self) -> None:
         """`makeConnection` does it all."""
 
     def connectionLost(self, reason: Failure) -> None:
         request = self.request
-        self._forget()
+        self._detach()
         if request is not None:
             request.connectionLost(reason)
 
@@ -102,198 +104,198 @@ class Channel(Inlet):
 
         An event stream ends: its client has most likely left.
         """
-        self._heard_all = True
-        if self._hung_up:
-            if not self._clogged:
+        self._read_closed = True
+        if self._closing:
+            if not self._write_paused:
                 self._transport.loseConnection()
-        elif self.site.streams(self):
+        elif self.site.is_streaming(self):
             self.abort()
         else:
-            self._advance()
+            self._process_buffer()
 
     def writeConnectionLost(self) -> None:
         """The client has been told that this was all."""
 
-    def retire(self) -> None:
+    def drain(self) -> None:
         """Take no further request; close as soon as the one that is being answered is done."""
         self.persistent = False
-        if self._hung_up:
-            if self._clogged:
-                self._deadline.set(self._limits.linger, self.abort)
-        elif self._answering:
+        if self._closing:
+            if self._write_paused:
+                self._deadline.set(self._limits.linger_timeout, self.abort)
+        elif self._responding:
             pass
-        elif self._reader.empty:
-            self._part()
+        elif self._reader.is_empty:
+            self._close_idle()
         else:
-            self._refuse(Malformed(503, "server is shutting down"))
+            self._close_with_error(HttpProtocolError(503, "server is shutting down"))
 
-    def cut(self) -> None:
+    def close_now(self) -> None:
         """Close now, whatever is being said; who is hearing the last of it has a moment more."""
-        if self._hung_up:
-            self._deadline.set(self._limits.linger, self.abort)
+        if self._closing:
+            self._deadline.set(self._limits.linger_timeout, self.abort)
         else:
             self.abort()
 
     # Requests in.
 
     def dataReceived(self, data: bytes) -> None:
-        self._intake.took(len(data))
-        if self._hung_up:
+        self._read_throttle.charge(len(data))
+        if self._closing:
             return
         buffer = self._reader.buffer
         buffer += data
-        if self._answering or self._clogged:
-            if len(buffer) > self._limits.ahead:
-                self._intake.hold(AHEAD)
+        if self._responding or self._write_paused:
+            if len(buffer) > self._limits.max_pipelined_bytes:
+                self._read_throttle.pause(PIPELINE_FULL)
             return
-        self._advance()
+        self._process_buffer()
 
-    def _advance(self) -> None:
+    def _process_buffer(self) -> None:
         """Read and begin to answer as much as is there."""
-        if self._advancing:
+        if self._processing:
             return
-        self._advancing = True
+        self._processing = True
         try:
-            while not (self._answering or self._clogged or self._hung_up):
+            while not (self._responding or self._write_paused or self._closing):
                 if not (self._read_head() if self._reader.head is None else self._read_body()):
-                    if self._heard_all:
-                        self._part()
+                    if self._read_closed:
+                        self._close_idle()
                     break
-        except Malformed as fault:
-            self._refuse(fault)
+        except HttpProtocolError as fault:
+            self._close_with_error(fault)
         finally:
-            self._advancing = False
+            self._processing = False
 
-    def _go_on(self) -> None:
+    def _process_pipelined(self) -> None:
         """Turn to what was sent ahead, if anything was."""
-        self._intake.release(AHEAD)
-        self._advance()
+        self._read_throttle.resume(PIPELINE_FULL)
+        self._process_buffer()
 
     def _read_head(self) -> bool:
         """Whether a whole head was there."""
-        head = self._reader.take_head()
+        head = self._reader.read_head()
         if head is None:
-            if self._reader.empty:
-                self._deadline.set(self._limits.idle, self._part)
-            elif not self._deadline.awaits(self._too_late):
-                self._deadline.set(self._limits.head_within, self._too_late)
+            if self._reader.is_empty:
+                self._deadline.set(self._limits.idle_timeout, self._close_idle)
+            elif not self._deadline.is_set_for(self._on_receive_timeout):
+                self._deadline.set(self._limits.head_timeout, self._on_receive_timeout)
             return False
         self.persistent = head.keep_alive and not self.site.draining
-        self.request = request = self.site.request_for(self, head)
-        if not request.screen():
+        self.request = request = self.site.make_request(self, head)
+        if not request.check_admission():
             if head.length != 0:
                 self.persistent = False  # its body is not going to be read
-            self._answer(request.decline)
+            self._start_response(request.reject)
             return True
         if head.length == 0:
-            request.take(b"")
-            self._answer(request.process)
+            request.receive_body(b"")
+            self._start_response(request.process)
             return True
         self._reader.expect_body(head)
         if head.expects_continue:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self._deadline.set(self._limits.body_within, self._too_late)
+        self._deadline.set(self._limits.body_timeout, self._on_receive_timeout)
         return True
 
     def _read_body(self) -> bool:
         """Whether the whole body was there."""
-        body, request = self._reader.take_body(), self.request
+        body, request = self._reader.read_body(), self.request
         if body is None:
             return False
         assert request is not None
-        request.take(body)
-        self._answer(request.process)
+        request.receive_body(body)
+        self._start_response(request.process)
         return True
 
     @property
-    def ahead(self) -> bytes:
+    def pipelined_bytes(self) -> bytes:
         """What was sent behind the request."""
         return bytes(self._reader.buffer)
 
-    def _answer(self, begin: Callable[[], None]) -> None:
-        self._deadline.clear()
-        self._answering = True
+    def _start_response(self, begin: Callable[[], None]) -> None:
+        self._deadline.cancel()
+        self._responding = True
         begin()
 
-    def _refuse(self, fault: Malformed) -> None:
+    def _close_with_error(self, fault: HttpProtocolError) -> None:
         """Answer what can't be followed, and hang up."""
         self.persistent = False
-        self._reader.forget()
-        request = self.request = self.request or self.site.request_for(self, None)
-        self._answer(lambda: request.refuse(fault))
+        self._reader.discard()
+        request = self.request = self.request or self.site.make_request(self, None)
+        self._start_response(lambda: request.reject_protocol_error(fault))
 
-    def _too_late(self) -> None:
-        self._refuse(Malformed(408, "The request took too long to arrive"))
+    def _on_receive_timeout(self) -> None:
+        self._close_with_error(HttpProtocolError(408, "The request took too long to arrive"))
 
-    # Answers out: called by `Request`.
+    # Answers out: called by `HttpRequest`.
 
-    def requestDone(self, request: Request | Quick) -> None:
-        self.request, self._answering = None, False
-        self.site.answered(self)
+    def requestDone(self, request: HttpRequest | Quick) -> None:
+        self.request, self._responding = None, False
+        self.site.on_response_done(self)
         if not self.persistent:
-            self._hang_up()
-        elif self._clogged:
-            self._deadline.set(self._limits.idle, self.abort)
+            self._close_after_response()
+        elif self._write_paused:
+            self._deadline.set(self._limits.idle_timeout, self.abort)
         else:
-            self._go_on()
+            self._process_pipelined()
 
     def loseConnection(self) -> None:
-        self._hang_up()
+        self._close_after_response()
 
     # The transport tells how fast the client takes its answers.
 
     def pauseProducing(self) -> None:
-        self._clogged = True
+        self._write_paused = True
         if self._producer is not None:
             self._producer.pauseProducing()
 
     def resumeProducing(self) -> None:
-        self._clogged = False
+        self._write_paused = False
         if self._producer is not None:
             self._producer.resumeProducing()
-        elif self._hung_up:
-            self._say_no_more()
-        elif not self._answering:
-            self._go_on()
+        elif self._closing:
+            self._half_close()
+        elif not self._responding:
+            self._process_pipelined()
 
     # The end.
 
-    def _part(self) -> None:
+    def _close_idle(self) -> None:
         """Close where nobody waits for anything."""
-        self._hung_up = True
+        self._closing = True
         self._transport.unregisterProducer()
         self._transport.loseConnection()
-        self._deadline.set(self._limits.linger, self.abort)
+        self._deadline.set(self._limits.linger_timeout, self.abort)
 
-    def _hang_up(self) -> None:
+    def _close_after_response(self) -> None:
         """Close, once the client has had time to take what was written."""
-        if self._hung_up:
+        if self._closing:
             return
-        self._hung_up = True
-        self._reader.forget()
-        if self._clogged:
-            patience = self._limits.linger if self.site.draining else self._limits.idle
+        self._closing = True
+        self._reader.discard()
+        if self._write_paused:
+            patience = self._limits.linger_timeout if self.site.draining else self._limits.idle_timeout
             self._deadline.set(patience, self.abort)
         else:
-            self._say_no_more()
+            self._half_close()
 
-    def _say_no_more(self) -> None:
+    def _half_close(self) -> None:
         """Half-close, and read on for a while: closing on unread bytes would reset the
         connection, and the client could lose the answer (RFC 9112, 9.6)."""
         transport = self._transport
         transport.unregisterProducer()
-        self._intake.release(AHEAD)
-        if self._heard_all:
+        self._read_throttle.resume(PIPELINE_FULL)
+        if self._read_closed:
             transport.loseConnection()
         else:
             getattr(transport, "loseWriteConnection", transport.loseConnection)()
-        self._deadline.set(self._limits.linger, self.abort)
+        self._deadline.set(self._limits.linger_timeout, self.abort)
 
-    def _forget(self) -> None:
+    def _detach(self) -> None:
         """This connection is no longer ours."""
         self._deadline.stop()
-        self._intake.stop()
-        self._hung_up = True
-        self._reader.forget()
+        self._read_throttle.stop()
+        self._closing = True
+        self._reader.discard()
         self.request = None
-        self.site.gone(self)
+        self.site.on_channel_closed(self)

@@ -1,4 +1,4 @@
-"""How the head of an HTTP/1.1 request is understood: bytes in, `Head` or `Malformed` out.
+"""How the head of an HTTP/1.1 request is understood: bytes in, `RequestHead` or `HttpProtocolError` out.
 
 Pure and strict, after RFC 9112 and RFC 9110: what two readers could understand
 in two ways is refused, so that no proxy in front of us and we can ever disagree
@@ -11,25 +11,25 @@ import re
 
 from attrs import define, field
 
-Fields = tuple[tuple[bytes, bytes], ...]
+HeaderFields = tuple[tuple[bytes, bytes], ...]
 
-MAX_LINE = 8192  # bytes of a request line (RFC 9112, 3: at least 8000)
+MAX_REQUEST_LINE = 8192  # bytes of a request line (RFC 9112, 3: at least 8000)
 MAX_FIELDS = 100
 MAX_FIELD_BYTES = 16_384  # of all fields together
-AGAIN = 2048  # bytes of a head that are remembered, as each idle connection does
+MAX_REMEMBERED_HEAD = 2048  # bytes of a head that are remembered, as each idle connection does
 METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE"))
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST_LINE = re.compile(rb"(%s) ([^\x00-\x20\x7f#]+) HTTP/([0-9])\.([0-9])" % _TOKEN)
 _FIELD = re.compile(rb"(%s):[ \t]*((?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)[ \t]*" % _TOKEN)
-_END = re.compile(rb"\n\r?\n")
-_ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
-_LABEL = rb"[0-9A-Za-z_](?:[0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?"
-_HOST = re.compile(rb"(?:%s(?:\.%s)*\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?" % (_LABEL, _LABEL))
+_HEAD_END = re.compile(rb"\n\r?\n")
+_ABSOLUTE_FORM = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
+_HOST_LABEL = rb"[0-9A-Za-z_](?:[0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?"
+_HOST = re.compile(rb"(?:%s(?:\.%s)*\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?" % (_HOST_LABEL, _HOST_LABEL))
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
-class Malformed(Exception):
+class HttpProtocolError(Exception):
     """The stream can't be followed: `status` tells the client, and the connection ends."""
 
     def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
@@ -41,76 +41,83 @@ class Malformed(Exception):
 
 
 @define
-class Head:
+class RequestHead:
     """Not to be changed; one of each request is made, and a frozen one takes three times as long."""
 
     method: bytes
     target: bytes = field(repr=False)  # path and query, or "*"
     version: bytes
-    fields: Fields = field(repr=False)  # one may carry a token
+    fields: HeaderFields = field(repr=False)  # one may carry a token
     host: bytes  # from the target when that is absolute; empty only in HTTP/1.0
     length: int | None  # bytes of the body; `None`: chunked
     keep_alive: bool
     expects_continue: bool
-    plain: dict[bytes, bytes] | None = field(default=None, repr=False)  # by name; none if one comes twice
-    block: bytes = field(default=b"", repr=False, eq=False)  # its bytes, if they may come again
+    fields_by_name: dict[bytes, bytes] | None = field(
+        default=None, repr=False
+    )  # by name; none if one comes twice
+    raw: bytes = field(default=b"", repr=False, eq=False)  # its bytes, if they may come again
 
-    def said(self) -> bytes:
+    def raw_fields(self) -> bytes:
         """All but the request line."""
-        return self.block[self.block.find(b"\n") + 1 :]
+        return self.raw[self.raw.find(b"\n") + 1 :]
 
 
 def head_size(buffer: bytearray, start: int = 0) -> int | None:
     """How many bytes of `buffer` are a head, its empty line included; `None` while it is not all there.
 
-    Nothing before `start` ends a head.  Raises `Malformed` as soon as a limit
+    Nothing before `start` ends a head.  Raises `HttpProtocolError` as soon as a limit
     is passed, the same for any fragmentation of the stream.
     """
-    line = buffer.find(b"\n", 0, MAX_LINE + 2)
-    if line < 0 and len(buffer) >= MAX_LINE + 2:
-        raise Malformed(414, f"A request line has at most {MAX_LINE} bytes")
-    end = _END.search(buffer, start)
+    line = buffer.find(b"\n", 0, MAX_REQUEST_LINE + 2)
+    if line < 0 and len(buffer) >= MAX_REQUEST_LINE + 2:
+        raise HttpProtocolError(414, f"A request line has at most {MAX_REQUEST_LINE} bytes")
+    end = _HEAD_END.search(buffer, start)
     fields = (end.end() if end else len(buffer)) - line - 1
     if line >= 0 and fields > MAX_FIELD_BYTES + 2:
-        raise Malformed(431, f"Header fields have at most {MAX_FIELD_BYTES} bytes")
+        raise HttpProtocolError(431, f"Header fields have at most {MAX_FIELD_BYTES} bytes")
     return end.end() if end else None
 
 
-def parse_head(block: bytes, before: Head | None = None) -> Head:
-    """What `block`, up to and with its empty line, asks for.  Raises `Malformed`, never anything else.
+def parse_head(block: bytes, before: RequestHead | None = None) -> RequestHead:
+    """What `raw`, up to and with its empty line, asks for.  Raises `HttpProtocolError`, never anything else.
 
     `before` came on the same connection: a client sends the same fields again and again.
     """
     if not block.endswith(b"\r\n\r\n"):
-        raise Malformed(400, "Lines end with CR LF")
+        raise HttpProtocolError(400, "Lines end with CR LF")
     first, _, said = block.partition(b"\r\n")
-    method, target, version = _request_line(first)
-    if before is not None and target.startswith(b"/") and version == before.version and said == before.said():
-        _origin_form(method, target)
-        return _again(before, method, target, block)
+    method, target, version = _parse_request_line(first)
+    if (
+        before is not None
+        and target.startswith(b"/")
+        and version == before.version
+        and said == before.raw_fields()
+    ):
+        _parse_target(method, target)
+        return _repeat_head(before, method, target, block)
     lines = said.split(b"\r\n")[:-2]
     if len(lines) > MAX_FIELDS:
-        raise Malformed(431, f"At most {MAX_FIELDS} header fields")
+        raise HttpProtocolError(431, f"At most {MAX_FIELDS} header fields")
     fields = tuple(map(parse_field, lines))
-    target, authority = _origin_form(method, target)
-    host = _host(_values(fields, b"host"), version)
+    target, authority = _parse_target(method, target)
+    host = _parse_host(_field_values(fields, b"host"), version)
     plain = {name.lower(): value for name, value in fields}
-    return Head(
+    return RequestHead(
         method,
         target,
         version,
         fields,
         authority or host,
-        _body_length(fields, version),
-        version != b"HTTP/1.0" and b"close" not in _options(fields, b"connection"),
-        _expectation(fields, version),
+        _parse_body_length(fields, version),
+        version != b"HTTP/1.0" and b"close" not in _list_members(fields, b"connection"),
+        _parse_expect(fields, version),
         plain if len(plain) == len(fields) else None,
-        block if not authority and len(block) <= AGAIN else b"",
+        block if not authority and len(block) <= MAX_REMEMBERED_HEAD else b"",
     )
 
 
-def _again(before: Head, method: bytes, target: bytes, block: bytes) -> Head:
-    return Head(
+def _repeat_head(before: RequestHead, method: bytes, target: bytes, block: bytes) -> RequestHead:
+    return RequestHead(
         method,
         target,
         before.version,
@@ -119,86 +126,86 @@ def _again(before: Head, method: bytes, target: bytes, block: bytes) -> Head:
         before.length,
         before.keep_alive,
         before.expects_continue,
-        before.plain,
-        block if len(block) <= AGAIN else b"",
+        before.fields_by_name,
+        block if len(block) <= MAX_REMEMBERED_HEAD else b"",
     )
 
 
 def parse_field(line: bytes) -> tuple[bytes, bytes]:
-    """One field as (name, value).  Raises `Malformed` for folding and control characters."""
+    """One field as (name, value).  Raises `HttpProtocolError` for folding and control characters."""
     found = _FIELD.fullmatch(line)
     if found is None:
-        raise Malformed(400, "Malformed header field")
+        raise HttpProtocolError(400, "Malformed header field")
     return found[1], found[2]
 
 
-def _request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
+def _parse_request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
     found = _REQUEST_LINE.fullmatch(line)
     if found is None:
-        raise Malformed(400, "Malformed request line")
+        raise HttpProtocolError(400, "Malformed request line")
     method, target, major, minor = found.groups()
     if major != b"1":
-        raise Malformed(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here")
+        raise HttpProtocolError(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here")
     if method not in METHODS:
-        raise Malformed(501, "Unknown method")
+        raise HttpProtocolError(501, "Unknown method")
     return method, target, b"HTTP/1.0" if minor == b"0" else b"HTTP/1.1"
 
 
-def _origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes]:
+def _parse_target(method: bytes, target: bytes) -> tuple[bytes, bytes]:
     """(target without authority, authority): RFC 9112, 3.2."""
     authority = b""
-    absolute = _ABSOLUTE.fullmatch(target)
+    absolute = _ABSOLUTE_FORM.fullmatch(target)
     if absolute is not None:
         authority, target = absolute.groups()
         if not _HOST.fullmatch(authority):
-            raise Malformed(400, "Malformed host")
+            raise HttpProtocolError(400, "Malformed host")
         target = target if target.startswith(b"/") else b"/" + target
     elif target == b"*" and method == b"OPTIONS":
         return target, authority
     if not target.startswith(b"/") or _BAD_ESCAPE.search(target):
-        raise Malformed(400, "Malformed request target")
+        raise HttpProtocolError(400, "Malformed request target")
     return target, authority
 
 
-def _host(hosts: list[bytes], version: bytes) -> bytes:
+def _parse_host(hosts: list[bytes], version: bytes) -> bytes:
     if not hosts and version == b"HTTP/1.0":
         return b""
     if len(hosts) != 1:
-        raise Malformed(400, "A request has exactly one Host")
+        raise HttpProtocolError(400, "A request has exactly one Host")
     if not _HOST.fullmatch(hosts[0]):
-        raise Malformed(400, "Malformed host")
+        raise HttpProtocolError(400, "Malformed host")
     return hosts[0]
 
 
-def _body_length(fields: Fields, version: bytes) -> int | None:
+def _parse_body_length(fields: HeaderFields, version: bytes) -> int | None:
     """RFC 9112, 6.3, with everything that is ambiguous refused."""
-    codings, lengths = _values(fields, b"transfer-encoding"), _values(fields, b"content-length")
+    codings, lengths = _field_values(fields, b"transfer-encoding"), _field_values(fields, b"content-length")
     if codings:
         if lengths or version == b"HTTP/1.0":
-            raise Malformed(400, "Transfer-Encoding and Content-Length exclude each other")
+            raise HttpProtocolError(400, "Transfer-Encoding and Content-Length exclude each other")
         if [coding.lower() for coding in codings] != [b"chunked"]:
-            raise Malformed(501, "The only transfer coding known here is chunked")
+            raise HttpProtocolError(501, "The only transfer coding known here is chunked")
         return None
     if not lengths:
         return 0
     if len(lengths) > 1 or not lengths[0].isdigit():
-        raise Malformed(400, "A request has at most one Content-Length, in digits")
+        raise HttpProtocolError(400, "A request has at most one Content-Length, in digits")
     # Python reads no more than 4300 digits; 16 are more bytes than anyone has.
     return int(lengths[0].lstrip(b"0")[:16] or b"0")
 
 
-def _expectation(fields: Fields, version: bytes) -> bool:
-    expected = _options(fields, b"expect")
+def _parse_expect(fields: HeaderFields, version: bytes) -> bool:
+    expected = _list_members(fields, b"expect")
     if expected - {b"100-continue"}:
-        raise Malformed(417, "The only expectation known here is 100-continue")
+        raise HttpProtocolError(417, "The only expectation known here is 100-continue")
     return bool(expected) and version != b"HTTP/1.0"
 
 
-def _values(fields: Fields, name: bytes) -> list[bytes]:
+def _field_values(fields: HeaderFields, name: bytes) -> list[bytes]:
     return [value for key, value in fields if key.lower() == name]
 
 
-def _options(fields: Fields, name: bytes) -> set[bytes]:
+def _list_members(fields: HeaderFields, name: bytes) -> set[bytes]:
     """The members of a comma-separated list, in lower case."""
-    members = b",".join(_values(fields, name)).lower().split(b",")
+    members = b",".join(_field_values(fields, name)).lower().split(b",")
     return {member.strip(b" \t") for member in members} - {b""}

@@ -5,22 +5,22 @@ from __future__ import annotations
 import gzip
 from typing import Any
 
-SMALLEST = 1024  # bytes; below, the headers and the work cost more than they save
-_LEVEL = 1  # on the reactor's thread: a third of the time of level 6, nearly as small for JSON
+MIN_SIZE = 1024  # bytes; below, the headers and the work cost more than they save
+_GZIP_LEVEL = 1  # on the reactor's thread: a third of the time of level 6, nearly as small for JSON
 
 
-def compressed(data: bytes, head: Any, accepted: bytes) -> bytes:
+def compress_response(data: bytes, head: Any, accepted: bytes) -> bytes:
     """`data` as it goes out: in gzip where it is a whole answer and worth it, and `head` says so.
 
     `head` are the answer's headers, a `Headers`; `accepted` is the request's Accept-Encoding.
     """
-    whole = _only(head, b"content-length") == b"%d" % len(data)
-    if not whole or len(data) <= SMALLEST or head.hasHeader(b"content-encoding"):
+    whole = _last_value(head, b"content-length") == b"%d" % len(data)
+    if not whole or len(data) <= MIN_SIZE or head.hasHeader(b"content-encoding"):
         return data
     head.addRawHeader(b"Vary", b"Accept-Encoding")
-    if not _is_text(_only(head, b"content-type")) or not accepts_gzip(accepted):
+    if not _is_compressible(_last_value(head, b"content-type")) or not accepts_gzip(accepted):
         return data
-    small = gzip.compress(data, _LEVEL, mtime=0)
+    small = gzip.compress(data, _GZIP_LEVEL, mtime=0)
     head.setRawHeaders(b"Content-Encoding", [b"gzip"])
     head.setRawHeaders(b"Content-Length", [b"%d" % len(small)])
     return small
@@ -28,9 +28,9 @@ def compressed(data: bytes, head: Any, accepted: bytes) -> bytes:
 
 def shrunk(text: bytes, accepted: bytes) -> bytes | None:
     """The same for a whole answer of text that is not encoded: `None` where size alone decides against it."""
-    if len(text) <= SMALLEST:
+    if len(text) <= MIN_SIZE:
         return None
-    return gzip.compress(text, _LEVEL, mtime=0) if accepts_gzip(accepted) else text
+    return gzip.compress(text, _GZIP_LEVEL, mtime=0) if accepts_gzip(accepted) else text
 
 
 def accepts_gzip(accepted: bytes) -> bool:
@@ -43,10 +43,10 @@ def accepts_gzip(accepted: bytes) -> bool:
     return weights.get(b"gzip", weights.get(b"*", False))
 
 
-def _only(head: Any, name: bytes) -> bytes:
+def _last_value(head: Any, name: bytes) -> bytes:
     return bytes(head.getRawHeaders(name, [b""])[-1])
 
 
-def _is_text(content_type: bytes) -> bool:
+def _is_compressible(content_type: bytes) -> bool:
     kind = content_type.partition(b";")[0].strip().lower()
     return kind.startswith(b"text/") or kind.endswith((b"json", b"javascript", b"svg+xml"))

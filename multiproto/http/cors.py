@@ -6,13 +6,13 @@ import re
 
 from attrs import frozen
 
-Added = tuple[tuple[bytes, bytes], ...]
+CorsHeaders = tuple[tuple[bytes, bytes], ...]
 
-_LOCALHOST = re.compile(rb"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
-_EXPOSED = (
+_LOCALHOST_ORIGIN = re.compile(rb"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
+_EXPOSED_HEADERS = (
     b"X-Correlation-ID, Retry-After, RateLimit-Policy, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
 )
-_PREFLIGHT: Added = (
+_PREFLIGHT_HEADERS: CorsHeaders = (
     (b"Access-Control-Allow-Methods", b"GET, HEAD, POST, PUT, DELETE"),
     (
         b"Access-Control-Allow-Headers",
@@ -23,41 +23,44 @@ _PREFLIGHT: Added = (
 
 
 @frozen
-class Cors:
+class CorsPolicy:
     """`origins` are exact, as browsers send them, or `*` for any, without credentials."""
 
     origins: frozenset[str] = frozenset()
-    any_localhost: bool = False  # for development, where no origin is configured
+    allow_localhost: bool = False  # for development, where no origin is configured
 
-    def allows(self, origin: str) -> bool:
+    def allows_websocket(self, origin: str) -> bool:
         """Whether a page of `origin`, not ours, may open a WebSocket: it sends no cookie, but a token."""
         named = origin in self.origins or "*" in self.origins
-        return named or (self.any_localhost and _LOCALHOST.fullmatch(origin.encode()) is not None)
+        return named or (self.allow_localhost and _LOCALHOST_ORIGIN.fullmatch(origin.encode()) is not None)
 
-    def headers(self, origin: bytes | None, secure: bool, host: bytes) -> Added:
+    def response_headers(self, origin: bytes | None, secure: bool, host: bytes) -> CorsHeaders:
         """What to add to an answer for a page of `origin`."""
         if origin is None:
             return ()
-        if self._allows(origin, secure, host):
+        if self._allows_credentials(origin, secure, host):
             return (
                 (b"Access-Control-Allow-Origin", origin),
                 (b"Access-Control-Allow-Credentials", b"true"),
-                (b"Access-Control-Expose-Headers", _EXPOSED),
+                (b"Access-Control-Expose-Headers", _EXPOSED_HEADERS),
             )
         if "*" in self.origins:
-            return ((b"Access-Control-Allow-Origin", b"*"), (b"Access-Control-Expose-Headers", _EXPOSED))
+            return (
+                (b"Access-Control-Allow-Origin", b"*"),
+                (b"Access-Control-Expose-Headers", _EXPOSED_HEADERS),
+            )
         return ()
 
-    def preflight(self, origin: bytes, secure: bool, host: bytes) -> Added:
+    def preflight_headers(self, origin: bytes, secure: bool, host: bytes) -> CorsHeaders:
         """The same for an OPTIONS that asks what may be sent."""
-        allowed = self.headers(origin, secure, host)
-        return allowed and allowed + _PREFLIGHT
+        allowed = self.response_headers(origin, secure, host)
+        return allowed and allowed + _PREFLIGHT_HEADERS
 
-    def _allows(self, origin: bytes, secure: bool, host: bytes) -> bool:
+    def _allows_credentials(self, origin: bytes, secure: bool, host: bytes) -> bool:
         """By name, or as our own; a proxy may speak TLS for us."""
         own = (b"https://" + host,) if secure else (b"https://" + host, b"http://" + host)
         return (
             origin.decode("latin-1") in self.origins - {"*"}
             or origin in own
-            or (self.any_localhost and _LOCALHOST.fullmatch(origin) is not None)
+            or (self.allow_localhost and _LOCALHOST_ORIGIN.fullmatch(origin) is not None)
         )

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 from attrs import define
 
-from ..core.keyring import Keyring
-from .answers import Answer
-from .call import Call, Route
+from ..core.keyring import CredentialStore
+from .answers import JsonResponse
+from .call import RequestContext, Route
 
 
 @define(eq=False, repr=False)
 class CredentialRoutes:
-    _keyring: Keyring
+    _credential_store: CredentialStore
 
     def routes(self) -> list[Route]:
         return [
-            Route("POST", "/auth/credentials", self.make),
-            Route("GET", "/auth/credentials", self.all),
+            Route("POST", "/auth/credentials", self.create),
+            Route("GET", "/auth/credentials", self.list_own),
             Route("DELETE", "/auth/credentials/:id", self.revoke),
         ]
 
-    async def make(self, call: Call) -> Answer:
-        made = await self._keyring.make(await call.identity(), call.fields(), call.client)
-        return Answer(201, made.public())
+    async def create(self, call: RequestContext) -> JsonResponse:
+        made = await self._credential_store.create(await call.authenticate(), call.body_fields(), call.client)
+        return JsonResponse(201, made.to_json())
 
-    async def all(self, call: Call) -> Answer:
-        return Answer(200, [each.public() for each in await self._keyring.all(await call.identity())])
+    async def list_own(self, call: RequestContext) -> JsonResponse:
+        return JsonResponse(
+            200,
+            [each.to_json() for each in await self._credential_store.list_active(await call.authenticate())],
+        )
 
-    async def revoke(self, call: Call, id: str) -> Answer:
-        await self._keyring.revoke(await call.identity(), id, call.client)
-        return Answer(204)
+    async def revoke(self, call: RequestContext, id: str) -> JsonResponse:
+        await self._credential_store.revoke(await call.authenticate(), id, call.client)
+        return JsonResponse(204)

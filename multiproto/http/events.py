@@ -10,13 +10,13 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from zope.interface import implementer
 
 from .. import jsontext
-from ..core.feed import Feed
-from ..core.model import timestamp
+from ..core.feed import SubscriptionStream
+from ..core.model import format_timestamp
 from ..core.wire import CaughtUp, Delivery, Farewell, Ping, Subscribed
-from .request import Request
+from .request import HttpRequest
 
-RETRY = 3000  # milliseconds that a client should wait before it comes back
-DRAIN_WITHIN = 30.0  # seconds that a client may take none of what was written
+RETRY_DELAY = 3000  # milliseconds that a client should wait before it comes back
+DRAIN_TIMEOUT = 30.0  # seconds that a client may take none of what was written
 
 _KEEP_ALIVE = b":\n\n"
 
@@ -26,51 +26,51 @@ _KEEP_ALIVE = b":\n\n"
 class EventStream:
     """Writes what `feed` hears as fast as the client takes it; what it does not take, the session bounds."""
 
-    _request: Request
-    _feed: Feed
+    _request: HttpRequest
+    _subscription: SubscriptionStream
     _clock: IReactorTime
-    _clogged: bool = False
+    _paused: bool = False
     _drained: Deferred[None] | None = None
 
-    async def pour(self) -> None:
+    async def run(self) -> None:
         """Until the session ends or the client leaves."""
         try:
-            self._begin()
+            self._start_response()
             if self._request.method != b"HEAD":
-                await self._pour()
+                await self._write_events()
         finally:
-            self._feed.leave()
+            self._subscription.unsubscribe()
             if self._request.channel is not None:
                 self._request.unregisterProducer()
 
-    def _begin(self) -> None:
+    def _start_response(self) -> None:
         request = self._request
         request.setHeader(b"Content-Type", b"text/event-stream")
         request.setHeader(b"Cache-Control", b"no-store")
         request.setHeader(b"X-Accel-Buffering", b"no")  # nginx would hold events back
         request.registerProducer(self, True)
-        request.write(_subscribed(self._feed.subscribed))
+        request.write(_encode_subscribed(self._subscription.subscribed))
 
-    async def _pour(self) -> None:
+    async def _write_events(self) -> None:
         while True:
-            await self._room()
-            match await self._feed.next():
+            await self._wait_for_drain()
+            match await self._subscription.next():
                 case Delivery() as delivery:
-                    self._request.write(encode(delivery))
+                    self._request.write(encode_delivery(delivery))
                 case CaughtUp() as caught_up:
-                    self._request.write(_caught_up(caught_up))
+                    self._request.write(_encode_caught_up(caught_up))
                 case Ping():
                     self._request.write(_KEEP_ALIVE)
                 case None:
-                    assert self._feed.farewell is not None
-                    self._request.write(_farewell(self._feed.farewell))
+                    assert self._subscription.farewell is not None
+                    self._request.write(_encode_farewell(self._subscription.farewell))
                     return
 
-    async def _room(self) -> None:
+    async def _wait_for_drain(self) -> None:
         """Wait until the client takes more; cut one that does not."""
-        if not self._clogged:
+        if not self._paused:
             return
-        cut: IDelayedCall = self._clock.callLater(DRAIN_WITHIN, self._request.connection.abort)
+        cut: IDelayedCall = self._clock.callLater(DRAIN_TIMEOUT, self._request.http_channel.abort)
         self._drained = Deferred()
         try:
             await self._drained
@@ -82,18 +82,18 @@ class EventStream:
     # The transport calls these, through the channel.
 
     def pauseProducing(self) -> None:
-        self._clogged = True
+        self._paused = True
 
     def resumeProducing(self) -> None:
-        self._clogged = False
+        self._paused = False
         if self._drained is not None:
             self._drained.callback(None)
 
     def stopProducing(self) -> None:
-        """The client left; the request tells `pour` so itself."""
+        """The client left; the request tells `run` so itself."""
 
 
-def encode(delivery: Delivery) -> bytes:
+def encode_delivery(delivery: Delivery) -> bytes:
     """Once for all streams that hear it."""
     event = delivery.encoded.get(EventStream)
     if event is None:
@@ -101,21 +101,21 @@ def encode(delivery: Delivery) -> bytes:
             "topic": delivery.topic,
             "data": delivery.content,
             "metadata": delivery.metadata,
-            "timestamp": timestamp(delivery.at),
+            "timestamp": format_timestamp(delivery.accepted_at),
         }
-        marks = ("id", delivery.id), ("cursor", delivery.cursor), ("replay", delivery.replay)
+        marks = ("id", delivery.id), ("cursor", delivery.cursor), ("replay", delivery.replay_pattern)
         for name, value in marks:
             if value is not None:
                 shown[name] = value
-        event = delivery.encoded[EventStream] = _event("message", shown, delivery.cursor)
+        event = delivery.encoded[EventStream] = _encode_event("message", shown, delivery.cursor)
     return event
 
 
-def weigh(delivery: Delivery) -> int:
-    return len(encode(delivery))
+def event_size(delivery: Delivery) -> int:
+    return len(encode_delivery(delivery))
 
 
-def _subscribed(subscribed: Subscribed) -> bytes:
+def _encode_subscribed(subscribed: Subscribed) -> bytes:
     shown: dict[str, object] = {"topic": subscribed.pattern, "retention": subscribed.retention}
     if subscribed.cursor is not None:
         shown["cursor"] = subscribed.cursor
@@ -123,21 +123,21 @@ def _subscribed(subscribed: Subscribed) -> bytes:
         shown["recovered"] = subscribed.recovered
     if subscribed.scope is not None:
         shown["scope"] = subscribed.scope
-    return _event("subscribed", shown, subscribed.cursor)
+    return _encode_event("subscribed", shown, subscribed.cursor)
 
 
-def _caught_up(said: CaughtUp) -> bytes:
-    return _event("caught_up", {"topic": said.pattern, "cursor": said.cursor}, said.cursor)
+def _encode_caught_up(said: CaughtUp) -> bytes:
+    return _encode_event("caught_up", {"topic": said.pattern, "cursor": said.cursor}, said.cursor)
 
 
-def _farewell(farewell: Farewell) -> bytes:
-    shown: dict[str, object] = {"reason": farewell.why.value, "message": farewell.message}
+def _encode_farewell(farewell: Farewell) -> bytes:
+    shown: dict[str, object] = {"reason": farewell.reason.value, "message": farewell.message}
     if farewell.cursor is not None:
         shown["cursor"] = farewell.cursor
-    return b"retry: %d\n" % RETRY + _event("farewell", shown, None)
+    return b"retry: %d\n" % RETRY_DELAY + _encode_event("farewell", shown, None)
 
 
-def _event(name: str, data: Mapping[str, object], id: str | None) -> bytes:
+def _encode_event(name: str, data: Mapping[str, object], id: str | None) -> bytes:
     """One event; JSON has no line ends, so its data is one line."""
     lines = [b"event: " + name.encode("ascii")]
     if id is not None:

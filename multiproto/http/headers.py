@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # An answer that has one of these of its own, as a page with scripts must, keeps it.
-SECURITY: tuple[tuple[bytes, bytes], ...] = (
+SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"Content-Security-Policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"Cross-Origin-Opener-Policy", b"same-origin"),
     (b"Cross-Origin-Resource-Policy", b"same-origin"),
@@ -12,4 +12,4 @@ SECURITY: tuple[tuple[bytes, bytes], ...] = (
     (b"X-Frame-Options", b"DENY"),
 )
 # Only over TLS: a browser ignores it elsewhere (RFC 6797, 8.1).  A year, in seconds.
-TRANSPORT_SECURITY = (b"Strict-Transport-Security", b"max-age=31536000; includeSubDomains")
+HSTS_HEADER = (b"Strict-Transport-Security", b"max-age=31536000; includeSubDomains")

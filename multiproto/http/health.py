@@ -6,11 +6,11 @@ from typing import Awaitable, Mapping, Protocol
 
 from attrs import define
 
-from .answers import Answer
-from .call import Call, Route
+from .answers import JsonResponse
+from .call import RequestContext, Route
 
 
-class Health(Protocol):
+class HealthReporter(Protocol):
     """What these routes ask of whoever watches the server."""
 
     def report(self) -> Awaitable[tuple[int, Mapping[str, object]]]:
@@ -22,7 +22,7 @@ class Health(Protocol):
 
 @define(eq=False, repr=False)
 class HealthRoutes:
-    _health: Health
+    _health: HealthReporter
 
     def routes(self) -> list[Route]:
         return [
@@ -31,14 +31,14 @@ class HealthRoutes:
             Route("GET", "/health/live", self.live),
         ]
 
-    async def report(self, call: Call) -> Answer:
+    async def report(self, call: RequestContext) -> JsonResponse:
         status, report = await self._health.report()
-        return Answer(status, report, bare=True)
+        return JsonResponse(status, report, without_envelope=True)
 
-    async def ready(self, call: Call) -> Answer:
+    async def ready(self, call: RequestContext) -> JsonResponse:
         if self._health.ready():
-            return Answer(200, {"status": "ready"}, bare=True)
-        return Answer(503, {"status": "not ready"}, bare=True)
+            return JsonResponse(200, {"status": "ready"}, without_envelope=True)
+        return JsonResponse(503, {"status": "not ready"}, without_envelope=True)
 
-    async def live(self, call: Call) -> Answer:
-        return Answer(200, {"status": "alive"}, bare=True)
+    async def live(self, call: RequestContext) -> JsonResponse:
+        return JsonResponse(200, {"status": "alive"}, without_envelope=True)

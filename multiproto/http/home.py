@@ -7,11 +7,11 @@ from html import escape
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
 
-from ..core.model import timestamp
-from .answers import Answer
-from .call import Call, Route
+from ..core.model import format_timestamp
+from .answers import JsonResponse
+from .call import RequestContext, Route
 
-_PAGE = """<!doctype html>
+_INDEX_HTML = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
@@ -28,29 +28,29 @@ _PAGE = """<!doctype html>
 
 
 @define(eq=False, repr=False)
-class HomeRoutes:
+class IndexRoutes:
     _name: str
     _version: str
     _clock: IReactorTime
 
     def routes(self) -> list[Route]:
-        return [Route("GET", "/", self.home, whole=False)]
+        return [Route("GET", "/", self.index, whole=False)]
 
-    async def home(self, call: Call) -> Answer | None:
+    async def index(self, call: RequestContext) -> JsonResponse | None:
         if "text/html" in (call.header("accept") or ""):
-            page = _PAGE.format(name=escape(self._name), version=escape(self._version))
-            body = call.exchange.prepare(
+            page = _INDEX_HTML.format(name=escape(self._name), version=escape(self._version))
+            body = call.http_request.prepare_response(
                 200, page.encode(), ((b"Vary", b"Accept"),), b"text/html; charset=utf-8"
             )
-            call.exchange.write(body)
+            call.http_request.write(body)
             return None
-        return Answer(
+        return JsonResponse(
             200,
             {
                 "name": self._name,
                 "version": self._version,
                 "status": "running",
-                "timestamp": timestamp(self._clock.seconds()),
+                "timestamp": format_timestamp(self._clock.seconds()),
             },
-            bare=True,
+            without_envelope=True,
         )

@@ -5,25 +5,25 @@ from __future__ import annotations
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
-from ..core.intake import Intake
+from ..core.intake import ReadThrottle
 from ..core.rates import Rate
-from .outlet import Outlet
+from .outlet import ChannelOutput
 
-AHEAD = "ahead"  # the client has sent as much as may wait
+PIPELINE_FULL = "ahead"  # the client has sent as much as may wait
 
 
 @define(eq=False, repr=False)
-class Inlet(Outlet):
-    _heard_all: bool = field(default=False, init=False)  # the client half-closed
-    _intake: Intake = field(init=False)
+class ChannelInput(ChannelOutput):
+    _read_closed: bool = field(default=False, init=False)  # the client half-closed
+    _read_throttle: ReadThrottle = field(init=False)
 
-    def read_no_faster_than(self, rate: Rate | None, clock: IReactorTime) -> None:
+    def limit_read_rate(self, rate: Rate | None, clock: IReactorTime) -> None:
         """To be called once, before anything is read."""
-        self._intake = Intake(self._pause, self._resume, rate, clock)
+        self._read_throttle = ReadThrottle(self._pause_reading, self._resume_reading, rate, clock)
 
-    def _pause(self) -> None:
+    def _pause_reading(self) -> None:
         self._transport.pauseProducing()
 
-    def _resume(self) -> None:
-        if not self._heard_all:  # its end is not to be heard twice
+    def _resume_reading(self) -> None:
+        if not self._read_closed:  # its end is not to be heard twice
             self._transport.resumeProducing()

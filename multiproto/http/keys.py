@@ -7,21 +7,25 @@ from typing import Callable, Mapping, Sequence
 from attrs import define
 
 from .. import jsontext
-from .call import Call, Route
+from .call import RequestContext, Route
 
-MAX_AGE = 300  # seconds that others may go without asking; a new key is to be here that long before it signs
+JWKS_MAX_AGE = (
+    300  # seconds that others may go without asking; a new key is to be here that long before it signs
+)
 
-Published = Callable[[], Sequence[Mapping[str, str]]]
+PublicKeySource = Callable[[], Sequence[Mapping[str, str]]]
 
 
 @define(eq=False, repr=False)
-class KeyRoutes:
-    _published: Published
+class JwksRoutes:
+    _public_keys: PublicKeySource
 
     def routes(self) -> list[Route]:
-        return [Route("GET", "/.well-known/jwks.json", self.keys, whole=False)]
+        return [Route("GET", "/.well-known/jwks.json", self.jwks, whole=False)]
 
-    async def keys(self, call: Call) -> None:
-        body = jsontext.dumps({"keys": self._published()})
-        may_keep = ((b"Cache-Control", b"public, max-age=%d" % MAX_AGE),)
-        call.exchange.write(call.exchange.prepare(200, body, may_keep, b"application/jwk-set+json"))
+    async def jwks(self, call: RequestContext) -> None:
+        body = jsontext.dumps({"keys": self._public_keys()})
+        may_keep = ((b"Cache-Control", b"public, max-age=%d" % JWKS_MAX_AGE),)
+        call.http_request.write(
+            call.http_request.prepare_response(200, body, may_keep, b"application/jwk-set+json")
+        )

@@ -11,14 +11,14 @@ from ..core.rates import Rate
 
 
 @frozen
-class Limits:
-    body: int = 2**20  # bytes
-    ahead: int = 65_536  # bytes that a client may send while it waits for an answer
-    head_within: float = 10.0  # seconds from its first byte
-    body_within: float = 60.0  # seconds from the end of the head
-    idle: float = 60.0  # seconds between requests, and for a client to take its answer
-    linger: float = 2.0  # seconds to read and forget after the last answer (RFC 9112, 9.6)
-    bytes: Rate | None = None  # of what is read
+class HttpLimits:
+    max_body_bytes: int = 2**20  # bytes
+    max_pipelined_bytes: int = 65_536  # bytes that a client may send while it waits for an answer
+    head_timeout: float = 10.0  # seconds from its first byte
+    body_timeout: float = 60.0  # seconds from the end of the head
+    idle_timeout: float = 60.0  # seconds between requests, and for a client to take its answer
+    linger_timeout: float = 2.0  # seconds to read and forget after the last answer (RFC 9112, 9.6)
+    read_rate: Rate | None = None  # of what is read
 
 
 @define(eq=False, repr=False)
@@ -30,39 +30,39 @@ class Deadline:
     """
 
     _clock: IReactorTime
-    _due: float = 0.0  # by the clock
-    _otherwise: Callable[[], None] | None = None
-    _call: IDelayedCall | None = None
+    _expires_at: float = 0.0  # by the clock
+    _on_expired: Callable[[], None] | None = None
+    _timer: IDelayedCall | None = None
 
     def set(self, seconds: float, otherwise: Callable[[], None]) -> None:
         """Have `otherwise` done after `seconds`, instead of what was to be done before."""
-        self._due, self._otherwise = self._clock.seconds() + seconds, otherwise
-        if self._call is None:
-            self._call = self._clock.callLater(seconds, self._look)
-        elif self._call.getTime() > self._due:
-            self._call.reset(seconds)
+        self._expires_at, self._on_expired = self._clock.seconds() + seconds, otherwise
+        if self._timer is None:
+            self._timer = self._clock.callLater(seconds, self._on_timer)
+        elif self._timer.getTime() > self._expires_at:
+            self._timer.reset(seconds)
 
-    def awaits(self, otherwise: Callable[[], None]) -> bool:
+    def is_set_for(self, otherwise: Callable[[], None]) -> bool:
         """Whether that is what is to be done."""
-        return self._otherwise == otherwise
+        return self._on_expired == otherwise
 
-    def clear(self) -> None:
-        self._otherwise = None
+    def cancel(self) -> None:
+        self._on_expired = None
 
     def stop(self) -> None:
         """There will be no other."""
-        self._otherwise = None
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
+        self._on_expired = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _look(self) -> None:
-        self._call, otherwise = None, self._otherwise
+    def _on_timer(self) -> None:
+        self._timer, otherwise = None, self._on_expired
         if otherwise is None:
             return
-        left = self._due - self._clock.seconds()
+        left = self._expires_at - self._clock.seconds()
         if left > 0:
-            self._call = self._clock.callLater(left, self._look)
+            self._timer = self._clock.callLater(left, self._on_timer)
         else:
-            self._otherwise = None
+            self._on_expired = None
             otherwise()

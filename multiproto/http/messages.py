@@ -6,8 +6,8 @@ from attrs import define
 
 from ..core.messages import Messages
 from ..core.model import Message, PageOf
-from .answers import Answer
-from .call import Call, Route
+from .answers import JsonResponse
+from .call import RequestContext, Route
 
 
 @define(eq=False, repr=False)
@@ -17,31 +17,33 @@ class MessageRoutes:
     def routes(self) -> list[Route]:
         return [
             Route("POST", "/messages", self.send),
-            Route("GET", "/messages", self.page),
-            Route("GET", "/messages/user/:userId", self.page),
-            Route("GET", "/messages/channel/:channelId", self.page),
-            Route("GET", "/messages/:id", self.read),
+            Route("GET", "/messages", self.list_page),
+            Route("GET", "/messages/user/:userId", self.list_page),
+            Route("GET", "/messages/channel/:channelId", self.list_page),
+            Route("GET", "/messages/:id", self.get),
             Route("DELETE", "/messages/:id", self.withdraw),
         ]
 
-    async def send(self, call: Call) -> Answer:
-        kept = await self._messages.send(await call.identity(), call.fields(), call.header("idempotency-key"))
-        return Answer(201, kept.value.public(), kept.cursor)
+    async def send(self, call: RequestContext) -> JsonResponse:
+        kept = await self._messages.send(
+            await call.authenticate(), call.body_fields(), call.header("idempotency-key")
+        )
+        return JsonResponse(201, kept.value.to_json(), kept.cursor)
 
-    async def page(self, call: Call, **of: str) -> Answer:
+    async def list_page(self, call: RequestContext, **of: str) -> JsonResponse:
         """A list; what the path says of it goes before the query."""
-        who = await call.identity()
-        return _listed(await self._messages.page(who, {**call.query(), **of}))
+        who = await call.authenticate()
+        return _page_response(await self._messages.page(who, {**call.query_params(), **of}))
 
-    async def read(self, call: Call, id: str) -> Answer:
-        kept = await self._messages.read(await call.identity(), id)
-        return Answer(200, kept.value.public(), kept.cursor)
+    async def get(self, call: RequestContext, id: str) -> JsonResponse:
+        kept = await self._messages.read(await call.authenticate(), id)
+        return JsonResponse(200, kept.value.to_json(), kept.cursor)
 
-    async def withdraw(self, call: Call, id: str) -> Answer:
-        await self._messages.withdraw(await call.identity(), id)
-        return Answer(204)
+    async def withdraw(self, call: RequestContext, id: str) -> JsonResponse:
+        await self._messages.delete(await call.authenticate(), id)
+        return JsonResponse(204)
 
 
-def _listed(page: PageOf[Message]) -> Answer:
-    shown = {"data": [message.public() for message in page.items], "pagination": page.pagination()}
-    return Answer(200, shown, page.cursor)
+def _page_response(page: PageOf[Message]) -> JsonResponse:
+    shown = {"data": [message.to_json() for message in page.items], "pagination": page.pagination()}
+    return JsonResponse(200, shown, page.cursor)

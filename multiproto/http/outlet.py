@@ -10,11 +10,11 @@ from twisted.web.http_headers import Headers
 
 
 @define(eq=False, repr=False)
-class Outlet:
+class ChannelOutput:
     """Writes on the transport; when and what is for the channel and its request to say."""
 
     _transport: Any = field(default=None, init=False)
-    _clogged: bool = field(default=False, init=False)  # the transport has more to send than it likes
+    _write_paused: bool = field(default=False, init=False)  # the transport has more to send than it likes
     _producer: IPushProducer | None = field(default=None, init=False)  # of the response being streamed
 
     # twisted.web.http.Request logs through its channel's factory; our `Request` does so itself.
@@ -41,7 +41,7 @@ class Outlet:
 
     def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
         self._producer = producer
-        if self._clogged:
+        if self._write_paused:
             producer.pauseProducing()
 
     def unregisterProducer(self) -> None:

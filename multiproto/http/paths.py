@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote_to_bytes
 from ..core.errors import InvalidInput
 
 
-def segments(path: bytes) -> tuple[str, ...]:
+def decode_segments(path: bytes) -> tuple[str, ...]:
     """The decoded segments; a slash at the end makes no difference.  Raises `InvalidInput`.
 
     A slash that came as %2F stays within its segment.
@@ -21,6 +21,6 @@ def segments(path: bytes) -> tuple[str, ...]:
         raise InvalidInput("The path is not UTF-8") from None
 
 
-def canonical(parts: tuple[str, ...]) -> list[bytes]:
+def canonical_segments(parts: tuple[str, ...]) -> list[bytes]:
     """`parts` in the one spelling that routes are looked up by."""
     return [quote(part, safe="").encode("ascii") for part in parts]

@@ -21,19 +21,19 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import NO_BODY_CODES
 
-from ..core.access import Access
-from ..core.errors import Internal, RateLimited, Refusal
-from ..core.starting import start
-from ..observe.logs import REQUEST
+from ..core.access import RequestAuthenticator
+from ..core.errors import InternalError, RateLimited, Refusal
+from ..core.starting import start_eagerly
+from ..observe.logs import CURRENT_REQUEST_ID
 from . import answers
-from .account import LEFT, UNMATCHED, account, label
-from .answers import JSON, Extra, Page
-from .call import Call
-from .codec import Head, Malformed
+from .account import CLIENT_CLOSED_REQUEST, UNMATCHED_ROUTE, log_access, method_label
+from .answers import JSON_CONTENT_TYPE, RawResponse, ResponseHeaders
+from .call import RequestContext
+from .codec import HttpProtocolError, RequestHead
 from .compression import shrunk
-from .correlation import fit
-from .headers import SECURITY, TRANSPORT_SECURITY
-from .ratelimit import Standings
+from .correlation import valid_request_id
+from .headers import HSTS_HEADER, SECURITY_HEADERS
+from .ratelimit import RateLimitCheck
 from .table import Known, Table, Words
 
 if TYPE_CHECKING:
@@ -43,19 +43,19 @@ if TYPE_CHECKING:
 _STATUS = {each.value: b"HTTP/1.1 %d %s\r\n" % (each, each.phrase.encode("ascii")) for each in HTTPStatus}
 
 
-def lines(fields: Extra) -> bytes:
+def lines(fields: ResponseHeaders) -> bytes:
     return b"".join([b"%s: %s\r\n" % field for field in fields])
 
 
 _NO_STORE = lines(answers.NO_STORE)
-_SECURITY = {False: lines(SECURITY), True: lines((*SECURITY, TRANSPORT_SECURITY))}
+_SECURITY = {False: lines(SECURITY_HEADERS), True: lines((*SECURITY_HEADERS, HSTS_HEADER))}
 
 
 @frozen(eq=False, repr=False)
 class Ordinary:
     """What a head asks for; a client that repeats it, as most do, has it looked up once."""
 
-    head: Head
+    head: RequestHead
     query: bytes
     fields: dict[bytes, bytes]
     known: Known
@@ -66,10 +66,10 @@ class Ordinary:
 class Short:
     """The way itself, for all requests of a site."""
 
-    access: Access
+    access: RequestAuthenticator
     table: Table
 
-    def take(self, channel: Channel, site: Site, head: Head) -> Quick | None:
+    def take(self, channel: Channel, site: Site, head: RequestHead) -> Quick | None:
         """The request, if it is an ordinary one."""
         ordinary = channel.ordinary
         if ordinary is None or ordinary.head is not head:
@@ -77,11 +77,15 @@ class Short:
             if ordinary is None:
                 return None
         plain = ordinary.fields
-        id = fit(plain.get(b"x-correlation-id")) or fit(plain.get(b"x-request-id")) or site.new_id()
+        id = (
+            valid_request_id(plain.get(b"x-correlation-id"))
+            or valid_request_id(plain.get(b"x-request-id"))
+            or site.new_id()
+        )
         return Quick(channel, site, self.access, ordinary, id)
 
-    def _ordinary(self, channel: Channel, head: Head) -> Ordinary | None:
-        plain = head.plain
+    def _ordinary(self, channel: Channel, head: RequestHead) -> Ordinary | None:
+        plain = head.fields_by_name
         if plain is None or not channel.direct or head.version != b"HTTP/1.1":
             return None
         path, _, query = head.target.partition(b"?")
@@ -98,25 +102,27 @@ class Short:
 class Quick:
     """One request; what the channel asks of it is what it asks of `Request`."""
 
-    connection: Channel
+    http_channel: Channel
     _site: Site
-    _access: Access
+    _access: RequestAuthenticator
     _asked: Ordinary
-    correlation_id: str
-    began: float = field(init=False)
-    route: str = UNMATCHED  # in metrics and the log: until it may go on, as `Request` then looks for one
-    _standings: Standings | None = None
+    request_id: str
+    started_at: float = field(init=False)
+    route_template: str = (
+        UNMATCHED_ROUTE  # in metrics and the log: until it may go on, as `Request` then looks for one
+    )
+    _standings: RateLimitCheck | None = None
     _doing: Deferred[None] | None = None
     _answered: bool = False
     body: bytes = b""
-    upgrades: bool = False
+    is_upgrade: bool = False
 
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self.began = self._site.clock.seconds()
+        self.started_at = self._site.clock.seconds()
 
-    # What `Call` and `account` ask of it.
+    # What `RequestContext` and `log_access` ask of it.
 
     @property
     def method(self) -> bytes:
@@ -127,45 +133,45 @@ class Quick:
         return self._asked.query
 
     @property
-    def address(self) -> str:
-        return self.connection.address
+    def client_address(self) -> str:
+        return self.http_channel.peer_address
 
-    def field(self, name: bytes) -> bytes | None:
+    def first_header(self, name: bytes) -> bytes | None:
         return self._asked.fields.get(name)
 
     # Called by the channel.
 
-    def screen(self) -> bool:
+    def check_admission(self) -> bool:
         """Whether the request may go on: asked before any of its body is read."""
         known = self._asked.known
         if not known.counted:
             return True
-        self._standings = self._site.standings(self.connection.address, known.at)
+        self._standings = self._site.check_rate_limits(self.http_channel.peer_address, known.at)
         return not self._standings.tightest.exceeded
 
-    def decline(self) -> None:
+    def reject(self) -> None:
         self._decline(RateLimited("Too many requests"))
 
-    def refuse(self, fault: Malformed) -> None:
-        status, refusal = answers.protocol_fault(fault)
+    def reject_protocol_error(self, fault: HttpProtocolError) -> None:
+        status, refusal = answers.refusal_for_protocol_error(fault)
         self._decline(refusal, status)
 
-    def take(self, body: bytes) -> None:
+    def receive_body(self, body: bytes) -> None:
         self.body = body
 
     def process(self) -> None:
-        context = REQUEST.set(self.correlation_id)
+        context = CURRENT_REQUEST_ID.set(self.request_id)
         try:
-            doing = start(self._obey(), self._broken)
+            doing = start_eagerly(self._obey(), self._broken)
         finally:
-            REQUEST.reset(context)
+            CURRENT_REQUEST_ID.reset(context)
         if isinstance(doing, Deferred):
             self._doing = doing
 
     def connectionLost(self, reason: Failure) -> None:
         if not self._answered:
             self._answered = True
-            self._account(LEFT, 0)
+            self._account(CLIENT_CLOSED_REQUEST, 0)
             if self._doing is not None:
                 self._doing.cancel()
 
@@ -173,44 +179,46 @@ class Quick:
 
     async def _obey(self) -> None:
         try:
-            if self._standings is not None and self._standings.shared:
-                self._standings = await self._standings.settled()
+            if self._standings is not None and self._standings.is_shared:
+                self._standings = await self._standings.with_shared_counts()
                 if self._standings.tightest.exceeded:
-                    return self.decline()
+                    return self.reject()
             known = self._asked.known
-            self.route = known.template
-            answer = await known.route.handler(Call(self, self._access, known.route), **self._asked.words)
+            self.route_template = known.template
+            answer = await known.route.handler(
+                RequestContext(self, self._access, known.route), **self._asked.words
+            )
         except Refusal as refusal:
             return self._decline(refusal)
         assert answer is not None  # the route is a whole one
-        if isinstance(answer, Page):
+        if isinstance(answer, RawResponse):
             self._send(answer.status, answer.body, _NO_STORE, answer.content_type)
         elif answer.data is None:
             self._send(answer.status, b"", _NO_STORE)
         else:
-            self._send(answer.status, answers.success(answer, self._site.clock.seconds()), _NO_STORE)
+            self._send(answer.status, answers.success_body(answer, self._site.clock.seconds()), _NO_STORE)
 
     def _broken(self, failure: Failure) -> None:
         """A bug of ours goes to the log whole, and what a client did not wait for does not."""
         if self._answered and failure.check(CancelledError):
             return
-        what: Any = {"method": label(self.method), "route": self.route}
-        self._log.failure("{method} {route} broke", failure, request=self.correlation_id, **what)
-        self._decline(Internal())
+        what: Any = {"method": method_label(self.method), "route": self.route_template}
+        self._log.failure("{method} {route} broke", failure, request=self.request_id, **what)
+        self._decline(InternalError())
 
     def _decline(self, refusal: Refusal, status: int = 0) -> None:
-        body = answers.failure(refusal, self._site.clock.seconds())
-        self._send(status or refusal.status, body, lines(answers.advice(refusal)))
+        body = answers.error_body(refusal, self._site.clock.seconds())
+        self._send(status or refusal.status, body, lines(answers.error_headers(refusal)))
 
-    def _send(self, status: int, body: bytes, extra: bytes, content_type: bytes = JSON) -> None:
+    def _send(self, status: int, body: bytes, extra: bytes, content_type: bytes = JSON_CONTENT_TYPE) -> None:
         """All of the answer in one write."""
         if self._answered:
             return
         self._answered = True
-        site, channel = self._site, self.connection
+        site, channel = self._site, self.http_channel
         vary, coding = b"Vary: Origin\r\n", b""
         if site.compression and status not in NO_BODY_CODES:
-            small = shrunk(body, self.field(b"accept-encoding") or b"")
+            small = shrunk(body, self.first_header(b"accept-encoding") or b"")
             if small is not None:
                 vary += b"Vary: Accept-Encoding\r\n"
                 if small is not body:
@@ -222,11 +230,11 @@ class Quick:
             if status in NO_BODY_CODES
             else b"Content-Type: %s\r\nContent-Length: %d\r\n" % (content_type, len(body)),
             extra,
-            b"Date: %s\r\nX-Correlation-Id: %s\r\n" % (site.date(), self.correlation_id.encode("ascii")),
+            b"Date: %s\r\nX-Correlation-Id: %s\r\n" % (site.date_header(), self.request_id.encode("ascii")),
             vary,
             b""
             if origin is None
-            else lines(site.cors.headers(origin, channel.secure, self._asked.head.host)),
+            else lines(site.cors.response_headers(origin, channel.secure, self._asked.head.host)),
             b"" if self._standings is None else lines(self._standings.tightest.headers()),
             _SECURITY[channel.secure] if site.security_headers else b"",
             b"" if channel.persistent else b"Connection: close\r\n",
@@ -239,4 +247,4 @@ class Quick:
         channel.requestDone(self)
 
     def _account(self, status: int, sent: int) -> None:
-        account(self._site, self, status, len(self.body), sent)
+        log_access(self._site, self, status, len(self.body), sent)

@@ -14,13 +14,13 @@ from attrs import Factory, define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from ..core.errors import RateLimited, Unavailable
-from ..core.hosts import network
+from ..core.hosts import client_network
 
-MOST_ADDRESSES = 100_000  # remembered; some 20 MB
+MAX_ADDRESSES = 100_000  # remembered; some 20 MB
 
 
 @frozen
-class Standing:
+class RateLimitStatus:
     """How one address stands after a request."""
 
     limit: int
@@ -40,7 +40,7 @@ class Standing:
         return (*shown, (b"Retry-After", b"%d" % self.reset)) if self.exceeded else shown
 
 
-class Counts(Protocol):
+class SharedWindowCounter(Protocol):
     """The windows that instances share."""
 
     def count(self, key: str) -> Awaitable[tuple[int, float]]:
@@ -48,96 +48,96 @@ class Counts(Protocol):
 
 
 @frozen
-class Standings:
+class RateLimitCheck:
     """How a request from `host` stands by each of its limits."""
 
     host: str
-    _by_limit: tuple[tuple[RateLimit, Standing], ...]
-    tightest: Standing = field(init=False)  # by the limit that it comes nearest to
+    _by_limit: tuple[tuple[RateLimit, RateLimitStatus], ...]
+    tightest: RateLimitStatus = field(init=False)  # by the limit that it comes nearest to
 
     @property
-    def shared(self) -> bool:
+    def is_shared(self) -> bool:
         """Whether others count too."""
-        return any(limit.shared is not None for limit, _ in self._by_limit)
+        return any(limit.shared_counter is not None for limit, _ in self._by_limit)
 
     @tightest.default
-    def _nearest(self) -> Standing:
+    def _find_tightest(self) -> RateLimitStatus:
         if len(self._by_limit) == 1:
             return self._by_limit[0][1]
         return min((one for _, one in self._by_limit), key=lambda one: (not one.exceeded, one.remaining))
 
-    async def settled(self) -> Standings:
+    async def with_shared_counts(self) -> RateLimitCheck:
         """Once other instances were asked."""
-        found = [(limit, await limit.settled(self.host, one)) for limit, one in self._by_limit]
-        return Standings(self.host, tuple(found))
+        found = [(limit, await limit.apply_shared_count(self.host, one)) for limit, one in self._by_limit]
+        return RateLimitCheck(self.host, tuple(found))
 
 
 @define(eq=False, repr=False)
 class _Window:
-    ends: float  # by the clock
+    ends_at: float  # by the clock
     count: int = 0
 
 
 @define(eq=False, repr=False)
 class RateLimit:
-    """At most `most` requests in `window` seconds from each address."""
+    """At most `max_requests` requests in `window` seconds from each address."""
 
-    most: int
+    max_requests: int
     window: float  # seconds
     _clock: IReactorTime = field(kw_only=True)
-    shared: Counts | None = field(default=None, kw_only=True)
+    shared_counter: SharedWindowCounter | None = field(default=None, kw_only=True)
     _name: str = field(default="", kw_only=True)  # of this limit among those that are shared
-    _capacity: int = field(default=MOST_ADDRESSES, kw_only=True)
+    _max_addresses: int = field(default=MAX_ADDRESSES, kw_only=True)
     _windows: dict[str, _Window] = Factory(dict)  # the one that ends first comes first
 
-    def count(self, host: str) -> Standing:
+    def count_request(self, host: str) -> RateLimitStatus:
         """One more request from `host`, an IP address."""
-        now, key = self._clock.seconds(), network(host)
+        now, key = self._clock.seconds(), client_network(host)
         window = self._windows.get(key)
-        if window is None or window.ends <= now:
+        if window is None or window.ends_at <= now:
             self._windows.pop(key, None)
-            self._make_room(now)
+            self._evict(now)
             window = self._windows[key] = _Window(now + self.window)
         window.count += 1
-        return self._standing(window.count, window.ends - now)
+        return self._status(window.count, window.ends_at - now)
 
-    async def settled(self, host: str, standing: Standing) -> Standing:
-        """What becomes of `standing`, which `count` has just given, once other instances are asked."""
-        if self.shared is None or standing.exceeded:
+    async def apply_shared_count(self, host: str, standing: RateLimitStatus) -> RateLimitStatus:
+        """What becomes of `standing`, which `count_request` has just given, once other instances are asked."""
+        if self.shared_counter is None or standing.exceeded:
             return standing
         try:
-            count, left = await self.shared.count(f"{self._name}:{network(host)}")
+            count, left = await self.shared_counter.count(f"{self._name}:{client_network(host)}")
         except Unavailable:
             return standing
-        self._learn(network(host), count, left)
-        return self._standing(count, left)
+        self._adopt_shared_count(client_network(host), count, left)
+        return self._status(count, left)
 
     async def check(self, host: str) -> None:
         """Count here and everywhere; raises `RateLimited` beyond the limit."""
-        standing = await self.settled(host, self.count(host))
+        standing = await self.apply_shared_count(host, self.count_request(host))
         if standing.exceeded:
             wait = float(standing.reset)
             raise RateLimited(f"Too many requests; try again in {standing.reset} s", retry_after=wait)
 
-    def _standing(self, count: int, left: float) -> Standing:
-        return Standing(
-            self.most,
+    def _status(self, count: int, left: float) -> RateLimitStatus:
+        return RateLimitStatus(
+            self.max_requests,
             math.ceil(self.window),
-            max(0, self.most - count),
+            max(0, self.max_requests - count),
             math.ceil(left),
-            count > self.most,
+            count > self.max_requests,
         )
 
-    def _learn(self, key: str, count: int, left: float) -> None:
+    def _adopt_shared_count(self, key: str, count: int, left: float) -> None:
         """An address that is known to be beyond the limit is not asked about again."""
         window = self._windows.get(key)
-        if window is not None and count > max(window.count, self.most):
-            window.count, window.ends = count, self._clock.seconds() + left
+        if window is not None and count > max(window.count, self.max_requests):
+            window.count, window.ends_at = count, self._clock.seconds() + left
 
-    def _make_room(self, now: float) -> None:
+    def _evict(self, now: float) -> None:
         """Drop what has ended, and the oldest window when there is no room for another."""
         while self._windows:
             first = next(iter(self._windows))
-            if self._windows[first].ends > now and len(self._windows) < self._capacity:
+            if self._windows[first].ends_at > now and len(self._windows) < self._max_addresses:
                 return
             del self._windows[first]

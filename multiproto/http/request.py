@@ -19,177 +19,181 @@ from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as TwistedRequest
 
-from ..core.errors import Internal, InvalidInput, RateLimited, Refusal
-from ..observe.logs import REQUEST
+from ..core.errors import InternalError, InvalidInput, RateLimited, Refusal
+from ..observe.logs import CURRENT_REQUEST_ID
 from . import answers, paths
-from .account import LEFT, UNMATCHED, account, label
-from .answers import JSON, Extra
-from .codec import METHODS, Head, Malformed
-from .compression import compressed
-from .correlation import correlation_id
-from .forwarded import admitted
-from .headers import SECURITY, TRANSPORT_SECURITY
-from .ratelimit import Standings
+from .account import CLIENT_CLOSED_REQUEST, UNMATCHED_ROUTE, log_access, method_label
+from .answers import JSON_CONTENT_TYPE, ResponseHeaders
+from .codec import METHODS, HttpProtocolError, RequestHead
+from .compression import compress_response
+from .correlation import request_id_of
+from .forwarded import resolve_admitted_client
+from .headers import HSTS_HEADER, SECURITY_HEADERS
+from .ratelimit import RateLimitCheck
 
 if TYPE_CHECKING:
     from .channel import Channel
     from .site import Site
 
 
-class Request(TwistedRequest):
+class HttpRequest(TwistedRequest):
     """camelCase methods are called by Twisted, Klein or a mounted resource."""
 
     defaultContentType = None
     transport: Any
-    route = UNMATCHED  # template, for metrics and the log
-    upgrades = False  # asks for another protocol, on a mounted resource
+    route_template = UNMATCHED_ROUTE  # template, for metrics and the log
+    is_upgrade = False  # asks for another protocol, on a mounted resource
 
     _log = Logger()
 
-    def __init__(self, channel: Channel, site: Site, head: Head | None) -> None:
+    def __init__(self, channel: Channel, site: Site, head: RequestHead | None) -> None:
         super().__init__(channel, parsePOSTFormSubmission=False)
-        self.connection = channel
+        self.http_channel = channel
         self._site = site
-        self.began = site.clock.seconds()
-        self._standings: Standings | None = None
+        self.started_at = site.clock.seconds()
+        self._rate_limit_check: RateLimitCheck | None = None
         self._refusal: Refusal | None = None  # of whoever asks, whatever it is
-        self._secure: bool | None = None  # what a proxy says of it
-        self._segments: tuple[str, ...] | None = None
-        self._accounted = False
+        self._forwarded_secure: bool | None = None  # what a proxy says of it
+        self._path_segments: tuple[str, ...] | None = None
+        self._access_logged = False
         self._body_size = 0
         self.clientproto = b"HTTP/1.1"
         self.content: BytesIO = BytesIO()
         self.args: dict[bytes, list[bytes]] = {}
         self.query = b""
         if head is not None:
-            self._read(head)
-        self.correlation_id = correlation_id(self.requestHeaders, site.new_id)
+            self._load_head(head)
+        self.request_id = request_id_of(self.requestHeaders, site.new_id)
 
-    def _read(self, head: Head) -> None:
+    def _load_head(self, head: RequestHead) -> None:
         self.method, self.uri, self.clientproto = head.method, head.target, head.version
         self.path, _, self.query = head.target.partition(b"?")
         for name, value in head.fields:
             self.requestHeaders.addRawHeader(name, value)
         self.requestHeaders.setRawHeaders(b"host", [head.host])
         try:
-            self._segments = paths.segments(self.path)
+            self._path_segments = paths.decode_segments(self.path)
         except InvalidInput:
             return  # `process` says so
-        self.upgrades = (
-            self.method == b"GET" and self._asks_for_websocket() and self._segments in self._site.mounts
+        self.is_upgrade = (
+            self.method == b"GET"
+            and self._is_websocket_upgrade()
+            and self._path_segments in self._site.mounts
         )
 
     # Called by the channel.
 
-    def screen(self) -> bool:
+    def check_admission(self) -> bool:
         """Whether the request may go on: asked before any of its body is read."""
         try:
-            origin = admitted(self.requestHeaders, self.client, self._site.rules)
+            origin = resolve_admitted_client(self.requestHeaders, self.client, self._site.address_rules)
         except Refusal as refusal:
             self._refusal = refusal
             return False
-        self.client, self._secure = origin.address, origin.secure
-        at = self._segments or ()
-        if self._is_preflight() or self.upgrades or at[:1] == ("health",):
+        self.client, self._forwarded_secure = origin.address, origin.secure
+        at = self._path_segments or ()
+        if self._is_preflight() or self.is_upgrade or at[:1] == ("health",):
             return True
-        self._standings = self._site.standings(self.address, at)
-        return not self._standings.tightest.exceeded
+        self._rate_limit_check = self._site.check_rate_limits(self.client_address, at)
+        return not self._rate_limit_check.tightest.exceeded
 
-    def take(self, body: bytes) -> None:
+    def receive_body(self, body: bytes) -> None:
         """All of it, before `process`."""
         self._body_size = len(body)
-        if self.upgrades and not body:
+        if self.is_upgrade and not body:
             # Who takes the connection over gets what follows the head as its body.
-            body = self.connection.ahead
+            body = self.http_channel.pipelined_bytes
         self.content = BytesIO(body)
 
-    def decline(self) -> None:
+    def reject(self) -> None:
         """Answer one that may not go on."""
-        self.respond(self.refused(self._refusal or RateLimited("Too many requests")))
+        self.respond(self.prepare_refusal(self._refusal or RateLimited("Too many requests")))
 
-    def refuse(self, fault: Malformed) -> None:
+    def reject_protocol_error(self, fault: HttpProtocolError) -> None:
         """Answer one that can't be followed."""
-        status, refusal = answers.protocol_fault(fault)
-        self.respond(self.refused(refusal, status=status))
+        status, refusal = answers.refusal_for_protocol_error(fault)
+        self.respond(self.prepare_refusal(refusal, status=status))
 
     def process(self) -> None:
         """Answer it, if other instances have no more of them than it may be."""
-        if self._standings is None or not self._standings.shared:
-            self._process()
+        if self._rate_limit_check is None or not self._rate_limit_check.is_shared:
+            self._process_with_request_id()
         else:
-            settled = Deferred.fromCoroutine(self._standings.settled())
-            settled.addCallback(self._settled).addErrback(self.processingFailed)
+            settled = Deferred.fromCoroutine(self._rate_limit_check.with_shared_counts())
+            settled.addCallback(self._on_shared_counts).addErrback(self.processingFailed)
 
-    def _settled(self, standings: Standings) -> None:
-        self._standings = standings
+    def _on_shared_counts(self, standings: RateLimitCheck) -> None:
+        self._rate_limit_check = standings
         if standings.tightest.exceeded:
-            self.decline()
+            self.reject()
         elif not self._disconnected:  # it may have waited for Redis
-            self._process()
+            self._process_with_request_id()
 
-    def _process(self) -> None:
+    def _process_with_request_id(self) -> None:
         """Whatever is logged meanwhile, anywhere, carries its id."""
-        context = REQUEST.set(self.correlation_id)
+        context = CURRENT_REQUEST_ID.set(self.request_id)
         try:
-            self._obey()
+            self._handle()
         finally:
-            REQUEST.reset(context)
+            CURRENT_REQUEST_ID.reset(context)
 
-    def _obey(self) -> None:
+    def _handle(self) -> None:
         try:
             if self._is_preflight():
-                origin = self._header(b"origin") or b""
-                allowed = self._site.cors.preflight(origin, self.isSecure(), self._header(b"host") or b"")
-                self.respond(self.prepare(204, b"", allowed))
+                origin = self._last_header(b"origin") or b""
+                allowed = self._site.cors.preflight_headers(
+                    origin, self.isSecure(), self._last_header(b"host") or b""
+                )
+                self.respond(self.prepare_response(204, b"", allowed))
             elif self.path == b"*":
-                self.respond(self.prepare(204, b"", ((b"Allow", b", ".join(sorted(METHODS))),)))
-            elif self._segments is None:
+                self.respond(self.prepare_response(204, b"", ((b"Allow", b", ".join(sorted(METHODS))),)))
+            elif self._path_segments is None:
                 raise InvalidInput("The path is not UTF-8")
             else:
-                self._dispatch(self._segments)
+                self._dispatch(self._path_segments)
         except Refusal as refusal:
-            self.respond(self.refused(refusal))
+            self.respond(self.prepare_refusal(refusal))
         except Exception:
             self.processingFailed(Failure())
 
-    def taken_over(self) -> None:
+    def on_upgraded(self) -> None:
         """The connection speaks another protocol from here on."""
         self._disconnected = True  # nothing can be answered any more
         self.code = HTTPStatus.SWITCHING_PROTOCOLS
-        self._account()
+        self._log_access()
 
     def connectionLost(self, reason: Failure) -> None:
         if not self.startedWriting:
-            self.code = LEFT
-        self._account()
+            self.code = CLIENT_CLOSED_REQUEST
+        self._log_access()
         super().connectionLost(reason)
 
     # To whom it goes.
 
     def _dispatch(self, at: tuple[str, ...]) -> None:
-        mount = self._site.mount(at)
+        mount = self._site.find_mount(at)
         if mount is None:
             if at[0] == "" and len(at) > 1:  # werkzeug would take //health for /health
-                raise answers.no_route(self.path.decode())
-            self.prepath, self.postpath = [], paths.canonical(at)
+                raise answers.route_not_found(self.path.decode())
+            self.prepath, self.postpath = [], paths.canonical_segments(at)
             self._site.api.render(self)
             return
         depth = len(mount)
-        self.route = "/" + "/".join(mount)
+        self.route_template = "/" + "/".join(mount)
         self.prepath = [part.encode() for part in at[:depth]]
         self.postpath = [part.encode() for part in at[depth:]]
         self.args = parse_qs(self.query, True)
         resource = self._site.mounts[mount]
-        if self.postpath and (self._asks_for_websocket() or not resource.isLeaf):
-            raise answers.no_route(self.path.decode())
-        self._render(resource)
+        if self.postpath and (self._is_websocket_upgrade() or not resource.isLeaf):
+            raise answers.route_not_found(self.path.decode())
+        self._render_resource(resource)
 
-    def _render(self, resource: IResource) -> None:
+    def _render_resource(self, resource: IResource) -> None:
         try:
             body = resource.render(self)
         except UnsupportedMethod as unsupported:
             allowed = ((b"Allow", b", ".join(unsupported.allowedMethods)),)
-            self.respond(self.refused(answers.MethodNotAllowed("Method not allowed"), allowed))
+            self.respond(self.prepare_refusal(answers.MethodNotAllowed("Method not allowed"), allowed))
             return
         if body is not NOT_DONE_YET:
             self.setHeader(b"Content-Length", b"%d" % len(body))
@@ -197,28 +201,34 @@ class Request(TwistedRequest):
 
     # Answers.
 
-    def prepare(self, status: int, body: bytes, extra: Extra = (), content_type: bytes = JSON) -> bytes:
+    def prepare_response(
+        self, status: int, body: bytes, extra: ResponseHeaders = (), content_type: bytes = JSON_CONTENT_TYPE
+    ) -> bytes:
         """Set the head of an answer whose whole body is `body`, and give that back."""
         self.setResponseCode(status, HTTPStatus(status).phrase.encode("ascii"))
         if status not in NO_BODY_CODES:
             self.setHeader(b"Content-Type", content_type)
             self.setHeader(b"Content-Length", b"%d" % len(body))
-        self._set(extra)
+        self._set_headers(extra)
         return body
 
-    def refused(self, refusal: Refusal, extra: Extra = (), status: int = 0) -> bytes:
+    def prepare_refusal(self, refusal: Refusal, extra: ResponseHeaders = (), status: int = 0) -> bytes:
         """The answer that declines, in the contract's envelope."""
-        body = answers.failure(refusal, self._site.clock.seconds())
-        return self.prepare(status or refusal.status, body, answers.advice(refusal) + extra)
+        body = answers.error_body(refusal, self._site.clock.seconds())
+        return self.prepare_response(status or refusal.status, body, answers.error_headers(refusal) + extra)
 
-    def broken(self, failure: Failure) -> bytes:
+    def prepare_internal_error(self, failure: Failure) -> bytes:
         """The answer to a bug of ours, which goes to the log whole."""
-        what: Any = {"method": label(self.method), "route": self.route, "request": self.correlation_id}
+        what: Any = {
+            "method": method_label(self.method),
+            "route": self.route_template,
+            "request": self.request_id,
+        }
         self._log.failure("{method} {route} broke", failure, **what)
         if self.startedWriting or self._disconnected:
             self.transport.abortConnection()  # what was promised can't be kept
             return b""
-        return self.refused(Internal())
+        return self.prepare_refusal(InternalError())
 
     def respond(self, body: bytes) -> None:
         if not self._disconnected:
@@ -226,63 +236,67 @@ class Request(TwistedRequest):
             self.finish()
 
     def processingFailed(self, reason: Failure) -> None:
-        self.respond(self.broken(reason))
+        self.respond(self.prepare_internal_error(reason))
 
     def write(self, data: bytes) -> None:
         if not self.startedWriting and not self._disconnected:
-            data = self._begin(data)
+            data = self._complete_head(data)
         super().write(data)
 
     def finish(self) -> None:
-        self._account()  # before the next request is turned to
+        self._log_access()  # before the next request is turned to
         super().finish()
 
-    def _begin(self, data: bytes) -> bytes:
+    def _complete_head(self, data: bytes) -> bytes:
         """Complete the head of the answer; gives `data` as it goes out."""
         site, head = self._site, self.responseHeaders
-        host = self._header(b"host") or b""
-        head.setRawHeaders(b"Date", [site.date()])
-        head.setRawHeaders(b"X-Correlation-ID", [self.correlation_id.encode("ascii")])
+        host = self._last_header(b"host") or b""
+        head.setRawHeaders(b"Date", [site.date_header()])
+        head.setRawHeaders(b"X-Correlation-ID", [self.request_id.encode("ascii")])
         head.addRawHeader(b"Vary", b"Origin")
-        self._set(site.cors.headers(self._header(b"origin"), self.isSecure(), host))
-        if self._standings is not None:
-            self._set(self._standings.tightest.headers())
+        self._set_headers(site.cors.response_headers(self._last_header(b"origin"), self.isSecure(), host))
+        if self._rate_limit_check is not None:
+            self._set_headers(self._rate_limit_check.tightest.headers())
         if site.security_headers:
-            wanted = (*SECURITY, TRANSPORT_SECURITY) if self.isSecure() else SECURITY
-            self._set(header for header in wanted if not head.hasHeader(header[0]))
-        if not self.connection.persistent:
+            wanted = (*SECURITY_HEADERS, HSTS_HEADER) if self.isSecure() else SECURITY_HEADERS
+            self._set_headers(header for header in wanted if not head.hasHeader(header[0]))
+        if not self.http_channel.persistent:
             head.setRawHeaders(b"Connection", [b"close"])
         if head.getRawHeaders(b"content-type", [b""])[-1].startswith(b"text/event-stream"):
-            site.streaming(self.connection)
-        return compressed(data, head, self._header(b"accept-encoding") or b"") if site.compression else data
+            site.mark_streaming(self.http_channel)
+        return (
+            compress_response(data, head, self._last_header(b"accept-encoding") or b"")
+            if site.compression
+            else data
+        )
 
-    def _set(self, extra: Iterable[tuple[bytes, bytes]]) -> None:
+    def _set_headers(self, extra: Iterable[tuple[bytes, bytes]]) -> None:
         for name, value in extra:
             self.responseHeaders.setRawHeaders(name, [value])
 
     # The account of it.
 
-    def _account(self) -> None:
+    def _log_access(self) -> None:
         """One line in the log and one observation, however it ended."""
-        if self._accounted:
+        if self._access_logged:
             return
-        self._accounted = True
-        account(self._site, self, int(self.code), self._body_size, self.sentLength)
+        self._access_logged = True
+        log_access(self._site, self, int(self.code), self._body_size, self.sentLength)
 
     # Small questions.
 
     def isSecure(self) -> bool:
-        return self.connection.secure if self._secure is None else self._secure
+        return self.http_channel.secure if self._forwarded_secure is None else self._forwarded_secure
 
-    def _asks_for_websocket(self) -> bool:
-        return bool((self._header(b"upgrade") or b"").lower() == b"websocket")
+    def _is_websocket_upgrade(self) -> bool:
+        return bool((self._last_header(b"upgrade") or b"").lower() == b"websocket")
 
     def _is_preflight(self) -> bool:
-        asks = self._header(b"access-control-request-method")
-        return self.method == b"OPTIONS" and asks is not None and self._header(b"origin") is not None
+        asks = self._last_header(b"access-control-request-method")
+        return self.method == b"OPTIONS" and asks is not None and self._last_header(b"origin") is not None
 
     @property
-    def address(self) -> str:
+    def client_address(self) -> str:
         """The client's."""
         return str(getattr(self.client, "host", ""))
 
@@ -290,9 +304,9 @@ class Request(TwistedRequest):
     def body(self) -> bytes:
         return self.content.getvalue()
 
-    def field(self, name: bytes) -> bytes | None:
+    def first_header(self, name: bytes) -> bytes | None:
         """The first of that name."""
         return self.requestHeaders.getRawHeaders(name, [None])[0]  # type: ignore[no-any-return]
 
-    def _header(self, name: bytes) -> Any:
+    def _last_header(self, name: bytes) -> Any:
         return self.requestHeaders.getRawHeaders(name, [None])[-1]

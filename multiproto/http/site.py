@@ -13,81 +13,83 @@ from twisted.internet.protocol import Factory
 from twisted.web.http import datetimeToString
 from twisted.web.resource import IResource
 
-from ..core.access import Access
+from ..core.access import RequestAuthenticator
 from ..core.accounts import Accounts
-from ..core.arrivals import Arrivals
-from ..core.hub import Hub, Line
-from ..core.keyring import Keyring
+from ..core.arrivals import ConnectionRateLimiter
+from ..core.hub import Admission, Hub
+from ..core.keyring import CredentialStore
 from ..core.messages import Messages
 from ..core.networks import AddressRules
 from ..core.publishing import Publisher
-from ..core.sessions import Sessions
-from ..core.trail import Trail
+from ..core.sessions import LoginSessions
+from ..core.trail import AuditLog
 from .accounts import AccountRoutes
-from .api import PREFIXES, make_api
+from .api import API_PREFIXES, make_klein_resource
 from .audit import AuditRoutes
 from .call import Route
 from .channel import Channel
-from .codec import Head, Malformed
-from .cors import Cors
+from .codec import HttpProtocolError, RequestHead
+from .cors import CorsPolicy
 from .credentials import CredentialRoutes
-from .health import Health, HealthRoutes
-from .home import HomeRoutes
-from .keys import KeyRoutes, Published
-from .limits import Limits
+from .health import HealthReporter, HealthRoutes
+from .home import IndexRoutes
+from .keys import JwksRoutes, PublicKeySource
+from .limits import HttpLimits
 from .messages import MessageRoutes
 from .quick import Quick, Short
-from .ratelimit import RateLimit, Standings
-from .request import Request
+from .ratelimit import RateLimit, RateLimitCheck
+from .request import HttpRequest
 from .table import Table
 from .topics import TopicRoutes
 
 # method, route, status, seconds, bytes of the request's body, bytes of the answer's
-Observed = Callable[[str, str, int, float, int, int], None]
+RequestObserver = Callable[[str, str, int, float, int, int], None]
 
 
 @frozen
-class Settings:
+class SiteSettings:
     name: str = "multiproto"
     version: str = ""
-    cors: Cors = Cors()
+    cors: CorsPolicy = CorsPolicy()
     compression: bool = True
     security_headers: bool = True
-    limits: Limits = Limits()
-    most_per_host: int = 200  # connections from one address; event streams, which count on a line, left out
-    rules: AddressRules = AddressRules()
+    limits: HttpLimits = HttpLimits()
+    max_connections_per_host: int = (
+        200  # connections from one address; event streams, which count on a line, left out
+    )
+    address_rules: AddressRules = AddressRules()
     fast: bool = True
 
 
 @frozen
-class Parts:
+class SiteParts:
     """Whom the site works with.  A mount answers requests at its path, e.g. `b"/ws"`, and a leaf those below it."""
 
     clock: IReactorTime
     new_id: Callable[[], str]  # for requests without a correlation id
-    access: Access
+    authenticator: RequestAuthenticator
     hub: Hub
     accounts: Accounts
-    sessions: Sessions
-    keyring: Keyring
-    trail: Trail
+    login_sessions: LoginSessions
+    credential_store: CredentialStore
+    audit_log: AuditLog
     messages: Messages
     publisher: Publisher
-    streams: Line  # that event streams count on
-    health: Health
-    observed: Observed
-    requests: RateLimit  # of any kind, from one address
-    logins: RateLimit  # of them, those to log in and to register
+    stream_admission: Admission  # that event streams count on
+    health: HealthReporter
+    on_request_done: RequestObserver
+    request_limit: RateLimit  # of any kind, from one address
+    login_limit: RateLimit  # of them, those to log in and to register
     mounts: Mapping[bytes, IResource] = field(factory=dict)
-    keys: Published = list  # that others may verify tokens with
-    arrivals: Arrivals | None = None  # of connections
+    public_keys: PublicKeySource = list  # that others may verify tokens with
+    connection_rate_limiter: ConnectionRateLimiter | None = None  # of connections
     shorts: Sequence[Route] = ()  # to mounts, for ordinary requests
 
 
-Path = tuple[str, ...]
+PathSegments = tuple[str, ...]
 
-_LOGIN = frozenset(
-    tuple(f"{prefix}/auth/{what}"[1:].split("/")) for prefix in PREFIXES for what in ("login", "register")
+_LOGIN_PATHS = frozenset(
+    tuple(f"{prefix}/auth/{what}"[1:].split("/")) for prefix in API_PREFIXES for what in ("login", "register")
 )
 
 
@@ -97,27 +99,27 @@ class Site(Factory):
 
     clock: IReactorTime
     new_id: Callable[[], str]
-    observed: Observed
+    on_request_done: RequestObserver
     api: IResource
-    mounts: Mapping[Path, IResource]
-    cors: Cors
+    mounts: Mapping[PathSegments, IResource]
+    cors: CorsPolicy
     compression: bool
     security_headers: bool
-    rules: AddressRules
-    _limits: Limits
-    _requests: RateLimit
-    _logins: RateLimit
-    _most_per_host: int
-    _arrivals: Arrivals
+    address_rules: AddressRules
+    _limits: HttpLimits
+    _request_limit: RateLimit
+    _login_limit: RateLimit
+    _max_connections_per_host: int
+    _connection_rate_limiter: ConnectionRateLimiter
     short: Short | None = None  # for ordinary requests
     draining: bool = False
     _channels: set[Channel] = New(set)
-    _streams: set[Channel] = New(set)  # of them, those that answer for as long as they can
-    _by_host: dict[str, set[Channel]] = New(dict)  # those that were admitted, by network
-    _rest: Set[Channel] = frozenset()  # those that `_emptied` does not wait for
-    _emptied: Deferred[None] | None = None
-    _dated: int = -1
-    _date: bytes = b""
+    _streaming_channels: set[Channel] = New(set)  # of them, those that answer for as long as they can
+    _channels_by_network: dict[str, set[Channel]] = New(dict)  # those that were admitted, by network
+    _not_awaited: Set[Channel] = frozenset()  # those that `_drained` does not wait for
+    _drained: Deferred[None] | None = None
+    _date_second: int = -1
+    _date_header: bytes = b""
 
     def buildProtocol(self, addr: IAddress | None) -> Channel | None:  # type: ignore[override]
         if self.draining:
@@ -136,11 +138,11 @@ class Site(Factory):
         """
         self.draining = True
         for channel in list(self._channels):
-            channel.retire()
-        drained = self._until_left(self._streams)
-        if self._emptied is None:
+            channel.drain()
+        drained = self._wait_until_only(self._streaming_channels)
+        if self._drained is None:
             return drained
-        deadline = self.clock.callLater(patience, self._cut_requests)
+        deadline = self.clock.callLater(patience, self._abort_requests)
 
         def settled(_: None) -> None:
             if deadline.active():
@@ -148,135 +150,138 @@ class Site(Factory):
 
         return drained.addCallback(settled)
 
-    def _cut_requests(self) -> None:
-        for channel in self._channels - self._streams:
+    def _abort_requests(self) -> None:
+        for channel in self._channels - self._streaming_channels:
             channel.abort()
 
-    def cut(self) -> Deferred[None]:
+    def close_remaining(self) -> Deferred[None]:
         """Close what the hub has left; fires when the last farewell has had its time to arrive."""
         for channel in list(self._channels):
-            channel.cut()
-        return self._until_left(frozenset())
+            channel.close_now()
+        return self._wait_until_only(frozenset())
 
-    def _until_left(self, rest: Set[Channel]) -> Deferred[None]:
+    def _wait_until_only(self, rest: Set[Channel]) -> Deferred[None]:
         """Fires when no other connections than `rest` are left."""
-        self._rest, self._emptied = rest, Deferred()
-        emptied = self._emptied
-        self._settle()
+        self._not_awaited, self._drained = rest, Deferred()
+        emptied = self._drained
+        self._check_drained()
         return emptied
 
     # Called by channels and requests.
 
-    def request_for(self, channel: Channel, head: Head | None) -> Request | Quick:
+    def make_request(self, channel: Channel, head: RequestHead | None) -> HttpRequest | Quick:
         if self.short is not None and head is not None:
             quick = self.short.take(channel, self, head)
             if quick is not None:
                 return quick
-        return Request(channel, self, head)
+        return HttpRequest(channel, self, head)
 
-    def date(self) -> bytes:
+    def date_header(self) -> bytes:
         """For the header of that name, now."""
         now = int(self.clock.seconds())
-        if now != self._dated:
-            self._dated, self._date = now, datetimeToString(now)
-        return self._date
+        if now != self._date_second:
+            self._date_second, self._date_header = now, datetimeToString(now)
+        return self._date_header
 
-    def mount(self, at: Path) -> Path | None:
+    def find_mount(self, at: PathSegments) -> PathSegments | None:
         """Where the resource is mounted that answers for the path `at`, if one does."""
         for depth in range(1, len(at) + 1):
             if at[:depth] in self.mounts:
                 return at[:depth]
         return None
 
-    def standings(self, host: str, at: Path) -> Standings:
+    def check_rate_limits(self, host: str, at: PathSegments) -> RateLimitCheck:
         """Count a request, by each limit that it falls under."""
-        counted = [(self._requests, self._requests.count(host))]
-        if at in _LOGIN and not counted[0][1].exceeded:
-            counted.append((self._logins, self._logins.count(host)))
-        return Standings(host, tuple(counted))
+        counted = [(self._request_limit, self._request_limit.count_request(host))]
+        if at in _LOGIN_PATHS and not counted[0][1].exceeded:
+            counted.append((self._login_limit, self._login_limit.count_request(host)))
+        return RateLimitCheck(host, tuple(counted))
 
-    def refusal(self, channel: Channel) -> Malformed | None:
+    def admission_error(self, channel: Channel) -> HttpProtocolError | None:
         """Why a connection that has just opened may not stay; a proxy's carry many clients, and all may."""
-        if self.rules.trusts(str(getattr(channel.getPeer(), "host", ""))):
+        if self.address_rules.is_trusted_proxy(str(getattr(channel.getPeer(), "host", ""))):
             return None
-        wait = self._arrivals.wait(channel.network)
+        wait = self._connection_rate_limiter.acquire(channel.peer_network)
         if wait:
-            return Malformed(429, "Too many connections from this address", wait)
-        neighbours = self._by_host.setdefault(channel.network, set())
-        if len(neighbours - self._streams) >= self._most_per_host:
-            return Malformed(503, "Too many connections from this address")
+            return HttpProtocolError(429, "Too many connections from this address", wait)
+        neighbours = self._channels_by_network.setdefault(channel.peer_network, set())
+        if len(neighbours - self._streaming_channels) >= self._max_connections_per_host:
+            return HttpProtocolError(503, "Too many connections from this address")
         neighbours.add(channel)
         return None
 
-    def streaming(self, channel: Channel) -> None:
-        self._streams.add(channel)
-        self._settle()
+    def mark_streaming(self, channel: Channel) -> None:
+        self._streaming_channels.add(channel)
+        self._check_drained()
 
-    def streams(self, channel: Channel) -> bool:
-        return channel in self._streams
+    def is_streaming(self, channel: Channel) -> bool:
+        return channel in self._streaming_channels
 
-    def answered(self, channel: Channel) -> None:
-        self._streams.discard(channel)
+    def on_response_done(self, channel: Channel) -> None:
+        self._streaming_channels.discard(channel)
 
-    def gone(self, channel: Channel) -> None:
+    def on_channel_closed(self, channel: Channel) -> None:
         self._channels.discard(channel)
-        self._streams.discard(channel)
-        neighbours = self._by_host.get(channel.network, set())
+        self._streaming_channels.discard(channel)
+        neighbours = self._channels_by_network.get(channel.peer_network, set())
         neighbours.discard(channel)
         if not neighbours:
-            self._by_host.pop(channel.network, None)
-        self._settle()
+            self._channels_by_network.pop(channel.peer_network, None)
+        self._check_drained()
 
-    def _settle(self) -> None:
-        if self._emptied is not None and self._channels <= self._rest:
-            emptied, self._emptied = self._emptied, None
+    def _check_drained(self) -> None:
+        if self._drained is not None and self._channels <= self._not_awaited:
+            emptied, self._drained = self._drained, None
             emptied.callback(None)
 
 
-def make_site(parts: Parts, settings: Settings = Settings()) -> Site:
+def make_site(parts: SiteParts, settings: SiteSettings = SiteSettings()) -> Site:
     clock = parts.clock
     routes = [
-        *AccountRoutes(parts.accounts, parts.sessions).routes(),
-        *CredentialRoutes(parts.keyring).routes(),
-        *AuditRoutes(parts.trail).routes(),
+        *AccountRoutes(parts.accounts, parts.login_sessions).routes(),
+        *CredentialRoutes(parts.credential_store).routes(),
+        *AuditRoutes(parts.audit_log).routes(),
         *MessageRoutes(parts.messages).routes(),
-        *TopicRoutes(parts.publisher, parts.hub, parts.streams, clock).routes(),
+        *TopicRoutes(parts.publisher, parts.hub, parts.stream_admission, clock).routes(),
     ]
     bare = [
-        *HomeRoutes(settings.name, settings.version, clock).routes(),
+        *IndexRoutes(settings.name, settings.version, clock).routes(),
         *HealthRoutes(parts.health).routes(),
-        *KeyRoutes(parts.keys).routes(),
+        *JwksRoutes(parts.public_keys).routes(),
     ]
     site = Site(
         clock,
         parts.new_id,
-        parts.observed,
-        make_api(parts.access, clock, routes, bare),
-        {_words(path.decode()): resource for path, resource in parts.mounts.items()},
+        parts.on_request_done,
+        make_klein_resource(parts.authenticator, clock, routes, bare),
+        {_split_path(path.decode()): resource for path, resource in parts.mounts.items()},
         settings.cors,
         settings.compression,
         settings.security_headers,
-        settings.rules,
+        settings.address_rules,
         settings.limits,
-        parts.requests,
-        parts.logins,
-        settings.most_per_host,
-        parts.arrivals or Arrivals(None, clock),
+        parts.request_limit,
+        parts.login_limit,
+        settings.max_connections_per_host,
+        parts.connection_rate_limiter or ConnectionRateLimiter(None, clock),
     )
     if settings.fast:
-        site.short = make_short(parts.access, site, routes, bare)
+        site.short = make_short(parts.authenticator, site, routes, bare)
         site.short.table.add(parts.shorts)
     return site
 
 
-def make_short(access: Access, site: Site, routes: list[Route], bare: list[Route]) -> Short:
+def make_short(access: RequestAuthenticator, site: Site, routes: list[Route], bare: list[Route]) -> Short:
     """The short way to all that no mount is in front of."""
     table = Table()
-    for prefix, template, there in (("", "", bare), *((prefix, PREFIXES[0], routes) for prefix in PREFIXES)):
-        free = [each for each in there if each.whole and not site.mount(_words(prefix + each.path))]
+    for prefix, template, there in (
+        ("", "", bare),
+        *((prefix, API_PREFIXES[0], routes) for prefix in API_PREFIXES),
+    ):
+        free = [each for each in there if each.whole and not site.find_mount(_split_path(prefix + each.path))]
         table.add(free, prefix, template)
     return Short(access, table)
 
 
-def _words(path: str) -> Path:
+def _split_path(path: str) -> PathSegments:
     return tuple(path.strip("/").split("/"))

@@ -25,22 +25,22 @@ class Known:
 
 
 @define(eq=False, repr=False)
-class _Node:
-    words: dict[bytes, _Node] = Factory(dict)
+class _RouteNode:
+    words: dict[bytes, _RouteNode] = Factory(dict)
     name: str = ""  # of the word that `any` follows
-    any: _Node | None = None
+    any: _RouteNode | None = None
     known: Known | None = None
 
 
 @define(eq=False, repr=False)
 class Table:
-    _methods: dict[bytes, _Node] = Factory(dict)
+    _methods: dict[bytes, _RouteNode] = Factory(dict)
 
     def add(self, routes: Iterable[Route], prefix: str = "", shown: str = "") -> None:
         """`routes` below `prefix`; they are called as if they were below `shown`."""
         for route in routes:
             words = (prefix + route.path)[1:].split("/")
-            node = self._methods.setdefault(route.method.encode("ascii"), _Node())
+            node = self._methods.setdefault(route.method.encode("ascii"), _RouteNode())
             for word in words:
                 node = _below(node, word)
             at = tuple(words) if ":" not in route.path else ()
@@ -62,10 +62,10 @@ class Table:
         return (node.known, found) if node is not None and node.known is not None else None
 
 
-def _below(node: _Node, word: str) -> _Node:
+def _below(node: _RouteNode, word: str) -> _RouteNode:
     if not word.startswith(":"):
-        return node.words.setdefault(word.encode("ascii"), _Node())
+        return node.words.setdefault(word.encode("ascii"), _RouteNode())
     assert node.any is None or node.name == word[1:], word
     node.name = word[1:]
-    node.any = node.any or _Node()
+    node.any = node.any or _RouteNode()
     return node.any

@@ -5,55 +5,57 @@ from __future__ import annotations
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
 
-from ..core.errors import Fault, Invalid
-from ..core.feed import Feed
-from ..core.hub import Hub, Line
+from ..core.errors import FieldError, ValidationError
+from ..core.feed import SubscriptionStream
+from ..core.hub import Admission, Hub
 from ..core.publishing import Publisher
 from ..core.rules import SUBSCRIBE
-from .answers import Answer
-from .call import Call, Route
-from .events import EventStream, weigh
+from .answers import JsonResponse
+from .call import RequestContext, Route
+from .events import EventStream, event_size
 
 
 @define(eq=False, repr=False)
 class TopicRoutes:
     _publisher: Publisher
     _hub: Hub
-    _line: Line  # that event streams count on
+    _admission: Admission  # that event streams count on
     _clock: IReactorTime
 
     def routes(self) -> list[Route]:
         return [
-            Route("POST", "/topics/:topic", self.publish, for_credentials=True),
-            Route("GET", "/topics/:pattern/events", self.follow, for_credentials=True, whole=False),
-            Route("GET", "/topics/:topic/explain", self.explain, for_credentials=True),
+            Route("POST", "/topics/:topic", self.publish, allows_credentials=True),
+            Route("GET", "/topics/:pattern/events", self.stream_events, allows_credentials=True, whole=False),
+            Route("GET", "/topics/:topic/explain", self.explain, allows_credentials=True),
         ]
 
-    async def publish(self, call: Call, topic: str) -> Answer:
-        who, fields = await call.identity(), call.fields()
+    async def publish(self, call: RequestContext, topic: str) -> JsonResponse:
+        who, fields = await call.authenticate(), call.body_fields()
         metadata, faults = fields.get("metadata"), []
         if "data" not in fields:
-            faults.append(Fault(("data",), "Required"))
+            faults.append(FieldError(("data",), "Required"))
         if metadata is not None and not isinstance(metadata, dict):
-            faults.append(Fault(("metadata",), "Must be an object"))
+            faults.append(FieldError(("metadata",), "Must be an object"))
         if faults:
-            raise Invalid(faults)
+            raise ValidationError(faults)
         published = await self._publisher.publish(
             who, topic, fields["data"], metadata, key=call.header("idempotency-key")
         )
-        self._line.traffic.published()
+        self._admission.stats.record_published()
         accepted = {"id": published.publication.id}
         if published.cursor is not None:
             accepted["cursor"] = published.cursor
-        return Answer(202, accepted, published.cursor)
+        return JsonResponse(202, accepted, published.cursor)
 
-    async def explain(self, call: Call, topic: str) -> Answer:
+    async def explain(self, call: RequestContext, topic: str) -> JsonResponse:
         """Whether the caller may, and why: their own standing only."""
-        who, verb = await call.identity(), call.query().get("verb", SUBSCRIBE)
-        return Answer(200, self._publisher.policy.explain(who, verb, topic))
+        who, verb = await call.authenticate(), call.query_params().get("verb", SUBSCRIBE)
+        return JsonResponse(200, self._publisher.policy.explain(who, verb, topic))
 
-    async def follow(self, call: Call, pattern: str) -> None:
-        who = await call.identity()
-        after = call.header("last-event-id") or call.query().get("after")
-        feed = await Feed.open(self._hub, self._line, call.host, who, weigh, pattern, after)
-        await EventStream(call.exchange, feed, self._clock).pour()
+    async def stream_events(self, call: RequestContext, pattern: str) -> None:
+        who = await call.authenticate()
+        after = call.header("last-event-id") or call.query_params().get("after")
+        feed = await SubscriptionStream.open(
+            self._hub, self._admission, call.client_address, who, event_size, pattern, after
+        )
+        await EventStream(call.http_request, feed, self._clock).run()

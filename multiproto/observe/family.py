@@ -1,7 +1,7 @@
 """Metrics whose labels can't grow: what a client says never becomes a label value.
 
 `prometheus_client` makes a new time series for any label value it is handed.  A
-`Family` knows the closed set of each label and takes anything else for "other";
+`BoundedFamily` knows the closed set of each label and takes anything else for "other";
 where the set is not known beforehand (route templates) it is bounded by count.
 
 Counts and spreads are plain numbers that are read when somebody asks: each
@@ -26,22 +26,24 @@ from .traffic import OTHER
 MAX_SERIES = 1000  # of one family; reached only by an open label gone wrong
 
 M = TypeVar("M")
-Labels = Mapping[str, Collection[str] | None]  # label -> what it may be; None: whatever our own code says
+AllowedLabels = Mapping[
+    str, Collection[str] | None
+]  # label -> what it may be; None: whatever our own code says
 
 
-class Family(Generic[M]):
+class BoundedFamily(Generic[M]):
     """All series of one metric; `make` makes that of some label values."""
 
-    def __init__(self, make: Callable[..., M], labels: Labels) -> None:
-        self._make = make
+    def __init__(self, make: Callable[..., M], labels: AllowedLabels) -> None:
+        self._make_series = make
         self._allowed = tuple(labels.values())
         self._series: dict[tuple[str, ...], M] = {}
 
     def labels(self, *values: str) -> M:
         """The series of these values, to be counted in; cheap when asked again."""
-        return self._series.get(values) or self._closest(values)
+        return self._series.get(values) or self._get_or_make(values)
 
-    def _closest(self, values: tuple[str, ...]) -> M:
+    def _get_or_make(self, values: tuple[str, ...]) -> M:
         known = tuple(
             value if allowed is None or value in allowed else OTHER
             for value, allowed in zip(values, self._allowed, strict=True)
@@ -49,28 +51,28 @@ class Family(Generic[M]):
         if known not in self._series and len(self._series) >= MAX_SERIES:
             known = (OTHER,) * len(known)
         if known not in self._series:
-            self._series[known] = self._make(*known)
+            self._series[known] = self._make_series(*known)
         return self._series[known]
 
 
 @define(eq=False, repr=False)
-class Count:
+class CounterSeries:
     value: int = 0
 
     def inc(self, by: int = 1) -> None:
         self.value += by
 
 
-class Counts(Family[Count], Collector):
+class BoundedCounter(BoundedFamily[CounterSeries], Collector):
     """A counter."""
 
-    def __init__(self, registry: CollectorRegistry, name: str, meaning: str, labels: Labels) -> None:
-        super().__init__(lambda *_: Count(), labels)
-        self._name, self._meaning, self._names = name, meaning, tuple(labels)
+    def __init__(self, registry: CollectorRegistry, name: str, meaning: str, labels: AllowedLabels) -> None:
+        super().__init__(lambda *_: CounterSeries(), labels)
+        self._name, self._documentation, self._label_names = name, meaning, tuple(labels)
         registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
-        shown = CounterMetricFamily(self._name, self._meaning, labels=self._names)
+        shown = CounterMetricFamily(self._name, self._documentation, labels=self._label_names)
         for values, count in self._series.items():
             shown.add_metric(values, count.value)
         yield shown
@@ -81,35 +83,40 @@ class Counts(Family[Count], Collector):
 
 
 @define(eq=False, repr=False)
-class Spread:
+class HistogramSeries:
     """How often something had which size, between `bounds`."""
 
     _bounds: Sequence[float]
-    counts: list[int] = field(init=False)  # the last: larger than all
+    bucket_counts: list[int] = field(init=False)  # the last: larger than all
     total: float = 0.0
 
-    @counts.default
-    def _none(self) -> list[int]:
+    @bucket_counts.default
+    def _zero_counts(self) -> list[int]:
         return [0] * (len(self._bounds) + 1)
 
     def observe(self, value: float) -> None:
-        self.counts[bisect_left(self._bounds, value)] += 1
+        self.bucket_counts[bisect_left(self._bounds, value)] += 1
         self.total += value
 
 
-class Spreads(Family[Spread], Collector):
+class BoundedHistogram(BoundedFamily[HistogramSeries], Collector):
     """A histogram."""
 
     def __init__(
-        self, registry: CollectorRegistry, bounds: Sequence[float], name: str, meaning: str, labels: Labels
+        self,
+        registry: CollectorRegistry,
+        bounds: Sequence[float],
+        name: str,
+        meaning: str,
+        labels: AllowedLabels,
     ) -> None:
-        super().__init__(lambda *_: Spread(bounds), labels)
+        super().__init__(lambda *_: HistogramSeries(bounds), labels)
         self._bounds = [*map(str, map(float, bounds)), "+Inf"]
-        self._name, self._meaning, self._names = name, meaning, tuple(labels)
+        self._name, self._documentation, self._label_names = name, meaning, tuple(labels)
         registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
-        shown = HistogramMetricFamily(self._name, self._meaning, labels=self._names)
+        shown = HistogramMetricFamily(self._name, self._documentation, labels=self._label_names)
         for values, spread in self._series.items():
-            shown.add_metric(values, list(zip(self._bounds, accumulate(spread.counts))), spread.total)
+            shown.add_metric(values, list(zip(self._bounds, accumulate(spread.bucket_counts))), spread.total)
         yield shown

@@ -18,18 +18,23 @@ from attrs import define, field
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
-from .moments import timestamp
+from .moments import format_timestamp
 
-REQUEST: ContextVar[str | None] = ContextVar("request", default=None)  # correlation id of what runs now
+CURRENT_REQUEST_ID: ContextVar[str | None] = ContextVar(
+    "request", default=None
+)  # correlation id of what runs now
 
 # Whose news is not ours: "Starting factory", access logs and the like are shown at debug only.
-CHATTY = ("twisted", "autobahn", "txaio", "klein", "log_legacy", "-")
-ACCESS = "{method} {route} {status} {milliseconds} ms {size} bytes"  # of each request
-MARKS = ("worker", "request", "connection")  # fields that lines for people have, too
-FACTORIES = ("Starting factory {factory!r}", "Stopping factory {factory!r}")  # said in our factories' names
+NOISY_LOGGERS = ("twisted", "autobahn", "txaio", "klein", "log_legacy", "-")
+ACCESS_FORMAT = "{method} {route} {status} {milliseconds} ms {size} bytes"  # of each request
+TEXT_FIELDS = ("worker", "request", "connection")  # fields that lines for people have, too
+FACTORY_FORMATS = (
+    "Starting factory {factory!r}",
+    "Stopping factory {factory!r}",
+)  # said in our factories' names
 
 # Ours, and what Twisted's older logging adds.
-_NO_FIELDS = frozenset(
+_RESERVED_FIELDS = frozenset(
     [
         "time",
         "level",
@@ -44,53 +49,60 @@ _NO_FIELDS = frozenset(
         "printed",
     ]
 )
-_SECRET = re.compile("password|secret|token|authorization|cookie", re.IGNORECASE)
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_SECRET_NAME = re.compile("password|secret|token|authorization|cookie", re.IGNORECASE)
+_CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 @implementer(ILogObserver)
 @define(eq=False, repr=False)
-class Lines:
+class LineLogObserver:
     """Writes each event of at least `level` as one line, by `render`."""
 
     _write: Callable[[str], object]
-    _render: Callable[[LogEvent], str]
+    _format: Callable[[LogEvent], str]
     _level: LogLevel
-    _fields: Mapping[str, object] = {}  # of each event, besides its own
-    _tells_requests: bool = field(init=False)
+    _extra_fields: Mapping[str, object] = {}  # of each event, besides its own
+    _logs_requests: bool = field(init=False)
 
-    @_tells_requests.default
-    def _tells_news(self) -> bool:
+    @_logs_requests.default
+    def _default_logs_requests(self) -> bool:
         return bool(LogLevel.info >= self._level)
 
     def __call__(self, event: LogEvent) -> None:
-        is_request = event.get("log_format") is ACCESS
-        if self._tells_requests if is_request else level_of(event) >= self._level:
-            self._write(self._render({**self._fields, **event} if self._fields else event) + "\n")
+        is_request = event.get("log_format") is ACCESS_FORMAT
+        if self._logs_requests if is_request else effective_level(event) >= self._level:
+            self._write(self._format({**self._extra_fields, **event} if self._extra_fields else event) + "\n")
 
 
-def observer(level: str, pretty: bool, write: Callable[[str], object], worker: int | None = None) -> Lines:
+def make_observer(
+    level: str, pretty: bool, write: Callable[[str], object], worker: int | None = None
+) -> LineLogObserver:
     """`level` is one of debug, info, warn, error, critical; `worker` is which of several processes this is."""
     fields = {} if worker is None else {"worker": worker}
-    return Lines(write, as_text if pretty else as_json, LogLevel.lookupByName(level), fields)
+    return LineLogObserver(
+        write, format_text if pretty else format_json, LogLevel.lookupByName(level), fields
+    )
 
 
-def level_of(event: LogEvent) -> LogLevel:
+def effective_level(event: LogEvent) -> LogLevel:
     level: LogLevel = event.get("log_level") or LogLevel.info
-    chatty = str(event.get("log_namespace")).split(".")[0] in CHATTY or event.get("log_format") in FACTORIES
+    chatty = (
+        str(event.get("log_namespace")).split(".")[0] in NOISY_LOGGERS
+        or event.get("log_format") in FACTORY_FORMATS
+    )
     return LogLevel.debug if chatty and level == LogLevel.info else level
 
 
-def as_json(event: LogEvent) -> str:
+def format_json(event: LogEvent) -> str:
     """One object: time, level, logger, message, then the event's own fields."""
-    if event.get("log_format") is ACCESS:
-        return _access(event)
+    if event.get("log_format") is ACCESS_FORMAT:
+        return _format_access_json(event)
     line = {
-        "time": timestamp(event["log_time"]),
-        "level": level_of(event).name,
+        "time": format_timestamp(event["log_time"]),
+        "level": effective_level(event).name,
         "logger": event.get("log_namespace"),
         "message": formatEvent(event),
-        **dict(_fields(event)),
+        **dict(_event_fields(event)),
     }
     failure = event.get("log_failure")
     if failure is not None:
@@ -98,12 +110,12 @@ def as_json(event: LogEvent) -> str:
     return json.dumps(line)
 
 
-def _access(event: LogEvent) -> str:
+def _format_access_json(event: LogEvent) -> str:
     """The same line as any other way: there is one for each request, and this takes a tenth of the time."""
     method, route, status = event["method"], event["route"], event["status"]
     taken, size, worker = event["milliseconds"], event["size"], event.get("worker")
     return (
-        f'{{"time": "{timestamp(event["log_time"])}", "level": "{event["log_level"].name}", '
+        f'{{"time": "{format_timestamp(event["log_time"])}", "level": "{event["log_level"].name}", '
         f'"logger": {_quoted(event["log_namespace"])}, '
         f'"message": {_quoted(f"{method} {route} {status} {taken} ms {size} bytes")}, '
         f"{'' if worker is None else f'{chr(34)}worker{chr(34)}: {worker}, '}"
@@ -112,25 +124,25 @@ def _access(event: LogEvent) -> str:
     )
 
 
-def as_text(event: LogEvent) -> str:
+def format_text(event: LogEvent) -> str:
     """One line; a traceback, which is ours, follows indented."""
-    mark = "".join(f" {name}={value}" for name, value in _fields(event) if name in MARKS)
-    line = f"{timestamp(event['log_time'])[11:23]} {level_of(event).name:<5} {formatEvent(event)}{mark}"
+    mark = "".join(f" {name}={value}" for name, value in _event_fields(event) if name in TEXT_FIELDS)
+    line = f"{format_timestamp(event['log_time'])[11:23]} {effective_level(event).name:<5} {formatEvent(event)}{mark}"
     failure = event.get("log_failure")
     trace = failure.getTraceback().rstrip().split("\n") if failure is not None else []
-    return "\n    ".join(map(_plain, [line, *trace]))
+    return "\n    ".join(map(_escape_control_characters, [line, *trace]))
 
 
-def _fields(event: LogEvent) -> Iterator[tuple[str, Any]]:
+def _event_fields(event: LogEvent) -> Iterator[tuple[str, Any]]:
     """What the event says beside its message, as JSON has it."""
-    if "request" not in event and (request := REQUEST.get()):
+    if "request" not in event and (request := CURRENT_REQUEST_ID.get()):
         yield "request", request
     for name, value in event.items():
-        if not name.startswith(("log_", "_")) and name not in _NO_FIELDS:
-            yield name, "[secret]" if _SECRET.search(name) else _simple(value)
+        if not name.startswith(("log_", "_")) and name not in _RESERVED_FIELDS:
+            yield name, "[secret]" if _SECRET_NAME.search(name) else _json_value(value)
 
 
-def _simple(value: object) -> object:
+def _json_value(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if value is None or isinstance(value, str | int | float):
@@ -141,5 +153,5 @@ def _simple(value: object) -> object:
         return f"<{type(value).__name__} that has no text>"
 
 
-def _plain(text: str) -> str:
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+def _escape_control_characters(text: str) -> str:
+    return _CONTROL_CHARACTERS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)

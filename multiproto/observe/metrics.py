@@ -1,7 +1,7 @@
 """Every metric of the server, in one table (contract, section 8).
 
 A `Metrics` has a registry of its own, so that several servers can live in one
-process.  What the sessions of one protocol do is counted by its `Traffic` and
+process.  What the sessions of one protocol do is counted by its `ProtocolStats` and
 shown here through `observe.wires`.
 """
 
@@ -12,9 +12,16 @@ from typing import Collection, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
 
-from .family import MAX_SERIES, Count, Counts, Family, Spread, Spreads
-from .traffic import AUTH_FAILURES, BOUNDS, REFUSALS, SUCCESS, Traffic
-from .wires import Wires
+from .family import (
+    MAX_SERIES,
+    BoundedCounter,
+    BoundedFamily,
+    BoundedHistogram,
+    CounterSeries,
+    HistogramSeries,
+)
+from .traffic import AUTH_FAILURES, DURATION_BUCKETS, REFUSAL_NAMES, SUCCESS, ProtocolStats
+from .wires import ProtocolMetrics
 
 EVENT_TYPES = (
     "user.created",
@@ -32,7 +39,7 @@ CACHE_OPERATIONS = ("get",)
 OPERATION_TYPES = ("query", "mutation", "subscription")
 AUTH_METHODS = ("password", "refresh", "token", "credential")
 GRAPHQL_CODES = (
-    *REFUSALS,
+    *REFUSAL_NAMES,
     "GRAPHQL_PARSE_FAILED",
     "GRAPHQL_VALIDATION_FAILED",
     "QUERY_DEPTH_LIMIT_EXCEEDED",
@@ -40,10 +47,10 @@ GRAPHQL_CODES = (
     "BAD_REQUEST",
     "PERSISTED_QUERY_NOT_FOUND",
 )
-ANY = None  # the values come from our own code: route templates, names of statements and pools
+UNBOUNDED = None  # the values come from our own code: route templates, names of statements and pools
 
-TIMES = (*BOUNDS, 5.0, 10.0)  # seconds
-SIZES = tuple(4**n for n in range(3, 11))  # bytes
+TIME_BUCKETS = (*DURATION_BUCKETS, 5.0, 10.0)  # seconds
+SIZE_BUCKETS = tuple(4**n for n in range(3, 11))  # bytes
 
 
 class Metrics:
@@ -53,45 +60,45 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self._wires = Wires()
-        self._of_requests = lru_cache(MAX_SERIES)(self._requests)
-        self.registry.register(self._wires)
-        self._http()
-        self._events()
-        self._storage()
-        self._auth()
-        self._graphql()
-        self._live()
-        self._machine()
+        self._protocol_metrics = ProtocolMetrics()
+        self._request_series = lru_cache(MAX_SERIES)(self._make_request_series)
+        self.registry.register(self._protocol_metrics)
+        self._add_http_metrics()
+        self._add_event_metrics()
+        self._add_storage_metrics()
+        self._add_auth_metrics()
+        self._add_graphql_metrics()
+        self._add_live_metrics()
+        self._add_process_metrics()
 
-    def watch(self, traffic: Traffic) -> Traffic:
+    def add_protocol(self, traffic: ProtocolStats) -> ProtocolStats:
         """Show `traffic` under the prefix of its protocol; returns it."""
-        self._wires.add(traffic)
+        self._protocol_metrics.add(traffic)
         return traffic
 
     @property
-    def wires(self) -> tuple[Traffic, ...]:
-        return tuple(self._wires)
+    def protocol_stats(self) -> tuple[ProtocolStats, ...]:
+        return tuple(self._protocol_metrics)
 
-    def _http(self) -> None:
+    def _add_http_metrics(self) -> None:
         self.http_requests = self._counter(
-            "http_requests_total", "Requests answered", method=HTTP_METHODS, path=ANY, status=ANY
+            "http_requests_total", "Requests answered", method=HTTP_METHODS, path=UNBOUNDED, status=UNBOUNDED
         )
-        self.http_request_duration = self._timer(
+        self.http_request_duration = self._duration_histogram(
             "http_request_duration_seconds",
             "From request to answer",
             method=HTTP_METHODS,
-            path=ANY,
-            status=ANY,
+            path=UNBOUNDED,
+            status=UNBOUNDED,
         )
-        self.http_request_size = self._sizes(
-            "http_request_size_bytes", "Size of request bodies", method=HTTP_METHODS, path=ANY
+        self.http_request_size = self._size_histogram(
+            "http_request_size_bytes", "Size of request bodies", method=HTTP_METHODS, path=UNBOUNDED
         )
-        self.http_response_size = self._sizes(
-            "http_response_size_bytes", "Size of answers' bodies as sent", method=HTTP_METHODS, path=ANY
+        self.http_response_size = self._size_histogram(
+            "http_response_size_bytes", "Size of answers' bodies as sent", method=HTTP_METHODS, path=UNBOUNDED
         )
 
-    def _events(self) -> None:
+    def _add_event_metrics(self) -> None:
         self.events_emitted = self._counter(
             "events_emitted_total", "Events accepted, by type", event_type=EVENT_TYPES
         )
@@ -108,15 +115,15 @@ class Metrics:
             "log_lag_entries", "Entries of the log not yet delivered here", registry=self.registry
         )
 
-    def _storage(self) -> None:
+    def _add_storage_metrics(self) -> None:
         self.database_queries = self._counter(
             "database_queries_total",
             "Queries and units of work",
-            operation=ANY,
+            operation=UNBOUNDED,
             status=OUTCOMES,
         )
-        self.database_query_duration = self._timer(
-            "database_query_duration_seconds", "Time in the database, without queueing", operation=ANY
+        self.database_query_duration = self._duration_histogram(
+            "database_query_duration_seconds", "Time in the database, without queueing", operation=UNBOUNDED
         )
         self.database_connections = Gauge(
             "database_connections_active", "Open database connections", registry=self.registry
@@ -125,16 +132,16 @@ class Metrics:
         self.cache_misses = Counter(
             "cache_misses_total", "Values not found in the cache", registry=self.registry
         )
-        self.cache_operation_duration = self._timer(
+        self.cache_operation_duration = self._duration_histogram(
             "cache_operation_duration_seconds", "Time in the cache", operation=CACHE_OPERATIONS
         )
 
-    def looked_up(self, found: bool, seconds: float) -> None:
+    def on_cache_lookup(self, found: bool, seconds: float) -> None:
         """A value was found in the cache, or not, after so long."""
         (self.cache_hits if found else self.cache_misses).inc()
         self.cache_operation_duration.labels("get").observe(seconds)
 
-    def _auth(self) -> None:
+    def _add_auth_metrics(self) -> None:
         self._auth_attempts = self._counter(
             "auth_attempts_total", "Attempts to prove an identity", method=AUTH_METHODS
         )
@@ -157,7 +164,7 @@ class Metrics:
         else:
             self._auth_failures.labels(method, outcome).inc()
 
-    def _graphql(self) -> None:
+    def _add_graphql_metrics(self) -> None:
         self.graphql_operations = self._counter(
             "graphql_operations_total",
             "Operations answered",
@@ -165,12 +172,12 @@ class Metrics:
             operation_name=(),  # of operations that the server was given beforehand: none
             status=OUTCOMES,
         )
-        self.graphql_operation_duration = self._timer(
+        self.graphql_operation_duration = self._duration_histogram(
             "graphql_operation_duration_seconds", "From request to answer", operation_type=OPERATION_TYPES
         )
         self.graphql_errors = self._counter("graphql_errors_total", "Errors in answers", code=GRAPHQL_CODES)
 
-    def _live(self) -> None:
+    def _add_live_metrics(self) -> None:
         self.live_lane_up = Gauge(
             "live_lane_up", "1 while live topics reach the other instances", registry=self.registry
         )
@@ -187,36 +194,36 @@ class Metrics:
         self.live_probe_duration = Histogram(
             "live_probe_seconds",
             "Time of a probe through Redis and back",
-            buckets=TIMES,
+            buckets=TIME_BUCKETS,
             registry=self.registry,
         )
 
-    def dropped(self) -> None:
+    def on_dropped(self) -> None:
         self.live_dropped.inc()
 
-    def malformed(self) -> None:
+    def on_malformed(self) -> None:
         self.live_malformed.inc()
 
-    def probed(self, seconds: float) -> None:
+    def on_probed(self, seconds: float) -> None:
         self.live_probe_duration.observe(seconds)
 
-    def _machine(self) -> None:
+    def _add_process_metrics(self) -> None:
         self.reactor_lag = Histogram(
             "reactor_lag_seconds",
             "How late the reactor was for a call it was to make every half second",
-            buckets=TIMES,
+            buckets=TIME_BUCKETS,
             registry=self.registry,
         )
-        self.pool_queue = self._gauge("thread_pool_queue", "Tasks waiting for a thread", pool=ANY)
+        self.pool_queue = self._gauge("thread_pool_queue", "Tasks waiting for a thread", pool=UNBOUNDED)
 
     # What the rooms tell; each means one thing, counted in all the families that show it.
 
-    def query(self, operation: str, status: str, seconds: float) -> None:
+    def on_query(self, operation: str, status: str, seconds: float) -> None:
         """A "read" or "write" ended; what was "refused" was no error of the database's."""
         self.database_queries.labels(operation, "error" if status == "error" else SUCCESS).inc()
         self.database_query_duration.labels(operation).observe(seconds)
 
-    def event(self, kind: str, heard: int, failed: int) -> None:
+    def on_event_dispatched(self, kind: str, heard: int, failed: int) -> None:
         """One of `EVENT_TYPES` was told to so many listeners."""
         self.events_emitted.labels(kind).inc()
         handled, broken = self.events_handled.labels(kind, SUCCESS), self.events_handled.labels(kind, "error")
@@ -225,15 +232,19 @@ class Metrics:
         if failed:
             broken.inc(failed)
 
-    def request(self, method: str, route: str, status: int, seconds: float, received: int, sent: int) -> None:
+    def on_request(
+        self, method: str, route: str, status: int, seconds: float, received: int, sent: int
+    ) -> None:
         """`received` and `sent` are bytes of bodies."""
-        count, duration, request_size, response_size = self._of_requests(method, route, status)
+        count, duration, request_size, response_size = self._request_series(method, route, status)
         count.inc()
         duration.observe(seconds)
         request_size.observe(received)
         response_size.observe(sent)
 
-    def _requests(self, method: str, route: str, status: int) -> tuple[Count, Spread, Spread, Spread]:
+    def _make_request_series(
+        self, method: str, route: str, status: int
+    ) -> tuple[CounterSeries, HistogramSeries, HistogramSeries, HistogramSeries]:
         return (
             self.http_requests.labels(method, route, str(status)),
             self.http_request_duration.labels(method, route, str(status)),
@@ -241,7 +252,7 @@ class Metrics:
             self.http_response_size.labels(method, route),
         )
 
-    def operation(self, kind: str, name: str, status: str, seconds: float, codes: Iterable[str]) -> None:
+    def on_operation(self, kind: str, name: str, status: str, seconds: float, codes: Iterable[str]) -> None:
         """A GraphQL operation was answered, with errors of these codes."""
         self.graphql_operations.labels(kind, name, status).inc()
         self.graphql_operation_duration.labels(kind).observe(seconds)
@@ -250,14 +261,16 @@ class Metrics:
 
     # Makers of families.
 
-    def _counter(self, name: str, meaning: str, **labels: Collection[str] | None) -> Counts:
-        return Counts(self.registry, name, meaning, labels)
+    def _counter(self, name: str, meaning: str, **labels: Collection[str] | None) -> BoundedCounter:
+        return BoundedCounter(self.registry, name, meaning, labels)
 
-    def _gauge(self, name: str, meaning: str, **labels: Collection[str] | None) -> Family[Gauge]:
-        return Family(Gauge(name, meaning, tuple(labels), registry=self.registry).labels, labels)
+    def _gauge(self, name: str, meaning: str, **labels: Collection[str] | None) -> BoundedFamily[Gauge]:
+        return BoundedFamily(Gauge(name, meaning, tuple(labels), registry=self.registry).labels, labels)
 
-    def _timer(self, name: str, meaning: str, **labels: Collection[str] | None) -> Spreads:
-        return Spreads(self.registry, TIMES, name, meaning, labels)
+    def _duration_histogram(
+        self, name: str, meaning: str, **labels: Collection[str] | None
+    ) -> BoundedHistogram:
+        return BoundedHistogram(self.registry, TIME_BUCKETS, name, meaning, labels)
 
-    def _sizes(self, name: str, meaning: str, **labels: Collection[str] | None) -> Spreads:
-        return Spreads(self.registry, SIZES, name, meaning, labels)
+    def _size_histogram(self, name: str, meaning: str, **labels: Collection[str] | None) -> BoundedHistogram:
+        return BoundedHistogram(self.registry, SIZE_BUCKETS, name, meaning, labels)

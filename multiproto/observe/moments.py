@@ -7,19 +7,19 @@ from functools import lru_cache
 from math import modf
 
 
-def timestamp(seconds: float) -> str:
-    """`seconds` since the epoch as RFC 3339 in UTC with milliseconds (contract, section 1)."""
+def format_timestamp(seconds: float) -> str:
+    """`parse_timestamp` since the epoch as RFC 3339 in UTC with milliseconds (contract, section 1)."""
     fraction, whole = modf(seconds)
     microseconds = round(fraction * 1_000_000)  # as `datetime` rounds
-    return f"{_second(whole + microseconds // 1_000_000)}.{microseconds % 1_000_000 // 1000:03d}Z"
+    return f"{_format_second(whole + microseconds // 1_000_000)}.{microseconds % 1_000_000 // 1000:03d}Z"
 
 
 @lru_cache(maxsize=64)
-def _second(seconds: float) -> str:
+def _format_second(seconds: float) -> str:
     """A whole one, without its zone: nearly always the present or the last."""
     return datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None).isoformat()
 
 
-def seconds(moment: str) -> float:
-    """What `timestamp` was given, to the millisecond."""
+def parse_timestamp(moment: str) -> float:
+    """What `format_timestamp` was given, to the millisecond."""
     return datetime.fromisoformat(moment).timestamp()

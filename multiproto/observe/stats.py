@@ -5,42 +5,45 @@ from __future__ import annotations
 from typing import Any
 
 from .metrics import Metrics
-from .moments import timestamp
-from .traffic import SUCCESS, Traffic
+from .moments import format_timestamp
+from .traffic import SUCCESS, ProtocolStats
 
 
-def stats(metrics: Metrics, now: float) -> dict[str, Any]:
+def stats_document(metrics: Metrics, now: float) -> dict[str, Any]:
     """Everything at the moment `now`, in seconds since the epoch."""
     handled: dict[str, int] = {}
     for (event_type, _status), count in metrics.events_handled.totals().items():
         handled[event_type] = handled.get(event_type, 0) + int(count)
     emitted = {event_type: int(count) for (event_type,), count in metrics.events_emitted.totals().items()}
     return {
-        "timestamp": timestamp(now),
+        "timestamp": format_timestamp(now),
         "protocols": {
-            traffic.protocol: {"connections": _connections(traffic, now), "messages": _messages(traffic)}
-            for traffic in metrics.wires
+            traffic.protocol: {
+                "connections": _connection_stats(traffic, now),
+                "messages": _message_stats(traffic),
+            }
+            for traffic in metrics.protocol_stats
         },
         "events": {"emitted": emitted, "handled": handled},
     }
 
 
-def _connections(traffic: Traffic, now: float) -> dict[str, Any]:
+def _connection_stats(traffic: ProtocolStats, now: float) -> dict[str, Any]:
     return {
-        "activeConnections": traffic.active,
-        "connectionsByIp": dict(traffic.by_host),
-        "authenticatedConnections": traffic.authenticated,
-        "totalSubscriptions": traffic.subscriptions,
+        "activeConnections": traffic.active_connections,
+        "connectionsByIp": dict(traffic.connections_by_host),
+        "authenticatedConnections": traffic.authenticated_connections,
+        "totalSubscriptions": traffic.active_subscriptions,
         "messagesSent": traffic.messages_sent,
         "messagesReceived": traffic.messages_received,
         "errors": traffic.errors,
-        "startedAt": timestamp(traffic.started_at),
+        "startedAt": format_timestamp(traffic.started_at),
         "uptime": round((now - traffic.started_at) * 1000),  # ms
     }
 
 
-def _messages(traffic: Traffic) -> dict[str, int]:
-    successes = traffic.auth_by[SUCCESS]
+def _message_stats(traffic: ProtocolStats) -> dict[str, int]:
+    successes = traffic.auth_by_outcome[SUCCESS]
     return {
         "messagesProcessed": traffic.messages_received,
         "authAttempts": traffic.auth_attempts,

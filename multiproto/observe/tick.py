@@ -7,31 +7,31 @@ from prometheus_client import Histogram
 from twisted.application.service import Service
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-EVERY = 0.5  # seconds
+INTERVAL = 0.5  # seconds
 
 
 @define(eq=False, repr=False)
-class Tick(Service):
+class ReactorLag(Service):
     """Asks to be called every half second, and notes by how much that was late."""
 
     _clock: IReactorTime
     _lag: Histogram  # seconds
-    _due: float = 0.0
-    _call: IDelayedCall | None = None
+    _due_at: float = 0.0
+    _timer: IDelayedCall | None = None
 
     def startService(self) -> None:
         super().startService()
-        self._wait()
+        self._schedule()
 
     def stopService(self) -> None:
         super().stopService()
-        if self._call is not None:
-            self._call.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
-    def _wait(self) -> None:
-        self._due = self._clock.seconds() + EVERY
-        self._call = self._clock.callLater(EVERY, self._note)
+    def _schedule(self) -> None:
+        self._due_at = self._clock.seconds() + INTERVAL
+        self._timer = self._clock.callLater(INTERVAL, self._measure)
 
-    def _note(self) -> None:
-        self._lag.observe(self._clock.seconds() - self._due)
-        self._wait()
+    def _measure(self) -> None:
+        self._lag.observe(self._clock.seconds() - self._due_at)
+        self._schedule()

@@ -11,17 +11,17 @@ from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 
-PORT = 6379
-CONNECT_WITHIN = 2.0  # seconds
-_END = b"-----END CERTIFICATE-----"
+DEFAULT_PORT = 6379
+CONNECT_TIMEOUT = 2.0  # seconds
+_PEM_END = b"-----END CERTIFICATE-----"
 
 
 @frozen
-class Address:
+class RedisAddress:
     """`redis://user:password@host:port/db`, or `rediss://` for TLS."""
 
     host: str
-    port: int = PORT
+    port: int = DEFAULT_PORT
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     db: int = 0
@@ -29,12 +29,12 @@ class Address:
     ca_file: Path | None = None  # whose certificates are trusted; the system's if there is none
 
     @classmethod
-    def parse(cls, url: str, ca_file: Path | None = None) -> Address:
+    def parse(cls, url: str, ca_file: Path | None = None) -> RedisAddress:
         """`url` was checked when it was configured."""
         parts = urlsplit(url)
         return cls(
             parts.hostname or "localhost",
-            parts.port or PORT,
+            parts.port or DEFAULT_PORT,
             unquote(parts.username) if parts.username else None,
             unquote(parts.password) if parts.password else None,
             int(parts.path.strip("/") or 0),
@@ -49,14 +49,14 @@ class Address:
 
     def endpoint(self, reactor: Any) -> IStreamClientEndpoint:
         """Over TLS, the server must prove its name."""
-        plain = HostnameEndpoint(reactor, self.host, self.port, CONNECT_WITHIN)
+        plain = HostnameEndpoint(reactor, self.host, self.port, CONNECT_TIMEOUT)
         if not self.tls:
             return plain
-        trusted = trustRootFromCertificates(_certificates(self.ca_file)) if self.ca_file else None
+        trusted = trustRootFromCertificates(_load_certificates(self.ca_file)) if self.ca_file else None
         return wrapClientTLS(optionsForClientTLS(self.host, trusted), plain)
 
 
-def _certificates(file: Path) -> list[Certificate]:
+def _load_certificates(file: Path) -> list[Certificate]:
     """All in one PEM file."""
-    blocks = file.read_bytes().split(_END)[:-1]
-    return [Certificate.loadPEM(block + _END + b"\n") for block in blocks]
+    blocks = file.read_bytes().split(_PEM_END)[:-1]
+    return [Certificate.loadPEM(block + _PEM_END + b"\n") for block in blocks]

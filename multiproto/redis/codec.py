@@ -20,59 +20,59 @@ from attrs import field, frozen
 from .. import jsontext
 from ..core.ports import Publication
 
-MAC = 16  # bytes
-PERSON = b"multiproto live"  # what else the secret is used for gives other keys
+MAC_SIZE = 16  # bytes
+PERSONALIZATION = b"multiproto live"  # what else the secret is used for gives other keys
 
 
-class Malformed(ValueError):
+class BadBrokerMessage(ValueError):
     """Not from an instance with our key."""
 
 
 @frozen
-class Key:
+class BrokerMacKey:
     _bytes: bytes = field(repr=False)
 
     @classmethod
-    def of(cls, secret: str) -> Key:
-        return cls(blake2b(secret.encode(), person=PERSON, digest_size=32).digest())
+    def from_secret(cls, secret: str) -> BrokerMacKey:
+        return cls(blake2b(secret.encode(), person=PERSONALIZATION, digest_size=32).digest())
 
     def mac(self, body: bytes) -> bytes:
-        return blake2b(body, key=self._bytes, digest_size=MAC).digest()
+        return blake2b(body, key=self._bytes, digest_size=MAC_SIZE).digest()
 
 
 @frozen
-class Told:
+class PublicationBatch:
     instance: str
-    number: int  # from 1, of all that this instance said
+    sequence: int  # from 1, of all that this instance said
     publications: tuple[Publication, ...]
 
 
-def row(publication: Publication) -> bytes:
+def encode_publication(publication: Publication) -> bytes:
     """One publication, as `encode` takes it."""
     p = publication
-    return jsontext.dumps([p.id, p.topic, p.content, p.metadata, p.sender, p.at])
+    return jsontext.dumps([p.id, p.topic, p.content, p.metadata, p.sender_id, p.accepted_at])
 
 
-def encode(key: Key, instance: str, number: int, rows: Sequence[bytes]) -> bytes:
+def encode(key: BrokerMacKey, instance: str, number: int, rows: Sequence[bytes]) -> bytes:
     body = b'["%s",%d,[%s]]' % (instance.encode(), number, b",".join(rows))
     return key.mac(body) + body
 
 
-def decode(key: Key, payload: bytes, own: str = "") -> Told | None:
-    """Total: gives what was encoded, or raises `Malformed`; `None`, unread, for what the instance `own` said."""
-    mac, body = payload[:MAC], payload[MAC:]
+def decode(key: BrokerMacKey, payload: bytes, own: str = "") -> PublicationBatch | None:
+    """Total: gives what was encoded, or raises `BadBrokerMessage`; `None`, unread, for what the instance `own` said."""
+    mac, body = payload[:MAC_SIZE], payload[MAC_SIZE:]
     if not compare_digest(mac, key.mac(body)):
-        raise Malformed("not made with the key of our instances")
+        raise BadBrokerMessage("not made with the key of our instances")
     if own and body.startswith(b'["%s",' % own.encode()):
         return None
     try:  # what our own kind wrote; another version may write it in another way
         instance, number, publications = json.loads(body)
-        return Told(str(instance), int(number), tuple(map(_publication, publications)))
+        return PublicationBatch(str(instance), int(number), tuple(map(_decode_publication, publications)))
     except (ValueError, TypeError, RecursionError) as error:
-        raise Malformed("not as this version writes it") from error
+        raise BadBrokerMessage("not as this version writes it") from error
 
 
-def _publication(fields: Sequence[object]) -> Publication:
+def _decode_publication(fields: Sequence[object]) -> Publication:
     id, topic, content, metadata, sender, at = fields
     if not (isinstance(metadata, dict) and isinstance(at, (int, float))):
         raise TypeError

@@ -21,69 +21,77 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txredisapi import RedisError
 
-from ..core.audience import Audience
+from ..core.audience import Dispatcher
 from ..core.ports import Publication
-from .address import Address
-from .codec import Key, Malformed, decode, encode, row
-from .connection import Commands, Connection, Subscriber
+from .address import RedisAddress
+from .codec import BadBrokerMessage, BrokerMacKey, decode, encode, encode_publication
+from .connection import RedisCommandProtocol, RedisConnection, RedisSubscriberProtocol
 
-EVERY = 1.0  # seconds between probes; one that takes longer has failed
-START_WITHIN = 2.0  # seconds that a start waits for the first one
-MOST_UNDER_WAY = 8 << 20  # bytes that Redis has not answered yet; beyond, nothing more is said
-MESSAGE = 256 << 10  # bytes of publications in one message, but for what the last one has beyond
-TURN = 0.01  # seconds of telling what others said, before the reactor has its turn
-INSTANCES = 1000  # whose numbers are remembered
+PROBE_INTERVAL = 1.0  # seconds between probes; one that takes longer has failed
+START_TIMEOUT = 2.0  # seconds that a start waits for the first one
+MAX_IN_FLIGHT = 8 << 20  # bytes that Redis has not answered yet; beyond, nothing more is said
+MAX_MESSAGE_SIZE = 256 << 10  # bytes of publications in one message, but for what the last one has beyond
+MAX_DISPATCH_TIME = 0.01  # seconds of telling what others said, before the reactor has its turn
+MAX_INSTANCES = 1000  # whose numbers are remembered
 
 
-class Observed(Protocol):
+class RedisBrokerObserver(Protocol):
     """Told of what metrics show."""
 
-    def dropped(self) -> None:
+    def on_dropped(self) -> None:
         """A publication was not said to other instances."""
 
-    def malformed(self) -> None:
+    def on_malformed(self) -> None:
         """Something on our channel was not ours."""
 
-    def probed(self, seconds: float) -> None:
+    def on_probed(self, seconds: float) -> None:
         """A probe came back after so long."""
 
 
 @define(eq=False, repr=False)
-class RedisLane(Service):
+class RedisBroker(Service):
     """`core.ports.Broker` for many instances."""
 
-    _address: Address
-    _prefix: str  # of channels
-    _key: Key
-    _audience: Audience
+    _address: RedisAddress
+    _channel_prefix: str  # of channels
+    _mac_key: BrokerMacKey
+    _dispatcher: Dispatcher
     _reactor: Any
-    _observed: Observed
-    _instance: str = field(factory=lambda: secrets.token_hex(8))
+    _observer: RedisBrokerObserver
+    _instance_id: str = field(factory=lambda: secrets.token_hex(8))
     up: bool = field(default=False, init=False)  # the last probe came back
-    _number: int = field(default=0, init=False)
-    _numbers: dict[str, int] = field(factory=dict, init=False)  # the last one of each other instance
-    _rows: list[bytes] = field(factory=list, init=False)  # to be said at the end of this turn
-    _saying: IDelayedCall | None = field(default=None, init=False)  # that end
-    _told: deque[Publication] = field(factory=deque, init=False)  # by others, to be heard here
-    _telling: IDelayedCall | None = field(
+    _sequence: int = field(default=0, init=False)
+    _last_sequences: dict[str, int] = field(factory=dict, init=False)  # the last one of each other instance
+    _outgoing: list[bytes] = field(factory=list, init=False)  # to be said at the end of this turn
+    _flush_call: IDelayedCall | None = field(default=None, init=False)  # that end
+    _incoming: deque[Publication] = field(factory=deque, init=False)  # by others, to be heard here
+    _dispatch_call: IDelayedCall | None = field(
         default=None, init=False
     )  # in a later turn; we read no more till then
-    _under_way: int = field(default=0, init=False)  # bytes
-    _probe: tuple[bytes, float] | None = field(
+    _in_flight: int = field(default=0, init=False)  # bytes
+    _pending_probe: tuple[bytes, float] | None = field(
         default=None, init=False
     )  # what was sent when, and is not back
-    _next: IDelayedCall | None = field(default=None, init=False)  # probe, or the end of waiting for this one
-    _refusal: str = field(default="", init=False)  # Redis's answer to the last one
-    _first: Deferred[None] = field(factory=Deferred, init=False)
-    _commands: Connection = field(init=False)
-    _subscriber: Connection = field(init=False)
+    _probe_call: IDelayedCall | None = field(
+        default=None, init=False
+    )  # probe, or the end of waiting for this one
+    _probe_error: str = field(default="", init=False)  # Redis's answer to the last one
+    _first_probe: Deferred[None] = field(factory=Deferred, init=False)
+    _command_connection: RedisConnection = field(init=False)
+    _subscriber_connection: RedisConnection = field(init=False)
 
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self._commands = Connection(self._address, Commands, self._reactor, changed=self._look)
-        self._subscriber = Connection(
-            self._address, lambda: Subscriber(self._heard), self._reactor, self._subscribe, self._look
+        self._command_connection = RedisConnection(
+            self._address, RedisCommandProtocol, self._reactor, on_change=self._on_connection_change
+        )
+        self._subscriber_connection = RedisConnection(
+            self._address,
+            lambda: RedisSubscriberProtocol(self._on_message),
+            self._reactor,
+            self._subscribe,
+            self._on_connection_change,
         )
 
     @property
@@ -93,189 +101,198 @@ class RedisLane(Service):
 
     @property
     def connections(self) -> int:
-        return sum(each.protocol is not None for each in (self._commands, self._subscriber))
+        return sum(
+            each.protocol is not None for each in (self._command_connection, self._subscriber_connection)
+        )
 
     def publish(self, publication: Publication) -> Deferred[None]:
         """Never fails: the live lane is at most once, and those who listen here need no Redis."""
-        told = self._audience.tell(publication) or succeed(None)
-        if not self.running or self._commands.protocol is None or self._under_way > MOST_UNDER_WAY:
-            self._observed.dropped()
+        told = self._dispatcher.dispatch_live(publication) or succeed(None)
+        if not self.running or self._command_connection.protocol is None or self._in_flight > MAX_IN_FLIGHT:
+            self._observer.on_dropped()
             return told
-        if self._saying is None:
-            self._saying = self._reactor.callLater(0, self._say)
-        said = row(publication)
-        self._rows.append(said)
-        self._under_way += len(said)
+        if self._flush_call is None:
+            self._flush_call = self._reactor.callLater(0, self._flush)
+        said = encode_publication(publication)
+        self._outgoing.append(said)
+        self._in_flight += len(said)
         return told
 
     # The service.
 
     def startService(self) -> Deferred[None]:
-        """Fires once the lane is up, or after `START_WITHIN` seconds without that: it comes up by itself."""
+        """Fires once the lane is up, or after `START_TIMEOUT` seconds without that: it comes up by itself."""
         super().startService()
-        self._commands.start()
-        self._subscriber.start()
-        waited = self._first.addTimeout(START_WITHIN, self._reactor)
-        waited.addErrback(lambda late: self._log.error("{why}", why=self._why()))
+        self._command_connection.start()
+        self._subscriber_connection.start()
+        waited = self._first_probe.addTimeout(START_TIMEOUT, self._reactor)
+        waited.addErrback(lambda late: self._log.error("{why}", why=self._down_reason()))
         return waited
 
     async def health(self) -> None:
         """For a health check.  Raises when the lane is down."""
         if not self.up:
-            raise ConnectionError(self._why())
+            raise ConnectionError(self._down_reason())
 
     def stopService(self) -> Deferred[Any]:
         """Fires when what was published has been said, if Redis takes it, and both connections are closed."""
         super().stopService()
-        return Deferred.fromCoroutine(self._finish())
+        return Deferred.fromCoroutine(self._stop())
 
-    async def _finish(self) -> None:
-        self._await(None)
-        if self._saying is not None:
-            self._saying.cancel()
-            self._say()
-        if self._commands.protocol is not None:
+    async def _stop(self) -> None:
+        self._schedule_probe_call(None)
+        if self._flush_call is not None:
+            self._flush_call.cancel()
+            self._flush()
+        if self._command_connection.protocol is not None:
             with suppress(RedisError):
-                await self._commands.protocol.ping()  # answered behind all that was said before
+                await self._command_connection.protocol.ping()  # answered behind all that was said before
         self.up = False
-        if self._telling is not None:
-            self._telling.cancel()
-            self._telling = None
-        self._told.clear()
-        if not self._first.called:
-            self._first.callback(None)
-        stopping = (each.stop() for each in (self._commands, self._subscriber))
+        if self._dispatch_call is not None:
+            self._dispatch_call.cancel()
+            self._dispatch_call = None
+        self._incoming.clear()
+        if not self._first_probe.called:
+            self._first_probe.callback(None)
+        stopping = (each.stop() for each in (self._command_connection, self._subscriber_connection))
         await gatherResults([each for each in stopping if each is not None])
 
     # Saying.
 
-    def _say(self) -> None:
-        rows, self._rows, self._saying = self._rows, [], None
+    def _flush(self) -> None:
+        rows, self._outgoing, self._flush_call = self._outgoing, [], None
         while rows:
             size = count = 0
-            while count < len(rows) and size < MESSAGE:
+            while count < len(rows) and size < MAX_MESSAGE_SIZE:
                 size += len(rows[count])
                 count += 1
-            self._send(rows[:count], size)
+            self._send_message(rows[:count], size)
             rows = rows[count:]
 
-    def _send(self, rows: list[bytes], size: int) -> None:
-        protocol = self._commands.protocol
+    def _send_message(self, rows: list[bytes], size: int) -> None:
+        protocol = self._command_connection.protocol
         if protocol is None:
-            self._answered(Failure(ConnectionError()), rows, size)
+            self._on_published(Failure(ConnectionError()), rows, size)
             return
-        self._number += 1
-        message = encode(self._key, self._instance, self._number, rows)
-        answered = protocol.execute_command("PUBLISH", self._live, message)
-        answered.addBoth(self._answered, rows, size)
+        self._sequence += 1
+        message = encode(self._mac_key, self._instance_id, self._sequence, rows)
+        answered = protocol.execute_command("PUBLISH", self._live_channel, message)
+        answered.addBoth(self._on_published, rows, size)
 
-    def _answered(self, result: object, rows: list[bytes], size: int) -> None:
+    def _on_published(self, result: object, rows: list[bytes], size: int) -> None:
         """A failing Redis is found out by the probe; here is only counted what it cost."""
-        self._under_way -= size
+        self._in_flight -= size
         if isinstance(result, Failure):
             for _ in rows:
-                self._observed.dropped()
+                self._observer.on_dropped()
 
     # Hearing.
 
     @property
-    def _live(self) -> bytes:
-        return f"{self._prefix}live".encode()
+    def _live_channel(self) -> bytes:
+        return f"{self._channel_prefix}live".encode()
 
     @property
-    def _own(self) -> bytes:
-        return f"{self._prefix}probe:{self._instance}".encode()
+    def _probe_channel(self) -> bytes:
+        return f"{self._channel_prefix}probe:{self._instance_id}".encode()
 
     async def _subscribe(self, subscriber: Any) -> None:
-        await subscriber.subscribe([self._live, self._own])
+        await subscriber.subscribe([self._live_channel, self._probe_channel])
 
-    def _heard(self, channel: bytes, message: bytes) -> None:
-        if channel == self._own:
-            self._probed(message)
+    def _on_message(self, channel: bytes, message: bytes) -> None:
+        if channel == self._probe_channel:
+            self._on_probe_returned(message)
             return
         try:
-            told = decode(self._key, message, self._instance)
-        except Malformed as malformed:
-            self._observed.malformed()
+            told = decode(self._mac_key, message, self._instance_id)
+        except BadBrokerMessage as malformed:
+            self._observer.on_malformed()
             self._log.debug("a message in Redis is {why}", why=str(malformed))
             return
-        if told is None or told.number <= self._numbers.get(told.instance, 0):
+        if told is None or told.sequence <= self._last_sequences.get(told.instance, 0):
             return  # our own, or heard before
-        self._numbers.pop(told.instance, None)
-        self._numbers[told.instance] = told.number
-        if len(self._numbers) > INSTANCES:
-            del self._numbers[next(iter(self._numbers))]
-        self._told += told.publications
-        if self._telling is None:
-            self._tell()
+        self._last_sequences.pop(told.instance, None)
+        self._last_sequences[told.instance] = told.sequence
+        if len(self._last_sequences) > MAX_INSTANCES:
+            del self._last_sequences[next(iter(self._last_sequences))]
+        self._incoming += told.publications
+        if self._dispatch_call is None:
+            self._dispatch_incoming()
 
-    def _tell(self) -> None:
+    def _dispatch_incoming(self) -> None:
         """As much as one turn has time for; until the rest is told, no more is read."""
-        self._telling, end = None, self._reactor.seconds() + TURN
-        while self._told:
-            self._audience.tell_now([self._told.popleft()])
-            if self._told and self._reactor.seconds() >= end:
-                self._telling = self._reactor.callLater(0, self._tell)
+        self._dispatch_call, end = None, self._reactor.seconds() + MAX_DISPATCH_TIME
+        while self._incoming:
+            self._dispatcher.dispatch_batch([self._incoming.popleft()])
+            if self._incoming and self._reactor.seconds() >= end:
+                self._dispatch_call = self._reactor.callLater(0, self._dispatch_incoming)
                 break
-        if self._subscriber.protocol is not None:
-            transport = self._subscriber.protocol.transport
-            transport.pauseProducing() if self._told else transport.resumeProducing()
+        if self._subscriber_connection.protocol is not None:
+            transport = self._subscriber_connection.protocol.transport
+            transport.pauseProducing() if self._incoming else transport.resumeProducing()
 
     # Probing.
 
-    def _look(self) -> None:
+    def _on_connection_change(self) -> None:
         """A connection came or went."""
-        self._await(None)
+        self._schedule_probe_call(None)
         if self.connections == 2 and self.running:
-            self._ask()
+            self._send_probe()
         else:
-            self._down()
+            self._mark_down()
 
-    def _await(self, then: Callable[[], object] | None) -> None:
+    def _schedule_probe_call(self, then: Callable[[], object] | None) -> None:
         """Do `then` in so many seconds, and nothing else that was to be done."""
-        if self._next is not None and self._next.active():
-            self._next.cancel()
-        self._probe = None
-        self._next = None if then is None else self._reactor.callLater(EVERY, then)
+        if self._probe_call is not None and self._probe_call.active():
+            self._probe_call.cancel()
+        self._pending_probe = None
+        self._probe_call = None if then is None else self._reactor.callLater(PROBE_INTERVAL, then)
 
-    def _ask(self) -> None:
-        self._await(self._unheard)
-        self._probe = secrets.token_bytes(16), self._reactor.seconds()
-        asked = self._commands.protocol.execute_command("PUBLISH", self._own, self._probe[0])
+    def _send_probe(self) -> None:
+        self._schedule_probe_call(self._on_probe_timeout)
+        self._pending_probe = secrets.token_bytes(16), self._reactor.seconds()
+        asked = self._command_connection.protocol.execute_command(
+            "PUBLISH", self._probe_channel, self._pending_probe[0]
+        )
         asked.addCallbacks(
-            lambda heard: self._note(""), lambda failure: self._note(failure.getErrorMessage())
+            lambda heard: self._set_probe_error(""),
+            lambda failure: self._set_probe_error(failure.getErrorMessage()),
         )
 
-    def _note(self, refusal: str) -> None:
-        self._refusal = refusal
+    def _set_probe_error(self, refusal: str) -> None:
+        self._probe_error = refusal
 
-    def _unheard(self) -> None:
-        if self._told:  # what is behind is this instance: the probe may be among what it has not read
-            self._next = self._reactor.callLater(EVERY, self._unheard)
+    def _on_probe_timeout(self) -> None:
+        if self._incoming:  # what is behind is this instance: the probe may be among what it has not read
+            self._probe_call = self._reactor.callLater(PROBE_INTERVAL, self._on_probe_timeout)
             return
-        self._await(None)
-        self._down()
-        self._commands.drop()
-        self._subscriber.drop()
+        self._schedule_probe_call(None)
+        self._mark_down()
+        self._command_connection.abort()
+        self._subscriber_connection.abort()
 
-    def _probed(self, message: bytes) -> None:
-        if self._probe is None or message != self._probe[0]:
+    def _on_probe_returned(self, message: bytes) -> None:
+        if self._pending_probe is None or message != self._pending_probe[0]:
             return
-        self._observed.probed(self._reactor.seconds() - self._probe[1])
-        self._await(self._ask)
+        self._observer.on_probed(self._reactor.seconds() - self._pending_probe[1])
+        self._schedule_probe_call(self._send_probe)
         if not self.up:
             self.up = True
             self._log.info("live topics reach all instances through {address}", address=str(self._address))
-        if not self._first.called:
-            self._first.callback(None)
+        if not self._first_probe.called:
+            self._first_probe.callback(None)
 
-    def _down(self) -> None:
+    def _mark_down(self) -> None:
         if self.up:
             self.up = False
-            self._log.error("{why}", why=self._why())
+            self._log.error("{why}", why=self._down_reason())
 
-    def _why(self) -> str:
+    def _down_reason(self) -> str:
         """What the operator should know."""
-        lost = [each.why for each in (self._commands, self._subscriber) if each.protocol is None]
-        why = lost[0] if lost else self._refusal or "what is published does not come back"
+        lost = [
+            each.down_reason
+            for each in (self._command_connection, self._subscriber_connection)
+            if each.protocol is None
+        ]
+        why = lost[0] if lost else self._probe_error or "what is published does not come back"
         return f"live topics reach only this instance, Redis at {self._address} is of no use: {why}"

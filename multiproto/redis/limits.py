@@ -10,12 +10,12 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 
 from ..core.rates import Rate
-from .address import Address
-from .questions import PATIENCE, Questions, Script
+from .address import RedisAddress
+from .questions import CALL_TIMEOUT, RedisClient, RedisScript
 
 # Gives the count and the milliseconds that the window has left.  A key without an expiry is not ours alone:
 # it would count for ever.
-COUNT = Script(b"""
+COUNT_SCRIPT = RedisScript(b"""
 local count = redis.call('INCR', KEYS[1])
 local left = redis.call('PTTL', KEYS[1])
 if left < 0 then
@@ -28,7 +28,7 @@ return {count, left}
 # A bucket, kept as the moment when it is full again (GCRA), by Redis's own clock; a bucket that is full needs no key.
 # Takes tokens a second, tokens in a full bucket, and tokens wanted; gives tokens granted, and the milliseconds until
 # there is one.  Below 0, tokens are given back.
-LEASE = Script(b"""
+LEASE_SCRIPT = RedisScript(b"""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
 local each = 1000 / tonumber(ARGV[1])
@@ -44,59 +44,66 @@ redis.call('SET', KEYS[1], string.format('%.3f', full), 'PX', math.ceil(full - n
 return {granted, 0}
 """)
 
-Counted = tuple[int, float]  # how many, seconds
+CountAndSeconds = tuple[int, float]  # how many, seconds
 
 
 @define(eq=False, repr=False)
-class SharedCounts(Service):
+class RedisSharedLimits(Service):
     """Fixed windows of `window` seconds, each of which begins with the first that is counted in it; and
     `core.ports.SharedRates`."""
 
-    _address: Address
-    _prefix: str  # of keys
+    _address: RedisAddress
+    _key_prefix: str  # of keys
     window: float  # seconds
     _reactor: Any
-    _patience: float = PATIENCE
-    questions: Questions = field(init=False)
+    _call_timeout: float = CALL_TIMEOUT
+    client: RedisClient = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.questions = Questions(self._address, (COUNT, LEASE), self._reactor, self._patience)
+        self.client = RedisClient(
+            self._address, (COUNT_SCRIPT, LEASE_SCRIPT), self._reactor, self._call_timeout
+        )
 
     @property
     def connections(self) -> int:
-        return self.questions.connections
+        return self.client.connections
 
     def startService(self) -> None:
         super().startService()
-        self.questions.startService()
+        self.client.startService()
 
     def stopService(self) -> Deferred[None] | None:
         super().stopService()
-        return self.questions.stopService()
+        return self.client.stopService()
 
-    def count(self, key: str) -> Deferred[Counted]:
+    def count(self, key: str) -> Deferred[CountAndSeconds]:
         """One more of `key`: how many in this window, seconds until it ends.
 
         Fails with `Unavailable` within the patience, like all here; it may have been counted.
         """
-        return self.questions.ask(COUNT.command(self._key("rate", key), round(self.window * 1000)), _pair)
+        return self.client.execute(
+            COUNT_SCRIPT.command(self._redis_key("rate", key), round(self.window * 1000)),
+            _parse_count_and_seconds,
+        )
 
-    def lease(self, key: str, rate: Rate, tokens: int) -> Deferred[Counted]:
-        args = f"{rate.each:.9f}", f"{rate.burst:.9f}", tokens
-        return self.questions.ask(LEASE.command(self._key("bucket", key), *args), _pair)
+    def lease(self, key: str, rate: Rate, tokens: int) -> Deferred[CountAndSeconds]:
+        args = f"{rate.per_second:.9f}", f"{rate.burst:.9f}", tokens
+        return self.client.execute(
+            LEASE_SCRIPT.command(self._redis_key("bucket", key), *args), _parse_count_and_seconds
+        )
 
     def mark(self, key: str, seconds: float) -> Deferred[None]:
-        command = "SET", self._key("mark", key), 1, "PX", ceil(seconds * 1000)
-        return self.questions.ask(command, lambda result: True).addCallback(lambda _: None)
+        command = "SET", self._redis_key("mark", key), 1, "PX", ceil(seconds * 1000)
+        return self.client.execute(command, lambda result: True).addCallback(lambda _: None)
 
     def has_mark(self, key: str) -> Deferred[bool]:
-        return self.questions.ask(("EXISTS", self._key("mark", key)), lambda count: bool(count))
+        return self.client.execute(("EXISTS", self._redis_key("mark", key)), lambda count: bool(count))
 
-    def _key(self, kind: str, key: str) -> bytes:
-        return f"{self._prefix}{kind}:{key}".encode()
+    def _redis_key(self, kind: str, key: str) -> bytes:
+        return f"{self._key_prefix}{kind}:{key}".encode()
 
 
-def _pair(result: object) -> Counted | None:
+def _parse_count_and_seconds(result: object) -> CountAndSeconds | None:
     match result:
         case [int(count), int(milliseconds)]:
             return count, milliseconds / 1000

@@ -19,18 +19,18 @@ from twisted.python.failure import Failure
 from txredisapi import ResponseError
 
 from ..core.errors import Unavailable
-from .address import Address
-from .connection import Commands, Connection
+from .address import RedisAddress
+from .connection import RedisCommandProtocol, RedisConnection
 
-PATIENCE = 0.05  # seconds that a caller waits at most
-MOST_UNDER_WAY = 1000  # questions that Redis has not answered
+CALL_TIMEOUT = 0.05  # seconds that a caller waits at most
+MAX_IN_FLIGHT = 1000  # questions that Redis has not answered
 
 T = TypeVar("T")
-Read = Callable[[Any], T | None]  # what an answer means; `None` for one that can't be right
+ParseReply = Callable[[Any], T | None]  # what an answer means; `None` for one that can't be right
 
 
 @frozen
-class Script:
+class RedisScript:
     """In Lua, of one key: nothing comes between what it reads and what it writes."""
 
     text: bytes
@@ -44,17 +44,19 @@ class Script:
 
 
 @define(eq=False, repr=False)
-class Questions(Service):
-    _address: Address
-    _scripts: tuple[Script, ...]  # that may be asked for
+class RedisClient(Service):
+    _address: RedisAddress
+    _scripts: tuple[RedisScript, ...]  # that may be asked for
     _reactor: Any  # IReactorTime, IReactorPluggableNameResolver
-    _patience: float = PATIENCE
-    under_way: int = field(default=0, init=False)
+    _call_timeout: float = CALL_TIMEOUT
+    in_flight: int = field(default=0, init=False)
     overdue: int = field(default=0, init=False)  # of them, those that nobody waits for any more
-    _connection: Connection = field(init=False)
+    _connection: RedisConnection = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._connection = Connection(self._address, Commands, self._reactor, self._teach)
+        self._connection = RedisConnection(
+            self._address, RedisCommandProtocol, self._reactor, self._load_scripts
+        )
 
     @property
     def connections(self) -> int:
@@ -70,68 +72,68 @@ class Questions(Service):
         super().stopService()
         return self._connection.stop()
 
-    def ask(self, command: tuple[object, ...], read: Read[T]) -> Deferred[T]:
+    def execute(self, command: tuple[object, ...], read: ParseReply[T]) -> Deferred[T]:
         """What Redis says.  Fails with `Unavailable` within the patience; it may have been done."""
         protocol = self._connection.protocol
-        if protocol is None or self.overdue or self.under_way >= MOST_UNDER_WAY:
+        if protocol is None or self.overdue or self.in_flight >= MAX_IN_FLIGHT:
             failed: Deferred[T] = Deferred()
-            failed.errback(_away())
+            failed.errback(_unavailable())
             return failed
-        question = _Question(self, read, command, protocol)
-        question.ask()
-        return question.answer
+        question = _PendingRedisCommand(self, read, command, protocol)
+        question.send()
+        return question.result
 
-    async def _teach(self, protocol: Any) -> None:
+    async def _load_scripts(self, protocol: Any) -> None:
         """So that a script takes one round trip from the first time on."""
         for script in self._scripts:
             await protocol.execute_command("SCRIPT", "LOAD", script.text)
 
 
 @define(eq=False, repr=False)
-class _Question(Generic[T]):
+class _PendingRedisCommand(Generic[T]):
     """From being asked to Redis's answer, which may come after ours."""
 
-    _questions: Questions
-    _read: Read[T]
+    _client: RedisClient
+    _parse_reply: ParseReply[T]
     _command: tuple[object, ...]
     _protocol: Any
-    answer: Deferred[T] = field(factory=Deferred)
-    _late: IDelayedCall | None = None
+    result: Deferred[T] = field(factory=Deferred)
+    _timeout_call: IDelayedCall | None = None
 
-    def ask(self) -> None:
-        questions = self._questions
-        questions.under_way += 1
-        self._late = questions._reactor.callLater(questions._patience, self._give_up)
+    def send(self) -> None:
+        questions = self._client
+        questions.in_flight += 1
+        self._timeout_call = questions._reactor.callLater(questions._call_timeout, self._on_timeout)
         asked = self._protocol.execute_command(*self._command)
-        asked.addErrback(self._teach_again)
-        asked.addBoth(self._answered)
+        asked.addErrback(self._retry_with_script_text)
+        asked.addBoth(self._on_reply)
 
-    def _teach_again(self, failure: Failure) -> object:
+    def _retry_with_script_text(self, failure: Failure) -> object:
         """A script can be forgotten while the connection stays: SCRIPT FLUSH."""
         failure.trap(ResponseError)
-        texts = [script.text for script in self._questions._scripts if script.sha in self._command]
+        texts = [script.text for script in self._client._scripts if script.sha in self._command]
         if not texts or not failure.getErrorMessage().startswith("NOSCRIPT"):
             return failure
         return self._protocol.execute_command("EVAL", texts[0], *self._command[2:])
 
-    def _give_up(self) -> None:
-        self._late = None
-        self._questions.overdue += 1
-        self.answer.errback(_away())
+    def _on_timeout(self) -> None:
+        self._timeout_call = None
+        self._client.overdue += 1
+        self.result.errback(_unavailable())
 
-    def _answered(self, result: object) -> None:
-        self._questions.under_way -= 1
-        if self._late is None:
-            self._questions.overdue -= 1
+    def _on_reply(self, result: object) -> None:
+        self._client.in_flight -= 1
+        if self._timeout_call is None:
+            self._client.overdue -= 1
             return
-        self._late.cancel()
+        self._timeout_call.cancel()
         # Lost, or an error of Redis: no memory, a replica, a key that holds something else.
-        meant = None if isinstance(result, Failure) else self._read(result)
+        meant = None if isinstance(result, Failure) else self._parse_reply(result)
         if meant is None:
-            self.answer.errback(_away())
+            self.result.errback(_unavailable())
         else:
-            self.answer.callback(meant)
+            self.result.callback(meant)
 
 
-def _away() -> Unavailable:
+def _unavailable() -> Unavailable:
     return Unavailable("The shared rate limits are away")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 TEXT, BINARY = 1, 2  # opcodes
-MAX_REASON = 123  # bytes that a Close frame holds behind its code
+MAX_REASON_LENGTH = 123  # bytes that a Close frame holds behind its code
 
 
-def frame(payload: bytes, opcode: int = TEXT, compressed: bool = False) -> bytes:
+def encode_frame(payload: bytes, opcode: int = TEXT, compressed: bool = False) -> bytes:
     """`payload` in one unmasked frame."""
     first = 0x80 | opcode | (0x40 if compressed else 0)
     size = len(payload)
@@ -17,16 +17,16 @@ def frame(payload: bytes, opcode: int = TEXT, compressed: bool = False) -> bytes
     return bytes([first, 127]) + size.to_bytes(8, "big") + payload
 
 
-def opcode_of(framed: bytes) -> int:
-    """What `frame` was given."""
+def frame_opcode(framed: bytes) -> int:
+    """What `encode_frame` was given."""
     return framed[0] & 15
 
 
-def payload_of(framed: bytes) -> bytes:
-    """What `frame` was given."""
+def frame_payload(framed: bytes) -> bytes:
+    """What `encode_frame` was given."""
     return framed[{126: 4, 127: 10}.get(framed[1], 2) :]
 
 
-def close_reason(text: str) -> bytes:
+def encode_close_reason(text: str) -> bytes:
     """As much of `text` as a Close frame has room for."""
-    return text.encode()[:MAX_REASON].decode(errors="ignore").encode()
+    return text.encode()[:MAX_REASON_LENGTH].decode(errors="ignore").encode()

@@ -15,15 +15,15 @@ from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflat
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
 from .factory import Rfc6455Factory
-from .slim import Slim
+from .slim import CompactConnection
 
-MAX_HANDSHAKE = 16 * 1024  # bytes
+MAX_HANDSHAKE_SIZE = 16 * 1024  # bytes
 
 # RFC 9110, 5.5: no controls, no lone CR or LF, no folded lines.  Autobahn ends a line at all of them.
-_UNFIT = re.compile(rb"[\0-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n|\n[ \t]")
-_VERSION = re.compile(rb"(?i)\r\nsec-websocket-version:[ \t]*([^\r]*?)[ \t]*(?=\r)")
+_FORBIDDEN_BYTES = re.compile(rb"[\0-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n|\n[ \t]")
+_VERSION_HEADER = re.compile(rb"(?i)\r\nsec-websocket-version:[ \t]*([^\r]*?)[ \t]*(?=\r)")
 
-REASONS = {
+REASON_PHRASES = {
     400: "Bad Request",
     403: "Forbidden",
     405: "Method Not Allowed",
@@ -32,7 +32,7 @@ REASONS = {
     431: "Request Header Fields Too Large",
     505: "HTTP Version Not Supported",
 }
-DEMANDS = {
+STATUS_HEADERS = {
     405: "Allow: GET\r\n",
     426: "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
 }
@@ -44,7 +44,7 @@ def accept_deflate(offers: list[Any]) -> PerMessageDeflateOfferAccept:
     return PerMessageDeflateOfferAccept(offers[0], no_context_takeover=True, window_bits=window, mem_level=5)
 
 
-class HandshakeProtocol(WebSocketServerProtocol, Slim):
+class HandshakeProtocol(WebSocketServerProtocol, CompactConnection):
     """A connection up to the moment when it is open."""
 
     versions = [13]
@@ -63,7 +63,7 @@ class HandshakeProtocol(WebSocketServerProtocol, Slim):
     data: bytes  # received and not yet understood
     websocket_extensions: list[Any]  # offered, as (name, params)
     token: str | None = None  # bearer of the handshake
-    demand = ""  # a header that tells what a refused client should do
+    refusal_header = ""  # a header that tells what a refused client should do
 
     def refusal_body(self, code: int, reason: str) -> bytes:
         """For subclasses: JSON that tells why there will be no WebSocket."""
@@ -78,14 +78,14 @@ class HandshakeProtocol(WebSocketServerProtocol, Slim):
 
     def processHandshake(self) -> None:
         end = self.data.find(b"\r\n\r\n")
-        if (len(self.data) if end < 0 else end) > MAX_HANDSHAKE:
-            return self.failHandshake(f"The handshake has at most {MAX_HANDSHAKE} bytes", 431)
+        if (len(self.data) if end < 0 else end) > MAX_HANDSHAKE_SIZE:
+            return self.failHandshake(f"The handshake has at most {MAX_HANDSHAKE_SIZE} bytes", 431)
         if end < 0:
             return None
         head = self.data[: end + 2]
-        if _UNFIT.search(head):
+        if _FORBIDDEN_BYTES.search(head):
             return self.failHandshake("A header holds control characters", 400)
-        if head.startswith(b"GET ") and _VERSION.findall(head) != [b"13"]:
+        if head.startswith(b"GET ") and _VERSION_HEADER.findall(head) != [b"13"]:
             return self.failHandshake("This is a WebSocket endpoint of version 13", 426)
         # Legal in a header's value, but Autobahn takes it for the end of a line.
         self.data = head.replace(b"\x85", b"?") + self.data[end + 2 :]
@@ -95,13 +95,17 @@ class HandshakeProtocol(WebSocketServerProtocol, Slim):
     def onConnect(self, request: ConnectionRequest) -> str | None:
         """The subprotocol to be spoken: of those we speak, the one that the client named first."""
         # RFC 7692, 5: an offer that makes no sense is declined, not an error.
-        self.websocket_extensions = [offer for offer in self.websocket_extensions if _sensible(*offer)]
-        wait = self.factory.wait(self.host)
+        self.websocket_extensions = [offer for offer in self.websocket_extensions if _is_valid_offer(*offer)]
+        wait = self.factory.retry_after(self.host)
         if wait:
-            self.demand = f"Retry-After: {ceil(wait)}\r\n"
+            self.refusal_header = f"Retry-After: {ceil(wait)}\r\n"
             raise ConnectionDeny(429, "Too many connections from this address")
         origin = request.origin
-        if origin and not _is_at(origin, request.headers["host"]) and not self.factory.allowed_origin(origin):
+        if (
+            origin
+            and not _is_same_origin(origin, request.headers["host"])
+            and not self.factory.allowed_origin(origin)
+        ):
             raise ConnectionDeny(403, f"Origin not allowed: {origin}")
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
@@ -110,11 +114,11 @@ class HandshakeProtocol(WebSocketServerProtocol, Slim):
 
     def failHandshake(self, reason: str, code: int = 400, responseHeaders: object = None) -> None:
         """Answer with HTTP `code` and close; `reason` is for the client."""
-        if code not in REASONS:
+        if code not in REASON_PHRASES:
             code, reason = 500, "Internal server error"
         body = self.refusal_body(code, reason)
         head = (
-            f"HTTP/1.1 {code} {REASONS.get(code, reason)}\r\n{DEMANDS.get(code, self.demand)}Connection: close\r\n"
+            f"HTTP/1.1 {code} {REASON_PHRASES.get(code, reason)}\r\n{STATUS_HEADERS.get(code, self.refusal_header)}Connection: close\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
@@ -123,15 +127,15 @@ class HandshakeProtocol(WebSocketServerProtocol, Slim):
 
     def onOpen(self) -> None:
         self.http_request_data = b""  # it may hold a token; and so may the headers
-        self.slim()
+        self.drop_handshake_state()
 
 
-def _is_at(origin: str, host: str) -> bool:
+def _is_same_origin(origin: str, host: str) -> bool:
     """Whether a page of `origin` came from the server that it now connects to."""
     return origin.partition("://")[2].lower() == host.lower()
 
 
-def _sensible(name: str, params: dict[str, Any]) -> bool:
+def _is_valid_offer(name: str, params: dict[str, Any]) -> bool:
     if name != PerMessageDeflateOffer.EXTENSION_NAME:
         return False
     try:

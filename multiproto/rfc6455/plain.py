@@ -14,26 +14,30 @@ from typing import Callable
 
 from autobahn.websocket.xormasker import create_xor_masker
 
-WHOLE = {0x81: False, 0x82: True}  # first byte of a plain frame -> whether it is binary
-SMALL = 1024  # bytes up to which one large number is unmasked faster than Autobahn's extension is called
+UNFRAGMENTED = {0x81: False, 0x82: True}  # first byte of a plain frame -> whether it is binary
+MAX_INTEGER_XOR = (
+    1024  # bytes up to which one large number is unmasked faster than Autobahn's extension is called
+)
 
 
 def unmask(key: bytes, payload: bytes) -> bytes:
     """`payload` without its mask (RFC 6455, 5.3)."""
     size = len(payload)
-    if size > SMALL:
+    if size > MAX_INTEGER_XOR:
         return bytes(create_xor_masker(key, size).process(payload))
     mask = (key * (size // 4 + 1))[:size]
     return (int.from_bytes(payload, "little") ^ int.from_bytes(mask, "little")).to_bytes(size, "little")
 
 
-def take(data: bytes, longest: int, most: int, hear: Callable[[bytes, bool], bool]) -> tuple[int, int]:
+def parse_frames(
+    data: bytes, longest: int, most: int, hear: Callable[[bytes, bool], bool]
+) -> tuple[int, int]:
     """Hand on the plain frames that `data` begins with: at most `most`, and as long as `hear` asks for more.
 
     `longest` is in bytes.  Gives how many bytes were taken, and how many frames.
     """
     at, end, taken = 0, len(data), 0
-    while taken < most and end - at >= 6 and data[at] in WHOLE:
+    while taken < most and end - at >= 6 and data[at] in UNFRAGMENTED:
         length, start = data[at + 1], at + 6
         if length < 0x80 or length == 0xFF:  # without a mask, or of more than 65,535 bytes
             break
@@ -45,7 +49,7 @@ def take(data: bytes, longest: int, most: int, hear: Callable[[bytes, bool], boo
         if length > longest or start + length > end:
             break
         payload = unmask(data[start - 4 : start], data[start : start + length])
-        is_binary = WHOLE[data[at]]
+        is_binary = UNFRAGMENTED[data[at]]
         if not is_binary and not _is_utf8(payload):
             break
         at, taken = start + length, taken + 1

@@ -11,12 +11,12 @@ from __future__ import annotations
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
-from .codec import close_reason
+from .codec import encode_close_reason
 from .handshake import HandshakeProtocol
-from .plain import take
+from .plain import parse_frames
 
-WORTH_DEFLATING = 256  # bytes; a shorter text gains too little
-FRAMES = 200  # that one peer may have read in one turn of the reactor; a ping takes some 20 µs
+MIN_COMPRESS_SIZE = 256  # bytes; a shorter text gains too little
+MAX_FRAMES_PER_TURN = 200  # that one peer may have read in one turn of the reactor; a ping takes some 20 µs
 
 
 @implementer(IPushProducer)
@@ -43,56 +43,56 @@ class Rfc6455Protocol(HandshakeProtocol):
     tcpNoDelay = True
     autoPingInterval = autoPingTimeout = 0
 
-    last_word: tuple[int | None, str] = (1000, "")  # code and reason of the Close frame we are to send
+    close_status: tuple[int | None, str] = (1000, "")  # code and reason of the Close frame we are to send
     _isMessageCompressed = False  # the one under way
-    _stopped = False  # nothing is read any more, for good
-    _held: frozenset[str] = frozenset()  # reasons to read nothing for now
-    _clogged = False  # the transport takes no more for now
-    _owed: bytes | None = None  # the last ping that came while clogged
+    _input_ended = False  # nothing is read any more, for good
+    _read_pause_reasons: frozenset[str] = frozenset()  # reasons to read nothing for now
+    _write_paused = False  # the transport takes no more for now
+    _pending_ping: bytes | None = None  # the last ping that came while clogged
 
     # What subclasses are told.
 
-    def stopped(self, failed: bool) -> None:
+    def on_end_of_input(self, failed: bool) -> None:
         """The peer said Close, or what can't be followed: say goodbye when all is answered."""
         raise NotImplementedError
 
     # What subclasses ask.
 
-    def say(self, framed: bytes) -> None:
+    def write_frame(self, framed: bytes) -> None:
         """Send what `codec.frame` made, compressed where that was agreed on and is worth it."""
         if self.state != self.STATE_OPEN:
             return
         deflate = self._perMessageCompress
-        if deflate is not None and len(framed) >= WORTH_DEFLATING:
-            framed = self.factory.squeeze(framed, deflate)
+        if deflate is not None and len(framed) >= MIN_COMPRESS_SIZE:
+            framed = self.factory.compress_frame(framed, deflate)
         self.transport.write(framed)
 
-    def hold(self, reason: str) -> None:
+    def pause_for(self, reason: str) -> None:
         """Take no frame after the current one, until each `reason` given is released."""
-        self._held |= {reason}
+        self._read_pause_reasons |= {reason}
         self.transport.pauseProducing()
 
-    def release(self, reason: str) -> None:
-        if reason in self._held:
-            self._held -= {reason}
-            if not self._held:
+    def resume_from(self, reason: str) -> None:
+        if reason in self._read_pause_reasons:
+            self._read_pause_reasons -= {reason}
+            if not self._read_pause_reasons:
                 self.transport.resumeProducing()
                 self.consumeData()
 
-    def turn_away(self, code: int, reason: str) -> None:
+    def reject(self, code: int, reason: str) -> None:
         """Close what was only just opened, and wait for no answer."""
-        self._stopped = True
-        self.last_word = code, reason
-        self.say_goodbye()
+        self._input_ended = True
+        self.close_status = code, reason
+        self.start_closing_handshake()
 
-    def say_goodbye(self) -> None:
-        """Send `last_word`; then nobody is to write any more."""
-        code, reason = self.last_word
-        self.sendCloseFrame(code, close_reason(reason), isReply=self._stopped)
+    def start_closing_handshake(self) -> None:
+        """Send `close_status`; then nobody is to write any more."""
+        code, reason = self.close_status
+        self.sendCloseFrame(code, encode_close_reason(reason), isReply=self._input_ended)
         self.transport.unregisterProducer()
-        if not self._stopped:
-            for held in self._held:
-                self.release(held)  # the peer's answer is what we wait for
+        if not self._input_ended:
+            for held in self._read_pause_reasons:
+                self.resume_from(held)  # the peer's answer is what we wait for
         elif self.failedByMe:
             # RFC 6455, 7.1.1.  Closing both halves while the peer still sends
             # would reset the connection, and the peer might never read why.
@@ -112,37 +112,37 @@ class Rfc6455Protocol(HandshakeProtocol):
         if self.state == self.STATE_CONNECTING:
             self.processHandshake()
             return
-        left = FRAMES
-        while self._goes_on:
-            left -= self._take_plain(left)
-            if left and (not self._goes_on or not self.processData()):
+        left = MAX_FRAMES_PER_TURN
+        while self._can_read:
+            left -= self._read_fast_frames(left)
+            if left and (not self._can_read or not self.processData()):
                 break
             left -= 1
             if left <= 0:  # thousands of pings may come in one packet
-                self.hold("turn")
-                self.factory.clock.callLater(0, self.release, "turn")
-        if self._stopped:
+                self.pause_for("turn")
+                self.factory.clock.callLater(0, self.resume_from, "turn")
+        if self._input_ended:
             self.data = b""  # the peer may go on sending until it reads our Close
 
     @property
-    def _goes_on(self) -> bool:
-        return not self._stopped and not self._held and self.state != self.STATE_CLOSED
+    def _can_read(self) -> bool:
+        return not self._input_ended and not self._read_pause_reasons and self.state != self.STATE_CLOSED
 
-    def _take_plain(self, most: int) -> int:
+    def _read_fast_frames(self, most: int) -> int:
         """Take as many messages as there is a short way for, at most `most`; how many there were."""
         if not self.factory.fast or self.inside_message or self.current_frame is not None:
             return 0
         data, self.data = self.data, b""  # whoever releases us meanwhile finds nothing: we go on ourselves
         at = 0
         try:
-            at, taken = take(data, self.maxMessagePayloadSize, most, self._hear)
+            at, taken = parse_frames(data, self.maxMessagePayloadSize, most, self._handle_message)
         finally:
             self.data = data[at:]
         return taken
 
-    def _hear(self, payload: bytes, is_binary: bool) -> bool:
+    def _handle_message(self, payload: bytes, is_binary: bool) -> bool:
         self.onMessage(payload, is_binary)
-        return self._goes_on and self.state == self.STATE_OPEN
+        return self._can_read and self.state == self.STATE_OPEN
 
     def onMessageFrameBegin(self, length: int) -> None:
         # What counts of a compressed frame is what comes out of it.
@@ -157,8 +157,8 @@ class Rfc6455Protocol(HandshakeProtocol):
 
     def onPing(self, payload: bytes) -> None:
         """RFC 6455, 5.5.3: of several pings, the last may be answered for all."""
-        if self._clogged:
-            self._owed = payload
+        if self._write_paused:
+            self._pending_ping = payload
         else:
             self.sendPong(payload)
 
@@ -170,39 +170,39 @@ class Rfc6455Protocol(HandshakeProtocol):
         except UnicodeDecodeError:
             self._fail_connection(1007, "The reason is not UTF-8")
             return True
-        if code is not None and not _may_be_sent(code):
+        if code is not None and not _is_valid_close_code(code):
             self._fail_connection(1002, f"Invalid close code {code}")
             return True
-        self._stop(code, reason, failed=False)
+        self._end_input(code, reason, failed=False)
         return True
 
     def _fail_connection(self, code: int = 1002, reason: str = "") -> None:
         self.failedByMe = True  # Autobahn keeps no more of what is coming
-        self._stop(code, reason, failed=True)
+        self._end_input(code, reason, failed=True)
 
-    def _stop(self, code: int | None, reason: str, failed: bool) -> None:
-        self._stopped = True
+    def _end_input(self, code: int | None, reason: str, failed: bool) -> None:
+        self._input_ended = True
         if self.state == self.STATE_OPEN:
-            self.last_word = code, reason
-            self.stopped(failed)
+            self.close_status = code, reason
+            self.on_end_of_input(failed)
         else:
             self.transport.loseConnection()  # that came as the answer to our Close
 
     # The transport calls these: IPushProducer.
 
     def pauseProducing(self) -> None:
-        self._clogged = True
+        self._write_paused = True
 
     def resumeProducing(self) -> None:
-        self._clogged = False
-        if self._owed is not None:
-            payload, self._owed = self._owed, None
+        self._write_paused = False
+        if self._pending_ping is not None:
+            payload, self._pending_ping = self._pending_ping, None
             self.sendPong(payload)
 
     def stopProducing(self) -> None:
         """`onClose` follows."""
 
 
-def _may_be_sent(code: int) -> bool:
+def _is_valid_close_code(code: int) -> bool:
     """RFC 6455, 7.4, and the registry it founded."""
     return code in (1000, 1001, 1002, 1003) or 1007 <= code <= 1014 or 3000 <= code <= 4999

@@ -40,11 +40,11 @@ class UpgradeResource(Resource):
         transport.resumeProducing()  # the channel may have paused it behind a request
         has_body = any(map(request.requestHeaders.hasHeader, ("content-length", "transfer-encoding")))
         ahead = b"" if has_body else content.read()  # a body is no frame
-        protocol.dataReceived(_handshake(request) + ahead)
+        protocol.dataReceived(_serialize_request(request) + ahead)
         return NOT_DONE_YET
 
 
-def _handshake(request: Request) -> bytes:
+def _serialize_request(request: Request) -> bytes:
     """The request as it came, for a protocol that reads its own."""
     lines = [b" ".join((request.method, request.uri, request.clientproto))]
     for name, values in request.requestHeaders.getAllRawHeaders():

@@ -16,7 +16,7 @@ from autobahn.websocket.utf8validator import Utf8Validator
 from .factory import Rfc6455Factory
 
 # What only the handshake needs, or a listener of Autobahn's events, of which there are none.
-SPENT = frozenset(
+HANDSHAKE_ATTRIBUTES = frozenset(
     {
         *("http_headers", "http_request_host", "http_request_params", "http_request_path"),
         *("http_request_uri", "http_response_data", "http_status_line", "websocket_extensions"),
@@ -26,25 +26,27 @@ SPENT = frozenset(
     }
 )
 
-_FALSE = (
+_FALSE_BY_DEFAULT = (
     *("triggered", "wasMaxFramePayloadSizeExceeded", "wasMaxMessagePayloadSizeExceeded", "closedByMe"),
     *("failedByMe", "droppedByMe", "wasClean", "wasServerConnectionDropTimeout"),
     *("wasOpenHandshakeTimeout", "wasCloseHandshakeTimeout", "wasServingFlashSocketPolicyFile"),
     *("inside_message",),
 )
-_NONE = (
+_NONE_BY_DEFAULT = (
     *("_perMessageCompress", "trackedTimings", "wasNotCleanReason", "localCloseCode", "localCloseReason"),
     *("remoteCloseCode", "remoteCloseReason", "openHandshakeTimeoutCall", "closeHandshakeTimeoutCall"),
     *("autoPingTimeoutCall", "autoPingPending", "autoPingPendingCall", "autoPingPendingSent"),
     *("websocket_protocol_in_use", "current_frame"),
 )
-SETTLED: dict[str, Any] = dict.fromkeys(_FALSE, False) | dict.fromkeys(_NONE)
-SETTLED |= {"send_state": 0, "autoPingPendingSeq": 0, "http_request_data": b""}
+DEFAULT_VALUES: dict[str, Any] = dict.fromkeys(_FALSE_BY_DEFAULT, False) | dict.fromkeys(_NONE_BY_DEFAULT)
+DEFAULT_VALUES |= {"send_state": 0, "autoPingPendingSeq": 0, "http_request_data": b""}
 
-Settled: Any = type("Settled", (), SETTLED)  # where a connection finds what is no longer its own
+DefaultAttributes: Any = type(
+    "DefaultAttributes", (), DEFAULT_VALUES
+)  # where a connection finds what is no longer its own
 
 
-class Slim(Settled):
+class CompactConnection(DefaultAttributes):
     """To be mixed in."""
 
     factory: Rfc6455Factory
@@ -52,16 +54,17 @@ class Slim(Settled):
 
     @cached_property
     def trafficStats(self) -> TrafficStats:
-        return self.factory.counted  # one for all: nobody reads them
+        return self.factory.traffic_stats  # one for all: nobody reads them
 
     @cached_property
     def utf8validator(self) -> Utf8Validator:
         return Utf8Validator()
 
-    def slim(self) -> None:
+    def drop_handshake_state(self) -> None:
         """To be called once the connection is open."""
         self.__dict__ = {
             name: value
             for name, value in self.__dict__.items()
-            if name not in SPENT and (name not in SETTLED or value is not SETTLED[name])
+            if name not in HANDSHAKE_ATTRIBUTES
+            and (name not in DEFAULT_VALUES or value is not DEFAULT_VALUES[name])
         }

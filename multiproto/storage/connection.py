@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Iterator, Mapping, Sequence
 
 from .. import jsontext
-from ..core.model import timestamp
+from ..core.model import format_timestamp
 from ..core.ports import Row
 from .cursors import Term, Terms
-from .errors import Unusable
-from .migrations import Migration, pending
+from .errors import StoreUnusable
+from .migrations import Migration, pending_migrations
 from .statements import Statements
 
-OLDEST = (3, 37, 0)  # the first SQLite with STRICT tables
+MIN_VERSION = (3, 37, 0)  # the first SQLite with STRICT tables
 
 
 def connect(path: Path, patience: float) -> sqlite3.Connection:
@@ -44,37 +44,41 @@ def connect_reader(path: Path, patience: float) -> sqlite3.Connection:
 
 
 @contextmanager
-def usable(path: Path) -> Iterator[None]:
+def translate_sqlite_errors(path: Path) -> Iterator[None]:
     """Tell the operator what SQLite says of the database at `path`."""
-    if sqlite3.sqlite_version_info < OLDEST:
-        raise Unusable(f"SQLite {sqlite3.sqlite_version} is too old: 3.37 is the first that will do")
+    if sqlite3.sqlite_version_info < MIN_VERSION:
+        raise StoreUnusable(f"SQLite {sqlite3.sqlite_version} is too old: 3.37 is the first that will do")
     try:
         yield
     except sqlite3.Error as error:
-        raise Unusable(f"database {path} can't be used: {error}") from error
+        raise StoreUnusable(f"database {path} can't be used: {error}") from error
 
 
-def fetch(connection: sqlite3.Connection, statement: str, params: Mapping[str, object]) -> tuple[Row, ...]:
+def fetch_all(
+    connection: sqlite3.Connection, statement: str, params: Mapping[str, object]
+) -> tuple[Row, ...]:
     """All rows that `statement` gives, as plain dicts."""
-    cursor, columns = _executed(connection, statement, params)
+    cursor, columns = _execute(connection, statement, params)
     return tuple([dict(zip(columns, row)) for row in cursor.fetchall()])
 
 
-def rows(connection: sqlite3.Connection, statement: str, params: Mapping[str, object]) -> Iterator[Row]:
+def iterate_rows(
+    connection: sqlite3.Connection, statement: str, params: Mapping[str, object]
+) -> Iterator[Row]:
     """The same one by one, read no further than asked."""
-    cursor, columns = _executed(connection, statement, params)
+    cursor, columns = _execute(connection, statement, params)
     return (dict(zip(columns, row)) for row in cursor)
 
 
-def _executed(
+def _execute(
     connection: sqlite3.Connection, statement: str, params: Mapping[str, object]
 ) -> tuple[sqlite3.Cursor, list[str]]:
     """With the names of the columns."""
-    cursor = connection.execute(statement, bound(params))
+    cursor = connection.execute(statement, encode_parameters(params))
     return cursor, [column[0] for column in cursor.description]
 
 
-def bound(params: Mapping[str, object]) -> dict[str, object]:
+def encode_parameters(params: Mapping[str, object]) -> dict[str, object]:
     """`params` as SQLite takes them: lists, for `json_each`, and objects as JSON text."""
     return {
         name: jsontext.dumps(value).decode() if isinstance(value, (list, tuple, dict)) else value
@@ -90,20 +94,20 @@ def migrate(
     What is pending is asked anew under the write lock each time, so of two
     processes that start together each migration is applied by one.
     """
-    while _migrate_once(connection, migrations, statements, timestamp(now)):
+    while _apply_next_migration(connection, migrations, statements, format_timestamp(now)):
         pass
 
 
-def _migrate_once(
+def _apply_next_migration(
     connection: sqlite3.Connection, migrations: tuple[Migration, ...], statements: Statements, at: str
 ) -> bool:
     """Apply the first migration that is pending; False if none is."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         connection.execute(statements["migrations_begin"])
-        waiting = pending(migrations, fetch(connection, statements["migrations_applied"], {}))
+        waiting = pending_migrations(migrations, fetch_all(connection, statements["migrations_applied"], {}))
         for migration in waiting[:1]:
-            _apply(connection, migration)
+            _apply_migration(connection, migration)
             record = {"number": migration.number, "name": migration.name, "checksum": migration.checksum}
             connection.execute(statements["migration_record"], record | {"at": at})
         connection.execute("COMMIT")
@@ -118,26 +122,26 @@ def begin_term(
     """A writer starts that keeps `namespaces`: all terms there are, the last of them new under the id `term`."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        connection.execute(statements["term_begin"], {"id": term, "at": timestamp(now)})
-        connection.execute(statements["floors_forget"], bound({"namespaces": namespaces}))
-        connection.execute(statements["floors_begin"], bound({"namespaces": namespaces}))
-        rows = fetch(connection, statements["terms_all"], {})
+        connection.execute(statements["term_begin"], {"id": term, "at": format_timestamp(now)})
+        connection.execute(statements["floors_forget"], encode_parameters({"namespaces": namespaces}))
+        connection.execute(statements["floors_begin"], encode_parameters({"namespaces": namespaces}))
+        rows = fetch_all(connection, statements["terms_all"], {})
         connection.execute("COMMIT")
     finally:
         connection.rollback()  # does nothing behind the commit
     return Terms(tuple(Term(row["id"], row["first_position"]) for row in rows))
 
 
-def _apply(connection: sqlite3.Connection, migration: Migration) -> None:
+def _apply_migration(connection: sqlite3.Connection, migration: Migration) -> None:
     """Run its statements one by one: `executescript` would commit the transaction that we are in."""
     try:
-        for statement in _split(migration.text):
+        for statement in _split_statements(migration.text):
             connection.execute(statement)
     except sqlite3.Error as error:
-        raise Unusable(f"migration {migration.name} failed, nothing of it was kept: {error}") from error
+        raise StoreUnusable(f"migration {migration.name} failed, nothing of it was kept: {error}") from error
 
 
-def _split(text: str) -> Iterator[str]:
+def _split_statements(text: str) -> Iterator[str]:
     """The statements of `text`, each of which ends with its line; a trigger is one."""
     statement = ""
     for line in text.splitlines(keepends=True):

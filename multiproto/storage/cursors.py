@@ -18,30 +18,30 @@ _CURSOR = re.compile(r"[^.]+\.([0-9]{1,18})")  # so many digits fit every engine
 @frozen
 class Term:
     id: str  # random
-    first: int  # the first position that may be written in it
+    first_position: int  # the first position that may be written in it
 
 
 @frozen
 class Terms:
     """All terms of a log, in the order they began; at least one."""
 
-    began: tuple[Term, ...]
+    ordered: tuple[Term, ...]
 
-    def cursor(self, position: int) -> str:
-        """The opaque, URL-safe name of `position`; always the same for one entry.
+    def cursor_of(self, position: int) -> str:
+        """The opaque, URL-safe name of `position_of`; always the same for one entry.
 
         Of terms with the same first position all but the last wrote nothing.
         Position 0, before the first entry, belongs to the first term.
         """
-        later = bisect_right(self.began, position, key=lambda term: term.first)
-        return f"{self.began[max(later - 1, 0)].id}.{position}"
+        later = bisect_right(self.ordered, position, key=lambda term: term.first_position)
+        return f"{self.ordered[max(later - 1, 0)].id}.{position}"
 
-    def position(self, cursor: str) -> int | None:
-        """What `cursor` is the name of, for any text; `None` when it is not the name of any position.
+    def position_of(self, cursor: str) -> int | None:
+        """What `cursor_of` is the name of, for any text; `None` when it is not the name of any position.
 
         A name outlives its position only in a restored backup, where a later term has begun at or
         before that position and given it another name.  Whether the log has got so far is not known here.
         """
         match = _CURSOR.fullmatch(cursor)
         position = int(match[1]) if match else None
-        return position if position is not None and self.cursor(position) == cursor else None
+        return position if position is not None and self.cursor_of(position) == cursor else None

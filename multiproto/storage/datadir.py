@@ -8,40 +8,40 @@ from pathlib import Path
 
 from attrs import define
 
-from .errors import Unusable
+from .errors import StoreUnusable
 
 
 @define(eq=False, repr=False)
 class DataDirectory:
-    """Ours from `take` to `release`; the system releases it when the process dies."""
+    """Ours from `acquire` to `release`; the system releases it when the process dies."""
 
     path: Path
-    _lock: int  # file descriptor
+    _lock_descriptor: int  # file descriptor
 
     @classmethod
-    def take(cls, path: Path) -> DataDirectory:
-        """Make `path` if it is missing, for its owner only, and lock it.  Raises `Unusable`."""
+    def acquire(cls, path: Path) -> DataDirectory:
+        """Make `path` if it is missing, for its owner only, and lock it.  Raises `StoreUnusable`."""
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(path / "multiproto.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
-            raise Unusable(
+            raise StoreUnusable(
                 f"data directory {path} is in use by another multiproto: stop that, or choose another"
             ) from None
         except OSError as error:
-            raise Unusable(f"data directory {path} can't be used: {error.strerror}") from error
+            raise StoreUnusable(f"data directory {path} can't be used: {error.strerror}") from error
         return cls(path, lock)
 
-    def file(self, name: str) -> Path:
+    def create_file(self, name: str) -> Path:
         """The file of that name, there from now on and for its owner only."""
         path = self.path / name
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
-            raise Unusable(f"{path} can't be written: {error.strerror}") from error
+            raise StoreUnusable(f"{path} can't be written: {error.strerror}") from error
         return path
 
     def release(self) -> None:
-        os.close(self._lock)
+        os.close(self._lock_descriptor)

@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 
-class Unusable(Exception):
+class StoreUnusable(Exception):
     """The store can't be used as it is; the text is one line for the operator: what, where, what to do."""

@@ -16,81 +16,83 @@ from attrs import define, frozen
 
 from ..core.errors import DatabaseError, Unavailable
 from ..core.ports import Entry, Event, Step, Unit
-from .connection import bound
+from .connection import encode_parameters
 from .cursors import Terms
 from .jobs import Job
-from .rows import row_of
+from .rows import event_to_row
 from .statements import Statements
 
-Outcome = Union[str, Exception]  # a unit's cursor, or why nothing of it was done
+CursorOrError = Union[str, Exception]  # a unit's cursor, or why nothing of it was done
 
 
 @frozen
-class Batch:
+class TransactionResult:
     """How a transaction ended."""
 
-    outcomes: tuple[Outcome, ...]  # one for each unit, in order
+    outcomes: tuple[CursorOrError, ...]  # one for each unit, in order
     appended: tuple[Entry, ...] = ()  # what the log grew by
-    fault: Exception | None = None  # what broke the whole of it
+    error: Exception | None = None  # what broke the whole of it
 
 
 @define(eq=False, repr=False)
-class GroupCommit:
+class SqliteWriter:
     """The one worker that writes."""
 
     _connection: sqlite3.Connection
     _statements: Statements
     _terms: Terms
-    _settled: Callable[[Sequence[Job[Unit]], Batch], object]  # called in this thread with each batch
+    _on_transaction_ended: Callable[
+        [Sequence[Job[Unit]], TransactionResult], object
+    ]  # called in this thread with each batch
 
-    def work(self, jobs: Sequence[Job[Unit]]) -> None:
+    def run_jobs(self, jobs: Sequence[Job[Unit]]) -> None:
         try:
             batch = self.commit([job.work for job in jobs])
         except Exception as bug:  # whatever happens, this thread must live on
-            batch = Batch((bug,) * len(jobs))
-        self._settled(jobs, batch)
+            batch = TransactionResult((bug,) * len(jobs))
+        self._on_transaction_ended(jobs, batch)
 
     def close(self) -> None:
         self._connection.close()
 
-    def commit(self, units: Sequence[Unit]) -> Batch:
+    def commit(self, units: Sequence[Unit]) -> TransactionResult:
         """Do `units` in order; the answer comes when the disk has them."""
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            batch = self._attempt_all(units)
+            batch = self._execute_units(units)
         except sqlite3.Error as error:
-            return self._lost(units, error, _not_written)
+            return self._roll_back(units, error, _write_failed)
         try:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             # The journal may hold it whole, and it would then be there after a crash.
-            return self._lost(units, error, _unknown)
+            return self._roll_back(units, error, _outcome_unknown)
         return batch
 
-    def _attempt_all(self, units: Sequence[Unit]) -> Batch:
+    def _execute_units(self, units: Sequence[Unit]) -> TransactionResult:
         """How this transaction ends if it is committed now."""
         (head,) = self._connection.execute(self._statements["log_head"]).fetchone()
-        outcomes: list[Outcome] = []
+        outcomes: list[CursorOrError] = []
         appended: list[Entry] = []
         for unit in units:
-            failure = self._attempt(unit, head)
+            failure = self._execute_unit(unit, head)
             if failure is None:
                 for event in unit.events:
                     head += 1
-                    appended.append(Entry(head, self._terms.cursor(head), event))
-            outcomes.append(self._terms.cursor(head) if failure is None else failure)
+                    appended.append(Entry(head, self._terms.cursor_of(head), event))
+            outcomes.append(self._terms.cursor_of(head) if failure is None else failure)
         if appended:
             self._connection.execute(self._statements["log_move_head"], {"position": head})
-        return Batch(tuple(outcomes), tuple(appended))
+        return TransactionResult(tuple(outcomes), tuple(appended))
 
-    def _attempt(self, unit: Unit, head: int) -> Exception | None:
+    def _execute_unit(self, unit: Unit, head: int) -> Exception | None:
         """Do `unit`, or undo it alone and say why.  Raises when the engine undid the whole transaction."""
         self._connection.execute("SAVEPOINT unit")
         try:
             for step in unit.steps:
-                self._take(step)
+                self._execute_step(step)
             for position, event in enumerate(unit.events, head + 1):
-                self._append(position, event)
+                self._append_event(position, event)
         except Exception as error:  # whatever is wrong with this unit is no concern of the others
             if not self._connection.in_transaction:
                 raise  # e.g. a full disk
@@ -100,27 +102,31 @@ class GroupCommit:
         self._connection.execute("RELEASE unit")
         return None
 
-    def _take(self, step: Step) -> None:
+    def _execute_step(self, step: Step) -> None:
         try:
-            affected = self._connection.execute(self._statements[step.name], bound(step.params)).rowcount
+            affected = self._connection.execute(
+                self._statements[step.name], encode_parameters(step.params)
+            ).rowcount
         except sqlite3.IntegrityError:
             if step.clash is None:
                 raise
             raise step.clash from None
-        if step.rows is not None and affected != step.rows:
+        if step.expected_rows is not None and affected != step.expected_rows:
             raise step.miss or RuntimeError(f"{step.name} affected {affected} rows")
 
-    def _append(self, position: int, event: Event) -> None:
-        self._connection.execute(self._statements["log_append"], row_of(position, event))
+    def _append_event(self, position: int, event: Event) -> None:
+        self._connection.execute(self._statements["log_append"], event_to_row(position, event))
 
-    def _lost(self, units: Sequence[Unit], fault: Exception, outcome: Callable[[], Exception]) -> Batch:
+    def _roll_back(
+        self, units: Sequence[Unit], fault: Exception, outcome: Callable[[], Exception]
+    ) -> TransactionResult:
         self._connection.rollback()  # does nothing if the engine did it
-        return Batch(tuple(outcome() for _ in units), fault=fault)
+        return TransactionResult(tuple(outcome() for _ in units), error=fault)
 
 
-def _not_written() -> Exception:
+def _write_failed() -> Exception:
     return Unavailable("The database can't be written to")
 
 
-def _unknown() -> Exception:
+def _outcome_unknown() -> Exception:
     return DatabaseError("It is unknown whether this was kept")

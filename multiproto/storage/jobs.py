@@ -16,40 +16,40 @@ Work = TypeVar("Work")
 
 # Told of each read and unit: "read" or "write"; "success", "refused" (its own doing) or "error" (ours);
 # seconds from asking to answer.
-Observed = Callable[[str, str, float], object]
+OnJobCompleted = Callable[[str, str, float], object]
 
-_OURS = (DatabaseError, TimedOut, Unavailable)
+_SERVER_ERRORS = (DatabaseError, TimedOut, Unavailable)
 
 
 @define(eq=False, repr=False)
 class Job(Generic[Work]):
     operation: str  # "read" or "write"
     work: Work
-    asked: float  # the clock's seconds
-    answer: Deferred[Any] = field(factory=Deferred)
+    enqueued_at: float  # the clock's seconds
+    result: Deferred[Any] = field(factory=Deferred)
 
 
 @define(eq=False, repr=False)
-class Answers:
+class JobCompletion:
     """Gives jobs their outcomes, in the reactor thread."""
 
     _clock: IReactorTime
-    _observed: Observed
+    _on_job_completed: OnJobCompleted
     _log = Logger()
 
-    def give(self, job: Job[Any], outcome: object) -> None:
+    def complete(self, job: Job[Any], outcome: object) -> None:
         """Fire the answer of `job`; with `outcome` as its failure if that is an exception."""
         if isinstance(outcome, Exception) and not isinstance(outcome, Refusal):
             self._log.failure("a {operation} went wrong", Failure(outcome), operation=job.operation)
             outcome = DatabaseError("Database error")
-        self._observed(job.operation, _status(outcome), self._clock.seconds() - job.asked)
+        self._on_job_completed(job.operation, _status_label(outcome), self._clock.seconds() - job.enqueued_at)
         if isinstance(outcome, Refusal):
-            job.answer.errback(outcome)
+            job.result.errback(outcome)
         else:
-            job.answer.callback(outcome)
+            job.result.callback(outcome)
 
 
-def _status(outcome: object) -> str:
-    if isinstance(outcome, _OURS):
+def _status_label(outcome: object) -> str:
+    if isinstance(outcome, _SERVER_ERRORS):
         return "error"
     return "refused" if isinstance(outcome, Refusal) else "success"

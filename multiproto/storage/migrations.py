@@ -15,7 +15,7 @@ from typing import Sequence
 from attrs import field, frozen
 
 from ..core.ports import Row
-from .errors import Unusable
+from .errors import StoreUnusable
 
 
 @frozen
@@ -29,32 +29,34 @@ class Migration:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
-def released(directory: Path) -> tuple[Migration, ...]:
-    """The migrations that this version comes with, in order.  Raises `Unusable` for a hole."""
+def load_migrations(directory: Path) -> tuple[Migration, ...]:
+    """The migrations that this version comes with, in order.  Raises `StoreUnusable` for a hole."""
     found = tuple(
         Migration(int(path.name[:3]), path.name, path.read_text("utf-8"))
         for path in sorted(directory.glob("*.sql"))
         if re.match(r"\d{3}_", path.name)
     )
     if not found or [migration.number for migration in found] != list(range(1, len(found) + 1)):
-        raise Unusable(f"the migrations in {directory} are not numbered 001, 002, …: install multiproto anew")
+        raise StoreUnusable(
+            f"the migrations in {directory} are not numbered 001, 002, …: install multiproto anew"
+        )
     return found
 
 
-def pending(migrations: Sequence[Migration], applied: Sequence[Row]) -> tuple[Migration, ...]:
+def pending_migrations(migrations: Sequence[Migration], applied: Sequence[Row]) -> tuple[Migration, ...]:
     """Those of `migrations` that a database still needs which has had those `applied`.
 
-    Raises `Unusable` when one of them is not what it was, or unknown to this version.
+    Raises `StoreUnusable` when one of them is not what it was, or unknown to this version.
     """
     for migration, row in zip(migrations, applied):
         if row["checksum"] != migration.checksum:
-            raise Unusable(
+            raise StoreUnusable(
                 f"migration {migration.name} is not the one that this database has had "
                 f"(SHA-256 {migration.checksum[:12]}…, was {row['checksum'][:12]}…): "
                 "put the released file back and the change into a new migration"
             )
     if len(applied) > len(migrations):
-        raise Unusable(
+        raise StoreUnusable(
             f"the database is newer than this version: it has had {applied[-1]['name']}, the last one known "
             f"here is {migrations[-1].name}: install the newer version, or restore an older backup"
         )

@@ -16,11 +16,11 @@ from attrs import Factory, define
 
 from ..core.ports import Entry, Unit
 
-MOST = 500  # entries; who follows is that far behind only while it has too much to tell
+MAX_ENTRIES = 500  # entries; who follows is that far behind only while it has too much to tell
 
 
 @define(eq=False, repr=False)
-class Recent:
+class RecentEntries:
     _entries: Deque[Entry] = Factory(deque)  # without a gap, up to the head
 
     def add(self, entries: Sequence[Entry], units: Sequence[Unit]) -> None:
@@ -28,10 +28,10 @@ class Recent:
         if self._entries and entries and entries[0].position != self._entries[-1].position + 1:
             self._entries.clear()  # a commit that was said to have failed had not
         self._entries += entries
-        if len(self._entries) > MOST or any(map(_changes_the_log, units)):
+        if len(self._entries) > MAX_ENTRIES or any(map(_modifies_log, units)):
             self._entries.clear()
 
-    def after(self, position: int, limit: int) -> tuple[Entry, ...]:
+    def read_after(self, position: int, limit: int) -> tuple[Entry, ...]:
         """What is behind `position`, which nobody asks for again; nothing where that is not known here."""
         entries = self._entries
         while entries and entries[0].position <= position:
@@ -41,6 +41,6 @@ class Recent:
         return tuple(entries)[:limit]
 
 
-def _changes_the_log(unit: Unit) -> bool:
+def _modifies_log(unit: Unit) -> bool:
     """Whether it does more than append."""
     return any(step.name.startswith("log_") for step in unit.steps)

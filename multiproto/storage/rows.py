@@ -10,12 +10,12 @@ from ..core.ports import Entry, Event, Row
 from .cursors import Terms
 
 # Where a page ends, whichever comes first.
-PAGE_SCANNED = 4096  # entries looked at
-PAGE_ENTRIES = 1024
-PAGE_TEXT = 1 << 20  # characters of content and metadata, but for what the last entry has beyond
+PAGE_MAX_SCANNED = 4096  # entries looked at
+PAGE_MAX_ENTRIES = 1024
+PAGE_MAX_CHARACTERS = 1 << 20  # characters of content and metadata, but for what the last entry has beyond
 
 
-def row_of(position: int, event: Event) -> dict[str, object]:
+def event_to_row(position: int, event: Event) -> dict[str, object]:
     """What `log_append` takes."""
     return {
         "position": position,
@@ -24,35 +24,35 @@ def row_of(position: int, event: Event) -> dict[str, object]:
         "topics": jsontext.dumps(event.topics).decode(),
         "content": jsontext.dumps(event.content).decode(),
         "subject": event.subject,
-        "at": event.at,
+        "at": event.occurred_at,
         "namespace": event.namespace,
-        "sender": event.sender,
+        "sender": event.sender_id,
         "metadata": None if event.metadata is None else jsontext.dumps(event.metadata).decode(),
     }
 
 
-def entry_of(row: Row, terms: Terms) -> Entry:
+def entry_from_row(row: Row, terms: Terms) -> Entry:
     """What the log's statements give."""
     event = Event(
         row["id"],
         row["type"],
         tuple(json.loads(row["topics"])),
-        _value(row["content"]),
+        _parse_json(row["content"]),
         row["subject"],
         row["created_at"],
         row["namespace"],
         row["sender"],
-        _value(row["metadata"]),
+        _parse_json(row["metadata"]),
     )
     position = row["position"]
-    return Entry(position, terms.cursor(position), event, blank=row["content"] is None)
+    return Entry(position, terms.cursor_of(position), event, redacted=row["content"] is None)
 
 
-def quoted_lead(lead: str) -> str:
+def json_prefix(lead: str) -> str:
     """`lead` as it begins within a JSON array of topics: without the closing quote."""
     return jsontext.dumps(lead).decode()[:-1]
 
 
-def _value(text: str | None) -> Any:
+def _parse_json(text: str | None) -> Any:
     """What we once wrote: the strict reader is for what clients send, a level less deep."""
     return None if text is None else json.loads(text)

@@ -15,14 +15,14 @@ import re
 from pathlib import Path
 from typing import Mapping
 
-_MARKER = re.compile(r"^-- name: (.*)$", re.MULTILINE)
+_NAME_LINE = re.compile(r"^-- name: (.*)$", re.MULTILINE)
 
 Statements = Mapping[str, str]  # name -> SQL with `:named` parameters
 
 _PACKAGE = Path(__file__).parent.parent
 
 
-class Misplaced(ValueError):
+class BadStatementFile(ValueError):
     """A file of statements is not written as it should be; a bug of ours."""
 
 
@@ -32,35 +32,35 @@ def sql_directory(engine: str, package: Path = _PACKAGE) -> Path:
     return inside if inside.is_dir() else package.parent / "sql" / engine
 
 
-def load(directory: Path) -> Statements:
+def load_statements(directory: Path) -> Statements:
     """All statements in the files of `directory`.  A name comes once in all of them."""
     found: dict[str, str] = {}
     for path in sorted(directory.glob("*.sql")):
-        for name, text in parse(path.read_text("utf-8"), path.name).items():
+        for name, text in parse_statements(path.read_text("utf-8"), path.name).items():
             if name in found:
-                raise Misplaced(f"{path.name}: {name} has been named before")
+                raise BadStatementFile(f"{path.name}: {name} has been named before")
             found[name] = text
     return found
 
 
-def parse(text: str, origin: str) -> Statements:
-    """The statements of one file.  Raises `Misplaced`, naming `origin`."""
-    opening, *parts = _MARKER.split(text)
-    if _without_comments(opening):
-        raise Misplaced(f"{origin}: a statement before the first name")
+def parse_statements(text: str, origin: str) -> Statements:
+    """The statements of one file.  Raises `BadStatementFile`, naming `origin`."""
+    opening, *parts = _NAME_LINE.split(text)
+    if _strip_comments(opening):
+        raise BadStatementFile(f"{origin}: a statement before the first name")
     found: dict[str, str] = {}
     for name, part in zip(parts[::2], parts[1::2]):
         if not name.isidentifier() or name in found:
-            raise Misplaced(f"{origin}: {name!r} is no name, or has been named before")
+            raise BadStatementFile(f"{origin}: {name!r} is no name, or has been named before")
         if not part.lstrip().startswith("-- "):
-            raise Misplaced(f"{origin}: {name} says nothing of its meaning")
-        statement = _without_comments(part)
+            raise BadStatementFile(f"{origin}: {name} says nothing of its meaning")
+        statement = _strip_comments(part)
         if statement.count(";") != 1 or not statement.endswith(";"):
-            raise Misplaced(f"{origin}: {name} is not one statement ended by a semicolon")
+            raise BadStatementFile(f"{origin}: {name} is not one statement ended by a semicolon")
         found[name] = statement
     return found
 
 
-def _without_comments(text: str) -> str:
+def _strip_comments(text: str) -> str:
     """`text` without lines that are only comments; those behind code stay."""
     return "\n".join(line for line in text.splitlines() if not line.startswith("--")).strip()

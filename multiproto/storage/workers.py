@@ -12,14 +12,14 @@ from twisted.internet.interfaces import IReactorFromThreads
 
 from ..core.errors import Unavailable
 
-Job = TypeVar("Job")
-Job_contra = TypeVar("Job_contra", contravariant=True)
+JobT = TypeVar("JobT")
+JobT_contra = TypeVar("JobT_contra", contravariant=True)
 
 
-class Worker(Protocol[Job_contra]):
+class ThreadWorker(Protocol[JobT_contra]):
     """What lives in one thread.  Neither may raise."""
 
-    def work(self, jobs: Sequence[Job_contra]) -> None:
+    def run_jobs(self, jobs: Sequence[JobT_contra]) -> None:
         """Do `jobs`, in order, and see to their answers."""
 
     def close(self) -> None:
@@ -27,7 +27,7 @@ class Worker(Protocol[Job_contra]):
 
 
 @define(eq=False, repr=False)
-class Crew(Generic[Job]):
+class WorkerThreads(Generic[JobT]):
     """Some workers, one thread each, taking jobs in the order they were given.
 
     The threads are daemons: a process that can't stop properly ends anyway,
@@ -36,53 +36,53 @@ class Crew(Generic[Job]):
 
     _name: str
     _reactor: IReactorFromThreads
-    _workers: Sequence[Worker[Job]]
-    _limit: int  # jobs that may wait; one more is refused
-    _bite: int  # jobs that a worker takes at once, if so many wait
-    _waiting: deque[Job] = field(factory=deque, init=False)
-    _changed: Condition = field(factory=Condition, init=False)
+    _workers: Sequence[ThreadWorker[JobT]]
+    _max_waiting: int  # jobs that may wait; one more is refused
+    _max_jobs_per_run: int  # jobs that a worker takes at once, if so many wait
+    _queue: deque[JobT] = field(factory=deque, init=False)
+    _condition: Condition = field(factory=Condition, init=False)
     _stopping: bool = field(default=False, init=False)
-    _at_work: int = field(default=0, init=False)  # threads
+    _running_threads: int = field(default=0, init=False)  # threads
     _stopped: Deferred[None] = field(factory=Deferred, init=False)
 
     def start(self) -> None:
-        self._at_work = len(self._workers)
+        self._running_threads = len(self._workers)
         for worker in self._workers:
             Thread(target=self._run, args=(worker,), name=self._name, daemon=True).start()
 
-    def give(self, job: Job) -> None:
+    def enqueue(self, job: JobT) -> None:
         """Queue `job`, never behind `stop`.  Raises `Unavailable` when too many wait."""
-        with self._changed:
-            if len(self._waiting) >= self._limit:
+        with self._condition:
+            if len(self._queue) >= self._max_waiting:
                 raise Unavailable(f"The {self._name} is overloaded")
-            self._waiting.append(job)
-            self._changed.notify()
+            self._queue.append(job)
+            self._condition.notify()
 
     def stop(self) -> Deferred[None]:
         """Fires when all that wait are done and the threads are gone."""
-        with self._changed:
+        with self._condition:
             self._stopping = True
-            self._changed.notify_all()
+            self._condition.notify_all()
         return self._stopped
 
     def __len__(self) -> int:
         """How many jobs wait."""
-        return len(self._waiting)
+        return len(self._queue)
 
-    def _run(self, worker: Worker[Job]) -> None:
-        while jobs := self._take():
-            worker.work(jobs)
+    def _run(self, worker: ThreadWorker[JobT]) -> None:
+        while jobs := self._dequeue():
+            worker.run_jobs(jobs)
         worker.close()
-        self._reactor.callFromThread(self._left)
+        self._reactor.callFromThread(self._on_thread_ended)
 
-    def _take(self) -> list[Job]:
+    def _dequeue(self) -> list[JobT]:
         """The next jobs, once there are some; none when it is time to go."""
-        with self._changed:
-            while not self._waiting and not self._stopping:
-                self._changed.wait()
-            return [self._waiting.popleft() for _ in range(min(self._bite, len(self._waiting)))]
+        with self._condition:
+            while not self._queue and not self._stopping:
+                self._condition.wait()
+            return [self._queue.popleft() for _ in range(min(self._max_jobs_per_run, len(self._queue)))]
 
-    def _left(self) -> None:
-        self._at_work -= 1
-        if not self._at_work:
+    def _on_thread_ended(self) -> None:
+        self._running_threads -= 1
+        if not self._running_threads:
             self._stopped.callback(None)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Callable
 
 
-def take(data: bytes, longest: int, hear: Callable[[bytes], bool]) -> int:
+def parse_frames(data: bytes, longest: int, hear: Callable[[bytes], bool]) -> int:
     """Hand on the frames that `data` begins with, as long as `hear` asks for more; gives how many bytes they were.
 
     A frame goes without its length, which is at most `longest`.
@@ -28,7 +28,7 @@ def take(data: bytes, longest: int, hear: Callable[[bytes], bool]) -> int:
     return at
 
 
-def completes(kept: bytearray, data: bytes) -> bool:
+def completes_frame(kept: bytearray, data: bytes) -> bool:
     """Whether with `data` there is a whole frame of what was `kept`, so that joining them is worth it."""
     if len(kept) < 4:
         return True

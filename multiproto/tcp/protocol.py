@@ -9,60 +9,75 @@ from typing import Any, Callable
 from attrs import define
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, connectionDone
-from twisted.internet.tcp import Connection
+from twisted.internet.tcp import Connection as TcpTransport
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..core.errors import FrameTooLarge, InvalidFrame, Refusal
-from ..core.hub import Hub, Line
-from ..core.session import Session
-from ..core.wire import AT_ONCE, Burst, Farewell, Leave, Refused, Reply, Unreadable, Why
+from ..core.hub import Admission, Hub
+from ..core.session import Connection
+from ..core.wire import (
+    MAX_BATCH_BYTES,
+    BadCommand,
+    CloseReason,
+    DeliveryBatch,
+    EndOfInput,
+    ErrorReply,
+    Farewell,
+    Reply,
+)
 from . import codec, quick
-from .chunk import completes, take
+from .chunk import completes_frame, parse_frames
 
-MAX_FRAME = 1024 * 1024  # bytes, type included, length excluded
-KEEP_ALIVE = 60.0  # seconds of silence before the system asks whether the peer is still there
-MAX_KEEP_ALIVE = 32767  # seconds that Linux takes
+MAX_FRAME_SIZE = 1024 * 1024  # bytes, type included, length excluded
+KEEPALIVE_IDLE = 60.0  # seconds of silence before the system asks whether the peer is still there
+MAX_KEEPALIVE_IDLE = 32767  # seconds that Linux takes
 
 
 @implementer(IHalfCloseableProtocol)
-class DeviceProtocol(Int32StringReceiver):
-    """Lends its transport to a `Session`."""
+class TcpProtocol(Int32StringReceiver):
+    """Lends its transport to a `Connection`."""
 
-    transport: Connection
-    session: Session | None = None
+    transport: TcpTransport
+    connection: Connection | None = None
     _reading = True  # frames are taken from what comes in
     _peer_closed = False  # the peer will send no more
 
     def __init__(
-        self, hub: Hub, line: Line, now: Callable[[], float], max_frame: int, keep_alive: float, fast: bool
+        self,
+        hub: Hub,
+        line: Admission,
+        now: Callable[[], float],
+        max_frame: int,
+        keep_alive: float,
+        fast: bool,
     ) -> None:
         self._hub = hub
-        self._line = line
+        self._admission = line
         self._now = now
         self.MAX_LENGTH = max_frame
-        self._keep_alive = keep_alive
+        self._keepalive_idle = keep_alive
         self._fast = fast
-        self._decode = quick.decode if fast else codec.decode
+        self._decode = quick.decode_fast if fast else codec.decode
         self._buffer = bytearray()  # what is not yet a whole frame
 
     # Twisted calls these.
 
     def connectionMade(self) -> None:
         self.transport.setTcpNoDelay(True)
-        self._ask_for_signs_of_life()
+        self._enable_keepalive()
         host = getattr(self.transport.getPeer(), "host", "")
         try:
-            self._line.knock(host)
-            self.session = self._hub.admit(self, host, self._line)
+            self._admission.check_rate(host)
+            self.connection = self._hub.admit(self, host, self._admission)
         except Refusal as refusal:
             self._reading = False
-            self.send(Refused(refusal))
+            self.send(ErrorReply(refusal))
             self.transport.loseConnection()
         else:
-            self.transport.registerProducer(self.session.outbox, True)
+            self.transport.registerProducer(self.connection.send_queue, True)
 
     def dataReceived(self, data: bytes) -> None:
         """Cut `data` into frames.
@@ -71,16 +86,16 @@ class DeviceProtocol(Int32StringReceiver):
         quadratic for a large frame in small pieces; a `bytearray` grows and
         loses its head in place.
         """
-        self._line.traffic.read(len(data))
-        if not self._reading or self.session is None or self.session.ended:
+        self._admission.stats.record_bytes_received(len(data))
+        if not self._reading or self.connection is None or self.connection.farewell:
             return  # the peer may go on sending until it reads our goodbye
-        self.session.heard(len(data))
+        self.connection.on_activity(len(data))
         buffer = self._buffer
-        if self._fast and not self.paused and completes(buffer, data):
+        if self._fast and not self.paused and completes_frame(buffer, data):
             if buffer:
                 data = bytes(buffer) + data
                 buffer.clear()
-            data = data[take(data, self.MAX_LENGTH, self._heard) :]
+            data = data[parse_frames(data, self.MAX_LENGTH, self._handle_frame) :]
             if not self._reading:
                 return
         buffer += data
@@ -96,50 +111,52 @@ class DeviceProtocol(Int32StringReceiver):
                 self.stringReceived(body)
 
     def stringReceived(self, string: bytes) -> None:
-        assert self.session is not None
-        self.session.receive(self._decode(string), 4 + len(string))
+        assert self.connection is not None
+        self.connection.receive(self._decode(string), 4 + len(string))
 
-    def _heard(self, body: bytes) -> bool:
+    def _handle_frame(self, body: bytes) -> bool:
         """Whether another may follow at once."""
         self.stringReceived(body)
         return self._reading and not self.paused
 
     def lengthLimitExceeded(self, length: int) -> None:
         """The frames can't be told apart any more; those before are still obeyed."""
-        assert self.session is not None
+        assert self.connection is not None
         self._stop_reading()
-        self.session.receive(
-            Unreadable(
+        self.connection.receive(
+            BadCommand(
                 FrameTooLarge(f"Frame of {length} bytes, at most {self.MAX_LENGTH}")
                 if length
                 else InvalidFrame("Frame without a type")
             )
         )
-        self.session.receive(Leave(Why.UNTRUSTED))
+        self.connection.receive(EndOfInput(CloseReason.PROTOCOL_ERROR))
 
     def readConnectionLost(self) -> None:
         """The peer will say no more, but may still wait for its answers."""
         self._peer_closed = True
         self._stop_reading()
-        if self.session is None or self.session.ended:
+        if self.connection is None or self.connection.farewell:
             self.transport.loseConnection()
         else:
-            self.session.receive(Leave())
+            self.connection.receive(EndOfInput())
 
     def writeConnectionLost(self) -> None:
         """Our own doing, in `close`."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_reading()
-        if self.session is not None:
-            self.session.lost()
+        if self.connection is not None:
+            self.connection.connection_lost()
 
-    def _ask_for_signs_of_life(self) -> None:
+    def _enable_keepalive(self) -> None:
         """Of the system: it finds out about a dead line below what we say and hear."""
         self.transport.setTcpKeepAlive(True)
         if hasattr(socket, "TCP_KEEPIDLE"):
-            seconds = min(ceil(self._keep_alive), MAX_KEEP_ALIVE)
-            _below(self.transport).getHandle().setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds)
+            seconds = min(ceil(self._keepalive_idle), MAX_KEEPALIVE_IDLE)
+            _unwrap_transport(self.transport).getHandle().setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds
+            )
 
     def _stop_reading(self) -> None:
         self._reading = False
@@ -152,14 +169,14 @@ class DeviceProtocol(Int32StringReceiver):
         self.transport.write(frame)
         return len(frame)
 
-    def send_all(self, burst: Burst) -> int:
-        frames = codec.encode_all(burst)
-        if len(frames) > AT_ONCE:
+    def send_batch(self, burst: DeliveryBatch) -> int:
+        frames = codec.encode_batch(burst)
+        if len(frames) > MAX_BATCH_BYTES:
             return 0
         self.transport.write(frames)
         return len(frames)
 
-    def size(self, reply: Reply) -> int:
+    def size_of(self, reply: Reply) -> int:
         return len(codec.encode(reply, self._now()))
 
     def close(self, why: Farewell) -> None:
@@ -180,14 +197,14 @@ class DeviceProtocol(Int32StringReceiver):
     def abort(self) -> None:
         self.transport.abortConnection()
 
-    def pause(self) -> None:
+    def pause_reading(self) -> None:
         self.pauseProducing()  # of the base class: takes no frame after the current one
 
-    def resume(self) -> None:
+    def resume_reading(self) -> None:
         self.resumeProducing()
 
 
-def _below(transport: Any) -> Any:
+def _unwrap_transport(transport: Any) -> Any:
     """The transport that has the socket: TLS and the like are wrapped around it."""
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport
@@ -195,20 +212,20 @@ def _below(transport: Any) -> Any:
 
 
 @define(eq=False, repr=False)
-class DeviceFactory(Factory):
+class TcpFactory(Factory):
     """Builds the protocol for each connection; `now` is in seconds since the epoch."""
 
     _hub: Hub
-    _line: Line
+    _admission: Admission
     _now: Callable[[], float]
-    _max_frame: int = MAX_FRAME
-    _keep_alive: float = KEEP_ALIVE
+    _max_frame_size: int = MAX_FRAME_SIZE
+    _keepalive_idle: float = KEEPALIVE_IDLE
     _fast: bool = True  # what came whole may take the short ways of `chunk` and `quick`
     noisy = False
 
-    def buildProtocol(self, addr: IAddress | None) -> DeviceProtocol:
-        protocol = DeviceProtocol(
-            self._hub, self._line, self._now, self._max_frame, self._keep_alive, self._fast
+    def buildProtocol(self, addr: IAddress | None) -> TcpProtocol:
+        protocol = TcpProtocol(
+            self._hub, self._admission, self._now, self._max_frame_size, self._keepalive_idle, self._fast
         )
         protocol.factory = self
         return protocol

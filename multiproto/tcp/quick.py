@@ -12,13 +12,13 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
-from ..core.forms import MAX_REF
+from ..core.forms import MAX_REF_LENGTH
 from ..core.wire import Command, Publish
-from ..jsontext import Shape
+from ..jsontext import StructDecoder
 from . import codec
 
 
-class _Message(Struct):
+class _TcpPublishMessage(Struct):
     topic: str
     content: Any = UNSET
     id: str | int | float | UnsetType | None = UNSET
@@ -26,13 +26,13 @@ class _Message(Struct):
     metadata: dict[str, Any] | UnsetType | None = UNSET
 
 
-_MESSAGES = Shape(_Message, 1, "content", "id", "key", "metadata")
+_PUBLISH_DECODER = StructDecoder(_TcpPublishMessage, 1, "content", "id", "key", "metadata")
 
 
-def decode(body: bytes) -> Command:
+def decode_fast(body: bytes) -> Command:
     """The same as `codec.decode`."""
-    said = _MESSAGES.read(body[1:]) if body[0] == codec.MESSAGE else None
-    if said is None or isinstance(said.id, str) and len(said.id) > MAX_REF:
+    said = _PUBLISH_DECODER.decode(body[1:]) if body[0] == codec.MESSAGE else None
+    if said is None or isinstance(said.id, str) and len(said.id) > MAX_REF_LENGTH:
         return codec.decode(body)
     return Publish(
         said.topic,

@@ -6,83 +6,99 @@ from typing import Any, Callable
 
 from twisted.internet.interfaces import IAddress, IReactorTime
 
-from ..core.errors import Forbidden, Internal, InvalidInput, RateLimited, Refusal, TooLarge, Unavailable
-from ..core.hub import Hub, Line
-from ..core.model import timestamp
+from ..core.errors import Forbidden, InternalError, InvalidInput, RateLimited, Refusal, TooLarge, Unavailable
+from ..core.hub import Admission, Hub
+from ..core.model import format_timestamp
 from ..core.ports import Identity
-from ..core.session import Session
-from ..core.wire import AT_ONCE, Authenticate, Burst, Farewell, Leave, Ping, Reply, Why
+from ..core.session import Connection
+from ..core.wire import (
+    MAX_BATCH_BYTES,
+    Authenticate,
+    CloseReason,
+    DeliveryBatch,
+    EndOfInput,
+    Farewell,
+    Ping,
+    Reply,
+)
 from ..jsontext import dumps
-from ..rfc6455.codec import BINARY, TEXT, frame
+from ..rfc6455.codec import BINARY, TEXT, encode_frame
 from ..rfc6455.factory import Rfc6455Factory
-from ..rfc6455.protocol import WORTH_DEFLATING, Rfc6455Protocol
+from ..rfc6455.protocol import MIN_COMPRESS_SIZE, Rfc6455Protocol
 from . import codec, quick
 
-MAX_MESSAGE = 1024 * 1024  # bytes
-MAX_ECHO = 16 * 1024 * 1024  # bytes
+MAX_MESSAGE_SIZE = 1024 * 1024  # bytes
+MAX_ECHO_SIZE = 16 * 1024 * 1024  # bytes
 PING_SIZE = 2  # bytes of a ping without payload
 
-REFUSALS: dict[int, type[Refusal]] = {403: Forbidden, 429: RateLimited, 431: TooLarge, 500: Internal}
+HANDSHAKE_ERRORS: dict[int, type[Refusal]] = {
+    403: Forbidden,
+    429: RateLimited,
+    431: TooLarge,
+    500: InternalError,
+}
 
 
-class EventsProtocol(Rfc6455Protocol):
-    """Lends its connection to a `Session`."""
+class WebSocketProtocol(Rfc6455Protocol):
+    """Lends its connection to a `Connection`."""
 
-    factory: EventsFactory
-    session: Session | None = None
-    identity: Identity | None = None  # whom no one asks for a token
+    factory: WebSocketFactory
+    connection: Connection | None = None
+    preset_identity: Identity | None = None  # whom no one asks for a token
 
     # Autobahn calls these.
 
     def dataReceived(self, data: bytes) -> None:
-        self.factory.line.traffic.read(len(data))
-        if self.session is not None:
-            self.session.heard(len(data))
+        self.factory.admission.stats.record_bytes_received(len(data))
+        if self.connection is not None:
+            self.connection.on_activity(len(data))
         super().dataReceived(data)
 
     def onOpen(self) -> None:
         super().onOpen()
         factory = self.factory
         try:
-            self.session = factory.hub.admit(self, self.host, factory.line, self.identity)
+            self.connection = factory.hub.admit(self, self.host, factory.admission, self.preset_identity)
         except Refusal as refusal:
-            self.turn_away(1001 if isinstance(refusal, Unavailable) else 1008, refusal.message)
+            self.reject(1001 if isinstance(refusal, Unavailable) else 1008, refusal.message)
             return
         self.transport.registerProducer(self, True)
         if self.token is not None:
             token, self.token = self.token, None
-            self.session.receive(Authenticate(token), len(token))
+            self.connection.receive(Authenticate(token), len(token))
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        assert self.session is not None
-        self.session.receive(self.factory.decode(payload), len(payload))
+        assert self.connection is not None
+        self.connection.receive(self.factory.decode(payload), len(payload))
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        if self.session is not None:
-            self.session.lost()
+        if self.connection is not None:
+            self.connection.connection_lost()
 
     # The base class calls these.
 
-    def stopped(self, failed: bool) -> None:
-        assert self.session is not None
-        self.session.receive(Leave(Why.UNTRUSTED if failed else Why.LEFT))
+    def on_end_of_input(self, failed: bool) -> None:
+        assert self.connection is not None
+        self.connection.receive(
+            EndOfInput(CloseReason.PROTOCOL_ERROR if failed else CloseReason.CLIENT_CLOSED)
+        )
 
     def refusal_body(self, code: int, reason: str) -> bytes:
-        kind = REFUSALS.get(code, InvalidInput)
+        kind = HANDSHAKE_ERRORS.get(code, InvalidInput)
         error = {"code": kind.code, "message": reason}
-        return dumps({"success": False, "error": error, "timestamp": timestamp(self._now())})
+        return dumps({"success": False, "error": error, "timestamp": format_timestamp(self._now())})
 
     # The transport calls these: IPushProducer.
 
     def pauseProducing(self) -> None:
         super().pauseProducing()
-        assert self.session is not None
-        self.session.outbox.pauseProducing()
+        assert self.connection is not None
+        self.connection.send_queue.pauseProducing()
 
     def resumeProducing(self) -> None:
         super().resumeProducing()
-        assert self.session is not None
-        self.session.outbox.resumeProducing()
+        assert self.connection is not None
+        self.connection.send_queue.resumeProducing()
 
     # The session calls these: core.ports.Peer.
 
@@ -92,84 +108,84 @@ class EventsProtocol(Rfc6455Protocol):
             self.sendPing()
             return PING_SIZE
         framed = codec.encode(reply, self._now())
-        self.say(framed)
+        self.write_frame(framed)
         return len(framed)
 
-    def send_all(self, burst: Burst) -> int:
+    def send_batch(self, burst: DeliveryBatch) -> int:
         """Not where a message might be compressed: those are made one by one."""
-        framed = codec.encode_all(burst)
+        framed = codec.encode_batch(burst)
         size = len(framed)
-        if size > AT_ONCE or self._perMessageCompress is not None and size >= WORTH_DEFLATING:
+        if size > MAX_BATCH_BYTES or self._perMessageCompress is not None and size >= MIN_COMPRESS_SIZE:
             return 0
         if self.state == self.STATE_OPEN:
             self.transport.write(framed)
         return size
 
-    def size(self, reply: Reply) -> int:
+    def size_of(self, reply: Reply) -> int:
         return PING_SIZE if isinstance(reply, Ping) else len(codec.encode(reply, self._now()))
 
     def close(self, why: Farewell) -> None:
-        if why.why in codec.CLOSE_CODES:
-            self.last_word = codec.CLOSE_CODES[why.why], codec.close_reason(why)
-        self.say_goodbye()
+        if why.reason in codec.CLOSE_CODES:
+            self.close_status = codec.CLOSE_CODES[why.reason], codec.farewell_reason(why)
+        self.start_closing_handshake()
 
     def abort(self) -> None:
         self.transport.abortConnection()
 
-    def pause(self) -> None:
-        self.hold("busy")
+    def pause_reading(self) -> None:
+        self.pause_for("busy")
 
-    def resume(self) -> None:
-        self.release("busy")
+    def resume_reading(self) -> None:
+        self.resume_from("busy")
 
     def _now(self) -> float:
         return self.factory.clock.seconds()
 
 
-class EchoProtocol(EventsProtocol):
+class WebSocketEchoProtocol(WebSocketProtocol):
     """Says back what it hears, for conformance suites (contract, section 4)."""
 
-    identity = Identity("echo", "echo", float("inf"))
+    preset_identity = Identity("echo", "echo", float("inf"))
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        self.say(frame(payload, BINARY if isBinary else TEXT))
+        self.write_frame(encode_frame(payload, BINARY if isBinary else TEXT))
 
     # Who does not read their echo is not listened to.
 
     def pauseProducing(self) -> None:
         super().pauseProducing()
-        self.hold("clogged")
+        self.pause_for("clogged")
 
     def resumeProducing(self) -> None:
         super().resumeProducing()
-        self.release("clogged")
+        self.resume_from("clogged")
 
 
-class EventsFactory(Rfc6455Factory):
+class WebSocketFactory(Rfc6455Factory):
     """Builds the protocol for each connection."""
 
     def __init__(
         self,
         hub: Hub,
-        line: Line,
+        line: Admission,
         clock: IReactorTime,
         allowed_origin: Callable[[str], bool],
-        max_message: int = MAX_MESSAGE,
+        max_message: int = MAX_MESSAGE_SIZE,
         compress: bool = True,
-        protocol: type[EventsProtocol] = EventsProtocol,
+        protocol_class: type[WebSocketProtocol] = WebSocketProtocol,
         fast: bool = True,
     ) -> None:
-        super().__init__(clock, allowed_origin, line.wait, fast)
+        super().__init__(clock, allowed_origin, line.acquire, fast)
         self.hub = hub
-        self.line = line
-        self.decode = quick.decode if fast else codec.decode
-        self._protocol = protocol
-        self._options: dict[str, Any] = {"maxMessagePayloadSize": max_message}
+        self.admission = line
+        self.decode = quick.decode_fast if fast else codec.decode
+        self._protocol_class = protocol_class
+        self._protocol_attributes: dict[str, Any] = {"maxMessagePayloadSize": max_message}
         if not compress:
-            self._options["perMessageCompressionAccept"] = lambda offers: None
+            self._protocol_attributes["perMessageCompressionAccept"] = lambda offers: None
 
-    def buildProtocol(self, addr: IAddress | None) -> EventsProtocol:  # type: ignore[override]
-        protocol = self._protocol()
+    def buildProtocol(self, addr: IAddress | None) -> WebSocketProtocol:  # type: ignore[override]
+        protocol = self._protocol_class()
         protocol.factory = self
-        protocol.__dict__.update(self._options)
+        protocol.__dict__.update(self._protocol_attributes)
         return protocol

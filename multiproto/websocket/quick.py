@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from ..core.forms import MAX_REF
+from ..core.forms import MAX_REF_LENGTH
 from ..core.wire import Command, Publish
-from ..jsontext import Shape
+from ..jsontext import StructDecoder
 from . import codec
 
 
-class _Message(Struct):
+class _WebSocketPublishMessage(Struct):
     type: Literal["message"]
     topic: str
     data: Any = UNSET
@@ -27,13 +27,13 @@ class _Message(Struct):
     metadata: dict[str, Any] | UnsetType | None = UNSET
 
 
-_MESSAGES = Shape(_Message, 2, "data", "id", "key", "metadata")
+_PUBLISH_DECODER = StructDecoder(_WebSocketPublishMessage, 2, "data", "id", "key", "metadata")
 
 
-def decode(text: bytes) -> Command:
+def decode_fast(text: bytes) -> Command:
     """The same as `codec.decode`."""
-    said = _MESSAGES.read(text)
-    if said is None or isinstance(said.id, str) and len(said.id) > MAX_REF:
+    said = _PUBLISH_DECODER.decode(text)
+    if said is None or isinstance(said.id, str) and len(said.id) > MAX_REF_LENGTH:
         return codec.decode(text)
     return Publish(
         said.topic,

@@ -1,7 +1,7 @@
 """What a worker and the supervisor that started it say to each other, seen from the worker.
 
 Standard input: the settings, as one line of JSON, then nothing; its end is the
-supervisor's end.  Descriptor 3: one line, `ready`, or `failed` and why.
+supervisor's end.  Descriptor 3: one line, `report_ready`, or `report_failure` and why.
 """
 
 from __future__ import annotations
@@ -20,51 +20,51 @@ from zope.interface import implementer
 
 from ..config import Config
 
-NUMBER = "MULTIPROTO_WORKER"  # in the environment of a worker: which one it is, from 0
-STDIN, REPORT = 0, 3  # descriptors
+WORKER_NUMBER_VARIABLE = "MULTIPROTO_WORKER"  # in the environment of a worker: which one it is, from 0
+STDIN_FD, REPORT_FD = 0, 3  # descriptors
 
-LONGEST_WHY = 1000  # characters
-READY, FAILED = "ready", "failed "  # lines on REPORT; what follows the second is for the operator
+MAX_REASON_LENGTH = 1000  # characters
+READY_LINE, FAILED_PREFIX = "ready", "failed "  # lines on REPORT; what follows the second is for the operator
 
 
 @define(eq=False, repr=False)
-class Parent:
+class SupervisorLink:
     """The supervisor of this worker."""
 
-    number: int
-    texts: Mapping[str, str]  # settings, as the supervisor read them
-    _report: int = REPORT
-    _input: int = STDIN
+    worker_number: int
+    setting_texts: Mapping[str, str]  # settings, as the supervisor read them
+    _report_fd: int = REPORT_FD
+    _stdin_fd: int = STDIN_FD
 
     @classmethod
-    def of(cls, environ: Mapping[str, str], stdin: TextIO) -> Parent | None:
+    def from_environment(cls, environ: Mapping[str, str], stdin: TextIO) -> SupervisorLink | None:
         """`None` in a process that is no worker.  Waits for the settings."""
-        if NUMBER not in environ:
+        if WORKER_NUMBER_VARIABLE not in environ:
             return None
         line = stdin.readline()
         if not line:
             raise SystemExit(1)  # the supervisor is gone already
-        return cls(int(environ[NUMBER]), json.loads(line))
+        return cls(int(environ[WORKER_NUMBER_VARIABLE]), json.loads(line))
 
-    def part(self, config: Config) -> Config:
+    def worker_config(self, config: Config) -> Config:
         """What all have, with what is this worker's own."""
         metrics = config.metrics
-        return evolve(config, metrics=evolve(metrics, port=metrics.port + self.number))
+        return evolve(config, metrics=evolve(metrics, port=metrics.port + self.worker_number))
 
-    def ready(self) -> None:
-        os.write(self._report, f"{READY}\n".encode())
+    def report_ready(self) -> None:
+        os.write(self._report_fd, f"{READY_LINE}\n".encode())
 
-    def failed(self, why: str) -> None:
+    def report_failure(self, why: str) -> None:
         """The start is off; `why` is one line."""
-        os.write(self._report, f"{FAILED}{why[:LONGEST_WHY]}\n".encode(errors="replace"))
+        os.write(self._report_fd, f"{FAILED_PREFIX}{why[:MAX_REASON_LENGTH]}\n".encode(errors="replace"))
 
-    def leash(self, reactor: Any) -> Leash:
-        return Leash(reactor, self._input)
+    def make_watcher(self, reactor: Any) -> SupervisorWatcher:
+        return SupervisorWatcher(reactor, self._stdin_fd)
 
 
 @implementer(IReadDescriptor)
 @define(eq=False, repr=False)
-class Leash(Service):
+class SupervisorWatcher(Service):
     """Stops this process, in order, when the supervisor's end of a pipe closes: after kill -9, too."""
 
     _reactor: Any  # IReactorFDSet, IReactorCore
@@ -90,13 +90,13 @@ class Leash(Service):
 
     def doRead(self) -> None:
         if not os.read(self._descriptor, 4096):
-            self._gone()
+            self._on_supervisor_gone()
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor drops its readers at its own end, or it saw the pipe's."""
-        self._gone()
+        self._on_supervisor_gone()
 
-    def _gone(self) -> None:
+    def _on_supervisor_gone(self) -> None:
         self._reactor.removeReader(self)
         try:
             self._reactor.stop()

@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 
 @define(eq=False, repr=False)
-class HeldPort(Service):
+class ReservedPort(Service):
     """Nobody else's: bound, for `SharedPort`s of the same user to listen on."""
 
     _host: str
@@ -30,7 +30,7 @@ class HeldPort(Service):
     def privilegedStartService(self) -> None:
         """Raises `CannotListenError` when anybody has it, also one who would share it."""
         super().privilegedStartService()
-        self._socket = _bound(self._host, self._port, shared=False)
+        self._socket = _bind(self._host, self._port, shared=False)
         # From here on others may join who ask to share, and only they.  Linux looks at
         # what is set when the other one binds, not at what was when we did.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
@@ -56,7 +56,7 @@ class SharedPort:
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Fails with `CannotListenError`."""
         try:
-            with _bound(self._host, self._port, shared=True) as listening:
+            with _bind(self._host, self._port, shared=True) as listening:
                 listening.listen(self._backlog)
                 listening.setblocking(False)
                 # It keeps a duplicate.
@@ -66,7 +66,7 @@ class SharedPort:
         return succeed(port)
 
 
-def _bound(host: str, port: int, shared: bool) -> socket.socket:
+def _bind(host: str, port: int, shared: bool) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -7,24 +7,24 @@ from typing import Any, Mapping
 
 from twisted.application.service import Service
 
-from ..banner import banner, show, started
-from ..config import Loaded
-from ..lifecycle import AtStart, Hangup, Sequence
-from .command import command
-from .port import HeldPort
-from .supervisor import GRACE, Workers
+from ..banner import print_to_stdout, render_banner, startup_info
+from ..config import LoadedConfig
+from ..lifecycle import RunAtStart, ServiceSequence, SighupHandler
+from .command import worker_command
+from .port import ReservedPort
+from .supervisor import STOP_GRACE_PERIOD, Supervisor
 
 
-def make_supervisor(loaded: Loaded, twistd: Mapping[str, Any], reactor: Any) -> Sequence:
+def make_supervisor_service(loaded: LoadedConfig, twistd: Mapping[str, Any], reactor: Any) -> ServiceSequence:
     """`twistd` are the options that it was started with."""
     config = loaded.config
-    house = Sequence(reactor, config.shutdown_timeout + 2 * GRACE)
-    workers = Workers(
-        [command(twistd, number) for number in range(config.workers)],
-        json.dumps(dict(loaded.texts)).encode() + b"\n",
+    house = ServiceSequence(reactor, config.shutdown_timeout + 2 * STOP_GRACE_PERIOD)
+    workers = Supervisor(
+        [worker_command(twistd, number) for number in range(config.workers)],
+        json.dumps(dict(loaded.setting_texts)).encode() + b"\n",
         reactor,
         config.shutdown_timeout,
-        house.exit_at_last,
+        house.exit_with_error_after_shutdown,
     )
     ports = {"http": config.http.port, "tcp": config.tcp.port, "metrics": config.metrics.port}
 
@@ -33,11 +33,14 @@ def make_supervisor(loaded: Loaded, twistd: Mapping[str, Any], reactor: Any) -> 
         service.setServiceParent(house)
 
     if config.tcp.enabled:
-        add("tcp", HeldPort(config.tcp.host, config.tcp.port))
-    add("http", HeldPort(config.http.host, config.http.port))
+        add("tcp", ReservedPort(config.tcp.host, config.tcp.port))
+    add("http", ReservedPort(config.http.host, config.http.port))
     add("workers", workers)
-    if config.rereads:
-        add("hangup", Hangup(reactor, (workers.hang_up,)))
+    if config.has_reloadable_files:
+        add("hangup", SighupHandler(reactor, (workers.reload,)))
     if config.environment == "development":
-        add("banner", AtStart(lambda: show(banner(started(config, ports.__getitem__)))))
+        add(
+            "banner",
+            RunAtStart(lambda: print_to_stdout(render_banner(startup_info(config, ports.__getitem__)))),
+        )
     return house

@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
-from multiproto.auth.keys import Key, Ring, Signer
-from multiproto.auth.tokens import MAX_TOKEN
+from multiproto.auth.keys import KeyRing, SigningKey, VerificationKey
+from multiproto.auth.tokens import MAX_TOKEN_LENGTH
 
 Sign = Callable[[bytes], bytes]
 Attack = tuple[str, str]  # its name, the token
@@ -80,14 +80,14 @@ class Target:
         return cls(claims, secret, Ed25519PrivateKey.generate(), generate_private_key(SECP256R1()))
 
     @property
-    def ring(self) -> Ring:
-        signer = Signer(self.edwards, Key.of_public(self.edwards.public_key()))
-        return Ring.of(self.secret, signer, [Key.of_public(self.p256.public_key())])
+    def ring(self) -> KeyRing:
+        signer = SigningKey(self.edwards, VerificationKey.from_public_key(self.edwards.public_key()))
+        return KeyRing.build(self.secret, signer, [VerificationKey.from_public_key(self.p256.public_key())])
 
     @property
     def kids(self) -> tuple[str, str]:
         """Of the Ed25519 key and of the P-256 key."""
-        first, second = self.ring.keys
+        first, second = self.ring.keys_by_id
         return first, second
 
     @property
@@ -162,7 +162,7 @@ class Target:
         for key, kid in zip((self.edwards.public_key(), self.p256.public_key()), self.kids):
             pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
             der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-            jwk = json.dumps(dict(self.ring.keys[kid].public), separators=(",", ":")).encode()
+            jwk = json.dumps(dict(self.ring.keys_by_id[kid].public_jwk), separators=(",", ":")).encode()
             for name, public in (("PEM", pem), ("PEM stripped", pem.strip()), ("DER", der), ("JWK", jwk)):
                 for header in ({"alg": "HS256", "typ": "JWT"}, {"alg": "HS256", "kid": kid}):
                     yield f"HS256 by the public key's {name}", made(header, self.claims, by_hmac(public))
@@ -170,7 +170,7 @@ class Target:
 
     def _another_key(self) -> Iterator[Attack]:
         own, secret = Ed25519PrivateKey.generate(), by_hmac(self.secret.encode())
-        foreign = Key.of_public(own.public_key())
+        foreign = VerificationKey.from_public_key(own.public_key())
         yield "a foreign key under our kid", made(self.header, self.claims, own.sign)
         yield (
             "a foreign key under its own kid",
@@ -180,7 +180,7 @@ class Target:
         yield "an empty secret", made({"alg": "HS256"}, self.claims, by_hmac(b""))
         yield (
             "a foreign key sent along",
-            made(self.header | {"jwk": dict(foreign.public)}, self.claims, own.sign),
+            made(self.header | {"jwk": dict(foreign.public_jwk)}, self.claims, own.sign),
         )
         for kid in (
             *TRICKS,
@@ -295,7 +295,7 @@ class Target:
             yield f"{white!r} behind it", good + white
         said = f"{part(roomy)}.{respelled(part(longer))}"
         yield "another spelling of the claims", f"{said}.{base64url(self.edwards.sign(said.encode()))}"
-        long = self.claims | {"pad": "x" * MAX_TOKEN}
+        long = self.claims | {"pad": "x" * MAX_TOKEN_LENGTH}
         yield "too long", made(self.header, long, self.edwards.sign)
 
     def _by_standard_alphabet(self) -> str:

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.auth.keys import Ring
-from multiproto.auth.tokens import MAX_TOKEN, Claims, Tokens
+from multiproto.auth.keys import KeyRing
+from multiproto.auth.tokens import MAX_TOKEN_LENGTH, Claims, JwtTokens
 from multiproto.core.errors import Unauthorized
 
-from ..fakes import ids
+from ..fakes import sequential_ids
 from .attacks import Target
 
 SECRET = "a secret of at least thirty-two characters"
@@ -28,8 +28,8 @@ CLAIMS: dict[str, Any] = {
 NOW = 1_000_001.0
 
 
-def tokens(ring: Ring) -> Tokens:
-    return Tokens(lambda: ring, 900, "15m", lambda: NOW, ids("jti"))
+def tokens(ring: KeyRing) -> JwtTokens:
+    return JwtTokens(lambda: ring, 900, "15m", lambda: NOW, sequential_ids("jti"))
 
 
 class AttacksTests(SynchronousTestCase):
@@ -55,8 +55,8 @@ class AttacksTests(SynchronousTestCase):
         """And where there is none: each key's good tokens are then among the bad."""
         edwards, p256, shared = self.target.good()
         for ring, good in (
-            (Ring.of(SECRET), {shared}),
-            (Ring.of("", self.target.ring.signer), {edwards}),
+            (KeyRing.build(SECRET), {shared}),
+            (KeyRing.build("", self.target.ring.signing_key), {edwards}),
         ):
             self.tokens = tokens(ring)
             for token in good:
@@ -65,17 +65,17 @@ class AttacksTests(SynchronousTestCase):
             self.assertEqual({self.outcome(token) for token in bad}, {"Invalid token"})
 
     def test_the_longest(self) -> None:
-        """One of `MAX_TOKEN` characters is read, one more is not."""
-        room = MAX_TOKEN - len(self.target.signed(CLAIMS | {"pad": ""}))
+        """One of `MAX_TOKEN_LENGTH` characters is read, one more is not."""
+        room = MAX_TOKEN_LENGTH - len(self.target.signed(CLAIMS | {"pad": ""}))
         fits = [self.target.signed(CLAIMS | {"pad": "x" * (room * 3 // 4 + n)}) for n in range(-2, 4)]
         lengths = [len(token) for token in fits]
-        self.assertIn(MAX_TOKEN, lengths)
+        self.assertIn(MAX_TOKEN_LENGTH, lengths)
         for token in fits:
-            if len(token) > MAX_TOKEN:
+            if len(token) > MAX_TOKEN_LENGTH:
                 self.assertEqual(self.outcome(token), "Invalid token")
             else:
                 self.tokens.verify(token)
-        self.assertGreater(max(lengths), MAX_TOKEN)
+        self.assertGreater(max(lengths), MAX_TOKEN_LENGTH)
 
     def test_in_good_order_but_late(self) -> None:
         for late in (1_000_000, 1_000_001, 0):

@@ -6,18 +6,18 @@ from typing import Any
 
 from twisted.internet import reactor
 
-from multiproto.auth.credentials import Mint
-from multiproto.auth.gate import TokenGate
-from multiproto.auth.keys import Ring
-from multiproto.auth.tokens import Tokens
+from multiproto.auth.credentials import RandomCredentialIssuer
+from multiproto.auth.gate import StoreAuthenticator
+from multiproto.auth.keys import KeyRing
+from multiproto.auth.tokens import JwtTokens
 from multiproto.core.errors import Unauthorized
-from multiproto.core.keyring import Made
-from multiproto.core.model import timestamp
+from multiproto.core.keyring import NewCredential
+from multiproto.core.model import format_timestamp
 from multiproto.core.ports import Identity
 from multiproto.core.rules import PUBLISH, SUBSCRIBE, Grant
 from tests.canary import PASSWORD
 
-from ..fakes import members
+from ..fakes import make_account_services
 from ..stores import StoreCase
 
 ANN = {"email": "ann@example.org", "name": "Ann", "password": PASSWORD}
@@ -31,44 +31,44 @@ class PlainPasswords:
     async def verify(self, password: str, hashed: str | None, on_behalf_of: str = "") -> bool:
         return password == hashed
 
-    def check_room(self, on_behalf_of: str) -> None:
+    def check_capacity(self, on_behalf_of: str) -> None:
         """There always is."""
 
 
 class GateTests(StoreCase):
     async def asyncSetUp(self) -> None:
-        ring = Ring.of("s" * 32)
-        tokens = Tokens(lambda: ring, 900, "15m", self.now, self.new_id)
+        ring = KeyRing.build("s" * 32)
+        tokens = JwtTokens(lambda: ring, 900, "15m", self.now, self.new_id)
         self.seen: list[tuple[str, str]] = []
-        self.gate = TokenGate(tokens, self.store, self.now, lambda *seen: self.seen.append(seen))
-        own = members(self.store, PlainPasswords(), tokens, reactor, self.now, self.new_id)
-        self.accounts, self.sessions, self.keyring = own.accounts, own.sessions, own.keyring
+        self.gate = StoreAuthenticator(tokens, self.store, self.now, lambda *seen: self.seen.append(seen))
+        own = make_account_services(self.store, PlainPasswords(), tokens, reactor, self.now, self.new_id)
+        self.accounts, self.sessions, self.keyring = own.accounts, own.login_sessions, own.credentials
         self.ann = (await self.accounts.register(ANN)).value.id
         self.token = (await self.sessions.login(ANN)).token
-        self.who = await self.gate.identify(self.token)
+        self.who = await self.gate.authenticate(self.token)
         self.seen.clear()
 
-    async def make(self, **fields: Any) -> Made:
-        return await self.keyring.make(self.who, {"name": "pump", "grants": GRANTS, **fields})
+    async def make(self, **fields: Any) -> NewCredential:
+        return await self.keyring.create(self.who, {"name": "pump", "grants": GRANTS, **fields})
 
     async def refused(self, secret: str) -> tuple[str, str]:
         with self.assertRaises(Unauthorized) as caught:
-            await self.gate.identify(secret)
+            await self.gate.authenticate(secret)
         return str(caught.exception), caught.exception.reason
 
     async def test_whose_it_is_and_what_it_may(self) -> None:
         made = await self.make()
         grants = (Grant("devices.pump.**", [PUBLISH, SUBSCRIBE]),)
-        found = await self.gate.identify(made.secret)
+        found = await self.gate.authenticate(made.secret)
         self.assertEqual(found, Identity(self.ann, made.credential.id, float("inf"), "pump", grants))
-        self.assertEqual((self.who.device, self.who.grants), (None, None))
-        await self.gate.identify(self.token)
+        self.assertEqual((self.who.device_name, self.who.grants), (None, None))
+        await self.gate.authenticate(self.token)
         self.assertEqual(self.seen, [("credential", "success"), ("token", "success")])
 
     async def test_until_it_expires(self) -> None:
         made = await self.make(expiresIn="90s")
-        until = (await self.gate.identify(made.secret)).until
-        self.assertEqual(timestamp(until), made.credential.expires_at)
+        until = (await self.gate.authenticate(made.secret)).expires_at
+        self.assertEqual(format_timestamp(until), made.credential.expires_at)
         self.clock_ahead = 90.0
         self.assertEqual(await self.refused(made.secret), ("Credential expired", "expired"))
         self.assertEqual(self.seen, [("credential", "success"), ("credential", "expired")])
@@ -86,7 +86,7 @@ class GateTests(StoreCase):
     async def test_the_id_alone_is_not_enough(self) -> None:
         """Made by who knows the form, with a good checksum: all but the random part is right."""
         made = await self.make()
-        forged, _ = Mint().make(made.credential.id)
+        forged, _ = RandomCredentialIssuer().issue(made.credential.id)
         self.assertEqual(await self.refused(forged), ("Invalid credential", "invalid"))
 
     async def test_what_is_mistyped_costs_no_read(self) -> None:
@@ -96,5 +96,5 @@ class GateTests(StoreCase):
             self.assertEqual(await self.refused(text), ("Invalid credential", "invalid"))
         self.assertEqual(self.reads_and_writes, [])
         self.assertEqual(self.seen, [("credential", "invalid")] * 3)
-        await self.gate.identify(made.secret)
+        await self.gate.authenticate(made.secret)
         self.assertEqual(self.reads_and_writes, ["read"])

@@ -7,11 +7,11 @@ from pathlib import Path
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.auth.keyfiles import MAX_FILE, BadKeyFile, KeyFiles
-from multiproto.auth.tokens import Tokens
+from multiproto.auth.keyfiles import MAX_FILE_BYTES, BadKeyFile, KeyFiles
+from multiproto.auth.tokens import JwtTokens
 from multiproto.core.errors import Unauthorized
 
-from ..fakes import ids
+from ..fakes import sequential_ids
 from .pems import ed25519, p256, private, public
 
 SECRET = "a secret of at least thirty-two characters"
@@ -38,10 +38,10 @@ class KeyFilesCase(SynchronousTestCase):
         keys.privilegedStartService()
         return keys
 
-    def tokens(self, keys: KeyFiles) -> Tokens:
-        return Tokens(keys, 900, "15m", lambda: 1_000_000.0, ids("jti"))
+    def tokens(self, keys: KeyFiles) -> JwtTokens:
+        return JwtTokens(keys, 900, "15m", lambda: 1_000_000.0, sequential_ids("jti"))
 
-    def taken(self, tokens: Tokens, *texts: str) -> list[bool]:
+    def taken(self, tokens: JwtTokens, *texts: str) -> list[bool]:
         """Of each token, whether it lets somebody in."""
         outcomes = []
         for text in texts:
@@ -63,16 +63,16 @@ class RotationTests(KeyFilesCase):
         by_old = tokens.issue("u", "u@example.org", "s")
         self.write(self.others, public(old), public(new))
         self.assertTrue(keys.reload())
-        self.assertEqual([key["alg"] for key in keys.published()], ["EdDSA", "ES256"])
+        self.assertEqual([key["alg"] for key in keys.public_jwks()], ["EdDSA", "ES256"])
         self.write(self.signing, private(new))
         self.assertTrue(keys.reload())
         by_new = tokens.issue("u", "u@example.org", "s")
-        self.assertEqual([key["alg"] for key in keys.published()], ["ES256", "EdDSA"])
+        self.assertEqual([key["alg"] for key in keys.public_jwks()], ["ES256", "EdDSA"])
         self.assertEqual(self.taken(tokens, by_old, by_new), [True, True])
         self.write(self.others, public(new))
         self.assertTrue(keys.reload())
         self.assertEqual(self.taken(tokens, by_old, by_new), [False, True])
-        self.assertEqual([key["alg"] for key in keys.published()], ["ES256"])
+        self.assertEqual([key["alg"] for key in keys.public_jwks()], ["ES256"])
 
     def test_from_a_secret_to_a_key_and_back(self) -> None:
         """With JWT_SECRET left in place tokens of both are taken; without it, those of the key."""
@@ -139,10 +139,10 @@ class FaultTests(KeyFilesCase):
     def test_size(self) -> None:
         key = ed25519()
         self.write(self.signing, private(key))
-        self.write(self.others, public(key).ljust(MAX_FILE, b"#"))
+        self.write(self.others, public(key).ljust(MAX_FILE_BYTES, b"#"))
         self.keys()
-        self.write(self.others, public(key).ljust(MAX_FILE + 1, b"#"))
-        self.assertEqual(self.fault(), f"JWT_PUBLIC_KEY_FILES (others) is larger than {MAX_FILE} bytes")
+        self.write(self.others, public(key).ljust(MAX_FILE_BYTES + 1, b"#"))
+        self.assertEqual(self.fault(), f"JWT_PUBLIC_KEY_FILES (others) is larger than {MAX_FILE_BYTES} bytes")
 
     def test_a_secret_that_is_a_key(self) -> None:
         self.write(self.signing, private(ed25519()))

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.auth.keys import BadKey, Key, Ring, signer, thumbprint, verifiers
+from multiproto.auth.keys import (
+    BadKey,
+    KeyRing,
+    VerificationKey,
+    load_signing_key,
+    load_verification_keys,
+    thumbprint,
+)
 
 from .pems import ECPARAM, ed25519, p256, private, public
 
@@ -35,25 +42,25 @@ class NamesTests(SynchronousTestCase):
         """A coordinate has 32 bytes, also where the first is zero (RFC 7518, 6.2.1.2)."""
         for number in range(1, 700):
             public = ec.derive_private_key(number, ec.SECP256R1()).public_key()
-            members = Key.of_public(public).public
+            members = VerificationKey.from_public_key(public).public_jwk
             self.assertEqual((len(members["x"]), len(members["y"])), (43, 43), number)
 
     def test_what_is_published_verifies(self) -> None:
         """By a program that has nothing else; and nothing private is in it."""
         for key in (ed25519(), p256()):
-            ring = Ring.of(SECRET, signer(private(key)))
-            [published] = ring.published
+            ring = KeyRing.build(SECRET, load_signing_key(private(key)))
+            [published] = ring.public_jwks
             names = {"kty", "crv", "x", "use", "alg", "kid"} | ({"y"} if published["kty"] == "EC" else set())
             self.assertEqual(set(published), names)
-            token = jwt.encode({"sub": "u"}, key, ring.signer.key.algorithm)
+            token = jwt.encode({"sub": "u"}, key, ring.signing_key.verification_key.algorithm)
             jwk = jwt.PyJWK(dict(published))
             self.assertEqual(jwt.decode(token, jwk), {"sub": "u"})
-        self.assertEqual(Ring.of(SECRET).published, [])
+        self.assertEqual(KeyRing.build(SECRET).public_jwks, [])
 
     def test_nothing_secret_is_shown(self) -> None:
         key = ed25519()
-        ring = Ring.of(SECRET, signer(private(key)))
-        for shown in (repr(ring), repr(Ring.of(SECRET))):
+        ring = KeyRing.build(SECRET, load_signing_key(private(key)))
+        for shown in (repr(ring), repr(KeyRing.build(SECRET))):
             self.assertNotIn(SECRET, shown)
             self.assertNotIn("rivate", shown)
 
@@ -69,7 +76,7 @@ class PemTests(SynchronousTestCase):
             (b"\xef\xbb\xbf# mine\r\n" + private(curve).replace(b"\n", b"\r\n"), "ES256"),
             (private(edwards) + public(edwards), "EdDSA"),
         ):
-            self.assertEqual(signer(text).key.algorithm, algorithm)
+            self.assertEqual(load_signing_key(text).verification_key.algorithm, algorithm)
 
     def test_private_keys_that_do_not_sign(self) -> None:
         one, locked = ed25519(), BestAvailableEncryption(b"pass phrase")
@@ -88,12 +95,12 @@ class PemTests(SynchronousTestCase):
             (private(ed448.Ed448PrivateKey.generate()), UNWANTED),
             (private(x25519.X25519PrivateKey.generate()), UNWANTED),
         ):
-            self.assertEqual(str(self.assertRaises(BadKey, signer, text)), why)
+            self.assertEqual(str(self.assertRaises(BadKey, load_signing_key, text)), why)
 
     def test_a_bundle_of_public_keys(self) -> None:
         keys = [ed25519(), p256(), ed25519()]
         text = b"the old one\n" + b"\nthe next one\n".join(map(public, keys))
-        self.assertEqual([key.algorithm for key in verifiers(text)], ["EdDSA", "ES256", "EdDSA"])
+        self.assertEqual([key.algorithm for key in load_verification_keys(text)], ["EdDSA", "ES256", "EdDSA"])
 
     def test_public_keys_that_do_not_verify(self) -> None:
         one = ed25519()
@@ -112,24 +119,24 @@ class PemTests(SynchronousTestCase):
             (public(one) + public(rsa.generate_private_key(65537, 2048)), UNWANTED),
             (public(ec.generate_private_key(ec.SECP384R1())), UNWANTED),
         ):
-            self.assertEqual(str(self.assertRaises(BadKey, verifiers, text)), why)
+            self.assertEqual(str(self.assertRaises(BadKey, load_verification_keys, text)), why)
 
     @given(st.binary())
     def test_nothing_else_is_raised(self, noise: bytes) -> None:
         for label in (b"PUBLIC KEY", b"PRIVATE KEY", b"EC PRIVATE KEY"):
             text = b"-----BEGIN %s-----\n%s\n-----END %s-----" % (label, noise, label)
-            self.assertRaises(BadKey, signer, text)
-            self.assertRaises(BadKey, verifiers, text)
+            self.assertRaises(BadKey, load_signing_key, text)
+            self.assertRaises(BadKey, load_verification_keys, text)
 
 
 class SecretTests(SynchronousTestCase):
     def test_a_public_key_is_no_secret(self) -> None:
         """Whoever knows it, and anybody may, could sign."""
         for text in (public(ed25519()).decode(), private(p256()).decode(), "ssh-ed25519 " + "A" * 68):
-            for one in (None, signer(private(ed25519()))):
-                bad = self.assertRaises(BadKey, Ring.of, text, one)
+            for one in (None, load_signing_key(private(ed25519()))):
+                bad = self.assertRaises(BadKey, KeyRing.build, text, one)
                 self.assertTrue(str(bad).startswith("must not be a key in PEM"), bad)
 
     def test_what_no_text_is(self) -> None:
-        self.assertRaises(BadKey, Ring.of, "\udcff" * 40)
-        self.assertRaises(BadKey, Ring.of, "")
+        self.assertRaises(BadKey, KeyRing.build, "\udcff" * 40)
+        self.assertRaises(BadKey, KeyRing.build, "")

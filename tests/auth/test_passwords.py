@@ -18,7 +18,7 @@ from tests.canary import PASSWORD
 
 class PasswordsTests(TestCase):
     def setUp(self) -> Deferred[None]:
-        self.passwords = BcryptPasswords(reactor, rounds=4, threads=2, most_waiting=3)
+        self.passwords = BcryptPasswords(reactor, rounds=4, threads=2, max_waiting=3)
         self.addCleanup(self.passwords.stopService)
         return self.passwords.startService()
 
@@ -66,7 +66,7 @@ class PasswordsTests(TestCase):
 
     async def test_one_address_can_not_fill_the_queue(self) -> None:
         """Who has their share waiting is told at once; another's login is not behind all of theirs."""
-        passwords = BcryptPasswords(reactor, rounds=4, threads=1, most_each=2)
+        passwords = BcryptPasswords(reactor, rounds=4, threads=1, max_waiting_each=2)
         self.addCleanup(passwords.stopService)
         await passwords.startService()
         done: list[str] = []
@@ -76,8 +76,8 @@ class PasswordsTests(TestCase):
             return hashing.addCallback(lambda hashed: done.append(whose))
 
         storm = [login("storm") for _ in range(3)]
-        self.assertRaises(RateLimited, passwords.check_room, "storm")
-        passwords.check_room("owner")
+        self.assertRaises(RateLimited, passwords.check_capacity, "storm")
+        passwords.check_capacity("owner")
         refused = self.failureResultOf(Deferred.fromCoroutine(passwords.hash(PASSWORD, "storm")), RateLimited)
         self.assertEqual(refused.value.retry_after, 1.0)
         await gatherResults([*storm, login("owner")])

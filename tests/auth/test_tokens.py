@@ -10,11 +10,11 @@ import jwt
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.auth.keys import Ring
-from multiproto.auth.tokens import MAX_TOKEN, Claims, Tokens
+from multiproto.auth.keys import KeyRing
+from multiproto.auth.tokens import MAX_TOKEN_LENGTH, Claims, JwtTokens
 from multiproto.core.errors import Unauthorized
 
-from ..fakes import ids
+from ..fakes import sequential_ids
 
 SECRET = "a secret of at least thirty-two characters"
 
@@ -27,8 +27,8 @@ class TokensTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1_000_000.25)
-        ring = Ring.of(SECRET)
-        self.tokens = Tokens(lambda: ring, 900, "15m", self.clock.seconds, ids("jti"))
+        ring = KeyRing.build(SECRET)
+        self.tokens = JwtTokens(lambda: ring, 900, "15m", self.clock.seconds, sequential_ids("jti"))
         self.claims: dict[str, Any] = {
             "userId": "u",
             "email": "u@example.org",
@@ -82,9 +82,9 @@ class TokensTests(SynchronousTestCase):
 
     def test_length(self) -> None:
         """Refused by its length, before anything is decoded."""
-        padded = jwt.encode(self.claims | {"pad": "x" * MAX_TOKEN}, SECRET, "HS256")
-        self.assertGreater(len(padded), MAX_TOKEN)
+        padded = jwt.encode(self.claims | {"pad": "x" * MAX_TOKEN_LENGTH}, SECRET, "HS256")
+        self.assertGreater(len(padded), MAX_TOKEN_LENGTH)
         self.refused(padded)
         fits = jwt.encode(self.claims | {"pad": "x" * 2500}, SECRET, "HS256")
-        self.assertLess(len(fits), MAX_TOKEN)
+        self.assertLess(len(fits), MAX_TOKEN_LENGTH)
         self.tokens.verify(fits)

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.auth.turns import Turns
+from multiproto.auth.turns import FairQueue
 from multiproto.core.errors import RateLimited, Unavailable
 
 
 class TurnsTests(SynchronousTestCase):
     def test_each_in_turn_and_in_order(self) -> None:
         """One who has much waiting is not before one who comes later with little."""
-        turns: Turns[int] = Turns(100, 10)
+        turns: FairQueue[int] = FairQueue(100, 10)
         for n, whose in enumerate("aaabba"):
-            turns.put(n, whose)
-        turns.put(6, "c")
-        self.assertEqual([turns.take() for _ in range(8)], [0, 3, 6, 1, 4, 2, 5, None])
+            turns.enqueue(n, whose)
+        turns.enqueue(6, "c")
+        self.assertEqual([turns.dequeue() for _ in range(8)], [0, 3, 6, 1, 4, 2, 5, None])
         self.assertEqual(len(turns), 0)
 
     def test_a_share_and_one_past_it(self) -> None:
-        turns: Turns[int] = Turns(3, 2)
+        turns: FairQueue[int] = FairQueue(3, 2)
         for n in range(2):
-            turns.put(n, "a")
+            turns.enqueue(n, "a")
         with self.assertRaises(RateLimited) as caught:
-            turns.put(2, "a")
+            turns.enqueue(2, "a")
         self.assertEqual(caught.exception.retry_after, 1.0)
-        turns.put(2, "b")
+        turns.enqueue(2, "b")
         with self.assertRaises(Unavailable):
-            turns.put(3, "c")
-        turns.take()
-        turns.put(4, "a")
+            turns.enqueue(3, "c")
+        turns.dequeue()
+        turns.enqueue(4, "a")

@@ -7,13 +7,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.auth.uses import EVERY, TOGETHER, Uses
+from multiproto.auth.uses import BATCH_SIZE, WRITE_INTERVAL, CredentialUsageRecorder
 from multiproto.core.errors import Unauthorized, Unavailable
-from multiproto.core.model import timestamp
+from multiproto.core.model import format_timestamp
 from multiproto.core.ports import Identity, Query, Snapshot, Step, Unit
 from multiproto.core.rules import PUBLISH, Grant
 
-from ..fakes import Tokens
+from ..fakes import FakeAuthenticator
 
 Written = list[tuple[str, str, str]]  # id, when, from where
 
@@ -45,25 +45,25 @@ class Store:
 
 class UsesTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.clock, self.store, self.gate = Clock(), Store(), Tokens()
+        self.clock, self.store, self.gate = Clock(), Store(), FakeAuthenticator()
         self.uses = self.noting()
         self.uses.startService()
 
-    def noting(self, most: int = 1000) -> Uses:
-        return Uses(self.gate, self.store, self.clock, most)
+    def noting(self, most: int = 1000) -> CredentialUsageRecorder:
+        return CredentialUsageRecorder(self.gate, self.store, self.clock, most)
 
     def come(self, name: str, host: str = "192.0.2.1") -> None:
         grants = (Grant("a", [PUBLISH]),)
-        self.gate.known.setdefault(name, Identity("ann", f"id-{name}", float("inf"), name, grants))
-        who = self.successResultOf(Deferred.fromCoroutine(self.uses.identify(f"token-{name}", host)))
-        self.assertEqual(who, self.gate.known[name])
+        self.gate.identities.setdefault(name, Identity("ann", f"id-{name}", float("inf"), name, grants))
+        who = self.successResultOf(Deferred.fromCoroutine(self.uses.authenticate(f"token-{name}", host)))
+        self.assertEqual(who, self.gate.identities[name])
 
     def written(self) -> list[Written]:
         units, self.store.units = self.store.units, []
         return [[self.shown(step) for step in unit.steps] for unit in units]
 
     def shown(self, step: Step) -> tuple[str, str, str]:
-        self.assertEqual((step.name, step.rows), ("credential_used", None))
+        self.assertEqual((step.name, step.expected_rows), ("credential_used", None))
         return str(step.params["id"]), str(step.params["at"]), str(step.params["host"])
 
     def test_once_a_minute_with_the_latest_use_of_each(self) -> None:
@@ -73,44 +73,44 @@ class UsesTests(SynchronousTestCase):
         self.come("lamp")
         self.assertEqual(self.written(), [])
         self.clock.advance(30)
-        at = timestamp(30)
+        at = format_timestamp(30)
         self.assertEqual(self.written(), [[("id-pump", at, "192.0.2.2"), ("id-lamp", at, "192.0.2.1")]])
-        self.clock.advance(EVERY)
+        self.clock.advance(WRITE_INTERVAL)
         self.assertEqual(self.written(), [])  # nobody came
 
     def test_tokens_are_not_noted_nor_what_is_refused(self) -> None:
-        self.successResultOf(Deferred.fromCoroutine(self.uses.identify("token-ann")))
-        self.failureResultOf(Deferred.fromCoroutine(self.uses.identify("mpd_")), Unauthorized)
-        self.clock.advance(EVERY)
+        self.successResultOf(Deferred.fromCoroutine(self.uses.authenticate("token-ann")))
+        self.failureResultOf(Deferred.fromCoroutine(self.uses.authenticate("mpd_")), Unauthorized)
+        self.clock.advance(WRITE_INTERVAL)
         self.assertEqual(self.written(), [])
 
     def test_nobody_waits_for_a_slow_store(self) -> None:
         self.store.slow = True
         self.come("pump")
-        self.clock.advance(EVERY)
+        self.clock.advance(WRITE_INTERVAL)
         self.come("lamp")
-        self.clock.advance(EVERY)
+        self.clock.advance(WRITE_INTERVAL)
         self.assertEqual([len(unit) for unit in self.written()], [1])  # the next write waits for it
         self.store.slow = False
         self.store.waiting.pop().callback("cursor")
-        self.clock.advance(EVERY)
+        self.clock.advance(WRITE_INTERVAL)
         self.assertEqual([unit[0][0] for unit in self.written()], ["id-lamp"])
 
     def test_what_can_not_be_written_is_forgotten(self) -> None:
         self.store.away = True
         self.come("pump")
-        self.clock.advance(EVERY)
+        self.clock.advance(WRITE_INTERVAL)
         self.assertEqual(len(self.written()), 1)
         self.store.away = False
         self.come("lamp")
-        self.clock.advance(EVERY)
+        self.clock.advance(WRITE_INTERVAL)
         self.assertEqual([unit[0][0] for unit in self.written()], ["id-lamp"])
 
     def test_in_bites_that_leave_the_writer_free_for_others(self) -> None:
-        for n in range(TOGETHER + 1):
+        for n in range(BATCH_SIZE + 1):
             self.come(f"d{n}")
-        self.clock.advance(EVERY)
-        self.assertEqual([len(unit) for unit in self.written()], [TOGETHER, 1])
+        self.clock.advance(WRITE_INTERVAL)
+        self.assertEqual([len(unit) for unit in self.written()], [BATCH_SIZE, 1])
 
     def test_memory_is_bounded(self) -> None:
         """One more than there is room for is let in, but not noted."""
@@ -118,13 +118,13 @@ class UsesTests(SynchronousTestCase):
         self.uses.startService()
         for name in ("a", "b", "c", "a"):
             self.come(name)
-        self.clock.advance(EVERY)
+        self.clock.advance(WRITE_INTERVAL)
         self.assertEqual([[id for id, _, _ in unit] for unit in self.written()], [["id-a", "id-b"]])
 
     def test_the_last_are_written_at_the_end(self) -> None:
         self.store.slow = True
         self.come("pump")
-        self.clock.advance(EVERY)
+        self.clock.advance(WRITE_INTERVAL)
         self.come("lamp")
         stopped = self.uses.stopService()
         self.assertNoResult(stopped)

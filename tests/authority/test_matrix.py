@@ -73,7 +73,7 @@ FIELDS = {
     " deleteMessage createCredential revokeCredential publish",
     "Subscription": "userCreated userUpdated messageSent messageToUser topic",
 }
-WORDS = {"Authenticate", "Subscribe", "Unsubscribe", "Publish", "Ping", "Pong", "Leave", "Unreadable"}
+WORDS = {"Authenticate", "Subscribe", "Unsubscribe", "Publish", "Ping", "Pong", "EndOfInput", "BadCommand"}
 
 
 class MatrixTests(LiveCase):
@@ -81,10 +81,10 @@ class MatrixTests(LiveCase):
 
     def configure(self, config: Config) -> Config:
         config = super().configure(config)
-        self.patch(server, "LOGINS", 10_000)
+        self.patch(server, "MAX_LOGINS_PER_WINDOW", 10_000)
         return evolve(
             config,
-            auth=evolve(config.auth, operators=("ann@example.org",), timeout=3600.0),
+            auth=evolve(config.auth, operators=("ann@example.org",), auth_timeout=3600.0),
             rules=tuple(Rule(match, verbs) for match, verbs in model.RULES),
             namespaces=(Namespace("fleet.**"), Namespace("news.**")),
         )

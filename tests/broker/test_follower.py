@@ -7,43 +7,43 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.broker import follower
-from multiproto.broker.follower import PAGE, POLL, SLICE, Follower
-from multiproto.core.audience import HELD, Audience
-from multiproto.core.events import REVOKED
+from multiproto.broker.follower import PAGE_SIZE, POLL_INTERVAL, TURN_BUDGET, Follower
+from multiproto.core.audience import MAX_PENDING, Dispatcher
+from multiproto.core.events import SESSION_REVOKED
 from multiproto.core.namespaces import REVOCATIONS
 from multiproto.core.ports import Publication
-from multiproto.core.sight import BLIND, PATIENCE
+from multiproto.core.sight import COMMAND_GRACE, STALE_AFTER
 from multiproto.core.wire import (
     Accepted,
     Authenticate,
+    CloseReason,
     Command,
     Delivery,
+    ErrorReply,
     Ping,
     Pong,
     Publish,
-    Refused,
     Subscribe,
-    Why,
 )
 
-from ..fakes import Notes, RecordingPeer, house
+from ..fakes import MemoryLog, RecordingTransport, make_core
 
 
 class Ear:
     def __init__(self) -> None:
         self.heard: list[Delivery] = []
 
-    def hear(self, delivery: Delivery) -> bool:
+    def deliver(self, delivery: Delivery) -> bool:
         self.heard.append(delivery)
         return True
 
 
 class FollowerTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.clock, self.notes, self.audience, self.ear = Clock(), Notes(), Audience(), Ear()
-        self.audience.add("users", self.ear)
+        self.clock, self.notes, self.audience, self.ear = Clock(), MemoryLog(), Dispatcher(), Ear()
+        self.audience.subscribe("users", self.ear)
         self.follower = Follower(self.notes, self.audience, self.clock)
-        self.notes.write(3)
+        self.notes.append(3)
         self.successResultOf(self.follower.startService())
 
     def heard(self) -> list[int | None]:
@@ -51,36 +51,36 @@ class FollowerTests(SynchronousTestCase):
 
     def test_it_begins_at_the_head(self) -> None:
         self.assertEqual(self.audience.cursor, "cursor3")
-        self.notes.write()
+        self.notes.append()
         self.follower.wake()
         self.assertEqual(self.heard(), [4])
-        self.assertEqual((self.ear.heard[0].cursor, self.ear.heard[0].at), ("cursor4", 5.0))
+        self.assertEqual((self.ear.heard[0].cursor, self.ear.heard[0].accepted_at), ("cursor4", 5.0))
 
     def test_a_lost_hint_costs_a_poll(self) -> None:
-        self.notes.write()
+        self.notes.append()
         self.assertEqual(self.heard(), [])
-        self.clock.advance(POLL)
+        self.clock.advance(POLL_INTERVAL)
         self.assertEqual(self.heard(), [4])
 
     def test_more_than_a_page(self) -> None:
-        self.notes.write(2 * PAGE + 1)
+        self.notes.append(2 * PAGE_SIZE + 1)
         self.follower.wake()
-        self.assertEqual(self.heard(), list(range(4, 2 * PAGE + 5)))
+        self.assertEqual(self.heard(), list(range(4, 2 * PAGE_SIZE + 5)))
 
     def test_a_page_that_many_hear_is_told_in_slices(self) -> None:
         """Others have their turn in between, and what comes meanwhile is told behind it."""
-        ear = self.ear.hear
+        ear = self.ear.deliver
 
         def slow(delivery: Delivery) -> bool:
-            self.clock.rightNow += SLICE
+            self.clock.rightNow += TURN_BUDGET
             return ear(delivery)
 
-        self.audience.remove("users", self.ear)
-        self.ear.hear = slow  # type: ignore[method-assign]
-        self.audience.add("users", self.ear)
-        self.notes.write(3)
+        self.audience.unsubscribe("users", self.ear)
+        self.ear.deliver = slow  # type: ignore[method-assign]
+        self.audience.subscribe("users", self.ear)
+        self.notes.append(3)
         self.follower.wake()
-        self.notes.write()
+        self.notes.append()
         self.follower.wake()
         for told in ([4], [4, 5]):
             self.assertEqual(self.heard(), told)
@@ -90,8 +90,8 @@ class FollowerTests(SynchronousTestCase):
         self.assertEqual(self.heard(), [4, 5, 6, 7])
 
     def test_between_two_slices_it_may_stop(self) -> None:
-        self.patch(follower, "SLICE", 0.0)
-        self.notes.write(3)
+        self.patch(follower, "TURN_BUDGET", 0.0)
+        self.notes.append(3)
         self.follower.wake()
         stopped = maybeDeferred(self.follower.stopService)
         self.clock.advance(0)
@@ -101,36 +101,36 @@ class FollowerTests(SynchronousTestCase):
     def test_woken_while_reading(self) -> None:
         """What was written behind the page being read is told by the next; nothing is told twice."""
         self.notes.slow = True
-        self.notes.write()
+        self.notes.append()
         self.follower.wake()
-        self.notes.write()
+        self.notes.append()
         self.follower.wake()
         self.follower.wake()
-        self.notes.answer()
-        self.notes.answer()
+        self.notes.release()
+        self.notes.release()
         self.assertEqual(self.heard(), [4, 5])
-        self.assertEqual(self.notes.reads, 2)
+        self.assertEqual(self.notes.read_count, 2)
 
     def test_a_log_that_is_away_comes_back(self) -> None:
         self.notes.away = True
-        self.notes.write()
-        self.clock.advance(POLL)
+        self.notes.append()
+        self.clock.advance(POLL_INTERVAL)
         self.notes.away = False
         self.assertEqual(self.heard(), [])
-        self.clock.advance(POLL)
+        self.clock.advance(POLL_INTERVAL)
         self.assertEqual(self.heard(), [4])
 
     def test_stopping_waits_for_the_page_being_read(self) -> None:
         self.notes.slow = True
-        self.notes.write()
+        self.notes.append()
         self.follower.wake()
         done = maybeDeferred(self.follower.stopService)
         self.assertNoResult(done)
-        self.notes.answer()
+        self.notes.release()
         self.successResultOf(done)
         self.assertEqual(self.heard(), [4])
         self.follower.wake()
-        self.assertEqual((self.notes.reads, self.clock.getDelayedCalls()), (1, []))
+        self.assertEqual((self.notes.read_count, self.clock.getDelayedCalls()), (1, []))
 
 
 class BlindTests(SynchronousTestCase):
@@ -138,76 +138,79 @@ class BlindTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.house = house(self.clock)
+        self.house = make_core(self.clock)
         self.successResultOf(self.house.follower.startService())
-        self.peer = RecordingPeer()
-        self.session = self.house.hub.admit(self.peer, "h", self.house.line())
+        self.peer = RecordingTransport()
+        self.session = self.house.hub.admit(self.peer, "h", self.house.admission())
         self.say(Authenticate("token-ann"), Subscribe("users"), Subscribe("room"))
-        self.peer.said.clear()
+        self.peer.sent.clear()
 
     def say(self, *commands: Command) -> None:
         for command in commands:
             self.session.receive(command)
 
     def pass_seconds(self, seconds: float) -> None:
-        self.clock.pump([POLL / 2] * round(2 * seconds / POLL))
+        self.clock.pump([POLL_INTERVAL / 2] * round(2 * seconds / POLL_INTERVAL))
 
     @property
     def heard(self) -> list[object]:
-        return [said.content for said in self.peer.said if isinstance(said, Delivery)]
+        return [said.content for said in self.peer.sent if isinstance(said, Delivery)]
 
     def test_an_idle_instance_is_never_blind(self) -> None:
         for _ in range(100):
-            self.clock.advance(POLL / 3)
-            self.assertFalse(self.house.audience.sight and self.house.audience.sight.blind)
+            self.clock.advance(POLL_INTERVAL / 3)
+            self.assertFalse(self.house.dispatcher.freshness and self.house.dispatcher.freshness.is_stale)
 
     def test_a_command_is_held_and_then_obeyed(self) -> None:
-        self.house.notes.away = True
-        self.pass_seconds(BLIND + POLL)
+        self.house.log.away = True
+        self.pass_seconds(STALE_AFTER + POLL_INTERVAL)
         self.say(Publish("room", 1, ref="a"))
-        self.assertEqual(self.peer.said, [])
-        self.house.notes.away = False
-        self.pass_seconds(POLL)
-        self.assertEqual([type(said) for said in self.peer.said], [Delivery, Accepted])
+        self.assertEqual(self.peer.sent, [])
+        self.house.log.away = False
+        self.pass_seconds(POLL_INTERVAL)
+        self.assertEqual([type(said) for said in self.peer.sent], [Delivery, Accepted])
 
     def test_a_command_of_a_long_blindness_is_refused_and_the_connection_stays(self) -> None:
-        self.house.notes.away = True
-        self.pass_seconds(BLIND + PATIENCE)
+        self.house.log.away = True
+        self.pass_seconds(STALE_AFTER + COMMAND_GRACE)
         self.say(Subscribe("room.2"))
-        self.pass_seconds(POLL)
-        (refused,) = self.peer.said
-        assert isinstance(refused, Refused)
-        self.assertEqual((refused.refusal.name, self.session.ended), ("SERVICE_UNAVAILABLE", None))
+        self.pass_seconds(POLL_INTERVAL)
+        (refused,) = self.peer.sent
+        assert isinstance(refused, ErrorReply)
+        self.assertEqual((refused.refusal.name, self.session.farewell), ("SERVICE_UNAVAILABLE", None))
         self.say(Ping())
-        self.assertEqual(self.peer.said[1:], [Pong()])
+        self.assertEqual(self.peer.sent[1:], [Pong()])
 
     def test_live_topics_are_held_in_order_and_the_oldest_go(self) -> None:
-        self.house.notes.away = True
-        self.pass_seconds(BLIND + POLL)
-        for number in range(HELD + 2):
-            self.house.audience.tell(Publication("p", "room", number, {}, "ann", 0.0))
+        self.house.log.away = True
+        self.pass_seconds(STALE_AFTER + POLL_INTERVAL)
+        for number in range(MAX_PENDING + 2):
+            self.house.dispatcher.dispatch_live(Publication("p", "room", number, {}, "ann", 0.0))
         self.assertEqual(self.heard, [])
-        self.house.notes.away = False
-        self.pass_seconds(POLL)
-        self.assertEqual(self.heard, list(range(2, HELD + 2)))
+        self.house.log.away = False
+        self.pass_seconds(POLL_INTERVAL)
+        self.assertEqual(self.heard, list(range(2, MAX_PENDING + 2)))
 
     def test_rights_that_ended_far_back_in_the_log_end_before_anything_is_told(self) -> None:
         """The backlog has three pages for them, and their logout behind it."""
-        self.house.notes.away = True
-        self.pass_seconds(BLIND + POLL)
-        self.house.notes.write(3 * PAGE)
-        gone = {"userId": "ann", "sessionIds": [self.session.identity and self.session.identity.session_id]}
-        self.house.notes.write(1, REVOCATIONS, content=gone, type=REVOKED)
-        self.house.notes.away = False
-        self.pass_seconds(POLL)
+        self.house.log.away = True
+        self.pass_seconds(STALE_AFTER + POLL_INTERVAL)
+        self.house.log.append(3 * PAGE_SIZE)
+        gone = {
+            "userId": "ann",
+            "sessionIds": [self.session.identity and self.session.identity.session_id],
+        }
+        self.house.log.append(1, REVOCATIONS, content=gone, type=SESSION_REVOKED)
+        self.house.log.away = False
+        self.pass_seconds(POLL_INTERVAL)
         self.assertEqual(self.heard, [])
-        self.assertEqual(self.session.ended and self.session.ended.why, Why.REVOKED)
-        self.assertEqual(self.house.audience.position, len(self.house.notes.entries))
+        self.assertEqual(self.session.farewell and self.session.farewell.reason, CloseReason.REVOKED)
+        self.assertEqual(self.house.dispatcher.position, len(self.house.log.entries))
 
     def test_who_kept_their_rights_hears_the_backlog(self) -> None:
-        self.house.notes.away = True
-        self.pass_seconds(BLIND + POLL)
-        self.house.notes.write(2 * PAGE + 1)
-        self.house.notes.away = False
-        self.pass_seconds(POLL)
-        self.assertEqual(len(self.heard), 2 * PAGE + 1)
+        self.house.log.away = True
+        self.pass_seconds(STALE_AFTER + POLL_INTERVAL)
+        self.house.log.append(2 * PAGE_SIZE + 1)
+        self.house.log.away = False
+        self.pass_seconds(POLL_INTERVAL)
+        self.assertEqual(len(self.heard), 2 * PAGE_SIZE + 1)

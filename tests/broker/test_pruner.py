@@ -9,18 +9,18 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from multiproto.broker import pruner
-from multiproto.broker.pruner import ENDED, EVERY, Pruner
-from multiproto.core.audience import Audience
-from multiproto.core.audit import Audit
-from multiproto.core.client import Client
+from multiproto.broker.pruner import ENDED_SESSION_RETENTION, INTERVAL, Pruner
+from multiproto.core.audience import Dispatcher
+from multiproto.core.audit import AuditRecorder
+from multiproto.core.client import ClientInfo
 from multiproto.core.errors import Unavailable
-from multiproto.core.model import timestamp
+from multiproto.core.model import format_timestamp
 from multiproto.core.namespaces import (
     CANARIES,
-    CANARIES_KEPT,
+    CANARY_RETENTION,
     MESSAGES,
+    REVOCATION_RETENTION,
     REVOCATIONS,
-    REVOCATIONS_KEPT,
     USERS,
     Namespace,
     Namespaces,
@@ -62,15 +62,15 @@ class Watched:
 
 class PrunerTests(StoreCase):
     async def asyncSetUp(self) -> None:
-        self.patch(pruner, "BITE", 3)
+        self.patch(pruner, "BATCH_SIZE", 3)
         self.watched = Watched(self.store)
         self.clock = Clock()
-        self.audience = Audience()
-        self.audience.stand_at(10_000, "cursor")  # all was told
+        self.audience = Dispatcher()
+        self.audience.set_head(10_000, "cursor")  # all was told
 
     def pruner(self, *namespaces: Namespace) -> Pruner:
         watched: Store = self.watched
-        made = Pruner(watched, Namespaces.including(namespaces), self.audience, self.clock, lambda: NOW)
+        made = Pruner(watched, Namespaces.with_builtin(namespaces), self.audience, self.clock, lambda: NOW)
         made.startService()
         self.addCleanup(lambda: made.stopService() if made.running else None)
         return made
@@ -79,21 +79,26 @@ class PrunerTests(StoreCase):
         """One event for each of `ages`, in seconds before `NOW`."""
         for age in ages:
             event = Event(
-                self.new_id(), "user.created", ("users",), None, "", timestamp(NOW - age), namespace
+                self.new_id(), "user.created", ("users",), None, "", format_timestamp(NOW - age), namespace
             )
             await self.store.commit(Unit((), (event,)))
 
     async def claimed(self, key: str, age: float) -> None:
-        params = {"user_id": "ada", "key": key, "at": timestamp(NOW - age), "expired": timestamp(0)}
+        params = {
+            "user_id": "ada",
+            "key": key,
+            "at": format_timestamp(NOW - age),
+            "expired": format_timestamp(0),
+        }
         params |= {"fingerprint": "f", "event_id": "e", "answer": "a"}
-        await self.store.commit(Unit((Step("key_claim", params, rows=1),)))
+        await self.store.commit(Unit((Step("key_claim", params, expected_rows=1),)))
 
     async def left(self) -> list[int]:
         """The positions that are still in the log."""
-        return [entry.position for entry in await self.store.after(0, 1000)]
+        return [entry.position for entry in await self.store.read_after(0, 1000)]
 
     async def floor(self, namespace: str = USERS) -> int:
-        return (await self.store.floors())[namespace]
+        return (await self.store.retention_floors())[namespace]
 
     def bites(self) -> list[list[tuple[str, object]]]:
         """Of each unit, what its statements were told of positions; those for the keys left out."""
@@ -110,20 +115,20 @@ class PrunerTests(StoreCase):
 
     async def test_what_is_more_than_its_namespace_keeps_goes(self) -> None:
         await self.happened(5, 4, 3, 2, 1)
-        await self.pruner(Namespace(USERS, most=2)).prune()
+        await self.pruner(Namespace(USERS, max_events=2)).prune()
         self.assertEqual((await self.left(), await self.floor()), ([4, 5], 3))
 
     async def test_the_stricter_of_both_limits_counts(self) -> None:
         await self.happened(400, 300, 200, 100, 0)
-        await self.pruner(Namespace(USERS, retention=350, most=4)).prune()
+        await self.pruner(Namespace(USERS, retention=350, max_events=4)).prune()
         self.assertEqual(await self.left(), [2, 3, 4, 5])
-        await self.pruner(Namespace(USERS, retention=150, most=3)).prune()
+        await self.pruner(Namespace(USERS, retention=150, max_events=3)).prune()
         self.assertEqual(await self.left(), [4, 5])
-        await self.pruner(Namespace(USERS, retention=150, most=1)).prune()
+        await self.pruner(Namespace(USERS, retention=150, max_events=1)).prune()
         self.assertEqual((await self.left(), await self.floor()), ([5], 4))
 
     async def test_what_instances_tell_each_other_is_kept_for_as_long_as_one_may_sleep(self) -> None:
-        for own, kept in ((REVOCATIONS, REVOCATIONS_KEPT), (CANARIES, CANARIES_KEPT)):
+        for own, kept in ((REVOCATIONS, REVOCATION_RETENTION), (CANARIES, CANARY_RETENTION)):
             await self.happened(kept + 1, kept, namespace=own)
         await self.pruner().prune()
         self.assertEqual(await self.left(), [2, 4])
@@ -132,7 +137,7 @@ class PrunerTests(StoreCase):
         """Without limits for ever; within them untouched, and no floor moves."""
         await self.happened(10**9, 0)
         await self.pruner().prune()
-        await self.pruner(Namespace(USERS, retention=2 * 10**9, most=2)).prune()
+        await self.pruner(Namespace(USERS, retention=2 * 10**9, max_events=2)).prune()
         self.assertEqual((await self.left(), await self.floor(), self.bites()), ([1, 2], 0, []))
 
     async def test_other_namespaces_are_left_alone(self) -> None:
@@ -157,7 +162,7 @@ class PrunerTests(StoreCase):
 
     async def test_pruning_again_finds_nothing_to_do(self) -> None:
         await self.happened(100, 100)
-        pruner = self.pruner(Namespace(USERS, retention=60, most=1))
+        pruner = self.pruner(Namespace(USERS, retention=60, max_events=1))
         await pruner.prune()
         bites = self.bites()
         await pruner.prune()
@@ -192,48 +197,56 @@ class PrunerTests(StoreCase):
         for number in range(8):
             await self.claimed(str(number), 25 * 3600)
         await self.pruner().prune()
-        due = await self.store.read(Query("keys_due", {"before": timestamp(NOW)}))
+        due = await self.store.read(Query("keys_due", {"before": format_timestamp(NOW)}))
         self.assertEqual((due.results[0], len(self.watched.units)), ((), 3))
 
     async def test_sessions_go_a_day_after_their_end_with_their_tokens(self) -> None:
         """In bites of three: seven tokens of one session, then the sessions."""
-        ended = timestamp(NOW - ENDED - 1)
+        ended = format_timestamp(NOW - ENDED_SESSION_RETENTION - 1)
         await self.store.commit(add_user("ada"))
-        for id, expires in (("old", NOW - ENDED - 1), ("day", NOW - ENDED), ("new", NOW + 1)):
+        for id, expires in (
+            ("old", NOW - ENDED_SESSION_RETENTION - 1),
+            ("day", NOW - ENDED_SESSION_RETENTION),
+            ("new", NOW + 1),
+        ):
             session = add_session(id, "ada").steps[0]
-            params = {**session.params, "expires_at": timestamp(expires)}
-            await self.store.commit(Unit((Step("session_add", params, rows=1),)))
+            params = {**session.params, "expires_at": format_timestamp(expires)}
+            await self.store.commit(Unit((Step("session_add", params, expected_rows=1),)))
         for id in ("revoked", "other"):
             session = add_session(id, "ada").steps[0]
-            params = {**session.params, "expires_at": timestamp(NOW + 9)}
-            await self.store.commit(Unit((Step("session_add", params, rows=1),)))
-        await self.store.commit(Unit((Step("session_revoke", {"id": "revoked", "at": ended}, rows=1),)))
+            params = {**session.params, "expires_at": format_timestamp(NOW + 9)}
+            await self.store.commit(Unit((Step("session_add", params, expected_rows=1),)))
+        await self.store.commit(
+            Unit((Step("session_revoke", {"id": "revoked", "at": ended}, expected_rows=1),))
+        )
         for n in range(7):
-            token = {"hash": f"h{n}", "session_id": "revoked", "parent": None, "at": timestamp(0)}
-            await self.store.commit(Unit((Step("refresh_add", token, rows=1),)))
+            token = {"hash": f"h{n}", "session_id": "revoked", "parent": None, "at": format_timestamp(0)}
+            await self.store.commit(Unit((Step("refresh_add", token, expected_rows=1),)))
         await self.pruner().prune()
         self.assertEqual(
             [unit.steps[0].name for unit in self.watched.units],
             ["refresh_tokens_prune"] * 3 + ["sessions_prune"],
         )
-        kept = Query("sessions_open", {"user_id": "ada", "now": timestamp(0), "limit": 9})
+        kept = Query("sessions_open", {"user_id": "ada", "now": format_timestamp(0), "limit": 9})
         rows = (await self.store.read(kept)).results[0]
         self.assertEqual(sorted(row["id"] for row in rows), ["day", "new", "other"])
 
     async def test_the_audit_trail_is_kept_as_long_as_configured(self) -> None:
         for age in (101, 100, 99, 5 * 100, 6 * 100, 7 * 100):
-            note = Audit(lambda age=age: NOW - age, self.new_id).note("login", Client("rest"))  # type: ignore[misc]
-            await self.store.commit(Unit((note,)))
+            recorder = AuditRecorder(lambda age=age: NOW - age, self.new_id)  # type: ignore[misc]
+            await self.store.commit(Unit((recorder.record_step("login", ClientInfo("rest")),)))
         pruner = self.pruner()
-        pruner._audit_kept = 100.0
+        pruner._audit_retention = 100.0
         await pruner.prune()
         rows = (await self.store.read(Query("audit_page", {"limit": 9, "offset": 0}))).results[0]
-        self.assertEqual([row["at"] for row in rows], [timestamp(NOW - 99), timestamp(NOW - 100)])
+        self.assertEqual(
+            [row["at"] for row in rows], [format_timestamp(NOW - 99), format_timestamp(NOW - 100)]
+        )
 
     async def test_it_looks_every_half_minute(self) -> None:
         await self.happened(100)
         pruner = self.pruner(Namespace(USERS, retention=60))
-        self.clock.advance(EVERY - 1)
+        self.clock.advance(INTERVAL - 1)
         self.assertIsNone(pruner._pruning)
         self.clock.advance(1)
         assert pruner._pruning is not None
@@ -250,24 +263,24 @@ class PrunerTests(StoreCase):
                 stopped.append(pruner.stopService())
 
         self.watched.before = stop
-        self.clock.advance(EVERY)
+        self.clock.advance(INTERVAL)
         assert pruner._pruning is not None
         await pruner._pruning
         self.assertEqual(stopped, [pruner._pruning])
         self.assertEqual((await self.left(), await self.floor()), ([7, 8, 9, 10], 6))
-        self.clock.advance(EVERY * 3)
+        self.clock.advance(INTERVAL * 3)
         self.assertEqual(len(self.bites()), 2)
 
     async def test_a_store_that_is_away_is_asked_again_later(self) -> None:
         await self.happened(100)
         pruner = self.pruner(Namespace(USERS, retention=60))
         self.watched.away = True
-        self.clock.advance(EVERY)
+        self.clock.advance(INTERVAL)
         assert pruner._pruning is not None
         await pruner._pruning
         self.assertEqual(await self.left(), [1])
         self.watched.away = False
-        self.clock.advance(EVERY)
+        self.clock.advance(INTERVAL)
         await pruner._pruning
         self.assertEqual((await self.left(), await self.floor()), ([], 1))
 
@@ -276,7 +289,7 @@ class PrunerTests(StoreCase):
         await self.happened(*[100] * 5)
         pruner = self.pruner(Namespace(USERS, retention=60))
         self.watched.before = lambda: setattr(self.watched, "away", True)
-        self.clock.advance(EVERY)
+        self.clock.advance(INTERVAL)
         assert pruner._pruning is not None
         await pruner._pruning
         self.assertEqual((await self.left(), await self.floor()), ([4, 5], 3))

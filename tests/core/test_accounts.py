@@ -7,11 +7,11 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 
-from multiproto.core.errors import Conflict, Forbidden, Invalid, NotFound, Unauthorized
+from multiproto.core.errors import Conflict, Forbidden, NotFound, Unauthorized, ValidationError
 from multiproto.core.ports import Identity
 from tests.canary import PASSWORD
 
-from ..fakes import members
+from ..fakes import make_account_services
 from ..stores import StoreCase
 
 
@@ -21,7 +21,7 @@ class PlainPasswords:
     def __init__(self) -> None:
         self.verified: list[str | None] = []
 
-    def check_room(self, on_behalf_of: str = "") -> None:
+    def check_capacity(self, on_behalf_of: str = "") -> None:
         """There always is."""
 
     async def hash(self, password: str, on_behalf_of: str = "") -> str:
@@ -45,10 +45,10 @@ ANN = {"email": "Ann@example.org", "name": "Ann", "password": PASSWORD}
 class AccountsCase(StoreCase):
     async def asyncSetUp(self) -> None:
         self.passwords = PlainPasswords()
-        self.members = members(
+        self.members = make_account_services(
             self.store, self.passwords, NamingTokens(), reactor, self.now, self.new_id, 1000.0
         )
-        self.accounts, self.sessions = self.members.accounts, self.members.sessions
+        self.accounts, self.sessions = self.members.accounts, self.members.login_sessions
         self.ann = (await self.accounts.register(ANN)).value
         self.who = Identity(self.ann.id, "s", 1e12)
 
@@ -56,7 +56,7 @@ class AccountsCase(StoreCase):
 class RegistrationTests(AccountsCase):
     async def test_the_row_and_its_event(self) -> None:
         self.assertEqual(
-            self.ann.public(),
+            self.ann.to_json(),
             {
                 "id": self.ann.id,
                 "email": "Ann@example.org",
@@ -65,7 +65,7 @@ class RegistrationTests(AccountsCase):
                 "updatedAt": self.ann.created_at,
             },
         )
-        self.assertEqual(await self.log(), [("user.created", ("users",), {"user": self.ann.public()})])
+        self.assertEqual(await self.log(), [("user.created", ("users",), {"user": self.ann.to_json()})])
 
     async def test_an_address_is_taken_in_any_case(self) -> None:
         """Fault 16."""
@@ -75,7 +75,7 @@ class RegistrationTests(AccountsCase):
         self.assertEqual(len(await self.log()), 1)
 
     async def test_all_faults(self) -> None:
-        with self.assertRaises(Invalid) as caught:
+        with self.assertRaises(ValidationError) as caught:
             await self.accounts.register({})
         errors: Any = caught.exception.details["errors"]  # type: ignore[index]
         self.assertEqual([error["path"] for error in errors], [["email"], ["name"], ["password"]])
@@ -94,7 +94,11 @@ class AccountTests(AccountsCase):
     async def test_reading(self) -> None:
         for id in (self.ann.id, self.ann.id.upper()):
             self.assertEqual((await self.accounts.read(id)).value, self.ann)
-        for id, refusal in [(self.new_id(), NotFound), ("x", Invalid), (self.ann.id + "0", Invalid)]:
+        for id, refusal in [
+            (self.new_id(), NotFound),
+            ("x", ValidationError),
+            (self.ann.id + "0", ValidationError),
+        ]:
             with self.assertRaises(refusal):
                 await self.accounts.read(id)
         self.assertEqual(await self.accounts.read_many([self.ann.id, "x"]), {self.ann.id: self.ann})
@@ -118,27 +122,27 @@ class AccountTests(AccountsCase):
                 },
             ),
         )
-        with self.assertRaises(Invalid):
+        with self.assertRaises(ValidationError):
             await self.accounts.page({"limit": 101})
 
     async def test_amending(self) -> None:
         """Each change is one event, of the right kind (fault 19)."""
-        user = (await self.accounts.amend(self.who, self.ann.id, {"name": "Anna"})).value
+        user = (await self.accounts.update(self.who, self.ann.id, {"name": "Anna"})).value
         self.assertEqual((user.name, user.email, user.id), ("Anna", "Ann@example.org", self.ann.id))
         self.assertGreaterEqual(user.updated_at, self.ann.updated_at)
         self.assertEqual((await self.accounts.read(user.id)).value, user)
         self.assertEqual(
             (await self.log())[1:],
-            [("user.updated", ("users", f"users.{user.id}"), {"user": user.public()})],
+            [("user.updated", ("users", f"users.{user.id}"), {"user": user.to_json()})],
         )
-        await self.accounts.amend(self.who, self.ann.id, {"password": "An0ther!!"})
+        await self.accounts.update(self.who, self.ann.id, {"password": "An0ther!!"})
         await self.sessions.login(ANN | {"password": "An0ther!!"})
 
     async def test_changes_at_once_are_all_made(self) -> None:
         """Nobody's change undoes another's, and the log's last event is the row."""
-        names = [Deferred.fromCoroutine(self.accounts.amend(self.who, self.ann.id, {"name": "Anna"}))]
+        names = [Deferred.fromCoroutine(self.accounts.update(self.who, self.ann.id, {"name": "Anna"}))]
         names += [
-            Deferred.fromCoroutine(self.accounts.amend(self.who, self.ann.id, {"email": "new@example.org"}))
+            Deferred.fromCoroutine(self.accounts.update(self.who, self.ann.id, {"email": "new@example.org"}))
             for _ in range(5)
         ]
         await gatherResults(names)
@@ -146,19 +150,19 @@ class AccountTests(AccountsCase):
         self.assertEqual((user.name, user.email), ("Anna", "new@example.org"))
         log = await self.log()
         self.assertEqual(len(log), 7)
-        self.assertEqual(log[-1][2], {"user": user.public()})
+        self.assertEqual(log[-1][2], {"user": user.to_json()})
 
     async def test_what_may_not_be_amended(self) -> None:
         bob = (await self.accounts.register(ANN | {"email": "bob@example.org"})).value
         for id, fields, refusal in [
             (bob.id, {"name": "Mallory"}, Forbidden),
-            (self.ann.id, {}, Invalid),
-            (self.ann.id, {"name": "", "email": "x"}, Invalid),
-            ("x", {"name": "Anna"}, Invalid),
+            (self.ann.id, {}, ValidationError),
+            (self.ann.id, {"name": "", "email": "x"}, ValidationError),
+            ("x", {"name": "Anna"}, ValidationError),
             (self.ann.id, {"email": "BOB@example.org"}, Conflict),
         ]:
             with self.assertRaises(refusal):
-                await self.accounts.amend(self.who, id, fields)
+                await self.accounts.update(self.who, id, fields)
         self.assertEqual((await self.accounts.read(self.ann.id)).value, self.ann)
 
     async def test_closing(self) -> None:
@@ -166,14 +170,14 @@ class AccountTests(AccountsCase):
         await self.sessions.login(ANN)
         with self.assertRaises(Forbidden):
             await self.accounts.close(self.who, self.new_id())
-        with self.assertRaises(Invalid):
+        with self.assertRaises(ValidationError):
             await self.accounts.close(self.who, "x")
         await self.accounts.close(self.who, self.ann.id)
         for again in (self.accounts.close(self.who, self.ann.id), self.accounts.read(self.ann.id)):
             with self.assertRaises(NotFound):
                 await again
         with self.assertRaises(NotFound):
-            await self.accounts.amend(self.who, self.ann.id, {"name": "Ghost"})
+            await self.accounts.update(self.who, self.ann.id, {"name": "Ghost"})
         self.assertEqual(
             await self.log(),
             [

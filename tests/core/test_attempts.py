@@ -10,16 +10,16 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core import attempts
-from multiproto.core.attempts import EVERY, Attempts
-from multiproto.core.audit import Audit
-from multiproto.core.client import Client
+from multiproto.core.attempts import WRITE_INTERVAL, FailedAttempts
+from multiproto.core.audit import AuditRecorder
+from multiproto.core.client import ClientInfo
 from multiproto.core.errors import Unauthorized, Unavailable
 from multiproto.core.ports import Identity, Unit
-from multiproto.core.wire import Authenticate, Authenticated, Refused
+from multiproto.core.wire import Authenticate, Authenticated, ErrorReply
 
-from ..fakes import RecordingPeer, Tokens, house, ids
+from ..fakes import FakeAuthenticator, RecordingTransport, make_core, sequential_ids
 
-HERE = Client("tcp", "192.0.2.1")
+HERE = ClientInfo("tcp", "192.0.2.1")
 
 
 @define(eq=False)
@@ -41,8 +41,8 @@ class AttemptsCase(SynchronousTestCase):
         self.clock, self.store = Clock(), Kept()
         self.dropped: list[int] = []
         store: Any = self.store
-        audit = Audit(self.clock.seconds, ids("note"))
-        self.attempts = Attempts(store, audit, self.clock, self.dropped.append)
+        audit = AuditRecorder(self.clock.seconds, sequential_ids("note"))
+        self.attempts = FailedAttempts(store, audit, self.clock, self.dropped.append)
         self.attempts.startService()
 
     def written(self) -> list[list[tuple[object, ...]]]:
@@ -56,10 +56,10 @@ class AttemptsCase(SynchronousTestCase):
 class WritingTests(AttemptsCase):
     def test_alike_ones_are_one_row(self) -> None:
         for _ in range(1000):
-            self.attempts.failed("login", "invalid", HERE, "ann")
-        self.attempts.failed("login", "invalid", HERE, "bob")
-        self.attempts.failed("login", "invalid", Client("tcp", "192.0.2.2"), "ann")
-        self.clock.advance(EVERY - 1)
+            self.attempts.record("login", "invalid", HERE, "ann")
+        self.attempts.record("login", "invalid", HERE, "bob")
+        self.attempts.record("login", "invalid", ClientInfo("tcp", "192.0.2.2"), "ann")
+        self.clock.advance(WRITE_INTERVAL - 1)
         self.assertEqual(self.written(), [])
         self.clock.advance(1)
         self.assertEqual(
@@ -74,60 +74,60 @@ class WritingTests(AttemptsCase):
         )
 
     def test_nothing_is_written_of_nothing(self) -> None:
-        self.clock.pump([EVERY] * 3)
+        self.clock.pump([WRITE_INTERVAL] * 3)
         self.assertEqual(self.written(), [])
 
     def test_as_many_rows_as_one_write_has_and_one_more(self) -> None:
         """What is beyond is one row for its kind; what is alike still counts."""
-        for n in range(attempts.MOST):
-            self.attempts.failed("token", "invalid", Client("tcp", f"192.0.2.{n}"))
+        for n in range(attempts.MAX_ROWS):
+            self.attempts.record("token", "invalid", ClientInfo("tcp", f"192.0.2.{n}"))
         for n in range(1000):
-            self.attempts.failed("login", "invalid", Client("tcp", f"198.51.100.{n}"), f"email:{n}")
-        self.attempts.failed("token", "invalid", Client("tcp", "192.0.2.0"))
-        self.clock.advance(EVERY)
+            self.attempts.record("login", "invalid", ClientInfo("tcp", f"198.51.100.{n}"), f"email:{n}")
+        self.attempts.record("token", "invalid", ClientInfo("tcp", "192.0.2.0"))
+        self.clock.advance(WRITE_INTERVAL)
         ((first, *_, last),) = self.written()
-        self.assertEqual(len(self.written()[0]), attempts.MOST + 1)
+        self.assertEqual(len(self.written()[0]), attempts.MAX_ROWS + 1)
         self.assertEqual(first, ("token", "invalid", "192.0.2.0", None, 2))
         self.assertEqual(last, ("login", "invalid", None, None, 1000))
-        self.attempts.failed("token", "invalid", Client("tcp", "198.51.100.1"))
-        self.clock.advance(EVERY)
+        self.attempts.record("token", "invalid", ClientInfo("tcp", "198.51.100.1"))
+        self.clock.advance(WRITE_INTERVAL)
         self.assertEqual(self.written()[1:], [[("token", "invalid", "198.51.100.1", None, 1)]])
         self.assertEqual(self.dropped, [])
 
     def test_a_store_that_is_away_costs_the_notes_and_nothing_else(self) -> None:
         self.store.away = True
         for _ in range(3):
-            self.attempts.failed("login", "invalid", HERE)
-        self.clock.advance(EVERY)
+            self.attempts.record("login", "invalid", HERE)
+        self.clock.advance(WRITE_INTERVAL)
         self.assertEqual(self.dropped, [3])
         self.store.away = False
-        self.clock.advance(EVERY)
+        self.clock.advance(WRITE_INTERVAL)
         self.assertEqual(self.written(), [])
-        self.attempts.failed("login", "invalid", HERE)
-        self.clock.advance(EVERY)
+        self.attempts.record("login", "invalid", HERE)
+        self.clock.advance(WRITE_INTERVAL)
         self.assertEqual(len(self.written()), 1)
 
     def test_the_last_ones_are_written_at_the_end(self) -> None:
-        self.attempts.failed("login", "invalid", HERE)
+        self.attempts.record("login", "invalid", HERE)
         self.successResultOf(self.attempts.stopService())
         self.assertEqual(len(self.written()), 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
-class Strict(Tokens):
+class Strict(FakeAuthenticator):
     """A gate that says what it is told to."""
 
-    async def identify(self, token: str, host: str = "") -> Identity:
+    async def authenticate(self, token: str, host: str = "") -> Identity:
         raise Unauthorized("no", token)
 
 
 class GateTests(AttemptsCase):
     def test_who_is_turned_away_is_noted(self) -> None:
         """Not a token that ran out: every client has one in time."""
-        gate = self.attempts.watch(Strict(), HERE)
+        gate = self.attempts.recording(Strict(), HERE)
         for reason in ("invalid", "revoked", "expired"):
-            self.failureResultOf(Deferred.fromCoroutine(gate.identify(reason)), Unauthorized)
-        self.clock.advance(EVERY)
+            self.failureResultOf(Deferred.fromCoroutine(gate.authenticate(reason)), Unauthorized)
+        self.clock.advance(WRITE_INTERVAL)
         self.assertEqual(
             self.written(),
             [[("token", "invalid", "192.0.2.1", None, 1), ("token", "revoked", "192.0.2.1", None, 1)]],
@@ -135,23 +135,25 @@ class GateTests(AttemptsCase):
 
     def test_a_good_token_is_no_news(self) -> None:
         who = self.successResultOf(
-            Deferred.fromCoroutine(self.attempts.watch(Tokens(), HERE).identify("token-ann"))
+            Deferred.fromCoroutine(
+                self.attempts.recording(FakeAuthenticator(), HERE).authenticate("token-ann")
+            )
         )
         self.assertEqual(who.user_id, "ann")
-        self.clock.advance(EVERY)
+        self.clock.advance(WRITE_INTERVAL)
         self.assertEqual(self.written(), [])
 
     def test_on_connections_too(self) -> None:
         """With their address and protocol; what the peer hears is the same."""
-        core = house(self.clock)
-        core.hub._attempts = self.attempts
-        peer = RecordingPeer()
-        session = core.hub.admit(peer, "192.0.2.9", core.line("websocket"))
+        core = make_core(self.clock)
+        core.hub._failed_attempts = self.attempts
+        peer = RecordingTransport()
+        session = core.hub.admit(peer, "192.0.2.9", core.admission("websocket"))
         session.receive(Authenticate("forged"))
         session.receive(Authenticate("token-ann"))
         self.assertEqual(
-            peer.said, [Refused(Unauthorized("Invalid token"), Authenticate), Authenticated("ann", "id1")]
+            peer.sent, [ErrorReply(Unauthorized("Invalid token"), Authenticate), Authenticated("ann", "id1")]
         )
-        self.clock.advance(EVERY)
+        self.clock.advance(WRITE_INTERVAL)
         self.assertEqual(self.written(), [[("token", "invalid", "192.0.2.9", None, 1)]])
         self.assertEqual(self.store.units[0].steps[0].params["protocol"], "websocket")

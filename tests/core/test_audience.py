@@ -5,16 +5,16 @@ from __future__ import annotations
 from attrs import Factory, define
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.audience import Audience
-from multiproto.core.events import Events
-from multiproto.core.model import Message, User, timestamp
+from multiproto.core.audience import Dispatcher
+from multiproto.core.events import EventBuilder
+from multiproto.core.model import Message, User, format_timestamp
 from multiproto.core.namespaces import MESSAGES
 from multiproto.core.ports import Entry, Event, Publication
 from multiproto.core.wire import Delivery
 
-from ..fakes import ids
+from ..fakes import sequential_ids
 
-AT = timestamp(0)
+AT = format_timestamp(0)
 
 
 @define(eq=False)
@@ -25,7 +25,7 @@ class Ear:
     broken: bool = False
     heard: list[Delivery] = Factory(list)
 
-    def hear(self, delivery: Delivery) -> bool:
+    def deliver(self, delivery: Delivery) -> bool:
         if self.broken:
             raise ZeroDivisionError
         if delivery.topic in self.deaf_to:
@@ -37,24 +37,24 @@ class Ear:
 class AudienceTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.counted: list[tuple[str, int, int]] = []  # type, heard, failed
-        self.audience = Audience(lambda *counts: self.counted.append(counts))
-        self.events = Events(ids("event"))
+        self.audience = Dispatcher(lambda *counts: self.counted.append(counts))
+        self.events = EventBuilder(sequential_ids("event"))
 
     def message(self, channel: str | None, recipient: str | None) -> Message:
         return Message("m", "ann", "hi", channel, recipient, AT, AT)
 
     def tell(self, event: Event, position: int = 1) -> None:
-        self.audience.tell_entry(Entry(position, f"cursor{position}", event))
+        self.audience.dispatch_logged(Entry(position, f"cursor{position}", event))
 
     def listen(self, *patterns: str, ear: Ear | None = None) -> Ear:
         ear = ear or Ear()
         for pattern in patterns:
-            self.audience.add(pattern, ear)
+            self.audience.subscribe(pattern, ear)
         return ear
 
     def test_a_publication(self) -> None:
         ear, other = self.listen("a.*", "a.**"), self.listen("b")
-        self.audience.tell(Publication("p", "a.b", {"x": 1}, {"senderId": "ann"}, "ann", 5.0))
+        self.audience.dispatch_live(Publication("p", "a.b", {"x": 1}, {"senderId": "ann"}, "ann", 5.0))
         self.assertEqual(ear.heard, [Delivery("a.b", {"x": 1}, {"senderId": "ann"}, 5.0, "ann", "p")])
         self.assertEqual(other.heard, [])
         self.assertEqual(self.counted, [("publication", 1, 0)])
@@ -86,7 +86,7 @@ class AudienceTests(SynchronousTestCase):
         for channel in (None, "c"):
             event = self.events.message_sent(self.message(channel, "bob"))
             self.assertEqual(event.topics, ("messages.user.ann", "messages.user.bob"))
-            withdrawn = self.events.message_withdrawn(self.message(channel, "bob"), AT)
+            withdrawn = self.events.message_deleted(self.message(channel, "bob"), AT)
             self.assertEqual(withdrawn.topics, event.topics)
         event = self.events.message_sent(self.message(None, "ann"))
         self.assertEqual(event.topics, ("messages.user.ann",))
@@ -95,7 +95,7 @@ class AudienceTests(SynchronousTestCase):
         """But the cursor moves past it."""
         ear = self.listen("**")
         event = Event("e", "message.sent", ("messages",), None, "m", AT, MESSAGES)
-        self.audience.tell_entry(Entry(7, "cursor7", event, blank=True))
+        self.audience.dispatch_logged(Entry(7, "cursor7", event, redacted=True))
         self.assertEqual(ear.heard, [])
         self.assertEqual(self.audience.cursor, "cursor7")
 
@@ -103,22 +103,22 @@ class AudienceTests(SynchronousTestCase):
         """Fault 2: one bad subscription broke pub/sub for everybody."""
         self.listen("a", ear=Ear(broken=True))
         ear = self.listen("a")
-        self.audience.tell(Publication("p", "a", 1, {}, "ann", 0.0))
+        self.audience.dispatch_live(Publication("p", "a", 1, {}, "ann", 0.0))
         self.assertEqual(len(ear.heard), 1)
         self.assertEqual(self.counted, [("publication", 1, 1)])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_leaving(self) -> None:
         ear = self.listen("a.*")
-        self.audience.remove("a.*", ear)
-        self.assertTrue(self.audience.empty)
+        self.audience.unsubscribe("a.*", ear)
+        self.assertTrue(self.audience.is_empty)
 
     def test_no_event_tells_a_secret(self) -> None:
         """Fault 11: password hashes went out on `users`."""
         user = User("u", "u@example.org", "Una", AT, AT)
         for event in (self.events.user_created(user), self.events.user_updated(user)):
-            self.assertEqual(event.content, {"user": user.public()})
-            self.assertEqual(set(user.public()), {"id", "email", "name", "createdAt", "updatedAt"})
+            self.assertEqual(event.content, {"user": user.to_json()})
+            self.assertEqual(set(user.to_json()), {"id", "email", "name", "createdAt", "updatedAt"})
         self.assertEqual(self.events.user_deleted("u", AT).content, {"userId": "u"})
         self.assertEqual(
             [e.type for e in (self.events.user_created(user), self.events.user_updated(user))],

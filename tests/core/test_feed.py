@@ -6,14 +6,14 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.errors import ConnectionLimit, Forbidden
-from multiproto.core.feed import AHEAD, Feed
-from multiproto.core.limits import Limits
-from multiproto.core.outbox import Allowance
+from multiproto.core.errors import Forbidden, TooManyConnections
+from multiproto.core.feed import MAX_BUFFERED, SubscriptionStream
+from multiproto.core.limits import ConnectionLimits
+from multiproto.core.outbox import BufferBudget
 from multiproto.core.ports import Identity, Publication
-from multiproto.core.wire import Delivery, Farewell, Ping, Why
+from multiproto.core.wire import CloseReason, Delivery, Farewell, Ping
 
-from ..fakes import house
+from ..fakes import make_core
 
 ANN = Identity("ann", "session-ann", 1000.0)
 
@@ -21,23 +21,27 @@ ANN = Identity("ann", "session-ann", 1000.0)
 class FeedTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.house = house(self.clock)
+        self.house = make_core(self.clock)
         self.weight = 1
-        self.line = self.house.line("sse", limits=Limits(outbox=2, ping_every=30), most=2)
+        self.line = self.house.admission(
+            "sse", limits=ConnectionLimits(max_queued_replies=2, ping_interval=30), max_connections=2
+        )
 
-    def open(self, who: Identity = ANN) -> Feed:
+    def open(self, who: Identity = ANN) -> SubscriptionStream:
         return self.successResultOf(self.opening("room.*", who))
 
-    def opening(self, pattern: str, who: Identity = ANN) -> Deferred[Feed]:
+    def opening(self, pattern: str, who: Identity = ANN) -> Deferred[SubscriptionStream]:
         return Deferred.fromCoroutine(
-            Feed.open(self.house.hub, self.line, "192.0.2.1", who, lambda delivery: self.weight, pattern)
+            SubscriptionStream.open(
+                self.house.hub, self.line, "192.0.2.1", who, lambda delivery: self.weight, pattern
+            )
         )
 
     def publish(self, *contents: object, topic: str = "room.1") -> None:
         for content in contents:
-            self.house.audience.tell(Publication("p", topic, content, {}, "bob", 0.0))
+            self.house.dispatcher.dispatch_live(Publication("p", topic, content, {}, "bob", 0.0))
 
-    def heard(self, feed: Feed) -> object:
+    def heard(self, feed: SubscriptionStream) -> object:
         delivery = self.successResultOf(feed.next())
         return delivery.content if isinstance(delivery, Delivery) else delivery
 
@@ -55,13 +59,13 @@ class FeedTests(SynchronousTestCase):
         self.failureResultOf(self.opening("messages.user.bob"), Forbidden)
         self.assertEqual(len(self.house.hub), 0)
         self.open(), self.open()
-        self.failureResultOf(self.opening("room.*"), ConnectionLimit)
+        self.failureResultOf(self.opening("room.*"), TooManyConnections)
 
     def test_leaving_ends_the_subscription_at_once(self) -> None:
         """Fault 9: not with the next event."""
         feed = self.open()
-        feed.leave()
-        self.assertEqual(self.line.traffic.subscriptions, 0)
+        feed.unsubscribe()
+        self.assertEqual(self.line.stats.active_subscriptions, 0)
         self.assertEqual(len(self.house.hub), 0)
         self.assertIsNone(self.heard(feed))
 
@@ -69,7 +73,7 @@ class FeedTests(SynchronousTestCase):
         """Fault 5: what they left unread is freed at once, not when the garbage collector comes by."""
         feed = self.open()
         self.publish(1, 2)
-        feed.leave()
+        feed.unsubscribe()
         self.assertIsNone(self.heard(feed))
 
     def test_a_cut_session_leaves_what_was_heard_before_to_the_reader(self) -> None:
@@ -94,45 +98,47 @@ class FeedTests(SynchronousTestCase):
         self.clock.advance(1000)
         self.assertEqual(self.heard(feed), 1)
         self.assertIsNone(self.heard(feed))
-        self.assertEqual(feed.farewell, Farewell(Why.EXPIRED, "Token expired"))
+        self.assertEqual(feed.farewell, Farewell(CloseReason.TOKEN_EXPIRED, "Token expired"))
         waiting = self.open(Identity("bob", "session-bob", 2000.0)).next()
         self.house.hub.stopService()
         self.assertIsNone(self.successResultOf(waiting))
 
     def test_a_reader_that_does_not_ask_is_slow(self) -> None:
         """So many bytes ahead, then the session's two; one more ends it."""
-        self.weight = AHEAD // 2
+        self.weight = MAX_BUFFERED // 2
         feed = self.open()
         self.publish(1, 2, 3, 4)
         self.assertIsNone(feed.farewell)
         self.publish(5)
         assert feed.farewell
-        self.assertEqual(feed.farewell.why, Why.SLOW)
+        self.assertEqual(feed.farewell.reason, CloseReason.SLOW_CONSUMER)
         self.assertEqual([self.heard(feed) for _ in range(3)], [1, 2, None])
 
     def test_an_allowance_is_for_all_feeds_that_share_it(self) -> None:
         """It is never exceeded; who would do so is slow, and who leaves or reads makes room."""
-        shared = Allowance(250)
-        line = self.house.line("sse", limits=Limits(), most=3)
+        shared = BufferBudget(250)
+        line = self.house.admission("sse", limits=ConnectionLimits(), max_connections=3)
         feeds = []
         for _ in range(3):
-            opened = Feed.open(
+            opened = SubscriptionStream.open(
                 self.house.hub, line, "192.0.2.1", ANN, lambda delivery: 100, "room.*", allowance=shared
             )
             feeds.append(self.successResultOf(Deferred.fromCoroutine(opened)))
         self.publish(1)
-        self.assertEqual((shared.held, [feed.farewell is None for feed in feeds]), (200, [True, True, False]))
-        feeds[0].leave()
+        self.assertEqual(
+            (shared.used_bytes, [feed.farewell is None for feed in feeds]), (200, [True, True, False])
+        )
+        feeds[0].unsubscribe()
         self.publish(2)
-        self.assertEqual((shared.held, feeds[1].farewell), (200, None))
+        self.assertEqual((shared.used_bytes, feeds[1].farewell), (200, None))
         self.publish(3)
         assert feeds[1].farewell is not None
-        self.assertEqual((shared.held, feeds[1].farewell.why), (200, Why.SLOW))
+        self.assertEqual((shared.used_bytes, feeds[1].farewell.reason), (200, CloseReason.SLOW_CONSUMER))
         self.assertEqual([self.heard(feeds[1]) for _ in range(3)], [1, 2, None])
-        self.assertEqual(shared.held, 0)
+        self.assertEqual(shared.used_bytes, 0)
 
     def test_a_reader_that_asks_again_gets_all(self) -> None:
-        self.weight = AHEAD // 2
+        self.weight = MAX_BUFFERED // 2
         feed = self.open()
         self.publish(1, 2, 3, 4)
         self.assertEqual([self.heard(feed) for _ in range(4)], [1, 2, 3, 4])

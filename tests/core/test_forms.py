@@ -8,19 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.errors import Invalid
-from multiproto.core.forms import Form, paging
+from multiproto.core.errors import ValidationError
+from multiproto.core.forms import FieldValidator, paging
 
 UUID = "6c84fb90-12c4-11e1-840d-7b25c5ee775a"
 
 
-def faults(read: Callable[[Form], object], **fields: object) -> list[str]:
+def faults(read: Callable[[FieldValidator], object], **fields: object) -> list[str]:
     """The messages of all faults that `read` finds."""
-    form = Form(fields)
+    form = FieldValidator(fields)
     read(form)
     try:
         form.check()
-    except Invalid as invalid:
+    except ValidationError as invalid:
         assert invalid.details
         errors: Any = invalid.details["errors"]
         return [error["message"] for error in errors]
@@ -29,7 +29,7 @@ def faults(read: Callable[[Form], object], **fields: object) -> list[str]:
 
 class FormTests(SynchronousTestCase):
     def check(
-        self, field: str, read: Callable[[Form], object], good: list[object], bad: list[object]
+        self, field: str, read: Callable[[FieldValidator], object], good: list[object], bad: list[object]
     ) -> None:
         for value in good:
             self.assertEqual(faults(read, **{field: value}), [], ascii(value))
@@ -43,7 +43,7 @@ class FormTests(SynchronousTestCase):
         self.assertEqual(len(longest), 255)
         self.check(
             "email",
-            Form.email,
+            FieldValidator.email,
             ["a@b.org", "first.last+tag@sub.example.co", " a@b.org ", "o'neil@x-y.ie", longest],
             ["", "a", "a@", "@b.org", "a@b", "a b@c.org", ".a@b.org", "a.@b.org", "a..b@c.org", "a@-b.org"]
             + [
@@ -62,7 +62,7 @@ class FormTests(SynchronousTestCase):
         """Letters of any script, with their marks."""
         self.check(
             "name",
-            Form.name,
+            FieldValidator.name,
             ["Al", "x" * 100, "Anne-Marie O'Neil", "Łukasz", "李小龙", "مريم", "नरेन्द्र", "D’Arcy", " Al "],
             ["A", "", "x" * 101, "R2D2", "a@b", "--", "''", "a\tb", "a\0b", "<b>", 7, None],
         )
@@ -70,7 +70,7 @@ class FormTests(SynchronousTestCase):
     def test_password(self) -> None:
         self.check(
             "password",
-            Form.password,
+            FieldValidator.password,
             ["aA1!aaaa", "aA1!" + "a" * 68, "Pässwörd1 ", "aA1!" + "é" * 34],
             ["aA1!aaa", "aA1!" + "a" * 69, "aA1!" + "é" * 35, "aa1!aaaa", "AA1!AAAA", "aaA!aaaa", "aA1aaaaa"]
             + ["aA1!aaa\0", 12345678, None],
@@ -79,7 +79,7 @@ class FormTests(SynchronousTestCase):
     def test_a_password_is_told_all_that_it_lacks(self) -> None:
         """Fault 16: nothing is cut silently."""
         self.assertEqual(
-            faults(Form.password, password="é" * 129),
+            faults(FieldValidator.password, password="é" * 129),
             [
                 "Must have 8 to 128 characters",
                 "Must have at most 72 bytes in UTF-8",
@@ -90,23 +90,31 @@ class FormTests(SynchronousTestCase):
         )
 
     def test_content_and_channel(self) -> None:
-        self.check("content", Form.content, ["x", "x" * 10_000, "\n"], ["", "x" * 10_001, "a\0", 1, None])
-        self.check("channelId", Form.channel, ["c", "c" * 100, "c.9 *", None], ["", "c" * 101, "a\0", 1])
+        self.check(
+            "content", FieldValidator.content, ["x", "x" * 10_000, "\n"], ["", "x" * 10_001, "a\0", 1, None]
+        )
+        self.check(
+            "channelId", FieldValidator.channel_id, ["c", "c" * 100, "c.9 *", None], ["", "c" * 101, "a\0", 1]
+        )
 
     def test_ids(self) -> None:
         self.check(
             "id", lambda form: form.uuid("id"), [UUID, UUID.upper()], ["", UUID[1:], UUID + "0", "x", 1, None]
         )
-        self.assertEqual(Form({"id": UUID.upper()}).uuid("id"), UUID)
+        self.assertEqual(FieldValidator({"id": UUID.upper()}).uuid("id"), UUID)
 
     def test_a_name_for_the_request(self) -> None:
-        self.check("id", Form.ref, ["x" * 255, "", 0, -1.5, 10**30, None], ["x" * 256, True, [], {}])
-        self.assertEqual([Form({"id": id}).ref() for id in ("a", 7, None, [])], ["a", 7, None, None])
+        self.check(
+            "id", FieldValidator.ref, ["x" * 255, "", 0, -1.5, 10**30, None], ["x" * 256, True, [], {}]
+        )
+        self.assertEqual(
+            [FieldValidator({"id": id}).ref() for id in ("a", 7, None, [])], ["a", 7, None, None]
+        )
 
     def test_optional_text(self) -> None:
-        self.check("after", lambda form: form.optional("after"), ["x", "", None], [1, True, []])
-        forms = [Form({"after": "x"}), Form({"after": None}), Form({})]
-        self.assertEqual([form.optional("after") for form in forms], ["x", None, None])
+        self.check("after", lambda form: form.optional_text("after"), ["x", "", None], [1, True, []])
+        forms = [FieldValidator({"after": "x"}), FieldValidator({"after": None}), FieldValidator({})]
+        self.assertEqual([form.optional_text("after") for form in forms], ["x", None, None])
 
     def test_paging(self) -> None:
         """Fault 20: every list takes 1 to 100, defaults 1 and 20."""
@@ -114,14 +122,14 @@ class FormTests(SynchronousTestCase):
             "limit", paging, [1, 100, "1", "100", None], [0, 101, -1, 10**6, 1.5, "1.5", "x", "", True]
         )
         self.check("page", paging, [1, 2**31 - 1, None], [0, -1, 2**31, 10**30, "1e3", [1], False])
-        self.assertEqual(paging(Form({})), (1, 20))
-        self.assertEqual(paging(Form({"page": "3", "limit": 7})), (3, 7))
+        self.assertEqual(paging(FieldValidator({})), (1, 20))
+        self.assertEqual(paging(FieldValidator({"page": "3", "limit": 7})), (3, 7))
 
     def test_all_faults_are_listed(self) -> None:
-        form = Form({"email": "x", "name": 1})
+        form = FieldValidator({"email": "x", "name": 1})
         form.email(), form.name(), form.password()
-        form.fault(None, "And another")
-        invalid = self.assertRaises(Invalid, form.check)
+        form.add_error(None, "And another")
+        invalid = self.assertRaises(ValidationError, form.check)
         self.assertEqual(
             invalid.details,
             {
@@ -137,6 +145,14 @@ class FormTests(SynchronousTestCase):
     @given(st.one_of(st.none(), st.integers(), st.floats(), st.text(), st.lists(st.text())))
     def test_total(self, value: object) -> None:
         """Whatever a field holds, a form finds faults or a value, and raises nothing else."""
-        for read in (Form.email, Form.name, Form.password, Form.content, Form.channel, Form.ref, paging):
+        for read in (
+            FieldValidator.email,
+            FieldValidator.name,
+            FieldValidator.password,
+            FieldValidator.content,
+            FieldValidator.channel_id,
+            FieldValidator.ref,
+            paging,
+        ):
             for field in ("email", "name", "password", "content", "channelId", "id", "page", "limit"):
                 faults(read, **{field: value})

@@ -6,31 +6,33 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core import events
-from multiproto.core.errors import ConnectionLimit, Unauthorized, Unavailable
-from multiproto.core.events import Events
-from multiproto.core.limits import Limits
-from multiproto.core.model import timestamp
+from multiproto.core.errors import TooManyConnections, Unauthorized, Unavailable
+from multiproto.core.events import EventBuilder
+from multiproto.core.limits import ConnectionLimits
+from multiproto.core.model import format_timestamp
 from multiproto.core.namespaces import USERS
 from multiproto.core.ports import Entry, Event, Identity
-from multiproto.core.session import Session
-from multiproto.core.wire import Authenticate, Authenticated, Farewell, Refused, Why
+from multiproto.core.session import Connection
+from multiproto.core.wire import Authenticate, Authenticated, CloseReason, ErrorReply, Farewell
 
-from ..fakes import RecordingPeer, house, ids
+from ..fakes import RecordingTransport, make_core, sequential_ids
 
-GOODBYE = Farewell(Why.SHUTDOWN, "server is shutting down")
-REVOKED = Farewell(Why.REVOKED, "Token revoked")
+GOODBYE = Farewell(CloseReason.SHUTDOWN, "server is shutting down")
+REVOKED = Farewell(CloseReason.REVOKED, "Token revoked")
 
 
 class HubCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.house = house(self.clock)
+        self.house = make_core(self.clock)
         self.hub = self.house.hub
-        self.line = self.house.line(limits=Limits(linger=5), most=3, most_per_host=2)
-        self.events = Events(ids("event"))
+        self.line = self.house.admission(
+            limits=ConnectionLimits(close_timeout=5), max_connections=3, max_connections_per_host=2
+        )
+        self.events = EventBuilder(sequential_ids("event"))
 
-    def connect(self, name: str = "", host: str = "192.0.2.1") -> tuple[RecordingPeer, Session]:
-        peer = RecordingPeer()
+    def connect(self, name: str = "", host: str = "192.0.2.1") -> tuple[RecordingTransport, Connection]:
+        peer = RecordingTransport()
         session = self.hub.admit(peer, host, self.line)
         if name:
             session.receive(Authenticate(f"token-{name}"))
@@ -38,71 +40,79 @@ class HubCase(SynchronousTestCase):
 
     def happen(self, event: Event) -> None:
         """What the follower does when the log tells of `event`."""
-        self.house.audience.tell_entry(Entry(1, "cursor1", event))
+        self.house.dispatcher.dispatch_logged(Entry(1, "cursor1", event))
 
 
 class CapacityTests(HubCase):
     def test_from_one_address(self) -> None:
         """Two are taken, the third is not, until one of them leaves."""
         (_, first), _ = self.connect(), self.connect()
-        self.assertRaises(ConnectionLimit, self.connect)
-        first.lost()
+        self.assertRaises(TooManyConnections, self.connect)
+        first.connection_lost()
         self.connect()
-        self.assertEqual(self.line.traffic.connections, {"accepted": 3, "rejected": 1, "closed": 1})
+        self.assertEqual(self.line.stats.connections_by_status, {"accepted": 3, "rejected": 1, "closed": 1})
 
     def test_in_all(self) -> None:
         for host in ("192.0.2.1", "192.0.2.2", "192.0.2.3"):
             self.connect(host=host)
-        self.assertRaises(ConnectionLimit, self.connect, host="192.0.2.4")
+        self.assertRaises(TooManyConnections, self.connect, host="192.0.2.4")
         self.assertEqual(len(self.hub), 3)
 
     def test_each_line_has_limits_of_its_own(self) -> None:
         for _ in range(2):
             self.connect()
-        other = self.house.line("websocket", most_per_host=1)
-        self.hub.admit(RecordingPeer(), "192.0.2.1", other)
-        self.assertRaises(ConnectionLimit, self.hub.admit, RecordingPeer(), "192.0.2.1", other)
+        other = self.house.admission("websocket", max_connections_per_host=1)
+        self.hub.admit(RecordingTransport(), "192.0.2.1", other)
+        self.assertRaises(TooManyConnections, self.hub.admit, RecordingTransport(), "192.0.2.1", other)
 
 
 class RevocationTests(HubCase):
     def test_a_closed_account(self) -> None:
         """Fault 15: all of its connections end, and nobody else's."""
         (ann, _), (bob, _) = self.connect("ann"), self.connect("bob")
-        self.happen(self.events.user_deleted("ann", timestamp(0)))
-        self.assertEqual(ann.said[1:], [REVOKED])
-        self.assertEqual(bob.said, [Authenticated("bob", "id2")])
+        self.happen(self.events.user_deleted("ann", format_timestamp(0)))
+        self.assertEqual(ann.sent[1:], [REVOKED])
+        self.assertEqual(bob.sent, [Authenticated("bob", "id2")])
 
     def test_a_revoked_session(self) -> None:
         """The same user's other session goes on."""
         peer, session = self.connect("ann")
-        other = RecordingPeer()
+        other = RecordingTransport()
         self.hub.admit(other, "192.0.2.9", self.line, Identity("ann", "another", 1000.0))
-        self.happen(self.events.sessions_revoked("ann", ["session-ann"], timestamp(0)))
-        self.assertEqual(peer.said[1:], [REVOKED])
-        self.assertEqual(other.said, [])
+        self.happen(self.events.sessions_revoked("ann", ["session-ann"], format_timestamp(0)))
+        self.assertEqual(peer.sent[1:], [REVOKED])
+        self.assertEqual(other.sent, [])
 
     def test_other_events_end_nobody(self) -> None:
         peer, _ = self.connect("ann")
         self.happen(
-            Event("e", events.UPDATED, ("users", "users.ann"), {"user": {}}, "ann", timestamp(0), USERS)
+            Event(
+                "e",
+                events.USER_UPDATED,
+                ("users", "users.ann"),
+                {"user": {}},
+                "ann",
+                format_timestamp(0),
+                USERS,
+            )
         )
-        self.assertEqual(len(peer.said), 1)
+        self.assertEqual(len(peer.sent), 1)
 
     def test_revoked_while_the_gate_was_looking(self) -> None:
         """The gate saw the session alive; the revocation came before its answer did."""
-        self.house.gate.slow = True
+        self.house.authenticator.slow = True
         peer, session = self.connect("ann")
-        self.happen(self.events.sessions_revoked("ann", ["session-ann"], timestamp(0)))
-        self.house.gate.answer()
-        self.assertEqual(peer.said, [Refused(Unauthorized("Token revoked", "revoked"), Authenticate)])
+        self.happen(self.events.sessions_revoked("ann", ["session-ann"], format_timestamp(0)))
+        self.house.authenticator.release_one()
+        self.assertEqual(peer.sent, [ErrorReply(Unauthorized("Token revoked", "revoked"), Authenticate)])
         self.assertIsNone(session.identity)
 
     def test_what_is_remembered_is_forgotten_again(self) -> None:
-        self.happen(self.events.sessions_revoked("ann", ["session-ann"], timestamp(0)))
+        self.happen(self.events.sessions_revoked("ann", ["session-ann"], format_timestamp(0)))
         who = Identity("ann", "session-ann", 1000.0)
-        self.assertTrue(self.hub.has_revoked(who))
+        self.assertTrue(self.hub.is_revoked(who))
         self.clock.advance(61)
-        self.assertFalse(self.hub.has_revoked(who))
+        self.assertFalse(self.hub.is_revoked(who))
 
 
 class ShutdownTests(HubCase):
@@ -113,8 +123,8 @@ class ShutdownTests(HubCase):
     def test_a_prompt_one_leaves_no_timer(self) -> None:
         peer, session = self.connect()
         done = self.hub.stopService()
-        self.assertEqual(peer.said, [GOODBYE])
-        session.lost()
+        self.assertEqual(peer.sent, [GOODBYE])
+        session.connection_lost()
         self.successResultOf(done)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -122,13 +132,13 @@ class ShutdownTests(HubCase):
         """Fault 24: five seconds for a peer that does not take its farewell."""
         (_, prompt), (stuck, session) = self.connect(), self.connect()
         done = self.hub.stopService()
-        prompt.lost()
+        prompt.connection_lost()
         self.clock.pump([1] * 4)
-        self.assertEqual(stuck.said, [GOODBYE])
+        self.assertEqual(stuck.sent, [GOODBYE])
         self.clock.advance(1)
-        self.assertEqual(stuck.said, [GOODBYE, "abort"])
+        self.assertEqual(stuck.sent, [GOODBYE, "abort"])
         self.assertNoResult(done)
-        session.lost()
+        session.connection_lost()
         self.successResultOf(done)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.intake import Intake
+from multiproto.core.intake import ReadThrottle
 from multiproto.core.rates import Rate
 
 
@@ -16,13 +16,15 @@ class IntakeTests(SynchronousTestCase):
         self.said: list[str] = []
         self.intake = self.make(Rate(1000, 100))
 
-    def make(self, rate: Rate | None) -> Intake:
-        return Intake(lambda: self.said.append("pause"), lambda: self.said.append("resume"), rate, self.clock)
+    def make(self, rate: Rate | None) -> ReadThrottle:
+        return ReadThrottle(
+            lambda: self.said.append("pause"), lambda: self.said.append("resume"), rate, self.clock
+        )
 
     def test_at_the_limit_and_one_byte_past_it(self) -> None:
-        self.intake.took(100)
+        self.intake.charge(100)
         self.assertEqual(self.said, [])
-        self.intake.took(1)
+        self.intake.charge(1)
         self.assertEqual(self.said, ["pause"])
         self.clock.advance(0.0009)
         self.assertEqual(self.said, ["pause"])
@@ -31,31 +33,31 @@ class IntakeTests(SynchronousTestCase):
 
     def test_what_comes_meanwhile_is_waited_for_too(self) -> None:
         """Some of it was read already."""
-        self.intake.took(200)
-        self.intake.took(100)
+        self.intake.charge(200)
+        self.intake.charge(100)
         self.clock.advance(0.11)
         self.assertEqual(self.said, ["pause"])
         self.clock.advance(0.1)
         self.assertEqual(self.said, ["pause", "resume"])
 
     def test_the_last_of_several_reasons_counts(self) -> None:
-        self.intake.hold("a")
-        self.intake.took(150)
-        self.intake.release("a")
+        self.intake.pause("a")
+        self.intake.charge(150)
+        self.intake.resume("a")
         self.assertEqual(self.said, ["pause"])
-        self.intake.hold("a")
+        self.intake.pause("a")
         self.clock.advance(1)
         self.assertEqual(self.said, ["pause"])
-        self.intake.release("a")
-        self.intake.release("a")
+        self.intake.resume("a")
+        self.intake.resume("a")
         self.assertEqual(self.said, ["pause", "resume"])
 
     def test_nothing_is_left_at_the_end(self) -> None:
-        self.intake.took(200)
+        self.intake.charge(200)
         self.intake.stop()
-        self.intake.took(200)
+        self.intake.charge(200)
         self.assertEqual((self.said, self.clock.getDelayedCalls()), (["pause"], []))
 
     def test_without_a_rate(self) -> None:
-        self.make(None).took(10**9)
+        self.make(None).charge(10**9)
         self.assertEqual(self.said, [])

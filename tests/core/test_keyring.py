@@ -9,12 +9,12 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core import grants
-from multiproto.core.errors import Conflict, Forbidden, Invalid, NotFound
-from multiproto.core.keyring import MOST, MOST_DAYS, Made
+from multiproto.core.errors import Conflict, Forbidden, NotFound, ValidationError
+from multiproto.core.keyring import MAX_CREDENTIALS, MAX_LIFETIME_DAYS, NewCredential
 from multiproto.core.ports import Identity, Step, Unit
 from multiproto.core.rules import HISTORY, PUBLISH, SUBSCRIBE, Grant
 
-from ..fakes import members
+from ..fakes import make_account_services
 from ..stores import StoreCase
 from .test_accounts import ANN, NamingTokens, PlainPasswords
 
@@ -24,10 +24,10 @@ PUMP = {"name": "pump", "grants": GRANTS}
 
 class KeyringCase(StoreCase):
     async def asyncSetUp(self) -> None:
-        self.members = members(
+        self.members = make_account_services(
             self.store, PlainPasswords(), NamingTokens(), reactor, self.now, self.new_id, 1000.0
         )
-        self.accounts, self.keyring = self.members.accounts, self.members.keyring
+        self.accounts, self.keyring = self.members.accounts, self.members.credentials
         self.ann = await self.person("Ann")
         self.bob = await self.person("Bob")
 
@@ -35,17 +35,17 @@ class KeyringCase(StoreCase):
         fields = ANN | {"email": f"{name}@example.org", "name": name}
         return Identity((await self.accounts.register(fields)).value.id, "s", 1e12)
 
-    async def make(self, who: Identity | None = None, **fields: Any) -> Made:
-        return await self.keyring.make(who or self.ann, PUMP | fields)
+    async def make(self, who: Identity | None = None, **fields: Any) -> NewCredential:
+        return await self.keyring.create(who or self.ann, PUMP | fields)
 
     async def names(self, who: Identity | None = None) -> list[str]:
-        return [each.name for each in await self.keyring.all(who or self.ann)]
+        return [each.name for each in await self.keyring.list_active(who or self.ann)]
 
     async def paths(self, **fields: Any) -> list[list[object]]:
         """Where the faults of a request are."""
-        with self.assertRaises(Invalid) as caught:
+        with self.assertRaises(ValidationError) as caught:
             await self.make(**fields)
-        return [list(fault.path) for fault in caught.exception.faults]
+        return [list(fault.path) for fault in caught.exception.errors]
 
     async def conflict(self, **fields: Any) -> str:
         with self.assertRaises(Conflict) as caught:
@@ -56,7 +56,7 @@ class KeyringCase(StoreCase):
 class MakingTests(KeyringCase):
     async def test_shown_once(self) -> None:
         made = await self.make(expiresIn="30d")
-        public = made.public()
+        public = made.to_json()
         secret = public.pop("credential")
         grant = {"pattern": "devices.pump.**", "verbs": ["publish", "subscribe"]}
         self.assertEqual(
@@ -69,21 +69,21 @@ class MakingTests(KeyringCase):
                 "expiresAt": made.credential.expires_at,
             },
         )
-        self.assertEqual([each.public() for each in await self.keyring.all(self.ann)], [public])
+        self.assertEqual([each.to_json() for each in await self.keyring.list_active(self.ann)], [public])
         self.assertNotIn(str(secret), repr(made))
         self.assertNotIn(str(secret).encode(), self.database_bytes())
         self.assertNotIn(str(secret)[4:].encode(), self.database_bytes())
-        self.assertEqual(await self.keyring.all(self.bob), ())
+        self.assertEqual(await self.keyring.list_active(self.bob), ())
 
     async def test_what_is_absent_is_left_out(self) -> None:
         made = await self.make()
-        self.assertEqual(list(made.credential.public()), ["id", "name", "grants", "createdAt"])
+        self.assertEqual(list(made.credential.to_json()), ["id", "name", "grants", "createdAt"])
 
     async def test_when_it_was_last_used_and_from_where(self) -> None:
         id = (await self.make()).credential.id
         at = "2027-01-15T08:00:00.000Z"
         await self.store.commit(Unit((Step("credential_used", {"id": id, "at": at, "host": "::1"}),)))
-        [shown] = [each.public() for each in await self.keyring.all(self.ann)]
+        [shown] = [each.to_json() for each in await self.keyring.list_active(self.ann)]
         self.assertEqual((shown["lastUsedAt"], shown["lastUsedFrom"]), (at, "::1"))
 
     async def test_names(self) -> None:
@@ -107,15 +107,15 @@ class MakingTests(KeyringCase):
         self.assertEqual(
             await self.paths(name="", grants=[], expiresIn="soon"), [["name"], ["expiresIn"], ["grants"]]
         )
-        with self.assertRaises(Invalid):
-            await self.keyring.make(self.ann, {})
+        with self.assertRaises(ValidationError):
+            await self.keyring.create(self.ann, {})
 
     async def test_for_how_long(self) -> None:
-        for text in ("1s", f"{MOST_DAYS}d", f"{MOST_DAYS * 24}h", None):
+        for text in ("1s", f"{MAX_LIFETIME_DAYS}d", f"{MAX_LIFETIME_DAYS * 24}h", None):
             await self.make(name=str(text), expiresIn=text)
         for wrong in (
-            f"{MOST_DAYS + 1}d",
-            f"{MOST_DAYS * 86_400 + 1}s",
+            f"{MAX_LIFETIME_DAYS + 1}d",
+            f"{MAX_LIFETIME_DAYS * 86_400 + 1}s",
             "0s",
             "-1d",
             "1",
@@ -129,10 +129,10 @@ class MakingTests(KeyringCase):
 
     async def test_how_many(self) -> None:
         """A hundred; one that is revoked, or has expired, makes room."""
-        tries = [Deferred.fromCoroutine(self.make(name=f"d{n}")) for n in range(MOST - 1)]
+        tries = [Deferred.fromCoroutine(self.make(name=f"d{n}")) for n in range(MAX_CREDENTIALS - 1)]
         made = (await gatherResults(tries))[0]
         await self.make(name="short", expiresIn="60s")
-        full = f"You have {MOST} credentials: revoke one that is not needed"
+        full = f"You have {MAX_CREDENTIALS} credentials: revoke one that is not needed"
         self.assertEqual(await self.conflict(), full)
         await self.make(self.bob)
         await self.keyring.revoke(self.ann, made.credential.id)
@@ -156,7 +156,7 @@ class MakingTests(KeyringCase):
         device = Identity(self.ann.user_id, made.credential.id, 1e12, "pump", (Grant("**", [PUBLISH]),))
         for attempt in (
             self.make(device, name="other"),
-            self.keyring.all(device),
+            self.keyring.list_active(device),
             self.keyring.revoke(device, made.credential.id),
         ):
             with self.assertRaises(Forbidden):
@@ -182,7 +182,7 @@ class EndingTests(KeyringCase):
         """With the id of the credential, and nothing that it could be used with."""
         id = (await self.make()).credential.id
         await self.keyring.revoke(self.ann, id)
-        page = await self.members.trail.own(self.ann, {})
+        page = await self.members.audit_log.own_page(self.ann, {})
         found = [(each.action, each.details) for each in page.items]
         noted = {"credential": id}
         self.assertEqual(found[:2], [("credential.revoked", noted), ("credential.created", noted)])
@@ -196,7 +196,7 @@ class EndingTests(KeyringCase):
             with self.assertRaises(NotFound) as caught:
                 await self.keyring.revoke(self.ann, id)
             self.assertEqual(caught.exception, NotFound.of("Credential", id))
-        with self.assertRaises(Invalid):
+        with self.assertRaises(ValidationError):
             await self.keyring.revoke(self.ann, "x")
         self.assertEqual(await self.log(), before)
         self.assertEqual(await self.names(self.bob), ["pump"])
@@ -209,26 +209,26 @@ class EndingTests(KeyringCase):
 
 class GrantsTests(SynchronousTestCase):
     def faults(self, *value: object) -> list[tuple[object, ...]]:
-        return [fault.path for fault in self.assertRaises(Invalid, grants.asked, list(value)).faults]
+        return [fault.path for fault in self.assertRaises(ValidationError, grants.parse, list(value)).errors]
 
     def test_as_asked_kept_and_shown(self) -> None:
         asked = [
             {"pattern": "devices.*.état/1.**", "verbs": ["history", "subscribe", "subscribe"]},
             {"pattern": "**", "verbs": ["publish"]},
         ]
-        found = grants.asked(asked)
+        found = grants.parse(asked)
         self.assertEqual(found, (Grant("devices.*.état/1.**", [SUBSCRIBE, HISTORY]), Grant("**", [PUBLISH])))
-        self.assertEqual(grants.kept(found), "subscribe,history devices.*.état/1.**\npublish **")
-        self.assertEqual(grants.read(grants.kept(found)), found)
+        self.assertEqual(grants.serialize(found), "subscribe,history devices.*.état/1.**\npublish **")
+        self.assertEqual(grants.deserialize(grants.serialize(found)), found)
         asked[0]["verbs"] = ["subscribe", "history"]
-        self.assertEqual(grants.shown(found), asked)
+        self.assertEqual(grants.to_json(found), asked)
 
     def test_how_many(self) -> None:
-        self.assertEqual(len(grants.asked(GRANTS * 16)), 16)
+        self.assertEqual(len(grants.parse(GRANTS * 16)), 16)
         self.assertEqual(self.faults(*GRANTS * 17), [("grants",)])
         self.assertEqual(self.faults(), [("grants",)])
         for value in (None, "x", {}, GRANTS[0]):
-            self.assertRaises(Invalid, grants.asked, value)
+            self.assertRaises(ValidationError, grants.parse, value)
 
     def test_where_the_faults_are(self) -> None:
         good = {"pattern": "a", "verbs": ["publish"]}
@@ -246,7 +246,7 @@ class GrantsTests(SynchronousTestCase):
     def test_patterns_are_checked_like_subscriptions(self) -> None:
         verbs = ["subscribe"]
         for good in ("a", "*", "**", "a.**.b", "w" * 255, ".".join("a" * 16)):
-            self.assertEqual(len(grants.asked([{"pattern": good, "verbs": verbs}])), 1)
+            self.assertEqual(len(grants.parse([{"pattern": good, "verbs": verbs}])), 1)
         for bad in ("", ".", "a b", "a\nb", "w" * 256, ".".join("a" * 17), "_sessions", "_canary.**", 1):
             self.assertEqual(self.faults({"pattern": bad, "verbs": verbs}), [("grants", 0, "pattern")], bad)
 

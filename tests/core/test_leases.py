@@ -8,9 +8,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.errors import RateLimited, Unavailable
-from multiproto.core.leases import Allotment
+from multiproto.core.leases import SharedBuckets
 from multiproto.core.ports import Identity
-from multiproto.core.quotas import Quotas
+from multiproto.core.quotas import PublishLimits
 from multiproto.core.rates import Rate
 
 ANN = Identity("ann", "session-1", 1000.0)
@@ -41,14 +41,14 @@ class AllotmentTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock, self.shared = Clock(), Shared()
-        self.allotment = Allotment("user", Rate(10, 100), self.clock, self.shared)
+        self.allotment = SharedBuckets("user", Rate(10, 100), self.clock, self.shared)
 
     def take(self, count: int = 1) -> list[float]:
-        return [self.allotment.take("ann") for _ in range(count)]
+        return [self.allotment.acquire("ann") for _ in range(count)]
 
     def test_alone(self) -> None:
-        alone = Allotment("user", Rate(10, 3), self.clock)
-        self.assertEqual([alone.take("ann") for _ in range(4)], [0.0, 0.0, 0.0, 0.1])
+        alone = SharedBuckets("user", Rate(10, 3), self.clock)
+        self.assertEqual([alone.acquire("ann") for _ in range(4)], [0.0, 0.0, 0.0, 0.1])
 
     def test_it_is_asked_for_by_the_handful_and_nobody_waits(self) -> None:
         self.assertEqual(self.take(3), [0.0] * 3)
@@ -92,16 +92,18 @@ class AllotmentTests(SynchronousTestCase):
         self.assertEqual(len(self.shared.asked), 1)
 
     def test_so_many_are_remembered_and_no_more(self) -> None:
-        allotment = Allotment("user", Rate(10, 100), self.clock, self.shared, 2)
+        allotment = SharedBuckets("user", Rate(10, 100), self.clock, self.shared, 2)
         for key in ("ann", "bob", "ann", "carol"):
-            allotment.take(key)
-        self.assertEqual((list(allotment._leases), len(allotment._own)), (["ann", "carol"], 2))
+            allotment.acquire(key)
+        self.assertEqual((list(allotment._leases), len(allotment._local)), (["ann", "carol"], 2))
 
 
 class QuotasTests(SynchronousTestCase):
     def setUp(self) -> None:
         clock = Clock()
-        self.quotas = Quotas(Allotment("user", Rate(1, 3), clock), Allotment("credential", Rate(2, 2), clock))
+        self.quotas = PublishLimits(
+            SharedBuckets("user", Rate(1, 3), clock), SharedBuckets("credential", Rate(2, 2), clock)
+        )
 
     def refused(self, who: Identity) -> tuple[str, float | None]:
         with self.assertRaises(RateLimited) as caught:
@@ -120,4 +122,4 @@ class QuotasTests(SynchronousTestCase):
 
     def test_without_limits(self) -> None:
         for _ in range(5000):
-            Quotas().charge(ANN)
+            PublishLimits().charge(ANN)

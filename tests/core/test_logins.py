@@ -10,8 +10,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.errors import RateLimited, Unavailable
-from multiproto.core.logins import REMEMBERED, Attempt, Logins
-from multiproto.core.rates import Buckets, Rate
+from multiproto.core.logins import TRUST_DURATION, LoginAttempt, LoginThrottle
+from multiproto.core.rates import Rate, TokenBuckets
 
 HOME, ELSEWHERE = "192.0.2.1", "198.51.100.7"
 
@@ -21,16 +21,16 @@ class Shared:
     """What two instances have in common; `away` fails all."""
 
     clock: Clock
-    buckets: Buckets = Factory(lambda: Buckets(Rate(10 / 900, 10)))
+    buckets: TokenBuckets = Factory(lambda: TokenBuckets(Rate(10 / 900, 10)))
     marks: dict[str, float] = Factory(dict)
     away: bool = False
 
     async def lease(self, key: str, rate: Rate, tokens: int) -> tuple[int, float]:
         self._answer()
         if tokens < 0:
-            self.buckets.put(key, self.clock.seconds(), -tokens)
+            self.buckets.refund(key, self.clock.seconds(), -tokens)
             return tokens, 0.0
-        wait = self.buckets.take(key, self.clock.seconds(), tokens)
+        wait = self.buckets.acquire(key, self.clock.seconds(), tokens)
         return (0, wait) if wait else (tokens, 0.0)
 
     async def mark(self, key: str, seconds: float) -> None:
@@ -50,25 +50,29 @@ class LoginsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.shared = Shared(self.clock)
-        self.logins = Logins(self.clock)
+        self.logins = LoginThrottle(self.clock)
 
     def done(self, coroutine: Any) -> Any:
         return self.successResultOf(Deferred.fromCoroutine(coroutine))
 
-    def attempt(self, host: str, right: bool | None = False, logins: Logins | None = None) -> Attempt:
+    def attempt(
+        self, host: str, right: bool | None = False, logins: LoginThrottle | None = None
+    ) -> LoginAttempt:
         asked = logins or self.logins
-        attempt: Attempt = self.done(asked.begin("ann@example.org", host))
-        self.done(asked.settle(attempt, right))
+        attempt: LoginAttempt = self.done(asked.begin_attempt("ann@example.org", host))
+        self.done(asked.finish_attempt(attempt, right))
         return attempt
 
-    def refused(self, host: str, email_key: str = "ann@example.org", logins: Logins | None = None) -> float:
+    def refused(
+        self, host: str, email_key: str = "ann@example.org", logins: LoginThrottle | None = None
+    ) -> float:
         refusal = self.failureResultOf(
-            Deferred.fromCoroutine((logins or self.logins).begin(email_key, host)), RateLimited
+            Deferred.fromCoroutine((logins or self.logins).begin_attempt(email_key, host)), RateLimited
         ).value
         assert refusal.retry_after is not None
         return float(refusal.retry_after)
 
-    def guess(self, count: int = 10, logins: Logins | None = None) -> None:
+    def guess(self, count: int = 10, logins: LoginThrottle | None = None) -> None:
         """From as many networks."""
         for n in range(count):
             self.attempt(f"203.0.113.{n}", logins=logins)
@@ -83,23 +87,23 @@ class LoginsTests(SynchronousTestCase):
     def test_an_account_that_is_not_there_answers_alike(self) -> None:
         """Nobody looks."""
         for n in range(10):
-            self.done(self.logins.begin("nobody@example.org", f"203.0.113.{n}"))
+            self.done(self.logins.begin_attempt("nobody@example.org", f"203.0.113.{n}"))
         self.assertAlmostEqual(self.refused(ELSEWHERE, "nobody@example.org"), 90.0)
 
     def test_another_account_is_not_touched(self) -> None:
         self.guess()
-        self.done(self.logins.begin("bob@example.org", ELSEWHERE))
+        self.done(self.logins.begin_attempt("bob@example.org", ELSEWHERE))
 
     def test_the_owner_still_gets_in_where_they_have_been_before(self) -> None:
         self.attempt(HOME, right=True)
         self.guess()
         self.refused(ELSEWHERE)
         for _ in range(20):
-            self.assertFalse(self.attempt(HOME, right=True).paid)
+            self.assertFalse(self.attempt(HOME, right=True).charged)
 
     def test_that_is_remembered_for_thirty_days(self) -> None:
         self.attempt(HOME, right=True)
-        self.clock.advance(REMEMBERED - 1)
+        self.clock.advance(TRUST_DURATION - 1)
         self.guess()
         self.attempt(HOME)
         self.clock.advance(1)
@@ -108,11 +112,11 @@ class LoginsTests(SynchronousTestCase):
     def test_a_refresh_token_shows_the_owner_too(self) -> None:
         self.guess()
         self.refused(HOME)
-        self.done(self.logins.welcome("ann@example.org", HOME))
+        self.done(self.logins.trust_network("ann@example.org", HOME))
         self.attempt(HOME)
 
     def test_one_who_has_been_at_another_account_is_nobody_here(self) -> None:
-        self.done(self.logins.welcome("bob@example.org", HOME))
+        self.done(self.logins.trust_network("bob@example.org", HOME))
         self.guess()
         self.refused(HOME)
 
@@ -128,39 +132,39 @@ class LoginsTests(SynchronousTestCase):
     def test_many_at_once_are_as_many(self) -> None:
         """Each is paid for before it is made."""
         for n in range(10):
-            self.done(self.logins.begin("ann@example.org", f"203.0.113.{n}"))
+            self.done(self.logins.begin_attempt("ann@example.org", f"203.0.113.{n}"))
         self.refused(ELSEWHERE)
 
     def test_instances_count_together(self) -> None:
-        here, there = (Logins(self.clock, self.shared) for _ in range(2))
+        here, there = (LoginThrottle(self.clock, self.shared) for _ in range(2))
         self.guess(5, here)
         self.guess(5, there)
         for logins in (here, there):
             self.assertAlmostEqual(self.refused(ELSEWHERE, logins=logins), 90.0)
 
     def test_they_know_the_owner_together(self) -> None:
-        here, there = (Logins(self.clock, self.shared) for _ in range(2))
+        here, there = (LoginThrottle(self.clock, self.shared) for _ in range(2))
         self.attempt(HOME, True, here)
         self.guess(10, there)
-        self.assertFalse(self.attempt(HOME, True, there).paid)
+        self.assertFalse(self.attempt(HOME, True, there).charged)
 
     def test_a_right_password_costs_nothing_there_either(self) -> None:
-        here = Logins(self.clock, self.shared)
+        here = LoginThrottle(self.clock, self.shared)
         for n in range(100):
             self.attempt(f"203.0.113.{n}", True, here)
 
     def test_while_that_is_away_each_counts_for_itself(self) -> None:
         self.shared.away = True
-        here = Logins(self.clock, self.shared)
+        here = LoginThrottle(self.clock, self.shared)
         self.attempt(HOME, True, here)
         self.guess(10, here)
         self.refused(ELSEWHERE, logins=here)
         self.attempt(HOME, True, here)
 
     def test_what_is_kept_is_bounded_and_tells_no_address(self) -> None:
-        logins = Logins(self.clock, most=2)
+        logins = LoginThrottle(self.clock, max_keys=2)
         for n in range(5):
-            self.done(logins.welcome("ann@example.org", f"203.0.113.{n}"))
-            self.done(logins.begin(f"{n}@example.org", HOME))
-        self.assertEqual((len(logins._places), len(logins._wrong)), (2, 2))
-        self.assertNotIn("example.org", str(logins._wrong._by_key) + str(logins._places))
+            self.done(logins.trust_network("ann@example.org", f"203.0.113.{n}"))
+            self.done(logins.begin_attempt(f"{n}@example.org", HOME))
+        self.assertEqual((len(logins._trusted_until), len(logins._failures)), (2, 2))
+        self.assertNotIn("example.org", str(logins._failures._by_key) + str(logins._trusted_until))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from twisted.internet import reactor
 
-from multiproto.core.errors import Forbidden, Invalid, NotFound, Unauthorized
+from multiproto.core.errors import Forbidden, NotFound, Unauthorized, ValidationError
 from multiproto.core.messages import Messages
 from multiproto.core.model import Message
 from multiproto.core.ports import Identity
 from tests.canary import PASSWORD
 
-from ..fakes import members
+from ..fakes import make_account_services
 from ..stores import StoreCase
 from .test_accounts import NamingTokens, PlainPasswords
 
@@ -18,7 +18,7 @@ from .test_accounts import NamingTokens, PlainPasswords
 class MessagesCase(StoreCase):
     async def asyncSetUp(self) -> None:
         self.messages = Messages(self.store, self.sends, self.events, self.now, self.new_id)
-        self.accounts = members(
+        self.accounts = make_account_services(
             self.store, PlainPasswords(), NamingTokens(), reactor, self.now, self.new_id
         ).accounts
         self.ann, self.bob, self.eve = [await self.person(name) for name in ("ann", "bob", "eve")]
@@ -44,7 +44,7 @@ class SendingTests(MessagesCase):
         message = await self.send(self.ann, "hi", channel="c.9")
         self.assertEqual((await self.messages.read(self.eve, message.id)).value, message)
         self.assertEqual(
-            message.public(),
+            message.to_json(),
             {
                 "id": message.id,
                 "userId": self.ann.user_id,
@@ -55,16 +55,16 @@ class SendingTests(MessagesCase):
             },
         )
         topics = ("messages", f"messages.user.{self.ann.user_id}", "messages.channel.c%2E9")
-        self.assertEqual((await self.log())[-1], ("message.sent", topics, {"message": message.public()}))
+        self.assertEqual((await self.log())[-1], ("message.sent", topics, {"message": message.to_json()}))
 
     async def test_refused(self) -> None:
         """Nothing is kept and nothing is told."""
         before = len(await self.log())
         for fields, refusal in [
-            ({}, Invalid),
-            ({"content": "hi"}, Invalid),
-            ({"content": "", "channelId": "c"}, Invalid),
-            ({"content": "hi", "recipientId": "x"}, Invalid),
+            ({}, ValidationError),
+            ({"content": "hi"}, ValidationError),
+            ({"content": "", "channelId": "c"}, ValidationError),
+            ({"content": "hi", "recipientId": "x"}, ValidationError),
             ({"content": "hi", "recipientId": self.new_id()}, NotFound),
         ]:
             with self.assertRaises(refusal):
@@ -93,9 +93,9 @@ class VisibilityTests(MessagesCase):
         ]:
             for filters in ({}, {"userId": ann}, {"channelId": "c"}, {"userId": ann, "channelId": "c"}):
                 self.assertEqual(await self.contents(who, **filters), seen)
-            pages = await self.messages.pages_of(who, [ann], {})
+            pages = await self.messages.pages_by_author(who, [ann], {})
             self.assertEqual(([m.content for m in pages[ann].items], pages[ann].total), (seen, len(seen)))
-        for operation in (self.messages.read, self.messages.withdraw):
+        for operation in (self.messages.read, self.messages.delete):
             with self.assertRaises(NotFound):
                 await operation(self.eve, self.secret.id)
 
@@ -103,11 +103,11 @@ class VisibilityTests(MessagesCase):
         """Its author may; the log forgets what it said and tells the same topics that it is gone."""
         for who, refusal in [(self.bob, Forbidden), (self.eve, NotFound)]:
             with self.assertRaises(refusal):
-                await self.messages.withdraw(who, self.secret.id)
-        await self.messages.withdraw(self.ann, self.secret.id)
-        for id, refusal in [(self.secret.id, NotFound), (self.new_id(), NotFound), ("x", Invalid)]:
+                await self.messages.delete(who, self.secret.id)
+        await self.messages.delete(self.ann, self.secret.id)
+        for id, refusal in [(self.secret.id, NotFound), (self.new_id(), NotFound), ("x", ValidationError)]:
             with self.assertRaises(refusal):
-                await self.messages.withdraw(self.ann, id)
+                await self.messages.delete(self.ann, id)
         log = await self.log()
         topics = (f"messages.user.{self.ann.user_id}", f"messages.user.{self.bob.user_id}")
         self.assertEqual(log[3], ("message.sent", topics, None))
@@ -124,7 +124,7 @@ class VisibilityTests(MessagesCase):
                 },
             ),
         )
-        self.assertEqual(log[4][2], {"message": self.open.public()})
+        self.assertEqual(log[4][2], {"message": self.open.to_json()})
         self.assertNotIn("psst", str(log))
 
     async def test_they_go_with_an_account(self) -> None:
@@ -162,7 +162,7 @@ class ListTests(MessagesCase):
         self.assertEqual(await self.contents(self.eve, channelId="c", userId=ann), ["a-c"])
         self.assertEqual(await self.contents(self.eve, channelId="nowhere"), [])
         for fields in ({"userId": "x"}, {"limit": -1}, {"limit": 101}, {"page": 0}, {"channelId": ""}):
-            with self.assertRaises(Invalid):
+            with self.assertRaises(ValidationError):
                 await self.messages.page(self.eve, fields)
 
     async def test_pages_of_several_authors_in_one_read(self) -> None:
@@ -172,14 +172,14 @@ class ListTests(MessagesCase):
         await self.send(self.bob, "b0", channel="c")
         authors = [self.ann.user_id, self.bob.user_id, self.eve.user_id]
         before = len(self.reads_and_writes)
-        pages = await self.messages.pages_of(self.eve, authors, {"limit": 2})
+        pages = await self.messages.pages_by_author(self.eve, authors, {"limit": 2})
         self.assertEqual(self.reads_and_writes[before:], ["read"])
         self.assertEqual(
             [([m.content for m in pages[id].items], pages[id].total) for id in authors],
             [(["a2", "a1"], 3), (["b0"], 1), ([], 0)],
         )
-        with self.assertRaises(Invalid):
-            await self.messages.pages_of(self.eve, authors, {"limit": 101})
+        with self.assertRaises(ValidationError):
+            await self.messages.pages_by_author(self.eve, authors, {"limit": 101})
 
     async def test_a_page_far_beyond_the_end(self) -> None:
         self.assertEqual((await self.messages.page(self.eve, {"page": 2**31 - 1, "limit": 100})).items, ())

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.networks import AddressRules, address_of
+from multiproto.core.networks import AddressRules, parse_address
 
 
 def rules(allow: str = "", deny: str = "", proxies: str = "") -> AddressRules:
@@ -24,16 +24,16 @@ class AddressTests(SynchronousTestCase):
             "example.org": "None",
             "010.0.0.1": "None",
         }
-        self.assertEqual({host: str(address_of(host)) for host in shown}, shown)
+        self.assertEqual({host: str(parse_address(host)) for host in shown}, shown)
 
 
 class RulesTests(SynchronousTestCase):
     def admitted(self, rules: AddressRules, *hosts: str) -> list[bool]:
-        return [rules.admits(host) for host in hosts]
+        return [rules.is_allowed(host) for host in hosts]
 
     def test_without_any_all_come_in_and_nobody_is_a_proxy(self) -> None:
         self.assertEqual(self.admitted(rules(), "10.0.0.1", "::1", ""), [True, True, True])
-        self.assertFalse(rules().trusts("127.0.0.1"))
+        self.assertFalse(rules().is_trusted_proxy("127.0.0.1"))
 
     def test_allow_is_to_the_address(self) -> None:
         some = rules(allow="10.0.0.0/31 2001:db8::/64")
@@ -59,8 +59,8 @@ class RulesTests(SynchronousTestCase):
     def test_ipv4_in_the_clothes_of_ipv6(self) -> None:
         """As a socket for both sees it."""
         some = rules(deny="10.0.0.0/8", proxies="192.0.2.1")
-        self.assertFalse(some.admits("::ffff:10.0.0.1"))
-        self.assertTrue(some.trusts("::ffff:192.0.2.1"))
+        self.assertFalse(some.is_allowed("::ffff:10.0.0.1"))
+        self.assertTrue(some.is_trusted_proxy("::ffff:192.0.2.1"))
 
     def test_what_has_no_address_is_in_no_network(self) -> None:
         self.assertEqual(self.admitted(rules(deny="0.0.0.0/0 ::/0"), ""), [True])

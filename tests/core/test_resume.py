@@ -6,40 +6,40 @@ from attrs import evolve
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.history import KEPT, STRETCH
-from multiproto.core.limits import Limits
-from multiproto.core.model import timestamp
-from multiproto.core.session import Session
+from multiproto.core.history import MAX_CACHED_PAGES, PAGE_SPAN
+from multiproto.core.limits import ConnectionLimits
+from multiproto.core.model import format_timestamp
+from multiproto.core.session import Connection
 from multiproto.core.wire import (
     Authenticate,
     CaughtUp,
+    CloseReason,
     Delivery,
     Farewell,
     Publish,
     Subscribe,
     Subscribed,
     Unsubscribe,
-    Why,
 )
 
-from ..fakes import RecordingPeer, house
+from ..fakes import RecordingTransport, make_core
 
 
 class ResumeCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.house = house(self.clock, "log.**")
-        self.notes = self.house.notes
-        self.line = self.house.line(limits=Limits(outbox=2))
-        self.notes.write(5)
+        self.house = make_core(self.clock, "log.**")
+        self.notes = self.house.log
+        self.line = self.house.admission(limits=ConnectionLimits(max_queued_replies=2))
+        self.notes.append(5)
         self.successResultOf(self.house.follower.startService())
         self.peer, self.session = self.connect()
 
-    def connect(self, name: str = "ann") -> tuple[RecordingPeer, Session]:
-        peer = RecordingPeer()
+    def connect(self, name: str = "ann") -> tuple[RecordingTransport, Connection]:
+        peer = RecordingTransport()
         session = self.house.hub.admit(peer, "192.0.2.1", self.line)
         session.receive(Authenticate(f"token-{name}"))
-        peer.said.clear()
+        peer.sent.clear()
         return peer, session
 
     def turn(self) -> None:
@@ -48,23 +48,23 @@ class ResumeCase(SynchronousTestCase):
             self.clock.advance(0)
 
     def happen(self, *topics: str, count: int = 1) -> None:
-        self.notes.write(count, *topics)
+        self.notes.append(count, *topics)
         self.house.follower.wake()
 
     def resume(self, after: str, pattern: str = "users") -> list[object]:
         self.session.receive(Subscribe(pattern, after))
         self.turn()
-        return list(self.peer.said)
+        return list(self.peer.sent)
 
     def told(self, position: int, replay: str | None = None, topic: str = "users") -> Delivery:
-        shown = {"eventType": "user.created", "eventId": f"e{position}", "timestamp": timestamp(5)}
+        shown = {"eventType": "user.created", "eventId": f"e{position}", "timestamp": format_timestamp(5)}
         cursor, id = f"cursor{position}", f"e{position}"
         return Delivery(topic, {"n": position}, shown, 5.0, None, id, cursor, replay)
 
-    def heard(self, peer: RecordingPeer | None = None) -> list[tuple[object, str | None]]:
+    def heard(self, peer: RecordingTransport | None = None) -> list[tuple[object, str | None]]:
         """(position, replay) of all deliveries."""
-        said = (peer or self.peer).said
-        told = [(d.content, d.replay) for d in said if isinstance(d, Delivery)]
+        said = (peer or self.peer).sent
+        told = [(d.content, d.replay_pattern) for d in said if isinstance(d, Delivery)]
         return [(content.get("n"), replay) for content, replay in told if isinstance(content, dict)]
 
 
@@ -74,9 +74,9 @@ class ResumeTests(ResumeCase):
         self.resume("cursor3")
         self.happen()
         self.assertEqual(
-            self.peer.said,
+            self.peer.sent,
             [
-                Subscribed("users", self.peer.said[0].subscription_id, "log", "cursor3", True),  # type: ignore[union-attr]
+                Subscribed("users", self.peer.sent[0].subscription_id, "log", "cursor3", True),  # type: ignore[union-attr]
                 self.told(4, "users"),
                 self.told(5, "users"),
                 CaughtUp("users", "cursor5"),
@@ -91,15 +91,15 @@ class ResumeTests(ResumeCase):
     def test_without_a_cursor_there_is_no_replay(self) -> None:
         self.session.receive(Subscribe("users"))
         self.turn()
-        subscribed = self.peer.said[0]
+        subscribed = self.peer.sent[0]
         assert isinstance(subscribed, Subscribed)
         self.assertEqual((subscribed.cursor, subscribed.recovered), ("cursor5", None))
-        self.assertEqual(len(self.peer.said), 1)
+        self.assertEqual(len(self.peer.sent), 1)
 
     def test_a_cursor_that_is_no_good(self) -> None:
         """Malformed, foreign, or from the future: said at once, with the cursor to go on from."""
         for after in ("", "nonsense", "cursor6", "cursor-1", "é" * 1000):
-            self.peer.said.clear()
+            self.peer.sent.clear()
             [subscribed] = self.resume(after)
             assert isinstance(subscribed, Subscribed)
             self.assertEqual((subscribed.cursor, subscribed.recovered), ("cursor5", False), after)
@@ -109,12 +109,12 @@ class ResumeTests(ResumeCase):
         self.assertEqual(self.heard(), [(6, None)])
 
     def test_what_was_pruned_is_no_silent_gap(self) -> None:
-        self.notes.floor = 4
+        self.notes.retention_floor = 4
         subscribed = self.resume("cursor3")[0]
         assert isinstance(subscribed, Subscribed)
         self.assertEqual(subscribed.recovered, False)
         self.session.receive(Unsubscribe("users"))
-        self.peer.said.clear()
+        self.peer.sent.clear()
         self.resume("cursor4")
         self.assertEqual(self.heard(), [(5, "users")])
 
@@ -122,13 +122,14 @@ class ResumeTests(ResumeCase):
         """The session ends where it stands; resuming from there says that something is lost."""
         self.notes.slow = True
         self.session.receive(Subscribe("users", "cursor1"))
-        self.notes.answer()  # where the cursor is
-        self.notes.floor = 3
+        self.notes.release()  # where the cursor is
+        self.notes.retention_floor = 3
         self.notes.slow = False
-        self.notes.answer()
+        self.notes.release()
         self.turn()
         self.assertEqual(
-            self.peer.said[-1], Farewell(Why.SLOW, "Reads more slowly than it subscribed", "cursor1")
+            self.peer.sent[-1],
+            Farewell(CloseReason.SLOW_CONSUMER, "Reads more slowly than it subscribed", "cursor1"),
         )
 
     def test_a_live_topic_has_nothing_to_resume(self) -> None:
@@ -144,21 +145,21 @@ class ResumeTests(ResumeCase):
         self.session.receive(Subscribe("users", "cursor1"))
         for _ in range(30):
             self.happen()
-            self.notes.answer()
+            self.notes.release()
             self.clock.advance(0)
         self.notes.slow = False
-        self.notes.answer()
+        self.notes.release()
         self.turn()
         self.happen()
         positions = [position for position, _ in self.heard()]
         self.assertEqual(positions, list(range(2, 37)))
         marks = [mark for _, mark in self.heard()]
         self.assertEqual(marks, sorted(marks, key=lambda mark: mark is None))
-        self.assertEqual(len([said for said in self.peer.said if isinstance(said, CaughtUp)]), 1)
+        self.assertEqual(len([said for said in self.peer.sent if isinstance(said, CaughtUp)]), 1)
 
     def test_ahead_of_the_follower(self) -> None:
         """A cursor from an answer that came before the follower told of it: withheld up to it."""
-        self.notes.write(2)
+        self.notes.append(2)
         self.session.receive(Subscribe("users", "cursor6"))
         self.turn()
         self.assertEqual(self.heard(), [])
@@ -172,18 +173,18 @@ class ResumeTests(ResumeCase):
         self.happen("messages.user.bob", "messages.user.ann")
         self.happen("messages", "messages.user.ann", "messages.channel.c")
         self.resume("cursor5", "messages.**")
-        replayed = [said for said in self.peer.said if isinstance(said, Delivery)]
+        replayed = [said for said in self.peer.sent if isinstance(said, Delivery)]
         self.assertEqual([d.topic for d in replayed], ["messages.user.ann", "messages"])
 
     def test_what_was_withdrawn_is_not_replayed(self) -> None:
         """Not even from a page that was read before it was withdrawn."""
-        self.notes.write(STRETCH)
+        self.notes.append(PAGE_SPAN)
         self.house.follower.wake()
         _, session = self.connect("bob")
         session.receive(Subscribe("users", "cursor3"))
         self.turn()
-        self.notes.entries[3] = evolve(self.notes.entries[3], blank=True)
-        self.notes.write(1, "users", content={"userId": "x"}, type="user.deleted")
+        self.notes.entries[3] = evolve(self.notes.entries[3], redacted=True)
+        self.notes.append(1, "users", content={"userId": "x"}, type="user.deleted")
         self.house.follower.wake()
         self.resume("cursor3")
         self.assertNotIn((4, "users"), self.heard())
@@ -191,16 +192,16 @@ class ResumeTests(ResumeCase):
 
     def test_nor_from_a_page_that_was_being_read(self) -> None:
         """Who resumes after the withdrawal was told waits for no page that was asked for before it."""
-        self.notes.write(STRETCH)
+        self.notes.append(PAGE_SPAN)
         self.house.follower.wake()
         _, early = self.connect("bob")
         self.notes.slow = True
         early.receive(Subscribe("users", "cursor3"))
-        self.notes.answer()  # where the cursor is; the page is still being read
-        held, self.notes.waiting = self.notes.waiting, []
+        self.notes.release()  # where the cursor is; the page is still being read
+        held, self.notes.pending = self.notes.pending, []
         self.notes.slow = False
-        self.notes.entries[3] = evolve(self.notes.entries[3], blank=True)
-        self.notes.write(1, "users", content={"userId": "x"}, type="user.deleted")
+        self.notes.entries[3] = evolve(self.notes.entries[3], redacted=True)
+        self.notes.append(1, "users", content={"userId": "x"}, type="user.deleted")
         self.house.follower.wake()
         self.session.receive(Subscribe("users", "cursor3"))
         for each in held:
@@ -213,15 +214,15 @@ class ResumeTests(ResumeCase):
         self.session.receive(Subscribe("log.*"))
         self.session.receive(Publish("log.a", {"x": 1}, {"mood": "good"}, ref=1))
         self.turn()
-        [first] = [said for said in self.peer.said if isinstance(said, Delivery)]
-        self.assertEqual((first.content, first.sender, first.cursor), ({"x": 1}, "ann", "cursor6"))
+        [first] = [said for said in self.peer.sent if isinstance(said, Delivery)]
+        self.assertEqual((first.content, first.sender_id, first.cursor), ({"x": 1}, "ann", "cursor6"))
         self.assertEqual(first.metadata["mood"], "good")
         other, session = self.connect("bob")
         session.receive(Subscribe("log.**", "cursor5"))
         self.turn()
-        [again] = [said for said in other.said if isinstance(said, Delivery)]
+        [again] = [said for said in other.sent if isinstance(said, Delivery)]
         self.assertEqual(
-            (again.topic, again.content, again.metadata, again.id, again.cursor, again.replay),
+            (again.topic, again.content, again.metadata, again.id, again.cursor, again.replay_pattern),
             (first.topic, first.content, first.metadata, first.id, first.cursor, "log.**"),
         )
 
@@ -230,64 +231,66 @@ class LeavingTests(ResumeCase):
     def test_unsubscribing_while_catching_up(self) -> None:
         self.notes.slow = True
         self.session.receive(Subscribe("users", "cursor1"))
-        self.notes.answer()  # where the cursor is
+        self.notes.release()  # where the cursor is
         self.turn()
         self.session.receive(Unsubscribe("users"))
         self.notes.slow = False
-        self.notes.answer()
+        self.notes.release()
         self.turn()
         self.happen()
         self.assertEqual(self.heard(), [])
-        self.assertEqual(self.line.traffic.subscriptions, 0)
+        self.assertEqual(self.line.stats.active_subscriptions, 0)
 
     def test_subscribing_anew_while_the_transport_is_slow(self) -> None:
         """What the first subscription waited to send is no part of the second."""
         self.session.receive(Subscribe("users", "cursor1"))
-        self.session.outbox.pauseProducing()
+        self.session.send_queue.pauseProducing()
         self.turn()
         self.session.receive(Unsubscribe("users"))
         self.session.receive(Subscribe("users", "cursor4"))
-        self.session.outbox.resumeProducing()
+        self.session.send_queue.resumeProducing()
         self.turn()
         self.assertEqual(self.heard(), [(5, "users")])
 
     def test_leaving_while_the_cursor_is_looked_up(self) -> None:
-        listeners = self.house.audience._tree.match("users")
+        listeners = self.house.dispatcher._tree.match("users")
         self.notes.slow = True
         self.session.receive(Subscribe("users", "cursor1"))
-        self.session.lost()
+        self.session.connection_lost()
         self.notes.slow = False
-        self.notes.answer()
+        self.notes.release()
         self.turn()
-        self.assertEqual(self.house.audience._tree.match("users"), listeners)
-        self.assertEqual(self.peer.said, [])
+        self.assertEqual(self.house.dispatcher._tree.match("users"), listeners)
+        self.assertEqual(self.peer.sent, [])
 
     def test_a_log_that_is_away(self) -> None:
         """Refused when it can't say where the cursor is; ended, to be resumed, when a page can't be read."""
         self.notes.away = True
         self.resume("cursor1")
-        self.assertEqual([type(said).__name__ for said in self.peer.said], ["Refused"])
-        self.assertEqual(self.line.traffic.subscriptions, 0)
+        self.assertEqual([type(said).__name__ for said in self.peer.sent], ["ErrorReply"])
+        self.assertEqual(self.line.stats.active_subscriptions, 0)
         self.notes.away = False
         self.notes.slow = True
         self.session.receive(Subscribe("users", "cursor1"))
-        self.notes.answer()  # where the cursor is
+        self.notes.release()  # where the cursor is
         self.notes.away = True
-        self.notes.answer()  # a page
+        self.notes.release()  # a page
         self.turn()
-        self.assertEqual(self.peer.said[-1], Farewell(Why.BROKEN, "Internal server error", "cursor1"))
+        self.assertEqual(
+            self.peer.sent[-1], Farewell(CloseReason.INTERNAL_ERROR, "Internal server error", "cursor1")
+        )
 
 
 class FlowTests(ResumeCase):
     def test_a_client_that_resumes_and_never_reads(self) -> None:
         """Nothing piles up for it: the next is taken from the log when the last one was taken by the client."""
-        self.notes.write(3000)
+        self.notes.append(3000)
         self.house.follower.wake()
-        self.session.outbox.pauseProducing()
+        self.session.send_queue.pauseProducing()
         self.resume("cursor1")
         self.assertEqual(self.heard(), [])
-        self.assertFalse(self.session.ended)
-        self.session.outbox.resumeProducing()
+        self.assertFalse(self.session.farewell)
+        self.session.send_queue.resumeProducing()
         for _ in range(5):
             self.turn()
         self.assertEqual([position for position, _ in self.heard()], list(range(2, 3006)))
@@ -297,41 +300,48 @@ class FlowTests(ResumeCase):
         self.session.receive(Subscribe("users.*"))
         self.notes.slow = True
         self.session.receive(Subscribe("users", "cursor2"))
-        self.notes.answer()
+        self.notes.release()
         self.happen("users.x")
-        self.notes.waiting.pop().callback(None)  # the follower's page; the subscription's is still read
-        self.session.end(Why.SHUTDOWN)
-        self.assertEqual(self.peer.said[-1], Farewell(Why.SHUTDOWN, "server is shutting down", "cursor2"))
+        self.notes.pending.pop().callback(None)  # the follower's page; the subscription's is still read
+        self.session.close(CloseReason.SHUTDOWN)
+        self.assertEqual(
+            self.peer.sent[-1], Farewell(CloseReason.SHUTDOWN, "server is shutting down", "cursor2")
+        )
 
     def test_its_cursor_when_another_pattern_resumes_ahead_of_what_was_heard(self) -> None:
         """What the follower has not told yet is missed on the first pattern, whatever the second has."""
         self.session.receive(Subscribe("users"))
-        self.notes.write(2)
+        self.notes.append(2)
         self.session.receive(Subscribe("log.a", "cursor7"))
-        self.session.end(Why.SHUTDOWN)
-        self.assertEqual(self.peer.said[-1], Farewell(Why.SHUTDOWN, "server is shutting down", "cursor5"))
+        self.session.close(CloseReason.SHUTDOWN)
+        self.assertEqual(
+            self.peer.sent[-1], Farewell(CloseReason.SHUTDOWN, "server is shutting down", "cursor5")
+        )
 
     def test_its_cursor_when_what_was_heard_is_still_waiting(self) -> None:
         """Nor does a cursor count that waits behind what its client never got."""
         self.session.receive(Subscribe("users"))
-        self.session.outbox.pauseProducing()
+        self.session.send_queue.pauseProducing()
         self.happen(count=2)
         self.session.receive(Subscribe("log.a", "cursor6"))  # more than the outbox has room for
         self.assertEqual(
-            self.peer.said[-1], Farewell(Why.SLOW, "Reads more slowly than it subscribed", "cursor5")
+            self.peer.sent[-1],
+            Farewell(CloseReason.SLOW_CONSUMER, "Reads more slowly than it subscribed", "cursor5"),
         )
 
     def test_its_cursor_when_it_has_caught_up(self) -> None:
         """As far as all was told, though nothing of it was for this client."""
         self.resume("cursor1", "log.a")
-        self.session.end(Why.SHUTDOWN)
-        self.assertEqual(self.peer.said[-1], Farewell(Why.SHUTDOWN, "server is shutting down", "cursor5"))
+        self.session.close(CloseReason.SHUTDOWN)
+        self.assertEqual(
+            self.peer.sent[-1], Farewell(CloseReason.SHUTDOWN, "server is shutting down", "cursor5")
+        )
 
     def test_many_who_resume_share_their_pages(self) -> None:
         """Reads grow with pages, not with clients, wherever each of them left off."""
-        self.notes.write(4 * STRETCH)
+        self.notes.append(4 * PAGE_SPAN)
         self.house.follower.wake()
-        self.notes.reads = 0
+        self.notes.read_count = 0
         peers = []
         for number in range(60):
             peer, session = self.connect(f"user{number}")
@@ -340,15 +350,15 @@ class FlowTests(ResumeCase):
         for _ in range(60):
             self.turn()
         for number, peer in enumerate(peers):
-            self.assertEqual(len(self.heard(peer)), 4 * STRETCH + 5 - number % 3)
+            self.assertEqual(len(self.heard(peer)), 4 * PAGE_SPAN + 5 - number % 3)
         # Three first pages up to the end of the stretch, then one for each of the others.
-        self.assertLess(self.notes.reads, 3 + 5 + 5)
+        self.assertLess(self.notes.read_count, 3 + 5 + 5)
 
     def test_so_do_those_who_left_off_at_different_places(self) -> None:
         """150 places, and no more reads than grains of the log."""
-        self.notes.write(195)
+        self.notes.append(195)
         self.house.follower.wake()
-        self.notes.reads = 0
+        self.notes.read_count = 0
         peers = []
         for number in range(600):
             peer, session = self.connect(f"user{number}")
@@ -359,19 +369,19 @@ class FlowTests(ResumeCase):
         for number, peer in enumerate(peers):
             expected = [(position, "users") for position in range(number % 150 + 1, 201)]
             self.assertEqual(self.heard(peer), expected)
-        self.assertEqual(self.notes.reads, 3)
+        self.assertEqual(self.notes.read_count, 3)
 
     def test_what_is_kept_of_them_is_bounded(self) -> None:
-        self.notes.write((KEPT + 8) * STRETCH)
+        self.notes.append((MAX_CACHED_PAGES + 8) * PAGE_SPAN)
         self.house.follower.wake()
         self.session.receive(Subscribe("users", "cursor1"))
-        for _ in range(KEPT * 10):
+        for _ in range(MAX_CACHED_PAGES * 10):
             self.turn()
-        self.assertEqual(len(self.session._history._pages), KEPT)
+        self.assertEqual(len(self.session._replay_reader._cached_pages), MAX_CACHED_PAGES)
 
     def test_others_get_their_turn(self) -> None:
         """No more than a handful is sent between two looks of somebody else."""
-        self.notes.write(100)
+        self.notes.append(100)
         self.house.follower.wake()
         looks: list[int] = []
 

@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.limits import Limits
+from multiproto.core.limits import ConnectionLimits
 from multiproto.core.policy import Policy
 from multiproto.core.ports import Entry, Identity, Page
-from multiproto.core.session import Session
-from multiproto.core.topics import overlap
+from multiproto.core.session import Connection
+from multiproto.core.topics import overlaps
 from multiproto.core.wire import (
     Authenticate,
     CaughtUp,
+    CloseReason,
     Delivery,
     Farewell,
     Publish,
@@ -26,11 +27,10 @@ from multiproto.core.wire import (
     Subscribed,
     Unsubscribe,
     Unsubscribed,
-    Why,
 )
 
 from .. import fakes
-from ..fakes import Notes, RecordingPeer, house
+from ..fakes import MemoryLog, RecordingTransport, make_core
 
 NAMES = ("ann", "bob")
 PATTERNS = ("log.a", "log.*", "users", "messages.**", "room.1")
@@ -45,33 +45,33 @@ NAMESPACES = ("users.**", "messages.**", "log.**")
 
 
 @define(eq=False)
-class Pruned(Notes):
-    """`Notes` of which a namespace can be forgotten."""
+class Pruned(MemoryLog):
+    """`MemoryLog` of which a namespace can be forgotten."""
 
     lows: dict[str, int] = Factory(lambda: dict.fromkeys(NAMESPACES, 0))
 
     def prune(self, namespace: str, upto: int) -> None:
         self.lows[namespace] = max(self.lows[namespace], upto)
 
-    async def floors(self) -> dict[str, int]:
+    async def retention_floors(self) -> dict[str, int]:
         lows = dict(self.lows)
-        await self._answer()
+        await self._respond()
         return lows
 
-    async def page(self, lead: str, low: int, high: int) -> Page:
+    async def read_page(self, lead: str, low: int, high: int) -> Page:
         """As it is when it is read, whenever the answer comes."""
         lows = dict(self.lows)
-        page = await super(Pruned, self).page(lead, low, high)
+        page = await super(Pruned, self).read_page(lead, low, high)
         kept = tuple(e for e in page.entries if not any(_in(e, n) and e.position <= lows[n] for n in lows))
         return Page(kept, high, lows)
 
 
 def _in(entry: Entry, namespace: str) -> bool:
-    return overlap(namespace, entry.event.topics[0])
+    return overlaps(namespace, entry.event.topics[0])
 
 
 @define
-class NarrowPeer(RecordingPeer):
+class NarrowPeer(RecordingTransport):
     """Its transport pauses with every reply while `narrow`, as a full buffer does."""
 
     pause_writes: Callable[[], None] = lambda: None
@@ -88,7 +88,7 @@ class NarrowPeer(RecordingPeer):
 class Client:
     name: str
     peer: NarrowPeer
-    session: Session
+    session: Connection
     left: set[str] = Factory(set)  # patterns that it asked to be rid of
 
 
@@ -97,13 +97,13 @@ class World:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.house = house(self.clock, "log.**")
-        assert isinstance(self.house.notes, Pruned)
-        self.notes = self.house.notes
-        self.line = self.house.line(limits=Limits(outbox=4))
+        self.house = make_core(self.clock, "log.**")
+        assert isinstance(self.house.log, Pruned)
+        self.notes = self.house.log
+        self.line = self.house.admission(limits=ConnectionLimits(max_queued_replies=4))
         self.house.follower.startService().addErrback(lambda failure: failure.raiseException())
         for topics in TOPICS:
-            self.notes.write(2, *topics)
+            self.notes.append(2, *topics)
         self.house.follower.wake()
         self.past: list[Client] = []
         self.clients = [self.connect(name) for name in NAMES]
@@ -111,7 +111,7 @@ class World:
     def connect(self, name: str) -> Client:
         peer = NarrowPeer()
         session = self.house.hub.admit(peer, "192.0.2.1", self.line)
-        peer.pause_writes = session.outbox.pauseProducing
+        peer.pause_writes = session.send_queue.pauseProducing
         session.receive(Authenticate(f"token-{name}"))
         client = Client(name, peer, session)
         self.past.append(client)
@@ -120,7 +120,7 @@ class World:
     # What may happen.
 
     def write(self, n: int, m: int) -> None:
-        self.notes.write(1 + m % 3, *TOPICS[n % len(TOPICS)])
+        self.notes.append(1 + m % 3, *TOPICS[n % len(TOPICS)])
 
     def publish(self, n: int, m: int) -> None:
         self.clients[n % 2].session.receive(Publish(PUBLIC[m % 3], m))
@@ -147,28 +147,28 @@ class World:
         """After a farewell, or without."""
         client = self.clients[n % 2]
         if m % 2:
-            client.session.end(Why.SHUTDOWN)
-        client.session.lost()
+            client.session.close(CloseReason.SHUTDOWN)
+        client.session.connection_lost()
         self.clients[n % 2] = self.connect(client.name)
 
     def pause(self, n: int, m: int) -> None:
-        self.clients[n % 2].session.outbox.pauseProducing()
+        self.clients[n % 2].session.send_queue.pauseProducing()
 
     def drain(self, n: int, m: int) -> None:
-        self.clients[n % 2].session.outbox.resumeProducing()
+        self.clients[n % 2].session.send_queue.resumeProducing()
 
     def narrow(self, n: int, m: int) -> None:
         self.clients[n % 2].peer.narrow = bool(m % 2)
 
     def prune(self, n: int, m: int) -> None:
-        self.notes.prune(NAMESPACES[m % 3], n % (self.house.audience.position + 1))
+        self.notes.prune(NAMESPACES[m % 3], n % (self.house.dispatcher.position + 1))
 
     def slow(self, n: int, m: int) -> None:
         self.notes.slow = True
 
     def answer(self, n: int, m: int) -> None:
         self.notes.slow = bool(m % 2)
-        self.notes.answer()
+        self.notes.release()
 
     def turn(self, n: int, m: int) -> None:
         self.clock.advance(0)
@@ -179,10 +179,10 @@ class World:
         for client in self.clients:
             client.peer.narrow = False
         for _ in range(30):
-            self.notes.answer()
+            self.notes.release()
             self.house.follower.wake()
             for client in self.clients:
-                client.session.outbox.resumeProducing()
+                client.session.send_queue.resumeProducing()
             self.clock.advance(0)
 
 
@@ -230,7 +230,7 @@ def position_of(cursor: str | None) -> int:
 
 class InterleavingTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.patch(fakes, "Notes", Pruned)
+        self.patch(fakes, "MemoryLog", Pruned)
 
     @settings(max_examples=1500, deadline=None, database=None, derandomize=True)
     @given(scripts)
@@ -246,8 +246,8 @@ class InterleavingTests(SynchronousTestCase):
 
     def check(self, world: World, client: Client) -> None:
         """One session against the log."""
-        said = client.peer.said
-        unmarked = [d.id for d in said if isinstance(d, Delivery) and d.replay is None]
+        said = client.peer.sent
+        unmarked = [d.id for d in said if isinstance(d, Delivery) and d.replay_pattern is None]
         self.assertEqual(len(unmarked), len(set(unmarked)), "told twice")
         for heard in self.subscriptions(world, client):
             due = list(self.due(world, self.identity(client), heard.opened))
@@ -261,13 +261,13 @@ class InterleavingTests(SynchronousTestCase):
                     continue  # its answer may still have been in the outbox
                 self.assertLess(position_of(farewell.cursor), missing[0], heard)
             else:
-                self.assertTrue(client.session.gone, f"{missing} never told: {heard}")
+                self.assertTrue(client.session.disconnected, f"{missing} never told: {heard}")
 
     def subscriptions(self, world: World, client: Client) -> list[Heard]:
         """Those to what the log keeps, with what each was told."""
         found: list[Heard] = []
         identity = self.identity(client)
-        for said in client.peer.said:
+        for said in client.peer.sent:
             current = {each.opened.pattern: each for each in found if not each.closed}
             match said:
                 case Subscribed(retention="log"):
@@ -285,7 +285,7 @@ class InterleavingTests(SynchronousTestCase):
                     hearers = [
                         heard
                         for pattern, heard in current.items()
-                        if said.replay == (pattern if heard.behind else None)
+                        if said.replay_pattern == (pattern if heard.behind else None)
                         and self.covers(identity, pattern, entry)
                     ]
                     self.assertTrue(hearers, f"nobody asked for {said}")
@@ -303,4 +303,4 @@ class InterleavingTests(SynchronousTestCase):
         return Identity(client.name, f"session-{client.name}", 1000.0)
 
     def covers(self, who: Identity, pattern: str, entry: Entry) -> bool:
-        return any(overlap(pattern, topic) and Policy().may_read(who, topic) for topic in entry.event.topics)
+        return any(overlaps(pattern, topic) and Policy().may_read(who, topic) for topic in entry.event.topics)

@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.errors import Forbidden
-from multiproto.core.policy import NOTHING, Policy
+from multiproto.core.policy import DENIED_NOTHING_READABLE, Policy
 from multiproto.core.ports import Identity
 from multiproto.core.rules import HISTORY, PUBLISH, SUBSCRIBE, Grant, Rule
 from multiproto.core.wire import (
@@ -14,13 +14,13 @@ from multiproto.core.wire import (
     CaughtUp,
     Command,
     Delivery,
+    ErrorReply,
     Publish,
-    Refused,
     Subscribe,
     Subscribed,
 )
 
-from ..fakes import RecordingPeer, house
+from ..fakes import RecordingTransport, make_core
 
 RULES = (
     Rule("live.{user}.**", [PUBLISH, SUBSCRIBE]),
@@ -33,30 +33,30 @@ RULES = (
 class RightsCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.house = house(self.clock, "log.**", policy=Policy(RULES))
+        self.house = make_core(self.clock, "log.**", policy=Policy(RULES))
         self.successResultOf(self.house.follower.startService())
         grants = (Grant("*.ann.**", [SUBSCRIBE]), Grant("log.pump", [SUBSCRIBE]))
-        self.house.gate.known["pump"] = Identity("ann", "s", 1000.0, "pump", grants)
+        self.house.authenticator.identities["pump"] = Identity("ann", "s", 1000.0, "pump", grants)
 
-    def told(self, name: str, *commands: Command) -> RecordingPeer:
+    def told(self, name: str, *commands: Command) -> RecordingTransport:
         """What `name` hears of `commands`, and then of what happens."""
-        peer = RecordingPeer()
-        session = self.house.hub.admit(peer, "192.0.2.1", self.house.line())
+        peer = RecordingTransport()
+        session = self.house.hub.admit(peer, "192.0.2.1", self.house.admission())
         for command in (Authenticate(f"token-{name}"), *commands):
             session.receive(command)
         for _ in range(50):
             self.clock.advance(0)
-        del peer.said[0]
+        del peer.sent[0]
         return peer
 
     def happen(self, *topics: str) -> None:
         for topic in topics:
-            self.house.notes.write(1, topic)
+            self.house.log.append(1, topic)
         self.house.follower.wake()
 
-    def topics(self, peer: RecordingPeer) -> list[tuple[str, str | None]]:
+    def topics(self, peer: RecordingTransport) -> list[tuple[str, str | None]]:
         """(topic, replay) of all deliveries."""
-        return [(said.topic, said.replay) for said in peer.said if isinstance(said, Delivery)]
+        return [(said.topic, said.replay_pattern) for said in peer.sent if isinstance(said, Delivery)]
 
 
 class LiveTests(RightsCase):
@@ -75,21 +75,23 @@ class LiveTests(RightsCase):
         pump = self.told("pump", Publish("live.ann.1", 1, ref=1))
         self.assertEqual(self.topics(ann), [])
         self.assertEqual(
-            bob.said[0],
-            Refused(Forbidden("Topics under live are ruled, and no rule lets you publish here"), Publish, 1),
+            bob.sent[0],
+            ErrorReply(
+                Forbidden("Topics under live are ruled, and no rule lets you publish here"), Publish, 1
+            ),
         )
         self.assertEqual(
-            pump.said,
-            [Refused(Forbidden("The credential that you came with was not given this"), Publish, 1)],
+            pump.sent,
+            [ErrorReply(Forbidden("The credential that you came with was not given this"), Publish, 1)],
         )
 
     def test_subscribing_to_nothing(self) -> None:
         peer = self.told("bob", Subscribe("live.ann.**", ref=1), Subscribe("live.ann", ref=2))
         self.assertEqual(
-            peer.said,
+            peer.sent,
             [
-                Refused(Forbidden(NOTHING.why), Subscribe, 1),
-                Refused(
+                ErrorReply(Forbidden(DENIED_NOTHING_READABLE.why), Subscribe, 1),
+                ErrorReply(
                     Forbidden("Topics under live are ruled, and no rule lets you hear this"), Subscribe, 2
                 ),
             ],
@@ -98,8 +100,8 @@ class LiveTests(RightsCase):
     def test_the_past_of_a_live_topic(self) -> None:
         """There is none; who may not hear it is told so all the same."""
         peer = self.told("ann", Subscribe("live.ann.*", "cursor0", ref=1), Subscribe("live.ann.*"))
-        self.assertEqual(peer.said[0], Refused(Forbidden(NOTHING.why), Subscribe, 1))
-        self.assertIsInstance(peer.said[1], Subscribed)
+        self.assertEqual(peer.sent[0], ErrorReply(Forbidden(DENIED_NOTHING_READABLE.why), Subscribe, 1))
+        self.assertIsInstance(peer.sent[1], Subscribed)
 
 
 class LoggedTests(RightsCase):
@@ -124,36 +126,36 @@ class LoggedTests(RightsCase):
         ann, bob = (self.told(name, Subscribe("**", "cursor0")) for name in ("ann", "bob"))
         self.assertEqual(self.topics(ann), [("log.ann.1", "**"), ("users", "**")])
         self.assertEqual(self.topics(bob), [("log.bob.1", "**"), ("users", "**")])
-        self.assertIsInstance(ann.said[-1], CaughtUp)
+        self.assertIsInstance(ann.sent[-1], CaughtUp)
         pump = self.told("pump", Subscribe("**", "cursor0", ref=1), Subscribe("**", ref=2))
         self.assertEqual(
-            pump.said[0],
-            Refused(Forbidden("The credential that you came with was not given this"), Subscribe, 1),
+            pump.sent[0],
+            ErrorReply(Forbidden("The credential that you came with was not given this"), Subscribe, 1),
         )
-        self.assertIsInstance(pump.said[1], Subscribed)
+        self.assertIsInstance(pump.sent[1], Subscribed)
 
     def test_no_right_to_the_past(self) -> None:
         peer = self.told("ann", Subscribe("log.news", "cursor0", ref=1), Subscribe("log.news", ref=2))
         why = "Topics under log.news are ruled, and no rule lets you hear what was said here before"
-        self.assertEqual(peer.said[0], Refused(Forbidden(why), Subscribe, 1))
+        self.assertEqual(peer.sent[0], ErrorReply(Forbidden(why), Subscribe, 1))
         self.happen("log.news")
         self.assertEqual(self.topics(peer), [("log.news", None)])
 
     def test_what_happens_while_catching_up_is_not_the_past(self) -> None:
         """Nobody misses what they may hear because they asked for the past of something else."""
         self.happen("log.news", "log.ann.1")
-        self.house.notes.slow = True
+        self.house.log.slow = True
         peer = self.told("ann", Subscribe("log.**", "cursor0"))
         self.happen("log.news")
-        self.house.notes.slow = False
+        self.house.log.slow = False
         for _ in range(5):
-            self.house.notes.answer()
+            self.house.log.release()
             for _ in range(50):
                 self.clock.advance(0)
         self.assertEqual(self.topics(peer), [("log.ann.1", "log.**"), ("log.news", "log.**")])
 
     def test_an_event_is_heard_on_the_first_topic_that_may_be_read(self) -> None:
         peer = self.told("ann", Subscribe("log.**"))
-        self.house.notes.write(1, "log.bob.1", "log.ann.1", "log.news")
+        self.house.log.append(1, "log.bob.1", "log.ann.1", "log.news")
         self.house.follower.wake()
         self.assertEqual(self.topics(peer), [("log.ann.1", None)])

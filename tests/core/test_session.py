@@ -10,45 +10,45 @@ from twisted.trial.unittest import SynchronousTestCase
 from multiproto.core.errors import (
     Conflict,
     Forbidden,
-    Internal,
-    Invalid,
+    InternalError,
     InvalidFrame,
     RateLimited,
     TooLarge,
     Unauthorized,
     Unavailable,
+    ValidationError,
 )
-from multiproto.core.limits import Limits
-from multiproto.core.model import timestamp
+from multiproto.core.limits import ConnectionLimits
+from multiproto.core.model import format_timestamp
 from multiproto.core.namespaces import USERS
 from multiproto.core.ports import Entry, Event, Publication
-from multiproto.core.session import Session
+from multiproto.core.session import Connection
 from multiproto.core.wire import (
     Accepted,
     Authenticate,
     Authenticated,
+    BadCommand,
+    CloseReason,
     Command,
     Delivery,
-    Expiring,
+    EndOfInput,
+    ErrorReply,
     Farewell,
-    Leave,
     Ping,
     Pong,
     Publish,
-    Refused,
     Subscribe,
     Subscribed,
-    Unreadable,
+    TokenExpiring,
     Unsubscribe,
     Unsubscribed,
-    Why,
 )
 
-from ..fakes import RecordingPeer, house
+from ..fakes import RecordingTransport, make_core
 
-EXPIRED = Farewell(Why.EXPIRED, "Token expired")
-SLOW = Farewell(Why.SLOW, "Reads more slowly than it subscribed")
-STRANGER = Refused(Unauthorized("Authenticate first"), Subscribe)
+EXPIRED = Farewell(CloseReason.TOKEN_EXPIRED, "Token expired")
+SLOW = Farewell(CloseReason.SLOW_CONSUMER, "Reads more slowly than it subscribed")
+STRANGER = ErrorReply(Unauthorized("Authenticate first"), Subscribe)
 
 
 def heard(
@@ -82,33 +82,33 @@ class TiringBroker:
 
 
 class SessionCase(SynchronousTestCase):
-    limits = Limits(
-        subscriptions=2,
-        inbox=4,
-        inbox_bytes=1000,
-        outbox=2,
-        outstanding=3,
-        auth_within=10,
-        ping_every=30,
-        silence=60,
+    limits = ConnectionLimits(
+        max_subscriptions=2,
+        max_queued_commands=4,
+        max_queued_command_bytes=1000,
+        max_queued_replies=2,
+        max_in_flight=3,
+        auth_timeout=10,
+        ping_interval=30,
+        idle_timeout=60,
     )
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.house = house(self.clock)
-        self.line = self.house.line(limits=self.limits)
+        self.house = make_core(self.clock)
+        self.line = self.house.admission(limits=self.limits)
         self.peer, self.session = self.connect()
 
-    def connect(self) -> tuple[RecordingPeer, Session]:
-        peer = RecordingPeer()
+    def connect(self) -> tuple[RecordingTransport, Connection]:
+        peer = RecordingTransport()
         return peer, self.house.hub.admit(peer, "192.0.2.1", self.line)
 
     def say(self, *commands: Command) -> list[object]:
         """Say `commands`; what the peer was told meanwhile."""
-        before = len(self.peer.said)
+        before = len(self.peer.sent)
         for command in commands:
             self.session.receive(command)
-        return list(self.peer.said[before:])
+        return list(self.peer.sent[before:])
 
     def welcome(self) -> None:
         self.assertEqual(self.say(Authenticate("token-ann")), [Authenticated("ann", "id1")])
@@ -145,7 +145,7 @@ class DialogueTests(SessionCase):
                 Pong(4),
             ],
         )
-        self.assertEqual(self.line.traffic.published_total, 2)
+        self.assertEqual(self.line.stats.published_total, 2)
 
     def test_strangers_may_only_authenticate(self) -> None:
         self.assertEqual(
@@ -153,54 +153,54 @@ class DialogueTests(SessionCase):
             [
                 Pong(),
                 STRANGER,
-                Refused(Unauthorized("Authenticate first"), Publish, 7),
-                Refused(Unauthorized("Authenticate first"), Unsubscribe),
+                ErrorReply(Unauthorized("Authenticate first"), Publish, 7),
+                ErrorReply(Unauthorized("Authenticate first"), Unsubscribe),
             ],
         )
 
     def test_order_is_kept_while_authentication_waits(self) -> None:
         """Fault 22: SUBSCRIBE sent right behind AUTH is obeyed after it, not refused before it."""
-        self.house.gate.slow = True
+        self.house.authenticator.slow = True
         self.assertEqual(self.say(Authenticate("token-ann"), Subscribe("room.1")), [])
-        self.house.gate.answer()
-        self.assertEqual(self.peer.said, [Authenticated("ann", "id1"), Subscribed("room.1", "id2", "live")])
+        self.house.authenticator.release_one()
+        self.assertEqual(self.peer.sent, [Authenticated("ann", "id1"), Subscribed("room.1", "id2", "live")])
 
     def test_a_failed_attempt_may_be_followed_by_another(self) -> None:
         self.assertEqual(
             self.say(Authenticate("forged"), Authenticate("token-ann")),
-            [Refused(Unauthorized("Invalid token"), Authenticate), Authenticated("ann", "id1")],
+            [ErrorReply(Unauthorized("Invalid token"), Authenticate), Authenticated("ann", "id1")],
         )
-        self.assertEqual(self.line.traffic.auth_by["invalid"], 1)
+        self.assertEqual(self.line.stats.auth_by_outcome["invalid"], 1)
 
     def test_authenticating_again(self) -> None:
         """The same user stays longer; another one is a conflict and changes nothing."""
         self.welcome()
-        self.house.gate.until = 2000
+        self.house.authenticator.expires_at = 2000
         self.assertEqual(
             self.say(Authenticate("token-ann"), Authenticate("token-bob")),
             [
                 Authenticated("ann", "id1"),
-                Refused(Conflict("Already authenticated as another user"), Authenticate),
+                ErrorReply(Conflict("Already authenticated as another user"), Authenticate),
             ],
         )
         assert self.session.identity
-        self.assertEqual((self.session.identity.user_id, self.session.identity.until), ("ann", 2000))
-        self.assertEqual(self.line.traffic.authenticated, 1)
+        self.assertEqual((self.session.identity.user_id, self.session.identity.expires_at), ("ann", 2000))
+        self.assertEqual(self.line.stats.authenticated_connections, 1)
 
     def test_subscription_faults(self) -> None:
         self.welcome()
         self.assertEqual(
             self.say(Subscribe("us*rs"), Subscribe("_own"), Subscribe("a"), Subscribe("a"), Subscribe("b")),
             [
-                Refused(Invalid.at("topic", "Not a topic pattern: 'us*rs'"), Subscribe),
-                Refused(Forbidden("These topics are the server's own"), Subscribe),
+                ErrorReply(ValidationError.for_field("topic", "Not a topic pattern: 'us*rs'"), Subscribe),
+                ErrorReply(Forbidden("These topics are the server's own"), Subscribe),
                 Subscribed("a", "id2", "live"),
-                Refused(Conflict("Already subscribed: a"), Subscribe),
+                ErrorReply(Conflict("Already subscribed: a"), Subscribe),
                 Subscribed("b", "id3", "live"),
             ],
         )
         self.assertEqual(
-            self.say(Subscribe("c")), [Refused(RateLimited("At most 2 subscriptions"), Subscribe)]
+            self.say(Subscribe("c")), [ErrorReply(RateLimited("At most 2 subscriptions"), Subscribe)]
         )
 
     def test_publication_faults(self) -> None:
@@ -210,9 +210,9 @@ class DialogueTests(SessionCase):
             ("users.ann", Forbidden("This topic is written by the server only")),
             ("messages", Forbidden("This topic is written by the server only")),
             ("_own", Forbidden("This topic is written by the server only")),
-            ("a b", Invalid.at("topic", "Not a topic: 'a b'")),
+            ("a b", ValidationError.for_field("topic", "Not a topic: 'a b'")),
         ]:
-            self.assertEqual(self.say(Publish(topic, 1, ref=9)), [Refused(refusal, Publish, 9)])
+            self.assertEqual(self.say(Publish(topic, 1, ref=9)), [ErrorReply(refusal, Publish, 9)])
 
     def test_the_size_of_a_publication(self) -> None:
         """1,000,000 bytes of encoded data are taken, one more is not."""
@@ -221,12 +221,16 @@ class DialogueTests(SessionCase):
         self.assertEqual(self.say(Publish("t", fits, ref=1)), [Accepted(1)])
         self.assertEqual(
             self.say(Publish("t", fits + "x", ref=2)),
-            [Refused(TooLarge("Data has at most 1000000 bytes of JSON"), Publish, 2)],
+            [ErrorReply(TooLarge("Data has at most 1000000 bytes of JSON"), Publish, 2)],
         )
         self.assertEqual(self.say(Publish("t", 1, {"a": "x" * 9992}, ref=3)), [Accepted(3)])
         self.assertEqual(
             self.say(Publish("t", 1, {"a": "x" * 9993}, ref=4)),
-            [Refused(Invalid.at("metadata", "Must have at most 10000 bytes of JSON"), Publish, 4)],
+            [
+                ErrorReply(
+                    ValidationError.for_field("metadata", "Must have at most 10000 bytes of JSON"), Publish, 4
+                )
+            ],
         )
 
     def test_one_delivery_for_two_overlapping_patterns(self) -> None:
@@ -235,35 +239,37 @@ class DialogueTests(SessionCase):
         self.assertEqual(self.say(Publish("room.1", "hi")), [heard("room.1", "hi", id="id4")])
 
     def test_unreadable_bytes_are_answered_in_their_turn(self) -> None:
-        self.house.gate.slow = True
+        self.house.authenticator.slow = True
         refusal = InvalidFrame("not JSON")
-        self.assertEqual(self.say(Authenticate("token-ann"), Unreadable(refusal, 5), Ping()), [])
-        self.house.gate.answer()
+        self.assertEqual(self.say(Authenticate("token-ann"), BadCommand(refusal, 5), Ping()), [])
+        self.house.authenticator.release_one()
         self.assertEqual(
-            self.peer.said, [Authenticated("ann", "id1"), Refused(refusal, Unreadable, 5), Pong()]
+            self.peer.sent, [Authenticated("ann", "id1"), ErrorReply(refusal, BadCommand, 5), Pong()]
         )
 
     def test_leaving_waits_for_what_was_said_before(self) -> None:
         """Fault 22: good frames before a bad one are obeyed, even behind a slow AUTH."""
-        self.house.gate.slow = True
-        self.say(Authenticate("token-ann"), Subscribe("room.1"), Leave(Why.UNTRUSTED), Ping())
-        self.house.gate.answer()
+        self.house.authenticator.slow = True
+        self.say(
+            Authenticate("token-ann"), Subscribe("room.1"), EndOfInput(CloseReason.PROTOCOL_ERROR), Ping()
+        )
+        self.house.authenticator.release_one()
         self.assertEqual(
-            self.peer.said,
+            self.peer.sent,
             [
                 Authenticated("ann", "id1"),
                 Subscribed("room.1", "id2", "live"),
-                Farewell(Why.UNTRUSTED, "The byte stream can't be followed"),
+                Farewell(CloseReason.PROTOCOL_ERROR, "The byte stream can't be followed"),
             ],
         )
 
     def test_a_bug_costs_one_command(self) -> None:
         """It is logged whole, answered without detail, and the session goes on."""
 
-        self.house.gate.slow = True
+        self.house.authenticator.slow = True
         self.say(Authenticate("token-ann", ref=1), Ping())
-        self.house.gate.waiting[0][1].errback(ZeroDivisionError())
-        self.assertEqual(self.peer.said, [Refused(Internal(), Authenticate, 1), Pong()])
+        self.house.authenticator.pending[0][1].errback(ZeroDivisionError())
+        self.assertEqual(self.peer.sent, [ErrorReply(InternalError(), Authenticate, 1), Pong()])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
 
@@ -280,9 +286,9 @@ class PublishingTests(SessionCase):
         self.assertEqual([topic for topic, _ in self.broker.asked], ["a", "b", "c"])
         self.broker.asked[1][1].callback(None)
         self.broker.asked[2][1].callback(None)
-        self.assertEqual(self.peer.said[1:], [])
+        self.assertEqual(self.peer.sent[1:], [])
         self.broker.asked[0][1].errback(Unavailable("full"))
-        self.assertEqual(self.peer.said[1:], [Refused(Unavailable("full"), Publish, 1), Accepted(2)])
+        self.assertEqual(self.peer.sent[1:], [ErrorReply(Unavailable("full"), Publish, 1), Accepted(2)])
 
     def test_so_many_outstanding_and_no_more(self) -> None:
         """Three are submitted; the fourth waits for the first, and what is behind it waits too."""
@@ -295,47 +301,47 @@ class PublishingTests(SessionCase):
                 if not asked.called:
                     asked.callback(None)
         self.assertEqual(
-            [reply for reply in self.peer.said if isinstance(reply, Accepted)],
+            [reply for reply in self.peer.sent if isinstance(reply, Accepted)],
             [Accepted(n) for n in range(5)],
         )
-        self.assertIn(Pong(), self.peer.said)
+        self.assertIn(Pong(), self.peer.sent)
 
     def test_an_unexpected_failure(self) -> None:
         self.say(Publish("t", 1, ref=1))
         self.broker.asked[0][1].errback(ZeroDivisionError())
-        self.assertEqual(self.peer.said[1:], [Refused(Internal(), Publish, 1)])
+        self.assertEqual(self.peer.sent[1:], [ErrorReply(InternalError(), Publish, 1)])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_leaving_waits_for_acknowledgements(self) -> None:
-        self.assertEqual(self.say(Publish("t", 1, ref=1), Leave()), [])
+        self.assertEqual(self.say(Publish("t", 1, ref=1), EndOfInput()), [])
         self.broker.asked[0][1].callback(None)
-        self.assertEqual(self.peer.said[1:], [Accepted(1), Farewell(Why.LEFT, "Goodbye")])
+        self.assertEqual(self.peer.sent[1:], [Accepted(1), Farewell(CloseReason.CLIENT_CLOSED, "Goodbye")])
 
     def test_an_answer_for_one_who_left(self) -> None:
         self.say(Publish("t", 1, ref=1))
-        self.session.lost()
+        self.session.connection_lost()
         self.broker.asked[0][1].callback(None)
-        self.assertEqual(self.peer.said[1:], [])
+        self.assertEqual(self.peer.sent[1:], [])
 
 
 class FlowTests(SessionCase):
     def test_reading_pauses_while_too_much_waits(self) -> None:
         """Four commands waiting on a slow gate stop the reading; fewer than half that resume it."""
-        self.house.gate.slow = True
+        self.house.authenticator.slow = True
         self.assertEqual(self.say(Authenticate("token-ann"), *[Ping()] * 4), ["pause"])
-        self.house.gate.answer()
+        self.house.authenticator.release_one()
         self.assertEqual(
-            self.peer.said,
+            self.peer.sent,
             ["pause", Authenticated("ann", "id1"), Pong(), Pong(), "resume", Pong(), Pong()],
         )
 
     def test_reading_pauses_by_bytes(self) -> None:
-        self.house.gate.slow = True
+        self.house.authenticator.slow = True
         self.session.receive(Authenticate("token-ann"), 50)
         self.session.receive(Ping(), 999)
-        self.assertEqual(self.peer.said, [])
+        self.assertEqual(self.peer.sent, [])
         self.session.receive(Ping(), 1)
-        self.assertEqual(self.peer.said, ["pause"])
+        self.assertEqual(self.peer.sent, ["pause"])
 
     def test_a_busy_peer_lets_the_others_have_their_turn(self) -> None:
         """Guarantee G9: after 10 ms of work for one peer the rest of what it said waits for the next turn."""
@@ -344,70 +350,75 @@ class FlowTests(SessionCase):
         said = self.say(*(Publish("room.1", n, ref=n) for n in range(5)))
         self.assertEqual(said, [Accepted(0), Accepted(1)])
         self.clock.advance(0)
-        self.assertEqual(self.peer.said[-3:], [Accepted(2), Accepted(3), Accepted(4)])
+        self.assertEqual(self.peer.sent[-3:], [Accepted(2), Accepted(3), Accepted(4)])
 
     def test_a_busy_peer_that_leaves_is_obeyed_no_more(self) -> None:
         self.welcome()
         self.house.publisher._broker = TiringBroker(self.clock, 0.02)
         self.say(Publish("room.1", 1, ref=1), Publish("room.1", 2, ref=2))
-        self.session.lost()
+        self.session.connection_lost()
         self.clock.advance(0)
-        self.assertEqual(self.peer.said[1:], [Accepted(1)])
+        self.assertEqual(self.peer.sent[1:], [Accepted(1)])
 
     def test_slow_reader_is_dropped(self) -> None:
         """Two deliveries wait for a clogged transport; the third ends the session and leaves nothing."""
         self.welcome()
         self.say(Subscribe("room.1"))
-        self.session.outbox.pauseProducing()
+        self.session.send_queue.pauseProducing()
         self.assertEqual(self.say(*(Publish("room.1", n) for n in range(3))), [SLOW])
-        self.assertEqual(self.line.traffic.slow_total, 1)
-        self.assertEqual(self.line.traffic.subscriptions, 0)
+        self.assertEqual(self.line.stats.slow_consumers_total, 1)
+        self.assertEqual(self.line.stats.active_subscriptions, 0)
 
     def test_an_outbox_is_bounded_in_bytes_too(self) -> None:
-        self.peer.weight = 2**21 + 1
+        self.peer.reply_size = 2**21 + 1
         self.welcome()
-        self.session.outbox.pauseProducing()
+        self.session.send_queue.pauseProducing()
         self.assertEqual(self.say(Ping()), [])
         self.assertEqual(self.say(Ping()), [SLOW])
 
     def test_clogged_transport_gets_the_rest_in_order(self) -> None:
         self.welcome()
         self.say(Subscribe("room.1"))
-        self.session.outbox.pauseProducing()
+        self.session.send_queue.pauseProducing()
         self.say(Publish("room.1", 1), Publish("room.1", 2))
-        self.session.outbox.resumeProducing()
-        self.assertEqual([reply.content for reply in self.peer.said if isinstance(reply, Delivery)], [1, 2])
+        self.session.send_queue.resumeProducing()
+        self.assertEqual([reply.content for reply in self.peer.sent if isinstance(reply, Delivery)], [1, 2])
 
     def test_leaving_waits_for_a_clogged_transport(self) -> None:
         """A peer that half-closes gets its answers first."""
         self.welcome()
-        self.session.outbox.pauseProducing()
-        self.assertEqual(self.say(Ping(ref=1), Leave()), [])
-        self.session.outbox.resumeProducing()
-        self.assertEqual(self.peer.said[1:], [Pong(1), Farewell(Why.LEFT, "Goodbye")])
+        self.session.send_queue.pauseProducing()
+        self.assertEqual(self.say(Ping(ref=1), EndOfInput()), [])
+        self.session.send_queue.resumeProducing()
+        self.assertEqual(self.peer.sent[1:], [Pong(1), Farewell(CloseReason.CLIENT_CLOSED, "Goodbye")])
 
     def test_a_transport_that_stays_clogged_does_not_keep_who_leaves(self) -> None:
         self.welcome()
-        self.session.outbox.pauseProducing()
-        self.assertEqual(self.say(Ping(), Leave()), [])
+        self.session.send_queue.pauseProducing()
+        self.assertEqual(self.say(Ping(), EndOfInput()), [])
         self.clock.pump([1] * 60)
-        self.assertEqual(self.peer.said[1:], [Farewell(Why.SILENT, "Nothing heard for too long")])
+        self.assertEqual(
+            self.peer.sent[1:], [Farewell(CloseReason.IDLE_TIMEOUT, "Nothing heard for too long")]
+        )
 
     def test_a_slow_reader_learns_where_to_resume(self) -> None:
         """The cursor of the last event it was sent, not of those it never got."""
         self.welcome()
         self.say(Subscribe("users"))
         self.tell(1)
-        self.session.outbox.pauseProducing()
+        self.session.send_queue.pauseProducing()
         for position in (2, 3, 4):
             self.tell(position)
         self.assertEqual(
-            self.peer.said[-1], Farewell(Why.SLOW, "Reads more slowly than it subscribed", "cursor1")
+            self.peer.sent[-1],
+            Farewell(CloseReason.SLOW_CONSUMER, "Reads more slowly than it subscribed", "cursor1"),
         )
 
     def tell(self, position: int) -> None:
-        event = Event(f"e{position}", "user.created", ("users",), {"user": {}}, "u", timestamp(0), USERS)
-        self.house.audience.tell_entry(Entry(position, f"cursor{position}", event))
+        event = Event(
+            f"e{position}", "user.created", ("users",), {"user": {}}, "u", format_timestamp(0), USERS
+        )
+        self.house.dispatcher.dispatch_logged(Entry(position, f"cursor{position}", event))
 
 
 class TimeTests(SessionCase):
@@ -415,80 +426,84 @@ class TimeTests(SessionCase):
         """A quiet peer is asked at 30 s, ended at 60 s, cut 5 s later."""
         self.welcome()
         self.clock.pump([1] * 30)
-        self.assertEqual(self.peer.said[1:], [Ping()])
+        self.assertEqual(self.peer.sent[1:], [Ping()])
         self.clock.pump([1] * 30)
-        self.assertEqual(self.peer.said[2:], [Farewell(Why.SILENT, "Nothing heard for too long")])
+        self.assertEqual(
+            self.peer.sent[2:], [Farewell(CloseReason.IDLE_TIMEOUT, "Nothing heard for too long")]
+        )
         self.clock.pump([1] * 5)
-        self.assertEqual(self.peer.said[3:], ["abort"])
-        self.session.lost()
+        self.assertEqual(self.peer.sent[3:], ["abort"])
+        self.session.connection_lost()
         self.assertEqual(len(self.house.hub), 0)
 
     def test_a_sign_of_life(self) -> None:
         self.welcome()
         self.clock.pump([1] * 59)
-        self.session.heard()
+        self.session.on_activity()
         self.clock.pump([1] * 59)
-        self.assertFalse(self.session.ended)
+        self.assertFalse(self.session.farewell)
 
     def test_nobody_stays_a_stranger(self) -> None:
         """Fault 7: ten seconds to authenticate, however busy the peer is."""
         self.clock.pump([1] * 9)
         self.say(Ping())
-        self.assertFalse(self.session.ended)
+        self.assertFalse(self.session.farewell)
         self.clock.advance(1)
-        self.assertEqual(self.peer.said[1:], [Farewell(Why.UNAUTHENTICATED, "Not authenticated in time")])
+        self.assertEqual(
+            self.peer.sent[1:], [Farewell(CloseReason.AUTH_TIMEOUT, "Not authenticated in time")]
+        )
 
     def test_expiry(self) -> None:
         """A session does not outlive the token it was opened with, and is told so before."""
         self.welcome()
         self.live_on(1000)
-        self.assertEqual(self.news(), [Expiring(1000.0), EXPIRED])
+        self.assertEqual(self.news(), [TokenExpiring(1000.0), EXPIRED])
 
     def live_on(self, seconds: int) -> None:
         for _ in range(seconds):
-            self.session.heard()
+            self.session.on_activity()
             self.clock.advance(1)
 
     def news(self) -> list[object]:
         """All that was said behind the welcome but pings."""
-        return [said for said in self.peer.said[1:] if said != Ping()]
+        return [said for said in self.peer.sent[1:] if said != Ping()]
 
     def test_it_is_warned_a_minute_before_the_end_and_once(self) -> None:
         self.welcome()
         self.live_on(939)
         self.assertEqual(self.news(), [])
         self.live_on(1)
-        self.assertEqual(self.news(), [Expiring(1000.0)])
+        self.assertEqual(self.news(), [TokenExpiring(1000.0)])
         self.live_on(59)
-        self.assertEqual(self.news(), [Expiring(1000.0)])
+        self.assertEqual(self.news(), [TokenExpiring(1000.0)])
 
     def test_a_token_of_a_short_life_is_warned_of_in_its_last_tenth(self) -> None:
-        self.house.gate.until = 20.0
+        self.house.authenticator.expires_at = 20.0
         self.welcome()
         self.live_on(17)
         self.assertEqual(self.news(), [])
         self.live_on(1)
-        self.assertEqual(self.news(), [Expiring(20.0)])
+        self.assertEqual(self.news(), [TokenExpiring(20.0)])
 
     def test_a_token_of_no_time_at_all_is_warned_of_two_seconds_ahead(self) -> None:
-        self.house.gate.until = 5.0
+        self.house.authenticator.expires_at = 5.0
         self.welcome()
         self.live_on(3)
-        self.assertEqual(self.news(), [Expiring(5.0)])
+        self.assertEqual(self.news(), [TokenExpiring(5.0)])
 
     def test_a_fresh_token_extends_the_session_and_arms_the_warning_again(self) -> None:
         """What it subscribed to stays, over the end of the first token."""
         self.welcome()
         self.say(Subscribe("room.1"))
         self.live_on(950)
-        self.house.gate.until = 2000.0
+        self.house.authenticator.expires_at = 2000.0
         self.say(Authenticate("token-ann"))
         self.live_on(60)
         self.say(Publish("room.1", "on"))
         self.live_on(990)
         self.assertEqual(
             [said for said in self.news() if not isinstance(said, (Subscribed, Delivery))],
-            [Expiring(1000.0), Authenticated("ann", "id1"), Expiring(2000.0), EXPIRED],
+            [TokenExpiring(1000.0), Authenticated("ann", "id1"), TokenExpiring(2000.0), EXPIRED],
         )
         self.assertEqual([said.content for said in self.news() if isinstance(said, Delivery)], ["on"])
 
@@ -497,10 +512,10 @@ class TimeTests(SessionCase):
         self.live_on(950)
         self.say(Authenticate("token-ann"))
         self.live_on(40)
-        self.assertEqual(self.news(), [Expiring(1000.0), Authenticated("ann", "id1")])
+        self.assertEqual(self.news(), [TokenExpiring(1000.0), Authenticated("ann", "id1")])
 
     def test_a_session_without_end_is_not_warned(self) -> None:
-        self.house.gate.until = float("inf")
+        self.house.authenticator.expires_at = float("inf")
         self.welcome()
         self.live_on(100)
         self.assertEqual(self.news(), [])
@@ -511,54 +526,57 @@ class TimeTests(SessionCase):
         self.say(Subscribe("room.1"))
         other, session = self.connect()
         self.clock.rightNow = 1000.0
-        self.house.gate.until = 2000
+        self.house.authenticator.expires_at = 2000
         session.receive(Authenticate("token-bob"))
         session.receive(Publish("room.1", "late"))
-        self.assertEqual(self.peer.said[2:], [EXPIRED])
+        self.assertEqual(self.peer.sent[2:], [EXPIRED])
 
     def test_not_by_a_single_command(self) -> None:
         self.welcome()
         self.clock.rightNow = 1000.0
         self.assertEqual(self.say(Publish("room.1", "late", ref=1)), [EXPIRED])
-        self.assertEqual(self.line.traffic.published_total, 0)
+        self.assertEqual(self.line.stats.published_total, 0)
 
     def test_not_by_a_command_that_waited(self) -> None:
         """What stood behind a slow answer is not obeyed when the token has ended meanwhile."""
         self.welcome()
-        self.house.gate.slow = True
+        self.house.authenticator.slow = True
         self.say(Authenticate("forged"), Authenticate("token-ann"), Publish("room.1", "late", ref=1))
         self.clock.rightNow = 1000.0
-        self.house.gate.answer()
+        self.house.authenticator.release_one()
         self.clock.advance(0)
-        self.assertEqual(self.peer.said[-1], EXPIRED)
-        self.assertEqual(self.line.traffic.published_total, 0)
+        self.assertEqual(self.peer.sent[-1], EXPIRED)
+        self.assertEqual(self.line.stats.published_total, 0)
 
 
 class EndTests(SessionCase):
     def test_an_ended_session_says_and_hears_nothing(self) -> None:
         self.welcome()
         self.say(Subscribe("room.1"))
-        self.session.end(Why.REVOKED)
-        self.session.end(Why.SHUTDOWN)
+        self.session.close(CloseReason.REVOKED)
+        self.session.close(CloseReason.SHUTDOWN)
         self.assertEqual(self.say(Ping(), Publish("room.1", 1)), [])
-        self.assertEqual(self.peer.said[-1], Farewell(Why.REVOKED, "Token revoked"))
+        self.assertEqual(self.peer.sent[-1], Farewell(CloseReason.REVOKED, "Token revoked"))
 
     def test_nothing_of_it_is_left(self) -> None:
         """Fault 4."""
         self.welcome()
         self.say(Subscribe("room.1"), Subscribe("room.**"))
-        self.session.lost()
-        self.session.lost()
-        traffic = self.line.traffic
-        self.assertEqual(self.house.audience._tree.match("room.1"), [])
-        self.assertEqual((traffic.active, traffic.authenticated, traffic.subscriptions), (0, 0, 0))
-        self.assertEqual(traffic.by_host, {})
+        self.session.connection_lost()
+        self.session.connection_lost()
+        traffic = self.line.stats
+        self.assertEqual(self.house.dispatcher._tree.match("room.1"), [])
+        self.assertEqual(
+            (traffic.active_connections, traffic.authenticated_connections, traffic.active_subscriptions),
+            (0, 0, 0),
+        )
+        self.assertEqual(traffic.connections_by_host, {})
 
     def test_lost_while_authentication_waits(self) -> None:
-        self.house.gate.slow = True
+        self.house.authenticator.slow = True
         self.say(Authenticate("token-ann"), Subscribe("room.1"))
-        self.session.lost()
-        self.house.gate.answer()
-        self.assertEqual(self.peer.said, [])
-        self.assertEqual(self.house.audience._tree.match("room.1"), [])
-        self.assertEqual(self.line.traffic.authenticated, 0)
+        self.session.connection_lost()
+        self.house.authenticator.release_one()
+        self.assertEqual(self.peer.sent, [])
+        self.assertEqual(self.house.dispatcher._tree.match("room.1"), [])
+        self.assertEqual(self.line.stats.authenticated_connections, 0)

@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 from multiproto.core.errors import RateLimited
-from multiproto.core.leases import Allotment
-from multiproto.core.limits import Limits
-from multiproto.core.quotas import Quotas
+from multiproto.core.leases import SharedBuckets
+from multiproto.core.limits import ConnectionLimits
+from multiproto.core.quotas import PublishLimits
 from multiproto.core.rates import Rate
 from multiproto.core.wire import (
     Accepted,
     Authenticate,
+    CloseReason,
+    EndOfInput,
+    ErrorReply,
     Farewell,
-    Leave,
     Ping,
     Pong,
     Publish,
-    Refused,
     Subscribe,
-    Why,
 )
 
 from .test_session import SessionCase
 
-FLOODING = Farewell(Why.FLOODING, "Too many commands, in spite of being told")
+FLOODING = Farewell(CloseReason.FLOODING, "Too many commands, in spite of being told")
 
 
-def too_many(to: type, seconds: float, ref: int | None = None) -> Refused:
-    return Refused(RateLimited("Too many commands", retry_after=seconds), to, ref)
+def too_many(to: type, seconds: float, ref: int | None = None) -> ErrorReply:
+    return ErrorReply(RateLimited("Too many commands", retry_after=seconds), to, ref)
 
 
 class CommandRateTests(SessionCase):
-    limits = Limits(commands=Rate(10, 3), inbox=4, auth_within=1000, silence=1000)
+    limits = ConnectionLimits(
+        command_rate=Rate(10, 3), max_queued_commands=4, auth_timeout=1000, idle_timeout=1000
+    )
 
     def test_the_limit_and_one_past_it(self) -> None:
         """The connection stays, and serves again as soon as it was said to."""
@@ -39,7 +41,7 @@ class CommandRateTests(SessionCase):
         )
         self.clock.advance(0.1)
         self.assertEqual(self.say(Ping(), Ping()), [Pong(), too_many(Ping, 0.1)])
-        self.assertEqual(self.line.traffic.refused_by["RATE_LIMITED"], 2)
+        self.assertEqual(self.line.stats.refusals_by_name["RATE_LIMITED"], 2)
 
     def test_what_is_refused_for_another_reason_costs_too(self) -> None:
         self.say(*[Subscribe("a")] * 3)
@@ -55,11 +57,11 @@ class CommandRateTests(SessionCase):
         for _ in range(500):
             self.say(Ping(), Ping())
             self.clock.advance(1.0)
-        self.assertIsNone(self.session.ended)
+        self.assertIsNone(self.session.farewell)
 
     def test_leaving_is_always_allowed(self) -> None:
         self.say(*[Ping()] * 3)
-        self.assertEqual(self.say(Leave()), [Farewell(Why.LEFT, "Goodbye")])
+        self.assertEqual(self.say(EndOfInput()), [Farewell(CloseReason.CLIENT_CLOSED, "Goodbye")])
 
     def test_others_are_not_touched(self) -> None:
         self.say(*[Ping()] * 40)
@@ -68,14 +70,14 @@ class CommandRateTests(SessionCase):
 
 
 class PublishRateTests(SessionCase):
-    limits = Limits(commands=Rate(100, 100))
+    limits = ConnectionLimits(command_rate=Rate(100, 100))
 
     def setUp(self) -> None:
         super().setUp()
-        self.house.publisher._quotas = Quotas(Allotment("user", Rate(10, 2), self.clock))
+        self.house.publisher._limits = PublishLimits(SharedBuckets("user", Rate(10, 2), self.clock))
 
     def test_all_connections_of_a_user_together(self) -> None:
-        refused = Refused(RateLimited("Too many publications by this user", retry_after=0.1), Publish, 2)
+        refused = ErrorReply(RateLimited("Too many publications by this user", retry_after=0.1), Publish, 2)
         self.say(Authenticate("token-ann"))
         self.assertEqual(self.say(Publish("t", 1, ref=1)), [Accepted(1)])
         self.peer, self.session = self.connect()
@@ -93,30 +95,30 @@ class PublishRateTests(SessionCase):
 
 
 class ByteRateTests(SessionCase):
-    limits = Limits(bytes=Rate(1000, 100), inbox=2)
+    limits = ConnectionLimits(read_rate=Rate(1000, 100), max_queued_commands=2)
 
     def test_at_the_limit_and_one_byte_past_it(self) -> None:
-        self.session.heard(100)
-        self.assertEqual(self.peer.said, [])
-        self.session.heard(1)
+        self.session.on_activity(100)
+        self.assertEqual(self.peer.sent, [])
+        self.session.on_activity(1)
         self.clock.advance(0.001)
-        self.assertEqual(self.peer.said, ["pause", "resume"])
+        self.assertEqual(self.peer.sent, ["pause", "resume"])
 
     def test_together_with_an_inbox_that_is_full(self) -> None:
         """Whichever takes longer."""
-        self.house.gate.slow = True
-        self.session.heard(200)
+        self.house.authenticator.slow = True
+        self.session.on_activity(200)
         for _ in range(3):
             self.session.receive(Authenticate("token-ann"))
         self.clock.advance(1)
-        self.assertEqual(self.peer.said, ["pause"])
+        self.assertEqual(self.peer.sent, ["pause"])
         for _ in range(2):
-            self.house.gate.answer()
+            self.house.authenticator.release_one()
             self.clock.advance(0)
-        self.assertEqual([said for said in self.peer.said if isinstance(said, str)], ["pause", "resume"])
+        self.assertEqual([said for said in self.peer.sent if isinstance(said, str)], ["pause", "resume"])
 
     def test_nothing_is_left_of_one_who_leaves(self) -> None:
-        self.session.heard(200)
-        self.session.lost()
+        self.session.on_activity(200)
+        self.session.connection_lost()
         calls = [call.func for call in self.clock.getDelayedCalls()]
         self.assertEqual(len(calls), 1)  # the hub's sweep

@@ -8,12 +8,12 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import Clock
 
 from multiproto.core import sessions
-from multiproto.core.audit import stranger
-from multiproto.core.client import Client
-from multiproto.core.errors import Conflict, Invalid, NotFound, RateLimited, Unauthorized, Unavailable
-from multiproto.core.logins import Logins
+from multiproto.core.audit import unknown_email_subject
+from multiproto.core.client import ClientInfo
+from multiproto.core.errors import Conflict, NotFound, RateLimited, Unauthorized, Unavailable, ValidationError
+from multiproto.core.logins import LoginThrottle
 from multiproto.core.ports import Identity, Query
-from multiproto.core.sessions import Sessions
+from multiproto.core.sessions import LoginSessions
 from tests.canary import PASSWORD
 
 from .test_accounts import ANN, AccountsCase
@@ -37,18 +37,18 @@ class LoginTests(AccountsCase):
 
     async def test_what_is_no_login(self) -> None:
         for fields in ({}, {"email": 1, "password": []}):
-            with self.assertRaises(Invalid):
+            with self.assertRaises(ValidationError):
                 await self.sessions.login(fields)
 
 
 class GuessingTests(AccountsCase):
     async def asyncSetUp(self) -> None:
         await super().asyncSetUp()
-        self.sessions._logins = Logins(Clock())
+        self.sessions._login_throttle = LoginThrottle(Clock())
 
     async def guess(self, email: str, password: str = "wrong", host: str = "203.0.113.1") -> str:
         try:
-            await self.sessions.login({"email": email, "password": password}, Client("rest", host))
+            await self.sessions.login({"email": email, "password": password}, ClientInfo("rest", host))
         except (Unauthorized, RateLimited) as refusal:
             return refusal.message
         return "in"
@@ -66,12 +66,12 @@ class GuessingTests(AccountsCase):
 
     async def test_the_owner_is_not_locked_out(self) -> None:
         """Where they have logged in or refreshed before, they still can; a stranger with the password can not yet."""
-        login = await self.sessions.login(ANN, Client("rest", "192.0.2.1"))
+        login = await self.sessions.login(ANN, ClientInfo("rest", "192.0.2.1"))
         for n in range(11):
             await self.guess("ann@example.org", host=f"203.0.113.{n}")
         self.assertEqual(await self.guess("ANN@example.org", PASSWORD, "192.0.2.1"), "in")
         self.assertNotEqual(await self.guess("ann@example.org", PASSWORD, "192.0.2.2"), "in")
-        await self.sessions.refresh({"refreshToken": login.refresh_token}, Client("rest", "192.0.2.2"))
+        await self.sessions.refresh({"refreshToken": login.refresh_token}, ClientInfo("rest", "192.0.2.2"))
         self.assertEqual(await self.guess("ann@example.org", PASSWORD, "192.0.2.2"), "in")
 
     async def test_a_queue_that_is_full_costs_no_attempt(self) -> None:
@@ -128,7 +128,7 @@ class RefreshTests(AccountsCase):
     async def test_refused(self) -> None:
         for token in ("", "x", "é" * 1000):
             await self.refused(token)
-        with self.assertRaises(Invalid):
+        with self.assertRaises(ValidationError):
             await self.sessions.refresh({})
         late = await self.login()
         self.clock_ahead = 1001.0
@@ -149,18 +149,18 @@ class RefreshTests(AccountsCase):
         self.assertNotIn(token.encode(), self.database_bytes())
 
 
-BROWSER = Client("rest", "192.0.2.7", "Firefox/130")
+BROWSER = ClientInfo("rest", "192.0.2.7", "Firefox/130")
 
 
 class SessionsCase(AccountsCase):
-    async def login(self, client: Client = Client(), fields: dict[str, str] = ANN) -> Identity:
+    async def login(self, client: ClientInfo = ClientInfo(), fields: dict[str, str] = ANN) -> Identity:
         """Whoever holds the token of a new session."""
         login = await self.sessions.login(fields, client)
         return Identity(login.user.id, login.token.split()[-1], 1e12)
 
     async def opened(self, who: Identity | None = None) -> list[str]:
         """The ids, newest first."""
-        return [session.id for session in await self.sessions.opened(who or self.who)]
+        return [session.id for session in await self.sessions.list_active(who or self.who)]
 
     async def revoked(self) -> list[list[str]]:
         """What the log tells of sessions that were ended."""
@@ -168,7 +168,7 @@ class SessionsCase(AccountsCase):
 
     async def noted(self) -> list[tuple[str, str, str | None, object]]:
         """(action, outcome, session, details) of all there is on Ann, in order."""
-        page = await self.members.trail.own(self.who, {"limit": 100})
+        page = await self.members.audit_log.own_page(self.who, {"limit": 100})
         return [(note.action, note.outcome, note.session, note.details) for note in reversed(page.items)]
 
 
@@ -176,7 +176,7 @@ class ListTests(SessionsCase):
     async def test_newest_first_with_what_is_known_of_each(self) -> None:
         first = await self.login()
         second = await self.login(BROWSER)
-        shown = [session.public() for session in await self.sessions.opened(first)]
+        shown = [session.to_json() for session in await self.sessions.list_active(first)]
         self.assertEqual([session["id"] for session in shown], [second.session_id, first.session_id])
         self.assertEqual([session["current"] for session in shown], [False, True])
         self.assertEqual(
@@ -188,12 +188,12 @@ class ListTests(SessionsCase):
 
     async def test_a_refresh_is_a_use(self) -> None:
         login = await self.sessions.login(ANN)
-        (before,) = await self.sessions.opened(self.who)
+        (before,) = await self.sessions.list_active(self.who)
         self.clock_ahead = 100.0
         await self.sessions.refresh({"refreshToken": login.refresh_token}, BROWSER)
-        (after,) = await self.sessions.opened(self.who)
-        self.assertEqual((before.used_at, after.created_at), (before.created_at, before.created_at))
-        self.assertGreater(after.used_at, before.used_at)
+        (after,) = await self.sessions.list_active(self.who)
+        self.assertEqual((before.last_used_at, after.created_at), (before.created_at, before.created_at))
+        self.assertGreater(after.last_used_at, before.last_used_at)
         self.assertEqual((after.address, after.client), ("192.0.2.7", "Firefox/130"))
         self.assertEqual(after.expires_at, before.expires_at)
 
@@ -224,7 +224,7 @@ class RevocationTests(SessionsCase):
         await self.sessions.revoke(mine, mine.session_id)
         with self.assertRaises(NotFound):
             await self.sessions.revoke(mine, mine.session_id)
-        with self.assertRaises(Invalid):
+        with self.assertRaises(ValidationError):
             await self.sessions.revoke(mine, "x")
         self.assertEqual(await self.opened(theirs), [theirs.session_id])
 
@@ -260,14 +260,14 @@ class RevocationTests(SessionsCase):
             await self.sessions.refresh({"refreshToken": login.refresh_token}, BROWSER)
         session = login.token.split()[-1]
         self.assertEqual((await self.noted())[-1], ("refresh", "reused", session, None))
-        (note, *_) = (await self.members.trail.own(self.who, {})).items
+        (note, *_) = (await self.members.audit_log.own_page(self.who, {})).items
         self.assertEqual((note.actor, note.subject, note.address), (None, self.ann.id, "192.0.2.7"))
 
 
 class NumberTests(SessionsCase):
     async def asyncSetUp(self) -> None:
         await super().asyncSetUp()
-        self.patch(sessions, "MOST", 3)
+        self.patch(sessions, "MAX_SESSIONS", 3)
 
     async def test_as_many_as_there_may_be_and_one_more(self) -> None:
         """The oldest ends, and what lives on it."""
@@ -285,10 +285,10 @@ class NumberTests(SessionsCase):
 
     async def test_far_too_many_of_before(self) -> None:
         """When there was no limit yet: the next login ends them all but the newest."""
-        self.patch(sessions, "MOST", 500)
+        self.patch(sessions, "MAX_SESSIONS", 500)
         for _ in range(20):
             await self.login()
-        self.patch(sessions, "MOST", 3)
+        self.patch(sessions, "MAX_SESSIONS", 3)
         newest = (await self.opened())[:2]
         last = await self.login()
         self.assertEqual(await self.opened(), [last.session_id, *newest])
@@ -316,7 +316,7 @@ class PasswordTests(SessionsCase):
     async def test_a_new_password_ends_all_other_sessions(self) -> None:
         """In the same unit: there is no moment with both."""
         thief, mine = await self.login(), await self.login()
-        await self.accounts.amend(mine, mine.user_id, {"password": "An0ther!!"}, BROWSER)
+        await self.accounts.update(mine, mine.user_id, {"password": "An0ther!!"}, BROWSER)
         self.assertEqual(await self.opened(), [mine.session_id])
         self.assertEqual(
             [type for type, _, _ in await self.log()], ["user.created", "user.updated", "session.revoked"]
@@ -329,7 +329,7 @@ class PasswordTests(SessionsCase):
 
     async def test_other_changes_end_nothing(self) -> None:
         other, mine = await self.login(), await self.login()
-        await self.accounts.amend(mine, mine.user_id, {"email": "ann2@example.org", "name": "Anna"})
+        await self.accounts.update(mine, mine.user_id, {"email": "ann2@example.org", "name": "Anna"})
         self.assertEqual(await self.opened(), [mine.session_id, other.session_id])
         self.assertEqual((await self.noted())[-1], ("email.changed", "success", mine.session_id, None))
 
@@ -340,7 +340,7 @@ class PasswordTests(SessionsCase):
 
         async def slowly(password: str, hashed: str | None, on_behalf_of: str) -> bool:
             right = await verify(password, hashed)
-            await self.accounts.amend(mine, mine.user_id, {"password": "An0ther!!"})
+            await self.accounts.update(mine, mine.user_id, {"password": "An0ther!!"})
             return right
 
         self.patch(self.passwords, "verify", slowly)
@@ -350,7 +350,7 @@ class PasswordTests(SessionsCase):
 
     async def test_a_login_that_comes_in_between_ends_too(self) -> None:
         mine = await self.login()
-        ending, late = self.sessions.ending, []
+        ending, late = self.sessions.revocation_of, []
 
         async def slowly(user_id: str, keep: str = "") -> Any:
             found = await ending(user_id, keep)
@@ -358,8 +358,8 @@ class PasswordTests(SessionsCase):
                 late.append(await self.login())
             return found
 
-        self.patch(Sessions, "ending", lambda self, user_id, keep="": slowly(user_id, keep))
-        await self.accounts.amend(mine, mine.user_id, {"password": "An0ther!!"})
+        self.patch(LoginSessions, "revocation_of", lambda self, user_id, keep="": slowly(user_id, keep))
+        await self.accounts.update(mine, mine.user_id, {"password": "An0ther!!"})
         self.assertEqual(await self.opened(), [mine.session_id])
         self.assertEqual(await self.revoked(), [[late[0].session_id]])
 
@@ -378,7 +378,7 @@ class NoteTests(SessionsCase):
                 ("account.closed", "success", who.session_id, None),
             ],
         )
-        for note in (await self.members.trail.own(who, {"limit": 3})).items:
+        for note in (await self.members.audit_log.own_page(who, {"limit": 3})).items:
             self.assertEqual((note.actor, note.subject), (who.user_id, who.user_id))
             self.assertEqual((note.protocol, note.address), ("rest", "192.0.2.7"))
 
@@ -389,7 +389,7 @@ class NoteTests(SessionsCase):
         with self.assertRaises(Conflict):
             await self.accounts.register(ANN)
         with self.assertRaises(Conflict):
-            await self.accounts.amend(self.who, self.ann.id, {"email": "bob@example.org"})
+            await self.accounts.update(self.who, self.ann.id, {"email": "bob@example.org"})
         with self.assertRaises(NotFound):
             await self.sessions.revoke(self.who, self.new_id())
         self.assertEqual(await self.noted(), before)
@@ -403,11 +403,11 @@ class NoteTests(SessionsCase):
         ):
             with self.assertRaises(Unauthorized):
                 await self.sessions.login({"email": email, "password": password}, BROWSER)
-        await self.members.attempts.stopService()
+        await self.members.failed_attempts.stopService()
         rows = (await self.store.read(Query("audit_page", {"limit": 2, "offset": 0}))).results[0]
         self.assertEqual(
             {(row["subject"], row["outcome"], row["times"], row["actor"]) for row in rows},
-            {(self.ann.id, "invalid", 2, None), (stranger(" EVE@x.org"), "invalid", 1, None)},
+            {(self.ann.id, "invalid", 2, None), (unknown_email_subject(" EVE@x.org"), "invalid", 1, None)},
         )
         for secret in (b"S3cret-tried", b"eve@x.org", b"EVE@x.org"):
             self.assertNotIn(secret, self.database_bytes())

@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.starting import start
+from multiproto.core.starting import start_eagerly
 
 
 class StartTests(SynchronousTestCase):
@@ -22,7 +22,7 @@ class StartTests(SynchronousTestCase):
         return sum([await step for step in self.steps])
 
     def start(self) -> Any:
-        return start(self.add(), self.failures.append)
+        return start_eagerly(self.add(), self.failures.append)
 
     def test_what_need_not_wait_gives_its_value(self) -> None:
         for step in self.steps:

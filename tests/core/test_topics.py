@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.errors import Invalid
-from multiproto.core.topics import TopicTree, check_pattern, check_topic, word
+from multiproto.core.errors import ValidationError
+from multiproto.core.topics import TopicTree, check_pattern, check_topic, escape_word
 
 WORDS = st.sampled_from(["a", "b", "c"])
 TOPICS = st.lists(WORDS, min_size=1, max_size=6).map(".".join)
@@ -44,15 +44,15 @@ class NamesTests(SynchronousTestCase):
             "a\u00a0b",
             "a\x85",
         ):
-            self.assertRaises(Invalid, check_topic, topic)
-            self.assertRaises(Invalid, check_pattern, topic)
+            self.assertRaises(ValidationError, check_topic, topic)
+            self.assertRaises(ValidationError, check_pattern, topic)
 
     def test_wildcards_are_whole_words_of_patterns_only(self) -> None:
         for pattern in ("*", "**", "a.*", "a.**", "*.a", "**.a", "a.**.b", "**.**"):
             self.assertEqual(check_pattern(pattern), pattern)
-            self.assertRaises(Invalid, check_topic, pattern)
+            self.assertRaises(ValidationError, check_topic, pattern)
         for pattern in ("us*rs", "a.b*", "***", "a.***", "*a"):
-            self.assertRaises(Invalid, check_pattern, pattern)
+            self.assertRaises(ValidationError, check_pattern, pattern)
 
     def test_limits(self) -> None:
         """255 bytes of UTF-8 and 16 words are taken, one more of either is not."""
@@ -60,7 +60,7 @@ class NamesTests(SynchronousTestCase):
         check_topic("é" * 127 + "x")
         check_topic(".".join("x" * 16))
         for topic in ("x" * 256, "é" * 128, ".".join("x" * 17)):
-            self.assertRaises(Invalid, check_topic, topic)
+            self.assertRaises(ValidationError, check_topic, topic)
 
     def test_any_text_as_one_word(self) -> None:
         """`c.9` was two words in the predecessor."""
@@ -72,17 +72,17 @@ class NamesTests(SynchronousTestCase):
             ("é", "é"),
             ("\u00a0", "%C2%A0"),
         ]:
-            self.assertEqual(word(text), escaped)
+            self.assertEqual(escape_word(text), escaped)
 
     @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30))
     def test_an_escaped_word_is_a_topic(self, text: str) -> None:
-        check_topic(word(text))
+        check_topic(escape_word(text))
 
     @given(
         st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"]))
     )
     def test_two_texts_never_make_one_word(self, one: str, other: str) -> None:
-        self.assertEqual(word(one) == word(other), one == other)
+        self.assertEqual(escape_word(one) == escape_word(other), one == other)
 
 
 class TopicTreeTests(SynchronousTestCase):
@@ -130,7 +130,7 @@ class TopicTreeTests(SynchronousTestCase):
             tree.add(pattern, "me")
         for pattern in patterns:
             tree.remove(pattern, "me")
-        self.assertTrue(tree.empty)
+        self.assertTrue(tree.is_empty)
 
     def test_removing_what_was_never_added(self) -> None:
         tree: TopicTree[str] = TopicTree()
@@ -153,9 +153,9 @@ class TopicTreeTests(SynchronousTestCase):
         tree: TopicTree[str] = TopicTree()
         tree.add(".".join(["**", "x"] * 8), "me")
         node = tree._root
-        while node.words:
-            (following,) = node.words.values()
-            node.words = Counting(node.words)
+        while node.children:
+            (following,) = node.children.values()
+            node.children = Counting(node.children)
             node = following
         self.assertEqual(tree.match(".".join("x" * 15) + ".y"), [])
         # 16 words, at most 17 nodes open at each, three look-ups a node.
@@ -179,4 +179,4 @@ class SpellingTests(SynchronousTestCase):
             if not banned:
                 check_topic(char)
             elif char != "*":
-                self.assertRaises(Invalid, check_pattern, char)
+                self.assertRaises(ValidationError, check_pattern, char)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from twisted.internet import reactor
 
-from multiproto.core.errors import Forbidden, Invalid
+from multiproto.core.errors import Forbidden, ValidationError
 from multiproto.core.ports import Identity
-from multiproto.core.trail import Trail
+from multiproto.core.trail import AuditLog
 
-from ..fakes import members
+from ..fakes import make_account_services
 from ..stores import StoreCase
 from .test_accounts import ANN, NamingTokens, PlainPasswords
 
@@ -17,18 +17,22 @@ BOB = ANN | {"email": "Bob@example.org"}
 
 class TrailCase(StoreCase):
     async def asyncSetUp(self) -> None:
-        self.members = members(self.store, PlainPasswords(), NamingTokens(), reactor, self.now, self.new_id)
+        self.members = make_account_services(
+            self.store, PlainPasswords(), NamingTokens(), reactor, self.now, self.new_id
+        )
         self.ann, self.bob = [await self.person(fields) for fields in (ANN, BOB)]
 
     async def person(self, fields: dict[str, str]) -> Identity:
         user = (await self.members.accounts.register(fields)).value
-        login = await self.members.sessions.login(fields)
+        login = await self.members.login_sessions.login(fields)
         return Identity(user.id, login.token.split()[-1], 1e12)
 
-    def trail(self, *operators: str) -> Trail:
-        return members(self.store, None, None, reactor, self.now, self.new_id, operators=operators).trail
+    def trail(self, *operators: str) -> AuditLog:
+        return make_account_services(
+            self.store, None, None, reactor, self.now, self.new_id, operators=operators
+        ).audit_log
 
-    async def listed(self, trail: Trail, who: Identity, **fields: object) -> list[tuple[str, str]]:
+    async def listed(self, trail: AuditLog, who: Identity, **fields: object) -> list[tuple[str, str]]:
         """(action, whose) of each, newest first."""
         names = {self.ann.user_id: "ann", self.bob.user_id: "bob"}
         page = await trail.page(who, fields)
@@ -47,7 +51,7 @@ class OperatorTests(TrailCase):
 
     async def test_an_address_is_an_operators_only_while_they_have_it(self) -> None:
         trail = self.trail("bob@example.org")
-        await self.members.accounts.amend(self.bob, self.bob.user_id, {"email": "rob@example.org"})
+        await self.members.accounts.update(self.bob, self.bob.user_id, {"email": "rob@example.org"})
         with self.assertRaises(Forbidden):
             await trail.page(self.bob, {})
 
@@ -75,17 +79,17 @@ class OperatorTests(TrailCase):
             {"action": "x\0"},
             {"action": 1},
         ):
-            with self.assertRaises(Invalid):
+            with self.assertRaises(ValidationError):
                 await trail.page(self.bob, fields)
 
 
 class OwnTests(TrailCase):
     async def test_everybody_reads_their_own(self) -> None:
-        page = await self.trail().own(self.ann, {"limit": 1, "user": self.bob.user_id})
+        page = await self.trail().own_page(self.ann, {"limit": 1, "user": self.bob.user_id})
         (note,) = page.items
         self.assertEqual((page.total, note.subject, note.action), (2, self.ann.user_id, "login"))
         self.assertEqual(
-            note.public(),
+            note.to_json(),
             {
                 "id": note.id,
                 "at": note.at,
@@ -97,9 +101,9 @@ class OwnTests(TrailCase):
                 "sessionId": self.ann.session_id,
             },
         )
-        with self.assertRaises(Invalid):
-            await self.trail().own(self.ann, {"limit": 0})
+        with self.assertRaises(ValidationError):
+            await self.trail().own_page(self.ann, {"limit": 0})
 
     async def test_of_one_action(self) -> None:
-        page = await self.trail().own(self.ann, {"action": "account.created"})
+        page = await self.trail().own_page(self.ann, {"action": "account.created"})
         self.assertEqual([note.action for note in page.items], ["account.created"])

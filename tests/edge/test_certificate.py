@@ -20,10 +20,10 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.edge.certificate import Certificate
-from multiproto.edge.pair import Unusable, read_pair
-from multiproto.edge.ports import HTTP
-from multiproto.lifecycle import explained
+from multiproto.edge.certificate import TlsCertificate
+from multiproto.edge.pair import KeyPairError, read_key_pair
+from multiproto.edge.ports import ALPN_HTTP
+from multiproto.lifecycle import describe_error
 
 from ..certificates import DAY, Authority
 
@@ -46,18 +46,18 @@ class CertificateCase(SynchronousTestCase):
 
 class PairTests(CertificateCase):
     def fault(self) -> str:
-        error = self.assertRaises(Unusable, read_pair, self.files.certificate, self.files.key)
-        return explained(error).replace(f"{self.directory}/", "")
+        error = self.assertRaises(KeyPairError, read_key_pair, self.files.certificate, self.files.key)
+        return describe_error(error).replace(f"{self.directory}/", "")
 
     def test_a_chain(self) -> None:
         """Those that vouch for it stand behind it."""
         ours = self.files.certificate.read_bytes()
         self.files.certificate.write_bytes(ours + self.files.authority.read_bytes())
-        pair = read_pair(self.files.certificate, self.files.key)
+        pair = read_key_pair(self.files.certificate, self.files.key)
         self.assertEqual(
             [each.subject.rfc4514_string() for each in pair.chain], ["CN=localhost", "CN=authority"]
         )
-        self.assertTrue(pair.matches)
+        self.assertTrue(pair.key_matches)
         self.assertNotIn("key", repr(pair))
 
     def test_a_chain_the_wrong_way_round(self) -> None:
@@ -116,8 +116,8 @@ class ReloadTests(CertificateCase):
         super().setUp()
         self.reactor = Present()
         self.said: list[tuple[str, str]] = []
-        self.patch(Certificate, "_log", Logger(observer=self.hear))
-        self.certificate = Certificate(self.files.certificate, self.files.key, self.reactor)
+        self.patch(TlsCertificate, "_log", Logger(observer=self.hear))
+        self.certificate = TlsCertificate(self.files.certificate, self.files.key, self.reactor)
 
     def hear(self, event: Any) -> None:
         text = event["log_format"].format(**event).replace(f"{self.directory}/", "")
@@ -132,7 +132,7 @@ class ReloadTests(CertificateCase):
         self.certificate.startService()
 
     def told(self) -> tuple[str, str]:
-        until = read_pair(self.files.certificate, self.files.key).until
+        until = read_key_pair(self.files.certificate, self.files.key).expires_at
         return "info", f"certificate of CN=localhost, serial {self.files.serial:x}, until {until}"
 
     def test_a_new_one_is_read(self) -> None:
@@ -152,7 +152,7 @@ class ReloadTests(CertificateCase):
 
     def test_a_bad_file_at_the_start(self) -> None:
         self.files.key.unlink()
-        self.assertRaises(Unusable, self.certificate.privilegedStartService)
+        self.assertRaises(KeyPairError, self.certificate.privilegedStartService)
 
     def test_one_that_expired_is_worth_a_warning(self) -> None:
         self.authority.write(self.directory, "localhost", lasts=-DAY / 2)
@@ -167,9 +167,9 @@ class ReloadTests(CertificateCase):
         self.assertRegex(self.heard()[1][1], "^TLS_CERT_FILE certificate.pem is not valid before ")
 
     def test_a_port_made_before_or_after_the_files_were_read(self) -> None:
-        before = self.certificate.over_tls(Factory(), HTTP)
+        before = self.certificate.wrap_in_tls(Factory(), ALPN_HTTP)
         self.start()
-        after = self.certificate.over_tls(Factory(), HTTP)
+        after = self.certificate.wrap_in_tls(Factory(), ALPN_HTTP)
         for factory in (before, after):
             self.assertIsNotNone(factory._creatorCallable(factory.protocol(factory, None)))  # type: ignore[attr-defined]
 
@@ -177,4 +177,4 @@ class ReloadTests(CertificateCase):
         """As the HTTP site, when it drains."""
         none = Factory()
         none.buildProtocol = lambda addr: None  # type: ignore[method-assign, assignment]
-        self.assertIsNone(self.certificate.over_tls(none).buildProtocol(StringTransport().getPeer()))
+        self.assertIsNone(self.certificate.wrap_in_tls(none).buildProtocol(StringTransport().getPeer()))

@@ -9,14 +9,22 @@ from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.edge.codec import HEAD, MAX_V1, MAX_V2, V2, Header, Malformed, parse
+from multiproto.edge.codec import (
+    MAX_V1_SIZE,
+    MAX_V2_PAYLOAD,
+    V2_FIXED_SIZE,
+    V2_PREFIX,
+    BadProxyHeader,
+    ProxyHeader,
+    parse_proxy_header,
+)
 
 V4 = struct.pack("!4s4sHH", bytes([192, 0, 2, 1]), bytes([10, 0, 0, 9]), 40000, 3000)
 V6 = struct.pack("!16s16sHH", b"\x20\x01\x0d\xb8" + bytes(11) + b"\1", bytes(15) + b"\1", 40000, 3000)
 
 
 def v2(command: int, family: int, body: bytes = b"") -> bytes:
-    return V2 + bytes([command, family]) + len(body).to_bytes(2, "big") + body
+    return V2_PREFIX + bytes([command, family]) + len(body).to_bytes(2, "big") + body
 
 
 def v4(source: str) -> IPv4Address:
@@ -74,7 +82,7 @@ BAD = [
     v2(0x21, 0x41, V4),
     v2(0x21, 0x11, V4[:-1]),
     v2(0x21, 0x21, V4),
-    V2[:4] + b"x",
+    V2_PREFIX[:4] + b"x",
 ]
 
 
@@ -83,36 +91,47 @@ class CodecTests(SynchronousTestCase):
         for data, told in GOOD.items():
             source, destination = told or (None, None)
             for behind in (b"", b"GET / HTTP/1.1\r\n", data):
-                self.assertEqual(parse(data + behind), Header(source, destination, len(data)), data)
+                self.assertEqual(
+                    parse_proxy_header(data + behind), ProxyHeader(source, destination, len(data)), data
+                )
 
     def test_some_of_it(self) -> None:
         """At every cut, more is waited for."""
         for data in GOOD:
             for cut in range(len(data)):
-                self.assertIsNone(parse(data[:cut]), data[:cut])
+                self.assertIsNone(parse_proxy_header(data[:cut]), data[:cut])
 
     def test_bad(self) -> None:
         for data in BAD:
-            self.assertRaises(Malformed, parse, data)
+            self.assertRaises(BadProxyHeader, parse_proxy_header, data)
 
     def test_v1_at_its_limit(self) -> None:
-        longest = b"PROXY UNKNOWN ".ljust(MAX_V1 - 2, b"x")
-        self.assertEqual(parse(longest + b"\r\n"), Header(None, None, MAX_V1))
-        self.assertIsNone(parse(longest + b"\r"))
-        self.assertRaises(Malformed, parse, longest + b"x\r\n")
+        longest = b"PROXY UNKNOWN ".ljust(MAX_V1_SIZE - 2, b"x")
+        self.assertEqual(parse_proxy_header(longest + b"\r\n"), ProxyHeader(None, None, MAX_V1_SIZE))
+        self.assertIsNone(parse_proxy_header(longest + b"\r"))
+        self.assertRaises(BadProxyHeader, parse_proxy_header, longest + b"x\r\n")
 
     def test_v2_at_its_limit(self) -> None:
-        longest = v2(0x21, 0x11, V4.ljust(MAX_V2, b"\0"))
-        self.assertEqual(parse(longest), Header(v4("192.0.2.1:40000"), v4("10.0.0.9:3000"), HEAD + MAX_V2))
-        self.assertRaises(Malformed, parse, v2(0x21, 0x11, V4.ljust(MAX_V2 + 1, b"\0"))[:HEAD])
+        longest = v2(0x21, 0x11, V4.ljust(MAX_V2_PAYLOAD, b"\0"))
+        self.assertEqual(
+            parse_proxy_header(longest),
+            ProxyHeader(v4("192.0.2.1:40000"), v4("10.0.0.9:3000"), V2_FIXED_SIZE + MAX_V2_PAYLOAD),
+        )
+        self.assertRaises(
+            BadProxyHeader,
+            parse_proxy_header,
+            v2(0x21, 0x11, V4.ljust(MAX_V2_PAYLOAD + 1, b"\0"))[:V2_FIXED_SIZE],
+        )
 
     @given(
-        st.one_of(st.binary(), st.binary().map(lambda rest: V2 + rest), st.binary().map(b"PROXY ".__add__))
+        st.one_of(
+            st.binary(), st.binary().map(lambda rest: V2_PREFIX + rest), st.binary().map(b"PROXY ".__add__)
+        )
     )
     def test_any_bytes(self, data: bytes) -> None:
-        """A header, a wait or `Malformed`, and nothing else."""
+        """A header, a wait or `BadProxyHeader`, and nothing else."""
         try:
-            found = parse(data)
-        except Malformed:
+            found = parse_proxy_header(data)
+        except BadProxyHeader:
             return
         self.assertTrue(found is None or found.size <= len(data))

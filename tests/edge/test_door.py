@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from multiproto.core.networks import AddressRules
-from multiproto.edge.door import HEADER_WITHIN, Door
+from multiproto.edge.door import HEADER_TIMEOUT, AddressFilterFactory
 
 PROXY, CLIENT = "10.0.0.1", "192.0.2.1"
 HEADER = b"PROXY TCP4 192.0.2.1 10.0.0.9 40000 3000\r\n"
@@ -58,17 +58,19 @@ class DoorCase(SynchronousTestCase):
         self.clock = Clock()
         self.built: list[Recorder] = []
 
-    def door(self, allow: str = "", deny: str = "", proxied: bool = True, judges: bool = True) -> Door:
+    def door(
+        self, allow: str = "", deny: str = "", proxied: bool = True, judges: bool = True
+    ) -> AddressFilterFactory:
         networks = (tuple(map(ip_network, each.split())) for each in (allow, deny, PROXY))
         factory = Factory()
         factory.buildProtocol = self.build  # type: ignore[method-assign]
-        return Door(factory, AddressRules(*networks), self.clock, proxied, judges)
+        return AddressFilterFactory(factory, AddressRules(*networks), self.clock, proxied, judges)
 
     def build(self, addr: Any) -> Recorder:
         self.built.append(Recorder(addr))
         return self.built[-1]
 
-    def connect(self, door: Door, host: str = PROXY) -> tuple[Any, Wire]:
+    def connect(self, door: AddressFilterFactory, host: str = PROXY) -> tuple[Any, Wire]:
         """`None` where the door stayed shut."""
         peer = IPv4Address("TCP", host, 5)
         protocol = door.buildProtocol(peer)
@@ -138,13 +140,13 @@ class ProxyTests(DoorCase):
         """Whatever trickles in."""
         protocol, wire = self.connect(self.door())
         protocol.dataReceived(HEADER[:5])
-        self.clock.advance(HEADER_WITHIN - 0.1)
+        self.clock.advance(HEADER_TIMEOUT - 0.1)
         self.assertFalse(wire.aborted)
         self.clock.advance(0.1)
         self.assertTrue(wire.aborted)
         protocol, wire = self.connect(self.door())
         protocol.dataReceived(HEADER)
-        self.clock.advance(HEADER_WITHIN)
+        self.clock.advance(HEADER_TIMEOUT)
         self.assertFalse(wire.aborted)
 
     def test_a_client_that_may_not_come_in(self) -> None:

@@ -15,8 +15,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.edge.certificate import Certificate
-from multiproto.edge.tls import FAREWELL_WITHIN, HANDSHAKE_WITHIN
+from multiproto.edge.certificate import TlsCertificate
+from multiproto.edge.tls import CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT
 
 from ..certificates import make
 
@@ -53,10 +53,10 @@ class TlsTests(SynchronousTestCase):
         directory.mkdir()
         self.clock = Reactor()
         files = make(directory, "localhost")
-        certificate = Certificate(files.certificate, files.key, self.clock)
+        certificate = TlsCertificate(files.certificate, files.key, self.clock)
         certificate.privilegedStartService()
         self.ours, self.theirs = Recorder(), Recorder()
-        self.server: Any = certificate.over_tls(self.factory(self.ours)).buildProtocol(None)
+        self.server: Any = certificate.wrap_in_tls(self.factory(self.ours)).buildProtocol(None)
         root = trustRootFromCertificates([Trusted.loadPEM(files.authority.read_bytes())])
         trusting = optionsForClientTLS("localhost", root)
         client = TLSMemoryBIOFactory(trusting, True, self.factory(self.theirs), self.clock)
@@ -98,7 +98,7 @@ class TlsTests(SynchronousTestCase):
         for byte in hello[:9]:
             self.server.dataReceived(bytes([byte]))
             self.clock.advance(1)
-        self.clock.advance(HANDSHAKE_WITHIN - 9 - 0.1)
+        self.clock.advance(HANDSHAKE_TIMEOUT - 9 - 0.1)
         self.assertFalse(self.wires[0].aborted)
         self.clock.advance(0.1)
         self.assertTrue(self.wires[0].aborted)
@@ -111,7 +111,7 @@ class TlsTests(SynchronousTestCase):
 
     def test_who_has_shaken_hands_may_be_silent(self) -> None:
         self.pump()
-        self.clock.advance(HANDSHAKE_WITHIN)
+        self.clock.advance(HANDSHAKE_TIMEOUT)
         self.assertFalse(self.wires[0].aborted)
         self.theirs.transport.write(b"hello")  # type: ignore[union-attr]
         self.pump()
@@ -131,7 +131,7 @@ class TlsTests(SynchronousTestCase):
     def test_a_goodbye_that_is_not_answered(self) -> None:
         self.pump()
         self.ours.transport.loseConnection()  # type: ignore[union-attr]
-        self.clock.advance(FAREWELL_WITHIN - 0.1)
+        self.clock.advance(CLOSE_TIMEOUT - 0.1)
         self.assertFalse(self.wires[0].aborted)
         self.clock.advance(0.1)
         self.assertTrue(self.wires[0].aborted)
@@ -140,7 +140,7 @@ class TlsTests(SynchronousTestCase):
         """It waits for the handshake; not for ever."""
         self.ours.transport.write(b"too many")  # type: ignore[union-attr]
         self.ours.transport.loseConnection()  # type: ignore[union-attr]
-        self.clock.advance(FAREWELL_WITHIN)
+        self.clock.advance(CLOSE_TIMEOUT)
         self.assertTrue(self.wires[0].aborted)
 
     def test_a_refusal_is_read_behind_the_handshake(self) -> None:

@@ -20,31 +20,31 @@ from twisted.web.server import Site
 from multiproto import jsontext
 from multiproto.broker.follower import Follower
 from multiproto.broker.memory import MemoryBroker
-from multiproto.core.access import Access
-from multiproto.core.audience import Audience
-from multiproto.core.events import Events
-from multiproto.core.history import History
-from multiproto.core.hub import Hub, Line
-from multiproto.core.limits import Limits
+from multiproto.core.access import RequestAuthenticator
+from multiproto.core.audience import Dispatcher
+from multiproto.core.events import EventBuilder
+from multiproto.core.history import ReplayReader
+from multiproto.core.hub import Admission, Hub
+from multiproto.core.limits import ConnectionLimits
 from multiproto.core.messages import Messages
 from multiproto.core.model import Message, User
 from multiproto.core.namespaces import Namespaces
 from multiproto.core.policy import Policy
 from multiproto.core.ports import Entry, Identity, Page, Query, Snapshot, Unit
 from multiproto.core.publishing import Publisher
-from multiproto.core.sends import Sends
-from multiproto.graphql.wiring import Needs, make_endpoint
-from multiproto.ids import TimeOrderedIds
-from multiproto.observe.traffic import Traffic
+from multiproto.core.sends import IdempotentSends
+from multiproto.graphql.wiring import GraphQLDependencies, make_graphql_resource
+from multiproto.ids import Uuid7Generator
+from multiproto.observe.traffic import ProtocolStats
 from multiproto.storage.connection import connect, migrate
 from multiproto.storage.cursors import Term, Terms
-from multiproto.storage.groupcommit import GroupCommit
-from multiproto.storage.migrations import released
-from multiproto.storage.reader import Reader
-from multiproto.storage.statements import load, sql_directory
+from multiproto.storage.groupcommit import SqliteWriter
+from multiproto.storage.migrations import load_migrations
+from multiproto.storage.reader import SqliteReader
+from multiproto.storage.statements import load_statements, sql_directory
 from tests.canary import PASSWORD
 
-from ..fakes import FAST, Tokens, members
+from ..fakes import FAST, FakeAuthenticator, make_account_services
 from ..rfc6455.wire import Wire
 
 START = 1_800_000_000.0  # seconds since the epoch
@@ -58,17 +58,19 @@ class InlineStore:
     on_commit: Callable[[], object] = lambda: None
     reads: list[str] = Factory(list)  # names of the statements that read
     failures: dict[str, Exception] = Factory(dict)  # what statements that read fail with
-    _reader: Reader = field(init=False)
-    _writer: GroupCommit = field(init=False)
+    _reader: SqliteReader = field(init=False)
+    _writer: SqliteWriter = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         sql = sql_directory("sqlite")
-        statements = load(sql / "queries")
+        statements = load_statements(sql / "queries")
         connection = connect(Path(":memory:"), 0)
-        migrate(connection, released(sql), statements, START)
+        migrate(connection, load_migrations(sql), statements, START)
         terms = Terms((Term("t", 1),))
-        self._reader = Reader(connection, statements, terms, lambda job, outcome: None, self._clock, 5.0)
-        self._writer = GroupCommit(connection, statements, terms, lambda jobs, batch: None)
+        self._reader = SqliteReader(
+            connection, statements, terms, lambda job, outcome: None, self._clock, 5.0
+        )
+        self._writer = SqliteWriter(connection, statements, terms, lambda jobs, batch: None)
 
     def read(self, *queries: Query) -> Deferred[Snapshot]:
         self.reads += [query.name for query in queries]
@@ -83,19 +85,19 @@ class InlineStore:
         return answer
 
     def head(self) -> Deferred[tuple[int, str]]:
-        return self._soon((self._reader.head(), "t.0"))
+        return self._soon((self._reader.head_position(), "t.0"))
 
-    def after(self, position: int, limit: int) -> Deferred[tuple[Entry, ...]]:
-        return self._soon(self._reader.after(position, limit))
+    def read_after(self, position: int, limit: int) -> Deferred[tuple[Entry, ...]]:
+        return self._soon(self._reader.read_after(position, limit))
 
-    def page(self, lead: str, low: int, high: int) -> Deferred[Page]:
-        return self._soon(self._reader.page(lead, low, high))
+    def read_page(self, lead: str, low: int, high: int) -> Deferred[Page]:
+        return self._soon(self._reader.read_page(lead, low, high))
 
     def locate(self, cursor: str) -> Deferred[int | None]:
         return self._soon(self._reader.locate(cursor))
 
-    def floors(self) -> Deferred[dict[str, int]]:
-        return self._soon(self._reader.floors())
+    def retention_floors(self) -> Deferred[dict[str, int]]:
+        return self._soon(self._reader.retention_floors())
 
     def cursor_of(self, position: int) -> str:
         return f"t.{position}"
@@ -108,7 +110,7 @@ class InlineStore:
 
 
 class PlainPasswords:
-    def check_room(self, on_behalf_of: str = "") -> None:
+    def check_capacity(self, on_behalf_of: str = "") -> None:
         """There always is."""
 
     async def hash(self, password: str, on_behalf_of: str = "") -> str:
@@ -181,36 +183,38 @@ class Exchanged:
 class ServerCase(SynchronousTestCase):
     """A running server with two users; `self.ann` and `self.bob` are their ids."""
 
-    session_limits = Limits()
+    session_limits = ConnectionLimits()
     policy = Policy()
 
     def setUp(self) -> None:
         self.clock = clock = Clock()
         clock.rightNow = START
         self.store = InlineStore(clock)
-        new_id = TimeOrderedIds(clock.seconds)
-        self.gate = Tokens(until=START + 900)
-        self.audience = audience = Audience()
+        new_id = Uuid7Generator(clock.seconds)
+        self.gate = FakeAuthenticator(expires_at=START + 900)
+        self.audience = audience = Dispatcher()
         follower = Follower(self.store, audience, clock)
         self.store.on_commit = follower.wake
-        sends, namespaces = Sends(self.store, clock.seconds), Namespaces.including(())
+        sends, namespaces = IdempotentSends(self.store, clock.seconds), Namespaces.with_builtin(())
         publisher = Publisher(
             self.policy, MemoryBroker(audience), sends, namespaces, clock.seconds, new_id, jsontext.dumps
         )
-        history = History(self.store, audience, namespaces, clock)
+        history = ReplayReader(self.store, audience, namespaces, clock)
         self.hub = Hub(self.gate, audience, history, publisher, clock, new_id)
-        self.members = members(self.store, PlainPasswords(), PlainTokens(), clock, clock.seconds, new_id)
-        self.accounts, self.sessions = self.members.accounts, self.members.sessions
-        self.messages = Messages(self.store, sends, Events(new_id), clock.seconds, new_id)
+        self.members = make_account_services(
+            self.store, PlainPasswords(), PlainTokens(), clock, clock.seconds, new_id
+        )
+        self.accounts, self.sessions = self.members.accounts, self.members.login_sessions
+        self.messages = Messages(self.store, sends, EventBuilder(new_id), clock.seconds, new_id)
         self.observed: list[Any] = []
         self.logins: list[str] = []
-        self.sockets = Line(self.session_limits, Traffic("graphql"))
-        self.streams = Line(self.session_limits, Traffic("graphql"))
-        self.needs = Needs(
+        self.sockets = Admission(self.session_limits, ProtocolStats("graphql"))
+        self.streams = Admission(self.session_limits, ProtocolStats("graphql"))
+        self.needs = GraphQLDependencies(
             self.accounts,
             self.sessions,
-            self.members.keyring,
-            Access(self.gate, self.hub, self.members.attempts),
+            self.members.credentials,
+            RequestAuthenticator(self.gate, self.hub, self.members.failed_attempts),
             self.messages,
             publisher,
             self.hub,
@@ -235,7 +239,7 @@ class ServerCase(SynchronousTestCase):
         """Put the endpoint up, with some of what it needs changed."""
         self.needs = evolve(self.needs, **changes)
         root = Resource()
-        root.putChild(b"graphql", make_endpoint(self.needs))
+        root.putChild(b"graphql", make_graphql_resource(self.needs))
         self.site = Site(root, reactor=self.clock)
 
     async def health(self) -> dict[str, Any]:

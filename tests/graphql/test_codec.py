@@ -8,9 +8,16 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.graphql import codec
-from multiproto.graphql.codec import Answer, Ask, Begin, Complete, Init, Malformed
-from multiproto.graphql.execute import Request
-from multiproto.graphql.negotiate import BadRequest
+from multiproto.graphql.codec import (
+    CompleteMessage,
+    ConnectionInitMessage,
+    InvalidMessage,
+    PingMessage,
+    PongMessage,
+    SubscribeMessage,
+)
+from multiproto.graphql.execute import GraphQLRequest
+from multiproto.graphql.negotiate import BadGraphQLRequest
 
 
 def decode(value: object) -> Any:
@@ -21,20 +28,29 @@ class DecodeTests(SynchronousTestCase):
     def test_messages(self) -> None:
         query = {"query": "{a}", "variables": {"x": 1}, "operationName": "Q"}
         for message, said in (
-            ({"type": "ping", "payload": {"x": 1}}, Ask()),
-            ({"type": "pong"}, Answer()),
-            ({"type": "complete", "id": "1"}, Complete("1")),
-            ({"type": "subscribe", "id": "1", "payload": query}, Begin("1", Request("{a}", "Q", {"x": 1}))),
-            ({"type": "connection_init"}, Init()),
-            ({"type": "connection_init", "payload": {"authorization": None}}, Init()),
-            ({"type": "connection_init", "payload": {"Authorization": "Bearer t"}}, Init("Bearer t")),
-            ({"type": "connection_init", "payload": {"x": 1, "authorization": "Bearer t"}}, Init("Bearer t")),
+            ({"type": "ping", "payload": {"x": 1}}, PingMessage()),
+            ({"type": "pong"}, PongMessage()),
+            ({"type": "complete", "id": "1"}, CompleteMessage("1")),
+            (
+                {"type": "subscribe", "id": "1", "payload": query},
+                SubscribeMessage("1", GraphQLRequest("{a}", "Q", {"x": 1})),
+            ),
+            ({"type": "connection_init"}, ConnectionInitMessage()),
+            ({"type": "connection_init", "payload": {"authorization": None}}, ConnectionInitMessage()),
+            (
+                {"type": "connection_init", "payload": {"Authorization": "Bearer t"}},
+                ConnectionInitMessage("Bearer t"),
+            ),
+            (
+                {"type": "connection_init", "payload": {"x": 1, "authorization": "Bearer t"}},
+                ConnectionInitMessage("Bearer t"),
+            ),
         ):
             self.assertEqual(decode(message), said)
 
     def test_a_request_that_cannot_be_read_is_an_answer_of_its_own(self) -> None:
         begin = decode({"type": "subscribe", "id": "1", "payload": {"query": 7}})
-        self.assertEqual(begin, Begin("1", BadRequest("query must be a non-empty string")))
+        self.assertEqual(begin, SubscribeMessage("1", BadGraphQLRequest("query must be a non-empty string")))
 
     def test_everything_else_is_malformed(self) -> None:
         for message in (
@@ -50,9 +66,9 @@ class DecodeTests(SynchronousTestCase):
             {"type": "connection_init", "payload": "x"},
             {"type": "connection_init", "payload": {"authorization": {"token": "t"}}},
         ):
-            self.assertRaises(Malformed, decode, message)
+            self.assertRaises(InvalidMessage, decode, message)
         for payload in (b"", b"{", b"\xff", b'{"type":"ping","x":NaN}', b"[" * 1000):
-            self.assertRaises(Malformed, codec.decode, payload)
+            self.assertRaises(InvalidMessage, codec.decode, payload)
 
     @given(st.binary(max_size=50))
     def test_any_bytes(self, payload: bytes) -> None:
@@ -83,20 +99,20 @@ class DecodeTests(SynchronousTestCase):
             decode(message)
 
     def suppressing(self) -> Any:
-        """It is total: a message or `Malformed`."""
+        """It is total: a message or `InvalidMessage`."""
         from contextlib import suppress
 
-        return suppress(Malformed)
+        return suppress(InvalidMessage)
 
 
 class EncodeTests(SynchronousTestCase):
     def test_messages(self) -> None:
         for encoded, message in (
-            (codec.next_result("1", {"data": None}), {"id": "1", "type": "next", "payload": {"data": None}}),
+            (codec.encode_next("1", {"data": None}), {"id": "1", "type": "next", "payload": {"data": None}}),
             (
-                codec.error("1", [{"message": "m"}]),
+                codec.encode_error("1", [{"message": "m"}]),
                 {"id": "1", "type": "error", "payload": [{"message": "m"}]},
             ),
-            (codec.complete("1"), {"id": "1", "type": "complete"}),
+            (codec.encode_complete("1"), {"id": "1", "type": "complete"}),
         ):
             self.assertEqual(json.loads(encoded), message)

@@ -15,7 +15,7 @@ from graphql import (
 
 from multiproto.core.ports import Identity
 from multiproto.core.rules import PUBLISH, SUBSCRIBE, Grant
-from multiproto.graphql.schema import sdl
+from multiproto.graphql.schema import load_sdl
 
 from .test_stream import StreamCase
 
@@ -72,7 +72,7 @@ class MakingTests(StreamCase):
 class RightsTests(StreamCase):
     def setUp(self) -> None:
         super().setUp()
-        self.gate.known["pump"] = Identity(self.ann, "id-pump", float("inf"), "pump", GRANTS)
+        self.gate.identities["pump"] = Identity(self.ann, "id-pump", float("inf"), "pump", GRANTS)
 
     def errors(self, stream: Any) -> list[str]:
         self.turn()
@@ -92,7 +92,7 @@ class RightsTests(StreamCase):
 
     def test_every_other_field_is_closed(self) -> None:
         """All that there are, so that a new one is closed until somebody says otherwise."""
-        schema = build_schema(sdl())
+        schema = build_schema(load_sdl())
         for root in ("Query", "Mutation", "Subscription"):
             fields = self.fields(schema.type_map[root])
             let_in = FOR_CREDENTIALS[root] | FOR_ALL[root]

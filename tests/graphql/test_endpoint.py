@@ -106,10 +106,10 @@ class PostTests(ServerCase):
 
     def test_a_bug_is_a_500(self) -> None:
         class BrokenAccess:
-            async def identify(self, token: str, client: object) -> None:
+            async def authenticate(self, token: str, client: object) -> None:
                 raise KeyError("secret")
 
-        self.serve(access=BrokenAccess())
+        self.serve(request_authenticator=BrokenAccess())
         answer = self.post(HEALTH, self.ann).answer
         self.assertEqual((answer.status, "secret" in answer.text), (500, False))
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
@@ -228,17 +228,17 @@ class BombTests(ServerCase):
 
 class DocumentTests(ServerCase):
     def test_a_document_is_validated_once(self) -> None:
-        documents = self.site.resource.children[b"graphql"]._operations._documents
+        documents = self.site.resource.children[b"graphql"]._operation_executor._document_cache
         for _ in range(3):
             self.post(HEALTH)
-        self.assertEqual(list(documents._kept), [HEALTH["query"]])
+        self.assertEqual(list(documents._cache), [HEALTH["query"]])
 
     def test_the_longest_unused_are_forgotten(self) -> None:
-        documents = self.site.resource.children[b"graphql"]._operations._documents
+        documents = self.site.resource.children[b"graphql"]._operation_executor._document_cache
         texts = [f"{{ health {{ status }} }} # {n} " + "x" * 50_000 for n in range(4)]
         for text in (texts[0], texts[1], texts[0], texts[2], texts[3]):
             self.post({"query": text})
-        self.assertEqual([text[:24] for text in documents._kept], [t[:24] for t in texts[2:]])
+        self.assertEqual([text[:24] for text in documents._cache], [t[:24] for t in texts[2:]])
         self.assertLess(documents._size, 131_072)
 
 

@@ -10,23 +10,23 @@ from twisted.internet.task import Clock, deferLater
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.graphql.loop import ClockLoop
+from multiproto.graphql.loop import TwistedEventLoop
 
 
 async def later(clock: Any, value: str, seconds: float = 1) -> str:
     return str(await deferLater(clock, seconds, lambda: value))
 
 
-async def together(loop: ClockLoop, clock: Any) -> list[str]:
+async def together(loop: TwistedEventLoop, clock: Any) -> list[str]:
     """Two Deferreds awaited at once, as graphql-core awaits parallel fields."""
-    waits = [loop.give(later(clock, value)) for value in "ab"]
+    waits = [loop.result_or_future(later(clock, value)) for value in "ab"]
     return list(await asyncio.gather(*waits))  # type: ignore[arg-type]
 
 
 class ClockLoopTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.loop = ClockLoop.on(self.clock)
+        self.loop = TwistedEventLoop.for_clock(self.clock)
 
     def test_waits_for_deferreds_in_parallel(self) -> None:
         result = self.loop.run(lambda: together(self.loop, self.clock))
@@ -40,7 +40,7 @@ class ClockLoopTests(SynchronousTestCase):
         async def ready() -> str:
             return await succeed("ready")
 
-        self.assertEqual(self.loop.give(ready()), "ready")
+        self.assertEqual(self.loop.result_or_future(ready()), "ready")
         self.assertEqual(self.successResultOf(self.loop.run(lambda: "plain")), "plain")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -49,7 +49,7 @@ class ClockLoopTests(SynchronousTestCase):
             raise KeyError("why")
 
         async def waits() -> None:
-            await self.loop.give(broken())  # type: ignore[misc]
+            await self.loop.result_or_future(broken())  # type: ignore[misc]
 
         result = self.loop.run(waits)
         self.clock.advance(0)
@@ -62,7 +62,7 @@ class ClockLoopTests(SynchronousTestCase):
             await waited
 
         async def waits() -> None:
-            await self.loop.give(wait())  # type: ignore[misc]
+            await self.loop.result_or_future(wait())  # type: ignore[misc]
 
         result = self.loop.run(waits)
         self.clock.advance(0)
@@ -98,11 +98,12 @@ class ClockLoopTests(SynchronousTestCase):
     def test_on_the_asyncio_reactor(self) -> None:
         outer = asyncio.new_event_loop()
         reactor = AsyncioSelectorReactor(outer)
-        loop = ClockLoop.on(reactor)
+        loop = TwistedEventLoop.for_clock(reactor)
         results: list[Any] = []
 
         async def work() -> list[str]:
-            return list(await asyncio.gather(*(loop.give(later(reactor, v, 0.001)) for v in "ab")))  # type: ignore[arg-type]
+            waits = (loop.result_or_future(later(reactor, value, 0.001)) for value in "ab")
+            return list(await asyncio.gather(*waits))  # type: ignore[arg-type]
 
         def begin() -> None:
             loop.run(work).addBoth(results.append).addBoth(lambda _: reactor.stop())

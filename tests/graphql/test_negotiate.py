@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.graphql.execute import Request
+from multiproto.graphql.execute import GraphQLRequest
 from multiproto.graphql.negotiate import (
-    EVENTS,
-    HTML,
-    JSON,
-    RESPONSE,
-    BadRequest,
-    accepted,
-    from_body,
-    from_query,
-    is_json,
+    EVENT_STREAM_TYPE,
+    GRAPHQL_RESPONSE_TYPE,
+    HTML_TYPE,
+    JSON_TYPE,
+    BadGraphQLRequest,
+    is_json_content_type,
+    parse_accept,
+    parse_body,
+    parse_query_string,
 )
 
 ANYTHING: st.SearchStrategy[Any] = st.recursive(
@@ -35,18 +35,18 @@ ANYTHING: st.SearchStrategy[Any] = st.recursive(
 class AcceptTests(SynchronousTestCase):
     def test_the_most_wanted_comes_first(self) -> None:
         for header, wanted in (
-            (None, [JSON]),
-            ("*/*", [JSON]),
-            ("application/*;q=0.5", [JSON]),
+            (None, [JSON_TYPE]),
+            ("*/*", [JSON_TYPE]),
+            ("application/*;q=0.5", [JSON_TYPE]),
             ("image/png", []),
-            ("application/graphql-response+json", [RESPONSE]),
-            ("application/json;q=0.5, application/graphql-response+json", [RESPONSE, JSON]),
-            ("text/html,application/xhtml+xml,*/*;q=0.8", [HTML, JSON]),
-            ("TEXT/EVENT-STREAM ; charset=utf-8", [EVENTS]),
-            ("application/json;q=0, text/event-stream;q=0.1", [EVENTS]),
+            ("application/graphql-response+json", [GRAPHQL_RESPONSE_TYPE]),
+            ("application/json;q=0.5, application/graphql-response+json", [GRAPHQL_RESPONSE_TYPE, JSON_TYPE]),
+            ("text/html,application/xhtml+xml,*/*;q=0.8", [HTML_TYPE, JSON_TYPE]),
+            ("TEXT/EVENT-STREAM ; charset=utf-8", [EVENT_STREAM_TYPE]),
+            ("application/json;q=0, text/event-stream;q=0.1", [EVENT_STREAM_TYPE]),
             ("application/json;q=x", []),
         ):
-            self.assertEqual(list(accepted(header)), wanted, header)
+            self.assertEqual(list(parse_accept(header)), wanted, header)
 
 
 class ContentTypeTests(SynchronousTestCase):
@@ -56,23 +56,23 @@ class ContentTypeTests(SynchronousTestCase):
             'Application/JSON; charset="UTF-8"',
             "application/json;charset=utf8",
         ):
-            self.assertTrue(is_json(header), header)
+            self.assertTrue(is_json_content_type(header), header)
         for header in (None, "", "text/plain", "application/json; charset=latin-1", "application/graphql"):
-            self.assertFalse(is_json(header), header)
+            self.assertFalse(is_json_content_type(header), header)
 
 
 class RequestTests(SynchronousTestCase):
     def refusal(self, body: object) -> str:
-        return str(self.assertRaises(BadRequest, from_body, json.dumps(body).encode(), 2))
+        return str(self.assertRaises(BadGraphQLRequest, parse_body, json.dumps(body).encode(), 2))
 
     def test_parameters(self) -> None:
         body = {"query": "{a}", "operationName": "Q", "variables": {"x": 1}, "extensions": {}}
-        self.assertEqual(from_body(json.dumps(body).encode(), 2), Request("{a}", "Q", {"x": 1}))
+        self.assertEqual(parse_body(json.dumps(body).encode(), 2), GraphQLRequest("{a}", "Q", {"x": 1}))
         body = {"query": "{a}", "operationName": None, "variables": None, "extensions": None}
-        self.assertEqual(from_body(json.dumps(body).encode(), 2), Request("{a}"))
-        self.assertEqual(from_body(b'[{"query":"{a}"}]', 2), [Request("{a}")])
+        self.assertEqual(parse_body(json.dumps(body).encode(), 2), GraphQLRequest("{a}"))
+        self.assertEqual(parse_body(b'[{"query":"{a}"}]', 2), [GraphQLRequest("{a}")])
         args = {b"query": [b"{a}"], b"operationName": [b"Q"], b"variables": [b'{"x":1}']}
-        self.assertEqual(from_query(args), Request("{a}", "Q", {"x": 1}))
+        self.assertEqual(parse_query_string(args), GraphQLRequest("{a}", "Q", {"x": 1}))
 
     def test_what_is_wrong_is_said(self) -> None:
         for body, why in (
@@ -88,14 +88,15 @@ class RequestTests(SynchronousTestCase):
         ):
             self.assertEqual(self.refusal(body), why)
         self.assertEqual(
-            str(self.assertRaises(BadRequest, from_body, b"{", 2)), "The body must be JSON: not JSON in UTF-8"
+            str(self.assertRaises(BadGraphQLRequest, parse_body, b"{", 2)),
+            "The body must be JSON: not JSON in UTF-8",
         )
         for args in ({b"query": [b"\xff"]}, {b"query": [b"{a}"], b"variables": [b"{"]}):
-            self.assertRaises(BadRequest, from_query, args)
+            self.assertRaises(BadGraphQLRequest, parse_query_string, args)
 
     @given(ANYTHING)
     def test_any_json_is_a_request_or_refused(self, value: object) -> None:
         try:
-            from_body(json.dumps(value).encode(), 2)
-        except BadRequest as refusal:
+            parse_body(json.dumps(value).encode(), 2)
+        except BadGraphQLRequest as refusal:
             self.assertEqual((refusal.name, refusal.status), ("BAD_REQUEST", 400))

@@ -18,16 +18,16 @@ from multiproto.core.model import Message, User
 from multiproto.core.ports import Identity
 from multiproto.graphql import persisted, plans
 from multiproto.graphql.context import Caller
-from multiproto.graphql.endpoint import wants_whole
-from multiproto.graphql.execute import Operations, Request
-from multiproto.graphql.faults import Declined
-from multiproto.graphql.resolvers import Relations
-from multiproto.graphql.schema import sdl
-from multiproto.graphql.wiring import make_endpoint, make_operations
+from multiproto.graphql.endpoint import wants_buffered_response
+from multiproto.graphql.execute import GraphQLRequest, OperationExecutor
+from multiproto.graphql.faults import RequestError
+from multiproto.graphql.resolvers import RelationResolvers
+from multiproto.graphql.schema import load_sdl
+from multiproto.graphql.wiring import make_graphql_resource, make_operation_executor
 
 from .server import START, ServerCase
 
-SCHEMA: GraphQLSchema = build_schema(sdl())
+SCHEMA: GraphQLSchema = build_schema(load_sdl())
 VARIABLES = {"no": "Boolean = false", "yes": "Boolean!", "id": "ID!", "limit": "Int = 2"}
 ODD: tuple[Any, ...] = (None, 7, True, 1.5, "text", ["a"], {"a": 1}, ValueError("odd"), lambda info: "called")
 
@@ -100,19 +100,19 @@ class SameTests(ServerCase):
         super().setUp()
         self.message(self.ann, "one", channelId="c")
         self.message(self.bob, "two", channelId="c", recipientId=self.ann)
-        self.both = [make_operations(evolved) for evolved in (self.fast(True), self.fast(False))]
+        self.both = [make_operation_executor(evolved) for evolved in (self.fast(True), self.fast(False))]
 
     def fast(self, fast: bool) -> Any:
         from attrs import evolve
 
         return evolve(self.needs, fast=fast)
 
-    def outcome(self, operations: Any, request: Request, caller: Caller) -> bytes:
+    def outcome(self, operations: Any, request: GraphQLRequest, caller: Caller) -> bytes:
         try:
             prepared = operations.prepare(request)
-        except Declined as declined:
+        except RequestError as declined:
             return jsontext.dumps({"declined": declined.errors})
-        running = Deferred.fromCoroutine(operations.run(prepared, caller))
+        running = Deferred.fromCoroutine(operations.execute(prepared, caller))
         for _ in range(20):
             self.turn()
         payload = self.successResultOf(running)
@@ -124,15 +124,15 @@ class SameTests(ServerCase):
         self, text: str, odd: Mapping[str, Any], who: str | None, variables: Mapping[str, Any]
     ) -> None:
         identity = None if who is None else Identity(who, "s", START + 900)
-        shown, said = User.public, Message.public
+        shown, said = User.to_json, Message.to_json
 
         def public(of: Any) -> Any:
             return lambda thing: {**of(thing), **odd}
 
-        with patch.object(User, "public", public(shown)), patch.object(Message, "public", public(said)):
+        with patch.object(User, "to_json", public(shown)), patch.object(Message, "to_json", public(said)):
             for _ in range(2):  # anew, and as it is known
                 fast, plain = (
-                    self.outcome(each, Request(text, None, variables), Caller("192.0.2.1", identity))
+                    self.outcome(each, GraphQLRequest(text, None, variables), Caller("192.0.2.1", identity))
                     for each in self.both
                 )
                 self.assertEqual(fast, plain, text)
@@ -172,7 +172,7 @@ class SameTests(ServerCase):
             json.loads(
                 self.outcome(
                     self.both[0],
-                    Request(text, None, {"limit": n}),
+                    GraphQLRequest(text, None, {"limit": n}),
                     Caller("", Identity(self.ann, "s", START + 900)),
                 )
             )
@@ -183,11 +183,11 @@ class SameTests(ServerCase):
     AUTHORS = "{ messages { edges { node { id user { name } recipient { name } } } } }"
 
     def test_what_relations_lead_to_is_read_ahead_and_once(self) -> None:
-        caller, request = Caller("", Identity(self.ann, "s", START + 900)), Request(self.AUTHORS)
+        caller, request = Caller("", Identity(self.ann, "s", START + 900)), GraphQLRequest(self.AUTHORS)
         fast, plain = (self.outcome(each, request, caller) for each in self.both)
         self.assertEqual(fast.count(b'"name":"Bob"'), 1)
         self.store.reads.clear()
-        with patch.object(Relations, "_user", lambda *_: 1 / 0):
+        with patch.object(RelationResolvers, "_load_user", lambda *_: 1 / 0):
             self.assertEqual(self.outcome(self.both[0], request, caller), plain)
         self.assertEqual(self.store.reads.count("users_by_ids"), 1)
 
@@ -201,16 +201,16 @@ class SameTests(ServerCase):
 
     def test_plans_are_used(self) -> None:
         read: list[Any] = []
-        value = plans._value
-        with patch.object(plans, "_value", lambda *args: (read.append(args), value(*args))[1]):
+        value = plans._compile_type
+        with patch.object(plans, "_compile_type", lambda *args: (read.append(args), value(*args))[1]):
             text = "{ users { edges { node { id name } cursor } } }"
-            self.outcome(self.both[0], Request(text), Caller("", Identity(self.ann, "s", START + 900)))
+            self.outcome(self.both[0], GraphQLRequest(text), Caller("", Identity(self.ann, "s", START + 900)))
         self.assertTrue(read)
 
 
 class PostTests(ServerCase):
     def test_the_same_answers(self) -> None:
-        endpoint = make_endpoint(self.needs)
+        endpoint = make_graphql_resource(self.needs)
         bodies: list[bytes] = [
             json.dumps(each).encode()
             for each in (
@@ -240,7 +240,7 @@ class PostTests(ServerCase):
                     "POST", body=body, **{k.replace("-", "_"): v for k, v in headers.items()}
                 )
                 lower = {name.lower(): value for name, value in headers.items()}
-                status, kind, text = self.done(endpoint.post(lower.get, body, "192.0.2.1"))
+                status, kind, text = self.done(endpoint.handle_post(lower.get, body, "192.0.2.1"))
                 expected = exchanged.answer
                 self.assertEqual(
                     (status, kind.decode(), text.decode()),
@@ -255,13 +255,13 @@ class PostTests(ServerCase):
             ({b"accept": b"application/json, text/event-stream;q=0.1"}, False),
             ({b"upgrade": b"websocket"}, False),
         ):
-            self.assertEqual(wants_whole(headers), whole, headers)
+            self.assertEqual(wants_buffered_response(headers), whole, headers)
 
     def test_a_bug_is_told_without_detail(self) -> None:
-        endpoint = make_endpoint(self.needs)
-        with patch.object(Operations, "prepare", lambda *_: 1 / 0):
+        endpoint = make_graphql_resource(self.needs)
+        with patch.object(OperationExecutor, "prepare", lambda *_: 1 / 0):
             headers = {"content-type": "application/json"}
-            posting = endpoint.post(headers.get, b'{"query": "{ me { id } }"}', "192.0.2.1")
+            posting = endpoint.handle_post(headers.get, b'{"query": "{ me { id } }"}', "192.0.2.1")
             status, _, text = self.done(posting)
         self.assertEqual(
             (status, json.loads(text)["errors"][0]["extensions"]["code"]), (500, "INTERNAL_ERROR")
@@ -303,7 +303,7 @@ class PersistedTests(ServerCase):
 
     def test_those_used_last_are_kept(self) -> None:
         first, second, third = "{ me { id } }", "{ me { name } }", "{ me { email } }"
-        self.patch(persisted, "KEPT", len(first) + len(third))
+        self.patch(persisted, "MAX_CACHED_CHARACTERS", len(first) + len(third))
         for text in (first, second):
             self.named(text, text)
         self.named(first, first)

@@ -6,11 +6,11 @@ from typing import Any
 
 from attrs import evolve
 
-from multiproto.core.leases import Allotment
-from multiproto.core.limits import Limits
-from multiproto.core.quotas import Quotas
+from multiproto.core.leases import SharedBuckets
+from multiproto.core.limits import ConnectionLimits
+from multiproto.core.quotas import PublishLimits
 from multiproto.core.rates import Rate
-from multiproto.graphql.workload import MAX_OPERATIONS
+from multiproto.graphql.workload import MAX_RUNNING_OPERATIONS
 
 from .test_socket import ROOM, SocketCase, complete, next_
 from .test_stream import StreamCase
@@ -27,7 +27,7 @@ def rate_limited(message: str, milliseconds: int) -> dict[str, Any]:
 
 
 class CommandTests(SocketCase):
-    session_limits = Limits(commands=Rate(10, 3))
+    session_limits = ConnectionLimits(command_rate=Rate(10, 3))
 
     def test_the_limit_and_one_past_it(self) -> None:
         """`connection_init` was the first; the socket stays, and so does what runs on it."""
@@ -49,7 +49,7 @@ class CommandTests(SocketCase):
 class OperationTests(SocketCase):
     def test_at_the_limit_and_one_past_it(self) -> None:
         client = self.client(self.ann)
-        said = client.say(*(client.subscribe(f"{n}", ROOM) for n in range(MAX_OPERATIONS)))
+        said = client.say(*(client.subscribe(f"{n}", ROOM) for n in range(MAX_RUNNING_OPERATIONS)))
         self.assertEqual(said, [])
         [refused] = client.run("more", ROOM)
         self.assertEqual(refused["payload"][0]["extensions"]["code"], "RATE_LIMITED")
@@ -59,8 +59,8 @@ class OperationTests(SocketCase):
 
 class PublishTests(StreamCase):
     def test_publications_and_messages_count_together(self) -> None:
-        quotas = Quotas(Allotment("user", Rate(10, 2), self.clock))
-        self.needs.publisher._quotas = self.messages._quotas = quotas
+        quotas = PublishLimits(SharedBuckets("user", Rate(10, 2), self.clock))
+        self.needs.publisher._limits = self.messages._limits = quotas
         send = "mutation($input: SendMessageInput!) { sendMessage(input: $input) { content } }"
         self.data(send, self.ann, input={"content": "hello", "channelId": "c"})
         self.publish("room", 1, self.ann)
@@ -73,7 +73,7 @@ class PublishTests(StreamCase):
 class SlowTests(StreamCase):
     """Whoever does not read is told where to resume, if it follows the log."""
 
-    session_limits = evolve(Limits(), outbox=2)
+    session_limits = evolve(ConnectionLimits(), max_queued_replies=2)
 
     def told(self, error: dict[str, Any], seen: list[Any]) -> None:
         """`error` says where the last of `seen` results stood."""
@@ -88,7 +88,7 @@ class SlowTests(StreamCase):
         stream.wire.producer.pauseProducing()
         for _ in range(20):
             self.message(self.bob, LONG, channelId="c")
-        self.assertEqual(self.streams.traffic.slow_total, 1)
+        self.assertEqual(self.streams.stats.slow_consumers_total, 1)
         stream.wire.producer.resumeProducing()
         *seen, (_, slow), comment = self.heard(stream)
         self.assertEqual(comment, ": Reads more slowly than it subscribed")
@@ -96,7 +96,7 @@ class SlowTests(StreamCase):
 
 
 class SlowSocketTests(SocketCase):
-    session_limits = evolve(Limits(), outbox=2)
+    session_limits = evolve(ConnectionLimits(), max_queued_replies=2)
 
     def test_over_a_socket(self) -> None:
         client = self.client(self.ann)
@@ -104,7 +104,7 @@ class SlowSocketTests(SocketCase):
         client.wire.producer.pauseProducing()
         for _ in range(20):
             self.message(self.bob, LONG, channelId="c")
-        self.assertEqual(self.streams.traffic.slow_total, 1)
+        self.assertEqual(self.streams.stats.slow_consumers_total, 1)
         client.wire.producer.resumeProducing()
         *seen, last = client.heard()
         extensions = last["payload"][0]["extensions"]

@@ -10,14 +10,14 @@ from unittest.mock import ANY, patch
 from twisted.internet.defer import Deferred
 
 from multiproto.core.errors import Unavailable
-from multiproto.core.hub import REMEMBERED, Line
-from multiproto.core.limits import Limits
+from multiproto.core.hub import REVOCATION_TTL, Admission
+from multiproto.core.limits import ConnectionLimits
 from multiproto.core.ports import Identity
-from multiproto.core.sight import BLIND, PATIENCE
+from multiproto.core.sight import COMMAND_GRACE, STALE_AFTER
 from multiproto.graphql import socket
-from multiproto.graphql.execute import Operations
-from multiproto.graphql.workload import BUSY, MAX_OPERATIONS
-from multiproto.observe.traffic import Traffic
+from multiproto.graphql.execute import OperationExecutor
+from multiproto.graphql.workload import MAX_RUNNING_OPERATIONS, PAUSE_READING_AT
+from multiproto.observe.traffic import ProtocolStats
 
 from ..rfc6455.wire import CLOSE, PING, PONG, TEXT, close, frame, frames, handshake
 from .server import Exchanged, InlineStore, ServerCase
@@ -151,7 +151,11 @@ class HandshakeTests(SocketCase):
         )
 
     def test_too_many_connections_and_shutdown(self) -> None:
-        self.serve(sockets=Line(Limits(), Traffic("graphql"), most_per_host=1))
+        self.serve(
+            websocket_admission=Admission(
+                ConnectionLimits(), ProtocolStats("graphql"), max_connections_per_host=1
+            )
+        )
         self.client(self.ann)
         self.assertEqual(Client(self).heard()[0][0], 1008)
         self.hub.stopService()
@@ -168,10 +172,10 @@ class InitTests(SocketCase):
 
     def test_a_gate_that_is_away_asks_to_come_back(self) -> None:
         class Away:
-            async def identify(self, token: str, host: str = "") -> None:
+            async def authenticate(self, token: str, host: str = "") -> None:
                 raise Unavailable("The database is away")
 
-        object.__setattr__(self.hub, "_gate", Away())
+        object.__setattr__(self.hub, "_authenticator", Away())
         self.assertEqual(self.init("Bearer token"), [(1013, "The database is away")])
 
     def test_once_only(self) -> None:
@@ -233,9 +237,9 @@ class OperationTests(SocketCase):
         """Fault 9: a closed subscription was cleaned up only by the next event."""
         client = self.client(self.ann)
         client.run("a", ROOM)
-        self.assertEqual(self.streams.traffic.subscriptions, 1)
+        self.assertEqual(self.streams.stats.active_subscriptions, 1)
         client.say(complete("a"), complete("a"), complete("never begun"))
-        self.assertEqual((self.streams.traffic.subscriptions, len(self.hub)), (0, 1))
+        self.assertEqual((self.streams.stats.active_subscriptions, len(self.hub)), (0, 1))
         self.assertEqual(client.run("a", ROOM), [])
 
     def test_complete_before_it_began(self) -> None:
@@ -243,7 +247,7 @@ class OperationTests(SocketCase):
         client.say(client.subscribe("a", ROOM), complete("a"), client.subscribe("a", ROOM))
         self.publish(1)
         self.assertEqual(client.heard(), [next_("a", {"data": {"topic": {"data": 1}}})])
-        self.assertEqual(self.streams.traffic.subscriptions, 1)
+        self.assertEqual(self.streams.stats.active_subscriptions, 1)
 
     def test_complete_while_it_is_executed(self) -> None:
         client = self.client(self.ann)
@@ -260,7 +264,7 @@ class OperationTests(SocketCase):
         client = self.client(self.ann)
         client.run("a", ROOM)
         self.assertEqual(client.run("a", ROOM), [(4409, "Subscriber for a already exists")])
-        self.assertEqual(self.streams.traffic.subscriptions, 0)
+        self.assertEqual(self.streams.stats.active_subscriptions, 0)
 
     def test_faults_before_execution(self) -> None:
         client = self.client(self.ann)
@@ -283,7 +287,7 @@ class OperationTests(SocketCase):
 
     def test_many_at_once_are_bounded(self) -> None:
         client = self.client(self.ann)
-        said = client.say(*(client.subscribe(f"{n}", ROOM) for n in range(MAX_OPERATIONS + 1)))
+        said = client.say(*(client.subscribe(f"{n}", ROOM) for n in range(MAX_RUNNING_OPERATIONS + 1)))
         self.assertEqual([answer["payload"][0]["extensions"]["code"] for answer in said], ["RATE_LIMITED"])
 
     def test_a_bug_is_told_without_detail(self) -> None:
@@ -291,7 +295,7 @@ class OperationTests(SocketCase):
             def prepare(self, request: object) -> None:
                 raise KeyError("secret")
 
-        Client(self).wire.protocol.factory.operations = Broken()
+        Client(self).wire.protocol.factory.operation_executor = Broken()
         client = self.client(self.ann)
         (answer,) = client.run("1", "{ me { id } }")
         self.assertEqual(answer["payload"][0]["message"], "Internal server error")
@@ -299,7 +303,7 @@ class OperationTests(SocketCase):
 
 
 class LineTests(SocketCase):
-    session_limits = Limits(outbox=2, ping_every=30.0, silence=100.0)
+    session_limits = ConnectionLimits(max_queued_replies=2, ping_interval=30.0, idle_timeout=100.0)
 
     def test_pings(self) -> None:
         client = self.client(self.ann)
@@ -314,7 +318,7 @@ class LineTests(SocketCase):
             self.clock.pump([1] * 90)
             client.receive(frame(PING))
         self.assertEqual({message["type"] for message in client.heard()}, {"ping"})
-        self.assertGreater(self.sockets.traffic.bytes_received, 0)
+        self.assertGreater(self.sockets.stats.bytes_received, 0)
 
     def test_an_answer_larger_than_what_we_read(self) -> None:
         """Autobahn raised."""
@@ -352,11 +356,11 @@ class LineTests(SocketCase):
             (lambda: self.clock.pump([1] * 901), [expiring, (4403, "Token expired")]),
             (lambda: self.ask("mutation { deleteUser }", self.bob), [(4403, "Token revoked")]),
         ):
-            self.gate.until = self.clock.seconds() + 900
+            self.gate.expires_at = self.clock.seconds() + 900
             client = self.client(self.bob)
             client.run("a", ROOM)
             for session in self.hub:
-                session.heard_at = float("inf")
+                session.last_received_at = float("inf")
             end()
             said = [message for message in client.heard() if message != {"type": "ping"}]
             self.assertEqual(said, last)
@@ -372,19 +376,19 @@ class LineTests(SocketCase):
                 [next_("1", ANY), complete("1"), (4403, "Token revoked")],
             )
             client.hang_up()
-            self.assertEqual((len(self.hub), self.streams.traffic.subscriptions), (0, 0))
-            self.clock.advance(REMEMBERED + 1)
+            self.assertEqual((len(self.hub), self.streams.stats.active_subscriptions), (0, 0))
+            self.clock.advance(REVOCATION_TTL + 1)
 
     def test_a_mutation_that_hangs_holds_no_farewell_for_ever(self) -> None:
         answer: Deferred[bytes] = Deferred()
         client = self.client(self.ann)
-        with patch.object(Operations, "run", lambda *_: answer):
+        with patch.object(OperationExecutor, "execute", lambda *_: answer):
             client.run("1", "mutation { logout }")
         client.run("2", ROOM)
         self.ask("mutation { deleteUser }", self.ann)
         self.assertEqual(client.heard(), [])
-        self.assertEqual(self.streams.traffic.subscriptions, 0)
-        self.turn(self.session_limits.linger + 1)
+        self.assertEqual(self.streams.stats.active_subscriptions, 0)
+        self.turn(self.session_limits.close_timeout + 1)
         self.assertTrue(client.wire.aborted)
         client.hang_up()
         answer.callback(b"{}")
@@ -392,7 +396,7 @@ class LineTests(SocketCase):
 
     def test_nothing_is_done_on_a_token_that_ran_out(self) -> None:
         """Not even between two looks of the hub at the clock."""
-        self.gate.until = self.clock.seconds() + 0.5
+        self.gate.expires_at = self.clock.seconds() + 0.5
         client = self.client(self.ann)
         self.clock.rightNow += 0.6
         self.assertEqual(
@@ -416,7 +420,7 @@ class LineTests(SocketCase):
         client = self.client(self.ann)
         client.run("a", ROOM)
         client.receive(close(1000))
-        self.assertEqual(self.streams.traffic.subscriptions, 0)
+        self.assertEqual(self.streams.stats.active_subscriptions, 0)
         self.assertEqual(client.heard(), [(1000, "")])
         self.assertTrue(client.wire.disconnecting)
         client.hang_up()
@@ -473,7 +477,7 @@ class LineTests(SocketCase):
 
     def test_the_subscriptions_of_a_stalled_socket_are_bounded_together(self) -> None:
         """A hundred of them, each within its own bounds, once held 800 MB."""
-        self.patch(socket, "MAX_UNREAD", 200_000)
+        self.patch(socket, "MAX_QUEUED_SIZE", 200_000)
         client = self.client(self.ann)
         for n in range(6):
             client.run(f"{n}", ROOM.replace("room", f"room{n}"))
@@ -481,21 +485,21 @@ class LineTests(SocketCase):
         publish = "mutation($topic: String!, $data: JSON) { publish(topic: $topic, data: $data) { topic } }"
         for n in range(6):
             self.data(publish, self.bob, topic=f"room{n}", data="x" * 60_000)
-        self.assertEqual(self.streams.traffic.slow_total, 3)
+        self.assertEqual(self.streams.stats.slow_consumers_total, 3)
         client.wire.producer.resumeProducing()
         said = client.heard()
         self.assertEqual(sorted(m["id"] for m in said if m["type"] == "next"), ["0", "1", "2"])
         self.assertEqual(sorted(m["id"] for m in said if m["type"] == "error"), ["3", "4", "5"])
         self.data(publish, self.bob, topic="room0", data="y" * 60_000)
         self.assertEqual([message["type"] for message in client.heard()], ["next"])
-        self.assertEqual(client.wire.protocol._allowance.held, 0)
+        self.assertEqual(client.wire.protocol._allowance.used_bytes, 0)
 
     def test_who_has_many_unanswered_is_not_read(self) -> None:
         client = self.client(self.ann)
-        messages = [client.subscribe(f"{n}", "{ me { id } }") for n in range(BUSY)]
+        messages = [client.subscribe(f"{n}", "{ me { id } }") for n in range(PAUSE_READING_AT)]
         client.wire.protocol.dataReceived(b"".join(frame(TEXT, json.dumps(m).encode()) for m in messages))
         self.assertFalse(client.wire.reading)
-        self.assertEqual(len(client.heard()), 2 * BUSY)
+        self.assertEqual(len(client.heard()), 2 * PAUSE_READING_AT)
         self.assertTrue(client.wire.reading)
 
     def test_a_session_with_enough_to_do_pauses_the_line(self) -> None:
@@ -504,7 +508,7 @@ class LineTests(SocketCase):
         client.say({"type": "connection_init", "payload": {"authorization": f"Bearer token-{self.ann}"}})
         client.say(*[{"type": "ping"}] * 64)
         self.assertFalse(client.wire.reading)
-        self.gate.answer()
+        self.gate.release_one()
         self.assertEqual(client.heard(), [ACK] + [{"type": "pong"}] * 64)
         self.assertTrue(client.wire.reading)
 
@@ -513,7 +517,7 @@ class LineTests(SocketCase):
         client.run("a", ROOM)
         client.receive(frame(TEXT, b"x" * (2**20 + 1)))
         self.assertEqual(client.heard()[0][0], 1009)
-        self.assertEqual(self.streams.traffic.subscriptions, 0)
+        self.assertEqual(self.streams.stats.active_subscriptions, 0)
         self.clock.pump([1] * 6)
         self.assertTrue(client.wire.aborted)
 
@@ -528,15 +532,15 @@ class SightTests(SocketCase):
         self.ear = self.client(self.bob)
         self.assertEqual(self.ear.run("ear", ROOM), [])
         self.mouth = self.client(self.ann)
-        read, self.sight = InlineStore.after, Deferred[None]()
+        read, self.sight = InlineStore.read_after, Deferred[None]()
 
         def after(store: InlineStore, position: int, limit: int) -> Any:
             seen: Deferred[None] = Deferred()
             self.sight.addCallback(lambda _: seen.callback(None))
             return seen.addCallback(lambda _: read(store, position, limit))
 
-        self.patch(InlineStore, "after", after)
-        self.turn(BLIND + 0.1)
+        self.patch(InlineStore, "read_after", after)
+        self.turn(STALE_AFTER + 0.1)
 
     def see(self) -> None:
         self.sight.callback(None)
@@ -552,7 +556,7 @@ class SightTests(SocketCase):
 
     def test_they_wait_so_long_and_are_refused(self) -> None:
         self.assertEqual(self.mouth.run("1", self.SAY), [])
-        self.turn(PATIENCE)
+        self.turn(COMMAND_GRACE)
         [refused] = self.mouth.heard()
         self.assertEqual((refused["id"], refused["type"]), ("1", "error"))
         self.assertEqual(refused["payload"][0]["extensions"]["code"], "SERVICE_UNAVAILABLE")
@@ -561,7 +565,7 @@ class SightTests(SocketCase):
 
     def test_what_waited_is_not_obeyed_on_rights_that_ended_meanwhile(self) -> None:
         self.assertEqual(self.mouth.run("1", self.SAY), [])
-        self.done(self.sessions.logout(Identity(self.ann, f"session-{self.ann}", self.gate.until)))
+        self.done(self.sessions.logout(Identity(self.ann, f"session-{self.ann}", self.gate.expires_at)))
         self.see()
         self.assertEqual(self.mouth.heard(), [(4403, "Token revoked")])
         self.assertEqual(self.ear.heard(), [])

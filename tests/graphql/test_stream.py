@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from multiproto.core.limits import Limits
+from multiproto.core.limits import ConnectionLimits
 from multiproto.core.ports import Identity
 
 from .server import START, Exchanged, ServerCase
@@ -44,8 +44,8 @@ class FieldTests(StreamCase):
             id=self.ann.upper(),
         )
         self.user("Eve")
-        self.done(self.accounts.amend(self.who(self.ann), self.ann, {"name": "Anna"}))
-        self.done(self.accounts.amend(self.who(self.bob), self.bob, {"name": "Bobby"}))
+        self.done(self.accounts.update(self.who(self.ann), self.ann, {"name": "Anna"}))
+        self.done(self.accounts.update(self.who(self.bob), self.bob, {"name": "Bobby"}))
         self.done(self.accounts.close(self.who(self.ann), self.ann))
         self.assertEqual(self.heard(created), [told("userCreated", {"name": "Eve"}, cursor="t.3")])
         self.assertEqual(
@@ -60,7 +60,7 @@ class FieldTests(StreamCase):
         sent = self.message(self.ann, "one", channelId="c.9 %")
         self.message(self.ann, "two", channelId="c")
         self.message(self.ann, "psst", recipientId=self.bob, channelId="c")
-        self.done(self.messages.withdraw(self.who(self.ann), sent.id))
+        self.done(self.messages.delete(self.who(self.ann), sent.id))
 
         def shown(content: str, channel: str) -> Any:
             return {"content": content, "channelId": channel, "user": {"name": "Ann"}}
@@ -185,15 +185,15 @@ class RefusalTests(StreamCase):
 
 
 class LifeTests(StreamCase):
-    session_limits = Limits(outbox=2, ping_every=30.0)
+    session_limits = ConnectionLimits(max_queued_replies=2, ping_interval=30.0)
     QUERY = 'subscription { topic(pattern: "room") { data } }'
 
     def test_nothing_is_left_of_a_client_that_hung_up(self) -> None:
         """Fault 9: a closed subscription was cleaned up only by the next event."""
         stream = self.follow(self.QUERY, self.ann)
-        self.assertEqual((len(self.hub), self.streams.traffic.subscriptions), (1, 1))
+        self.assertEqual((len(self.hub), self.streams.stats.active_subscriptions), (1, 1))
         stream.hang_up()
-        self.assertEqual((len(self.hub), self.streams.traffic.subscriptions), (0, 0))
+        self.assertEqual((len(self.hub), self.streams.stats.active_subscriptions), (0, 0))
 
     def test_silence_is_filled_with_comments(self) -> None:
         stream = self.follow(self.QUERY, self.ann)
@@ -213,7 +213,7 @@ class LifeTests(StreamCase):
             (lambda: self.clock.pump([1] * 901), "Token expired"),
             (lambda: self.done(self.accounts.close(self.who(self.bob), self.bob)), "Token revoked"),
         ):
-            self.gate.until = self.clock.seconds() + 900
+            self.gate.expires_at = self.clock.seconds() + 900
             stream = self.follow(self.QUERY, self.bob)
             end()
             error = {"message": message, "extensions": {"code": "UNAUTHORIZED", "status": 401}}
@@ -230,7 +230,7 @@ class LifeTests(StreamCase):
         for n in range(8):
             self.publish("room", [n, big])
         self.assertEqual(self.heard(stream), [])
-        self.assertEqual(self.streams.traffic.slow_total, 1)
+        self.assertEqual(self.streams.stats.slow_consumers_total, 1)
         stream.wire.producer.resumeProducing()
         *heard, last = self.heard(stream)
         numbers = [payload["data"]["topic"]["data"][0] for _, payload in heard]

@@ -8,22 +8,22 @@ from twisted.internet import reactor
 
 from multiproto import jsontext
 from multiproto.broker.memory import MemoryBroker
-from multiproto.core.access import Access
-from multiproto.core.audience import Audience
-from multiproto.core.history import History
-from multiproto.core.hub import Hub, Line
-from multiproto.core.limits import Limits
+from multiproto.core.access import RequestAuthenticator
+from multiproto.core.audience import Dispatcher
+from multiproto.core.history import ReplayReader
+from multiproto.core.hub import Admission, Hub
+from multiproto.core.limits import ConnectionLimits
 from multiproto.core.messages import Messages
 from multiproto.core.namespaces import Namespaces
 from multiproto.core.policy import Policy
 from multiproto.core.ports import Identity
 from multiproto.core.publishing import Publisher
 from multiproto.graphql.context import Caller
-from multiproto.graphql.execute import Request
-from multiproto.graphql.wiring import Needs, make_operations
-from multiproto.observe.traffic import Traffic
+from multiproto.graphql.execute import GraphQLRequest
+from multiproto.graphql.wiring import GraphQLDependencies, make_operation_executor
+from multiproto.observe.traffic import ProtocolStats
 
-from ..fakes import Tokens, members
+from ..fakes import FakeAuthenticator, make_account_services
 from ..stores import StoreCase
 from .server import PASSWORD, PlainPasswords, PlainTokens
 
@@ -37,24 +37,26 @@ async def unlimited(host: str) -> None:
 
 class ThreadedStoreTests(StoreCase):
     async def asyncSetUp(self) -> None:
-        audience, namespaces = Audience(), Namespaces.including(())
+        audience, namespaces = Dispatcher(), Namespaces.with_builtin(())
         clock: Any = reactor
         publisher = Publisher(
             Policy(), MemoryBroker(audience), self.sends, namespaces, self.now, self.new_id, jsontext.dumps
         )
-        history = History(self.store, audience, namespaces, clock)
-        gate = Tokens()
-        self.members = members(self.store, PlainPasswords(), PlainTokens(), clock, self.now, self.new_id)
+        history = ReplayReader(self.store, audience, namespaces, clock)
+        gate = FakeAuthenticator()
+        self.members = make_account_services(
+            self.store, PlainPasswords(), PlainTokens(), clock, self.now, self.new_id
+        )
         self.accounts = self.members.accounts
         self.messages = Messages(self.store, self.sends, self.events, self.now, self.new_id)
-        line = Line(Limits(), Traffic("graphql"))
+        line = Admission(ConnectionLimits(), ProtocolStats("graphql"))
         hub = Hub(gate, audience, history, publisher, clock, self.new_id)
-        self.operations = make_operations(
-            Needs(
+        self.operations = make_operation_executor(
+            GraphQLDependencies(
                 self.accounts,
-                self.members.sessions,
-                self.members.keyring,
-                Access(gate, hub, self.members.attempts),
+                self.members.login_sessions,
+                self.members.credentials,
+                RequestAuthenticator(gate, hub, self.members.failed_attempts),
                 self.messages,
                 publisher,
                 hub,
@@ -63,7 +65,7 @@ class ThreadedStoreTests(StoreCase):
                 line,
                 health=self.asyncSetUp,  # type: ignore[arg-type]
                 allowed_origin=lambda origin: False,
-                observed=lambda *what: None,
+                on_operation=lambda *what: None,
                 throttle=unlimited,
             )
         )
@@ -79,8 +81,8 @@ class ThreadedStoreTests(StoreCase):
         caller = Caller("192.0.2.1", who)
         for limit in (1, 5):
             self.reads_and_writes.clear()
-            operation = self.operations.prepare(Request(QUERY, variables={"limit": limit}))
-            result = await self.operations.run(operation, caller)
+            operation = self.operations.prepare(GraphQLRequest(QUERY, variables={"limit": limit}))
+            result = await self.operations.execute(operation, caller)
             users = result["data"]["users"]["edges"]
             self.assertEqual([len(user["node"]["messages"]["edges"]) for user in users], [limit] * limit)
             self.assertEqual(self.reads_and_writes, ["read"] * 3)

@@ -7,16 +7,16 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.access import Access
-from multiproto.core.arrivals import Arrivals
-from multiproto.core.attempts import Attempts
-from multiproto.core.limits import Limits as SessionLimits
+from multiproto.core.access import RequestAuthenticator
+from multiproto.core.arrivals import ConnectionRateLimiter
+from multiproto.core.attempts import FailedAttempts
+from multiproto.core.limits import ConnectionLimits as SessionLimits
 from multiproto.core.policy import Policy
 from multiproto.core.rates import Rate
 from multiproto.http.ratelimit import RateLimit
-from multiproto.http.site import Parts, Settings, Site, make_site
+from multiproto.http.site import Site, SiteParts, SiteSettings, make_site
 
-from ..fakes import FAST, house, ids
+from ..fakes import FAST, make_core, sequential_ids
 from .client import Line, Response
 
 
@@ -36,7 +36,7 @@ class Health:
 class SiteCase(SynchronousTestCase):
     """`self.site`; its clock stands at 0."""
 
-    settings = Settings(fast=FAST)
+    settings = SiteSettings(fast=FAST)
     requests = 100  # in a minute, from one address
     counts: Any = None  # what instances share
     policy = Policy()
@@ -44,20 +44,22 @@ class SiteCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.house = house(self.clock, policy=self.policy)
+        self.house = make_core(self.clock, policy=self.policy)
         self.health = Health()
         self.observed: list[tuple[Any, ...]] = []
-        self.streams = self.house.line("sse", SessionLimits(outbox=5))
+        self.streams = self.house.admission("sse", SessionLimits(max_queued_replies=5))
         self.mounts: dict[bytes, Any] = {}
         self.keys: list[dict[str, str]] = []
         self.site = self.make_site()
 
-    def make_site(self, settings: Settings | None = None) -> Site:
+    def make_site(self, settings: SiteSettings | None = None) -> Site:
         nobody: Any = None  # no test here asks for rows
-        parts = Parts(
+        parts = SiteParts(
             self.clock,
-            ids("correlation"),
-            Access(self.house.gate, self.house.hub, Attempts(nobody, nobody, self.clock)),
+            sequential_ids("correlation"),
+            RequestAuthenticator(
+                self.house.authenticator, self.house.hub, FailedAttempts(nobody, nobody, self.clock)
+            ),
             self.house.hub,
             nobody,
             nobody,
@@ -68,14 +70,14 @@ class SiteCase(SynchronousTestCase):
             self.streams,
             self.health,
             lambda *seen: self.observed.append(seen),
-            RateLimit(self.requests, 60.0, clock=self.clock, shared=self.counts),
+            RateLimit(self.requests, 60.0, clock=self.clock, shared_counter=self.counts),
             RateLimit(2, 60.0, clock=self.clock),
             self.mounts,
             lambda: self.keys,
-            Arrivals(self.arrivals, self.clock),
+            ConnectionRateLimiter(self.arrivals, self.clock),
         )
         site = make_site(parts, settings or self.settings)
-        self.addCleanup(site.cut)
+        self.addCleanup(site.close_remaining)
         return site
 
     def ask(self, method: str, target: str, body: Any = None, **headers: str) -> Response:

@@ -10,27 +10,27 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from multiproto import jsontext
-from multiproto.auth.gate import TokenGate
-from multiproto.auth.keys import Ring
-from multiproto.auth.tokens import Tokens
+from multiproto.auth.gate import StoreAuthenticator
+from multiproto.auth.keys import KeyRing
+from multiproto.auth.tokens import JwtTokens
 from multiproto.broker.follower import Follower
 from multiproto.broker.memory import MemoryBroker
-from multiproto.core.access import Access
-from multiproto.core.audience import Audience
-from multiproto.core.history import History
+from multiproto.core.access import RequestAuthenticator
+from multiproto.core.audience import Dispatcher
+from multiproto.core.history import ReplayReader
+from multiproto.core.hub import Admission as HubLine
 from multiproto.core.hub import Hub
-from multiproto.core.hub import Line as HubLine
-from multiproto.core.limits import Limits
+from multiproto.core.limits import ConnectionLimits
 from multiproto.core.messages import Messages
 from multiproto.core.namespaces import Namespaces
 from multiproto.core.policy import Policy
 from multiproto.core.publishing import Publisher
 from multiproto.http.ratelimit import RateLimit
-from multiproto.http.site import Parts, make_site
-from multiproto.observe.traffic import Traffic
+from multiproto.http.site import SiteParts, make_site
+from multiproto.observe.traffic import ProtocolStats
 from tests.canary import PASSWORD
 
-from ..fakes import members
+from ..fakes import make_account_services
 from ..stores import StoreCase
 from .client import Line, Response
 from .sites import Health
@@ -46,7 +46,7 @@ NOBODY = "00000000-0000-7000-8000-000000000000"
 class PlainPasswords:
     """Not a hash at all: hashing is tested where it lives."""
 
-    def check_room(self, on_behalf_of: str = "") -> None:
+    def check_capacity(self, on_behalf_of: str = "") -> None:
         """There always is."""
 
     async def hash(self, password: str, on_behalf_of: str = "") -> str:
@@ -59,14 +59,14 @@ class PlainPasswords:
 class ApiCase(StoreCase):
     async def asyncSetUp(self) -> None:
         clock: Any = reactor
-        ring = Ring.of(secrets.token_hex(32))
-        tokens = Tokens(lambda: ring, 900, "15m", self.now, self.new_id)
-        gate, audience = TokenGate(tokens, self.store, self.now), Audience()
-        namespaces = Namespaces.including(())
+        ring = KeyRing.build(secrets.token_hex(32))
+        tokens = JwtTokens(lambda: ring, 900, "15m", self.now, self.new_id)
+        gate, audience = StoreAuthenticator(tokens, self.store, self.now), Dispatcher()
+        namespaces = Namespaces.with_builtin(())
         publisher = Publisher(
             Policy(), MemoryBroker(audience), self.sends, namespaces, self.now, self.new_id, jsontext.dumps
         )
-        history = History(self.store, audience, namespaces, clock)
+        history = ReplayReader(self.store, audience, namespaces, clock)
         self.hub = Hub(gate, audience, history, publisher, clock, self.new_id)
         self.hub.startService()
         self.addCleanup(self.hub.stopService)
@@ -74,23 +74,23 @@ class ApiCase(StoreCase):
         self.store.on_commit(follower.wake)
         await follower.startService()
         self.addCleanup(follower.stopService)
-        self.members = members(
+        self.members = make_account_services(
             self.store, PlainPasswords(), tokens, clock, self.now, self.new_id, operators=[OPS["email"]]
         )
         self.answered: Deferred[None] = Deferred()
         self.site = make_site(
-            Parts(
+            SiteParts(
                 clock,
                 self.new_id,
-                Access(gate, self.hub, self.members.attempts),
+                RequestAuthenticator(gate, self.hub, self.members.failed_attempts),
                 self.hub,
                 self.members.accounts,
-                self.members.sessions,
-                self.members.keyring,
-                self.members.trail,
+                self.members.login_sessions,
+                self.members.credentials,
+                self.members.audit_log,
                 Messages(self.store, self.sends, self.events, self.now, self.new_id),
                 publisher,
-                HubLine(Limits(), Traffic("sse")),
+                HubLine(ConnectionLimits(), ProtocolStats("sse")),
                 Health(),
                 # Behind the answer's last byte, not in the middle of writing it.
                 lambda *_: clock.callLater(0, self._say_answered),

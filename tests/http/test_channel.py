@@ -11,9 +11,9 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from multiproto.http.codec import MAX_FIELD_BYTES, MAX_FIELDS, MAX_LINE
-from multiproto.http.limits import Limits
-from multiproto.http.site import Settings
+from multiproto.http.codec import MAX_FIELD_BYTES, MAX_FIELDS, MAX_REQUEST_LINE
+from multiproto.http.limits import HttpLimits
+from multiproto.http.site import SiteSettings
 
 from .client import Line, responses
 from .sites import SiteCase
@@ -23,7 +23,7 @@ HOST = b"Host: a\r\n"
 END = b"\r\n"
 OK = LIVE + HOST + END
 POST = b"POST /api/v1/topics/a HTTP/1.1\r\n" + HOST
-BODY_LIMIT = Settings().limits.body
+BODY_LIMIT = SiteSettings().limits.max_body_bytes
 PATIENCE = 5.0  # of a drain, seconds
 
 
@@ -125,8 +125,8 @@ DIALOGUES: dict[str, tuple[bytes, list[int]]] = {
     ),
     "another expectation": (POST + b"Expect: 200-maybe\r\n\r\n", [417]),
     "close": (LIVE + HOST + b"Connection: Close\r\n" + END + OK, [200]),
-    "a line at its limit": (line_of(MAX_LINE) + HOST + END, [404]),
-    "a line past its limit": (line_of(MAX_LINE + 1) + HOST + END, [414]),
+    "a line at its limit": (line_of(MAX_REQUEST_LINE) + HOST + END, [404]),
+    "a line past its limit": (line_of(MAX_REQUEST_LINE + 1) + HOST + END, [414]),
     "fields at their limit": (LIVE + fields_of(MAX_FIELD_BYTES) + END, [200]),
     "fields past their limit": (LIVE + fields_of(MAX_FIELD_BYTES + 1) + END, [431]),
     "as many fields as may be": (LIVE + HOST + b"X: a\r\n" * (MAX_FIELDS - 1) + END, [200]),
@@ -222,7 +222,7 @@ class BodyTests(SiteCase):
 
     def test_the_limit_is_the_one_that_is_configured(self) -> None:
         """Fault 6: limits were configured and never read."""
-        self.site = self.make_site(Settings(limits=Limits(body=3)))
+        self.site = self.make_site(SiteSettings(limits=HttpLimits(max_body_bytes=3)))
         for size, status in ((3, 401), (4, 413)):
             line = Line(self.site)
             line.ask("POST", "/api/topics/a", b"a" * size)
@@ -253,7 +253,7 @@ class BodyTests(SiteCase):
         for _ in range(100):
             line.send(b"a" * 65536)
         self.assertEqual((line.heard(), len(line.channel._reader.buffer)), (b"", 0))
-        self.clock.advance(Limits().linger)
+        self.clock.advance(HttpLimits().linger_timeout)
         self.assertTrue(line.aborted)
 
     def test_continue(self) -> None:
@@ -276,21 +276,21 @@ class BodyTests(SiteCase):
 
 
 class DeadlineTests(SiteCase):
-    limits = Limits()
+    limits = HttpLimits()
 
     def test_a_silent_client_is_left_alone_then_closed(self) -> None:
         line = Line(self.site)
-        self.clock.advance(self.limits.idle - 1)
+        self.clock.advance(self.limits.idle_timeout - 1)
         self.assertFalse(line.closed)
         self.clock.advance(1)
         self.assertEqual((line.closed, line.heard()), (True, b""))
 
     def test_idle_between_requests(self) -> None:
         line = Line(self.site)
-        self.clock.advance(self.limits.idle - 1)
+        self.clock.advance(self.limits.idle_timeout - 1)
         line.send(OK)
         self.assertEqual(line.answer().status, 200)
-        self.clock.advance(self.limits.idle - 1)
+        self.clock.advance(self.limits.idle_timeout - 1)
         self.assertFalse(line.closed)
         self.clock.advance(1)
         self.assertEqual((line.closed, line.heard()), (True, b""))
@@ -298,7 +298,7 @@ class DeadlineTests(SiteCase):
     def test_a_head_has_a_deadline_however_busily_it_comes(self) -> None:
         """Slowloris: a byte now and then does not buy time."""
         line = Line(self.site)
-        for byte in (LIVE + HOST)[: int(self.limits.head_within)]:
+        for byte in (LIVE + HOST)[: int(self.limits.head_timeout)]:
             line.send(bytes([byte]))
             self.clock.advance(1)
         self.assertEqual((line.answer().status, line.closed), (408, True))
@@ -306,7 +306,7 @@ class DeadlineTests(SiteCase):
     def test_a_body_has_a_deadline_however_busily_it_comes(self) -> None:
         line = Line(self.site)
         line.send(POST + b"Content-Length: 1000\r\n\r\n")
-        for _ in range(int(self.limits.body_within)):
+        for _ in range(int(self.limits.body_timeout)):
             self.assertEqual(line.heard(), b"")
             line.send(b"a")
             self.clock.advance(1)
@@ -316,7 +316,7 @@ class DeadlineTests(SiteCase):
         line = Line(self.site)
         line.send(OK + LIVE)
         line.heard()
-        self.clock.advance(self.limits.head_within)
+        self.clock.advance(self.limits.head_timeout)
         self.assertEqual((line.answer().status, line.closed), (408, True))
 
     def test_lost_midway(self) -> None:
@@ -384,7 +384,7 @@ class OrderTests(SiteCase):
     def test_what_is_sent_ahead_is_bounded(self) -> None:
         """Past the limit the client is not read until its turn comes."""
         self.line.send(SLOW)
-        ahead = (OK * (Limits().ahead // len(OK) + 1))[: Limits().ahead]
+        ahead = (OK * (HttpLimits().max_pipelined_bytes // len(OK) + 1))[: HttpLimits().max_pipelined_bytes]
         self.line.send(ahead)
         self.assertEqual(self.line.transport.producerState, "producing")
         self.line.send(b"X")
@@ -405,7 +405,7 @@ class OrderTests(SiteCase):
         self.line.channel.pauseProducing()
         self.line.send(OK * 3)
         self.assertEqual(self.line.heard(), b"")
-        self.line.send(b"X" * Limits().ahead)
+        self.line.send(b"X" * HttpLimits().max_pipelined_bytes)
         self.assertEqual(self.line.transport.producerState, "paused")
         self.line.channel.resumeProducing()
         self.assertEqual(self.statuses(), [200, 200, 200, 414])
@@ -414,7 +414,7 @@ class OrderTests(SiteCase):
         self.line.send(SLOW)
         self.line.channel.pauseProducing()
         self.finish()
-        self.clock.advance(Limits().idle)
+        self.clock.advance(HttpLimits().idle_timeout)
         self.assertTrue(self.line.aborted)
 
     def test_the_last_answer_may_take_its_time(self) -> None:
@@ -422,7 +422,7 @@ class OrderTests(SiteCase):
         self.line.send(SLOW.replace(HOST, HOST + b"Connection: close\r\n"))
         self.line.channel.pauseProducing()
         self.finish()
-        self.clock.advance(Limits().linger * 2)
+        self.clock.advance(HttpLimits().linger_timeout * 2)
         self.assertFalse(self.line.closed)
         self.line.channel.resumeProducing()
         self.assertEqual((self.line.closed, self.line.aborted), (True, False))
@@ -431,7 +431,7 @@ class OrderTests(SiteCase):
         self.line.send(SLOW.replace(HOST, HOST + b"Connection: close\r\n"))
         self.line.channel.pauseProducing()
         self.finish()
-        self.clock.advance(Limits().idle)
+        self.clock.advance(HttpLimits().idle_timeout)
         self.assertTrue(self.line.aborted)
 
     def test_a_body_goes_on_after_a_clog(self) -> None:
@@ -488,7 +488,7 @@ class DrainTests(SiteCase):
     def test_an_idle_client_that_does_not_close_is_cut(self) -> None:
         line = Line(self.site)
         drained = self.site.drain(PATIENCE)
-        self.clock.advance(Limits().linger)
+        self.clock.advance(HttpLimits().linger_timeout)
         self.assertTrue(line.aborted)
         self.successResultOf(drained)
 
@@ -525,7 +525,7 @@ class DrainTests(SiteCase):
         line.ask("GET", "/api/v1/topics/a/events", headers={"Authorization": "Bearer token-ann"})
         self.assertIn(b"event: subscribed", line.heard())
         self.successResultOf(self.site.drain(PATIENCE))
-        self.successResultOf(self.site.cut())
+        self.successResultOf(self.site.close_remaining())
         self.assertTrue(line.aborted)
 
     def test_who_hears_the_last_of_it_has_a_moment_more(self) -> None:
@@ -537,10 +537,10 @@ class DrainTests(SiteCase):
         self.successResultOf(self.house.hub.stopService())
         line.channel.resumeProducing()
         self.assertIn(b"event: farewell", line.heard())
-        left = self.site.cut()
+        left = self.site.close_remaining()
         self.assertEqual((line.closed, line.aborted), (True, False))
         self.assertNoResult(left)
-        self.clock.advance(Limits().linger)
+        self.clock.advance(HttpLimits().linger_timeout)
         self.assertTrue(line.aborted)
         self.successResultOf(left)
 
@@ -591,7 +591,7 @@ class DrainTests(SiteCase):
             if not before:
                 request.respond(b"done")  # type: ignore[attr-defined]
             self.assertFalse(line.aborted)
-            self.clock.advance(Limits().linger)
+            self.clock.advance(HttpLimits().linger_timeout)
             self.assertTrue(line.aborted)
             self.successResultOf(drained)
 
@@ -674,14 +674,14 @@ class HalfCloseTests(SiteCase):
         drained = self.site.drain(PATIENCE)
         self.finish()
         self.assertEqual((self.statuses(), self.line.closed), ([200], True))
-        self.clock.advance(Limits().linger)
+        self.clock.advance(HttpLimits().linger_timeout)
         self.successResultOf(drained)
 
 
 class CrowdTests(SiteCase):
     """One address can't fill the memory with what it has only begun to say."""
 
-    settings = Settings(most_per_host=2)
+    settings = SiteSettings(max_connections_per_host=2)
 
     def test_one_too_many(self) -> None:
         first, _ = Line(self.site), Line(self.site)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.http.codec import AGAIN, Head, Malformed, parse_head
-from multiproto.http.reader import Reader
+from multiproto.http.codec import MAX_REMEMBERED_HEAD, HttpProtocolError, RequestHead, parse_head
+from multiproto.http.reader import RequestReader
 
 LINE = b"GET /a HTTP/1.1\r\n"
 
@@ -19,15 +19,15 @@ def fields(size: int) -> bytes:
 class AgainTests(SynchronousTestCase):
     def test_the_same_bytes_are_the_same_head_and_the_next_one_is_found_behind_it(self) -> None:
         head, other = LINE + fields(100), b"GET /b HTTP/1.1\r\nHost: b\r\n\r\n"
-        reader = Reader(0)
+        reader = RequestReader(0)
         reader.buffer += head
-        first = reader.take_head()
+        first = reader.read_head()
         reader.buffer += head[:90]
-        self.assertIsNone(reader.take_head())
+        self.assertIsNone(reader.read_head())
         reader.buffer += head[90:] + other
-        self.assertIs(reader.take_head(), first)
-        self.assertEqual(reader.take_head(), parse_head(other))
-        self.assertTrue(reader.empty)
+        self.assertIs(reader.read_head(), first)
+        self.assertEqual(reader.read_head(), parse_head(other))
+        self.assertTrue(reader.is_empty)
 
     def test_the_same_fields_are_understood_once(self) -> None:
         before = parse_head(LINE + fields(100))
@@ -36,17 +36,17 @@ class AgainTests(SynchronousTestCase):
         self.assertEqual(again, parse_head(b"PUT /b?c HTTP/1.1\r\n" + fields(100)))
 
     def test_what_is_kept_of_them_is_bounded(self) -> None:
-        said = [fields(size - len(LINE)) for size in (AGAIN, AGAIN + 1)]
+        said = [fields(size - len(LINE)) for size in (MAX_REMEMBERED_HEAD, MAX_REMEMBERED_HEAD + 1)]
         kept, too_long = (parse_head(LINE + each) for each in said)
-        self.assertEqual((len(kept.block), too_long.block), (AGAIN, b""))
+        self.assertEqual((len(kept.raw), too_long.raw), (MAX_REMEMBERED_HEAD, b""))
         self.assertIsNot(parse_head(LINE + said[1], too_long).fields, too_long.fields)
         longer = parse_head(b"GET /and/longer HTTP/1.1\r\n" + said[0], kept)
-        self.assertEqual((longer.fields, longer.block), (kept.fields, b""))
+        self.assertEqual((longer.fields, longer.raw), (kept.fields, b""))
 
     def test_only_the_same_are(self) -> None:
         before = parse_head(LINE + b"Host: a\r\nX: 1\r\n\r\n")
         other = parse_head(LINE + b"Host: a\r\nX: 2\r\n\r\n", before)
-        self.assertEqual(other.plain, {b"host": b"a", b"x": b"2"})
+        self.assertEqual(other.fields_by_name, {b"host": b"a", b"x": b"2"})
 
     def test_the_line_is_looked_at_each_time(self) -> None:
         said = b"Host: a\r\n\r\n"
@@ -57,7 +57,7 @@ class AgainTests(SynchronousTestCase):
             b"GET / HTTP/2.0\r\n",
             b"GET /%zz HTTP/1.1\r\n",
         ):
-            self.assertRaises(Malformed, parse_head, line + said, before)
+            self.assertRaises(HttpProtocolError, parse_head, line + said, before)
         self.assertEqual(self.host(b"GET http://b/ HTTP/1.1\r\n" + said, before), b"b")
         self.assertEqual(parse_head(b"GET / HTTP/1.0\r\n" + said, before).keep_alive, False)
 
@@ -66,5 +66,5 @@ class AgainTests(SynchronousTestCase):
         before = parse_head(b"GET http://b/ HTTP/1.1\r\n" + said)
         self.assertEqual(self.host(LINE + said, before), b"a")
 
-    def host(self, block: bytes, before: Head) -> bytes | None:
+    def host(self, block: bytes, before: RequestHead) -> bytes | None:
         return parse_head(block, before).host

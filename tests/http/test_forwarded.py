@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from multiproto.core.networks import AddressRules
 from multiproto.http import account
-from multiproto.http.site import Settings
+from multiproto.http.site import SiteSettings
 
 from .client import Line, Response
 from .sites import SiteCase
@@ -24,7 +24,9 @@ def networks(*text: str) -> tuple[Any, ...]:
 
 
 class ForwardedCase(SiteCase):
-    settings = Settings(rules=AddressRules(proxies=networks("10.0.0.0/8", "2001:db8:5::/48")))
+    settings = SiteSettings(
+        address_rules=AddressRules(trusted_proxies=networks("10.0.0.0/8", "2001:db8:5::/48"))
+    )
 
     def setUp(self) -> None:
         super().setUp()
@@ -101,7 +103,7 @@ class ClientTests(ForwardedCase):
         self.assertEqual(seen, [("192.0.2.1", 404, "0"), ("192.0.2.2", 404, "0"), ("192.0.2.1", 429, "0")])
 
     def test_a_proxy_may_have_any_number_of_connections(self) -> None:
-        self.site = self.make_site(evolve(self.settings, most_per_host=1))
+        self.site = self.make_site(evolve(self.settings, max_connections_per_host=1))
         proxied = [Line(self.site, PROXY) for _ in range(3)]
         others = [Line(self.site, OTHER) for _ in range(2)]
         self.assertEqual([line.heard()[9:12] for line in (*proxied, *others)], [b"", b"", b"", b"", b"503"])
@@ -124,8 +126,8 @@ class SchemeTests(ForwardedCase):
 
 
 class RulesTests(ForwardedCase):
-    settings = Settings(
-        rules=AddressRules(networks("192.0.2.0/24"), networks("192.0.2.66"), networks("10.0.0.0/8"))
+    settings = SiteSettings(
+        address_rules=AddressRules(networks("192.0.2.0/24"), networks("192.0.2.66"), networks("10.0.0.0/8"))
     )
 
     def test_whoever_is_not_wanted_is_told_so(self) -> None:

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from multiproto.http import account
 from multiproto.http.quick import Quick
-from multiproto.http.site import Settings, Site
+from multiproto.http.site import Site, SiteSettings
 
 from .client import Line, responses
 from .sites import SiteCase
@@ -97,8 +97,8 @@ class TwoCase(SiteCase):
         self.both: list[tuple[Any, ...]] = []
         for fast in (True, False):
             super().setUp()
-            site, observed = self.make_site(Settings(fast=fast)), []
-            site.observed = lambda *seen, observed=observed: observed.append(seen)
+            site, observed = self.make_site(SiteSettings(fast=fast)), []
+            site.on_request_done = lambda *seen, observed=observed: observed.append(seen)
             self.both.append((site, observed, self.health))
         self.log: list[Any] = []
         self.patch(account, "LOG", Logger(observer=self.log.append))
@@ -203,12 +203,12 @@ class ShortTests(TwoCase):
 
     def test_a_bug_behind_the_answer_is_logged(self) -> None:
         site, _, _ = self.both[0]
-        site.observed = lambda *seen: 1 / 0
+        site.on_request_done = lambda *seen: 1 / 0
         line = Line(site)
         line.send(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n")
         self.assertTrue(line.heard().endswith(b'{"status":"alive"}'))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        site.observed = lambda *seen: None
+        site.on_request_done = lambda *seen: None
         line.hang_up()
 
     def test_a_client_that_leaves_ends_what_it_asked_for(self) -> None:
@@ -219,5 +219,5 @@ class ShortTests(TwoCase):
             line = Line(site)
             line.send(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
             line.hang_up()
-            self.assertEqual((ended, observed[-1][2]), (["report"], account.LEFT))
+            self.assertEqual((ended, observed[-1][2]), (["report"], account.CLIENT_CLOSED_REQUEST))
             self.assertEqual(self.flushLoggedErrors(), [])

@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.errors import RateLimited, Unavailable
-from multiproto.http.ratelimit import RateLimit, Standing, Standings
+from multiproto.http.ratelimit import RateLimit, RateLimitCheck, RateLimitStatus
 
 
 @define
@@ -31,13 +31,14 @@ class SharedTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.counts = Clock(), Together()
         self.here, self.there = (
-            RateLimit(3, 10.0, clock=self.clock, shared=self.counts, name="requests") for _ in range(2)
+            RateLimit(3, 10.0, clock=self.clock, shared_counter=self.counts, name="requests")
+            for _ in range(2)
         )
 
-    def ask(self, limit: RateLimit, host: str = "192.0.2.1") -> Standing:
-        counted = Standings(host, ((limit, limit.count(host)),))
-        self.assertTrue(counted.shared)
-        return self.successResultOf(Deferred.fromCoroutine(counted.settled())).tightest
+    def ask(self, limit: RateLimit, host: str = "192.0.2.1") -> RateLimitStatus:
+        counted = RateLimitCheck(host, ((limit, limit.count_request(host)),))
+        self.assertTrue(counted.is_shared)
+        return self.successResultOf(Deferred.fromCoroutine(counted.with_shared_counts())).tightest
 
     def test_they_count_together(self) -> None:
         found = [self.ask(limit) for limit in (self.here, self.there, self.here, self.there)]
@@ -71,13 +72,13 @@ class SharedTests(SynchronousTestCase):
 class RateLimitTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.limit = RateLimit(2, 10.0, clock=self.clock, capacity=3)
+        self.limit = RateLimit(2, 10.0, clock=self.clock, max_addresses=3)
 
     def left(self, *hosts: str) -> list[int]:
-        return [self.limit.count(host).remaining for host in hosts]
+        return [self.limit.count_request(host).remaining for host in hosts]
 
     def test_the_limit_itself_is_allowed(self) -> None:
-        self.assertEqual([self.limit.count("a").exceeded for _ in range(3)], [False, False, True])
+        self.assertEqual([self.limit.count_request("a").exceeded for _ in range(3)], [False, False, True])
 
     def test_for_those_who_show_no_headers(self) -> None:
         check = lambda: Deferred.fromCoroutine(self.limit.check("a"))  # noqa: E731

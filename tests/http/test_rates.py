@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from multiproto.core.leases import Allotment
-from multiproto.core.quotas import Quotas
+from multiproto.core.leases import SharedBuckets
+from multiproto.core.quotas import PublishLimits
 from multiproto.core.rates import Rate
-from multiproto.http.limits import Limits
-from multiproto.http.site import Settings
+from multiproto.http.limits import HttpLimits
+from multiproto.http.site import SiteSettings
 
 from .client import Line
 from .sites import SiteCase
@@ -41,7 +41,7 @@ class ArrivalTests(SiteCase):
 
 class PublishTests(SiteCase):
     def test_the_limit_and_one_past_it(self) -> None:
-        self.house.publisher._quotas = Quotas(Allotment("user", Rate(0.4, 1), self.clock))
+        self.house.publisher._limits = PublishLimits(SharedBuckets("user", Rate(0.4, 1), self.clock))
         line = Line(self.site)
         answers = []
         for _ in range(2):
@@ -53,7 +53,7 @@ class PublishTests(SiteCase):
 
 
 class ByteTests(SiteCase):
-    settings = Settings(limits=Limits(bytes=Rate(1000, len(LIVE))))
+    settings = SiteSettings(limits=HttpLimits(read_rate=Rate(1000, len(LIVE))))
 
     def setUp(self) -> None:
         super().setUp()
@@ -74,9 +74,9 @@ class ByteTests(SiteCase):
         self.assertEqual((self.line.answer().status, self.reading), (200, False))
 
     def test_one_that_has_sent_ahead_waits_for_both(self) -> None:
-        self.line = Line(self.make_site(Settings(limits=Limits(bytes=Rate(1_000_000, 1)))))
+        self.line = Line(self.make_site(SiteSettings(limits=HttpLimits(read_rate=Rate(1_000_000, 1)))))
         self.line.channel.pauseProducing()
-        self.line.send(b"X" * (Limits().ahead + 1))
+        self.line.send(b"X" * (HttpLimits().max_pipelined_bytes + 1))
         self.clock.advance(1)
         self.assertFalse(self.reading)
         self.line.channel.resumeProducing()
@@ -94,9 +94,9 @@ class SlowTests(SiteCase):
         self.successResultOf(self.house.follower.startService())
         stream = Stream.open(self.site, "/api/v1/topics/users/events")
         stream.line.channel.pauseProducing()
-        self.house.notes.write(10, content={"user": "x" * 30_000})
+        self.house.log.append(10, content={"user": "x" * 30_000})
         self.house.follower.wake()
-        self.assertEqual(self.streams.traffic.slow_total, 1)
+        self.assertEqual(self.streams.stats.slow_consumers_total, 1)
         stream.line.channel.resumeProducing()
         *told, farewell = [event for event in stream.heard() if event.get("event") != "subscribed"]
         self.assertEqual(farewell["event"], "farewell")
@@ -109,7 +109,7 @@ class HandshakeTests(SiteCase):
         """A WebSocket begins with a request, and that has its deadline however busily it comes."""
         line = Line(self.site)
         line.send(b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n")
-        self.clock.advance(Limits().head_within - 0.001)
+        self.clock.advance(HttpLimits().head_timeout - 0.001)
         line.send(b"X")
         self.assertEqual((line.closed, line.heard()), (False, b""))
         self.clock.advance(0.001)

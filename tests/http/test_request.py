@@ -13,9 +13,9 @@ from twisted.logger import globalLogPublisher
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from multiproto.http.cors import Cors
-from multiproto.http.site import Settings
-from multiproto.observe.logs import REQUEST
+from multiproto.http.cors import CorsPolicy
+from multiproto.http.site import SiteSettings
+from multiproto.observe.logs import CURRENT_REQUEST_ID
 
 from .client import Line, responses
 from .sites import SiteCase
@@ -57,9 +57,9 @@ class Waiting(Resource):
 
     def render_GET(self, request: Any) -> object:
         async def answer() -> None:
-            self.seen.append(REQUEST.get())
+            self.seen.append(CURRENT_REQUEST_ID.get())
             await self.go_on
-            self.seen.append(REQUEST.get())
+            self.seen.append(CURRENT_REQUEST_ID.get())
             request.finish()
 
         Deferred.fromCoroutine(answer())
@@ -94,7 +94,7 @@ class CorrelationTests(SiteCase):
 
 
 class CorsTests(SiteCase):
-    settings = Settings(cors=Cors(frozenset({"https://app.example"})))
+    settings = SiteSettings(cors=CorsPolicy(frozenset({"https://app.example"})))
     PREFLIGHT = {"Access_Control_Request_Method": "PUT"}
 
     def allowed(self, origin: str, **headers: str) -> str | None:
@@ -125,24 +125,24 @@ class CorsTests(SiteCase):
         self.assertIsNone(self.allowed("http://a:3001", Host="a:3000"))
 
     def test_anyone_without_credentials(self) -> None:
-        self.site = self.make_site(Settings(cors=Cors(frozenset({"*"}))))
+        self.site = self.make_site(SiteSettings(cors=CorsPolicy(frozenset({"*"}))))
         answer = self.ask("GET", "/health/live", Origin="https://anyone.example")
         self.assertEqual(answer.headers["access-control-allow-origin"], "*")
         self.assertNotIn("access-control-allow-credentials", answer.headers)
 
     def test_any_localhost_in_development(self) -> None:
         """Fault 21: the default allowed nobody."""
-        self.site = self.make_site(Settings(cors=Cors(any_localhost=True)))
+        self.site = self.make_site(SiteSettings(cors=CorsPolicy(allow_localhost=True)))
         for origin in ("http://localhost:5173", "https://localhost", "http://127.0.0.1:3", "http://[::1]:3"):
             self.assertEqual(self.allowed(origin), origin)
         self.assertIsNone(self.allowed("http://localhost.evil"))
 
     def test_for_websockets(self) -> None:
         """Whose handshakes are judged by the same list."""
-        self.assertTrue(self.settings.cors.allows("https://app.example"))
-        self.assertFalse(self.settings.cors.allows("https://evil"))
-        self.assertTrue(Cors(any_localhost=True).allows("http://localhost:1"))
-        self.assertTrue(Cors(frozenset({"*"})).allows("https://anyone.example"))
+        self.assertTrue(self.settings.cors.allows_websocket("https://app.example"))
+        self.assertFalse(self.settings.cors.allows_websocket("https://evil"))
+        self.assertTrue(CorsPolicy(allow_localhost=True).allows_websocket("http://localhost:1"))
+        self.assertTrue(CorsPolicy(frozenset({"*"})).allows_websocket("https://anyone.example"))
 
     def test_preflight(self) -> None:
         """Answered for any path, and not counted."""
@@ -182,7 +182,7 @@ class SecurityHeaderTests(SiteCase):
         self.assertEqual(self.ask("GET", "/page").headers["content-security-policy"], "script-src 'self'")
 
     def test_switched_off(self) -> None:
-        self.site = self.make_site(Settings(security_headers=False))
+        self.site = self.make_site(SiteSettings(security_headers=False))
         self.assertNotIn("x-content-type-options", self.ask("GET", "/").headers)
 
 
@@ -220,7 +220,7 @@ class CompressionTests(SiteCase):
             self.assertEqual(head.headers[name], got.headers[name])
 
     def test_switched_off(self) -> None:
-        self.site = self.make_site(Settings(compression=False))
+        self.site = self.make_site(SiteSettings(compression=False))
         self.assertIsNone(self.coding(2000, "gzip"))
 
 
@@ -370,7 +370,7 @@ class LogTests(SiteCase):
         self.site = self.make_site()
         line = Line(self.site)
         line.ask("GET", "/waiting", None, {"X-Request-ID": "mine"})
-        page.seen.append(REQUEST.get())
+        page.seen.append(CURRENT_REQUEST_ID.get())
         page.go_on.callback(None)
         self.assertEqual(page.seen, ["mine", None, "mine"])
 
@@ -561,7 +561,7 @@ class PathTests(SiteCase):
 
 
 class HomeTests(SiteCase):
-    settings = evolve(Settings(), name="a<b", version="1.2")
+    settings = evolve(SiteSettings(), name="a<b", version="1.2")
 
     def test_for_a_program(self) -> None:
         self.assertEqual(

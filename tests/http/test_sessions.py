@@ -104,7 +104,7 @@ class AuditTests(SessionCase):
         for _ in range(2):
             wrong: Response = await self.ask("POST", "/auth/login", ANN | {"password": "Wrong"})
             self.assertEqual(wrong.status, 401)
-        await self.members.attempts.stopService()
+        await self.members.failed_attempts.stopService()
         self.assertEqual(
             await self.listed("/auth/audit", self.anns),
             [("login", "invalid", 2), ("login", "success", 1), ("account.created", "success", 1)],
@@ -128,5 +128,5 @@ class AuditTests(SessionCase):
         self.clock_ahead = 901.0
         self.assertEqual((await self.ask("GET", "/auth/me", token=self.anns)).status, 401)
         self.clock_ahead = 0.0
-        await self.members.attempts.stopService()
+        await self.members.failed_attempts.stopService()
         self.assertEqual(await self.listed("/audit?action=token", self.token), [("token", "invalid", 1)])

@@ -29,7 +29,7 @@ class Counts:
 class Ear:
     heard: list[Delivery]
 
-    def hear(self, delivery: Delivery) -> bool:
+    def deliver(self, delivery: Delivery) -> bool:
         self.heard.append(delivery)
         return True
 
@@ -61,7 +61,7 @@ class SharedLimitTests(SiteCase):
 
     def test_a_client_that_leaves_meanwhile_costs_no_work(self) -> None:
         heard: list[Delivery] = []
-        self.house.audience.add("a", Ear(heard))
+        self.house.dispatcher.subscribe("a", Ear(heard))
         publish = "POST", "/api/v1/topics/a", {"data": 1}, {"Authorization": "Bearer token-ann"}
         self.line.ask(*publish)
         self.line.hang_up()

@@ -10,8 +10,8 @@ from multiproto import jsontext
 from multiproto.core.policy import Policy
 from multiproto.core.ports import Entry, Event
 from multiproto.core.rules import PUBLISH, SUBSCRIBE, Rule
-from multiproto.core.wire import Why
-from multiproto.http.events import DRAIN_WITHIN
+from multiproto.core.wire import CloseReason
+from multiproto.http.events import DRAIN_TIMEOUT
 from multiproto.http.site import Site
 
 from .client import Line, Response, responses
@@ -82,7 +82,7 @@ class PublishTests(SiteCase):
                 }
             ],
         )
-        self.assertEqual(self.streams.traffic.published_total, 1)
+        self.assertEqual(self.streams.stats.published_total, 1)
 
     def test_null_is_data(self) -> None:
         self.assertEqual(self.publish("a", {"data": None}).status, 202)
@@ -291,7 +291,7 @@ class TokenTests(SiteCase):
         event = Event(
             "e", "session.revoked", ("_sessions",), content, "", "1970-01-01T00:00:00.000Z", "_sessions"
         )
-        self.house.audience.tell_entry(Entry(1, "c1", event))
+        self.house.dispatcher.dispatch_logged(Entry(1, "c1", event))
         self.assertEqual(self.status(Authorization=ANN), 401)
         self.assertEqual(self.status(Authorization=BOB), 202)
 
@@ -311,7 +311,7 @@ class StreamTests(SiteCase):
             "1970-01-01T00:00:01.000Z",
             "users.**",
         )
-        self.house.audience.tell_entry(Entry(position, f"c{position}", event))
+        self.house.dispatcher.dispatch_logged(Entry(position, f"c{position}", event))
 
     def test_what_comes_first(self) -> None:
         stream = Stream.open(self.site, "/api/v1/topics/a.**/events")
@@ -325,8 +325,8 @@ class StreamTests(SiteCase):
         )
 
     def test_logged_topics_have_cursors(self) -> None:
-        self.house.notes.write(2)
-        self.house.audience.stand_at(2, "cursor2")
+        self.house.log.append(2)
+        self.house.dispatcher.set_head(2, "cursor2")
         stream = Stream.open(self.site, "/api/v1/topics/users/events")
         first = {"topic": "users", "retention": "log", "cursor": "cursor2"}
         self.assertEqual(events(stream.began.body), [{"event": "subscribed", "id": "cursor2", "data": first}])
@@ -355,8 +355,8 @@ class StreamTests(SiteCase):
 
     def test_resuming_is_handed_on(self) -> None:
         """By the header that browsers send, or by the query; the header is the later one."""
-        self.house.notes.write(2)
-        self.house.audience.stand_at(2, "cursor2")
+        self.house.log.append(2)
+        self.house.dispatcher.set_head(2, "cursor2")
         path = "/api/v1/topics/users/events"
         recovered = [
             events(Stream.open(self.site, path + query, **headers).began.body)[0]["data"].get("recovered")
@@ -393,7 +393,7 @@ class StreamTests(SiteCase):
         stream = Stream.open(self.site, "/api/v1/topics/a/events")
         self.assertEqual(len(self.house.hub), 1)
         stream.line.hang_up()
-        self.assertEqual((len(self.house.hub), self.streams.traffic.subscriptions), (0, 0))
+        self.assertEqual((len(self.house.hub), self.streams.stats.active_subscriptions), (0, 0))
         self.assertEqual(self.flushLoggedErrors(), [])
         self.assertEqual(self.observed[0][:3], ("GET", "/api/v1/topics/:pattern/events", 200))
 
@@ -418,11 +418,11 @@ class StreamTests(SiteCase):
         )
 
     def test_the_farewell_says_where_to_resume(self) -> None:
-        self.house.notes.write(2)
-        self.house.audience.stand_at(2, "cursor2")
+        self.house.log.append(2)
+        self.house.dispatcher.set_head(2, "cursor2")
         stream = Stream.open(self.site, "/api/v1/topics/users/events")
         for session in self.house.hub:
-            session.end(Why.REVOKED)
+            session.close(CloseReason.REVOKED)
         said = {"reason": "revoked", "message": "Token revoked", "cursor": "cursor2"}
         self.assertEqual(self.farewell(stream)["data"], said)
 
@@ -455,7 +455,7 @@ class StreamTests(SiteCase):
         stream.line.channel.pauseProducing()
         for _ in range(10):
             self.publish("a", "x" * 30_000)
-        self.assertEqual(self.streams.traffic.slow_total, 1)
+        self.assertEqual(self.streams.stats.slow_consumers_total, 1)
         stream.line.channel.resumeProducing()
         self.assertEqual(self.farewell(stream)["data"]["reason"], "slow")
 
@@ -463,7 +463,7 @@ class StreamTests(SiteCase):
         stream = Stream.open(self.site, "/api/v1/topics/a/events")
         stream.line.channel.pauseProducing()
         self.publish("a", 1)
-        self.clock.advance(DRAIN_WITHIN)
+        self.clock.advance(DRAIN_TIMEOUT)
         self.assertTrue(stream.line.aborted)
         self.assertEqual(len(self.house.hub), 0)
 
@@ -479,7 +479,7 @@ class StreamTests(SiteCase):
         stream.line.ask("GET", "/health/live")
         self.assertEqual(stream.line.heard(), b"")
         for session in self.house.hub:
-            session.end(Why.REVOKED)
+            session.close(CloseReason.REVOKED)
         rest = stream.line.heard().partition(b"0\r\n\r\n")[2]
         self.assertEqual([answer.status for answer in responses(rest)], [200])
 
@@ -489,6 +489,6 @@ class StreamTests(SiteCase):
         line.send(b"GET /api/v1/topics/a/events HTTP/1.0\r\nAuthorization: Bearer token-ann\r\n\r\n")
         self.assertEqual(events(line.heard().partition(b"\r\n\r\n")[2])[0]["event"], "subscribed")
         for session in self.house.hub:
-            session.end(Why.SHUTDOWN)
+            session.close(CloseReason.SHUTDOWN)
         self.assertEqual(events(line.heard())[0]["event"], "farewell")
         self.assertTrue(line.closed)

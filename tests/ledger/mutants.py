@@ -15,10 +15,10 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 
-from multiproto.core.session import Session
-from multiproto.core.wire import Delivery, Reply, Why
+from multiproto.core.session import Connection
+from multiproto.core.wire import CloseReason, Delivery, Reply
 from multiproto.storage.sqlite import SqliteStore
-from multiproto.tcp.protocol import DeviceProtocol
+from multiproto.tcp.protocol import TcpProtocol
 
 from .report import Fault
 
@@ -41,66 +41,66 @@ def acknowledges_before_the_commit() -> None:
 
 
 def drops_a_delivery() -> None:
-    send, delivered = DeviceProtocol.send, count(1)
+    send, delivered = TcpProtocol.send, count(1)
 
-    def lossy(protocol: DeviceProtocol, reply: Reply) -> int:
+    def lossy(protocol: TcpProtocol, reply: Reply) -> int:
         if isinstance(reply, Delivery) and next(delivered) % RARELY == 0:
-            return protocol.size(reply)
+            return protocol.size_of(reply)
         return send(protocol, reply)
 
-    DeviceProtocol.send = lossy  # type: ignore[method-assign, assignment]
+    TcpProtocol.send = lossy  # type: ignore[method-assign, assignment]
 
 
 def swaps_two_deliveries() -> None:
-    send, delivered = DeviceProtocol.send, count(1)
-    held: dict[DeviceProtocol, Delivery] = {}
+    send, delivered = TcpProtocol.send, count(1)
+    held: dict[TcpProtocol, Delivery] = {}
 
-    def confused(protocol: DeviceProtocol, reply: Reply) -> int:
+    def confused(protocol: TcpProtocol, reply: Reply) -> int:
         if isinstance(reply, Delivery) and protocol not in held and next(delivered) % RARELY == 0:
             held[protocol] = reply
-            return protocol.size(reply)
+            return protocol.size_of(reply)
         size = send(protocol, reply)
         if isinstance(reply, Delivery) and protocol in held:
             send(protocol, held.pop(protocol))
         return size
 
-    DeviceProtocol.send = confused  # type: ignore[method-assign, assignment]
+    TcpProtocol.send = confused  # type: ignore[method-assign, assignment]
 
 
 def trusts_devices() -> None:
     """Over TCP, whoever listens may read."""
-    hear = Session.hear
+    hear = Connection.deliver
 
-    def trusting(session: Session, delivery: Delivery) -> bool:
-        if session.identity is None or not isinstance(session._peer, DeviceProtocol):
+    def trusting(session: Connection, delivery: Delivery) -> bool:
+        if session.identity is None or not isinstance(session._transport, TcpProtocol):
             return hear(session, delivery)
         session.send(delivery)
         return True
 
-    Session.hear = trusting  # type: ignore[method-assign, assignment]
+    Connection.deliver = trusting  # type: ignore[method-assign, assignment]
 
 
 def keeps_those_who_logged_out() -> None:
     """Live connections go on after the logout."""
-    end = Session.end
+    end = Connection.close
 
-    def lenient(session: Session, why: Why) -> None:
-        if why is not Why.REVOKED:
+    def lenient(session: Connection, why: CloseReason) -> None:
+        if why is not CloseReason.REVOKED:
             end(session, why)
 
-    Session.end = lenient  # type: ignore[method-assign, assignment]
+    Connection.close = lenient  # type: ignore[method-assign, assignment]
 
 
 def forgets_what_was_missed() -> None:
     """A resumed subscription says that it recovered, and is replayed nine in ten."""
-    replay, skipped = Session.replay, count(1)
+    replay, skipped = Connection.deliver_replayed, count(1)
 
-    def forgetful(session: Session, delivery: Delivery) -> bool:
+    def forgetful(session: Connection, delivery: Delivery) -> bool:
         if next(skipped) % 10 == 0:
-            return session.ended is None
+            return session.farewell is None
         return replay(session, delivery)
 
-    Session.replay = forgetful  # type: ignore[method-assign, assignment]
+    Connection.deliver_replayed = forgetful  # type: ignore[method-assign, assignment]
 
 
 MUTANTS = {

@@ -15,7 +15,7 @@ from twisted.trial.unittest import TestCase
 
 from multiproto.config import Config
 from multiproto.core.rates import Rate
-from multiproto.server import House, make_service
+from multiproto.server import NamedServices, make_service
 from tests import canary
 from tests.servers import needs, postgresql, redis
 
@@ -45,7 +45,7 @@ class LiveCase(TestCase):
 
     async def _start(self) -> None:
         self.addresses: list[Address] = []
-        self.running: list[House] = []
+        self.running: list[NamedServices] = []
         config = self.configure(Config())
         self.addCleanup(self.stop)
         for _ in range(self.instances):
@@ -54,13 +54,13 @@ class LiveCase(TestCase):
         self._people = 0
         await self.asyncSetUp()
 
-    async def start_one(self, config: Config) -> House:
+    async def start_one(self, config: Config) -> NamedServices:
         server = make_service(config, reactor)
         self.running.append(server)
         await deferToThread(server.getServiceNamed("store").open)  # a proxy of the test's needs this thread
         server.privilegedStartService()
         await server.startService()
-        ports = (server.port(name) for name in ("http", "tcp", "metrics"))
+        ports = (server.port_number(name) for name in ("http", "tcp", "metrics"))
         self.addresses.append(Address(*ports, **self.reached))
         return server
 
@@ -73,8 +73,8 @@ class LiveCase(TestCase):
             http=evolve(config.http, port=0),
             tcp=evolve(config.tcp, port=0),
             metrics=evolve(config.metrics, port=0),
-            auth=evolve(config.auth, bcrypt_rounds=4, secret=canary.SECRET),
-            rates=evolve(config.rates, most=100_000, connects=Rate(100_000, 100_000)),
+            auth=evolve(config.auth, bcrypt_rounds=4, jwt_secret=canary.SECRET),
+            rate_limits=evolve(config.rate_limits, max_requests=100_000, connect_rate=Rate(100_000, 100_000)),
             storage=evolve(config.storage, directory=self.mktemp()),
         )
 
@@ -86,7 +86,7 @@ class LiveCase(TestCase):
         for server in self.running:
             store, follower = server.getServiceNamed("store"), server.getServiceNamed("follower")
             head, _ = await store.head()
-            while follower._audience.position < head:
+            while follower._dispatcher.position < head:
                 await deferLater(reactor, 0.005)
 
     async def stop(self) -> None:

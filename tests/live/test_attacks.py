@@ -135,7 +135,7 @@ class AttacksTests(LiveCase):
         self.others.write_bytes(public(self.p256))
         config = super().configure(config)
         files = {"private_key_file": str(self.signing), "public_key_files": (str(self.others),)}
-        return evolve(config, auth=evolve(config.auth, secret=SECRET, **files))
+        return evolve(config, auth=evolve(config.auth, jwt_secret=SECRET, **files))
 
     async def asyncSetUp(self) -> None:
         self.ann = await self.person("ann")

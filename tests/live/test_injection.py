@@ -16,7 +16,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from multiproto.config import Config
-from multiproto.observe.logs import as_json, as_text
+from multiproto.observe.logs import format_json, format_text
 
 from .clients import Rest
 from .operators import look_over
@@ -132,9 +132,9 @@ class InjectionTests(LiveCase):
         await self.asked("GET", "/api/v1/users/" + "evil%0A%1b[31m", "Authorization: Bearer evil\x1b[31m\r\n")
         self.assertGreater(len(self.events), 5)
         for event in self.events:
-            line = as_json(event)
+            line = format_json(event)
             self.assertNotRegex(line, CONTROL)
             self.assertNotIn("evil", json.loads(line))
             if "log_failure" not in event:
-                self.assertNotRegex(as_text(event), CONTROL)
+                self.assertNotRegex(format_text(event), CONTROL)
         self.assertNotIn("evil", (await look_over(self.address)).lower())

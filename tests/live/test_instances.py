@@ -48,7 +48,7 @@ class AuthorityTests(Shared):
 class LimitTests(Shared):
     def configure(self, config: Config) -> Config:
         config = super().configure(config)
-        return evolve(config, rates=evolve(config.rates, most=10))
+        return evolve(config, rate_limits=evolve(config.rate_limits, max_requests=10))
 
     async def test_instances_count_requests_together(self) -> None:
         """Ten; each for itself would allow ten.  A few more may slip through where Redis was not waited for."""

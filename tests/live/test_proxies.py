@@ -48,8 +48,8 @@ class ProxiedCase(LiveCase):
 
     def configure(self, config: Config) -> Config:
         config = super().configure(config)
-        edge = evolve(config.edge, proxies=LOOPBACK, proxy_protocol=True, deny=DENIED)
-        return evolve(config, edge=edge, tcp=evolve(config.tcp, most_per_host=self.most_devices))
+        edge = evolve(config.edge, trusted_proxies=LOOPBACK, proxy_protocol=True, deny=DENIED)
+        return evolve(config, edge=edge, tcp=evolve(config.tcp, max_connections_per_ip=self.most_devices))
 
     async def asyncSetUp(self) -> None:
         self.direct = evolve(self.address)
@@ -142,7 +142,7 @@ class OthersTests(LiveCase):
     def configure(self, config: Config) -> Config:
         config = super().configure(config)
         proxies = (ip_network("192.0.2.0/24"),)
-        return evolve(config, edge=evolve(config.edge, proxies=proxies, proxy_protocol=True))
+        return evolve(config, edge=evolve(config.edge, trusted_proxies=proxies, proxy_protocol=True))
 
     async def test_their_header_is_refused(self) -> None:
         """By the wire, as any rubbish; without one, they are served as ever."""
@@ -160,7 +160,7 @@ class ForwardedTests(LiveCase):
 
     def configure(self, config: Config) -> Config:
         config = super().configure(config)
-        return evolve(config, edge=evolve(config.edge, proxies=LOOPBACK, deny=DENIED))
+        return evolve(config, edge=evolve(config.edge, trusted_proxies=LOOPBACK, deny=DENIED))
 
     async def test_a_websocket_has_the_address_of_its_client(self) -> None:
         for path, protocols in (("/ws", ()), ("/graphql", ("graphql-transport-ws",))):
@@ -168,7 +168,7 @@ class ForwardedTests(LiveCase):
                 self.address, path, protocols, **{"X-Forwarded-For": "198.51.100.1, 192.0.2.1"}
             )
             hub: Any = self.server.getServiceNamed("hub")
-            self.assertEqual([guest.host for guest in hub._guests.values()], ["192.0.2.1"])
+            self.assertEqual([guest.host for guest in hub._connections.values()], ["192.0.2.1"])
             await socket_.close()
 
     async def test_a_denied_one_is_refused(self) -> None:

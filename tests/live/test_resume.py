@@ -137,7 +137,7 @@ class ResumeTests(ResumeCase):
             pattern
             for server in self.running
             for session in server.getServiceNamed("hub")
-            for pattern in session._subscriptions._patterns
+            for pattern in session._subscriptions._by_pattern
         ]
 
     async def test_a_list_and_a_write_say_where_to_go_on(self) -> None:
@@ -172,7 +172,7 @@ class ResumeTests(ResumeCase):
         places = [int(said["cursor"].rpartition(".")[2]) for said in (*acks, *(said for _, said in frames))]
         self.assertEqual(len(set(places)), 200)
         self.assertEqual(places[:100], sorted(places[:100]))
-        kept = await self.server.getServiceNamed("store").after(0, 1000)
+        kept = await self.server.getServiceNamed("store").read_after(0, 1000)
         self.assertEqual(len([entry for entry in kept if entry.event.type == "publication"]), 200)
 
 
@@ -211,7 +211,7 @@ class RestoredTests(ResumeCase):
 class IdempotenceTests(ResumeCase):
     async def kept(self) -> int:
         """How many messages and publications there are."""
-        entries = await self.server.getServiceNamed("store").after(0, 1000)
+        entries = await self.server.getServiceNamed("store").read_after(0, 1000)
         return len([entry for entry in entries if entry.event.type in ("message.sent", "publication")])
 
     async def test_messages(self) -> None:

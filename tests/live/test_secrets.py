@@ -8,7 +8,7 @@ from typing import Any, Iterator
 import treq
 from twisted.logger import globalLogPublisher
 
-from multiproto.observe.logs import observer
+from multiproto.observe.logs import make_observer
 from tests.canary import PASSWORD
 
 from .clients import Device, Rest, WebSocket
@@ -52,7 +52,7 @@ class SecretTests(LiveCase):
     async def asyncSetUp(self) -> None:
         self.said: list[str] = []  # by the server, to whomever
         for pretty in (False, True):
-            lines = observer("debug", pretty, self.said.append)
+            lines = make_observer("debug", pretty, self.said.append)
             globalLogPublisher.addObserver(lines)
             self.addCleanup(globalLogPublisher.removeObserver, lines)
         self.ann = await self.person("ann")

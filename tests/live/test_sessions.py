@@ -124,7 +124,7 @@ class ExpiryTests(LiveCase):
 
     def configure(self, config: Config) -> Config:
         config = super().configure(config)
-        return evolve(config, auth=evolve(config.auth, lifetime=4.0))
+        return evolve(config, auth=evolve(config.auth, access_token_lifetime=4.0))
 
     async def asyncSetUp(self) -> None:
         self.ann = await self.person("ann")

@@ -40,14 +40,14 @@ class StormTests(LiveCase):
         self.addCleanup(events.hang_up)
         self.assertEqual((await events.inbox.next())[0], "subscribed")
         hub: Any = self.server.getServiceNamed("hub")
-        self.assertEqual(len({id(session._traffic) for session in hub}), 4)
+        self.assertEqual(len({id(session._stats) for session in hub}), 4)
         for reader in readers:
             reader.stop_reading()
         for number in range(45):
             self.assertEqual(await self.publish(TOPIC, [number, BIG]), 202)
             _, told = await events.inbox.next()
             self.assertEqual(told["data"][0], number)
-        living = [session for session in hub if not session.ended]
+        living = [session for session in hub if not session.farewell]
         self.assertEqual(len(living), 1)
         status, _ = await self.ann.rest.ask("GET", "/api/v1/auth/me")
         self.assertEqual(status, 200)
@@ -66,7 +66,7 @@ class StormTests(LiveCase):
 class ArrivalTests(LiveCase):
     def configure(self, config: Config) -> Config:
         config = super().configure(config)
-        return evolve(config, rates=evolve(config.rates, connects=Rate(1 / 3600, 5)))
+        return evolve(config, rate_limits=evolve(config.rate_limits, connect_rate=Rate(1 / 3600, 5)))
 
     async def test_the_limit_and_one_past_it(self) -> None:
         """HTTP, and with it WebSocket, is told 429 before anything is read."""
@@ -79,7 +79,9 @@ class SharedRateTests(Shared):
     def configure(self, config: Config) -> Config:
         config = super().configure(config)
         slow = Rate(1 / 3600, 20)
-        return evolve(config, rates=evolve(config.rates, publishes=slow, credential_publishes=None))
+        return evolve(
+            config, rate_limits=evolve(config.rate_limits, publish_rate=slow, credential_publish_rate=None)
+        )
 
     async def test_one_user_on_two_instances(self) -> None:
         """Twenty in all: more by no more than a handful of two that an instance may be owed."""

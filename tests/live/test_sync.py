@@ -18,7 +18,7 @@ from unittest import SkipTest
 from twisted.trial.unittest import SynchronousTestCase
 
 import multiproto
-from multiproto.storage.sqlite import FILE
+from multiproto.storage.sqlite import DATABASE_FILE
 
 from .syncing import ACKNOWLEDGED, REFUSED
 
@@ -54,7 +54,7 @@ class SyncTests(SynchronousTestCase):
 
     def kept(self) -> list[str]:
         """The ids in the log of the reopened file, which must be sound."""
-        with sqlite3.connect(self.directory / FILE) as reopened:
+        with sqlite3.connect(self.directory / DATABASE_FILE) as reopened:
             self.assertEqual(reopened.execute("PRAGMA integrity_check").fetchall(), [("ok",)])
             found = reopened.execute("SELECT id FROM events ORDER BY position").fetchall()
         reopened.close()

@@ -18,7 +18,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from multiproto.config import Config
-from multiproto.edge.certificate import Certificate
+from multiproto.edge.certificate import TlsCertificate
 from tests.certificates import Authority, Files
 
 from . import test_matrix, test_twistd
@@ -42,12 +42,12 @@ class TlsCase(LiveCase):
         self.files = self.authority.write(directory, NAME)
         self.reached = {"host": NAME, "authority": self.files.authority}
         config = super().configure(config)
-        edge = evolve(config.edge, certificate=str(self.files.certificate), key=str(self.files.key))
+        edge = evolve(config.edge, certificate_file=str(self.files.certificate), key_file=str(self.files.key))
         return evolve(config, edge=edge, metrics=evolve(config.metrics, host="0.0.0.0"))
 
     @property
-    def certificate(self) -> Certificate:
-        found: Certificate = self.server.getServiceNamed("certificate")
+    def certificate(self) -> TlsCertificate:
+        found: TlsCertificate = self.server.getServiceNamed("certificate")
         return found
 
     def trusting(self) -> ssl.SSLContext:
@@ -173,13 +173,13 @@ class ClientTests(TlsCase):
         device = await ann.device()
         await device.ask(0x10, topic="room.1")
         hub: Any = self.server.getServiceNamed("hub")
-        (guest,) = hub._guests.values()
+        (guest,) = hub._connections.values()
         device.transport.pauseProducing()
         sent = 0
-        while not guest.line.traffic.slow_total and sent < 200:
+        while not guest.admission.stats.slow_consumers_total and sent < 200:
             await ann.rest.ask("POST", "/api/v1/topics/room.1", {"data": "x" * 100_000})
             sent += 1
-        self.assertEqual(guest.line.traffic.slow_total, 1)
+        self.assertEqual(guest.admission.stats.slow_consumers_total, 1)
         self.assertLess(sent, 150)  # 4 MiB and what fits into the sockets' own buffers
         device.transport.resumeProducing()
         await device.inbox.closed
@@ -205,7 +205,7 @@ class ClientTests(TlsCase):
 class HandshakeTests(TlsCase):
     def configure(self, config: Config) -> Config:
         config = super().configure(config)
-        return evolve(config, tcp=evolve(config.tcp, most_per_host=1))
+        return evolve(config, tcp=evolve(config.tcp, max_connections_per_ip=1))
 
     async def test_who_does_not_shake_hands_counts_as_a_connection(self) -> None:
         """And has to authenticate in the time of everybody; the limit's refusal is read behind the handshake."""
@@ -223,7 +223,7 @@ class HandshakeTests(TlsCase):
     def server_stats(self) -> dict[str, int]:
         """Open connections of each line."""
         hub: Any = self.server.getServiceNamed("hub")
-        lines = [guest.line.traffic.protocol for guest in hub._guests.values()]
+        lines = [guest.admission.stats.protocol for guest in hub._connections.values()]
         return {name: lines.count(name) for name in ("tcp", "websocket")}
 
 

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.observe.health import Health, Probe, here
+from multiproto.observe.health import HealthMonitor, Probe, always_up
 
 
 class HealthTests(SynchronousTestCase):
@@ -19,11 +19,11 @@ class HealthTests(SynchronousTestCase):
         self.cache: Any = None
         self.is_ready = True
         probes = (
-            Probe("database", lambda: self.database, vital=True),
-            Probe("cache", lambda: self.cache or here(), vital=False),
+            Probe("database", lambda: self.database, required=True),
+            Probe("cache", lambda: self.cache or always_up(), required=False),
         )
         started = self.clock.seconds() - 90.5
-        self.health = Health(self.clock, self.clock.seconds, probes, lambda: self.is_ready, started)
+        self.health = HealthMonitor(self.clock, self.clock.seconds, probes, lambda: self.is_ready, started)
 
     def report(self) -> Deferred[tuple[int, dict[str, Any]]]:
         return Deferred.fromCoroutine(self.health.report())

@@ -11,7 +11,7 @@ from twisted.python import log as legacy
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.observe.logs import ACCESS, REQUEST, as_json, observer
+from multiproto.observe.logs import ACCESS_FORMAT, CURRENT_REQUEST_ID, format_json, make_observer
 
 NOON = 43200.5  # seconds since the epoch
 
@@ -28,7 +28,7 @@ class LogCase(SynchronousTestCase):
         self.written: list[str] = []
 
     def log(self, level: str = "info", namespace: str = "multiproto.tcp") -> Logger:
-        lines = observer(level, self.pretty, self.written.append)
+        lines = make_observer(level, self.pretty, self.written.append)
         return Logger(namespace, observer=lambda event: lines({**event, "log_time": NOON}))
 
     @property
@@ -98,7 +98,7 @@ class JsonTests(LogCase):
         """Its correlation id is on every line that is written while it is answered."""
 
         def answering() -> None:
-            REQUEST.set("r-1")
+            CURRENT_REQUEST_ID.set("r-1")
             self.log().info("asked")
             self.log().info("another", request="r-2")
 
@@ -124,8 +124,8 @@ class JsonTests(LogCase):
                 "log_time": NOON,
                 **fields,
             }
-            ours = as_json({**event, "log_format": ACCESS, **said})
-            self.assertEqual(ours, as_json({**event, "log_format": "".join(list(ACCESS)), **said}))
+            ours = format_json({**event, "log_format": ACCESS_FORMAT, **said})
+            self.assertEqual(ours, format_json({**event, "log_format": "".join(list(ACCESS_FORMAT)), **said}))
 
     def test_levels(self) -> None:
         log = self.log("warn")
@@ -142,7 +142,7 @@ class JsonTests(LogCase):
         self.assertEqual([line["level"] for line in self.lines], ["debug", "warn"])
 
     def test_twisteds_older_logging(self) -> None:
-        lines = observer("debug", False, self.written.append)
+        lines = make_observer("debug", False, self.written.append)
         globalLogPublisher.addObserver(lines)
         self.addCleanup(globalLogPublisher.removeObserver, lines)
         legacy.msg("hello", system="HTTPChannel")
@@ -155,7 +155,7 @@ class JsonTests(LogCase):
 
 class WorkerTests(LogCase):
     def said(self, pretty: bool) -> str:
-        lines = observer("info", pretty, self.written.append, worker=1)
+        lines = make_observer("info", pretty, self.written.append, worker=1)
         Logger("multiproto", observer=lambda event: lines({**event, "log_time": NOON})).info("ready")
         return self.written.pop()
 

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.observe import family
 from multiproto.observe.metrics import OUTCOMES, Metrics
-from multiproto.observe.tick import Tick
-from multiproto.observe.traffic import Traffic
+from multiproto.observe.tick import ReactorLag
+from multiproto.observe.traffic import ProtocolStats
 
 # Contract, section 8, name by name with its labels.
 CONTRACT = """
@@ -38,8 +38,8 @@ process_cpu_seconds_total python_gc_collections_total{generation}
 class MetricsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.metrics = Metrics()
-        self.tcp = self.metrics.watch(Traffic("tcp"))
-        self.websocket = self.metrics.watch(Traffic("websocket"))
+        self.tcp = self.metrics.add_protocol(ProtocolStats("tcp"))
+        self.websocket = self.metrics.add_protocol(ProtocolStats("websocket"))
 
     def text(self) -> str:
         return generate_latest(self.metrics.registry).decode()
@@ -49,10 +49,10 @@ class MetricsTests(SynchronousTestCase):
 
     def one_of_each(self) -> None:
         metrics = self.metrics
-        metrics.request("GET", "/users/:id", 200, 0.1, 10, 20)
-        metrics.event("user.created", 3, 1)
-        metrics.query("read", "refused", 0.1)
-        metrics.operation("query", "", "success", 0.1, ["FORBIDDEN"])
+        metrics.on_request("GET", "/users/:id", 200, 0.1, 10, 20)
+        metrics.on_event_dispatched("user.created", 3, 1)
+        metrics.on_query("read", "refused", 0.1)
+        metrics.on_operation("query", "", "success", 0.1, ["FORBIDDEN"])
         metrics.cache_operation_duration.labels("get").observe(0.1)
         metrics.auth("password", "success")
         metrics.auth("token", "expired")
@@ -72,10 +72,10 @@ class MetricsTests(SynchronousTestCase):
 
     def test_a_client_makes_no_label_values(self) -> None:
         """Fault 8: raw paths and words became labels."""
-        self.metrics.request("BREW", "/x", 418, 0.1, 0, 0)
-        self.metrics.operation("query", "EvilName", "success", 0.1, ["EVIL"])
+        self.metrics.on_request("BREW", "/x", 418, 0.1, 0, 0)
+        self.metrics.on_operation("query", "EvilName", "success", 0.1, ["EVIL"])
         self.metrics.auth("magic", "spell")
-        self.metrics.event("evil", 1, 0)
+        self.metrics.on_event_dispatched("evil", 1, 0)
         for word in ("BREW", "EvilName", "magic", "spell", "evil", "EVIL"):
             self.assertNotIn(word, self.text())
         self.assertEqual(self.value("http_requests_total", method="other", path="/x", status="418"), 1)
@@ -83,15 +83,15 @@ class MetricsTests(SynchronousTestCase):
 
     def test_a_refusal_is_no_error_of_the_database(self) -> None:
         for status in ("success", "refused", "error"):
-            self.metrics.query("write", status, 0.1)
+            self.metrics.on_query("write", status, 0.1)
         statuses = {
             each: self.value("database_queries_total", operation="write", status=each) for each in OUTCOMES
         }
         self.assertEqual(statuses, {"success": 2, "error": 1})
 
     def test_an_event_and_who_heard_it(self) -> None:
-        self.metrics.event("message.sent", 3, 1)
-        self.metrics.event("message.sent", 0, 0)
+        self.metrics.on_event_dispatched("message.sent", 3, 1)
+        self.metrics.on_event_dispatched("message.sent", 0, 0)
         self.assertEqual(self.value("events_emitted_total", event_type="message.sent"), 2)
         self.assertEqual(
             self.metrics.events_handled.totals(),
@@ -108,14 +108,14 @@ class MetricsTests(SynchronousTestCase):
 
     def test_wires_are_shown_as_they_count(self) -> None:
         """Fault 27: metrics that were declared and never moved."""
-        self.tcp.connected("a")
-        self.websocket.connected("a")
-        self.websocket.connected("b")
-        self.websocket.sent("Delivery", 100)
-        self.websocket.slow()
-        self.websocket.refused("TCP_INVALID_FRAME")
-        self.websocket.took("Publish", 0.002)
-        self.websocket.took("Publish", 60.0)
+        self.tcp.record_connected("a")
+        self.websocket.record_connected("a")
+        self.websocket.record_connected("b")
+        self.websocket.record_sent("Delivery", 100)
+        self.websocket.record_slow_consumer()
+        self.websocket.record_refusal("TCP_INVALID_FRAME")
+        self.websocket.record_command_duration("Publish", 0.002)
+        self.websocket.record_command_duration("Publish", 60.0)
         self.assertEqual(self.value("active_connections"), 3)
         self.assertEqual(self.value("tcp_connections_active"), 1)
         self.assertEqual(self.value("websocket_messages_sent_total", type="message"), 1)
@@ -141,7 +141,7 @@ class TickTests(SynchronousTestCase):
     def test_how_late_the_reactor_was(self) -> None:
         """A reactor that is held up for a quarter of a second shows it."""
         metrics, clock = Metrics(), Clock()
-        tick = Tick(clock, metrics.reactor_lag)
+        tick = ReactorLag(clock, metrics.reactor_lag)
         tick.startService()
         clock.advance(0.5)
         clock.advance(0.75)

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.observe.moments import seconds, timestamp
+from multiproto.observe.moments import format_timestamp, parse_timestamp
 
 
 class MomentTests(SynchronousTestCase):
@@ -19,12 +19,12 @@ class MomentTests(SynchronousTestCase):
     @example(253_402_300_799)
     def test_the_same_as_that_of_datetime(self, moment: float) -> None:
         text = datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds")
-        self.assertEqual(timestamp(moment), text.replace("+00:00", "Z"))
+        self.assertEqual(format_timestamp(moment), text.replace("+00:00", "Z"))
 
     def test_beyond_all_years_is_an_error(self) -> None:
         for moment in (253_402_300_800, -62_135_596_801):
-            self.assertRaises((ValueError, OverflowError), timestamp, moment)
+            self.assertRaises((ValueError, OverflowError), format_timestamp, moment)
 
     def test_there_and_back(self) -> None:
         for moment in (0.0, 1.5, 1_732_550_000.123):
-            self.assertEqual(seconds(timestamp(moment)), moment)
+            self.assertEqual(parse_timestamp(format_timestamp(moment)), moment)

@@ -15,8 +15,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.observe.metrics import Metrics
-from multiproto.observe.site import Pages, metrics_site
-from multiproto.observe.traffic import Traffic
+from multiproto.observe.site import MetricsResource, make_metrics_site
+from multiproto.observe.traffic import ProtocolStats
 
 NOW = 1_000_000_060.0  # seconds since the epoch
 CONNECTIONS = {
@@ -45,9 +45,9 @@ MESSAGES = {
 class SiteTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.metrics = Metrics()
-        self.traffic = self.metrics.watch(Traffic("tcp", started_at=1_000_000_000.0))
+        self.traffic = self.metrics.add_protocol(ProtocolStats("tcp", started_at=1_000_000_000.0))
         self.health = (200, {"status": "healthy"})
-        self.client = StubTreq(Pages(self.metrics, self.well, lambda: NOW))
+        self.client = StubTreq(MetricsResource(self.metrics, self.well, lambda: NOW))
 
     async def well(self) -> tuple[int, dict[str, Any]]:
         return self.health
@@ -63,7 +63,7 @@ class SiteTests(SynchronousTestCase):
         return answer.code, json.loads(body) if is_json else body.decode(), media_type
 
     def test_metrics_in_prometheus_text(self) -> None:
-        self.traffic.connected("a")
+        self.traffic.record_connected("a")
         status, text, media_type = self.ask("/metrics")
         self.assertEqual((status, media_type), (200, "text/plain; version=0.0.4; charset=utf-8"))
         self.assertIn("\ntcp_connections_active 1.0\n", text)
@@ -75,7 +75,7 @@ class SiteTests(SynchronousTestCase):
         self.assertTrue(text.endswith("# EOF\n"))
 
     def test_metrics_in_json(self) -> None:
-        self.traffic.connected("a")
+        self.traffic.record_connected("a")
         status, families, _ = self.ask("/metrics/json")
         found = {family["name"]: family for family in families}
         self.assertEqual(status, 200)
@@ -96,16 +96,16 @@ class SiteTests(SynchronousTestCase):
 
     def test_stats(self) -> None:
         traffic = self.traffic
-        traffic.connected("10.0.0.1")
-        traffic.auth("invalid")
-        traffic.auth("success")
-        traffic.received("Authenticate")
-        traffic.received("Publish")
-        traffic.subscribed(2)
-        traffic.unsubscribed()
-        traffic.published()
-        traffic.refused("FORBIDDEN")
-        traffic.sent("Delivery", 10)
+        traffic.record_connected("10.0.0.1")
+        traffic.record_auth("invalid")
+        traffic.record_auth("success")
+        traffic.record_command("Authenticate")
+        traffic.record_command("Publish")
+        traffic.record_subscribed(2)
+        traffic.record_unsubscribed()
+        traffic.record_published()
+        traffic.record_refusal("FORBIDDEN")
+        traffic.record_sent("Delivery", 10)
         self.metrics.events_emitted.labels("user.created").inc(2)
         self.metrics.events_handled.labels("user.created", "success").inc()
         self.metrics.events_handled.labels("user.created", "error").inc()
@@ -136,7 +136,7 @@ class SiteTests(SynchronousTestCase):
         async def broken() -> tuple[int, dict[str, Any]]:
             raise KeyError("inside")
 
-        self.client = StubTreq(Pages(self.metrics, broken, lambda: NOW))
+        self.client = StubTreq(MetricsResource(self.metrics, broken, lambda: NOW))
         status, answer, _ = self.ask("/health")
         self.assertEqual((status, answer["error"]), (500, {"code": 50, "message": "Internal server error"}))
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
@@ -145,7 +145,7 @@ class SiteTests(SynchronousTestCase):
 class ConnectionTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.asked: Deferred[tuple[int, dict[str, Any]]] = Deferred()
-        site = metrics_site(Metrics(), lambda: self.asked, lambda: NOW, Clock())
+        site = make_metrics_site(Metrics(), lambda: self.asked, lambda: NOW, Clock())
         site.doStart()
         self.addCleanup(site.doStop)
         channel = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))

@@ -33,7 +33,7 @@ class CommitTests(DatabaseCase):
         return proxy, store
 
     async def ids(self, store: PostgresStore) -> list[str]:
-        return [entry.event.id for entry in await store.after(0, 100)]
+        return [entry.event.id for entry in await store.read_after(0, 100)]
 
     async def test_one_that_was_kept_is_answered_as_kept(self) -> None:
         proxy, store = await self.through()
@@ -53,7 +53,7 @@ class CommitTests(DatabaseCase):
         proxy.on_request = on_request
         cursor = await store.commit(say(event("e1", "ada")))
         self.assertEqual(len(swallowed), 1)
-        self.assertEqual(([entry.cursor for entry in await store.after(0, 9)]), [cursor])
+        self.assertEqual(([entry.cursor for entry in await store.read_after(0, 9)]), [cursor])
         await store.commit(say(event("e2", "ada")))
         self.assertEqual(await self.ids(store), ["e1", "e2"])
 
@@ -75,7 +75,7 @@ class CommitTests(DatabaseCase):
 
         proxy.on_request = on_request
         cursor = await store.commit(say(event("e1", "ada")))
-        self.assertEqual([entry.cursor for entry in await store.after(0, 9)], [cursor])
+        self.assertEqual([entry.cursor for entry in await store.read_after(0, 9)], [cursor])
 
     async def test_one_that_never_arrived_is_refused_and_nothing_is_there(self) -> None:
         proxy, store = await self.through()
@@ -181,7 +181,7 @@ class AwayTests(DatabaseCase):
         going = False
         await writing
         self.assertLess(slowest, 4)
-        entries = await store.after(0, 100_000)
+        entries = await store.read_after(0, 100_000)
         self.assertEqual([entry.position for entry in entries], list(range(1, len(entries) + 1)))
         there = [entry.event.id for entry in entries]
         self.assertEqual(len(there), len(set(there)))
@@ -234,7 +234,7 @@ class SilentTests(DatabaseCase):
         while not isinstance(await outcome(store.commit(say(event("e3", "ada")))), str):
             await deferLater(reactor, 0.05)
         self.assertLess(seconds() - asked, 7)
-        self.assertEqual([entry.event.id for entry in await store.after(0, 9)], ["e3"])
+        self.assertEqual([entry.event.id for entry in await store.read_after(0, 9)], ["e3"])
 
     async def test_an_instance_that_halts_with_the_lock_does_not_hold_up_the_others_for_long(self) -> None:
         store = await self.make_store()
@@ -245,20 +245,20 @@ class SilentTests(DatabaseCase):
             self.assertLess(seconds() - asked, 2.1)
         while not isinstance(await outcome(store.commit(say(event("e2", "ada")))), str):
             await deferLater(reactor, 0.05)
-        self.assertEqual([entry.event.id for entry in await store.after(0, 9)], ["e2"])
+        self.assertEqual([entry.event.id for entry in await store.read_after(0, 9)], ["e2"])
 
     async def test_a_read_that_takes_too_long_is_broken_off_and_the_others_go_on(self) -> None:
-        store = await self.make_store(read_patience=1.0)
+        store = await self.make_store(read_timeout=1.0)
         with psycopg.connect(self.conninfo) as other:
             other.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
-            slow, quick = store.read(user_by_id("ada")), store.after(0, 1)
+            slow, quick = store.read(user_by_id("ada")), store.read_after(0, 1)
             self.assertIsInstance(await refusal(slow), TimedOut)
             self.assertEqual(await quick, ())
 
 
 class QueueTests(DatabaseCase):
     async def test_the_queue_takes_so_many_and_no_more(self) -> None:
-        store = await self.make_store(room=3)
+        store = await self.make_store(max_waiting=3)
         with psycopg.connect(self.conninfo) as other:
             other.execute("SELECT position FROM head FOR UPDATE")
             answers = [store.commit(say(event(f"e{n}", "ada"))) for n in range(4)]
@@ -292,10 +292,10 @@ class QueueTests(DatabaseCase):
         begun = seconds()
         while isinstance(await Deferred.fromCoroutine(outcome(store.commit(units[1]))), Refusal):
             self.assertLess(seconds() - begun, 5.0)
-        self.assertEqual([entry.event.id for entry in await store.after(0, 9)], ["e1", "e3"])
+        self.assertEqual([entry.event.id for entry in await store.read_after(0, 9)], ["e1", "e3"])
 
     async def test_many_reads_open_more_connections_up_to_the_most(self) -> None:
-        store = await self.make_store(least=2, most=5)
+        store = await self.make_store(min_connections=2, max_connections=5)
         self.assertEqual(store.connections, 2)
         for _ in range(100):
             await gatherResults([store.read(user_by_id("ada")) for _ in range(300)])

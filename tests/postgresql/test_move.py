@@ -11,9 +11,9 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
 from multiproto.core.ports import Query
-from multiproto.storage.errors import Unusable
-from multiproto.storage.move import move
-from multiproto.storage.sqlite import FILE, SqliteStore
+from multiproto.storage.errors import StoreUnusable
+from multiproto.storage.move import copy_to_postgresql
+from multiproto.storage.sqlite import DATABASE_FILE, SqliteStore
 
 from ..storage.units import add_message, add_session, add_user, at, claim, event, published, say, withdraw
 from .cases import DatabaseCase, refusal
@@ -45,7 +45,7 @@ class MoveTests(DatabaseCase):
 
     def rows(self, directory: Path, table: str) -> tuple[list[Any], list[Any]]:
         """Of both stores, times as text."""
-        with sqlite3.connect(directory / FILE) as source, psycopg.connect(self.conninfo) as target:
+        with sqlite3.connect(directory / DATABASE_FILE) as source, psycopg.connect(self.conninfo) as target:
             here = source.execute(f"SELECT * FROM {table} ORDER BY 1, 2")
             columns = [each[0] for each in here.description]
             target.execute("SET TIME ZONE 'UTC'")
@@ -55,7 +55,7 @@ class MoveTests(DatabaseCase):
     async def test_every_row_is_as_it_was(self) -> None:
         directory, _ = await self.used()
         told: list[str] = []
-        moved = await deferToThread(move, directory, self.conninfo, 9.0, told.append)
+        moved = await deferToThread(copy_to_postgresql, directory, self.conninfo, 9.0, told.append)
         self.assertEqual((moved["users"], moved["events"], moved["terms"], moved["head"]), (2, 8, 2, 1))
         self.assertEqual(told[0], "users: 2")
         for table in moved:
@@ -64,13 +64,13 @@ class MoveTests(DatabaseCase):
 
     async def test_cursors_are_good_and_the_log_goes_on(self) -> None:
         directory, cursors = await self.used()
-        await deferToThread(move, directory, self.conninfo, 9.0, lambda line: None)
+        await deferToThread(copy_to_postgresql, directory, self.conninfo, 9.0, lambda line: None)
         store = await self.make_store()
         found = [await store.locate(cursor) for cursor in cursors]
         self.assertEqual(found, sorted(found))  # type: ignore[type-var]
         self.assertNotIn(None, found)
         later = await store.commit(say(published("e5", "room.1", 5)))
-        self.assertEqual([entry.position for entry in await store.after(0, 100)], list(range(1, 10)))
+        self.assertEqual([entry.position for entry in await store.read_after(0, 100)], list(range(1, 10)))
         self.assertEqual(await store.locate(later), 9)
         live = {"id": "s-a", "user_id": "ann-a", "now": at(3)}
         self.assertEqual(len((await store.read(Query("session_live", live))).results[0]), 1)
@@ -100,8 +100,8 @@ class MoveTests(DatabaseCase):
         await self.refused(directory, self.conninfo.replace(self.server.password, "wr0ng"), "password")
 
     async def refused(self, directory: Path, conninfo: str, why: str) -> None:
-        with self.assertRaises(Unusable) as caught:
-            await deferToThread(move, directory, conninfo, 9.0, lambda line: None)
+        with self.assertRaises(StoreUnusable) as caught:
+            await deferToThread(copy_to_postgresql, directory, conninfo, 9.0, lambda line: None)
         self.assertIn(why, str(caught.exception))
         self.assertNotIn("wr0ng", str(caught.exception))
 

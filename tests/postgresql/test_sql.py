@@ -10,9 +10,9 @@ import psycopg
 from psycopg import pq
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.storage.migrations import released
-from multiproto.storage.postgresql.statements import Statement, prepared
-from multiproto.storage.statements import load, sql_directory
+from multiproto.storage.migrations import load_migrations
+from multiproto.storage.postgresql.statements import PreparedStatement, to_prepared_statements
+from multiproto.storage.statements import load_statements, sql_directory
 from tests.servers import needs, postgresql
 
 POSTGRESQL, SQLITE = sql_directory("postgresql"), sql_directory("sqlite")
@@ -60,11 +60,13 @@ def parameters(text: str) -> set[str]:
 class NamesTests(SynchronousTestCase):
     def test_both_engines_have_the_same_statements_with_the_same_parameters(self) -> None:
         here = {
-            name: set(statement.params) - MORE_PARAMETERS.get(name, set())
-            for name, statement in prepared(load(POSTGRESQL / "queries")).items()
+            name: set(statement.parameter_names) - MORE_PARAMETERS.get(name, set())
+            for name, statement in to_prepared_statements(load_statements(POSTGRESQL / "queries")).items()
             if name not in OURS
         }
-        self.assertEqual(here, {name: parameters(text) for name, text in load(SQLITE / "queries").items()})
+        self.assertEqual(
+            here, {name: parameters(text) for name, text in load_statements(SQLITE / "queries").items()}
+        )
 
 
 @needs("postgresql")
@@ -77,9 +79,9 @@ class SchemaCase(SynchronousTestCase):
         self.addCleanup(server.drop, url)
         self.connection = psycopg.connect(url, autocommit=True)
         self.addCleanup(self.connection.close)
-        self.statements = load(POSTGRESQL / "queries")
+        self.statements = load_statements(POSTGRESQL / "queries")
         self.connection.execute(self.statements["migrations_begin"].encode())
-        for migration in released(POSTGRESQL):
+        for migration in load_migrations(POSTGRESQL):
             self.connection.execute(migration.text.encode())
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
@@ -87,7 +89,7 @@ class SchemaCase(SynchronousTestCase):
 
 
 class StatementsTests(SchemaCase):
-    def prepare(self, statement: Statement) -> None:
+    def prepare(self, statement: PreparedStatement) -> None:
         result = self.connection.pgconn.prepare(statement.name.encode(), statement.text)
         self.assertEqual(
             result.status, pq.ExecStatus.COMMAND_OK, f"{statement.name}: {result.error_message!r}"
@@ -97,13 +99,13 @@ class StatementsTests(SchemaCase):
         result = self.connection.pgconn.describe_prepared(name.encode())
         return [(result.fname(n) or b"").decode() for n in range(result.nfields)]
 
-    def run_all(self, statements: Mapping[str, Statement]) -> dict[str, str]:
+    def run_all(self, statements: Mapping[str, PreparedStatement]) -> dict[str, str]:
         """What went wrong, by statement; each in a transaction that is undone."""
         wrong = {}
         for name, statement in statements.items():
             if name in {"begin", "commit", "rollback"}:
                 continue
-            values = [sample(param).encode() for param in statement.params]
+            values = [sample(param).encode() for param in statement.parameter_names]
             self.connection.execute("BEGIN; SAVEPOINT unit")
             result = self.connection.pgconn.exec_prepared(name.encode(), values)
             if result.status == pq.ExecStatus.FATAL_ERROR:
@@ -112,7 +114,7 @@ class StatementsTests(SchemaCase):
         return wrong
 
     def test_every_statement_is_prepared_and_runs_with_parameters_sent_as_text(self) -> None:
-        statements = prepared(self.statements)
+        statements = to_prepared_statements(self.statements)
         for statement in statements.values():
             self.prepare(statement)
         wrong = self.run_all(statements)
@@ -124,11 +126,11 @@ class StatementsTests(SchemaCase):
     def test_both_engines_give_the_same_columns(self) -> None:
         embedded = sqlite3.connect(":memory:")
         self.addCleanup(embedded.close)
-        sqlite = load(SQLITE / "queries")
+        sqlite = load_statements(SQLITE / "queries")
         embedded.execute(sqlite["migrations_begin"])
-        for migration in released(SQLITE):
+        for migration in load_migrations(SQLITE):
             embedded.executescript(migration.text)
-        for name, statement in prepared(self.statements).items():
+        for name, statement in to_prepared_statements(self.statements).items():
             if name in OURS:
                 continue
             self.prepare(statement)
@@ -143,7 +145,7 @@ class SchemaTests(SchemaCase):
     def test_both_schemas_have_the_same_tables_and_columns(self) -> None:
         embedded = sqlite3.connect(":memory:")
         self.addCleanup(embedded.close)
-        for migration in released(SQLITE):
+        for migration in load_migrations(SQLITE):
             embedded.executescript(migration.text)
         theirs = embedded.execute(
             'SELECT t.name, c.name, c.pk > 0 OR c."notnull" FROM sqlite_schema AS t, pragma_table_info(t.name) AS c'

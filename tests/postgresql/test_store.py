@@ -16,9 +16,9 @@ from twisted.internet.threads import deferToThread
 
 from multiproto.core.errors import Unavailable
 from multiproto.core.ports import Step, Unit
-from multiproto.storage.errors import Unusable
-from multiproto.storage.migrations import released
-from multiproto.storage.statements import load, sql_directory
+from multiproto.storage.errors import StoreUnusable
+from multiproto.storage.migrations import load_migrations
+from multiproto.storage.statements import load_statements, sql_directory
 from tests.storage.contract import StoreContract
 from tests.storage.units import (
     GONE,
@@ -49,7 +49,7 @@ class OpeningTests(DatabaseCase):
     """What may be wrong before anybody is served, in one line for the operator, without a secret."""
 
     def unusable(self, conninfo: str, **options: Any) -> str:
-        with self.assertRaises(Unusable) as caught:
+        with self.assertRaises(StoreUnusable) as caught:
             self.new_store(conninfo, **options).open()
         line = str(caught.exception)
         self.assertNotIn("\n", line)
@@ -87,7 +87,7 @@ class OpeningTests(DatabaseCase):
         stores = [self.new_store() for _ in range(6)]
         await gatherResults([deferToThread(store.open) for store in stores])
         await gatherResults([store.startService() for store in stores])
-        once = (len(released(sql_directory("postgresql"))),)
+        once = (len(load_migrations(sql_directory("postgresql"))),)
         with psycopg.connect(self.conninfo) as other:
             self.assertEqual(other.execute("SELECT count(*) FROM migrations").fetchone(), once)
             self.assertEqual(other.execute("SELECT count(*) FROM terms").fetchone(), (6,))
@@ -103,7 +103,7 @@ class OpeningTests(DatabaseCase):
         snapshot = await store.read(user_by_id("ada"))
         self.assertEqual((len(snapshot.results[0]), snapshot.cursor), (1, "first.1"))
         self.assertEqual(await store.commit(add_user("bob", 0, event("e2", "bob"))), "second.2")
-        self.assertEqual([entry.cursor for entry in await store.after(0, 9)], ["first.1", "second.2"])
+        self.assertEqual([entry.cursor for entry in await store.read_after(0, 9)], ["first.1", "second.2"])
 
     async def test_before_the_start_and_after_the_stop_everything_is_unavailable(self) -> None:
         store = self.new_store()
@@ -128,7 +128,7 @@ class InstancesTests(DatabaseCase):
         there.on_commit(lambda: None if woken.called else woken.callback(None))
         cursor = await here.commit(add_user("ada", 0, event("e1", "ada")))
         await woken.addTimeout(1, reactor)  # far sooner than the next poll
-        ((entry,), located) = await there.after(0, 9), await there.locate(cursor)
+        ((entry,), located) = await there.read_after(0, 9), await there.locate(cursor)
         self.assertEqual((entry.cursor, located), (cursor, 1))
 
     async def test_a_commit_wakes_its_own_instance_once(self) -> None:
@@ -149,7 +149,7 @@ class InstancesTests(DatabaseCase):
 
     async def test_eight_writers_with_random_delays_never_make_a_reader_skip(self) -> None:
         """Positions are dense in commit order: who has seen one has seen all before it."""
-        stores = [await self.make_store(least=1, most=2) for _ in range(8)]
+        stores = [await self.make_store(min_connections=1, max_connections=2) for _ in range(8)]
         reader = await self.make_store()
         await stores[0].commit(add_user("ada"))
         seen: list[int] = []
@@ -166,7 +166,7 @@ class InstancesTests(DatabaseCase):
 
         async def poll() -> None:
             while not done or (seen[-1] if seen else 0) < 320:
-                entries = await reader.after(seen[-1] if seen else 0, 100)
+                entries = await reader.read_after(seen[-1] if seen else 0, 100)
                 seen.extend(entry.position for entry in entries)
                 await deferLater(reactor, 0.001)
 
@@ -177,7 +177,7 @@ class InstancesTests(DatabaseCase):
         done = True
         await polling
         self.assertEqual(seen, list(range(1, 321)))
-        entries = await reader.after(0, 400)
+        entries = await reader.read_after(0, 400)
         self.assertEqual({entry.cursor for entry in entries}, {cursor for each in cursors for cursor in each})
         for n in range(8):  # each writer's own are in its order
             mine = [entry.event.id for entry in entries if entry.event.id.startswith(f"w{n}.")]
@@ -225,12 +225,12 @@ class PasswordTests(DatabaseCase):
         """Whoever sets the password sees it then, and ends it."""
         store = await self.make_store()
         await store.commit(add_user("ada"))
-        add = load(sql_directory("postgresql") / "queries")["session_add"]
+        add = load_statements(sql_directory("postgresql") / "queries")["session_add"]
         for name, value in add_session("s1", "ada").steps[0].params.items():
             add = re.sub(rf"(?<!:):{name}\b", f"'{value}'", add)
         other = self.other_hand(add.replace("'100'", "100"))
         rest = {"user_id": "ada", "keep": "", "at": at(1)}
-        others = Step("sessions_revoke_others", rest, rows=0, miss=TAKEN)
+        others = Step("sessions_revoke_others", rest, expected_rows=0, miss=TAKEN)
         (amend,) = amend_user("ada", 1).steps
         # The same address: a new one is a key, and would wait for the foreign key's lock anyway.
         params = {**amend.params, "email_key": "ada@x.org"}

@@ -10,15 +10,15 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from multiproto.core.audience import Audience
+from multiproto.core.audience import Dispatcher
 from multiproto.core.ports import Publication
 from multiproto.core.wire import Delivery
-from multiproto.redis.address import Address
-from multiproto.redis.codec import Key
-from multiproto.redis.lane import RedisLane
+from multiproto.redis.address import RedisAddress
+from multiproto.redis.codec import BrokerMacKey
+from multiproto.redis.lane import RedisBroker
 from tests.servers import Redis, needs, redis
 
-KEY = Key.of("a secret that all instances share")
+KEY = BrokerMacKey.from_secret("a secret that all instances share")
 
 
 @define(eq=False)
@@ -27,7 +27,7 @@ class Ear:
 
     heard: list[Delivery] = Factory(list)
 
-    def hear(self, delivery: Delivery) -> bool:
+    def deliver(self, delivery: Delivery) -> bool:
         self.heard.append(delivery)
         return True
 
@@ -44,19 +44,19 @@ class Seen:
     foreign: int = 0
     probes: list[float] = Factory(list)
 
-    def dropped(self) -> None:
+    def on_dropped(self) -> None:
         self.drops += 1
 
-    def malformed(self) -> None:
+    def on_malformed(self) -> None:
         self.foreign += 1
 
-    def probed(self, seconds: float) -> None:
+    def on_probed(self, seconds: float) -> None:
         self.probes.append(seconds)
 
 
 @define(eq=False)
 class Instance:
-    lane: RedisLane
+    lane: RedisBroker
     ear: Ear
     seen: Seen
 
@@ -72,15 +72,17 @@ class RedisCase(TestCase):
     def use_server(self) -> Redis:
         return redis()
 
-    async def instance(self, address: Address | None = None, key: Key = KEY) -> Instance:
+    async def instance(self, address: RedisAddress | None = None, key: BrokerMacKey = KEY) -> Instance:
         made = self.make(address, key)
         await made.lane.startService()
         return made
 
-    def make(self, address: Address | None = None, key: Key = KEY) -> Instance:
-        audience, ear, seen = Audience(), Ear(), Seen()
-        audience.add("**", ear)
-        lane = RedisLane(address or Address.parse(self.server.url), self.prefix, key, audience, reactor, seen)
+    def make(self, address: RedisAddress | None = None, key: BrokerMacKey = KEY) -> Instance:
+        audience, ear, seen = Dispatcher(), Ear(), Seen()
+        audience.subscribe("**", ear)
+        lane = RedisBroker(
+            address or RedisAddress.parse(self.server.url), self.prefix, key, audience, reactor, seen
+        )
         self.addCleanup(lambda: lane.running and lane.stopService())
         return Instance(lane, ear, seen)
 

@@ -9,8 +9,8 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from multiproto.core.wire import Delivery
-from multiproto.redis.address import Address
-from multiproto.redis.codec import encode, row
+from multiproto.redis.address import RedisAddress
+from multiproto.redis.codec import encode, encode_publication
 from tests.proxy import HOST, Proxy, _End
 from tests.servers import Redis
 
@@ -21,7 +21,7 @@ from .cases import KEY, RedisCase, said
 class SlowEar:
     """Takes 1 ms for each."""
 
-    def hear(self, delivery: Delivery) -> bool:
+    def deliver(self, delivery: Delivery) -> bool:
         done = time.perf_counter() + 0.001
         while time.perf_counter() < done:
             pass
@@ -60,7 +60,7 @@ class EndingTests(RedisCase):
 class BurdenTests(RedisCase):
     async def test_a_large_message_does_not_hold_the_reactor(self) -> None:
         here, there = await self.instance(), await self.instance()
-        there.lane._audience.add("**", SlowEar())
+        there.lane._dispatcher.subscribe("**", SlowEar())
         longest, running = 0.0, True
 
         def turn(since: float) -> None:
@@ -80,8 +80,8 @@ class BurdenTests(RedisCase):
 
     async def test_an_instance_that_is_behind_is_not_taken_for_a_dead_redis(self) -> None:
         here, there = await self.instance(), await self.instance()
-        there.lane._audience.add("**", SlowEar())
-        subscription = there.lane._subscriber.protocol
+        there.lane._dispatcher.subscribe("**", SlowEar())
+        subscription = there.lane._subscriber_connection.protocol
         for n in range(1, 3001):  # three seconds of work
             here.lane.publish(said(n))
             if n % 100 == 0:
@@ -89,7 +89,7 @@ class BurdenTests(RedisCase):
         waiting: list[int] = []
 
         def heard() -> bool:
-            waiting.append(len(there.lane._told))
+            waiting.append(len(there.lane._incoming))
             return len(there.ear.heard) == 3000
 
         await self.until(heard)
@@ -97,7 +97,7 @@ class BurdenTests(RedisCase):
             max(waiting), 1500
         )  # what one read of the socket can hold; the rest is Redis's to keep
         self.assertEqual(there.ear.contents, list(range(1, 3001)))
-        self.assertIs(there.lane._subscriber.protocol, subscription)
+        self.assertIs(there.lane._subscriber_connection.protocol, subscription)
         self.assertTrue(there.lane.up)
 
 
@@ -111,7 +111,7 @@ class FaultTests(RedisCase):
         here = await self.instance()
         for n in range(1, 6):
             here.lane.publish(said(n))
-        here.lane._commands.protocol.transport.abortConnection()
+        here.lane._command_connection.protocol.transport.abortConnection()
         await self.until(lambda: here.seen.drops == 5)
 
     async def test_a_probe_has_its_second(self) -> None:
@@ -126,24 +126,24 @@ class FaultTests(RedisCase):
             under_way.append(reactor.callLater(0.3, passed, end, data))  # type: ignore[attr-defined]
 
         self.patch(_End, "dataReceived", slowly)
-        here = self.make(Address(HOST, proxy.port))
+        here = self.make(RedisAddress(HOST, proxy.port))
         await here.lane.startService()
         await self.until(lambda: here.lane.up, 3)
-        subscription = here.lane._subscriber.protocol
+        subscription = here.lane._subscriber_connection.protocol
         await self.until(lambda: len(here.seen.probes) >= 3)
-        self.assertIs(here.lane._subscriber.protocol, subscription)
+        self.assertIs(here.lane._subscriber_connection.protocol, subscription)
 
     async def test_a_user_who_may_not_publish_is_told_so(self) -> None:
-        here = await self.instance(Address(HOST, self.server.port, "mute", "pw"))
+        here = await self.instance(RedisAddress(HOST, self.server.port, "mute", "pw"))
         self.assertFalse(here.lane.up)
-        self.assertIn("NOPERM", here.lane._why())
+        self.assertIn("NOPERM", here.lane._down_reason())
 
     async def test_its_own_echo_is_not_read(self) -> None:
         here = await self.instance()
-        body = b'["%s",1,nothing that could be read' % here.lane._instance.encode()
-        await here.lane._commands.protocol.publish(f"{self.prefix}live", KEY.mac(body) + body)
-        await here.lane._commands.protocol.publish(
-            f"{self.prefix}live", encode(KEY, "other", 1, [row(said(1))])
+        body = b'["%s",1,nothing that could be read' % here.lane._instance_id.encode()
+        await here.lane._command_connection.protocol.publish(f"{self.prefix}live", KEY.mac(body) + body)
+        await here.lane._command_connection.protocol.publish(
+            f"{self.prefix}live", encode(KEY, "other", 1, [encode_publication(said(1))])
         )
         await self.until(lambda: here.ear.contents == [1])
         self.assertEqual(here.seen.foreign, 0)

@@ -12,10 +12,10 @@ from twisted.internet.task import deferLater
 from twisted.logger import globalLogPublisher
 
 from multiproto.core.rates import Rate
-from multiproto.redis.address import Address
-from multiproto.redis.codec import Key, encode, row
-from multiproto.redis.connection import Commands, Connection
-from multiproto.redis.limits import SharedCounts
+from multiproto.redis.address import RedisAddress
+from multiproto.redis.codec import BrokerMacKey, encode, encode_publication
+from multiproto.redis.connection import RedisCommandProtocol, RedisConnection
+from multiproto.redis.limits import RedisSharedLimits
 from tests.certificates import make
 from tests.proxy import HOST, Proxy
 from tests.servers import Redis
@@ -46,7 +46,7 @@ class TogetherTests(RedisCase):
 
     async def test_instances_with_another_prefix_or_key_hear_nothing(self) -> None:
         here, there = await self.instance(), await self.instance()
-        stranger = await self.instance(key=Key.of("another secret of thirty-two chars"))
+        stranger = await self.instance(key=BrokerMacKey.from_secret("another secret of thirty-two chars"))
         self.prefix = "elsewhere:"
         away = await self.instance()
         here.lane.publish(said(1))
@@ -61,7 +61,7 @@ class HostileTests(RedisCase):
         here.lane.publish(said(1))
         await self.until(lambda: there.ear.heard)
         live = f"{self.prefix}live"
-        again = encode(KEY, here.lane._instance, 1, [row(said(1))])
+        again = encode(KEY, here.lane._instance_id, 1, [encode_publication(said(1))])
         forged = b"\0" * 16 + again[16:]
         for payload in (b"", b"\xff\xfe", b"{}", forged, again, b"42", b"x" * 100_000):
             await self.say(live, payload)
@@ -72,12 +72,12 @@ class HostileTests(RedisCase):
     async def test_a_made_up_probe_does_not_count(self) -> None:
         here = await self.instance()
         probes = len(here.seen.probes)
-        await self.say(f"{self.prefix}probe:{here.lane._instance}", b"mine")
+        await self.say(f"{self.prefix}probe:{here.lane._instance_id}", b"mine")
         await self.until(lambda: len(here.seen.probes) > probes)
         self.assertTrue(here.lane.up)
 
     async def say(self, channel: str, payload: bytes) -> None:
-        client = Connection(Address.parse(self.server.url), Commands, reactor)
+        client = RedisConnection(RedisAddress.parse(self.server.url), RedisCommandProtocol, reactor)
         client.start()
         await self.until(lambda: client.protocol)
         await client.protocol.publish(channel, payload)
@@ -108,7 +108,7 @@ class AwayTests(RedisCase):
 
     async def test_only_the_subscription_is_killed(self) -> None:
         here, there = await self.instance(), await self.instance()
-        await here.lane._commands.protocol.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await here.lane._command_connection.protocol.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
         await self.until(lambda: not there.lane.up)
         self.assertLess(await self.until(lambda: here.lane.up and there.lane.up), 2)
         here.lane.publish(said(1))
@@ -123,7 +123,7 @@ class AwayTests(RedisCase):
 
     async def test_flushall_changes_nothing(self) -> None:
         here, there = await self.instance(), await self.instance()
-        await here.lane._commands.protocol.execute_command("FLUSHALL")
+        await here.lane._command_connection.protocol.execute_command("FLUSHALL")
         here.lane.publish(said(1))
         await self.until(lambda: there.ear.contents == [1])
         self.assertTrue(here.lane.up and there.lane.up)
@@ -133,11 +133,11 @@ class AwayTests(RedisCase):
         proxy = Proxy(self.server.port)
         proxy.listen()
         self.addCleanup(proxy.stop)
-        here = await self.instance(Address(HOST, proxy.port))
+        here = await self.instance(RedisAddress(HOST, proxy.port))
         proxy.on_answer = lambda data: b"" if data.startswith(b"*3\r\n$7\r\nmessage") else data
         lost = await self.until(lambda: here.lane.scope == "instance")
         self.assertLess(lost, 3)
-        pinging = Connection(Address(HOST, proxy.port), Commands, reactor)
+        pinging = RedisConnection(RedisAddress(HOST, proxy.port), RedisCommandProtocol, reactor)
         pinging.start()
         await self.until(lambda: pinging.protocol)
         self.assertEqual(await pinging.protocol.ping(), b"PONG")
@@ -181,19 +181,19 @@ class AddressTests(RedisCase):
         return server
 
     async def test_a_password_and_a_database(self) -> None:
-        here = await self.instance(Address.parse(f"redis://:s3cret@{HOST}:{self.server.port}/3"))
+        here = await self.instance(RedisAddress.parse(f"redis://:s3cret@{HOST}:{self.server.port}/3"))
         self.assertTrue(here.lane.up)
 
     async def test_a_user_with_a_password_of_any_characters(self) -> None:
-        here = await self.instance(Address.parse(f"redis://ada:p%3Aw%40d@{HOST}:{self.server.port}"))
+        here = await self.instance(RedisAddress.parse(f"redis://ada:p%3Aw%40d@{HOST}:{self.server.port}"))
         self.assertTrue(here.lane.up)
 
     async def test_a_wrong_password_is_said_without_it(self) -> None:
-        address = Address.parse(f"redis://ada:wr0ng@{HOST}:{self.server.port}")
+        address = RedisAddress.parse(f"redis://ada:wr0ng@{HOST}:{self.server.port}")
         here = await self.instance(address)
         self.assertFalse(here.lane.up)
-        self.assertIn("WRONGPASS", here.lane._why())
-        self.assertNotIn("wr0ng", here.lane._why() + repr(address) + str(address))
+        self.assertIn("WRONGPASS", here.lane._down_reason())
+        self.assertNotIn("wr0ng", here.lane._down_reason() + repr(address) + str(address))
 
 
 class LeastRightsTests(RedisCase):
@@ -207,10 +207,10 @@ class LeastRightsTests(RedisCase):
 
     async def test_they_are_enough(self) -> None:
         self.prefix = "pubsub:"
-        address = Address.parse(f"redis://multiproto:password@{HOST}:{self.server.port}/1")
+        address = RedisAddress.parse(f"redis://multiproto:password@{HOST}:{self.server.port}/1")
         here = await self.instance(address)
         self.assertTrue(here.lane.up)
-        counts = SharedCounts(address, self.prefix, 60.0, reactor, 5.0)
+        counts = RedisSharedLimits(address, self.prefix, 60.0, reactor, 5.0)
         counts.startService()
         self.addCleanup(counts.stopService)
         await self.until(lambda: counts.connections)
@@ -235,8 +235,8 @@ class TlsTests(RedisCase):
         self.addCleanup(server.stop)
         return server
 
-    def address(self, host: str, ca_file: Path | None) -> Address:
-        return Address.parse(f"rediss://{host}:{self.server.port}/0", ca_file)
+    def address(self, host: str, ca_file: Path | None) -> RedisAddress:
+        return RedisAddress.parse(f"rediss://{host}:{self.server.port}/0", ca_file)
 
     async def test_a_server_that_proves_its_name(self) -> None:
         here = await self.instance(self.address("localhost", self.files.authority))
@@ -248,5 +248,5 @@ class TlsTests(RedisCase):
         for address in (self.address(HOST, self.files.authority), self.address("localhost", None)):
             here = await self.instance(address)
             self.assertFalse(here.lane.up)
-            self.assertRegex(here.lane._why(), "certificate|VerificationError")
+            self.assertRegex(here.lane._down_reason(), "certificate|VerificationError")
             await here.lane.stopService()

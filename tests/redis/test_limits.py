@@ -10,10 +10,10 @@ from twisted.internet.defer import gatherResults
 
 from multiproto.core.errors import Unavailable
 from multiproto.core.rates import Rate
-from multiproto.redis.address import Address
-from multiproto.redis.connection import Commands, Connection
-from multiproto.redis.limits import SharedCounts
-from multiproto.redis.questions import MOST_UNDER_WAY
+from multiproto.redis.address import RedisAddress
+from multiproto.redis.connection import RedisCommandProtocol, RedisConnection
+from multiproto.redis.limits import RedisSharedLimits
+from multiproto.redis.questions import MAX_IN_FLIGHT
 from tests.proxy import HOST, Proxy
 from tests.servers import Redis
 
@@ -23,10 +23,10 @@ from .cases import RedisCase
 class CountsCase(RedisCase):
     async def counts(
         self, window: float = 60.0, port: int | None = None, patience: float = 5.0
-    ) -> SharedCounts:
+    ) -> RedisSharedLimits:
         """Patient, since a busy machine is none of these tests' business."""
-        address = Address(HOST, port or self.server.port)
-        counts = SharedCounts(address, self.prefix, window, reactor, patience)
+        address = RedisAddress(HOST, port or self.server.port)
+        counts = RedisSharedLimits(address, self.prefix, window, reactor, patience)
         counts.startService()
         self.addCleanup(lambda: counts.running and counts.stopService())
         await self.until(lambda: counts.connections)
@@ -34,7 +34,7 @@ class CountsCase(RedisCase):
 
     async def redis(self, *command: object) -> Any:
         """What the server itself says."""
-        client = Connection(Address.parse(self.server.url), Commands, reactor)
+        client = RedisConnection(RedisAddress.parse(self.server.url), RedisCommandProtocol, reactor)
         client.start()
         try:
             await self.until(lambda: client.protocol)
@@ -42,12 +42,12 @@ class CountsCase(RedisCase):
         finally:
             await client.stop()
 
-    async def refused_at_once(self, counts: SharedCounts) -> None:
+    async def refused_at_once(self, counts: RedisSharedLimits) -> None:
         asked = counts.count("ann")
         self.assertTrue(asked.called)
         await self.assertFailure(asked, Unavailable)
 
-    async def refused(self, counts: SharedCounts, key: str = "ann") -> float:
+    async def refused(self, counts: RedisSharedLimits, key: str = "ann") -> float:
         """Seconds until it says that it can't be asked."""
         begun = time.monotonic()
         try:
@@ -232,8 +232,8 @@ class AwayTests(CountsCase):
                 break
             except Unavailable:
                 self.assertLess(time.monotonic() - begun, 5)
-                await self.until(lambda: not counts.questions.overdue)
-        self.assertEqual(counts.questions.under_way, 0)
+                await self.until(lambda: not counts.client.overdue)
+        self.assertEqual(counts.client.in_flight, 0)
 
     async def test_one_that_never_answers_is_left_within_a_second(self) -> None:
         proxy = Proxy(self.server.port)
@@ -243,7 +243,7 @@ class AwayTests(CountsCase):
         proxy.silent = True
         await self.refused(counts)
         self.assertLess(await self.until(lambda: not counts.connections), 2)
-        self.assertEqual((counts.questions.under_way, counts.questions.overdue), (0, 0))
+        self.assertEqual((counts.client.in_flight, counts.client.overdue), (0, 0))
         proxy.silent = False
         await self.until(lambda: counts.connections)
         self.assertEqual((await counts.count("bob"))[0], 1)
@@ -251,10 +251,10 @@ class AwayTests(CountsCase):
     async def test_what_waits_for_an_answer_is_bounded(self) -> None:
         counts = await self.counts()
         await self.redis("CLIENT", "PAUSE", 300)
-        asked = [counts.count("ann") for _ in range(MOST_UNDER_WAY)]
+        asked = [counts.count("ann") for _ in range(MAX_IN_FLIGHT)]
         await self.refused_at_once(counts)
         found = await gatherResults(asked)
-        self.assertEqual(max(count for count, _ in found), MOST_UNDER_WAY)
+        self.assertEqual(max(count for count, _ in found), MAX_IN_FLIGHT)
 
     async def test_a_key_that_is_no_number_and_a_full_redis_are_unavailable(self) -> None:
         counts = await self.counts()
@@ -273,5 +273,5 @@ class AwayTests(CountsCase):
         asked = counts.count("ann")
         await counts.stopService()
         await self.assertFailure(asked, Unavailable)
-        self.assertEqual((counts.connections, counts.questions.under_way), (0, 0))
+        self.assertEqual((counts.connections, counts.client.in_flight), (0, 0))
         await self.refused_at_once(counts)

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from typing import Sequence
 
-from multiproto.auth.known import KnownTokens
+from multiproto.auth.known import TokenCache
 from multiproto.core.hub import Hub
-from multiproto.core.session import Session
-from multiproto.core.wire import Why
+from multiproto.core.session import Connection
+from multiproto.core.wire import CloseReason
 
 
 def keeps_connections() -> None:
     """Those that live on what was revoked go on."""
-    end = Session.end
+    end = Connection.close
 
-    def lenient(session: Session, why: Why) -> None:
-        if why is not Why.REVOKED:
+    def lenient(session: Connection, why: CloseReason) -> None:
+        if why is not CloseReason.REVOKED:
             end(session, why)
 
-    Session.end = lenient  # type: ignore[method-assign, assignment]
+    Connection.close = lenient  # type: ignore[method-assign, assignment]
 
 
 def keeps_tokens() -> None:
     """A token that was good lately stays good for requests."""
 
-    def deaf(self: KnownTokens, ids: Sequence[str]) -> None:
+    def deaf(self: TokenCache, ids: Sequence[str]) -> None:
         """Nothing is forgotten."""
 
-    KnownTokens.forget = deaf  # type: ignore[method-assign]
-    Hub.has_revoked = lambda self, who: False  # type: ignore[method-assign]
+    TokenCache.revoke = deaf  # type: ignore[method-assign]
+    Hub.is_revoked = lambda self, who: False  # type: ignore[method-assign]

@@ -7,10 +7,10 @@ from typing import Any, Callable
 
 from twisted.internet.task import Clock
 
-from multiproto.graphql.socket import MAX_MESSAGE, OperationsFactory
-from multiproto.websocket.protocol import EventsFactory
+from multiproto.graphql.socket import MAX_MESSAGE_SIZE, GraphQLWebSocketFactory
+from multiproto.websocket.protocol import WebSocketFactory
 
-from ..fakes import FAST, house
+from ..fakes import FAST, make_core
 from .wire import TEXT, Wire, frame, handshake, spoken, text
 
 ASK = frame(TEXT, b'{"type": "ping"}')
@@ -32,8 +32,8 @@ class Endpoint:
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.house = house(self.clock)
-        self.line = self.house.line()
+        self.house = make_core(self.clock)
+        self.line = self.house.admission()
         self.protocol, self.wire = self.connect()
 
     def factory(self, allowed_origin: Callable[[str], bool] = nobody) -> Any:
@@ -75,8 +75,8 @@ class Events(Endpoint):
     auth = text(type="auth", token="token-ann")
     forbidden = 5
 
-    def factory(self, allowed_origin: Callable[[str], bool] = nobody) -> EventsFactory:
-        return EventsFactory(
+    def factory(self, allowed_origin: Callable[[str], bool] = nobody) -> WebSocketFactory:
+        return WebSocketFactory(
             self.house.hub, self.line, self.clock, allowed_origin, self.max_message, fast=FAST
         )
 
@@ -89,14 +89,16 @@ class Events(Endpoint):
 class Operations(Endpoint):
     """/graphql"""
 
-    max_message = MAX_MESSAGE
+    max_message = MAX_MESSAGE_SIZE
     auth = text(type="connection_init", payload={"authorization": "Bearer token-ann"})
     agreed = {"Sec-WebSocket-Protocol": "graphql-transport-ws"}
     forbidden = "FORBIDDEN"
 
-    def factory(self, allowed_origin: Callable[[str], bool] = nobody) -> OperationsFactory:
+    def factory(self, allowed_origin: Callable[[str], bool] = nobody) -> GraphQLWebSocketFactory:
         operations: Any = None  # no test here begins one
-        return OperationsFactory(operations, self.house.hub, self.line, self.clock, allowed_origin, fast=FAST)
+        return GraphQLWebSocketFactory(
+            operations, self.house.hub, self.line, self.clock, allowed_origin, fast=FAST
+        )
 
     def handshake(self, *lines: str, **changes: str | None) -> bytes:
         return handshake(*lines, **{"Sec_WebSocket_Protocol": "graphql-transport-ws", **changes})

@@ -21,18 +21,18 @@ class FrameTests(SynchronousTestCase):
         self.check(payload, opcode)
 
     def check(self, payload: bytes, opcode: int) -> None:
-        framed = codec.frame(payload, opcode)
+        framed = codec.encode_frame(payload, opcode)
         self.assertEqual(frames(framed), [Frame(opcode, payload)])
-        self.assertEqual((codec.opcode_of(framed), codec.payload_of(framed)), (opcode, payload))
+        self.assertEqual((codec.frame_opcode(framed), codec.frame_payload(framed)), (opcode, payload))
 
     def test_a_compressed_one_says_so(self) -> None:
-        self.assertEqual(frames(codec.frame(b"x", compressed=True)), [Frame(TEXT, b"x", rsv=4)])
+        self.assertEqual(frames(codec.encode_frame(b"x", compressed=True)), [Frame(TEXT, b"x", rsv=4)])
 
 
 class ReasonTests(SynchronousTestCase):
     def test_as_much_as_there_is_room_for(self) -> None:
-        self.assertEqual(codec.close_reason("x" * 123), b"x" * 123)
-        self.assertEqual(codec.close_reason("x" * 124), b"x" * 123)
+        self.assertEqual(codec.encode_close_reason("x" * 123), b"x" * 123)
+        self.assertEqual(codec.encode_close_reason("x" * 124), b"x" * 123)
 
     def test_no_character_is_cut(self) -> None:
-        self.assertEqual(codec.close_reason("x" * 122 + "\u00e9"), b"x" * 122)
+        self.assertEqual(codec.encode_close_reason("x" * 122 + "\u00e9"), b"x" * 122)

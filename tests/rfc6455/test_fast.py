@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.limits import Limits
+from multiproto.core.limits import ConnectionLimits
 from multiproto.core.wire import Publish
-from multiproto.rfc6455.plain import SMALL, take, unmask
+from multiproto.rfc6455.plain import MAX_INTEGER_XOR, parse_frames, unmask
 from multiproto.websocket import codec, quick
-from multiproto.websocket.protocol import EchoProtocol, EventsFactory, EventsProtocol
+from multiproto.websocket.protocol import WebSocketEchoProtocol, WebSocketFactory, WebSocketProtocol
 
-from ..fakes import house
+from ..fakes import make_core
 from ..messages import ODD, messages
 from .wire import (
     BINARY,
@@ -75,26 +75,26 @@ speeches = st.lists(likely, max_size=6).map(b"".join) | st.lists(frames, max_siz
 
 
 def dialogue(
-    speech: list[bytes], fast: bool, kind: type[EventsProtocol], slow: bool, extensions: str | None
+    speech: list[bytes], fast: bool, kind: type[WebSocketProtocol], slow: bool, extensions: str | None
 ) -> tuple[object, ...]:
     """What was said, and how it ended."""
     clock = Clock()
-    rooms = house(clock)
-    line = rooms.line("websocket")
-    factory = EventsFactory(
-        rooms.hub, line, clock, lambda origin: False, MAX_MESSAGE, protocol=kind, fast=fast
+    rooms = make_core(clock)
+    line = rooms.admission("websocket")
+    factory = WebSocketFactory(
+        rooms.hub, line, clock, lambda origin: False, MAX_MESSAGE, protocol_class=kind, fast=fast
     )
     protocol, wire = factory.buildProtocol(None), Wire()
     protocol.makeConnection(wire)
     protocol.dataReceived(handshake(Sec_WebSocket_Extensions=extensions))
-    rooms.gate.slow = slow
+    rooms.authenticator.slow = slow
     for piece in speech:
         protocol.dataReceived(piece)
-    while rooms.gate.waiting:
-        rooms.gate.answer()
+    while rooms.authenticator.pending:
+        rooms.authenticator.release_one()
     clock.pump([0] * 60)
-    ended = protocol.session.ended if protocol.session is not None else None
-    return wire.take(), ended, wire.half_closed, wire.disconnecting, wire.reading, line.traffic.received_by
+    ended = protocol.connection.farewell if protocol.connection is not None else None
+    return wire.take(), ended, wire.half_closed, wire.disconnecting, wire.reading, line.stats.received_by_type
 
 
 class FastTests(SynchronousTestCase):
@@ -104,8 +104,8 @@ class FastTests(SynchronousTestCase):
         cut = pieces(AUTH + SUBSCRIBE + speech, cuts)
         extensions = DEFLATE if deflate else None
         self.assertEqual(
-            dialogue(cut, True, EventsProtocol, slow, extensions),
-            dialogue(cut, False, EventsProtocol, slow, extensions),
+            dialogue(cut, True, WebSocketProtocol, slow, extensions),
+            dialogue(cut, False, WebSocketProtocol, slow, extensions),
         )
 
     @given(speeches, st.lists(st.integers(min_value=0), max_size=8))
@@ -113,7 +113,8 @@ class FastTests(SynchronousTestCase):
     def test_the_same_echo(self, speech: bytes, cuts: list[int]) -> None:
         cut = pieces(speech, cuts)
         self.assertEqual(
-            dialogue(cut, True, EchoProtocol, False, None), dialogue(cut, False, EchoProtocol, False, None)
+            dialogue(cut, True, WebSocketEchoProtocol, False, None),
+            dialogue(cut, False, WebSocketEchoProtocol, False, None),
         )
 
     def test_what_comes_within_a_message(self) -> None:
@@ -129,20 +130,24 @@ class FastTests(SynchronousTestCase):
             speech = AUTH + begun + between + end + text(type="ping")
             for cut in range(len(speech)):
                 cuts = [speech[:cut], speech[cut:]]
-                fast, plain = (dialogue(cuts, way, EventsProtocol, False, None) for way in (True, False))
+                fast, plain = (dialogue(cuts, way, WebSocketProtocol, False, None) for way in (True, False))
                 self.assertEqual(fast, plain, (between, cut))
 
     def test_no_more_is_taken_than_may_wait(self) -> None:
         for fast in (True, False):
-            rooms = house(Clock())
-            rooms.gate.slow = True
-            factory = EventsFactory(rooms.hub, rooms.line(), rooms.clock, lambda origin: False, fast=fast)
+            rooms = make_core(Clock())
+            rooms.authenticator.slow = True
+            factory = WebSocketFactory(
+                rooms.hub, rooms.admission(), rooms.clock, lambda origin: False, fast=fast
+            )
             protocol, wire = factory.buildProtocol(None), Wire()
             protocol.makeConnection(wire)
             protocol.dataReceived(handshake() + AUTH + text(type="ping") * 90)
-            assert protocol.session is not None
+            assert protocol.connection is not None
             self.assertEqual(
-                (len(protocol.session._inbox._waiting), wire.reading), (Limits().inbox, False), fast
+                (len(protocol.connection._command_queue._queue), wire.reading),
+                (ConnectionLimits().max_queued_commands, False),
+                fast,
             )
 
     def test_the_usual_takes_the_short_way(self) -> None:
@@ -150,28 +155,28 @@ class FastTests(SynchronousTestCase):
             b'{"type":"message","topic":"a","data":{"b":[1]},"id":1}',
             b'{"topic":"a","type":"message"}',
         ):
-            self.assertIsNotNone(quick._MESSAGES.read(said))
+            self.assertIsNotNone(quick._PUBLISH_DECODER.decode(said))
 
     def test_thousands_in_one_packet(self) -> None:
         speech = AUTH + text(type="ping") * 2000
-        fast, plain = (dialogue([speech], way, EventsProtocol, True, None) for way in (True, False))
+        fast, plain = (dialogue([speech], way, WebSocketProtocol, True, None) for way in (True, False))
         self.assertEqual(fast, plain)
 
     def test_each_odd_text(self) -> None:
         for said in ODD("data", type="message"):
-            self.assertEqual(quick.decode(said), codec.decode(said), said[:100])
+            self.assertEqual(quick.decode_fast(said), codec.decode(said), said[:100])
 
     @given(messages("data", type='"message"') | messages("data"))
     @settings(max_examples=600, deadline=None)
     def test_the_same_command(self, said: bytes) -> None:
-        fast, plain = quick.decode(said), codec.decode(said)
+        fast, plain = quick.decode_fast(said), codec.decode(said)
         self.assertEqual(fast, plain)
         if isinstance(plain, Publish):
             self.assertEqual(repr(fast.ref), repr(plain.ref))  # 1 is not 1.0
             self.assertEqual(json.dumps(fast.content), json.dumps(plain.content))  # type: ignore[union-attr]
 
     def test_unmasking(self) -> None:
-        for size in (0, 1, 3, 4, SMALL, SMALL + 1, 65_535):
+        for size in (0, 1, 3, 4, MAX_INTEGER_XOR, MAX_INTEGER_XOR + 1, 65_535):
             payload = bytes(n % 251 for n in range(size))
             self.assertEqual(unmask(MASK, frame(BINARY, payload)[-size:] if size else b""), payload)
 
@@ -183,9 +188,9 @@ class FastTests(SynchronousTestCase):
             return True
 
         plain = frame(TEXT, b"a") + frame(BINARY, b"\xff") + frame(TEXT, b"b" * 200)
-        self.assertEqual(take(plain + frame(PING), 200, 9, hear), (len(plain), 3))
+        self.assertEqual(parse_frames(plain + frame(PING), 200, 9, hear), (len(plain), 3))
         self.assertEqual(heard, [(b"a", False), (b"\xff", True), (b"b" * 200, False)])
-        self.assertEqual(take(plain, 200, 2, hear), (len(frame(TEXT, b"a") * 2), 2))
+        self.assertEqual(parse_frames(plain, 200, 2, hear), (len(frame(TEXT, b"a") * 2), 2))
         for other in (
             frame(TEXT, b"a", fin=False),
             frame(TEXT, b"a", rsv=4),
@@ -197,4 +202,4 @@ class FastTests(SynchronousTestCase):
             b"\x81\xfe\0\x05" + MASK + b"abcde",
             frame(CONTINUATION, b"a"),
         ):
-            self.assertEqual(take(other, 200, 9, hear), (0, 0), other[:10])
+            self.assertEqual(parse_frames(other, 200, 9, hear), (0, 0), other[:10])

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from multiproto.core.arrivals import Arrivals
+from multiproto.core.arrivals import ConnectionRateLimiter
 from multiproto.core.rates import Rate
-from multiproto.rfc6455.codec import frame as server_frame
-from multiproto.rfc6455.handshake import MAX_HANDSHAKE
-from multiproto.rfc6455.protocol import FRAMES
-from multiproto.websocket.protocol import EventsFactory
+from multiproto.rfc6455.codec import encode_frame as server_frame
+from multiproto.rfc6455.handshake import MAX_HANDSHAKE_SIZE
+from multiproto.rfc6455.protocol import MAX_FRAMES_PER_TURN
+from multiproto.websocket.protocol import WebSocketFactory
 
-from ..fakes import house
+from ..fakes import make_core
 from .endpoints import ANSWER, ASK, Endpoint, Events, Operations
 from .wire import (
     ACCEPT,
@@ -129,10 +129,10 @@ class Handshakes(Endpoint):
 
     def test_the_handshake_is_bounded(self) -> None:
         """Autobahn takes 300 KiB of it, and more."""
-        size = MAX_HANDSHAKE - len(self.handshake("X: "))
+        size = MAX_HANDSHAKE_SIZE - len(self.handshake("X: "))
         self.assertEqual(self.answer(self.handshake("X: " + "x" * size))[0], 101)
         self.refused(self.handshake("X: " + "x" * (size + 5)), 431)
-        self.refused(b"x" * (MAX_HANDSHAKE + 1), 431)
+        self.refused(b"x" * (MAX_HANDSHAKE_SIZE + 1), 431)
 
     def test_an_unfinished_handshake_is_waited_for(self) -> None:
         protocol, wire = self.bare()
@@ -166,7 +166,7 @@ class Handshakes(Endpoint):
 
     def test_too_many_from_one_address(self) -> None:
         """Told before there is a WebSocket, and when to come back."""
-        self.line = evolve(self.line, arrivals=Arrivals(Rate(0.5, 2), self.clock))
+        self.line = evolve(self.line, rate_limiter=ConnectionRateLimiter(Rate(0.5, 2), self.clock))
         factory = self.factory()
         for status in (101, 101, 429):
             self.wire = type(self.wire)()
@@ -211,15 +211,15 @@ class Violations(Endpoint):
 
     def test_others_have_their_turn_behind_thousands_of_frames(self) -> None:
         """Guarantee G9: so many are read in one turn, and the rest in the next ones."""
-        pings = frame(PING, b"") * (3 * FRAMES)
+        pings = frame(PING, b"") * (3 * MAX_FRAMES_PER_TURN)
         self.protocol.dataReceived(pings)
         looks: list[int] = []
         self.clock.callLater(0, lambda: looks.append(len(self.wire.take())))
         looks.append(len(self.wire.take()))
         self.clock.advance(0)
         pong = 2  # bytes
-        self.assertLessEqual(max(looks), FRAMES * pong)
-        self.assertEqual(sum(looks) + len(self.wire.take()), 3 * FRAMES * pong)
+        self.assertLessEqual(max(looks), MAX_FRAMES_PER_TURN * pong)
+        self.assertEqual(sum(looks) + len(self.wire.take()), 3 * MAX_FRAMES_PER_TURN * pong)
 
     def test_protocol_errors(self) -> None:
         for data in (
@@ -291,14 +291,14 @@ class Closings(Endpoint):
         self.assertEqual(self.say(close(1000, "x" * 123)), [("close", 1000, "x" * 123)])
 
     def test_a_close_waits_for_what_was_said_before(self) -> None:
-        self.house.gate.slow = True
+        self.house.authenticator.slow = True
         self.assertEqual(self.say(self.auth + close(1000)), [])
-        self.house.gate.answer()
+        self.house.authenticator.release_one()
         found = frames(self.wire.take())
         self.assertEqual([f.opcode for f in found], [TEXT, CLOSE])
 
     def test_a_shutdown_while_a_close_waits(self) -> None:
-        self.house.gate.slow = True
+        self.house.authenticator.slow = True
         self.say(self.auth + close(1000))
         self.house.hub.stopService()
         self.assertEqual(self.ended(), [("close", 1001)])
@@ -346,12 +346,12 @@ class Deflated(Endpoint):
         other, wire = self.connect()
         other.factory = self.protocol.factory
         for protocol in (self.protocol, other):
-            protocol.say(framed)
+            protocol.write_frame(framed)
         first, second = self.wire.take(), wire.take()
         self.assertEqual(first, second)
         self.assertLess(len(first), 100)
-        self.assertIs(self.protocol.factory._squeezed[0], framed)
-        self.protocol.say(server_frame(b"y" * 1000))
+        self.assertIs(self.protocol.factory._last_compressed[0], framed)
+        self.protocol.write_frame(server_frame(b"y" * 1000))
         self.assertNotEqual(self.wire.take(), first)
 
     def test_the_limit_holds_for_what_comes_out(self) -> None:
@@ -408,8 +408,8 @@ class ClientTests(TestCase):
 
     async def test_a_dialogue(self) -> None:
         reactor = MemoryReactorClock()
-        rooms = house(reactor)
-        factory = EventsFactory(rooms.hub, rooms.line("websocket"), reactor, lambda origin: False)
+        rooms = make_core(reactor)
+        factory = WebSocketFactory(rooms.hub, rooms.admission("websocket"), reactor, lambda origin: False)
         pumper = create_pumper()
         pumper.start()
         self.addCleanup(pumper.stop)

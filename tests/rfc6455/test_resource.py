@@ -7,7 +7,7 @@ from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
 
 from multiproto.rfc6455.resource import UpgradeResource
-from multiproto.websocket.protocol import EventsFactory
+from multiproto.websocket.protocol import WebSocketFactory
 
 from ..http.sites import SiteCase
 from .wire import TEXT, Wire, close, frame, handshake, spoken, text
@@ -18,8 +18,8 @@ ASK = text(type="ping")
 class UpgradeTests(SiteCase):
     def setUp(self) -> None:
         super().setUp()
-        factory = EventsFactory(
-            self.house.hub, self.house.line("websocket"), self.clock, lambda origin: False
+        factory = WebSocketFactory(
+            self.house.hub, self.house.admission("websocket"), self.clock, lambda origin: False
         )
         self.mounts[b"/ws"] = UpgradeResource(factory)
         self.site = self.make_site()

@@ -13,7 +13,7 @@ from typing import Any, Callable
 from twisted.internet.base import ReactorBase
 from twisted.internet.epollreactor import EPollReactor
 
-from multiproto.reactor import Reactor
+from multiproto.reactor import BoundedEpollReactor
 
 FILE = "STALLS_FILE"  # names where it is noted, in the environment
 LONG = 0.01  # seconds
@@ -71,7 +71,7 @@ def watch() -> None:
     changed.callLater = call_later
     changed._doReadOrWrite = read_or_write
     changed.runUntilCurrent = lambda self: spy.turn(calls, self)
-    for kind in (EPollReactor, Reactor):
+    for kind in (EPollReactor, BoundedEpollReactor):
         polls: Any = kind
         polls.doPoll = polls.doIteration = _watched(spy, polls.doPoll)
 

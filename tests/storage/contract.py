@@ -38,7 +38,7 @@ class StoreContract(SessionContract, LogContract):
         told = event("e1", "ada", "user.created", name="Ada")
         cursor = await self.store.commit(add_user("ada", 0, told))
         snapshot = await self.store.read(user_by_id("ada"))
-        (entry,) = await self.store.after(0, 10)
+        (entry,) = await self.store.read_after(0, 10)
         self.assertEqual(snapshot.results[0][0]["email"], "ADA@x.org")
         self.assertEqual(
             (snapshot.cursor, entry.cursor, entry.position, entry.event), (cursor, cursor, 1, told)
@@ -60,7 +60,7 @@ class StoreContract(SessionContract, LogContract):
         await self.people("ada")
         other = add_user("ada2").steps[0]
         params = {**other.params, "email": "Ada@X.org", "email_key": "ada@x.org"}
-        clashing = Unit((Step("user_add", params, rows=1, miss=TAKEN, clash=TAKEN),))
+        clashing = Unit((Step("user_add", params, expected_rows=1, miss=TAKEN, clash=TAKEN),))
         self.assertEqual(await self.refusal(clashing), TAKEN)
 
     async def test_an_event_that_cannot_be_kept_takes_its_row_back(self) -> None:
@@ -69,7 +69,7 @@ class StoreContract(SessionContract, LogContract):
         twice = add_user("bob", 0, event("e2", "bob"), event("e1", "bob"))
         self.assertIsInstance(await self.refusal(twice), DatabaseError)
         self.assertEqual(await self.rows("user_by_id", id="bob"), ())
-        self.assertEqual([entry.event.id for entry in await self.store.after(0, 10)], ["e1"])
+        self.assertEqual([entry.event.id for entry in await self.store.read_after(0, 10)], ["e1"])
         self.flushLoggedErrors()  # type: ignore[attr-defined]
 
     async def test_a_violation_that_no_step_foresaw_is_logged_and_not_explained(self) -> None:
@@ -82,7 +82,7 @@ class StoreContract(SessionContract, LogContract):
         units = [add_user("a", 0, event("e1", "a")), amend_user("x", 1), add_user("b", 0, event("e2", "b"))]
         done = await DeferredList([self.store.commit(unit) for unit in units], consumeErrors=True)
         self.assertEqual([success for success, _ in done], [True, False, True])
-        self.assertEqual([entry.event.id for entry in await self.store.after(0, 10)], ["e1", "e2"])
+        self.assertEqual([entry.event.id for entry in await self.store.read_after(0, 10)], ["e1", "e2"])
 
     async def test_a_unit_without_events_answers_with_the_head(self) -> None:
         cursor = await self.store.commit(add_user("ada", 0, event("e1", "ada")))
@@ -92,7 +92,7 @@ class StoreContract(SessionContract, LogContract):
         await self.people("ada")
         sent = [add_message(f"m{n}", "ada", n, event(f"e{n}", f"m{n}")) for n in range(1000)]
         cursors = await gatherResults([self.store.commit(unit) for unit in sent])
-        entries = await self.store.after(0, 2000)
+        entries = await self.store.read_after(0, 2000)
         self.assertEqual([entry.position for entry in entries], list(range(1, 1001)))
         self.assertEqual([entry.event.id for entry in entries], [f"e{n}" for n in range(1000)])
         self.assertEqual([entry.cursor for entry in entries], cursors)

@@ -45,8 +45,8 @@ class LogContract:
     async def test_the_log_is_read_in_pages(self) -> None:
         await self.store.commit(add_user("ada", 0, *[event(f"e{n}", "ada", n=n) for n in range(5)]))
         self.assertEqual((await self.store.head())[0], 5)
-        self.assertEqual([entry.position for entry in await self.store.after(1, 2)], [2, 3])
-        self.assertEqual(await self.store.after(5, 2), ())
+        self.assertEqual([entry.position for entry in await self.store.read_after(1, 2)], [2, 3])
+        self.assertEqual(await self.store.read_after(5, 2), ())
 
     async def test_an_events_content_comes_back_as_it_was(self) -> None:
         deep: object = None
@@ -54,13 +54,13 @@ class LogContract:
             deep = [deep]
         told = event("e1", "ada", deep=deep, text="a\0b\u2028🂡", number=0.1, big=2**53 + 1, none=None)
         await self.store.commit(add_user("ada", 0, told))
-        self.assertEqual((await self.store.after(0, 1))[0].event, told)
+        self.assertEqual((await self.store.read_after(0, 1))[0].event, told)
 
     async def test_what_was_said_of_a_withdrawn_message_is_blank(self) -> None:
         await self.people("ada")
         await self.store.commit(add_message("m1", "ada", 1, event("e1", "m1", content="secret")))
         await self.store.commit(withdraw("m1", event("e2", "m1", "message.withdrawn", id="m1")))
-        told = [(entry.event.id, entry.event.content) for entry in await self.store.after(0, 10)]
+        told = [(entry.event.id, entry.event.content) for entry in await self.store.read_after(0, 10)]
         self.assertEqual(told, [("e1", None), ("e2", {"id": "m1"})])
         self.assertEqual(await self.rows("message_by_id", id="m1"), ())
 
@@ -71,7 +71,7 @@ class LogContract:
         await self.store.commit(add_message("m2", "ada", 2, event("e3", "m2", content="to eve"), to="eve"))
         await self.store.commit(add_message("m3", "ada", 3, event("e4", "m3", content="to bob"), to="bob"))
         await self.store.commit(close_account("eve", event("e5", "eve", "user.deleted", id="eve")))
-        told = [(entry.event.id, entry.event.content) for entry in await self.store.after(0, 10)]
+        told = [(entry.event.id, entry.event.content) for entry in await self.store.read_after(0, 10)]
         self.assertEqual(
             told,
             [("e1", None), ("e2", None), ("e3", None), ("e4", {"content": "to bob"}), ("e5", {"id": "eve"})],
@@ -84,7 +84,7 @@ class LogContract:
         await self.people("ada", "eve")
         sent = add_message("m1", "ada", 1, event("e1", "m1", content="secret"), to="eve")
         await gatherResults([self.store.commit(sent), self.store.commit(close_account("eve"))])
-        self.assertEqual([entry.event.content for entry in await self.store.after(0, 10)], [None])
+        self.assertEqual([entry.event.content for entry in await self.store.read_after(0, 10)], [None])
 
     async def test_whatever_a_client_publishes_comes_back_as_it_was(self) -> None:
         told = [
@@ -93,7 +93,7 @@ class LogContract:
         ]
         await self.store.commit(say(*told))
         self.assertEqual(
-            [(entry.event, entry.blank) for entry in await self.store.after(0, 9)],
+            [(entry.event, entry.redacted) for entry in await self.store.read_after(0, 9)],
             [(event, False) for event in told],
         )
 
@@ -101,15 +101,15 @@ class LogContract:
         told = Event("e1", "t", ("a",), "secret", "s", at(0), "users.**", "ada", {"secret": 1})
         await self.store.commit(say(told))
         await self.store.commit(Unit((Step("log_blank", {"subject": "s"}),)))
-        (entry,) = await self.store.after(0, 9)
+        (entry,) = await self.store.read_after(0, 9)
         left = Event("e1", "t", ("a",), None, "s", at(0), "users.**", "ada", None)
-        self.assertEqual(entry, Entry(1, entry.cursor, left, blank=True))
+        self.assertEqual(entry, Entry(1, entry.cursor, left, redacted=True))
 
     # Pages for those who catch up.
 
     async def ids(self, lead: str, low: int, high: int) -> tuple[list[str], int]:
-        page: Page = await self.store.page(lead, low, high)
-        return [entry.event.id for entry in page.entries], page.upto
+        page: Page = await self.store.read_page(lead, low, high)
+        return [entry.event.id for entry in page.entries], page.end_position
 
     async def test_a_page_has_what_a_topic_of_the_lead_hears_of(self) -> None:
         topics = (("a.b", "x"), ("ab",), ("x.a.b", "x"), ("x", "a.bc"), ('q"a.b',), ("a.B",), ("a.b\u00fc",))
@@ -124,8 +124,10 @@ class LogContract:
 
     async def test_the_entries_of_a_page_are_those_that_are_followed(self) -> None:
         await self.store.commit(say(published("e1", "a"), event("e2", "s", n=1)))
-        page = await self.store.page("", 0, 2)
-        self.assertEqual(page, Page(await self.store.after(0, 2), 2, await self.store.floors()))
+        page = await self.store.read_page("", 0, 2)
+        self.assertEqual(
+            page, Page(await self.store.read_after(0, 2), 2, await self.store.retention_floors())
+        )
 
     async def test_a_page_leaves_out_what_is_blank(self) -> None:
         await self.store.commit(say(event("e1", "s"), published("e2", "messages"), event("e3", "s")))
@@ -154,7 +156,9 @@ class LogContract:
         await self.store.commit(say(*told, published("last", "b")))
         self.assertEqual(await self.ids("b", 0, 6100), ([], 4096))
         self.assertEqual(await self.ids("b", 4096, 6100), (["last"], 6100))
-        await self.store.commit(Unit((Step("log_prune", {"namespace": "gone", "upto": 6000}, rows=6000),)))
+        await self.store.commit(
+            Unit((Step("log_prune", {"namespace": "gone", "upto": 6000}, expected_rows=6000),))
+        )
         self.assertEqual(await self.ids("b", 0, 6100), (["last"], 6100))
         self.assertEqual(await self.ids("b", 0, 5000), ([], 5000))
 
@@ -194,7 +198,9 @@ class LogContract:
         cursor = await self.store.commit(say(published("e1", "a"), published("e2", "a")))
         ((row,),) = (await self.store.read(Query("event_position", {"id": "e2"}))).results
         self.assertEqual((row, self.store.cursor_of(row["position"])), ({"position": 2}, cursor))
-        await self.store.commit(Unit((Step("log_prune", {"namespace": "telemetry.**", "upto": 2}, rows=2),)))
+        await self.store.commit(
+            Unit((Step("log_prune", {"namespace": "telemetry.**", "upto": 2}, expected_rows=2),))
+        )
         self.assertEqual(await self.rows("event_position", id="e2"), ())
         self.assertEqual(await self.store.locate(cursor), 2)
 
@@ -202,13 +208,15 @@ class LogContract:
 
     async def test_pruning_takes_the_oldest_of_one_namespace_and_never_the_head(self) -> None:
         await self.store.commit(say(*[published(f"e{n}", "t", n, n, "ab"[n % 2]) for n in range(1, 9)]))
-        prune = Step("log_prune", {"namespace": "a", "upto": 6}, rows=3)
-        await self.store.commit(Unit((prune, Step("log_prune", {"namespace": "b", "upto": 8}, rows=4))))
-        self.assertEqual([entry.position for entry in await self.store.after(0, 9)], [8])
+        prune = Step("log_prune", {"namespace": "a", "upto": 6}, expected_rows=3)
+        await self.store.commit(
+            Unit((prune, Step("log_prune", {"namespace": "b", "upto": 8}, expected_rows=4)))
+        )
+        self.assertEqual([entry.position for entry in await self.store.read_after(0, 9)], [8])
         await self.store.commit(Unit((Step("log_prune", {"namespace": "a", "upto": 8}),)))
-        self.assertEqual(((await self.store.head())[0], await self.store.after(0, 9)), (8, ()))
+        self.assertEqual(((await self.store.head())[0], await self.store.read_after(0, 9)), (8, ()))
         await self.store.commit(say(published("e9", "t")))
-        self.assertEqual([entry.position for entry in await self.store.after(0, 9)], [9])
+        self.assertEqual([entry.position for entry in await self.store.read_after(0, 9)], [9])
 
     async def test_what_is_to_be_pruned_is_found_by_age_and_by_number(self) -> None:
         await self.store.commit(say(*[published(f"e{n}", "t", n, n, "ab"[n % 2]) for n in range(1, 9)]))
@@ -225,14 +233,14 @@ class LogContract:
         self.assertEqual(nth, [2, 4, 8, None])
 
     async def test_a_floor_is_raised_and_never_lowered(self) -> None:
-        before = await self.store.floors()
+        before = await self.store.retention_floors()
         self.assertEqual(before, {"users.**": 0, "messages.**": 0, "_sessions": 0})
         for position in (2, 5, 5, 3):
             raising = Step("floor_raise", {"namespace": "users.**", "position": position})
             await self.store.commit(Unit((raising,)))
         unknown = Step("floor_raise", {"namespace": "unknown", "position": 9})
         await self.store.commit(Unit((unknown,)))
-        self.assertEqual(await self.store.floors(), before | {"users.**": 5})
+        self.assertEqual(await self.store.retention_floors(), before | {"users.**": 5})
 
     # Keys.
 
@@ -253,7 +261,7 @@ class LogContract:
         first, second = (Unit(steps, (published(f"e{n}", "a"),)) for n, steps in enumerate(claims))
         sent = self.store.commit(first)
         self.assertEqual(await self.refusal(second), GONE)
-        self.assertEqual([entry.cursor for entry in await self.store.after(0, 9)], [await sent])
+        self.assertEqual([entry.cursor for entry in await self.store.read_after(0, 9)], [await sent])
 
     async def test_a_key_whose_time_is_over_is_free_again(self) -> None:
         await self.people("ada")
@@ -279,7 +287,7 @@ class LogContract:
         async def left() -> list[str]:
             return [f"k{n}" for n in range(5) if await self.rows("key_of", user_id="ada", key=f"k{n}")]
 
-        await self.store.commit(Unit((Step("keys_prune", {"before": at(3), "most": 2}, rows=2),)))
+        await self.store.commit(Unit((Step("keys_prune", {"before": at(3), "most": 2}, expected_rows=2),)))
         self.assertEqual(await left(), ["k2", "k3", "k4"])
-        await self.store.commit(Unit((Step("keys_prune", {"before": at(3), "most": 2}, rows=1),)))
+        await self.store.commit(Unit((Step("keys_prune", {"before": at(3), "most": 2}, expected_rows=1),)))
         self.assertEqual(await left(), ["k3", "k4"])

@@ -78,7 +78,9 @@ class SessionContract:
             await self.store.commit(add_session(f"s{n}", "ada", n))
 
         def end(*ids: str) -> Unit:
-            return Unit((Step("sessions_revoke", {"ids": ids, "at": at(5)}, rows=len(ids), miss=GONE),))
+            return Unit(
+                (Step("sessions_revoke", {"ids": ids, "at": at(5)}, expected_rows=len(ids), miss=GONE),)
+            )
 
         await self.store.commit(end("s0"))
         self.assertEqual(await self.refusal(end("s0", "s1")), GONE)
@@ -103,14 +105,16 @@ class SessionContract:
         self.assertEqual([await due("sessions", 3), await due("refresh_tokens", 3)], [0, 0])
         self.assertEqual([await due("sessions", 4), await due("refresh_tokens", 4)], [1, 1])
         bite = {"before": at(4), "most": 2}
-        await self.store.commit(Unit((Step("refresh_tokens_prune", bite, rows=2),)))
-        await self.store.commit(Unit((Step("refresh_tokens_prune", bite, rows=1),)))
+        await self.store.commit(Unit((Step("refresh_tokens_prune", bite, expected_rows=2),)))
+        await self.store.commit(Unit((Step("refresh_tokens_prune", bite, expected_rows=1),)))
         self.assertEqual(await due("refresh_tokens", 4), 0)
-        await self.store.commit(Unit((Step("sessions_prune", bite, rows=1),)))
+        await self.store.commit(Unit((Step("sessions_prune", bite, expected_rows=1),)))
         self.assertEqual(await due("sessions", 4), 0)
         self.assertEqual(await self.opened(), ["s2", "s1"])
         self.assertEqual(len(await self.rows("refresh_by_hash", hash="alive")), 1)
-        await self.store.commit(Unit((Step("sessions_prune", {"before": at(101), "most": 9}, rows=2),)))
+        await self.store.commit(
+            Unit((Step("sessions_prune", {"before": at(101), "most": 9}, expected_rows=2),))
+        )
 
     # The trail.
 
@@ -154,6 +158,6 @@ class SessionContract:
         for n in (3, 1, 2, 4):
             await self.store.commit(note(f"n{n}", n, "ada"))
         self.assertEqual(await self.rows("audit_due", before=at(1)), ())
-        await self.store.commit(Unit((Step("audit_prune", {"before": at(4), "most": 2}, rows=2),)))
+        await self.store.commit(Unit((Step("audit_prune", {"before": at(4), "most": 2}, expected_rows=2),)))
         left = await self.rows("audit_page", limit=9, offset=0)
         self.assertEqual([row["id"] for row in left], ["n4", "n3"])

@@ -10,12 +10,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.errors import DatabaseError, Unavailable
 from multiproto.core.ports import Step, Unit
-from multiproto.storage.connection import connect, fetch, migrate
+from multiproto.storage.connection import connect, fetch_all, migrate
 from multiproto.storage.cursors import Term, Terms
-from multiproto.storage.groupcommit import Batch, GroupCommit
+from multiproto.storage.groupcommit import SqliteWriter, TransactionResult
 from multiproto.storage.jobs import Job
-from multiproto.storage.migrations import released
-from multiproto.storage.statements import load, sql_directory
+from multiproto.storage.migrations import load_migrations
+from multiproto.storage.statements import load_statements, sql_directory
 
 from .units import GONE, add_message, add_user, amend_user, event
 
@@ -23,11 +23,11 @@ from .units import GONE, add_message, add_user, amend_user, event
 class GroupCommitTests(SynchronousTestCase):
     def setUp(self) -> None:
         sql = sql_directory("sqlite")
-        self.statements = load(sql / "queries")
+        self.statements = load_statements(sql / "queries")
         self.connection = connect(Path(self.mktemp()), 1.0)
-        migrate(self.connection, released(sql), self.statements, 0.0)
-        self.settled: list[tuple[Sequence[Job[Unit]], Batch]] = []
-        self.group = GroupCommit(
+        migrate(self.connection, load_migrations(sql), self.statements, 0.0)
+        self.settled: list[tuple[Sequence[Job[Unit]], TransactionResult]] = []
+        self.group = SqliteWriter(
             self.connection, self.statements, Terms((Term("t", 1),)), lambda *told: self.settled.append(told)
         )
         self.addCleanup(self.group.close)
@@ -55,7 +55,7 @@ class GroupCommitTests(SynchronousTestCase):
                 add_user("bob", 0, event("e3", "bob")),
             ]
         )
-        self.assertEqual((batch.outcomes, batch.fault), (("t.2", GONE, "t.2", "t.3"), None))
+        self.assertEqual((batch.outcomes, batch.error), (("t.2", GONE, "t.2", "t.3"), None))
         appended = [(entry.position, entry.cursor, entry.event.id) for entry in batch.appended]
         self.assertEqual(appended, [(1, "t.1", "e1"), (2, "t.2", "e2"), (3, "t.3", "e3")])
         self.assertEqual(self.logged(), [(1, "e1"), (2, "e2"), (3, "e3")])
@@ -70,7 +70,7 @@ class GroupCommitTests(SynchronousTestCase):
                 ]
             )
         self.assertEqual(self.logged(), list(enumerate(["e0", "f0", "e1", "f1", "e2", "f2"], 1)))
-        self.assertEqual(fetch(self.connection, self.statements["log_head"], {}), ({"position": 6},))
+        self.assertEqual(fetch_all(self.connection, self.statements["log_head"], {}), ({"position": 6},))
 
     def test_what_a_unit_says_wrongly_is_its_own_failure(self) -> None:
         """An unknown statement, a missing parameter, a value that is none, a wrong count nobody foresaw."""
@@ -78,14 +78,14 @@ class GroupCommitTests(SynchronousTestCase):
             Unit((Step("no_such_statement", {}),)),
             Unit((Step("user_drop", {}),)),
             add_message("m", "ada", content=object()),  # type: ignore[arg-type]
-            Unit((Step("user_drop", {"id": "nobody"}, rows=1),)),
+            Unit((Step("user_drop", {"id": "nobody"}, expected_rows=1),)),
         ]
         batch = self.group.commit([add_user("ada"), *odd, add_user("bob")])
         kinds = [type(outcome) for outcome in batch.outcomes]
         self.assertEqual(kinds[1:3], [KeyError, sqlite3.ProgrammingError])
         self.assertEqual(str(batch.outcomes[4]), "user_drop affected 0 rows")
         self.assertEqual((batch.outcomes[0], batch.outcomes[-1]), ("t.0", "t.0"))
-        self.assertEqual(fetch(self.connection, self.statements["users_count"], {}), ({"total": 2},))
+        self.assertEqual(fetch_all(self.connection, self.statements["users_count"], {}), ({"total": 2},))
 
     def test_a_full_disk_refuses_the_batch_and_keeps_everything_before_it(self) -> None:
         self.group.commit([add_user("ada", 0, event("e1", "ada"))])
@@ -95,7 +95,7 @@ class GroupCommitTests(SynchronousTestCase):
         big = add_message("m", "ada", 1, event("e2", "m"), content="x" * 100_000)
         batch = self.group.commit([*small, big, *small])
         self.assertEqual(batch.outcomes, (Unavailable("The database can't be written to"),) * 7)
-        self.assertEqual((batch.appended, str(batch.fault)), ((), "database or disk is full"))
+        self.assertEqual((batch.appended, str(batch.error)), ((), "database or disk is full"))
         self.assertEqual(self.logged(), [(1, "e1")])
         self.assertTrue(self.intact())
         self.connection.execute(f"PRAGMA max_page_count = {pages + 1000}")
@@ -117,7 +117,7 @@ class GroupCommitTests(SynchronousTestCase):
 
     def test_a_bug_in_the_writer_does_not_end_its_thread(self) -> None:
         jobs = [Job("write", add_user("ada"), 0.0)]
-        self.patch(GroupCommit, "commit", lambda group, units: 1 / 0)
-        self.group.work(jobs)
+        self.patch(SqliteWriter, "commit", lambda group, units: 1 / 0)
+        self.group.run_jobs(jobs)
         ((told, batch),) = self.settled
         self.assertEqual((told, type(batch.outcomes[0])), (jobs, ZeroDivisionError))

@@ -10,7 +10,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 import multiproto
-from multiproto.storage.sqlite import FILE
+from multiproto.storage.sqlite import DATABASE_FILE
 
 ROOT = Path(multiproto.__file__).parent.parent
 
@@ -29,7 +29,7 @@ class KillTests(SynchronousTestCase):
     def test_everything_acknowledged_survives_and_the_log_is_dense(self) -> None:
         directory = Path(self.mktemp()).absolute()
         acknowledged = self.acknowledged(directory)
-        with sqlite3.connect(directory / FILE) as reopened:
+        with sqlite3.connect(directory / DATABASE_FILE) as reopened:
             messages = {int(row[0][1:]) for row in reopened.execute("SELECT id FROM messages")}
             log = reopened.execute("SELECT position, subject FROM events ORDER BY position").fetchall()
             head = reopened.execute("SELECT position FROM head").fetchall()

@@ -9,9 +9,9 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.storage.connection import connect, migrate
-from multiproto.storage.errors import Unusable
-from multiproto.storage.migrations import released
-from multiproto.storage.statements import load, sql_directory
+from multiproto.storage.errors import StoreUnusable
+from multiproto.storage.migrations import load_migrations
+from multiproto.storage.statements import load_statements, sql_directory
 
 FIRST = """-- One table, and a trigger with semicolons inside.
 CREATE TABLE one (a TEXT);
@@ -28,7 +28,7 @@ class MigrationTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.directory = Path(self.mktemp())
         self.directory.mkdir()
-        self.statements = load(sql_directory("sqlite") / "queries")
+        self.statements = load_statements(sql_directory("sqlite") / "queries")
         self.connection = self.connect()
         self.write("001_first.sql", FIRST)
 
@@ -41,7 +41,9 @@ class MigrationTests(SynchronousTestCase):
         (self.directory / name).write_text(text)
 
     def migrate(self, connection: sqlite3.Connection | None = None) -> None:
-        migrate(connection or self.connection, released(self.directory), self.statements, 1_800_000_000.0)
+        migrate(
+            connection or self.connection, load_migrations(self.directory), self.statements, 1_800_000_000.0
+        )
 
     def had(self) -> list[str]:
         return [row[0] for row in self.connection.execute("SELECT name FROM migrations ORDER BY number")]
@@ -61,7 +63,7 @@ class MigrationTests(SynchronousTestCase):
     def test_one_that_fails_keeps_those_before_it_and_nothing_of_itself(self) -> None:
         self.write("002_second.sql", "CREATE TABLE three (a TEXT);\nCREATE TABLE one (a TEXT);\n")
         with self.assertRaisesRegex(
-            Unusable, "^migration 002_second.sql failed, nothing of it was kept: table one"
+            StoreUnusable, "^migration 002_second.sql failed, nothing of it was kept: table one"
         ):
             self.migrate()
         self.assertEqual(self.had(), ["001_first.sql"])
@@ -71,7 +73,7 @@ class MigrationTests(SynchronousTestCase):
         self.migrate()
         self.write("001_first.sql", FIRST + ";")
         with self.assertRaisesRegex(
-            Unusable, "^migration 001_first.sql is not the one .* put the released file back"
+            StoreUnusable, "^migration 001_first.sql is not the one .* put the released file back"
         ):
             self.migrate()
 
@@ -80,13 +82,13 @@ class MigrationTests(SynchronousTestCase):
         self.migrate()
         (self.directory / "002_second.sql").unlink()
         with self.assertRaisesRegex(
-            Unusable, "newer than this version: it has had 002_second.sql, .* 001_first.sql"
+            StoreUnusable, "newer than this version: it has had 002_second.sql, .* 001_first.sql"
         ):
             self.migrate()
 
     def test_numbers_have_no_holes(self) -> None:
         self.write("003_third.sql", "SELECT 1;")
-        with self.assertRaisesRegex(Unusable, "not numbered 001, 002"):
+        with self.assertRaisesRegex(StoreUnusable, "not numbered 001, 002"):
             self.migrate()
 
     def test_of_those_who_start_together_one_migrates(self) -> None:
@@ -109,7 +111,7 @@ class MigrationTests(SynchronousTestCase):
 
     def test_a_session_of_before_is_listed_as_used_when_it_began(self) -> None:
         """From the first release's tables to ours."""
-        ours = released(sql_directory("sqlite"))
+        ours = load_migrations(sql_directory("sqlite"))
         migrate(self.connection, ours[:1], self.statements, 1_800_000_000.0)
         then, later = "2026-11-22T19:21:04.531Z", "2026-11-29T19:21:04.531Z"
         self.connection.execute(

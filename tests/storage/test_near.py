@@ -31,7 +31,7 @@ class NearTests(StoreCase):
 
     async def test_what_is_found_by_a_key_is_there_at_once(self) -> None:
         at_once, (results, cursor) = await self.read(ADA)
-        self.assertEqual((at_once, results[0][0]["id"]), (self.store._fast, "ada"))
+        self.assertEqual((at_once, results[0][0]["id"]), (self.store._inline_reads, "ada"))
         head, now = await self.store.head()
         self.assertEqual(cursor, now)
 
@@ -42,8 +42,8 @@ class NearTests(StoreCase):
             self.assertEqual(len(results[0]), 1)
 
     async def test_all_else_is_once_the_threads_were_quick(self) -> None:
-        fast = self.store._fast
-        with patch.multiple(near, QUICK=60.0, PATIENCE=60.0):
+        fast = self.store._inline_reads
+        with patch.multiple(near, CHEAP_CPU_TIME=60.0, INLINE_TIMEOUT=60.0):
             for queries, expected in (
                 ((COUNT,), False),
                 ((COUNT,), fast),
@@ -54,51 +54,51 @@ class NearTests(StoreCase):
                 self.assertEqual((at_once, len(results)), (expected, len(queries)))
 
     async def test_or_never(self) -> None:
-        with patch.object(near, "QUICK", -1.0):
+        with patch.object(near, "CHEAP_CPU_TIME", -1.0):
             for _ in range(3):
                 self.assertEqual((await self.read(COUNT))[0], False)
 
     async def test_what_takes_too_long_is_broken_off_and_at_the_second_time_left_to_the_threads(self) -> None:
         """And the connection is good for the next one."""
-        with patch.multiple(near, QUICK=60.0, PATIENCE=60.0, BARRED=60.0):
+        with patch.multiple(near, CHEAP_CPU_TIME=60.0, INLINE_TIMEOUT=60.0, OFFLOAD_DURATION=60.0):
             _, expected = await self.read(COUNT)
             for _ in range(2):  # with a good one in between
                 self.assertEqual(await self.late(), (False, expected))
-                self.assertEqual(await self.read(COUNT), (self.store._fast, expected))
+                self.assertEqual(await self.read(COUNT), (self.store._inline_reads, expected))
             for _ in range(2):
                 self.assertEqual(await self.late(), (False, expected))
             for _ in range(2):
                 self.assertEqual(await self.read(COUNT), (False, expected))
-            self.assertEqual((await self.read(ADA))[0], self.store._fast)
+            self.assertEqual((await self.read(ADA))[0], self.store._inline_reads)
 
     async def test_so_is_what_is_found_by_a_key_for_this_time(self) -> None:
         expected = (await self.read(ADA))[1]
-        with patch.multiple(near, PATIENCE=-1.0, STRIDE=1):
+        with patch.multiple(near, INLINE_TIMEOUT=-1.0, STEPS_PER_CLOCK_CHECK=1):
             self.assertEqual(await self.read(ADA), (False, expected))
-        self.assertEqual(await self.read(ADA), (self.store._fast, expected))
+        self.assertEqual(await self.read(ADA), (self.store._inline_reads, expected))
 
     async def test_and_tried_again_later(self) -> None:
-        with patch.multiple(near, QUICK=60.0, PATIENCE=60.0, BARRED=0.0):
+        with patch.multiple(near, CHEAP_CPU_TIME=60.0, INLINE_TIMEOUT=60.0, OFFLOAD_DURATION=0.0):
             for _ in range(3):
                 await self.late()
-            self.assertEqual((await self.read(COUNT))[0], self.store._fast)
+            self.assertEqual((await self.read(COUNT))[0], self.store._inline_reads)
 
     async def test_one_that_computed_for_long_in_a_single_step_is_answered(self) -> None:
         """Counting all rows is one."""
-        await self.see_it_answered_and_then_left_to_the_threads(QUICK=-1.0)
+        await self.see_it_answered_and_then_left_to_the_threads(CHEAP_CPU_TIME=-1.0)
 
     async def test_so_is_one_that_waited_for_long(self) -> None:
-        await self.see_it_answered_and_then_left_to_the_threads(PATIENCE=-1.0)
+        await self.see_it_answered_and_then_left_to_the_threads(INLINE_TIMEOUT=-1.0)
 
     async def see_it_answered_and_then_left_to_the_threads(self, **limit: float) -> None:
-        with patch.multiple(near, QUICK=60.0, PATIENCE=60.0, BARRED=60.0):
+        with patch.multiple(near, CHEAP_CPU_TIME=60.0, INLINE_TIMEOUT=60.0, OFFLOAD_DURATION=60.0):
             _, expected = await self.read(COUNT)
-            with patch.multiple(near, STRIDE=1_000_000, **limit):
+            with patch.multiple(near, STEPS_PER_CLOCK_CHECK=1_000_000, **limit):
                 for _ in range(2):
-                    self.assertEqual(await self.read(COUNT), (self.store._fast, expected))
+                    self.assertEqual(await self.read(COUNT), (self.store._inline_reads, expected))
             self.assertEqual(await self.read(COUNT), (False, expected))
 
     async def late(self) -> tuple[bool, Any]:
         """The same count, for which there is no time at all."""
-        with patch.multiple(near, PATIENCE=-1.0, STRIDE=1):
+        with patch.multiple(near, INLINE_TIMEOUT=-1.0, STEPS_PER_CLOCK_CHECK=1):
             return await self.read(COUNT)

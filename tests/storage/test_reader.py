@@ -11,11 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from multiproto.core.ports import Query
 from multiproto.storage.connection import connect, connect_reader, migrate
 from multiproto.storage.cursors import Term, Terms
-from multiproto.storage.groupcommit import GroupCommit
+from multiproto.storage.groupcommit import SqliteWriter
 from multiproto.storage.jobs import Job
-from multiproto.storage.migrations import released
-from multiproto.storage.reader import Read, Reader
-from multiproto.storage.statements import load, sql_directory
+from multiproto.storage.migrations import load_migrations
+from multiproto.storage.reader import ReadWork, SqliteReader
+from multiproto.storage.statements import load_statements, sql_directory
 
 from .units import add_user, event
 
@@ -23,12 +23,12 @@ from .units import add_user, event
 class ReaderTests(SynchronousTestCase):
     def test_what_is_committed_during_a_read_is_seen_by_the_next(self) -> None:
         sql, path, terms = sql_directory("sqlite"), Path(self.mktemp()), Terms((Term("t", 1),))
-        statements = load(sql / "queries")
+        statements = load_statements(sql / "queries")
         writing = connect(path, 1.0)
-        migrate(writing, released(sql), statements, 0.0)
-        group = GroupCommit(writing, statements, terms, lambda *settled: None)
+        migrate(writing, load_migrations(sql), statements, 0.0)
+        group = SqliteWriter(writing, statements, terms, lambda *settled: None)
         answers: list[Any] = []
-        reader = Reader(
+        reader = SqliteReader(
             connect_reader(path, 1.0),
             statements,
             terms,
@@ -39,13 +39,16 @@ class ReaderTests(SynchronousTestCase):
         self.addCleanup(group.close)
         self.addCleanup(reader.close)
 
-        def overtaken(reader: Reader) -> object:
-            before = reader.head()
+        def overtaken(reader: SqliteReader) -> object:
+            before = reader.head_position()
             group.commit([add_user("ada", 0, event("e1", "ada"))])
             return before, reader.snapshot([Query("users_count")])
 
-        jobs: list[Job[Read]] = [Job("read", overtaken, 0.0), Job("read", Reader.head, 0.0)]
-        reader.work(jobs)
+        jobs: list[Job[ReadWork]] = [
+            Job("read", overtaken, 0.0),
+            Job("read", SqliteReader.head_position, 0.0),
+        ]
+        reader.run_jobs(jobs)
         (before, snapshot), after = answers
         self.assertEqual((before, snapshot.results, snapshot.cursor), (0, (({"total": 0},),), "t.0"))
         self.assertEqual(after, 1)

@@ -15,17 +15,17 @@ from twisted.trial.unittest import SynchronousTestCase
 from multiproto.core.errors import Unavailable
 from multiproto.core.ports import Entry, Event, Unit
 from multiproto.storage.connection import begin_term, migrate
-from multiproto.storage.groupcommit import GroupCommit
-from multiproto.storage.migrations import released
-from multiproto.storage.reader import Reader
-from multiproto.storage.recent import MOST, Recent
-from multiproto.storage.statements import load, sql_directory
+from multiproto.storage.groupcommit import SqliteWriter
+from multiproto.storage.migrations import load_migrations
+from multiproto.storage.reader import SqliteReader
+from multiproto.storage.recent import MAX_ENTRIES, RecentEntries
+from multiproto.storage.statements import load_statements, sql_directory
 
 from ..stores import StoreCase
 from .units import published, say, step, withdraw
 
 SQL = sql_directory("sqlite")
-STATEMENTS = load(SQL / "queries")
+STATEMENTS = load_statements(SQL / "queries")
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -48,11 +48,11 @@ class SameTests(SynchronousTestCase):
     def fresh(self) -> None:
         database = sqlite3.connect(":memory:", isolation_level=None)
         self.addCleanup(database.close)
-        migrate(database, released(SQL), STATEMENTS, 0.0)
+        migrate(database, load_migrations(SQL), STATEMENTS, 0.0)
         terms = begin_term(database, STATEMENTS, "t", ["n"], 0.0)
-        self.group = GroupCommit(database, STATEMENTS, terms, lambda *settled: None)
-        self.reader = Reader(database, STATEMENTS, terms, lambda *answered: None, Clock(), 1.0)
-        self.recent, self.numbers = Recent(), count()
+        self.group = SqliteWriter(database, STATEMENTS, terms, lambda *settled: None)
+        self.reader = SqliteReader(database, STATEMENTS, terms, lambda *answered: None, Clock(), 1.0)
+        self.recent, self.numbers = RecentEntries(), count()
 
     def unit(self, what: str, how: object) -> Unit:
         events = [published(f"e{next(self.numbers)}", "n", how, namespace="n") for _ in "ab"]
@@ -79,8 +79,8 @@ class SameTests(SynchronousTestCase):
             units = [self.unit(*each) for each in doing]
             self.recent.add(self.group.commit(units).appended, units)
             for _ in range(reads):
-                found = self.recent.after(position, limit)
-                there = self.reader.after(position, limit)
+                found = self.recent.read_after(position, limit)
+                there = self.reader.read_after(position, limit)
                 if found:
                     self.assertEqual(found, there)
                 position = max([position, *(entry.position for entry in there)])
@@ -88,14 +88,14 @@ class SameTests(SynchronousTestCase):
 
 class RecentTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.recent = Recent()
+        self.recent = RecentEntries()
 
     def add(self, *positions: int) -> None:
         entries = [Entry(n, f"t.{n}", published(f"e{n}", "a")) for n in positions]
         self.recent.add(entries, [say(entry.event) for entry in entries])
 
     def after(self, position: int, limit: int = 1000) -> list[int]:
-        return [entry.position for entry in self.recent.after(position, limit)]
+        return [entry.position for entry in self.recent.read_after(position, limit)]
 
     def test_what_was_added_is_there_until_more_is_asked_for(self) -> None:
         self.add(5, 6)
@@ -114,15 +114,15 @@ class RecentTests(SynchronousTestCase):
         self.assertEqual([self.after(4), self.after(6), self.after(7)], [[], [], [8]])
 
     def test_how_much_is_kept(self) -> None:
-        self.add(*range(1, MOST + 1))
-        self.assertEqual(len(self.after(0)), MOST)
-        self.add(MOST + 1)
+        self.add(*range(1, MAX_ENTRIES + 1))
+        self.assertEqual(len(self.after(0)), MAX_ENTRIES)
+        self.add(MAX_ENTRIES + 1)
         self.assertEqual(self.after(0), [])
-        self.add(MOST + 2)
-        self.assertEqual(self.after(MOST + 1), [MOST + 2])
+        self.add(MAX_ENTRIES + 2)
+        self.assertEqual(self.after(MAX_ENTRIES + 1), [MAX_ENTRIES + 2])
 
     def test_more_than_that_at_once(self) -> None:
-        self.add(*range(1, MOST + 2))
+        self.add(*range(1, MAX_ENTRIES + 2))
         self.assertEqual(self.after(0), [])
 
     def test_what_was_withdrawn_is_forgotten_with_all_else(self) -> None:
@@ -134,7 +134,7 @@ class RecentTests(SynchronousTestCase):
 class StoreTests(StoreCase):
     async def after(self, position: int) -> tuple[bool, list[Event]]:
         """Whether it was there at once, and what it was."""
-        reading: Deferred[tuple[Entry, ...]] = self.store.after(position, 10)
+        reading: Deferred[tuple[Entry, ...]] = self.store.read_after(position, 10)
         at_once = reading.called
         return at_once, [entry.event for entry in await reading]
 
@@ -142,11 +142,11 @@ class StoreTests(StoreCase):
         events = [published(f"e{n}", "a", {"n": n}) for n in range(3)]
         for event in events:
             await self.store.commit(say(event))
-        fast = self.store._fast
+        fast = self.store._inline_reads
         self.assertEqual([await self.after(0), await self.after(1)], [(fast, events), (fast, events[1:])])
         self.assertEqual([await self.after(3), await self.after(0)], [(False, []), (False, events)])
 
     async def test_nothing_is_told_by_a_store_that_was_stopped(self) -> None:
         await self.store.commit(say(published("e", "a")))
         await self.store.stopService()
-        await self.assertFailure(self.store.after(0, 10), Unavailable)
+        await self.assertFailure(self.store.read_after(0, 10), Unavailable)

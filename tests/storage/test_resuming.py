@@ -14,16 +14,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.storage.connection import begin_term, connect, migrate
 from multiproto.storage.cursors import Terms
-from multiproto.storage.groupcommit import GroupCommit
-from multiproto.storage.migrations import released
-from multiproto.storage.reader import Reader
-from multiproto.storage.statements import load, sql_directory
+from multiproto.storage.groupcommit import SqliteWriter
+from multiproto.storage.migrations import load_migrations
+from multiproto.storage.reader import SqliteReader
+from multiproto.storage.statements import load_statements, sql_directory
 
 from .units import published, say
 
 SQL = sql_directory("sqlite")
-STATEMENTS = load(SQL / "queries")
-MIGRATIONS = released(SQL)
+STATEMENTS = load_statements(SQL / "queries")
+MIGRATIONS = load_migrations(SQL)
 
 steps = st.lists(st.sampled_from(["open", "write", "write", "prune", "copy", "restore"]), max_size=30)
 
@@ -49,19 +49,21 @@ class History:
 
     def open(self) -> None:
         self.terms = begin_term(self.database, STATEMENTS, f"t{next(self.numbers)}", ["n"], 0.0)
-        position, cursor = self.reader().newest()
+        position, cursor = self.reader().head()
         self.good[cursor] = position
 
     def write(self) -> None:
-        head = self.reader().head()
-        group = GroupCommit(self.database, STATEMENTS, self.terms, lambda *settled: None)
+        head = self.reader().head_position()
+        group = SqliteWriter(self.database, STATEMENTS, self.terms, lambda *settled: None)
         units = [say(published(f"e{next(self.numbers)}", "a", namespace="n")) for _ in range(2)]
         for position, cursor in enumerate(group.commit(units).outcomes, head + 1):
             assert isinstance(cursor, str)
             self.good[cursor] = position
 
     def prune(self) -> None:
-        self.database.execute(STATEMENTS["log_prune"], {"namespace": "n", "upto": self.reader().head()})
+        self.database.execute(
+            STATEMENTS["log_prune"], {"namespace": "n", "upto": self.reader().head_position()}
+        )
 
     def copy(self) -> None:
         self.copies.append(Copy(duplicate(self.database), dict(self.good)))
@@ -75,8 +77,8 @@ class History:
             self.good = dict(copy.cursors)
             self.open()
 
-    def reader(self) -> Reader:
-        return Reader(self.database, STATEMENTS, self.terms, lambda *answered: None, Clock(), 1.0)
+    def reader(self) -> SqliteReader:
+        return SqliteReader(self.database, STATEMENTS, self.terms, lambda *answered: None, Clock(), 1.0)
 
     def close(self) -> None:
         for database in (self.database, *(copy.database for copy in self.copies)):
@@ -121,7 +123,7 @@ class FloorTests(SynchronousTestCase):
         told = []
         for namespaces in (["a", "b"], ["b"], ["b", "a", "a", "c"], [], ["b"]):
             history.terms = begin_term(history.database, STATEMENTS, str(len(told)), namespaces, 0.0)
-            told.append(dict(history.reader().floors()))
+            told.append(dict(history.reader().retention_floors()))
             history.write()
         self.assertEqual(told, [{"a": 0, "b": 0}, {"b": 0}, {"b": 0, "a": 4, "c": 4}, {}, {"b": 8}])
 
@@ -137,5 +139,5 @@ class FloorTests(SynchronousTestCase):
             begin_term(history.database, STATEMENTS, "second", ["b"], 0.0)
         history.database.execute("DROP TRIGGER t")
         history.terms = begin_term(history.database, STATEMENTS, "third", ["a"], 0.0)
-        self.assertEqual([term.id for term in history.terms.began], ["first", "third"])
-        self.assertEqual(history.reader().floors(), {"a": 0})
+        self.assertEqual([term.id for term in history.terms.ordered], ["first", "third"])
+        self.assertEqual(history.reader().retention_floors(), {"a": 0})

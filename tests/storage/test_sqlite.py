@@ -13,8 +13,8 @@ from twisted.trial.unittest import TestCase
 
 from multiproto.core.errors import DatabaseError, Refusal, TimedOut, Unavailable
 from multiproto.core.ports import Query, Step, Unit
-from multiproto.storage.errors import Unusable
-from multiproto.storage.sqlite import FILE, SqliteStore
+from multiproto.storage.errors import StoreUnusable
+from multiproto.storage.sqlite import DATABASE_FILE, SqliteStore
 
 from .contract import StoreContract
 from .units import add_message, add_user, amend_user, event, published, say, user_by_id
@@ -33,7 +33,7 @@ class StoreCase(TestCase):
             self.observed.append((operation, status))
 
         options = {"clock": reactor} | options
-        store = SqliteStore(self.directory, reactor, observed=observed, **options)
+        store = SqliteStore(self.directory, reactor, on_job_completed=observed, **options)
         self.addCleanup(store.stopService)
         return store
 
@@ -44,7 +44,7 @@ class StoreCase(TestCase):
 
     def other_program(self) -> sqlite3.Connection:
         """Somebody else with the file open, e.g. the `sqlite3` shell."""
-        other = sqlite3.connect(self.directory / FILE, isolation_level=None)
+        other = sqlite3.connect(self.directory / DATABASE_FILE, isolation_level=None)
         self.addCleanup(other.close)
         return other
 
@@ -77,7 +77,7 @@ class OpeningTests(StoreCase):
 
     def test_a_second_process_is_told_which_directory_is_taken(self) -> None:
         self.new_store().open()
-        with self.assertRaisesRegex(Unusable, f"^data directory {self.directory} is in use by another"):
+        with self.assertRaisesRegex(StoreUnusable, f"^data directory {self.directory} is in use by another"):
             self.new_store().open()
 
     def test_opening_twice_is_opening_once(self) -> None:
@@ -89,22 +89,22 @@ class OpeningTests(StoreCase):
 
     async def test_a_failed_start_says_why_and_leaves_the_directory_to_the_next(self) -> None:
         self.directory.mkdir()
-        (self.directory / FILE).write_bytes(b"this is no database, and long enough to tell" * 50)
-        with self.assertRaisesRegex(Unusable, "can't be used: file is not a database"):
+        (self.directory / DATABASE_FILE).write_bytes(b"this is no database, and long enough to tell" * 50)
+        with self.assertRaisesRegex(StoreUnusable, "can't be used: file is not a database"):
             await self.make_store()
-        (self.directory / FILE).unlink()
+        (self.directory / DATABASE_FILE).unlink()
         await self.make_store()
 
     def test_a_file_that_another_program_has_locked(self) -> None:
         self.directory.mkdir()
         other = self.other_program()
         other.execute("BEGIN EXCLUSIVE")
-        with self.assertRaisesRegex(Unusable, "can't be used: database is locked"):
-            self.new_store(lock_patience=0.01).open()
+        with self.assertRaisesRegex(StoreUnusable, "can't be used: database is locked"):
+            self.new_store(lock_timeout=0.01).open()
 
     def test_an_sqlite_without_strict_tables_is_too_old(self) -> None:
         self.patch(sqlite3, "sqlite_version_info", (3, 34, 1))
-        with self.assertRaisesRegex(Unusable, "too old"):
+        with self.assertRaisesRegex(StoreUnusable, "too old"):
             self.new_store().open()
 
     async def test_what_was_committed_is_there_after_a_restart_under_the_same_cursors(self) -> None:
@@ -117,20 +117,20 @@ class OpeningTests(StoreCase):
         snapshot = await store.read(user_by_id("ada"))
         self.assertEqual((len(snapshot.results[0]), snapshot.cursor), (1, "first.1"))
         self.assertEqual(await store.commit(add_user("bob", 0, event("e2", "bob"))), "second.2")
-        self.assertEqual([entry.cursor for entry in await store.after(0, 9)], ["first.1", "second.2"])
+        self.assertEqual([entry.cursor for entry in await store.read_after(0, 9)], ["first.1", "second.2"])
 
     async def test_a_restored_backup_goes_on_in_another_term(self) -> None:
         store = await self.make_store()
         before = await store.commit(add_user("ada", 0, event("e1", "ada")))
         await store.stopService()
-        backup = (self.directory / FILE).read_bytes()
+        backup = (self.directory / DATABASE_FILE).read_bytes()
         store = await self.make_store()
         lost = await store.commit(add_user("bob", 0, event("e2", "bob")))
         await store.stopService()
-        (self.directory / FILE).write_bytes(backup)
+        (self.directory / DATABASE_FILE).write_bytes(backup)
         store = await self.make_store()
         now = await store.commit(add_user("cat", 0, event("e3", "cat")))
-        self.assertEqual([entry.cursor for entry in await store.after(0, 9)], [before, now])
+        self.assertEqual([entry.cursor for entry in await store.read_after(0, 9)], [before, now])
         located = [await store.locate(cursor) for cursor in (before, lost, now)]
         self.assertEqual(located, [1, None, 2])
 
@@ -150,7 +150,7 @@ class LifeTests(StoreCase):
         self.assertEqual(self.observed, [("read", "error"), ("read", "error"), ("write", "error")])
 
     async def test_stopping_answers_all_that_was_asked_and_folds_the_journal_into_the_file(self) -> None:
-        store = await self.make_store(batch=7)
+        store = await self.make_store(max_batch=7)
         asked = gatherResults([store.commit(add_user(f"u{n}")) for n in range(50)])
         stopped = store.stopService()
         self.assertEqual(
@@ -158,7 +158,9 @@ class LifeTests(StoreCase):
         )
         await stopped
         self.assertEqual(len(self.successResultOf(asked)), 50)
-        self.assertEqual(sorted(path.name for path in self.directory.iterdir()), [FILE, "multiproto.lock"])
+        self.assertEqual(
+            sorted(path.name for path in self.directory.iterdir()), [DATABASE_FILE, "multiproto.lock"]
+        )
 
     async def test_who_follows_the_log_is_woken_once_it_has_grown(self) -> None:
         store = await self.make_store()
@@ -201,7 +203,7 @@ class LifeTests(StoreCase):
         await store.commit(say(published("e", "a")))
         await store.stopService()
         store = await self.make_store(namespaces=["a", "b"])
-        self.assertEqual(await store.floors(), {"a": 0, "b": 1})
+        self.assertEqual(await store.retention_floors(), {"a": 0, "b": 1})
 
     async def test_a_reader_cannot_write(self) -> None:
         store = await self.make_store()
@@ -215,7 +217,7 @@ class LifeTests(StoreCase):
 class OverloadTests(StoreCase):
     async def test_a_slow_disk_holds_up_writers_but_neither_the_reactor_nor_readers(self) -> None:
         """Another program's lock stands for the disk; meanwhile timers run and reads are answered."""
-        store = await self.make_store(lock_patience=30.0)
+        store = await self.make_store(lock_timeout=30.0)
         await store.commit(add_user("ada"))
         other = self.other_program()
         other.execute("BEGIN IMMEDIATE")
@@ -227,7 +229,7 @@ class OverloadTests(StoreCase):
         await written
 
     async def test_one_more_than_may_wait_is_refused_at_once(self) -> None:
-        store = await self.make_store(room=2, batch=1, lock_patience=30.0)
+        store = await self.make_store(max_waiting=2, max_batch=1, lock_timeout=30.0)
         await store.commit(add_user("ada"))
         other = self.other_program()
         other.execute("BEGIN IMMEDIATE")
@@ -246,7 +248,7 @@ class OverloadTests(StoreCase):
         self.assertEqual(sorted(row["id"] for row in rows), ["ada", "b", "c", "d"])
 
     async def test_a_locked_file_refuses_the_batch_and_the_writer_goes_on(self) -> None:
-        store = await self.make_store(lock_patience=0.01)
+        store = await self.make_store(lock_timeout=0.01)
         other = self.other_program()
         other.execute("BEGIN IMMEDIATE")
         self.assertEqual(
@@ -263,7 +265,7 @@ class OverloadTests(StoreCase):
                 self.rightNow += 1.0
                 return self.rightNow
 
-        store = await self.make_store(clock=Hurried(), read_patience=4.0, read_threads=1)
+        store = await self.make_store(clock=Hurried(), read_timeout=4.0, read_threads=1)
         await store.commit(add_user("ada"))
         for n in range(2000):
             store.commit(add_message(f"m{n}", "ada", n))

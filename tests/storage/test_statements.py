@@ -8,8 +8,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.storage.migrations import released
-from multiproto.storage.statements import Misplaced, load, parse, sql_directory
+from multiproto.storage.migrations import load_migrations
+from multiproto.storage.statements import BadStatementFile, load_statements, parse_statements, sql_directory
 
 GOOD = """-- All about users.
 
@@ -29,7 +29,7 @@ DELETE FROM users WHERE id = :id;
 class ParseTests(SynchronousTestCase):
     def test_each_name_has_its_statement_without_the_comments_above(self) -> None:
         self.assertEqual(
-            parse(GOOD, "users.sql"),
+            parse_statements(GOOD, "users.sql"),
             {
                 "user_by_id": "SELECT id -- the only column\nFROM users\nWHERE id = :id;",
                 "user_drop": "DELETE FROM users WHERE id = :id;",
@@ -46,16 +46,16 @@ class ParseTests(SynchronousTestCase):
             ("-- name: a\n-- M.\nSELECT 1", "not one statement"),
             ("-- name: a\n-- M.\n", "not one statement"),
         ):
-            with self.assertRaisesRegex(Misplaced, f"^users.sql: .*{complaint}"):
-                parse(text, "users.sql")
+            with self.assertRaisesRegex(BadStatementFile, f"^users.sql: .*{complaint}"):
+                parse_statements(text, "users.sql")
 
     def test_a_name_comes_once_in_all_files(self) -> None:
         directory = Path(self.mktemp())
         directory.mkdir()
         (directory / "a.sql").write_text(GOOD)
         (directory / "b.sql").write_text(GOOD)
-        with self.assertRaisesRegex(Misplaced, "^b.sql: user_by_id has been named before"):
-            load(directory)
+        with self.assertRaisesRegex(BadStatementFile, "^b.sql: user_by_id has been named before"):
+            load_statements(directory)
 
 
 class PlaceTests(SynchronousTestCase):
@@ -73,11 +73,11 @@ class PlanTests(SynchronousTestCase):
     """What SQLite plans for our statements; positions, not rows, decide the cost of a list."""
 
     def setUp(self) -> None:
-        self.statements = load(sql_directory("sqlite") / "queries")
+        self.statements = load_statements(sql_directory("sqlite") / "queries")
         self.connection = sqlite3.connect(":memory:")
         self.addCleanup(self.connection.close)
         self.connection.execute(self.statements["migrations_begin"])
-        for migration in released(sql_directory("sqlite")):
+        for migration in load_migrations(sql_directory("sqlite")):
             self.connection.executescript(migration.text)
 
     def plan(self, name: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from multiproto.core.errors import Conflict, NotFound
-from multiproto.core.model import timestamp
+from multiproto.core.model import format_timestamp
 from multiproto.core.ports import Event, Query, Step, Unit
 
 TAKEN = Conflict("Email already registered")
@@ -12,7 +12,7 @@ GONE = NotFound("gone")
 
 
 def at(second: float) -> str:
-    return timestamp(1_800_000_000 + second)
+    return format_timestamp(1_800_000_000 + second)
 
 
 def event(id: str, subject: str, type: str = "message.sent", /, **content: object) -> Event:
@@ -46,7 +46,7 @@ def add_user(id: str, second: float = 0, *events: Event) -> Unit:
         "password_hash": "$2b$",
         "at": at(second),
     }
-    return Unit((Step("user_add", params, rows=1, miss=TAKEN, clash=TAKEN),), events)
+    return Unit((Step("user_add", params, expected_rows=1, miss=TAKEN, clash=TAKEN),), events)
 
 
 def amend_user(id: str, version: int, second: float = 0) -> Unit:
@@ -59,7 +59,7 @@ def amend_user(id: str, version: int, second: float = 0) -> Unit:
         "password_hash": "$3$",
         "at": at(second),
     }
-    return Unit((Step("user_amend", params, rows=1, miss=GONE, clash=TAKEN),))
+    return Unit((Step("user_amend", params, expected_rows=1, miss=GONE, clash=TAKEN),))
 
 
 def add_message(
@@ -79,13 +79,13 @@ def add_message(
         "recipient_id": to,
         "at": at(second),
     }
-    return Unit((Step("message_add", params, rows=1, miss=STRANGER, clash=STRANGER),), events)
+    return Unit((Step("message_add", params, expected_rows=1, miss=STRANGER, clash=STRANGER),), events)
 
 
 def withdraw(id: str, *events: Event) -> Unit:
     return Unit(
         (
-            Step("message_drop", {"id": id}, rows=1, miss=GONE),
+            Step("message_drop", {"id": id}, expected_rows=1, miss=GONE),
             Step("log_blank", {"subject": id}),
         ),
         events,
@@ -96,7 +96,7 @@ def close_account(id: str, *events: Event) -> Unit:
     return Unit(
         (
             Step("log_blank_account", {"id": id}),
-            Step("user_drop", {"id": id}, rows=1, miss=GONE),
+            Step("user_drop", {"id": id}, expected_rows=1, miss=GONE),
         ),
         events,
     )
@@ -105,7 +105,7 @@ def close_account(id: str, *events: Event) -> Unit:
 def add_session(id: str, user: str, second: float = 0, most: int = 100) -> Unit:
     params = {"id": id, "user_id": user, "at": at(second), "expires_at": at(100), "most": most}
     params |= {"password_hash": "$2b$", "address": "192.0.2.1", "client": "curl/8"}
-    return Unit((Step("session_add", params, rows=1, miss=GONE, clash=GONE),))
+    return Unit((Step("session_add", params, expected_rows=1, miss=GONE, clash=GONE),))
 
 
 def add_credential(id: str, user: str, name: str, expires: float | None = None, most: int = 100) -> Unit:
@@ -119,12 +119,12 @@ def add_credential(id: str, user: str, name: str, expires: float | None = None, 
         "expires_at": None if expires is None else at(expires),
         "most": most,
     }
-    return Unit((Step("credential_add", params, rows=1, miss=GONE, clash=TAKEN),))
+    return Unit((Step("credential_add", params, expected_rows=1, miss=GONE, clash=TAKEN),))
 
 
 def step(name: str, **params: object) -> Unit:
     """A unit of one statement that must affect one row."""
-    return Unit((Step(name, params, rows=1, miss=GONE, clash=GONE),))
+    return Unit((Step(name, params, expected_rows=1, miss=GONE, clash=GONE),))
 
 
 def user_by_id(id: str) -> Query:

@@ -12,14 +12,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from multiproto.core import wire
 from multiproto.core.errors import (
     Conflict,
-    Fault,
+    FieldError,
     Forbidden,
-    Internal,
-    Invalid,
+    InternalError,
     InvalidFrame,
     Refusal,
     Unauthorized,
-    UnknownType,
+    UnknownMessageType,
+    ValidationError,
 )
 from multiproto.tcp import codec
 
@@ -44,8 +44,8 @@ def decode(kind: int, **fields: Any) -> wire.Command:
     return codec.decode(bytes([kind]) + json.dumps(fields).encode())
 
 
-def faults(*found: tuple[str, str]) -> Invalid:
-    return Invalid([Fault((field,), message) for field, message in found])
+def faults(*found: tuple[str, str]) -> ValidationError:
+    return ValidationError([FieldError((field,), message) for field, message in found])
 
 
 class DecodeTests(SynchronousTestCase):
@@ -75,8 +75,8 @@ class DecodeTests(SynchronousTestCase):
 
     def test_an_unknown_type_is_told_whatever_it_holds(self) -> None:
         for kind in set(range(256)) - {0x01, 0x10, 0x11, 0x20, 0x30, 0x31}:
-            refusal = UnknownType(f"Unknown message type 0x{kind:02X}")
-            self.assertEqual(codec.decode(bytes([kind]) + b"\xff"), wire.Unreadable(refusal))
+            refusal = UnknownMessageType(f"Unknown message type 0x{kind:02X}")
+            self.assertEqual(codec.decode(bytes([kind]) + b"\xff"), wire.BadCommand(refusal))
 
     def test_what_is_no_json_object(self) -> None:
         for text, why in [
@@ -90,12 +90,12 @@ class DecodeTests(SynchronousTestCase):
             (b"null", "not a JSON object"),
         ]:
             refusal = InvalidFrame(f"Invalid payload: {why}")
-            self.assertEqual(codec.decode(b"\x01" + text), wire.Unreadable(refusal))
+            self.assertEqual(codec.decode(b"\x01" + text), wire.BadCommand(refusal))
 
     def test_all_faults_of_a_frame_are_told(self) -> None:
         self.assertEqual(
             decode(0x20, topic=1, metadata=[], key=True, id={}),
-            wire.Unreadable(
+            wire.BadCommand(
                 faults(
                     ("id", "Must be a number or a string of at most 255 characters"),
                     ("metadata", "Must be an object"),
@@ -106,13 +106,13 @@ class DecodeTests(SynchronousTestCase):
         )
 
     def test_a_refused_frame_keeps_its_id(self) -> None:
-        self.assertEqual(decode(0x11, id=7), wire.Unreadable(faults(("topic", "Required")), 7))
+        self.assertEqual(decode(0x11, id=7), wire.BadCommand(faults(("topic", "Required")), 7))
 
     def test_an_id_at_its_limit_and_one_past_it(self) -> None:
         self.assertEqual(decode(0x01, token="t", id="x" * 255), wire.Authenticate("t", "x" * 255))
         self.assertEqual(
             decode(0x01, token="t", id="x" * 256),
-            wire.Unreadable(faults(("id", "Must be a number or a string of at most 255 characters"))),
+            wire.BadCommand(faults(("id", "Must be a number or a string of at most 255 characters"))),
         )
 
     @given(st.binary(min_size=1))
@@ -124,10 +124,10 @@ class DecodeTests(SynchronousTestCase):
     @given(kinds, fields)
     def test_total_over_near_misses(self, kind: int, fields: dict[str, Any]) -> None:
         command = decode(kind, **fields)
-        if isinstance(command, wire.Unreadable):
-            self.assertIsInstance(command.refusal, (Invalid, InvalidFrame))
+        if isinstance(command, wire.BadCommand):
+            self.assertIsInstance(command.refusal, (ValidationError, InvalidFrame))
             # Whatever was read can be answered.
-            frames(codec.encode(wire.Refused(command.refusal, None, command.ref), NOW))
+            frames(codec.encode(wire.ErrorReply(command.refusal, None, command.ref), NOW))
 
     @given(st.text(min_size=1), values, st.text(max_size=255) | st.integers())
     @settings(max_examples=50)
@@ -154,14 +154,14 @@ class EncodeTests(SynchronousTestCase):
                 0x02,
                 {"userId": "u", "message": "Authentication successful", "id": 1},
             ),
-            (wire.Expiring(NOW + 60), 0x04, {"expiresAt": "2023-11-14T22:14:20.500Z"}),
+            (wire.TokenExpiring(NOW + 60), 0x04, {"expiresAt": "2023-11-14T22:14:20.500Z"}),
             (
-                wire.Refused(Unauthorized("Invalid token"), wire.Authenticate),
+                wire.ErrorReply(Unauthorized("Invalid token"), wire.Authenticate),
                 0x03,
                 {"error": "Invalid token", "code": "4"},
             ),
             (
-                wire.Refused(Conflict("Another user"), wire.Authenticate, "x"),
+                wire.ErrorReply(Conflict("Another user"), wire.Authenticate, "x"),
                 0x03,
                 {"error": "Another user", "code": "6", "id": "x"},
             ),
@@ -197,9 +197,9 @@ class EncodeTests(SynchronousTestCase):
             (wire.Accepted("x", "c"), 0x22, {"id": "x", "cursor": "c"}),
             (wire.Ping(), 0x30, {"timestamp": 1_700_000_000_500}),
             (wire.Pong(), 0x31, {"timestamp": 1_700_000_000_500}),
-            (wire.Refused(Internal()), 0xFF, {"error": "Internal server error", "code": "50"}),
+            (wire.ErrorReply(InternalError()), 0xFF, {"error": "Internal server error", "code": "50"}),
             (
-                wire.Refused(not_found, wire.Subscribe, 2),
+                wire.ErrorReply(not_found, wire.Subscribe, 2),
                 0xFF,
                 {"error": "no", "code": "5", "details": {"a": 1}, "id": 2},
             ),
@@ -244,21 +244,21 @@ class EncodeTests(SynchronousTestCase):
 
     def test_farewells(self) -> None:
         for why, code in [
-            (wire.Why.SHUTDOWN, "55"),
-            (wire.Why.EXPIRED, "4"),
-            (wire.Why.REVOKED, "4"),
-            (wire.Why.UNAUTHENTICATED, "4"),
-            (wire.Why.SILENT, "54"),
-            (wire.Why.SLOW, "55"),
-            (wire.Why.BROKEN, "50"),
+            (wire.CloseReason.SHUTDOWN, "55"),
+            (wire.CloseReason.TOKEN_EXPIRED, "4"),
+            (wire.CloseReason.REVOKED, "4"),
+            (wire.CloseReason.AUTH_TIMEOUT, "4"),
+            (wire.CloseReason.IDLE_TIMEOUT, "54"),
+            (wire.CloseReason.SLOW_CONSUMER, "55"),
+            (wire.CloseReason.INTERNAL_ERROR, "50"),
         ]:
             farewell = codec.encode_farewell(wire.Farewell(why, "Bye"))
             self.assertEqual(frames(farewell), [(0xFF, {"error": "Bye", "code": code})])
-        for why in (wire.Why.LEFT, wire.Why.UNTRUSTED):
+        for why in (wire.CloseReason.CLIENT_CLOSED, wire.CloseReason.PROTOCOL_ERROR):
             self.assertEqual(codec.encode_farewell(wire.Farewell(why, "Bye")), b"")
 
     def test_a_farewell_tells_where_to_resume(self) -> None:
-        farewell = wire.Farewell(wire.Why.SLOW, "Too slow", "c7")
+        farewell = wire.Farewell(wire.CloseReason.SLOW_CONSUMER, "Too slow", "c7")
         self.assertEqual(
             frames(codec.encode_farewell(farewell)),
             [(0xFF, {"error": "Too slow", "code": "55", "details": {"cursor": "c7"}})],
@@ -266,4 +266,4 @@ class EncodeTests(SynchronousTestCase):
 
     def test_what_is_no_reply_is_a_bug(self) -> None:
         with self.assertRaises(AssertionError):
-            codec.encode(wire.Unreadable(Refusal("no")), NOW)  # type: ignore[arg-type]
+            codec.encode(wire.BadCommand(Refusal("no")), NOW)  # type: ignore[arg-type]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from multiproto.core.audience import Audience
-from multiproto.core.events import Events
-from multiproto.core.model import timestamp
+from multiproto.core.audience import Dispatcher
+from multiproto.core.events import EventBuilder
+from multiproto.core.model import format_timestamp
 from multiproto.core.ports import Entry, Identity
 from multiproto.core.rules import PUBLISH, SUBSCRIBE, Grant
 
-from ..fakes import ids
+from ..fakes import sequential_ids
 from .test_protocol import DeviceCase, error, subscribed
 from .wire import frame
 
@@ -16,15 +16,15 @@ GRANTS = (Grant("pump.*", [PUBLISH]), Grant("all", [SUBSCRIBE]))
 NOT_GRANTED = "The credential that you came with was not given this"
 
 
-def end(audience: Audience, id: str) -> None:
-    event = Events(ids("event")).sessions_revoked("ann", [id], timestamp(0))
-    audience.tell_entry(Entry(1, "cursor1", event))
+def end(audience: Dispatcher, id: str) -> None:
+    event = EventBuilder(sequential_ids("event")).sessions_revoked("ann", [id], format_timestamp(0))
+    audience.dispatch_logged(Entry(1, "cursor1", event))
 
 
 class CredentialTests(DeviceCase):
     def setUp(self) -> None:
         super().setUp()
-        self.house.gate.known["pump"] = Identity("ann", "id-pump", float("inf"), "pump", GRANTS)
+        self.house.authenticator.identities["pump"] = Identity("ann", "id-pump", float("inf"), "pump", GRANTS)
         self.say(frame(0x01, token="token-pump"))
 
     def test_what_was_granted_and_no_more(self) -> None:
@@ -53,9 +53,9 @@ class CredentialTests(DeviceCase):
         self.assertEqual(self.say(frame(0x30)), [(0x31, {"timestamp": 200_000})])
 
     def test_it_ends_where_it_is_revoked(self) -> None:
-        end(self.house.audience, "id-other")
+        end(self.house.dispatcher, "id-other")
         self.assertEqual(self.wire.said(), [])
-        end(self.house.audience, "id-pump")
+        end(self.house.dispatcher, "id-pump")
         self.assertEqual(self.wire.said(), [error(4, "Token revoked")])
         self.assertEqual(self.say(frame(0x20, topic="pump.1", content=1, id=1)), [])
 

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.limits import Limits
+from multiproto.core.limits import ConnectionLimits
 from multiproto.core.wire import Publish
 from multiproto.tcp import codec, quick
-from multiproto.tcp.chunk import completes, take
-from multiproto.tcp.protocol import DeviceFactory
+from multiproto.tcp.chunk import completes_frame, parse_frames
+from multiproto.tcp.protocol import TcpFactory
 
-from ..fakes import house
+from ..fakes import make_core
 from ..messages import ODD, messages
 from .wire import Said, Wire, frame, pieces, raw
 
@@ -37,20 +37,20 @@ speeches = st.tuples(
 def dialogue(speech: list[bytes], fast: bool, slow: bool) -> tuple[Said, bool, bool, int]:
     """What was said, whether it ended, whether the peer is still read, and how many bytes were counted."""
     clock = Clock()
-    rooms = house(clock)
-    line = rooms.line("tcp")
+    rooms = make_core(clock)
+    line = rooms.admission("tcp")
     device, wire = (
-        DeviceFactory(rooms.hub, line, clock.seconds, MAX_FRAME, fast=fast).buildProtocol(None),
+        TcpFactory(rooms.hub, line, clock.seconds, MAX_FRAME, fast=fast).buildProtocol(None),
         Wire(),
     )
     device.makeConnection(wire)
-    rooms.gate.slow = slow
+    rooms.authenticator.slow = slow
     for piece in speech:
         device.dataReceived(piece)
-    while rooms.gate.waiting:
-        rooms.gate.answer()
+    while rooms.authenticator.pending:
+        rooms.authenticator.release_one()
     clock.advance(0)
-    return wire.said(), wire.half_closed, wire.reading, line.traffic.bytes_received
+    return wire.said(), wire.half_closed, wire.reading, line.stats.bytes_received
 
 
 class FastTests(SynchronousTestCase):
@@ -68,20 +68,22 @@ class FastTests(SynchronousTestCase):
 
     def test_no_more_is_taken_than_may_wait(self) -> None:
         for fast in (True, False):
-            rooms = house(Clock())
-            rooms.gate.slow = True
-            device = DeviceFactory(rooms.hub, rooms.line(), rooms.clock.seconds, fast=fast).buildProtocol(
+            rooms = make_core(Clock())
+            rooms.authenticator.slow = True
+            device = TcpFactory(rooms.hub, rooms.admission(), rooms.clock.seconds, fast=fast).buildProtocol(
                 None
             )
             device.makeConnection(Wire())
             device.dataReceived(AUTH + frame(0x30) * 90)
-            assert device.session is not None
-            self.assertEqual(len(device.session._inbox._waiting), Limits().inbox, fast)
+            assert device.connection is not None
+            self.assertEqual(
+                len(device.connection._command_queue._queue), ConnectionLimits().max_queued_commands, fast
+            )
 
     def test_what_comes_behind_the_end_is_not_kept(self) -> None:
-        rooms = house(Clock())
-        line = rooms.line("tcp", Limits(outbox=1))
-        device, wire = DeviceFactory(rooms.hub, line, rooms.clock.seconds).buildProtocol(None), Wire()
+        rooms = make_core(Clock())
+        line = rooms.admission("tcp", ConnectionLimits(max_queued_replies=1))
+        device, wire = TcpFactory(rooms.hub, line, rooms.clock.seconds).buildProtocol(None), Wire()
         device.makeConnection(wire)
         device.dataReceived(AUTH + STREAM)
         wire.producer.pauseProducing()
@@ -90,17 +92,17 @@ class FastTests(SynchronousTestCase):
 
     def test_the_usual_takes_the_short_way(self) -> None:
         for said in (b'{"topic":"a","content":{"b":[1]},"id":1}', b'{"topic":"a"}'):
-            self.assertIsNotNone(quick._MESSAGES.read(said))
+            self.assertIsNotNone(quick._PUBLISH_DECODER.decode(said))
 
     def test_each_odd_text(self) -> None:
         for text in ODD("content"):
             body = b"\x20" + text
-            self.assertEqual(quick.decode(body), codec.decode(body), text)
+            self.assertEqual(quick.decode_fast(body), codec.decode(body), text)
 
     @given(messages("content"))
     @settings(max_examples=600, deadline=None)
     def test_the_same_command(self, text: bytes) -> None:
-        said, plain = quick.decode(b"\x20" + text), codec.decode(b"\x20" + text)
+        said, plain = quick.decode_fast(b"\x20" + text), codec.decode(b"\x20" + text)
         self.assertEqual(said, plain)
         if isinstance(plain, Publish):
             self.assertEqual(repr(said.ref), repr(plain.ref))  # 1 is not 1.0
@@ -114,13 +116,13 @@ class FastTests(SynchronousTestCase):
             return len(heard) != 2
 
         data = raw(b"1") + raw(b"22") + raw(b"3") + raw(b"4444")[:-1]
-        at = take(data, 4, hear)
+        at = parse_frames(data, 4, hear)
         self.assertEqual((heard, at), ([b"1", b"22"], 11))
-        self.assertEqual((take(data[at:], 4, hear), heard[2:]), (5, [b"3"]))
-        self.assertEqual(take(raw(b"55555"), 4, hear), 0)
-        self.assertEqual(take(raw(b""), 4, hear), 0)
+        self.assertEqual((parse_frames(data[at:], 4, hear), heard[2:]), (5, [b"3"]))
+        self.assertEqual(parse_frames(raw(b"55555"), 4, hear), 0)
+        self.assertEqual(parse_frames(raw(b""), 4, hear), 0)
 
     def test_only_what_makes_a_frame_is_joined(self) -> None:
         kept = bytearray(raw(b"12345")[:6])
-        self.assertEqual([completes(kept, b"x" * n) for n in (2, 3)], [False, True])
-        self.assertTrue(completes(bytearray(b"\0\0"), b""))
+        self.assertEqual([completes_frame(kept, b"x" * n) for n in (2, 3)], [False, True])
+        self.assertTrue(completes_frame(bytearray(b"\0\0"), b""))

@@ -12,14 +12,14 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.hub import Line
-from multiproto.core.limits import Limits
+from multiproto.core.hub import Admission
+from multiproto.core.limits import ConnectionLimits
 from multiproto.core.policy import Policy
 from multiproto.core.rules import PUBLISH, SUBSCRIBE, Rule
-from multiproto.core.wire import Why
-from multiproto.tcp.protocol import DeviceFactory, DeviceProtocol
+from multiproto.core.wire import CloseReason
+from multiproto.tcp.protocol import TcpFactory, TcpProtocol
 
-from ..fakes import FAST, house
+from ..fakes import FAST, make_core
 from .wire import Wire, frame, frames, pieces, raw
 
 AUTH = frame(0x01, token="token-ann")
@@ -41,20 +41,18 @@ def error(code: int, text: str, **more: Any) -> tuple[int, Any]:
 
 
 class DeviceCase(SynchronousTestCase):
-    limits = Limits()
+    limits = ConnectionLimits()
     max_frame = 64
     policy = Policy()
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.house = house(self.clock, policy=self.policy)
-        self.line: Line = self.house.line("tcp", self.limits)
+        self.house = make_core(self.clock, policy=self.policy)
+        self.line: Admission = self.house.admission("tcp", self.limits)
         self.device, self.wire = self.connect()
 
-    def connect(self, line: Line | None = None) -> tuple[DeviceProtocol, Wire]:
-        factory = DeviceFactory(
-            self.house.hub, line or self.line, self.clock.seconds, self.max_frame, fast=FAST
-        )
+    def connect(self, line: Admission | None = None) -> tuple[TcpProtocol, Wire]:
+        factory = TcpFactory(self.house.hub, line or self.line, self.clock.seconds, self.max_frame, fast=FAST)
         device, wire = factory.buildProtocol(None), Wire()
         device.makeConnection(wire)
         return device, wire
@@ -68,9 +66,9 @@ class DeviceCase(SynchronousTestCase):
 class DialogueTests(DeviceCase):
     def test_auth_and_subscribe_in_one_write(self) -> None:
         """Fault 22: frames of one packet were handled concurrently, and SUBSCRIBE failed."""
-        self.house.gate.slow = True
+        self.house.authenticator.slow = True
         self.assertEqual(self.say(AUTH + frame(0x10, topic="t") + PING), [])
-        self.house.gate.answer()
+        self.house.authenticator.release_one()
         self.assertEqual(self.wire.said(), [WELCOME, subscribed("t", "id2"), pong()])
 
     def test_a_publication_comes_back_to_its_subscriber(self) -> None:
@@ -146,8 +144,8 @@ class DialogueTests(DeviceCase):
     def test_the_keep_alive_interval(self) -> None:
         """Fault 6: limits that were configured but never read.  The system takes whole seconds, and so many."""
         for seconds, idle in ((1.0, 1), (1.5, 2), (1e6, 32767)):
-            factory = DeviceFactory(
-                self.house.hub, self.line, self.clock.seconds, keep_alive=seconds, fast=FAST
+            factory = TcpFactory(
+                self.house.hub, self.line, self.clock.seconds, keepalive_idle=seconds, fast=FAST
             )
             wire = Wire()
             factory.buildProtocol(None).makeConnection(wire)
@@ -155,7 +153,7 @@ class DialogueTests(DeviceCase):
 
     def test_bytes_are_counted(self) -> None:
         self.say(PING)
-        self.assertEqual(self.line.traffic.bytes_received, len(PING))
+        self.assertEqual(self.line.stats.bytes_received, len(PING))
 
 
 class RulesTests(DeviceCase):
@@ -210,10 +208,10 @@ class StreamTests(DeviceCase):
         self.setUp()
         whole = self.say(self.SPEECH)
         self.setUp()
-        self.house.gate.slow = slow
+        self.house.authenticator.slow = slow
         said = self.say(*pieces(self.SPEECH, cuts))
         if slow:
-            self.house.gate.answer()
+            self.house.authenticator.release_one()
             said += self.wire.said()
         self.assertEqual(said, whole)
 
@@ -244,11 +242,11 @@ class StreamTests(DeviceCase):
 
     def test_frames_before_a_bad_one_are_obeyed_even_behind_a_slow_auth(self) -> None:
         """Fault 22: good frames before a bad one were dropped."""
-        self.house.gate.slow = True
+        self.house.authenticator.slow = True
         self.say(AUTH + frame(0x10, topic="t") + b"\xff\xff\xff\xff" + PING)
         self.assertFalse(self.wire.half_closed)
         self.assertEqual(self.say(PING), [])
-        self.house.gate.answer()
+        self.house.authenticator.release_one()
         self.assertEqual(
             self.wire.said(),
             [WELCOME, subscribed("t", "id2"), error(10, "Frame of 4294967295 bytes, at most 64")],
@@ -261,7 +259,7 @@ class StreamTests(DeviceCase):
 
     def test_a_large_frame_in_small_pieces_costs_no_more_than_its_size(self) -> None:
         """Fault 10: buffers were concatenated per chunk, quadratic for a large slow frame."""
-        device = DeviceFactory(self.house.hub, self.line, self.clock.seconds, fast=FAST).buildProtocol(None)
+        device = TcpFactory(self.house.hub, self.line, self.clock.seconds, fast=FAST).buildProtocol(None)
         wire = Wire()
         device.makeConnection(wire)
         speech = raw(b"\x30" + b" " * (2**20 - 3) + b"{}")
@@ -271,17 +269,17 @@ class StreamTests(DeviceCase):
 
     def test_a_burst_is_taken_only_as_fast_as_it_is_obeyed(self) -> None:
         """64 commands waiting pause the reading; the rest stays unread until half of them are obeyed."""
-        self.house.gate.slow = True
+        self.house.authenticator.slow = True
         pings = b"".join(frame(0x30) for _ in range(100))
         self.assertEqual(self.say(AUTH + pings), [])
         self.assertFalse(self.wire.reading)
-        self.house.gate.answer()
+        self.house.authenticator.release_one()
         self.assertEqual(self.wire.said(), [WELCOME] + [pong()] * 100)
         self.assertTrue(self.wire.reading)
 
 
 class EndTests(DeviceCase):
-    limits = Limits(outbox=3)
+    limits = ConnectionLimits(max_queued_replies=3)
 
     def test_shutdown_says_why_and_closes(self) -> None:
         stopped = self.house.hub.stopService()
@@ -304,17 +302,17 @@ class EndTests(DeviceCase):
     def test_a_half_closed_peer_gets_its_answers_and_is_let_go(self) -> None:
         """Fault 24: shutdown hung on a half-closed TCP peer."""
         self.assertTrue(IHalfCloseableProtocol.providedBy(self.device))
-        self.house.gate.slow = True
+        self.house.authenticator.slow = True
         self.say(AUTH + PING + b"\0\0")
         self.device.readConnectionLost()
         self.assertFalse(self.wire.disconnecting)
-        self.house.gate.answer()
+        self.house.authenticator.release_one()
         self.assertEqual(self.wire.said(), [WELCOME, pong()])
         self.assertTrue(self.wire.disconnecting)
 
     def test_a_half_closed_peer_that_waits_does_not_hold_up_a_shutdown(self) -> None:
         """Fault 24, with an AUTH that no one answers."""
-        self.house.gate.slow = True
+        self.house.authenticator.slow = True
         self.say(AUTH)
         self.device.readConnectionLost()
         self.house.hub.stopService()
@@ -335,7 +333,7 @@ class EndTests(DeviceCase):
         self.say(AUTH, frame(0x10, topic="a.**"))
         self.device.connectionLost()
         self.assertEqual(len(self.house.hub), 0)
-        self.assertEqual(self.house.audience._tree.match("a.b"), [])
+        self.assertEqual(self.house.dispatcher._tree.match("a.b"), [])
 
     def test_an_unauthenticated_peer_is_sent_away(self) -> None:
         """Fault 7: nothing had to authenticate in any time; bytes alone do not help."""
@@ -346,7 +344,7 @@ class EndTests(DeviceCase):
         self.assertTrue(self.wire.half_closed)
 
     def test_an_expired_token_ends_the_connection(self) -> None:
-        self.house.gate.until = 5.0
+        self.house.authenticator.expires_at = 5.0
         self.say(AUTH)
         self.clock.pump([1.0] * 5)
         self.assertEqual(
@@ -355,13 +353,13 @@ class EndTests(DeviceCase):
 
     def test_a_revoked_session_ends_the_connection(self) -> None:
         self.say(AUTH)
-        assert self.device.session is not None
-        self.device.session.end(Why.REVOKED)
+        assert self.device.connection is not None
+        self.device.connection.close(CloseReason.REVOKED)
         self.assertEqual(self.wire.said(), [error(4, "Token revoked")])
 
     def test_a_quiet_peer_is_asked_and_then_dropped(self) -> None:
         """Fault 7: dead peers were never dropped."""
-        self.house.gate.until = 10_000.0
+        self.house.authenticator.expires_at = 10_000.0
         self.say(AUTH)
         self.clock.pump([1.0] * 30)
         self.assertEqual(self.wire.said(), [(0x30, {"timestamp": 30_000})])
@@ -392,7 +390,7 @@ class EndTests(DeviceCase):
 class CapacityTests(DeviceCase):
     def test_the_per_address_limit_and_one_past_it(self) -> None:
         """Fault 6: limits that were configured but never read."""
-        line = self.house.line("tcp", most_per_host=2)
+        line = self.house.admission("tcp", max_connections_per_host=2)
         first, _ = self.connect(line)
         _, second = self.connect(line)
         self.assertEqual(second.said(), [])
@@ -409,7 +407,7 @@ class CapacityTests(DeviceCase):
 
     def test_the_total_limit(self) -> None:
         """Fault 6: the total of TCP connections was never read."""
-        line = self.house.line("tcp", most=1)
+        line = self.house.admission("tcp", max_connections=1)
         self.connect(line)
         _, wire = self.connect(line)
         self.assertEqual(wire.said(), [error(13, "More than 1 connections")])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from multiproto.core.arrivals import Arrivals
-from multiproto.core.hub import Line
-from multiproto.core.leases import Allotment
-from multiproto.core.limits import Limits
-from multiproto.core.quotas import Quotas
+from multiproto.core.arrivals import ConnectionRateLimiter
+from multiproto.core.hub import Admission
+from multiproto.core.leases import SharedBuckets
+from multiproto.core.limits import ConnectionLimits
+from multiproto.core.quotas import PublishLimits
 from multiproto.core.rates import Rate
-from multiproto.observe.traffic import Traffic
+from multiproto.observe.traffic import ProtocolStats
 
 from .test_protocol import AUTH, PING, DeviceCase, error, pong
 from .wire import frame
@@ -16,21 +16,25 @@ from .wire import frame
 
 class ArrivalTests(DeviceCase):
     def test_the_limit_and_one_past_it(self) -> None:
-        line = Line(Limits(), Traffic("tcp"), arrivals=Arrivals(Rate(10, 2), self.clock))
+        line = Admission(
+            ConnectionLimits(),
+            ProtocolStats("tcp"),
+            rate_limiter=ConnectionRateLimiter(Rate(10, 2), self.clock),
+        )
         self.assertEqual([self.connect(line)[1].said() for _ in range(2)], [[], []])
         device, wire = self.connect(line)
         said = error(7, "Too many connections from this address", retryAfter=100)
         self.assertEqual((wire.said(), wire.disconnecting), ([said], True))
         device.dataReceived(PING)
         device.connectionLost()
-        self.assertEqual((wire.said(), line.traffic.connections["rejected"]), ([], 1))
+        self.assertEqual((wire.said(), line.stats.connections_by_status["rejected"]), ([], 1))
         self.clock.advance(0.1)
         _, wire = self.connect(line)
         self.assertFalse(wire.disconnecting)
 
 
 class CommandTests(DeviceCase):
-    limits = Limits(commands=Rate(10, 2), auth_within=1000)
+    limits = ConnectionLimits(command_rate=Rate(10, 2), auth_timeout=1000)
 
     def test_the_limit_and_one_past_it(self) -> None:
         self.assertEqual(
@@ -55,7 +59,7 @@ class CommandTests(DeviceCase):
 
 class PublishTests(DeviceCase):
     def test_the_limit_and_one_past_it(self) -> None:
-        self.house.publisher._quotas = Quotas(Allotment("user", Rate(10, 1), self.clock))
+        self.house.publisher._limits = PublishLimits(SharedBuckets("user", Rate(10, 1), self.clock))
         publish = frame(0x20, topic="a", content=1, id=1)
         self.say(AUTH)
         self.assertEqual(
@@ -65,7 +69,7 @@ class PublishTests(DeviceCase):
 
 
 class ByteTests(DeviceCase):
-    limits = Limits(bytes=Rate(100, 5), auth_within=1000)
+    limits = ConnectionLimits(read_rate=Rate(100, 5), auth_timeout=1000)
 
     def test_at_the_limit_and_one_byte_past_it(self) -> None:
         """What was read is obeyed, and what comes behind it waits."""
@@ -90,15 +94,15 @@ class ByteTests(DeviceCase):
 
 
 class SlowTests(DeviceCase):
-    limits = Limits(outbox=3)
+    limits = ConnectionLimits(max_queued_replies=3)
 
     def test_a_slow_reader_of_the_log_is_told_where_to_resume(self) -> None:
         self.successResultOf(self.house.follower.startService())
         self.say(AUTH, frame(0x10, topic="users"))
-        self.house.notes.write(1)
+        self.house.log.append(1)
         self.house.follower.wake()
         self.wire.producer.pauseProducing()
-        self.house.notes.write(4)
+        self.house.log.append(4)
         self.house.follower.wake()
         last = self.wire.said()[-1]
         slow = "Reads more slowly than it subscribed"

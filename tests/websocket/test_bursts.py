@@ -7,22 +7,22 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.wire import AT_ONCE, Burst, Delivery
-from multiproto.rfc6455.protocol import WORTH_DEFLATING
+from multiproto.core.wire import MAX_BATCH_BYTES, Delivery, DeliveryBatch
+from multiproto.rfc6455.protocol import MIN_COMPRESS_SIZE
 from multiproto.tcp import codec as tcp_codec
-from multiproto.tcp.protocol import DeviceFactory
+from multiproto.tcp.protocol import TcpFactory
 from multiproto.websocket import codec
-from multiproto.websocket.protocol import EventsFactory
+from multiproto.websocket.protocol import WebSocketFactory
 
-from ..fakes import house
+from ..fakes import make_core
 from ..rfc6455.wire import Wire, handshake
 from ..tcp.wire import Wire as DeviceWire
 
 DEFLATE = "permessage-deflate; client_no_context_takeover"
 
 
-def burst(*contents: object) -> Burst:
-    return Burst(
+def burst(*contents: object) -> DeliveryBatch:
+    return DeliveryBatch(
         "a", tuple(Delivery("a", content, {}, 0.0, "ann", f"id{n}") for n, content in enumerate(contents))
     )
 
@@ -30,11 +30,11 @@ def burst(*contents: object) -> Burst:
 class BurstTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.house = house(self.clock)
+        self.house = make_core(self.clock)
 
     def socket(self, extensions: str | None = None) -> tuple[Any, Wire]:
-        factory = EventsFactory(
-            self.house.hub, self.house.line("websocket"), self.clock, lambda origin: False
+        factory = WebSocketFactory(
+            self.house.hub, self.house.admission("websocket"), self.clock, lambda origin: False
         )
         protocol, wire = factory.buildProtocol(None), Wire()
         protocol.makeConnection(wire)
@@ -43,7 +43,7 @@ class BurstTests(SynchronousTestCase):
         return protocol, wire
 
     def device(self) -> tuple[Any, DeviceWire]:
-        device = DeviceFactory(self.house.hub, self.house.line(), self.clock.seconds).buildProtocol(None)
+        device = TcpFactory(self.house.hub, self.house.admission(), self.clock.seconds).buildProtocol(None)
         wire = DeviceWire()
         device.makeConnection(wire)
         return device, wire
@@ -51,7 +51,7 @@ class BurstTests(SynchronousTestCase):
     def test_the_same_bytes_as_one_by_one(self) -> None:
         for peer, wire in (self.socket(), self.device()):
             told = burst("x", {"é": 1}, None)
-            size = peer.send_all(told)
+            size = peer.send_batch(told)
             at_once = wire.value()
             wire.clear()
             self.assertEqual(size, sum(peer.send(delivery) for delivery in told.deliveries))
@@ -59,20 +59,20 @@ class BurstTests(SynchronousTestCase):
 
     def test_all_peers_get_the_same_object(self) -> None:
         told = burst("x", "y")
-        for encode_all in (codec.encode_all, tcp_codec.encode_all):
+        for encode_all in (codec.encode_batch, tcp_codec.encode_batch):
             self.assertIs(encode_all(told), encode_all(told))
         self.assertEqual(len(told.encoded), 2)
 
     def test_the_limit_and_one_past_it(self) -> None:
         for (peer, wire), module in ((self.socket(), codec), (self.device(), tcp_codec)):
-            least = len(module.encode_all(burst("x" * 30_000, "x" * 30_000))) - 60_000
-            for over, sent in ((0, AT_ONCE), (1, 0)):
-                told = burst("x" * 30_000, "x" * (AT_ONCE - least - 30_000 + over))
-                self.assertEqual((peer.send_all(told), len(wire.value())), (sent, sent))
+            least = len(module.encode_batch(burst("x" * 30_000, "x" * 30_000))) - 60_000
+            for over, sent in ((0, MAX_BATCH_BYTES), (1, 0)):
+                told = burst("x" * 30_000, "x" * (MAX_BATCH_BYTES - least - 30_000 + over))
+                self.assertEqual((peer.send_batch(told), len(wire.value())), (sent, sent))
                 wire.clear()
 
     def test_what_might_be_compressed_comes_one_by_one(self) -> None:
         for extensions, sent in ((None, True), (DEFLATE, False)):
             peer, wire = self.socket(extensions)
-            self.assertEqual(bool(peer.send_all(burst("x" * WORTH_DEFLATING, "y"))), sent)
+            self.assertEqual(bool(peer.send_batch(burst("x" * MIN_COMPRESS_SIZE, "y"))), sent)
             self.assertEqual(bool(wire.value()), sent)

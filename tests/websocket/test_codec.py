@@ -11,18 +11,18 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core import wire
 from multiproto.core.errors import (
-    ConnectionLimit,
-    Fault,
+    FieldError,
     Forbidden,
-    Internal,
-    Invalid,
+    InternalError,
     InvalidInput,
     NotFound,
     RateLimited,
     Refusal,
+    TooManyConnections,
     Unauthorized,
     Unavailable,
-    UnknownType,
+    UnknownMessageType,
+    ValidationError,
 )
 from multiproto.websocket import codec
 
@@ -52,8 +52,8 @@ def said(reply: wire.Reply, now: float = NOW) -> Any:
     return json.loads(found.payload)
 
 
-def faults(*found: tuple[str, str]) -> Invalid:
-    return Invalid([Fault((field,), message) for field, message in found])
+def faults(*found: tuple[str, str]) -> ValidationError:
+    return ValidationError([FieldError((field,), message) for field, message in found])
 
 
 class DecodeTests(SynchronousTestCase):
@@ -86,16 +86,18 @@ class DecodeTests(SynchronousTestCase):
             (b"[]", "not a JSON object"),
             (b'"auth"', "not a JSON object"),
         ]:
-            self.assertEqual(codec.decode(text), wire.Unreadable(InvalidInput(f"Message is {why}")))
+            self.assertEqual(codec.decode(text), wire.BadCommand(InvalidInput(f"Message is {why}")))
 
     def test_an_unknown_type_keeps_its_id(self) -> None:
         for kind in (None, 1, [], "publish", "pong"):
-            self.assertEqual(decode(type=kind, id=4), wire.Unreadable(UnknownType("Unknown message type"), 4))
+            self.assertEqual(
+                decode(type=kind, id=4), wire.BadCommand(UnknownMessageType("Unknown message type"), 4)
+            )
 
     def test_all_faults_of_a_message_are_told(self) -> None:
         self.assertEqual(
             decode(type="message", topic=1, metadata=[], key=True, id={}),
-            wire.Unreadable(
+            wire.BadCommand(
                 faults(
                     ("id", "Must be a number or a string of at most 255 characters"),
                     ("metadata", "Must be an object"),
@@ -109,7 +111,7 @@ class DecodeTests(SynchronousTestCase):
         self.assertEqual(decode(type="ping", id="x" * 255), wire.Ping("x" * 255))
         self.assertEqual(
             decode(type="ping", id="x" * 256),
-            wire.Unreadable(faults(("id", "Must be a number or a string of at most 255 characters"))),
+            wire.BadCommand(faults(("id", "Must be a number or a string of at most 255 characters"))),
         )
 
     @given(st.binary() | st.text().map(str.encode))
@@ -121,9 +123,9 @@ class DecodeTests(SynchronousTestCase):
     @given(kinds, fields)
     def test_total_over_near_misses(self, kind: str, fields: dict[str, Any]) -> None:
         command = decode(**{"type": kind} | fields)
-        if isinstance(command, wire.Unreadable):
+        if isinstance(command, wire.BadCommand):
             # Whatever was read can be answered.
-            answer = said(wire.Refused(command.refusal, None, command.ref))
+            answer = said(wire.ErrorReply(command.refusal, None, command.ref))
             self.assertEqual(answer.get("id"), command.ref)
 
     @given(st.text(min_size=1), values, st.text(max_size=255) | st.integers())
@@ -143,7 +145,7 @@ class EncodeTests(SynchronousTestCase):
                 wire.Authenticated("u", "c", 1),
                 {"type": "auth_success", "userId": "u", "connectionId": "c", "id": 1},
             ),
-            (wire.Expiring(NOW + 60), {"type": "expiring", "expiresAt": "2023-11-14T22:14:20.500Z"}),
+            (wire.TokenExpiring(NOW + 60), {"type": "expiring", "expiresAt": "2023-11-14T22:14:20.500Z"}),
             (
                 wire.Subscribed("a", "s", "live"),
                 {"type": "subscribed", "topic": "a", "retention": "live"},
@@ -170,7 +172,7 @@ class EncodeTests(SynchronousTestCase):
     def test_a_refused_token_is_an_auth_error(self) -> None:
         for refusal, code in [(Unauthorized("no"), 401), (Unavailable("no"), 503)]:
             self.assertEqual(
-                said(wire.Refused(refusal, wire.Authenticate, 1)),
+                said(wire.ErrorReply(refusal, wire.Authenticate, 1)),
                 {
                     "type": "auth_error",
                     "code": code,
@@ -183,20 +185,20 @@ class EncodeTests(SynchronousTestCase):
 
     def test_the_code_of_an_error_is_the_http_status_but_for_three(self) -> None:
         for refusal, code in [
-            (Internal(), 1),
+            (InternalError(), 1),
             (InvalidInput("no"), 2),
-            (UnknownType("no"), 3),
+            (UnknownMessageType("no"), 3),
             (Unauthorized("no"), 401),
             (Forbidden("no"), 403),
             (RateLimited("no"), 429),
-            (ConnectionLimit("no"), 503),
+            (TooManyConnections("no"), 503),
         ]:
-            answer = said(wire.Refused(refusal, wire.Subscribe))
+            answer = said(wire.ErrorReply(refusal, wire.Subscribe))
             self.assertEqual((answer["type"], answer["code"], answer["name"]), ("error", code, refusal.name))
 
     def test_an_error_tells_its_details_and_id(self) -> None:
         self.assertEqual(
-            said(wire.Refused(NotFound.of("User", "u"), wire.Publish, 7)),
+            said(wire.ErrorReply(NotFound.of("User", "u"), wire.Publish, 7)),
             {
                 "type": "error",
                 "code": 404,
@@ -238,17 +240,18 @@ class EncodeTests(SynchronousTestCase):
 
     def test_the_reason_of_a_close(self) -> None:
         self.assertEqual(
-            codec.close_reason(wire.Farewell(wire.Why.EXPIRED, "Token expired")), "Token expired"
+            codec.farewell_reason(wire.Farewell(wire.CloseReason.TOKEN_EXPIRED, "Token expired")),
+            "Token expired",
         )
-        slow = wire.Farewell(wire.Why.SLOW, "Too slow", "c" * 20)
-        self.assertEqual(codec.close_reason(slow), "Too slow; after=" + "c" * 20)
-        long = codec.close_reason(wire.Farewell(wire.Why.SLOW, "Too slow" * 9, "c" * 100))
+        slow = wire.Farewell(wire.CloseReason.SLOW_CONSUMER, "Too slow", "c" * 20)
+        self.assertEqual(codec.farewell_reason(slow), "Too slow; after=" + "c" * 20)
+        long = codec.farewell_reason(wire.Farewell(wire.CloseReason.SLOW_CONSUMER, "Too slow" * 9, "c" * 100))
         self.assertEqual((len(long), long[-106:]), (123, "after=" + "c" * 100))
 
     def test_every_ending_of_ours_has_a_close_code(self) -> None:
-        theirs = {wire.Why.LEFT, wire.Why.UNTRUSTED}
-        self.assertEqual(set(codec.CLOSE_CODES), set(wire.Why) - theirs)
+        theirs = {wire.CloseReason.CLIENT_CLOSED, wire.CloseReason.PROTOCOL_ERROR}
+        self.assertEqual(set(codec.CLOSE_CODES), set(wire.CloseReason) - theirs)
 
     def test_what_is_no_reply_is_a_bug(self) -> None:
         with self.assertRaises(AssertionError):
-            codec.encode(wire.Unreadable(Refusal("no")), NOW)  # type: ignore[arg-type]
+            codec.encode(wire.BadCommand(Refusal("no")), NOW)  # type: ignore[arg-type]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from multiproto.core.events import Events
-from multiproto.core.model import timestamp
+from multiproto.core.events import EventBuilder
+from multiproto.core.model import format_timestamp
 from multiproto.core.ports import Entry, Identity
 from multiproto.core.rules import PUBLISH, SUBSCRIBE, Grant
 
-from ..fakes import ids
+from ..fakes import sequential_ids
 from ..rfc6455.wire import spoken, text
 from .test_protocol import WELCOME, WebSocketCase, error, subscribe, subscribed
 
@@ -18,11 +18,11 @@ NOT_GRANTED = "The credential that you came with was not given this"
 class CredentialCase(WebSocketCase):
     def setUp(self) -> None:
         super().setUp()
-        self.house.gate.known["pump"] = Identity("ann", "id-pump", float("inf"), "pump", GRANTS)
+        self.house.authenticator.identities["pump"] = Identity("ann", "id-pump", float("inf"), "pump", GRANTS)
 
     def end(self, id: str) -> None:
-        event = Events(ids("event")).sessions_revoked("ann", [id], timestamp(0))
-        self.house.audience.tell_entry(Entry(1, "cursor1", event))
+        event = EventBuilder(sequential_ids("event")).sessions_revoked("ann", [id], format_timestamp(0))
+        self.house.dispatcher.dispatch_logged(Entry(1, "cursor1", event))
 
 
 class CredentialTests(CredentialCase):

@@ -13,15 +13,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.hub import Line
-from multiproto.core.limits import Limits
+from multiproto.core.hub import Admission
+from multiproto.core.limits import ConnectionLimits
 from multiproto.core.policy import Policy
 from multiproto.core.ports import Identity
 from multiproto.core.rules import PUBLISH, SUBSCRIBE, Rule
-from multiproto.core.wire import Why
-from multiproto.websocket.protocol import EchoProtocol, EventsFactory, EventsProtocol
+from multiproto.core.wire import CloseReason
+from multiproto.websocket.protocol import WebSocketEchoProtocol, WebSocketFactory, WebSocketProtocol
 
-from ..fakes import FAST, house
+from ..fakes import FAST, make_core
 from ..rfc6455.wire import (
     BINARY,
     CLOSE,
@@ -58,27 +58,27 @@ def error(code: int, name: str, message: str, **more: Any) -> dict[str, Any]:
 
 
 class WebSocketCase(SynchronousTestCase):
-    limits = Limits()
+    limits = ConnectionLimits()
     headers: dict[str, str | None] = {}
-    kind: type[EventsProtocol] = EventsProtocol
+    kind: type[WebSocketProtocol] = WebSocketProtocol
     max_message = 256
     policy = Policy()
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.house = house(self.clock, policy=self.policy)
-        self.line: Line = self.house.line("websocket", self.limits)
+        self.house = make_core(self.clock, policy=self.policy)
+        self.line: Admission = self.house.admission("websocket", self.limits)
         self.protocol, self.wire = self.connect()
 
-    def connect(self, line: Line | None = None) -> tuple[EventsProtocol, Wire]:
+    def connect(self, line: Admission | None = None) -> tuple[WebSocketProtocol, Wire]:
         """An open WebSocket; what it said after the handshake is still in its wire."""
-        factory = EventsFactory(
+        factory = WebSocketFactory(
             self.house.hub,
             line or self.line,
             self.clock,
             lambda origin: False,
             max_message=self.max_message,
-            protocol=self.kind,
+            protocol_class=self.kind,
             fast=FAST,
         )
         protocol, wire = factory.buildProtocol(None), Wire()
@@ -98,9 +98,9 @@ class WebSocketCase(SynchronousTestCase):
 
 class DialogueTests(WebSocketCase):
     def test_auth_and_subscribe_in_one_write(self) -> None:
-        self.house.gate.slow = True
+        self.house.authenticator.slow = True
         self.assertEqual(self.say(AUTH + subscribe("t") + ASK), [])
-        self.house.gate.answer()
+        self.house.authenticator.release_one()
         self.assertEqual(spoken(self.wire.take()), [WELCOME, subscribed("t"), ANSWER])
 
     def test_a_publication_comes_back_to_its_subscriber(self) -> None:
@@ -173,7 +173,7 @@ class DialogueTests(WebSocketCase):
         self.assertEqual(self.say(frame(PING, b"hi") + frame(PING)), ["pong hi", "pong "])
 
     def test_frames_behind_the_handshake_in_one_packet(self) -> None:
-        factory = EventsFactory(self.house.hub, self.line, self.clock, lambda origin: False, fast=FAST)
+        factory = WebSocketFactory(self.house.hub, self.line, self.clock, lambda origin: False, fast=FAST)
         protocol, wire = factory.buildProtocol(None), Wire()
         protocol.makeConnection(wire)
         protocol.dataReceived(handshake() + ASK)
@@ -252,12 +252,12 @@ class StreamTests(WebSocketCase):
         self.setUp()
         whole = self.say(self.SPEECH)
         self.setUp()
-        self.house.gate.slow = slow
+        self.house.authenticator.slow = slow
         said = self.say(*pieces(self.SPEECH, cuts))
         if slow:
             # A protocol's ping has its own answer, in no one's turn.
             self.assertEqual(said, ["pong 1"])
-            self.house.gate.answer()
+            self.house.authenticator.release_one()
             said = spoken(self.wire.take())
             whole.remove("pong 1")
         self.assertEqual(said, whole)
@@ -278,17 +278,17 @@ class StreamTests(WebSocketCase):
 
     def test_a_burst_is_taken_only_as_fast_as_it_is_obeyed(self) -> None:
         """64 commands waiting pause the reading; the rest stays unread until half of them are obeyed."""
-        self.house.gate.slow = True
+        self.house.authenticator.slow = True
         self.assertEqual(self.say(AUTH + ASK * 100), [])
         self.assertFalse(self.wire.reading)
-        self.house.gate.answer()
+        self.house.authenticator.release_one()
         self.assertEqual(spoken(self.wire.take()), [WELCOME] + [ANSWER] * 100)
         self.assertTrue(self.wire.reading)
 
     def test_what_came_before_an_oversize_message_is_obeyed_behind_a_slow_auth(self) -> None:
-        self.house.gate.slow = True
+        self.house.authenticator.slow = True
         self.assertEqual(self.say(AUTH + subscribe("t") + frame(TEXT, b" " * 257) + ASK), [])
-        self.house.gate.answer()
+        self.house.authenticator.release_one()
         said = spoken(self.wire.take())
         self.assertEqual((said[:2], said[2][:2], len(said)), ([WELCOME, subscribed("t")], ("close", 1009), 3))
 
@@ -322,7 +322,7 @@ class DeflateTests(WebSocketCase):
 
 class NoDeflateTests(WebSocketCase):
     def agreed(self, offer: str, compress: bool = True) -> str:
-        factory = EventsFactory(
+        factory = WebSocketFactory(
             self.house.hub, self.line, self.clock, lambda origin: False, compress=compress, fast=FAST
         )
         protocol, wire = factory.buildProtocol(None), Wire()
@@ -357,7 +357,7 @@ class NoDeflateTests(WebSocketCase):
 
 
 class EndTests(WebSocketCase):
-    limits = Limits(outbox=3)
+    limits = ConnectionLimits(max_queued_replies=3)
 
     def test_shutdown_says_1001_and_waits_for_the_answer(self) -> None:
         stopped = self.house.hub.stopService()
@@ -378,7 +378,7 @@ class EndTests(WebSocketCase):
         self.assertTrue(self.wire.aborted)
 
     def test_a_held_peer_can_answer_the_close(self) -> None:
-        self.house.gate.slow = True
+        self.house.authenticator.slow = True
         self.say(AUTH + ASK * 70)
         self.assertFalse(self.wire.reading)
         self.house.hub.stopService()
@@ -401,16 +401,19 @@ class EndTests(WebSocketCase):
 
     def test_a_token_ends(self) -> None:
         """Fault 15: connections outlived expiry; nothing could be revoked."""
-        for why, message in [(Why.EXPIRED, "Token expired"), (Why.REVOKED, "Token revoked")]:
+        for why, message in [
+            (CloseReason.TOKEN_EXPIRED, "Token expired"),
+            (CloseReason.REVOKED, "Token revoked"),
+        ]:
             self.setUp()
             self.say(AUTH)
-            assert self.protocol.session is not None
-            self.protocol.session.end(why)
+            assert self.protocol.connection is not None
+            self.protocol.connection.close(why)
             self.assertEqual(spoken(self.wire.take()), [("close", 4401, message)])
 
     def test_a_quiet_peer_is_asked_and_then_dropped(self) -> None:
         """Fault 7: dead WebSocket peers were never dropped."""
-        self.house.gate.until = 10_000.0
+        self.house.authenticator.expires_at = 10_000.0
         self.say(AUTH)
         self.clock.pump([1.0] * 30)
         self.assertEqual(spoken(self.wire.take()), ["ping "])
@@ -422,19 +425,19 @@ class EndTests(WebSocketCase):
 
     def test_a_slow_reader_is_told_where_to_resume(self) -> None:
         """Fault 5: no backpressure."""
-        self.house.audience.cursor = "c7"
+        self.house.dispatcher.cursor = "c7"
         self.say(AUTH, subscribe("t"), subscribe("users"))
         self.wire.producer.pauseProducing()
         for n in range(4):
             self.assertEqual(self.say(text(type="message", topic="t", data=n))[:-1], [])
         self.assertEqual(self.say(ASK), [])
-        self.assertTrue(self.protocol.session and self.protocol.session.ended)
+        self.assertTrue(self.protocol.connection and self.protocol.connection.farewell)
 
     def test_the_slow_close_carries_the_cursor(self) -> None:
-        self.house.audience.cursor = "c7"
+        self.house.dispatcher.cursor = "c7"
         self.say(AUTH, subscribe("users"))
-        assert self.protocol.session is not None
-        self.protocol.session.end(Why.SLOW)
+        assert self.protocol.connection is not None
+        self.protocol.connection.close(CloseReason.SLOW_CONSUMER)
         self.assertEqual(
             spoken(self.wire.take()), [("close", 1013, "Reads more slowly than it subscribed; after=c7")]
         )
@@ -453,7 +456,7 @@ class EndTests(WebSocketCase):
         self.assertEqual(spoken(self.wire.take()), ["pong 2"])
 
     def test_a_waiting_ping_of_the_session_has_its_size(self) -> None:
-        self.house.gate.until = 10_000.0
+        self.house.authenticator.expires_at = 10_000.0
         self.say(AUTH)
         self.wire.producer.pauseProducing()
         self.clock.pump([1.0] * 30)
@@ -467,18 +470,18 @@ class EndTests(WebSocketCase):
         self.say(AUTH, subscribe("a.**"))
         self.protocol.connectionLost()
         self.assertEqual(len(self.house.hub), 0)
-        self.assertEqual(self.house.audience._tree.match("a.b"), [])
+        self.assertEqual(self.house.dispatcher._tree.match("a.b"), [])
 
     def test_a_bug_closes_with_1011(self) -> None:
-        assert self.protocol.session is not None
-        self.protocol.session.end(Why.BROKEN)
+        assert self.protocol.connection is not None
+        self.protocol.connection.close(CloseReason.INTERNAL_ERROR)
         self.assertEqual(spoken(self.wire.take()), [("close", 1011, "Internal server error")])
 
 
 class CapacityTests(WebSocketCase):
     def test_the_per_address_limit_and_one_past_it(self) -> None:
         """Fault 6: the WebSocket per-address limit was configured but never read."""
-        line = self.house.line("websocket", most_per_host=2)
+        line = self.house.admission("websocket", max_connections_per_host=2)
         first, _ = self.connect(line)
         _, second = self.connect(line)
         self.assertEqual(second.take(), b"")
@@ -499,7 +502,7 @@ class CapacityTests(WebSocketCase):
 
 
 class EchoTests(WebSocketCase):
-    kind = EchoProtocol
+    kind = WebSocketEchoProtocol
     max_message = 1000
 
     def test_text_and_binary_come_back(self) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from multiproto.core.leases import Allotment
-from multiproto.core.limits import Limits
-from multiproto.core.quotas import Quotas
+from multiproto.core.leases import SharedBuckets
+from multiproto.core.limits import ConnectionLimits
+from multiproto.core.quotas import PublishLimits
 from multiproto.core.rates import Rate
 
 from ..rfc6455.wire import spoken, text
@@ -12,7 +12,7 @@ from .test_protocol import ANSWER, ASK, AUTH, WebSocketCase, error, subscribe
 
 
 class CommandTests(WebSocketCase):
-    limits = Limits(commands=Rate(10, 2), auth_within=1000)
+    limits = ConnectionLimits(command_rate=Rate(10, 2), auth_timeout=1000)
 
     def test_the_limit_and_one_past_it(self) -> None:
         said = error(429, "RATE_LIMITED", "Too many commands", retryAfter=100, id="x")
@@ -32,7 +32,7 @@ class CommandTests(WebSocketCase):
 
 class PublishTests(WebSocketCase):
     def test_the_limit_and_one_past_it(self) -> None:
-        self.house.publisher._quotas = Quotas(Allotment("user", Rate(10, 1), self.clock))
+        self.house.publisher._limits = PublishLimits(SharedBuckets("user", Rate(10, 1), self.clock))
         publish = text(type="message", topic="a", data=1, id=1)
         self.say(AUTH)
         refused = error(429, "RATE_LIMITED", "Too many publications by this user", retryAfter=100, id=1)
@@ -40,7 +40,7 @@ class PublishTests(WebSocketCase):
 
 
 class ByteTests(WebSocketCase):
-    limits = Limits(bytes=Rate(100, 2 * len(ASK)), auth_within=1000)
+    limits = ConnectionLimits(read_rate=Rate(100, 2 * len(ASK)), auth_timeout=1000)
 
     def test_at_the_limit_and_one_byte_past_it(self) -> None:
         self.assertEqual(self.say(ASK, ASK), [ANSWER, ANSWER])
@@ -55,15 +55,15 @@ class ByteTests(WebSocketCase):
 
 
 class SlowTests(WebSocketCase):
-    limits = Limits(outbox=3)
+    limits = ConnectionLimits(max_queued_replies=3)
 
     def test_a_slow_reader_of_the_log_is_told_where_to_resume(self) -> None:
         self.successResultOf(self.house.follower.startService())
         self.say(AUTH, subscribe("users"))
-        self.house.notes.write(1)
+        self.house.log.append(1)
         self.house.follower.wake()
         self.wire.producer.pauseProducing()
-        self.house.notes.write(4)
+        self.house.log.append(4)
         self.house.follower.wake()
         slow = "Reads more slowly than it subscribed"
         self.assertEqual(spoken(self.wire.take())[-1], ("close", 1013, f"{slow}; after=cursor1"))

@@ -12,8 +12,13 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.config import Config
-from multiproto.workers.parent import LONGEST_WHY, NUMBER, Leash, Parent
-from multiproto.workers.supervisor import LONGEST_REPORT
+from multiproto.workers.parent import (
+    MAX_REASON_LENGTH,
+    WORKER_NUMBER_VARIABLE,
+    SupervisorLink,
+    SupervisorWatcher,
+)
+from multiproto.workers.supervisor import MAX_REPORT_LINE
 
 
 class PipeCase(SynchronousTestCase):
@@ -29,34 +34,38 @@ class PipeCase(SynchronousTestCase):
 
 class ParentTests(PipeCase):
     def test_who_has_one(self) -> None:
-        self.assertIsNone(Parent.of({"PORT": "1"}, io.StringIO()))
-        parent = Parent.of({NUMBER: "3"}, io.StringIO('{"PORT": "1", "APP_NAME": "\\u00e4"}\n'))
+        self.assertIsNone(SupervisorLink.from_environment({"PORT": "1"}, io.StringIO()))
+        parent = SupervisorLink.from_environment(
+            {WORKER_NUMBER_VARIABLE: "3"}, io.StringIO('{"PORT": "1", "APP_NAME": "\\u00e4"}\n')
+        )
         assert parent is not None
-        self.assertEqual((parent.number, parent.texts), (3, {"PORT": "1", "APP_NAME": "ä"}))
+        self.assertEqual((parent.worker_number, parent.setting_texts), (3, {"PORT": "1", "APP_NAME": "ä"}))
 
     def test_one_that_is_gone_already(self) -> None:
-        ended = self.assertRaises(SystemExit, Parent.of, {NUMBER: "0"}, io.StringIO())
+        ended = self.assertRaises(
+            SystemExit, SupervisorLink.from_environment, {WORKER_NUMBER_VARIABLE: "0"}, io.StringIO()
+        )
         self.assertEqual(ended.code, 1)
 
     def test_what_it_hears(self) -> None:
         """One line each, however long the reason, and short enough for the other side."""
-        parent = Parent(0, {}, self.write)
-        parent.ready()
-        parent.failed("no database")
+        parent = SupervisorLink(0, {}, self.write)
+        parent.report_ready()
+        parent.report_failure("no database")
         self.assertEqual(os.read(self.read, 100), b"ready\nfailed no database\n")
-        parent.failed("\N{GRINNING FACE}" * (LONGEST_WHY + 1))
-        said = os.read(self.read, 2 * LONGEST_REPORT)
-        self.assertEqual(said.decode(), "failed " + "\N{GRINNING FACE}" * LONGEST_WHY + "\n")
-        self.assertTrue(len(said) <= LONGEST_REPORT)
+        parent.report_failure("\N{GRINNING FACE}" * (MAX_REASON_LENGTH + 1))
+        said = os.read(self.read, 2 * MAX_REPORT_LINE)
+        self.assertEqual(said.decode(), "failed " + "\N{GRINNING FACE}" * MAX_REASON_LENGTH + "\n")
+        self.assertTrue(len(said) <= MAX_REPORT_LINE)
 
     def test_ports_of_metrics_one_after_the_other(self) -> None:
         config = Config()
-        self.assertEqual(Parent(0, {}).part(config), config)
-        third = Parent(2, {}).part(config)
+        self.assertEqual(SupervisorLink(0, {}).worker_config(config), config)
+        third = SupervisorLink(2, {}).worker_config(config)
         self.assertEqual((third.metrics.port, third.http), (9092, config.http))
 
     def test_no_secret_is_shown(self) -> None:
-        self.assertNotIn("hunter2", repr(Parent(0, {"JWT_SECRET": "hunter2"})))
+        self.assertNotIn("hunter2", repr(SupervisorLink(0, {"JWT_SECRET": "hunter2"})))
 
 
 class Reactor(MemoryReactorClock):
@@ -75,9 +84,9 @@ class LeashTests(PipeCase):
         super().setUp()
         self.said: list[str] = []
         log = Logger(observer=lambda event: self.said.append(event["log_format"]))
-        self.patch(Leash, "_log", log)
+        self.patch(SupervisorWatcher, "_log", log)
         self.reactor = Reactor()
-        self.leash = Parent(0, {}, input=self.read).leash(self.reactor)
+        self.leash = SupervisorLink(0, {}, stdin_fd=self.read).make_watcher(self.reactor)
         self.leash.startService()
 
     def test_the_end_of_the_other_side_is_ours(self) -> None:

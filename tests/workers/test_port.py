@@ -11,8 +11,8 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from multiproto.lifecycle import explained
-from multiproto.workers.port import HeldPort, SharedPort
+from multiproto.lifecycle import describe_error
+from multiproto.workers.port import ReservedPort, SharedPort
 
 
 def listening(host: str = "127.0.0.1", port: int = 0, shared: bool = False) -> socket.socket:
@@ -34,7 +34,7 @@ class PortCase(SynchronousTestCase):
             self.port = free(self.host)
         except OSError:
             raise SkipTest(f"there is no {self.host} here") from None
-        self.held = HeldPort(self.host, self.port)
+        self.held = ReservedPort(self.host, self.port)
         self.addCleanup(self.held.stopService)
 
     def share(self) -> IListeningPort:
@@ -55,10 +55,10 @@ class SharingTests(PortCase):
         """Not while workers listen, and not while none is there."""
         self.held.privilegedStartService()
         self.assertRaises(OSError, listening, self.host, self.port)
-        self.assertRaises(CannotListenError, HeldPort(self.host, self.port).privilegedStartService)
+        self.assertRaises(CannotListenError, ReservedPort(self.host, self.port).privilegedStartService)
         self.share()
         self.assertRaises(OSError, listening, self.host, self.port)
-        self.assertRaises(CannotListenError, HeldPort(self.host, self.port).privilegedStartService)
+        self.assertRaises(CannotListenError, ReservedPort(self.host, self.port).privilegedStartService)
 
     def test_free_again_afterwards(self) -> None:
         self.held.privilegedStartService()
@@ -71,7 +71,7 @@ class SharingTests(PortCase):
             with closing(listening(self.host, self.port, shared)):
                 error = self.assertRaises(CannotListenError, self.held.privilegedStartService)
                 told = f"can't listen on {self.host}:{self.port}: Address already in use"
-                self.assertEqual(explained(error), told)
+                self.assertEqual(describe_error(error), told)
 
     def test_sharing_what_is_not_ours(self) -> None:
         with closing(listening(self.host, self.port)):
@@ -79,7 +79,7 @@ class SharingTests(PortCase):
             self.failureResultOf(endpoint.listen(Factory.forProtocol(Protocol)), CannotListenError)
 
     def test_an_address_that_is_not_here(self) -> None:
-        self.assertRaises(CannotListenError, HeldPort("192.0.2.1", self.port).privilegedStartService)
+        self.assertRaises(CannotListenError, ReservedPort("192.0.2.1", self.port).privilegedStartService)
 
 
 class SharingWithinIPv6Tests(SharingTests):

@@ -12,9 +12,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.lifecycle import StartFailed
-from multiproto.workers.command import Command
-from multiproto.workers.supervisor import FIRST_PAUSE, GRACE, LONGEST_PAUSE, STEADY, Workers
+from multiproto.lifecycle import StartupError
+from multiproto.workers.command import WorkerCommand
+from multiproto.workers.supervisor import (
+    MAX_RESTART_DELAY,
+    MIN_RESTART_DELAY,
+    STABLE_AFTER,
+    STOP_GRACE_PERIOD,
+    Supervisor,
+)
 
 SETTINGS = b'{"PORT": "3000"}\n'
 STOP_WITHIN = 30.0  # seconds
@@ -74,9 +80,9 @@ class WorkersCase(SynchronousTestCase):
         self.reactor = Reactor()
         self.said: list[str] = []
         log = Logger(observer=lambda event: self.said.append(event["log_format"].format(**event)))
-        self.patch(Workers, "_log", log)
-        commands = [Command(["worker", str(number)], {"N": str(number)}) for number in range(2)]
-        self.workers = Workers(
+        self.patch(Supervisor, "_log", log)
+        commands = [WorkerCommand(["worker", str(number)], {"N": str(number)}) for number in range(2)]
+        self.workers = Supervisor(
             commands, SETTINGS, self.reactor, STOP_WITHIN, lambda: self.said.append("unclean")
         )
 
@@ -125,7 +131,7 @@ class StartTests(WorkersCase):
         first, second = self.reactor.processes
         second.says("failed can't listen on ä\n".encode())
         second.ends(1)
-        failure = self.failureResultOf(started, StartFailed)
+        failure = self.failureResultOf(started, StartupError)
         self.assertEqual(str(failure.value), "can't listen on ä")
         first.says(b"failed the same\n")
         first.ends(1)
@@ -135,7 +141,7 @@ class StartTests(WorkersCase):
         started = self.workers.startService()
         self.reactor.processes[1].says(b"Traceback\n", b"x" * 100_000)
         self.reactor.processes[1].ends(signal=SIGKILL)
-        failure = self.failureResultOf(started, StartFailed)
+        failure = self.failureResultOf(started, StartupError)
         self.assertEqual(str(failure.value), "worker 1 ended by signal 9 before it was ready")
 
     def test_one_that_was_ready_before_another(self) -> None:
@@ -146,7 +152,7 @@ class StartTests(WorkersCase):
         first.ends(signal=SIGKILL)
         second.says(b"ready\n")
         self.successResultOf(started)
-        self.assertEqual(self.pause(), FIRST_PAUSE)
+        self.assertEqual(self.pause(), MIN_RESTART_DELAY)
 
     def test_stopped_while_starting(self) -> None:
         """As `Sequence` does it."""
@@ -164,9 +170,9 @@ class RestartTests(WorkersCase):
     def test_an_accident(self) -> None:
         """The same command with the same settings, while the other goes on."""
         first, second = self.started()
-        self.reactor.advance(STEADY)
+        self.reactor.advance(STABLE_AFTER)
         first.ends(signal=SIGKILL)
-        self.assertEqual(self.pause(), FIRST_PAUSE)
+        self.assertEqual(self.pause(), MIN_RESTART_DELAY)
         again = self.reactor.processes[-1]
         again.says(b"ready\n")
         self.assertEqual((again.words, again.told, second.signals), (["worker", "0"], SETTINGS, []))
@@ -187,15 +193,15 @@ class RestartTests(WorkersCase):
             process.ends(1)
             pauses.append(self.pause())
             process = self.reactor.processes[-1]
-        self.assertEqual(pauses, [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, LONGEST_PAUSE, LONGEST_PAUSE])
+        self.assertEqual(pauses, [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, MAX_RESTART_DELAY, MAX_RESTART_DELAY])
         process.says(b"ready\n")
-        self.reactor.advance(STEADY - 0.1)
+        self.reactor.advance(STABLE_AFTER - 0.1)
         process.ends(1)
-        self.assertEqual(self.pause(), LONGEST_PAUSE)
+        self.assertEqual(self.pause(), MAX_RESTART_DELAY)
         self.reactor.processes[-1].says(b"ready\n")
-        self.reactor.advance(STEADY)
+        self.reactor.advance(STABLE_AFTER)
         self.reactor.processes[-1].ends(1)
-        self.assertEqual(self.pause(), FIRST_PAUSE)
+        self.assertEqual(self.pause(), MIN_RESTART_DELAY)
 
     def test_one_that_can_not_start_again(self) -> None:
         """It says why in the log, and is tried as often as it takes: the database may be away."""
@@ -249,7 +255,7 @@ class StopTests(WorkersCase):
         first, second = self.started()
         done = self.workers.stopService()
         second.ends(signal=SIGTERM)
-        self.reactor.advance(STOP_WITHIN + GRACE - 0.1)
+        self.reactor.advance(STOP_WITHIN + STOP_GRACE_PERIOD - 0.1)
         self.assertEqual(first.signals, ["TERM"])
         self.reactor.advance(0.1)
         self.assertEqual((first.signals, second.signals), (["TERM", "KILL"], ["TERM"]))

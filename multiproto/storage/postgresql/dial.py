@@ -1,7 +1,7 @@
 """How a connection to PostgreSQL comes about: made in a thread, set up on the reactor.
 
-Names are looked up and hands are shaken in a thread, within `CONNECT_WITHIN`
-seconds.  Everything after that is a `Line`'s.
+Names are looked up and hands are shaken in a thread, within `CONNECT_TIMEOUT`
+seconds.  Everything after that is a `PostgresConnection`'s.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from twisted.internet.threads import deferToThreadPool
 
-from .line import Failed, Line, Lost
-from .statements import Statement
+from .line import DatabaseConnectionLost, PostgresConnection, StatementFailed
+from .statements import PreparedStatement
 
-CONNECT_WITHIN = 2  # seconds
+CONNECT_TIMEOUT = 2  # seconds
 
-EVERY_SESSION = (
+COMMON_SESSION_SETTINGS = (
     b"SET client_encoding = 'UTF8'",
     b"SET timezone = 'UTC'",
     b"SET datestyle = 'ISO'",
@@ -29,62 +29,62 @@ EVERY_SESSION = (
 )
 
 
-class Away(Exception):
+class DatabaseUnreachable(Exception):
     """No connection is to be had now; the text says why."""
 
 
 @frozen
-class Dialer:
+class PostgresConnector:
     """Makes lines whose sessions know all `statements` and have `settings`."""
 
     _conninfo: str = field(repr=False)
     _reactor: Any  # IReactorFDSet, IReactorTime, IReactorThreads
-    _statements: Sequence[Statement]
-    _settings: Sequence[bytes]
-    _patience: float  # seconds that a line may owe an answer
+    _statements: Sequence[PreparedStatement]
+    _session_settings: Sequence[bytes]
+    _answer_timeout: float  # seconds that a line may owe an answer
     _on_notify: Callable[[], object] = lambda: None
 
-    async def dial(self, on_lost: Callable[[Line], object]) -> Line:
-        """Raises `Away`."""
+    async def connect(self, on_lost: Callable[[PostgresConnection], object]) -> PostgresConnection:
+        """Raises `DatabaseUnreachable`."""
         threads = self._reactor.getThreadPool()
-        connection = await deferToThreadPool(self._reactor, threads, connect, self._conninfo)
-        line = Line(connection, self._reactor, self._patience, on_lost, self._on_notify)
-        watch = self._reactor.callLater(self._patience, line.cut, "The database gives no answer")
+        connection = await deferToThreadPool(self._reactor, threads, connect_blocking, self._conninfo)
+        line = PostgresConnection(connection, self._reactor, self._answer_timeout, on_lost, self._on_notify)
+        watch = self._reactor.callLater(self._answer_timeout, line.abort, "The database gives no answer")
         try:
-            await line.set_up([*EVERY_SESSION, *self._settings])
+            await line.execute_plain([*COMMON_SESSION_SETTINGS, *self._session_settings])
             await line.prepare(self._statements)
-        except (Failed, Lost) as error:
-            line.cut()
-            raise Away(str(error)) from None
+        except (StatementFailed, DatabaseConnectionLost) as error:
+            line.abort()
+            raise DatabaseUnreachable(str(error)) from None
         finally:
             if watch.active():
                 watch.cancel()
         return line
 
 
-def connect(conninfo: str) -> pq.abc.PGconn:
-    """Blocks, but lets other threads run.  Raises `Away`."""
+def connect_blocking(conninfo: str) -> pq.abc.PGconn:
+    """Blocks, but lets other threads run.  Raises `DatabaseUnreachable`."""
     try:
-        connection = pq.PGconn.connect_start(resolved(conninfo).encode())
+        connection = pq.PGconn.connect_start(with_resolved_hosts(conninfo).encode())
     except OSError as error:
-        raise Away(str(error)) from error
-    if not _finished(connection, CONNECT_WITHIN):
+        raise DatabaseUnreachable(str(error)) from error
+    if not _wait_connected(connection, CONNECT_TIMEOUT):
         why = "no answer" if connection.status != pq.ConnStatus.BAD else connection.get_error_message()
         connection.finish()
-        raise Away(" ".join(why.split()))
+        raise DatabaseUnreachable(" ".join(why.split()))
     return connection
 
 
-def resolved(conninfo: str) -> str:
+def with_resolved_hosts(conninfo: str) -> str:
     """`conninfo` with the addresses of its hosts: libpq would look names up while it keeps all of Python waiting."""
     wanted = conninfo_to_dict(conninfo, application_name="multiproto")
     if wanted.get("host") and not wanted.get("hostaddr"):
         port = str(wanted.get("port") or 5432)
-        wanted["hostaddr"] = ",".join(_address(host, port) for host in str(wanted["host"]).split(","))
+        wanted["hostaddr"] = ",".join(_resolve_host(host, port) for host in str(wanted["host"]).split(","))
     return make_conninfo("", **wanted)
 
 
-def _address(host: str, port: str) -> str:
+def _resolve_host(host: str, port: str) -> str:
     """Of one host; none for a directory with a socket."""
     if not host or host.startswith(("/", "@")):
         return ""
@@ -92,7 +92,7 @@ def _address(host: str, port: str) -> str:
     return str(found[0][4][0])
 
 
-def _finished(connection: pq.abc.PGconn, within: float) -> bool:
+def _wait_connected(connection: pq.abc.PGconn, within: float) -> bool:
     """Whether the handshake has led to a connection within so many seconds."""
     deadline = time.monotonic() + within
     while (state := connection.connect_poll()) != pq.PollingStatus.OK:

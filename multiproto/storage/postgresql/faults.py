@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from ...core.errors import TimedOut, Unavailable
-from .line import Failed, Lost
+from .line import DatabaseConnectionLost, StatementFailed
 
-TIMED_OUT = {"57014"}  # query_canceled: `statement_timeout`
+TIMEOUT_STATES = {"57014"}  # query_canceled: `statement_timeout`
 # Classes of SQLSTATE that say nothing against the statement: no connection, rolled back to be tried again,
 # out of disk or memory, shut down, and a disk that fails.
-AWAY = {"08", "40", "53", "55", "57", "58"}
-VIOLATION = "23"  # class: integrity constraint
+UNAVAILABLE_CLASSES = {"08", "40", "53", "55", "57", "58"}
+INTEGRITY_VIOLATION_CLASS = "23"  # class: integrity constraint
 
 
-def explained(error: Exception) -> Exception:
+def to_refusal(error: Exception) -> Exception:
     """The refusal that `error` comes to, or `error` itself where it is a bug of ours.
 
     Only for what is certain to have been undone.
     """
-    if isinstance(error, Lost):
+    if isinstance(error, DatabaseConnectionLost):
         return Unavailable("The database is away")
-    if isinstance(error, Failed):
-        if error.state in TIMED_OUT:
+    if isinstance(error, StatementFailed):
+        if error.sqlstate in TIMEOUT_STATES:
             return TimedOut("The database took too long")
-        if error.state[:2] in AWAY:
+        if error.sqlstate[:2] in UNAVAILABLE_CLASSES:
             return Unavailable("The database can't do this now")
     return error
 
 
-def violates(error: Exception) -> bool:
-    return isinstance(error, Failed) and error.state.startswith(VIOLATION)
+def is_integrity_violation(error: Exception) -> bool:
+    return isinstance(error, StatementFailed) and error.sqlstate.startswith(INTEGRITY_VIOLATION_CLASS)

@@ -17,112 +17,116 @@ from attrs import define
 
 from ...core.errors import Unavailable
 from ...core.ports import Step, Unit
-from ..rows import row_of
-from .faults import explained, violates
-from .line import Call, Failed, Line, Result
-from .statements import Statement
+from ..rows import event_to_row
+from .faults import is_integrity_violation, to_refusal
+from .line import PostgresConnection, StatementCall, StatementFailed, StatementResult
+from .statements import PreparedStatement
 
-Outcome = Union[int, Exception]  # the position of the head behind a unit, or why nothing of it was done
+PositionOrError = Union[
+    int, Exception
+]  # the position of the head behind a unit, or why nothing of it was done
 
 
 @define(eq=False, repr=False)
-class Transaction:
+class WriteTransaction:
     """Holds the head's lock until `commit`, or until its line is cut."""
 
-    _line: Line
-    _statements: Mapping[str, Statement]
-    id: str  # PostgreSQL's, by which its outcome can be asked for later
-    before: int  # position of the head when it began
-    term: int | None  # number of the newest term, if there is any
+    _connection: PostgresConnection
+    _statements: Mapping[str, PreparedStatement]
+    transaction_id: str  # PostgreSQL's, by which its outcome can be asked for later
+    initial_head: int  # position of the head when it began
+    newest_term_number: int | None  # number of the newest term, if there is any
     head: int  # position of the head now
 
     @classmethod
-    async def begin(cls, line: Line, statements: Mapping[str, Statement]) -> Transaction:
-        """Returns once all other writers have committed.  Raises `Failed`, `Lost`."""
+    async def begin(
+        cls, line: PostgresConnection, statements: Mapping[str, PreparedStatement]
+    ) -> WriteTransaction:
+        """Returns once all other writers have committed.  Raises `StatementFailed`, `Lost`."""
         names = ("begin", "head_lock", "terms_newest")
-        _, locked, newest = await line.ask([Call(statements[name]) for name in names])
+        _, locked, newest = await line.execute([StatementCall(statements[name]) for name in names])
         (row,), (term,) = locked.rows, newest.rows
         return cls(line, statements, row["transaction"], row["position"], term["term"], row["position"])
 
-    async def ask(self, name: str, **params: object) -> Result:
-        (result,) = await self._line.ask([self._call(name, params)])
+    async def execute(self, name: str, **params: object) -> StatementResult:
+        (result,) = await self._connection.execute([self._call(name, params)])
         return result
 
-    async def attempt(self, units: Sequence[Unit]) -> list[Outcome]:
-        """Do `units`, in order.  Raises `Lost`, or `Failed` where the whole transaction is beyond help."""
-        outcomes = await self._all_at_once(units)
-        return [await self._alone(unit) for unit in units] if outcomes is None else outcomes
+    async def execute_units(self, units: Sequence[Unit]) -> list[PositionOrError]:
+        """Do `units`, in order.  Raises `Lost`, or `StatementFailed` where the whole transaction is beyond help."""
+        outcomes = await self._execute_together(units)
+        return [await self._execute_unit(unit) for unit in units] if outcomes is None else outcomes
 
     async def commit(self) -> None:
         """Raises `Unavailable` when nothing was kept, `Lost` when that is unknown."""
         calls = [self._call("commit")]
-        if self.head > self.before:
+        if self.head > self.initial_head:
             calls = [self._call("log_move_head", {"position": self.head}), self._call("log_notify"), *calls]
         try:
-            results = await self._line.ask(calls)
-        except Failed as failed:
+            results = await self._connection.execute(calls)
+        except StatementFailed as failed:
             raise Unavailable("The database can't be written to") from failed
-        if results[-1].command != "COMMIT":
+        if results[-1].command_tag != "COMMIT":
             raise Unavailable("The database can't be written to")
 
-    async def _all_at_once(self, units: Sequence[Unit]) -> list[Outcome] | None:
+    async def _execute_together(self, units: Sequence[Unit]) -> list[PositionOrError] | None:
         """`None` when one of them failed; then all are undone."""
         head, calls = self.head, [self._call("unit_begin")]
-        outcomes: list[Outcome] = []
+        outcomes: list[PositionOrError] = []
         for unit in units:
-            calls += self._calls(unit, head)
+            calls += self._unit_calls(unit, head)
             head += len(unit.events)
             outcomes.append(head)
         try:
-            results = iter((await self._line.ask(calls))[1:])
-            if not any(_missed(unit, results) for unit in units):
+            results = iter((await self._connection.execute(calls))[1:])
+            if not any(_find_miss(unit, results) for unit in units):
                 self.head = head
                 return outcomes
-            await self.ask("unit_undo")
-        except Failed:
-            await self.ask("unit_undo")
+            await self.execute("unit_undo")
+        except StatementFailed:
+            await self.execute("unit_undo")
         except (ValueError, TypeError):  # a value that can't be sent: nothing was
-            await self.ask("unit_begin")
+            await self.execute("unit_begin")
         return None
 
-    async def _alone(self, unit: Unit) -> Outcome:
+    async def _execute_unit(self, unit: Unit) -> PositionOrError:
         begin = [self._call("unit_end"), self._call("unit_begin")]
         try:
-            results = await self._line.ask([*begin, *self._calls(unit, self.head)])
-            failure = _missed(unit, iter(results[len(begin) :]))
-        except Failed as failed:
-            failure = _fault(unit, failed, failed.place - len(begin))
+            results = await self._connection.execute([*begin, *self._unit_calls(unit, self.head)])
+            failure = _find_miss(unit, iter(results[len(begin) :]))
+        except StatementFailed as failed:
+            failure = _unit_error(unit, failed, failed.index - len(begin))
         except (ValueError, TypeError) as bug:
             return bug
         if failure is not None:
-            await self.ask("unit_undo")
+            await self.execute("unit_undo")
             return failure
         self.head += len(unit.events)
         return self.head
 
-    def _calls(self, unit: Unit, head: int) -> list[Call]:
+    def _unit_calls(self, unit: Unit, head: int) -> list[StatementCall]:
         steps = [self._call(step.name, step.params) for step in unit.steps]
         return steps + [
-            self._call("log_append", row_of(position, event))
+            self._call("log_append", event_to_row(position, event))
             for position, event in enumerate(unit.events, head + 1)
         ]
 
-    def _call(self, name: str, params: Mapping[str, object] = {}) -> Call:  # noqa: B006
-        return Call(self._statements[name], params)
+    def _call(self, name: str, params: Mapping[str, object] = {}) -> StatementCall:  # noqa: B006
+        return StatementCall(self._statements[name], params)
 
 
-def _missed(unit: Unit, results: Iterator[Result]) -> Exception | None:
+def _find_miss(unit: Unit, results: Iterator[StatementResult]) -> Exception | None:
     """What the first step of `unit` means that did not affect what it must; takes all its results."""
     found = [next(results) for _ in (*unit.steps, *unit.events)]
     for step, result in zip(unit.steps, found):
-        if step.rows is not None and result.affected != step.rows:
+        if step.expected_rows is not None and result.affected != step.expected_rows:
             return step.miss or RuntimeError(f"{step.name} affected {result.affected} rows")
     return None
 
 
-def _fault(unit: Unit, failed: Failed, place: int) -> Exception:
+def _unit_error(unit: Unit, failed: StatementFailed, place: int) -> Exception:
     """What the failure of a unit's statement at `place` means."""
     step: Step | None = unit.steps[place] if 0 <= place < len(unit.steps) else None
-    if step is not None and step.clash is not None and violates(failed):
+    if step is not None and step.clash is not None and is_integrity_violation(failed):
         return step.clash
-    return explained(failed)
+    return to_refusal(failed)

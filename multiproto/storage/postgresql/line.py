@@ -1,9 +1,9 @@
 """One connection to PostgreSQL, driven by the reactor.
 
 libpq's pipeline mode: statements are sent without waiting for the answers to
-those before.  All that one `ask` sends ends with a Sync: the first of them
-that fails keeps the rest of that `ask` from being done, and no other.  Outside
-of a BEGIN, an `ask` is one transaction.
+those before.  All that one `execute` sends ends with a Sync: the first of them
+that fails keeps the rest of that `execute` from being done, and no other.  Outside
+of a BEGIN, an `execute` is one transaction.
 
 Nothing here blocks; a connection is made elsewhere, in a thread.
 """
@@ -23,57 +23,57 @@ from zope.interface import implementer
 
 from ...core.ports import Row
 from . import values
-from .statements import Statement
+from .statements import PreparedStatement
 
 
-class Lost(Exception):
+class DatabaseConnectionLost(Exception):
     """The connection is no more.  What was asked and not answered may have happened."""
 
 
-class Failed(Exception):
-    """A statement failed, and nothing of its `ask` behind it was done.
+class StatementFailed(Exception):
+    """A statement failed, and nothing of its `execute` behind it was done.
 
-    `state` is the SQLSTATE; `place` says which one of the `ask` it was, from 0.
+    `sqlstate` is the SQLSTATE; `index` says which one of the `execute` it was, from 0.
     """
 
     def __init__(self, state: str, message: str, place: int) -> None:
         super().__init__(f"{message} (SQLSTATE {state})")
-        self.state = state
-        self.place = place
+        self.sqlstate = state
+        self.index = place
 
 
 @frozen
-class Call:
-    statement: Statement
+class StatementCall:
+    statement: PreparedStatement
     params: Mapping[str, object] = field(factory=dict, repr=False)
 
 
 @frozen
-class Result:
+class StatementResult:
     rows: tuple[Row, ...] = field(repr=False)
     affected: int  # rows that a change touched
-    command: str  # what was done, e.g. "COMMIT"; that of a failed transaction gives "ROLLBACK"
+    command_tag: str  # what was done, e.g. "COMMIT"; that of a failed transaction gives "ROLLBACK"
 
 
 @define(eq=False, repr=False)
-class _Asked:
-    at: float  # the clock's seconds
-    statements: Sequence[Statement]  # none while the line is set up
-    answer: Deferred[list[Result]] = field(factory=Deferred)
-    results: list[Result] = field(factory=list)
-    failure: Failed | None = None
+class _PendingExecution:
+    sent_at: float  # the clock's seconds
+    statements: Sequence[PreparedStatement]  # none while the line is set up
+    completed: Deferred[list[StatementResult]] = field(factory=Deferred)
+    results: list[StatementResult] = field(factory=list)
+    failure: StatementFailed | None = None
 
 
 @implementer(IReadWriteDescriptor)
 @define(eq=False, repr=False)
-class Line:
+class PostgresConnection:
     _connection: pq.abc.PGconn
     _reactor: Any  # IReactorFDSet, IReactorTime
-    _patience: float  # seconds for an answer; a line that gives none is cut
-    _on_lost: Callable[[Line], object] = lambda line: None
+    _answer_timeout: float  # seconds for an answer; a line that gives none is cut
+    _on_lost: Callable[[PostgresConnection], object] = lambda line: None
     _on_notify: Callable[[], object] = lambda: None  # another session has said NOTIFY
-    lost: bool = False
-    _asked: Deque[_Asked] = field(factory=deque)
+    is_lost: bool = False
+    _pending: Deque[_PendingExecution] = field(factory=deque)
 
     # A descriptor of our own for the same socket: libpq closes its one when the connection breaks, and another
     # file may have that number by the time the reactor hears of it.
@@ -86,25 +86,28 @@ class Line:
         self._reactor.addReader(self)
 
     def __len__(self) -> int:
-        """How many `ask`s are unanswered."""
-        return len(self._asked)
+        """How many `execute`s are unanswered."""
+        return len(self._pending)
 
     @property
-    def busy_since(self) -> float | None:
-        """When the oldest unanswered `ask` was made."""
-        return self._asked[0].at if self._asked else None
+    def oldest_pending_since(self) -> float | None:
+        """When the oldest unanswered `execute` was made."""
+        return self._pending[0].sent_at if self._pending else None
 
-    def ask(self, calls: Sequence[Call]) -> Deferred[list[Result]]:
-        """The results of `calls`, in order.  Fails with `Failed`, `Lost`, or what a parameter raises."""
+    def execute(self, calls: Sequence[StatementCall]) -> Deferred[list[StatementResult]]:
+        """The results of `calls`, in order.  Fails with `StatementFailed`, `DatabaseConnectionLost`, or what a parameter raises."""
         try:
-            texts = [[values.sent(call.params[name]) for name in call.statement.params] for call in calls]
+            texts = [
+                [values.encode_parameter(call.params[name]) for name in call.statement.parameter_names]
+                for call in calls
+            ]
         except Exception:
-            answer: Deferred[list[Result]] = Deferred()
+            answer: Deferred[list[StatementResult]] = Deferred()
             answer.errback(Failure())
             return answer
         return self._send([call.statement for call in calls], lambda: self._send_calls(calls, texts))
 
-    def prepare(self, statements: Iterable[Statement]) -> Deferred[list[Result]]:
+    def prepare(self, statements: Iterable[PreparedStatement]) -> Deferred[list[StatementResult]]:
         """Make `statements` known to the server; before they can be asked."""
 
         def send() -> None:
@@ -113,7 +116,7 @@ class Line:
 
         return self._send([], send)
 
-    def set_up(self, commands: Iterable[bytes]) -> Deferred[list[Result]]:
+    def execute_plain(self, commands: Iterable[bytes]) -> Deferred[list[StatementResult]]:
         """Do `commands`, plain SQL."""
 
         def send() -> None:
@@ -122,24 +125,24 @@ class Line:
 
         return self._send([], send)
 
-    def check(self) -> None:
+    def check_timeout(self) -> None:
         """Cut the line if it owes an answer for too long."""
-        since = self.busy_since
-        if since is not None and self._reactor.seconds() - since > self._patience:
-            self.cut("The database gives no answer")
+        since = self.oldest_pending_since
+        if since is not None and self._reactor.seconds() - since > self._answer_timeout:
+            self.abort("The database gives no answer")
 
-    def cut(self, why: str = "closed") -> None:
-        """End it now; what is unanswered fails with `Lost`."""
-        if self.lost:
+    def abort(self, why: str = "closed") -> None:
+        """End it now; what is unanswered fails with `DatabaseConnectionLost`."""
+        if self.is_lost:
             return
-        self.lost = True
+        self.is_lost = True
         self._reactor.removeReader(self)
         self._reactor.removeWriter(self)
         os.close(self._fd)
         self._connection.finish()
         self._on_lost(self)
-        while self._asked:
-            self._asked.popleft().answer.errback(Lost(why))
+        while self._pending:
+            self._pending.popleft().completed.errback(DatabaseConnectionLost(why))
 
     # The reactor calls these.
 
@@ -150,91 +153,93 @@ class Line:
         return "postgresql"
 
     def connectionLost(self, reason: Failure) -> None:
-        self.cut("The connection was lost")
+        self.abort("The connection was lost")
 
     def doRead(self) -> None:
         try:
             self._connection.consume_input()
-            self._take_all()
+            self._read_results()
             while (notice := self._connection.notifies()) is not None:
                 if notice.be_pid != self._connection.backend_pid:  # who writes needs no hint
                     self._on_notify()
         except OperationalError:
-            self.cut("The connection was lost")
+            self.abort("The connection was lost")
 
     def doWrite(self) -> None:
         try:
             if not self._connection.flush():
                 self._reactor.removeWriter(self)
         except OperationalError:
-            self.cut("The connection was lost")
+            self.abort("The connection was lost")
 
     # Behind them.
 
-    def _send(self, statements: Sequence[Statement], send: Callable[[], None]) -> Deferred[list[Result]]:
-        asked = _Asked(self._reactor.seconds(), statements)
-        if self.lost:
-            asked.answer.errback(Lost("closed"))
-            return asked.answer
-        self._asked.append(asked)
+    def _send(
+        self, statements: Sequence[PreparedStatement], send: Callable[[], None]
+    ) -> Deferred[list[StatementResult]]:
+        asked = _PendingExecution(self._reactor.seconds(), statements)
+        if self.is_lost:
+            asked.completed.errback(DatabaseConnectionLost("closed"))
+            return asked.completed
+        self._pending.append(asked)
         try:
             send()
             self._connection.pipeline_sync()
             if self._connection.flush():
                 self._reactor.addWriter(self)
         except OperationalError:
-            self.cut("The connection was lost")
-        return asked.answer
+            self.abort("The connection was lost")
+        return asked.completed
 
-    def _send_calls(self, calls: Sequence[Call], texts: Sequence[Sequence[bytes | None]]) -> None:
+    def _send_calls(self, calls: Sequence[StatementCall], texts: Sequence[Sequence[bytes | None]]) -> None:
         for call, text in zip(calls, texts):
             self._connection.send_query_prepared(call.statement.name.encode(), text)
 
-    def _take_all(self) -> None:
+    def _read_results(self) -> None:
         """Each statement gives its results and then None; a Sync gives itself alone."""
-        while self._asked and not self._connection.is_busy():
+        while self._pending and not self._connection.is_busy():
             result = self._connection.get_result()
             if result is not None:
-                self._take(self._asked[0], result)
+                self._handle_result(self._pending[0], result)
 
-    def _take(self, asked: _Asked, result: pq.abc.PGresult) -> None:
+    def _handle_result(self, asked: _PendingExecution, result: pq.abc.PGresult) -> None:
         match result.status:
             case pq.ExecStatus.PIPELINE_SYNC:
-                self._asked.popleft()
+                self._pending.popleft()
                 if asked.failure is None:
-                    asked.answer.callback(asked.results)
+                    asked.completed.callback(asked.results)
                 else:
-                    asked.answer.errback(asked.failure)
+                    asked.completed.errback(asked.failure)
             case pq.ExecStatus.TUPLES_OK | pq.ExecStatus.COMMAND_OK:
                 statement = asked.statements[len(asked.results)] if asked.statements else None
-                asked.results.append(_result(statement, result))
+                asked.results.append(_decode_result(statement, result))
             case pq.ExecStatus.PIPELINE_ABORTED:
                 pass
             case _:
-                self._fail(asked, result)
+                self._handle_error(asked, result)
 
-    def _fail(self, asked: _Asked, result: pq.abc.PGresult) -> None:
+    def _handle_error(self, asked: _PendingExecution, result: pq.abc.PGresult) -> None:
         message = _error_field(result, pq.DiagnosticField.MESSAGE_PRIMARY) or str(result.error_message)
         if _error_field(result, pq.DiagnosticField.SEVERITY_NONLOCALIZED) != "ERROR":
             # FATAL or PANIC: the server ends the session, maybe in the middle of a COMMIT that it keeps.
-            self.cut(message)
+            self.abort(message)
             return
         state = _error_field(result, pq.DiagnosticField.SQLSTATE)
-        asked.failure = Failed(state, message, len(asked.results))
+        asked.failure = StatementFailed(state, message, len(asked.results))
 
 
 def _error_field(result: pq.abc.PGresult, name: pq.DiagnosticField) -> str:
     return (result.error_field(name) or b"").decode(errors="replace").strip()
 
 
-def _result(statement: Statement | None, result: pq.abc.PGresult) -> Result:
+def _decode_result(statement: PreparedStatement | None, result: pq.abc.PGresult) -> StatementResult:
     command = (result.command_status or b"").decode()
     if statement is None or result.status == pq.ExecStatus.COMMAND_OK:
-        return Result((), result.command_tuples or 0, command)
+        return StatementResult((), result.command_tuples or 0, command)
     columns = statement.columns
     if columns is None:
         columns = statement.columns = tuple(
-            ((result.fname(n) or b"").decode(), values.decoder(result.ftype(n)))
+            ((result.fname(n) or b"").decode(), values.decoder_for(result.ftype(n)))
             for n in range(result.nfields)
         )
     get = result.get_value
@@ -245,4 +250,4 @@ def _result(statement: Statement | None, result: pq.abc.PGresult) -> Result:
         }
         for number in range(result.ntuples)
     )
-    return Result(rows, len(rows), command)
+    return StatementResult(rows, len(rows), command)

@@ -13,17 +13,17 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from ...core.errors import Unavailable
-from .dial import Dialer
-from .line import Call, Line, Result
-from .lines import Lines
+from .dial import PostgresConnector
+from .line import PostgresConnection, StatementCall, StatementResult
+from .lines import PostgresPool
 
-PATIENCE = 1.75  # seconds that a read may wait for a line: refused within two
-DEPTH = 16  # reads under way on one line; a slow one holds up those behind it
-CROWDED = 4  # on every line: one more line would be of use
-IDLE = 60.0  # seconds without that until a line is given up again
+QUEUE_TIMEOUT = 1.75  # seconds that a read may wait for a line: refused within two
+MAX_PIPELINED_READS = 16  # reads under way on one line; a slow one holds up those behind it
+GROW_ABOVE = 4  # on every line: one more line would be of use
+SHRINK_AFTER = 60.0  # seconds without that until a line is given up again
 
 
-def settings(patience: float) -> tuple[bytes, ...]:
+def reader_session_settings(patience: float) -> tuple[bytes, ...]:
     """What makes a session fit for reads, each broken off after `patience` seconds."""
     return (
         b"SET default_transaction_isolation = 'repeatable read'",
@@ -33,26 +33,33 @@ def settings(patience: float) -> tuple[bytes, ...]:
 
 
 @define(eq=False, repr=False)
-class _Waiting:
-    since: float  # the clock's seconds
-    calls: Sequence[Call]
-    answer: Deferred[list[Result]] = field(factory=Deferred)
+class _QueuedRead:
+    enqueued_at: float  # the clock's seconds
+    calls: Sequence[StatementCall]
+    result: Deferred[list[StatementResult]] = field(factory=Deferred)
 
 
 @define(eq=False, repr=False)
-class Reads:
-    _dialer: Dialer
+class PostgresReader:
+    _connector: PostgresConnector
     _clock: IReactorTime
-    _least: int  # lines
-    _most: int
-    _room: int  # reads that may wait; one more is refused
-    _queue: Deque[_Waiting] = field(factory=deque, init=False)
-    _lines: Lines = field(init=False)
-    _crowded_at: float = field(default=0.0, init=False)
+    _min_connections: int  # lines
+    _max_connections: int
+    _max_waiting: int  # reads that may wait; one more is refused
+    _queue: Deque[_QueuedRead] = field(factory=deque, init=False)
+    _pool: PostgresPool = field(init=False)
+    _last_crowded_at: float = field(default=0.0, init=False)
 
-    @_lines.default
-    def _make_lines(self) -> Lines:
-        return Lines(self._dialer, self._clock, self._least, self._most, self._send, self._refuse_all)
+    @_pool.default
+    def _make_pool(self) -> PostgresPool:
+        return PostgresPool(
+            self._connector,
+            self._clock,
+            self._min_connections,
+            self._max_connections,
+            self._dequeue,
+            self._fail_all_waiting,
+        )
 
     def __len__(self) -> int:
         """How many wait for a line."""
@@ -60,60 +67,62 @@ class Reads:
 
     @property
     def connections(self) -> int:
-        return len(self._lines.up)
+        return len(self._pool.connected)
 
     async def start(self) -> None:
         """Raises `Away`."""
-        await self._lines.start()
+        await self._pool.start()
 
     async def stop(self) -> None:
-        self._refuse_all("The database is closed")
-        await self._lines.stop()
+        self._fail_all_waiting("The database is closed")
+        await self._pool.stop()
 
-    async def ask(self, calls: Sequence[Call]) -> list[Result]:
-        """Raises `Unavailable`, or what `Line.ask` does."""
-        if self._lines.away is not None:
+    async def execute(self, calls: Sequence[StatementCall]) -> list[StatementResult]:
+        """Raises `Unavailable`, or what `PostgresConnection.execute` does."""
+        if self._pool.unreachable_reason is not None:
             raise Unavailable("The database is away")
-        if len(self._queue) >= self._room:
+        if len(self._queue) >= self._max_waiting:
             raise Unavailable("The database is overloaded")
-        line = self._free()
+        line = self._available_connection()
         if line is not None:
-            return await self._ask(line, calls)
-        waiting = _Waiting(self._clock.seconds(), calls)
+            return await self._execute_on(line, calls)
+        waiting = _QueuedRead(self._clock.seconds(), calls)
         self._queue.append(waiting)
-        return await waiting.answer
+        return await waiting.result
 
-    def check(self) -> None:
+    def check_timeouts(self) -> None:
         """Time has gone by: cut lines that owe an answer, refuse who has waited too long."""
         now = self._clock.seconds()
-        self._lines.check()
-        while self._queue and now - self._queue[0].since >= PATIENCE:
-            self._queue.popleft().answer.errback(Unavailable("The database is away or overloaded"))
-        if now - self._crowded_at >= IDLE:
-            self._crowded_at = now
-            self._lines.shrink()
+        self._pool.check_timeouts()
+        while self._queue and now - self._queue[0].enqueued_at >= QUEUE_TIMEOUT:
+            self._queue.popleft().result.errback(Unavailable("The database is away or overloaded"))
+        if now - self._last_crowded_at >= SHRINK_AFTER:
+            self._last_crowded_at = now
+            self._pool.shrink()
 
-    def _free(self) -> Line | None:
+    def _available_connection(self) -> PostgresConnection | None:
         """The line with the least to do, if it may have more."""
-        line = min(self._lines.up, key=len, default=None)
-        if line is not None and len(line) >= CROWDED:
-            self._crowded_at = self._clock.seconds()
-            self._lines.grow()
-        return line if line is not None and len(line) < DEPTH else None
+        line = min(self._pool.connected, key=len, default=None)
+        if line is not None and len(line) >= GROW_ABOVE:
+            self._last_crowded_at = self._clock.seconds()
+            self._pool.grow()
+        return line if line is not None and len(line) < MAX_PIPELINED_READS else None
 
-    def _send(self) -> None:
+    def _dequeue(self) -> None:
         """Those that wait, as far as there is room."""
-        while self._queue and (line := self._free()) is not None:
+        while self._queue and (line := self._available_connection()) is not None:
             waiting = self._queue.popleft()
-            Deferred.fromCoroutine(self._ask(line, waiting.calls)).chainDeferred(waiting.answer)
+            Deferred.fromCoroutine(self._execute_on(line, waiting.calls)).chainDeferred(waiting.result)
 
-    async def _ask(self, line: Line, calls: Sequence[Call]) -> list[Result]:
+    async def _execute_on(
+        self, line: PostgresConnection, calls: Sequence[StatementCall]
+    ) -> list[StatementResult]:
         try:
-            return await line.ask(calls)
+            return await line.execute(calls)
         finally:
             if self._queue:
-                self._send()
+                self._dequeue()
 
-    def _refuse_all(self, why: str) -> None:
+    def _fail_all_waiting(self, why: str) -> None:
         while self._queue:
-            self._queue.popleft().answer.errback(Unavailable("The database is away"))
+            self._queue.popleft().result.errback(Unavailable("The database is away"))

@@ -16,55 +16,55 @@ from twisted.internet.task import LoopingCall
 
 from ...core.errors import Unavailable
 from ...core.ports import Entry, Page, Query, Snapshot, Unit
-from ..errors import Unusable
-from ..jobs import Answers, Job, Observed
-from ..statements import load, sql_directory
+from ..errors import StoreUnusable
+from ..jobs import Job, JobCompletion, OnJobCompleted
+from ..statements import load_statements, sql_directory
 from . import reads, writer
-from .dial import Away, Dialer
-from .faults import explained
-from .line import Failed, Lost
-from .log import Log
+from .dial import DatabaseUnreachable, PostgresConnector
+from .faults import to_refusal
+from .line import DatabaseConnectionLost, StatementFailed
+from .log import PostgresLogReader
 from .migrate import migrate
-from .reads import Reads
-from .statements import prepared
-from .writer import Writer
+from .reads import PostgresReader
+from .statements import to_prepared_statements
+from .writer import PostgresWriter
 
-CHECK = 0.2  # seconds between looks at the clock
+TIMEOUT_CHECK_INTERVAL = 0.2  # seconds between looks at the clock
 
 
 @frozen
-class _Open:
+class _PostgresResources:
     """What there is between the start and the end."""
 
-    log: Log
-    reads: Reads
-    writer: Writer
-    checks: LoopingCall
+    log_reader: PostgresLogReader
+    reader: PostgresReader
+    writer: PostgresWriter
+    timeout_checks: LoopingCall
 
 
 @define(eq=False, repr=False)
 class PostgresStore(Service):
-    """`Store` and `Log` on PostgreSQL.
+    """`Store` and `PostgresLogReader` on PostgreSQL.
 
     `open` may be called before `startService`, which otherwise calls it.  Both
-    fail with `Unusable`, one line for the operator.
+    fail with `StoreUnusable`, one line for the operator.
     """
 
     _conninfo: str  # as libpq takes it; has a password
     _reactor: Any  # IReactorFDSet, IReactorTime, IReactorThreads
-    _observed: Observed
+    _on_job_completed: OnJobCompleted
     _namespaces: Sequence[str] = ("users.**", "messages.**", "_sessions")  # those that are kept
-    _least: int = 2  # connections that are kept
-    _most: int = 20  # connections in all
-    _durable: bool = True  # refuse a server that does not sync
+    _min_connections: int = 2  # connections that are kept
+    _max_connections: int = 20  # connections in all
+    _require_fsync: bool = True  # refuse a server that does not sync
     _new_term: Callable[[], str] = partial(secrets.token_hex, 8)
-    _read_patience: float = 5.0  # seconds until the server breaks a read off; a second later the line is cut
-    _room: int = 10_000  # units, and reads, that may wait; one more is refused
-    _batch: int = 400  # units in one transaction; beyond that a sync is shared by enough
-    _wakers: list[Callable[[], object]] = field(factory=list, init=False)
+    _read_timeout: float = 5.0  # seconds until the server breaks a read off; a second later the line is cut
+    _max_waiting: int = 10_000  # units, and reads, that may wait; one more is refused
+    _max_batch: int = 400  # units in one transaction; beyond that a sync is shared by enough
+    _commit_listeners: list[Callable[[], object]] = field(factory=list, init=False)
     _migrated: bool = field(default=False, init=False)
-    _opened: _Open | None = field(default=None, init=False)
-    _answers: Answers = field(init=False)
+    _resources: _PostgresResources | None = field(default=None, init=False)
+    _completion: JobCompletion = field(init=False)
 
     # The service.
 
@@ -72,7 +72,13 @@ class PostgresStore(Service):
         """Check the server, and migrate.  Blocks."""
         if not self._migrated:
             sql = sql_directory("postgresql")
-            migrate(self._conninfo, sql, load(sql / "queries"), self._reactor.seconds(), self._durable)
+            migrate(
+                self._conninfo,
+                sql,
+                load_statements(sql / "queries"),
+                self._reactor.seconds(),
+                self._require_fsync,
+            )
             self._migrated = True
 
     def privilegedStartService(self) -> None:
@@ -91,143 +97,147 @@ class PostgresStore(Service):
     # The ports.
 
     def read(self, *queries: Query) -> Deferred[Snapshot]:
-        return self._ask(lambda log: log.snapshot(queries))
+        return self._read(lambda log: log.snapshot(queries))
 
     def commit(self, unit: Unit) -> Deferred[str]:
         job = Job("write", unit, self._reactor.seconds())
         try:
-            self._running.writer.give(job)
+            self._open_resources.writer.enqueue(job)
         except Unavailable as refusal:
-            self._answers.give(job, refusal)
-        return job.answer
+            self._completion.complete(job, refusal)
+        return job.result
 
     def head(self) -> Deferred[tuple[int, str]]:
-        return self._ask(Log.head)
+        return self._read(PostgresLogReader.head)
 
-    def after(self, position: int, limit: int) -> Deferred[tuple[Entry, ...]]:
-        return self._ask(lambda log: log.after(position, limit))
+    def read_after(self, position: int, limit: int) -> Deferred[tuple[Entry, ...]]:
+        return self._read(lambda log: log.read_after(position, limit))
 
-    def page(self, lead: str, low: int, high: int) -> Deferred[Page]:
-        return self._ask(lambda log: log.page(lead, low, high))
+    def read_page(self, lead: str, low: int, high: int) -> Deferred[Page]:
+        return self._read(lambda log: log.read_page(lead, low, high))
 
-    def floors(self) -> Deferred[Mapping[str, int]]:
-        return self._ask(Log.floors)
+    def retention_floors(self) -> Deferred[Mapping[str, int]]:
+        return self._read(PostgresLogReader.retention_floors)
 
     def locate(self, cursor: str) -> Deferred[int | None]:
         """Asks the database only for a position ahead of `newest`: thousands may resume at once."""
-        if self._opened is not None:
-            log = self._opened.log
-            position = log.terms.position(cursor)
+        if self._resources is not None:
+            log = self._resources.log_reader
+            position = log.terms.position_of(cursor)
             if position is not None and position <= log.newest:
                 return succeed(position)
-        return self._ask(lambda log: log.locate(cursor))
+        return self._read(lambda log: log.locate(cursor))
 
     def cursor_of(self, position: int) -> str:
         """The name of a `position` that was read from this store."""
-        return self._running.log.terms.cursor(position)
+        return self._open_resources.log_reader.terms.cursor_of(position)
 
     def on_commit(self, waker: Callable[[], object]) -> None:
         """Call `waker` whenever the log has grown, here or by another instance."""
-        self._wakers.append(waker)
+        self._commit_listeners.append(waker)
 
     @property
     def newest(self) -> int:
         """Position of the log's head, as far as it was seen."""
-        return self._opened.log.newest if self._opened else 0
+        return self._resources.log_reader.newest if self._resources else 0
 
     @property
     def connections(self) -> int:
         """How many are open to the database."""
-        return self._opened.reads.connections + self._opened.writer.connections if self._opened else 0
+        return (
+            self._resources.reader.connections + self._resources.writer.connections if self._resources else 0
+        )
 
     @property
     def waiting(self) -> dict[str, int]:
         """How many wait for their turn, by operation."""
-        opened = self._opened
-        return {"read": len(opened.reads), "write": len(opened.writer)} if opened else {}
+        opened = self._resources
+        return {"read": len(opened.reader), "write": len(opened.writer)} if opened else {}
 
     # Behind them.
 
-    @_answers.default
-    def _make_answers(self) -> Answers:
-        return Answers(self._reactor, self._observed)
+    @_completion.default
+    def _make_completion(self) -> JobCompletion:
+        return JobCompletion(self._reactor, self._on_job_completed)
 
     @property
-    def _running(self) -> _Open:
-        if self._opened is None:
+    def _open_resources(self) -> _PostgresResources:
+        if self._resources is None:
             raise Unavailable("The database is not open")
-        return self._opened
+        return self._resources
 
-    def _ask(self, what: Callable[[Log], Coroutine[Any, Any, Any]]) -> Deferred[Any]:
+    def _read(self, what: Callable[[PostgresLogReader], Coroutine[Any, Any, Any]]) -> Deferred[Any]:
         job: Job[None] = Job("read", None, self._reactor.seconds())
 
         async def doing() -> None:
             try:
-                outcome = await what(self._running.log)
+                outcome = await what(self._open_resources.log_reader)
             except Exception as error:  # is logged, or answered, where it was asked for
-                outcome = explained(error)
-            self._answers.give(job, outcome)
+                outcome = to_refusal(error)
+            self._completion.complete(job, outcome)
 
         Deferred.fromCoroutine(doing())
-        return job.answer
+        return job.result
 
-    def _wake(self) -> None:
-        for waker in self._wakers:
+    def _notify_commit(self) -> None:
+        for waker in self._commit_listeners:
             waker()
 
     async def _start(self) -> None:
         self.open()
-        opened = self._wire()
+        opened = self._build_resources()
         try:
-            await opened.reads.start()
+            await opened.reader.start()
             await opened.writer.start()
-        except (Away, Failed, Lost, Unavailable) as error:
+        except (DatabaseUnreachable, StatementFailed, DatabaseConnectionLost, Unavailable) as error:
             await opened.writer.stop()
-            await opened.reads.stop()
-            raise Unusable(f"PostgreSQL can't be used: {error}") from error
-        opened.checks.start(CHECK, now=False)
-        self._opened = opened
+            await opened.reader.stop()
+            raise StoreUnusable(f"PostgreSQL can't be used: {error}") from error
+        opened.timeout_checks.start(TIMEOUT_CHECK_INTERVAL, now=False)
+        self._resources = opened
 
-    def _wire(self) -> _Open:
+    def _build_resources(self) -> _PostgresResources:
         """All that lives between start and stop; nothing is begun."""
-        statements = prepared(load(sql_directory("postgresql") / "queries"))
+        statements = to_prepared_statements(load_statements(sql_directory("postgresql") / "queries"))
 
-        def dialer(settings: Sequence[bytes], patience: float) -> Dialer:
+        def dialer(settings: Sequence[bytes], patience: float) -> PostgresConnector:
             known = list(statements.values())
-            return Dialer(self._conninfo, self._reactor, known, settings, patience, self._wake)
+            return PostgresConnector(
+                self._conninfo, self._reactor, known, settings, patience, self._notify_commit
+            )
 
-        reading = Reads(
-            dialer(reads.settings(self._read_patience), self._read_patience + 1),
+        reading = PostgresReader(
+            dialer(reads.reader_session_settings(self._read_timeout), self._read_timeout + 1),
             self._reactor,
-            max(1, self._least - 1),
-            max(1, self._most - 1),
-            self._room,
+            max(1, self._min_connections - 1),
+            max(1, self._max_connections - 1),
+            self._max_waiting,
         )
-        log = Log(reading, statements)
-        writing = Writer(
-            dialer(writer.SETTINGS, writer.PATIENCE),
+        log = PostgresLogReader(reading, statements)
+        writing = PostgresWriter(
+            dialer(writer.WRITER_SESSION_SETTINGS, writer.WRITE_TIMEOUT),
             self._reactor,
             statements,
-            self._answers,
+            self._completion,
             log,
-            self._room,
-            self._batch,
-            self._wake,
+            self._max_waiting,
+            self._max_batch,
+            self._notify_commit,
             self._new_term,
             self._namespaces,
         )
 
         def check() -> None:
-            reading.check()
-            writing.check()
+            reading.check_timeouts()
+            writing.check_timeouts()
 
         checks = LoopingCall(check)
         checks.clock = self._reactor
-        return _Open(log, reading, writing, checks)
+        return _PostgresResources(log, reading, writing, checks)
 
     async def _stop(self) -> None:
-        opened, self._opened = self._opened, None  # from here on everything is refused
+        opened, self._resources = self._resources, None  # from here on everything is refused
         if opened is not None:
             await opened.writer.stop()
-            await opened.reads.stop()
-            opened.checks.stop()
+            await opened.reader.stop()
+            opened.timeout_checks.stop()

@@ -10,10 +10,10 @@ from typing import Callable, Mapping
 
 from ... import jsontext
 
-Decode = Callable[[bytes], object]
+ColumnDecoder = Callable[[bytes], object]
 
 
-def sent(value: object) -> bytes | None:
+def encode_parameter(value: object) -> bytes | None:
     """`value` as a parameter: lists and objects as JSON text.  Raises `ValueError` for a text with a NUL."""
     match value:
         case None:
@@ -33,20 +33,20 @@ def sent(value: object) -> bytes | None:
     return text
 
 
-def decoder(oid: int) -> Decode:
+def decoder_for(oid: int) -> ColumnDecoder:
     """What turns a column of the type `oid` (pg_type) into a value."""
-    return _DECODERS.get(oid, _text)
+    return _DECODERS.get(oid, _decode_text)
 
 
-def _text(value: bytes) -> str:
+def _decode_text(value: bytes) -> str:
     return value.decode()
 
 
-def _flag(value: bytes) -> bool:
+def _decode_bool(value: bytes) -> bool:
     return value == b"t"
 
 
-def _time(value: bytes) -> str:
+def _decode_timestamp(value: bytes) -> str:
     """From "2026-11-22 19:21:04.5+00", whose fraction has no zeros at its end."""
     text = value.decode()
     date, time = text[:10], text[11:-3]
@@ -54,4 +54,10 @@ def _time(value: bytes) -> str:
     return f"{date}T{seconds}.{fraction[:3]:0<3}Z"
 
 
-_DECODERS: Mapping[int, Decode] = {16: _flag, 20: int, 21: int, 23: int, 1184: _time}
+_DECODERS: Mapping[int, ColumnDecoder] = {
+    16: _decode_bool,
+    20: int,
+    21: int,
+    23: int,
+    1184: _decode_timestamp,
+}
