@@ -22,9 +22,9 @@ from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater, react
 
+from multiproto.base.uuid7 import Uuid7Generator
 from multiproto.core.model import format_timestamp
 from multiproto.core.ports import Event, Unit
-from multiproto.ids import Uuid7Generator
 from multiproto.storage.sqlite import SqliteStore
 
 from .devices import SUBSCRIBE, Device, dismiss, frame, gather, publication

@@ -23,12 +23,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater, react
 
+from multiproto.base.uuid7 import Uuid7Generator
 from multiproto.broker.follower import Follower
 from multiproto.core.audience import Dispatcher
 from multiproto.core.model import format_timestamp
 from multiproto.core.ports import Event, Unit
 from multiproto.core.wire import Delivery
-from multiproto.ids import Uuid7Generator
 from multiproto.redis.address import RedisAddress
 from multiproto.redis.connection import RedisCommandProtocol, RedisConnection, RedisSubscriberProtocol
 from multiproto.storage.postgresql.groupcommit import WriteTransaction

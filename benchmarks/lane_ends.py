@@ -17,10 +17,10 @@ from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater, react
 
+from multiproto.base.uuid7 import Uuid7Generator
 from multiproto.core.audience import Dispatcher
 from multiproto.core.ports import Publication
 from multiproto.core.wire import Delivery
-from multiproto.ids import Uuid7Generator
 from multiproto.redis.address import RedisAddress
 from multiproto.redis.codec import BrokerMacKey, encode, encode_publication
 from multiproto.redis.lane import RedisBroker

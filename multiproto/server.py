@@ -11,7 +11,7 @@ from typing import Any
 
 from twisted.web.resource import IResource
 
-from . import __version__, jsontext
+from . import __version__
 from .auth.credentials import RandomCredentialIssuer
 from .auth.gate import StoreAuthenticator
 from .auth.keyfiles import KeyFiles
@@ -20,6 +20,8 @@ from .auth.passwords import BcryptPasswords
 from .auth.tokens import JwtTokens
 from .auth.uses import CredentialUsageRecorder
 from .banner import print_to_stdout, render_banner, startup_info
+from .base import strict_json
+from .base.uuid7 import Uuid7Generator
 from .broker.canary import Canary
 from .broker.follower import Follower
 from .broker.memory import MemoryBroker
@@ -65,7 +67,6 @@ from .http.cors import CorsPolicy
 from .http.limits import HttpLimits
 from .http.ratelimit import RateLimit
 from .http.site import SiteParts, SiteSettings, make_site
-from .ids import Uuid7Generator
 from .lifecycle import NamedServices, RunAtStart, RunAtStop, SighupHandler, report_to_operator
 from .observe.health import HealthMonitor, Probe, always_up
 from .observe.metrics import Metrics
@@ -138,7 +139,7 @@ def make_service(config: Config, reactor: Any, parent: SupervisorLink | None = N
     )
     accounts = Accounts(keeping, passwords, sessions, events, audit, now, new_id)
     keyring = CredentialStore(keeping, RandomCredentialIssuer(), events, audit, now, new_id)
-    trail = AuditLog(store, frozenset(config.auth.operators), jsontext.loads)
+    trail = AuditLog(store, frozenset(config.auth.operators), strict_json.loads)
     sends, often = IdempotentSends(store, now), make_publish_limits(config, reactor, counts)
     messages = Messages(store, sends, events, now, new_id, often)
     lane = make_redis_broker(config, reactor, metrics, audience)
@@ -147,7 +148,9 @@ def make_service(config: Config, reactor: Any, parent: SupervisorLink | None = N
         if lane is None
         else lane
     )
-    publisher = Publisher(Policy(config.rules), broker, sends, namespaces, now, new_id, jsontext.dumps, often)
+    publisher = Publisher(
+        Policy(config.rules), broker, sends, namespaces, now, new_id, strict_json.dumps, often
+    )
     history = ReplayReader(store, audience, namespaces, reactor)
     hub = Hub(gate, audience, history, publisher, reactor, new_id, attempts)
     access = RequestAuthenticator(gate, hub, attempts)

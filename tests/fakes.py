@@ -10,8 +10,8 @@ from attrs import Factory, define, frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
-from multiproto import jsontext
 from multiproto.auth.credentials import RandomCredentialIssuer
+from multiproto.base import strict_json
 from multiproto.broker.follower import Follower
 from multiproto.broker.memory import MemoryBroker
 from multiproto.core.accounts import Accounts
@@ -200,7 +200,7 @@ def make_account_services(
     sessions = LoginSessions(store, passwords, tokens, events, audit, attempts, now, new_id, lifetime)
     accounts = Accounts(store, passwords, sessions, events, audit, now, new_id)
     keyring = CredentialStore(store, RandomCredentialIssuer(), events, audit, now, new_id)
-    trail = AuditLog(store, frozenset(operators), jsontext.loads)
+    trail = AuditLog(store, frozenset(operators), strict_json.loads)
     return AccountServices(audit, attempts, sessions, accounts, keyring, trail)
 
 
@@ -238,7 +238,7 @@ def make_core(clock: IReactorTime, *logged: str, policy: Policy = Policy()) -> I
     notes = MemoryLog()
     sends = IdempotentSends(notes, clock.seconds)
     publisher = Publisher(
-        policy, MemoryBroker(audience), sends, namespaces, clock.seconds, new_id, jsontext.dumps
+        policy, MemoryBroker(audience), sends, namespaces, clock.seconds, new_id, strict_json.dumps
     )
     history = ReplayReader(notes, audience, namespaces, clock)
     hub = Hub(gate, audience, history, publisher, clock, new_id)

@@ -9,9 +9,9 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
+from multiproto.base.uuid7 import Uuid7Generator
 from multiproto.core.events import EventBuilder
 from multiproto.core.sends import IdempotentSends
-from multiproto.ids import Uuid7Generator
 from multiproto.storage.sqlite import SqliteStore
 
 from .fakes import FAST

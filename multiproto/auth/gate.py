@@ -7,11 +7,11 @@ from typing import Callable
 
 from attrs import define
 
+from ..base.timestamps import parse_timestamp
 from ..core import grants
 from ..core.errors import Refusal, Unauthorized
 from ..core.model import format_timestamp
 from ..core.ports import Identity, Query, Store
-from ..observe.moments import parse_timestamp
 from .credentials import PREFIX, hash_secret, parse_credential_id
 from .tokens import JwtTokens
 

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 from jwt import PyJWK, PyJWTError
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
-from .. import jsontext
+from ..base import strict_json
 
 _PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)  # RFC 7468
 _HEADER_MEMBERS = {"alg", "typ", "kid"}  # of a header of ours
@@ -173,7 +173,7 @@ def _load_verification_key(label: bytes, block: bytes) -> VerificationKey:
 def thumbprint(jwk: Mapping[str, str]) -> str:
     """Names a public key by its content (RFC 7638)."""
     required = {name: jwk[name] for name in ("crv", "kty", "x", "y") if name in jwk}
-    return _base64url(sha256(jsontext.dumps(required)).digest())
+    return _base64url(sha256(strict_json.dumps(required)).digest())
 
 
 def _base64url(data: bytes) -> str:

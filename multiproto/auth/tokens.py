@@ -15,7 +15,7 @@ import jwt
 from attrs import define, frozen
 from jwt import api_jws
 
-from .. import jsontext
+from ..base import strict_json
 from ..core.errors import Unauthorized
 from .keys import KeyRing, VerificationKey
 
@@ -79,8 +79,8 @@ class JwtTokens:
         if key is None:
             raise Unauthorized("Invalid token")
         try:
-            return jsontext.loads(api_jws.decode(token, key.jwk, [key.algorithm]))
-        except (jwt.PyJWTError, jsontext.InvalidJson):
+            return strict_json.loads(api_jws.decode(token, key.jwk, [key.algorithm]))
+        except (jwt.PyJWTError, strict_json.InvalidJson):
             raise Unauthorized("Invalid token") from None
 
     def _find_key(self, token: str) -> VerificationKey | None:
@@ -90,7 +90,7 @@ class JwtTokens:
         header = parts[1]
         try:
             return self._current_keys().find(
-                jsontext.loads(urlsafe_b64decode(header + "=" * (-len(header) % 4)))
+                strict_json.loads(urlsafe_b64decode(header + "=" * (-len(header) % 4)))
             )
         except ValueError:  # of base64 or of JSON
             return None

@@ -16,12 +16,12 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..base.timestamps import format_timestamp
 from ..core.audience import Dispatcher
 from ..core.errors import Refusal
 from ..core.namespaces import CANARIES
 from ..core.ports import Event, Store, Unit
 from ..core.wire import Delivery
-from ..observe.moments import format_timestamp
 
 INTERVAL = 3.0  # seconds
 FRESH_FOR = 10.0  # seconds that one counts for

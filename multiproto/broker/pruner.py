@@ -16,12 +16,12 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..base.timestamps import format_timestamp
 from ..core.audience import Dispatcher
 from ..core.errors import Refusal
 from ..core.namespaces import Namespace, Namespaces
 from ..core.ports import Query, Step, Store, Unit
 from ..core.sends import KEY_RETENTION
-from ..observe.moments import format_timestamp
 
 INTERVAL = 30.0  # seconds
 BATCH_SIZE = 500  # rows that one transaction deletes

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ..observe.moments import parse_timestamp
+from ..base.timestamps import parse_timestamp
 from .events import WITHDRAWALS
 from .gathering import PublicationBatcher
 from .ports import DeliveryBatchListener, DeliveryListener, Entry, Publication

@@ -6,9 +6,7 @@ from typing import Any, Generic, Mapping, TypeVar
 
 from attrs import field, frozen
 
-from ..observe.moments import (
-    format_timestamp as format_timestamp,
-)  # whoever speaks of a model's times says them so
+from ..base.timestamps import format_timestamp as format_timestamp
 
 T = TypeVar("T")
 

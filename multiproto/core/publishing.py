@@ -6,7 +6,7 @@ from typing import Callable, Mapping
 
 from attrs import Factory, define, evolve, frozen
 
-from ..observe.moments import format_timestamp, parse_timestamp
+from ..base.timestamps import format_timestamp, parse_timestamp
 from .errors import TooLarge, ValidationError
 from .namespaces import Namespaces
 from .policy import Policy

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..base.coroutines import start_eagerly
 from ..observe.traffic import ProtocolStats
 from .audience import Dispatcher
 from .errors import Conflict, InternalError, Refusal, Unauthorized
@@ -26,7 +27,6 @@ from .meter import CommandLimiter
 from .outbox import SendQueue
 from .ports import Authenticator, Identity, Transport
 from .publishing import Publisher
-from .starting import start_eagerly
 from .submissions import PublishWindow
 from .subscriptions import ConnectionSubscriptions
 from .vigil import ConnectionTimers

@@ -7,11 +7,11 @@ from typing import Any, Awaitable, Callable, Coroutine
 from attrs import Factory, define
 from twisted.python.failure import Failure
 
+from ..base.coroutines import start_eagerly
 from ..observe.traffic import ProtocolStats
 from .outstanding import InFlightReplies, ReplyCallback
 from .ports import Identity
 from .publishing import Publisher
-from .starting import start_eagerly
 from .wire import Accepted, Publish, Reply
 
 

@@ -9,7 +9,7 @@ from typing import Any, Sequence, Union
 
 from attrs import field, frozen
 
-from .. import jsontext
+from ..base import strict_json
 from ..core.wire import CloseReason
 from .execute import GraphQLRequest
 from .faults import FormattedError
@@ -78,8 +78,8 @@ PONG = b'{"type":"pong"}'
 def decode(payload: bytes) -> ClientMessage:
     """Read one message.  Raises `InvalidMessage`, never anything else."""
     try:
-        message = jsontext.loads(payload)
-    except jsontext.InvalidJson as fault:
+        message = strict_json.loads(payload)
+    except strict_json.InvalidJson as fault:
         raise InvalidMessage(f"Invalid message: {fault}") from None
     if not isinstance(message, dict):
         raise InvalidMessage("Invalid message: not an object")
@@ -99,19 +99,19 @@ def decode(payload: bytes) -> ClientMessage:
 
 def encode_expiring(at: str) -> bytes:
     """A `ping` that clients answer like any other; this protocol has no word for more."""
-    return jsontext.dumps({"type": "ping", "payload": {"expiresAt": at}})
+    return strict_json.dumps({"type": "ping", "payload": {"expiresAt": at}})
 
 
 def encode_next(id: str, payload: object) -> bytes:
-    return jsontext.dumps({"id": id, "type": "next", "payload": payload})
+    return strict_json.dumps({"id": id, "type": "next", "payload": payload})
 
 
 def encode_error(id: str, errors: Sequence[FormattedError]) -> bytes:
-    return jsontext.dumps({"id": id, "type": "error", "payload": errors})
+    return strict_json.dumps({"id": id, "type": "error", "payload": errors})
 
 
 def encode_complete(id: str) -> bytes:
-    return jsontext.dumps({"id": id, "type": "complete"})
+    return strict_json.dumps({"id": id, "type": "complete"})
 
 
 def _parse_id(message: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from twisted.web import server
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from .. import jsontext
+from ..base import strict_json
 from ..core.access import RequestAuthenticator
 from ..core.errors import InternalError, Refusal, TooLarge
 from .context import Caller, authenticate_caller
@@ -222,4 +222,4 @@ def wants_buffered_response(headers: Mapping[bytes, bytes]) -> bool:
 
 def _buffered_response(status: int, media: str, value: object) -> BufferedResponse:
     shown = GRAPHQL_RESPONSE_TYPE if media == GRAPHQL_RESPONSE_TYPE else JSON_TYPE
-    return status, f"{shown}; charset=utf-8".encode("ascii"), jsontext.dumps(value)
+    return status, f"{shown}; charset=utf-8".encode("ascii"), strict_json.dumps(value)

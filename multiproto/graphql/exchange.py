@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web.server import Request
 
-from .. import jsontext
+from ..base import strict_json
 from ..core.errors import InternalError, Unavailable
 from ..core.wire import CloseReason, Farewell, Ping
 from .execute import Payload, ResponseStream
@@ -53,7 +53,7 @@ class GraphQLHttpResponse:
         self.send(
             status,
             GRAPHQL_RESPONSE_TYPE if self.media_type == GRAPHQL_RESPONSE_TYPE else JSON_TYPE,
-            jsontext.dumps(value),
+            strict_json.dumps(value),
         )
 
     def send_errors(self, status: int, errors: Sequence[FormattedError]) -> None:
@@ -114,7 +114,7 @@ class GraphQLHttpResponse:
         self._write(b":\n\n")  # sends the head: a browser takes the stream for open only then
 
     def _write_next_event(self, payload: Payload) -> None:
-        self._write(b"event: next\ndata: " + jsontext.dumps(payload) + b"\n\n")
+        self._write(b"event: next\ndata: " + strict_json.dumps(payload) + b"\n\n")
 
     def _end_event_stream(self, complete: bool) -> None:
         if complete:

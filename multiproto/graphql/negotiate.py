@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Mapping, Sequence
 
-from .. import jsontext
+from ..base import strict_json
 from ..core.errors import InvalidInput
 from .execute import GraphQLRequest
 from .persisted import parse_hash
@@ -126,6 +126,6 @@ def _parse_persisted_hash(extensions: object) -> str | None:
 
 def _parse_json(text: bytes, what: str) -> Any:
     try:
-        return jsontext.loads(text)
-    except jsontext.InvalidJson as fault:
+        return strict_json.loads(text)
+    except strict_json.InvalidJson as fault:
         raise BadGraphQLRequest(f"{what} must be JSON: {fault}") from None

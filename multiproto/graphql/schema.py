@@ -20,7 +20,7 @@ from graphql import (
     value_from_ast_untyped,
 )
 
-from .. import jsontext
+from ..base import strict_json
 from ..core.access import check_full_access
 from .ahead import ROOT_EXTENSION, RootField
 from .context import Context
@@ -146,6 +146,6 @@ def _parse_json_literal(node: ValueNode, variables: dict[str, Any] | None = None
     try:
         value = value_from_ast_untyped(node, variables)
         text = json.dumps(value, allow_nan=False, default=lambda undefined: None)
-        return jsontext.loads(text.encode())
+        return strict_json.loads(text.encode())
     except (ValueError, RecursionError):
         raise GraphQLError("Not a JSON value", node) from None

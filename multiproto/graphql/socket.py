@@ -6,7 +6,7 @@ from typing import Callable
 
 from twisted.internet.interfaces import IAddress, IReactorTime
 
-from .. import jsontext
+from ..base import strict_json
 from ..core.errors import Forbidden, InternalError, RateLimited, Refusal, TooLarge, Unauthorized, Unavailable
 from ..core.hub import Admission, Hub
 from ..core.model import format_timestamp
@@ -130,7 +130,7 @@ class GraphQLWebSocketProtocol(Rfc6455Protocol):
     def refusal_body(self, code: int, reason: str) -> bytes:
         """As the endpoint declines requests over HTTP."""
         extensions = {"code": HANDSHAKE_ERRORS.get(code, BadGraphQLRequest).name, "status": code}
-        return jsontext.dumps({"errors": [{"message": reason, "extensions": extensions}]})
+        return strict_json.dumps({"errors": [{"message": reason, "extensions": extensions}]})
 
     # The transport calls these: IPushProducer.
 

@@ -6,7 +6,7 @@ from typing import Callable
 
 from attrs import define
 
-from .. import jsontext
+from ..base import strict_json
 from ..core.feed import SubscriptionStream
 from ..core.model import JsonObject
 from ..core.outbox import BufferBudget
@@ -21,7 +21,7 @@ SIZE_KEY = "graphql"
 def estimate_size(delivery: Delivery) -> int:
     """About how many bytes a result of this delivery has; measured once for all who hear it."""
     if SIZE_KEY not in delivery.sizes:
-        delivery.sizes[SIZE_KEY] = ENVELOPE_SIZE + len(jsontext.dumps(delivery.content))
+        delivery.sizes[SIZE_KEY] = ENVELOPE_SIZE + len(strict_json.dumps(delivery.content))
     return delivery.sizes[SIZE_KEY]
 
 

@@ -6,7 +6,7 @@ from math import ceil
 
 from attrs import field, frozen
 
-from .. import jsontext
+from ..base import strict_json
 from ..core.errors import InvalidInput, NotFound, RateLimited, Refusal, TooLarge, Unauthorized, Unavailable
 from ..core.model import format_timestamp
 from .codec import HttpProtocolError
@@ -68,18 +68,18 @@ def refusal_for_protocol_error(fault: HttpProtocolError) -> tuple[int, Refusal]:
 def success_body(answer: JsonResponse, now: float) -> bytes:
     """`now` in seconds since the epoch."""
     if answer.without_envelope:
-        return jsontext.dumps(answer.data)
+        return strict_json.dumps(answer.data)
     shown: dict[str, object] = {"success": True, "data": answer.data}
     if answer.cursor is not None:
         shown["cursor"] = answer.cursor
-    return jsontext.dumps(shown | {"timestamp": format_timestamp(now)})
+    return strict_json.dumps(shown | {"timestamp": format_timestamp(now)})
 
 
 def error_body(refusal: Refusal, now: float) -> bytes:
     error: dict[str, object] = {"code": refusal.code, "message": refusal.message}
     if refusal.details is not None:
         error["details"] = refusal.details
-    return jsontext.dumps({"success": False, "error": error, "timestamp": format_timestamp(now)})
+    return strict_json.dumps({"success": False, "error": error, "timestamp": format_timestamp(now)})
 
 
 def error_headers(refusal: Refusal) -> ResponseHeaders:

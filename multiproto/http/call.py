@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 from attrs import define, frozen
 
-from .. import jsontext
+from ..base import strict_json
 from ..core.access import RequestAuthenticator, check_full_access
 from ..core.client import ClientInfo
 from ..core.errors import InvalidInput, Unauthorized
@@ -87,8 +87,8 @@ class RequestContext:
                 "The body must be application/json or application/x-www-form-urlencoded"
             )
         try:
-            fields = jsontext.loads(body)
-        except jsontext.InvalidJson as fault:
+            fields = strict_json.loads(body)
+        except strict_json.InvalidJson as fault:
             raise InvalidInput(f"Malformed JSON: {fault}") from None
         if not isinstance(fields, dict):
             raise InvalidInput("The body must be a JSON object")

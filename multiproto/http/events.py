@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from zope.interface import implementer
 
-from .. import jsontext
+from ..base import strict_json
 from ..core.feed import SubscriptionStream
 from ..core.model import format_timestamp
 from ..core.wire import CaughtUp, Delivery, Farewell, Ping, Subscribed
@@ -142,5 +142,5 @@ def _encode_event(name: str, data: Mapping[str, object], id: str | None) -> byte
     lines = [b"event: " + name.encode("ascii")]
     if id is not None:
         lines.append(b"id: " + id.encode("ascii"))
-    lines.append(b"data: " + jsontext.dumps(data))
+    lines.append(b"data: " + strict_json.dumps(data))
     return b"\n".join(lines) + b"\n\n"

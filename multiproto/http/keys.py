@@ -6,7 +6,7 @@ from typing import Callable, Mapping, Sequence
 
 from attrs import define
 
-from .. import jsontext
+from ..base import strict_json
 from .call import RequestContext, Route
 
 JWKS_MAX_AGE = (
@@ -24,7 +24,7 @@ class JwksRoutes:
         return [Route("GET", "/.well-known/jwks.json", self.jwks, whole=False)]
 
     async def jwks(self, call: RequestContext) -> None:
-        body = jsontext.dumps({"keys": self._public_keys()})
+        body = strict_json.dumps({"keys": self._public_keys()})
         may_keep = ((b"Cache-Control", b"public, max-age=%d" % JWKS_MAX_AGE),)
         call.http_request.write(
             call.http_request.prepare_response(200, body, may_keep, b"application/jwk-set+json")

@@ -8,7 +8,7 @@ from attrs import define, frozen
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 
-from .moments import format_timestamp
+from ..base.timestamps import format_timestamp
 
 PROBE_TIMEOUT = 2.0  # seconds for a dependency to answer
 

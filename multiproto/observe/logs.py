@@ -18,7 +18,7 @@ from attrs import define, field
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
-from .moments import format_timestamp
+from ..base.timestamps import format_timestamp
 
 CURRENT_REQUEST_ID: ContextVar[str | None] = ContextVar(
     "request", default=None

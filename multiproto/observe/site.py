@@ -15,8 +15,8 @@ from twisted.web.http import Request as PlainRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
+from ..base.timestamps import format_timestamp
 from .metrics import Metrics
-from .moments import format_timestamp
 from .stats import stats_document
 
 METHODS = (b"GET", b"HEAD")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..base.timestamps import format_timestamp
 from .metrics import Metrics
-from .moments import format_timestamp
 from .traffic import SUCCESS, ProtocolStats
 
 

@@ -17,7 +17,7 @@ from typing import Sequence
 
 from attrs import field, frozen
 
-from .. import jsontext
+from ..base import strict_json
 from ..core.ports import Publication
 
 MAC_SIZE = 16  # bytes
@@ -50,7 +50,7 @@ class PublicationBatch:
 def encode_publication(publication: Publication) -> bytes:
     """One publication, as `encode` takes it."""
     p = publication
-    return jsontext.dumps([p.id, p.topic, p.content, p.metadata, p.sender_id, p.accepted_at])
+    return strict_json.dumps([p.id, p.topic, p.content, p.metadata, p.sender_id, p.accepted_at])
 
 
 def encode(key: BrokerMacKey, instance: str, number: int, rows: Sequence[bytes]) -> bytes:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, Mapping, Sequence
 
-from .. import jsontext
+from ..base import strict_json
 from ..core.model import format_timestamp
 from ..core.ports import Row
 from .cursors import Term, Terms
@@ -81,7 +81,7 @@ def _execute(
 def encode_parameters(params: Mapping[str, object]) -> dict[str, object]:
     """`params` as SQLite takes them: lists, for `json_each`, and objects as JSON text."""
     return {
-        name: jsontext.dumps(value).decode() if isinstance(value, (list, tuple, dict)) else value
+        name: strict_json.dumps(value).decode() if isinstance(value, (list, tuple, dict)) else value
         for name, value in params.items()
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .. import jsontext
+from ..base import strict_json
 from ..core.ports import Entry, Event, Row
 from .cursors import Terms
 
@@ -21,13 +21,13 @@ def event_to_row(position: int, event: Event) -> dict[str, object]:
         "position": position,
         "id": event.id,
         "type": event.type,
-        "topics": jsontext.dumps(event.topics).decode(),
-        "content": jsontext.dumps(event.content).decode(),
+        "topics": strict_json.dumps(event.topics).decode(),
+        "content": strict_json.dumps(event.content).decode(),
         "subject": event.subject,
         "at": event.occurred_at,
         "namespace": event.namespace,
         "sender": event.sender_id,
-        "metadata": None if event.metadata is None else jsontext.dumps(event.metadata).decode(),
+        "metadata": None if event.metadata is None else strict_json.dumps(event.metadata).decode(),
     }
 
 
@@ -50,7 +50,7 @@ def entry_from_row(row: Row, terms: Terms) -> Entry:
 
 def json_prefix(lead: str) -> str:
     """`lead` as it begins within a JSON array of topics: without the closing quote."""
-    return jsontext.dumps(lead).decode()[:-1]
+    return strict_json.dumps(lead).decode()[:-1]
 
 
 def _parse_json(text: str | None) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
+from ..base.strict_json import InvalidJson, dumps, loads
 from ..core.errors import (
     InternalError,
     InvalidFrame,
@@ -45,7 +46,6 @@ from ..core.wire import (
     Unsubscribe,
     Unsubscribed,
 )
-from ..jsontext import InvalidJson, dumps, loads
 
 AUTH, AUTH_SUCCESS, AUTH_ERROR, AUTH_EXPIRING = 0x01, 0x02, 0x03, 0x04
 SUBSCRIBE, UNSUBSCRIBE, SUBSCRIBED, UNSUBSCRIBED, CAUGHT_UP = 0x10, 0x11, 0x12, 0x13, 0x14

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
+from ..base.strict_json import InvalidJson, dumps, loads
 from ..core.errors import InternalError, InvalidInput, Refusal, UnknownMessageType, ValidationError
 from ..core.forms import FieldValidator
 from ..core.model import format_timestamp
@@ -34,7 +35,6 @@ from ..core.wire import (
     Unsubscribe,
     Unsubscribed,
 )
-from ..jsontext import InvalidJson, dumps, loads
 from ..rfc6455.codec import MAX_REASON_LENGTH, encode_frame
 
 # Three numbers that are older than "the code is the HTTP status".

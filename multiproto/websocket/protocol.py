@@ -6,6 +6,7 @@ from typing import Any, Callable
 
 from twisted.internet.interfaces import IAddress, IReactorTime
 
+from ..base.strict_json import dumps
 from ..core.errors import Forbidden, InternalError, InvalidInput, RateLimited, Refusal, TooLarge, Unavailable
 from ..core.hub import Admission, Hub
 from ..core.model import format_timestamp
@@ -21,7 +22,6 @@ from ..core.wire import (
     Ping,
     Reply,
 )
-from ..jsontext import dumps
 from ..rfc6455.codec import BINARY, TEXT, encode_frame
 from ..rfc6455.factory import Rfc6455Factory
 from ..rfc6455.protocol import MIN_COMPRESS_SIZE, Rfc6455Protocol

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
+from ..base.strict_json import StructDecoder
 from ..core.forms import MAX_REF_LENGTH
 from ..core.wire import Command, Publish
-from ..jsontext import StructDecoder
 from . import codec
 
 

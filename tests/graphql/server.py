@@ -17,7 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from multiproto import jsontext
+from multiproto.base import strict_json
+from multiproto.base.uuid7 import Uuid7Generator
 from multiproto.broker.follower import Follower
 from multiproto.broker.memory import MemoryBroker
 from multiproto.core.access import RequestAuthenticator
@@ -34,7 +35,6 @@ from multiproto.core.ports import Entry, Identity, Page, Query, Snapshot, Unit
 from multiproto.core.publishing import Publisher
 from multiproto.core.sends import IdempotentSends
 from multiproto.graphql.wiring import GraphQLDependencies, make_graphql_resource
-from multiproto.ids import Uuid7Generator
 from multiproto.observe.traffic import ProtocolStats
 from multiproto.storage.connection import connect, migrate
 from multiproto.storage.cursors import Term, Terms
@@ -197,7 +197,7 @@ class ServerCase(SynchronousTestCase):
         self.store.on_commit = follower.wake
         sends, namespaces = IdempotentSends(self.store, clock.seconds), Namespaces.with_builtin(())
         publisher = Publisher(
-            self.policy, MemoryBroker(audience), sends, namespaces, clock.seconds, new_id, jsontext.dumps
+            self.policy, MemoryBroker(audience), sends, namespaces, clock.seconds, new_id, strict_json.dumps
         )
         history = ReplayReader(self.store, audience, namespaces, clock)
         self.hub = Hub(self.gate, audience, history, publisher, clock, new_id)

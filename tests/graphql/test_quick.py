@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
-from multiproto import jsontext
+from multiproto.base import strict_json
 from multiproto.core.errors import Unavailable
 from multiproto.core.model import Message, User
 from multiproto.core.ports import Identity
@@ -111,14 +111,14 @@ class SameTests(ServerCase):
         try:
             prepared = operations.prepare(request)
         except RequestError as declined:
-            return jsontext.dumps({"declined": declined.errors})
+            return strict_json.dumps({"declined": declined.errors})
         running = Deferred.fromCoroutine(operations.execute(prepared, caller))
         for _ in range(20):
             self.turn()
         payload = self.successResultOf(running)
         self.flushLoggedErrors()
         payload.get("errors", []).sort(key=str)  # GraphQL, 7.1.2, gives them no order
-        return jsontext.dumps(payload)
+        return strict_json.dumps(payload)
 
     def compare(
         self, text: str, odd: Mapping[str, Any], who: str | None, variables: Mapping[str, Any]

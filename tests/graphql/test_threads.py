@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet import reactor
 
-from multiproto import jsontext
+from multiproto.base import strict_json
 from multiproto.broker.memory import MemoryBroker
 from multiproto.core.access import RequestAuthenticator
 from multiproto.core.audience import Dispatcher
@@ -40,7 +40,7 @@ class ThreadedStoreTests(StoreCase):
         audience, namespaces = Dispatcher(), Namespaces.with_builtin(())
         clock: Any = reactor
         publisher = Publisher(
-            Policy(), MemoryBroker(audience), self.sends, namespaces, self.now, self.new_id, jsontext.dumps
+            Policy(), MemoryBroker(audience), self.sends, namespaces, self.now, self.new_id, strict_json.dumps
         )
         history = ReplayReader(self.store, audience, namespaces, clock)
         gate = FakeAuthenticator()

@@ -11,7 +11,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from multiproto import jsontext
+from multiproto.base import strict_json
 from multiproto.http.channel import Channel
 from multiproto.http.site import Site
 from tests import canary
@@ -25,7 +25,7 @@ class Response:
 
     @property
     def json(self) -> Any:
-        return jsontext.loads(self.body)
+        return strict_json.loads(self.body)
 
     @property
     def data(self) -> Any:
@@ -83,7 +83,7 @@ class Line:
         """Send a request; `body` goes as JSON unless it is bytes."""
         fields = {"Host": "example.org", **(headers or {})}
         if body is not None and not isinstance(body, bytes):
-            body = jsontext.dumps(body)
+            body = strict_json.dumps(body)
             fields.setdefault("Content-Type", "application/json")
         if body is not None:
             fields["Content-Length"] = str(len(body))

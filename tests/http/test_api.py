@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
-from multiproto import jsontext
 from multiproto.auth.gate import StoreAuthenticator
 from multiproto.auth.keys import KeyRing
 from multiproto.auth.tokens import JwtTokens
+from multiproto.base import strict_json
 from multiproto.broker.follower import Follower
 from multiproto.broker.memory import MemoryBroker
 from multiproto.core.access import RequestAuthenticator
@@ -64,7 +64,7 @@ class ApiCase(StoreCase):
         gate, audience = StoreAuthenticator(tokens, self.store, self.now), Dispatcher()
         namespaces = Namespaces.with_builtin(())
         publisher = Publisher(
-            Policy(), MemoryBroker(audience), self.sends, namespaces, self.now, self.new_id, jsontext.dumps
+            Policy(), MemoryBroker(audience), self.sends, namespaces, self.now, self.new_id, strict_json.dumps
         )
         history = ReplayReader(self.store, audience, namespaces, clock)
         self.hub = Hub(gate, audience, history, publisher, clock, self.new_id)

@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import define
 
-from multiproto import jsontext
+from multiproto.base import strict_json
 from multiproto.core.policy import Policy
 from multiproto.core.ports import Entry, Event
 from multiproto.core.rules import PUBLISH, SUBSCRIBE, Rule
@@ -29,7 +29,7 @@ def events(data: bytes) -> list[dict[str, Any]]:
             name, _, value = line.partition(":")
             fields[name] = value.removeprefix(" ")
         if "data" in fields:
-            fields["data"] = jsontext.loads(fields["data"].encode())
+            fields["data"] = strict_json.loads(fields["data"].encode())
         found.append(fields)
     return found
 

@@ -22,20 +22,7 @@ from multiproto.websocket.protocol import WebSocketFactory
 
 from ..fakes import make_core
 from .endpoints import ANSWER, ASK, Endpoint, Events, Operations
-from .wire import (
-    ACCEPT,
-    BINARY,
-    CLOSE,
-    CONTINUATION,
-    MASK,
-    PING,
-    TEXT,
-    close,
-    frame,
-    frames,
-    pieces,
-    spoken,
-)
+from .wire import ACCEPT, BINARY, CLOSE, CONTINUATION, MASK, PING, TEXT, close, frame, frames, pieces, spoken
 
 ALLOWED = "https://app.example.org"
 

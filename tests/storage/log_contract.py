@@ -9,18 +9,7 @@ from twisted.internet.defer import gatherResults
 from multiproto.core.errors import Refusal
 from multiproto.core.ports import Entry, Event, Page, Query, Row, Step, Unit
 
-from .units import (
-    GONE,
-    add_message,
-    add_user,
-    at,
-    claim,
-    close_account,
-    event,
-    published,
-    say,
-    withdraw,
-)
+from .units import GONE, add_message, add_user, at, claim, close_account, event, published, say, withdraw
 
 
 class LogContract:

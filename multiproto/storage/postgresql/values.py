@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Callable, Mapping
 
-from ... import jsontext
+from ...base import strict_json
 
 ColumnDecoder = Callable[[bytes], object]
 
@@ -25,7 +25,7 @@ def encode_parameter(value: object) -> bytes | None:
         case str():
             text = value.encode()
         case list() | tuple() | dict():
-            text = jsontext.dumps(value)
+            text = strict_json.dumps(value)
         case _:
             raise TypeError(f"no {type(value).__name__} goes to the database")
     if b"\0" in text:  # libpq would send what is before it

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.observe.moments import format_timestamp, parse_timestamp
+from multiproto.base.timestamps import format_timestamp, parse_timestamp
 
 
 class MomentTests(SynchronousTestCase):

@@ -7,8 +7,8 @@ from uuid import UUID
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.base.uuid7 import Uuid7Generator
 from multiproto.core.forms import is_uuid
-from multiproto.ids import Uuid7Generator
 
 
 class IdsTests(SynchronousTestCase):

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.jsontext import MAX_CONTAINERS, MAX_DEPTH, MAX_EXTREME_NUMBERS, InvalidJson, dumps, loads
+from multiproto.base.strict_json import (
+    MAX_CONTAINERS,
+    MAX_DEPTH,
+    MAX_EXTREME_NUMBERS,
+    InvalidJson,
+    dumps,
+    loads,
+)
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 VALUES = st.recursive(

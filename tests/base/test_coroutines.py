@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.starting import start_eagerly
+from multiproto.base.coroutines import start_eagerly
 
 
 class StartTests(SynchronousTestCase):
