@@ -29,7 +29,7 @@ from twisted.python.threadpool import ThreadPool
 
 from multiproto.base.uuid7 import Uuid7Generator
 from multiproto.core.model import format_timestamp
-from multiproto.core.ports import Event, Step, Unit
+from multiproto.core.transactions import Event, Step, Unit
 from multiproto.storage.postgresql import reads
 from multiproto.storage.postgresql.dial import PostgresConnector
 from multiproto.storage.postgresql.line import StatementCall

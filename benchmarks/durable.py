@@ -24,7 +24,7 @@ from twisted.internet.task import deferLater, react
 
 from multiproto.base.uuid7 import Uuid7Generator
 from multiproto.core.model import format_timestamp
-from multiproto.core.ports import Event, Unit
+from multiproto.core.transactions import Event, Unit
 from multiproto.storage.sqlite import SqliteStore
 
 from .devices import SUBSCRIBE, Device, dismiss, frame, gather, publication

@@ -25,10 +25,10 @@ from twisted.internet.task import deferLater, react
 
 from multiproto.base.uuid7 import Uuid7Generator
 from multiproto.broker.follower import Follower
-from multiproto.core.audience import Dispatcher
 from multiproto.core.model import format_timestamp
-from multiproto.core.ports import Event, Unit
-from multiproto.core.wire import Delivery
+from multiproto.core.protocol import Delivery
+from multiproto.core.pubsub.dispatcher import Dispatcher
+from multiproto.core.transactions import Event, Unit
 from multiproto.redis.address import RedisAddress
 from multiproto.redis.connection import RedisCommandProtocol, RedisConnection, RedisSubscriberProtocol
 from multiproto.storage.postgresql.groupcommit import WriteTransaction

@@ -18,9 +18,9 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater, react
 
 from multiproto.base.uuid7 import Uuid7Generator
-from multiproto.core.audience import Dispatcher
-from multiproto.core.ports import Publication
-from multiproto.core.wire import Delivery
+from multiproto.core.protocol import Delivery
+from multiproto.core.pubsub.dispatcher import Dispatcher
+from multiproto.core.transactions import Publication
 from multiproto.redis.address import RedisAddress
 from multiproto.redis.codec import BrokerMacKey, encode, encode_publication
 from multiproto.redis.lane import RedisBroker

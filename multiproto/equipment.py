@@ -15,11 +15,11 @@ from twisted.internet.interfaces import IProtocolFactory
 from .auth.passwords import BcryptPasswords
 from .config import Config
 from .config.settings import TcpConfig, WebSocketConfig
-from .core.audience import Dispatcher
-from .core.leases import SharedBuckets
-from .core.limits import ConnectionLimits
-from .core.quotas import PublishLimits
-from .core.rates import Rate
+from .core.connections.admission import ConnectionLimits
+from .core.pubsub.dispatcher import Dispatcher
+from .core.ratelimit.publish_limits import PublishLimits
+from .core.ratelimit.shared_bucket import SharedBuckets
+from .core.ratelimit.token_bucket import Rate
 from .edge.certificate import TlsCertificate
 from .edge.ports import EdgeWrapper
 from .graphql.endpoint import GraphQLResource, wants_buffered_response

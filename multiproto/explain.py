@@ -15,9 +15,9 @@ from typing import Mapping, Sequence
 
 from .config import ConfigError, load_config
 from .core.errors import ValidationError
-from .core.policy import Policy
-from .core.ports import Identity
-from .core.rules import VERBS
+from .core.identity import Identity
+from .core.pubsub.permissions import VERBS
+from .core.pubsub.policy import Policy
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -29,26 +29,24 @@ from .broker.pruner import Pruner
 from .config import Config
 from .config.kinds import format_duration
 from .config.secret import signing_secret
-from .core.access import RequestAuthenticator
-from .core.accounts import Accounts
-from .core.arrivals import ConnectionRateLimiter
-from .core.attempts import FailedAttempts
-from .core.audience import Dispatcher
-from .core.audit import AuditRecorder
+from .core.connections.admission import Admission, ConnectionLimits, ConnectionRateLimiter
+from .core.connections.hub import Hub
+from .core.domain.accounts import Accounts
+from .core.domain.audit_log import AuditLog, AuditRecorder
+from .core.domain.credentials import CredentialStore
+from .core.domain.failed_attempts import FailedAttempts
+from .core.domain.login_sessions import LoginSessions
+from .core.domain.login_throttle import LoginThrottle
+from .core.domain.messages import Messages
 from .core.events import EventBuilder
-from .core.history import ReplayReader
-from .core.hub import Admission, Hub
-from .core.keyring import CredentialStore
-from .core.limits import ConnectionLimits
-from .core.logins import LoginThrottle
-from .core.messages import Messages
-from .core.namespaces import Namespaces
-from .core.policy import Policy
-from .core.ports import Query
-from .core.publishing import Publisher
-from .core.sends import IdempotentSends
-from .core.sessions import LoginSessions
-from .core.trail import AuditLog
+from .core.idempotency import IdempotentSends
+from .core.pubsub.dispatcher import Dispatcher
+from .core.pubsub.namespaces import Namespaces
+from .core.pubsub.policy import Policy
+from .core.pubsub.publisher import Publisher
+from .core.pubsub.replay import ReplayReader
+from .core.request_authenticator import RequestAuthenticator
+from .core.transactions import Query
 from .equipment import (
     make_connection_limits,
     make_edge_wrapper,

@@ -14,25 +14,25 @@ from multiproto.auth.credentials import RandomCredentialIssuer
 from multiproto.base import strict_json
 from multiproto.broker.follower import Follower
 from multiproto.broker.memory import MemoryBroker
-from multiproto.core.accounts import Accounts
-from multiproto.core.attempts import FailedAttempts
-from multiproto.core.audience import Dispatcher
-from multiproto.core.audit import AuditRecorder
+from multiproto.core.connections.admission import Admission, ConnectionLimits
+from multiproto.core.connections.hub import Hub
+from multiproto.core.domain.accounts import Accounts
+from multiproto.core.domain.audit_log import AuditLog, AuditRecorder
+from multiproto.core.domain.credentials import CredentialStore
+from multiproto.core.domain.failed_attempts import FailedAttempts
+from multiproto.core.domain.login_sessions import LoginSessions
 from multiproto.core.errors import Unauthorized, Unavailable
 from multiproto.core.events import EventBuilder
-from multiproto.core.history import ReplayReader
-from multiproto.core.hub import Admission, Hub
-from multiproto.core.keyring import CredentialStore
-from multiproto.core.limits import ConnectionLimits
+from multiproto.core.idempotency import IdempotentSends
+from multiproto.core.identity import Identity
 from multiproto.core.model import format_timestamp
-from multiproto.core.namespaces import MESSAGES, USERS, Namespace, Namespaces
-from multiproto.core.policy import Policy
-from multiproto.core.ports import Entry, Event, Identity, Page, Unit
-from multiproto.core.publishing import Publisher
-from multiproto.core.sends import IdempotentSends
-from multiproto.core.sessions import LoginSessions
-from multiproto.core.trail import AuditLog
-from multiproto.core.wire import DeliveryBatch, Farewell, Reply
+from multiproto.core.protocol import DeliveryBatch, Farewell, Reply
+from multiproto.core.pubsub.dispatcher import Dispatcher
+from multiproto.core.pubsub.namespaces import MESSAGES, USERS, Namespace, Namespaces
+from multiproto.core.pubsub.policy import Policy
+from multiproto.core.pubsub.publisher import Publisher
+from multiproto.core.pubsub.replay import ReplayReader
+from multiproto.core.transactions import Entry, Event, Page, Unit
 from multiproto.observe.traffic import ProtocolStats
 
 # The rooms' tests run with the fast paths or, to compare, without: MULTIPROTO_FAST_PATHS=false make check

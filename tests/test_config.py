@@ -14,12 +14,12 @@ from multiproto.config import Config, ConfigError, kinds, load_config, load_conf
 from multiproto.config.example import render_example
 from multiproto.config.load import iter_settings
 from multiproto.config.secret import load_or_create_secret, signing_secret
-from multiproto.core.namespaces import Namespace
-from multiproto.core.networks import AddressRules
-from multiproto.core.policy import Policy
-from multiproto.core.ports import Identity
-from multiproto.core.rates import Rate
-from multiproto.core.rules import HISTORY, MAX_RULES, PUBLISH, SUBSCRIBE, VERBS, Rule
+from multiproto.core.addresses import AddressRules
+from multiproto.core.identity import Identity
+from multiproto.core.pubsub.namespaces import Namespace
+from multiproto.core.pubsub.permissions import HISTORY, MAX_RULES, PUBLISH, SUBSCRIBE, VERBS, Rule
+from multiproto.core.pubsub.policy import Policy
+from multiproto.core.ratelimit.token_bucket import Rate
 
 SECRET = "0123456789abcdef0123456789abcdef"
 

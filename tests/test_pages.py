@@ -9,7 +9,7 @@ from typing import Iterator
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.banner import render_banner
-from multiproto.core.audit import ACTIONS
+from multiproto.core.domain.audit_log import ACTIONS
 
 from .test_banner import DEFAULT, commands
 

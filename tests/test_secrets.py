@@ -19,7 +19,7 @@ TELLING = re.compile(
 )
 # What is named so and holds none.
 HARMLESS = {
-    "multiproto.core.keyring.NewCredential.credential": "what is kept of it, without the secret",
+    "multiproto.core.domain.credentials.NewCredential.credential": "what is kept of it, without the secret",
     "multiproto.auth.keys.KeyRing.secret_key": "a Key, which does not show itself",
     "multiproto.http.limits.HttpLimits.max_body_bytes": "a number of bytes",
     "multiproto.http.limits.HttpLimits.body_timeout": "seconds",
@@ -27,8 +27,8 @@ HARMLESS = {
     "multiproto.http.answers.RawResponse.content_type": "the name of one",
     "multiproto.http.call.Route.allows_credentials": "whether one may be used there",
     "multiproto.config.settings.RateLimitConfig.credential_publish_rate": "a rate",
-    "multiproto.core.quotas.PublishLimits._by_credential": "counts, by the id of a credential",
-    "multiproto.core.ports.Step.expected_rows": "a number",
+    "multiproto.core.ratelimit.publish_limits.PublishLimits._by_credential": "counts, by the id of a credential",
+    "multiproto.core.transactions.Step.expected_rows": "a number",
     "multiproto.config.settings.AuthConfig.access_token_lifetime": "seconds",
     "multiproto.config.settings.AuthConfig.refresh_token_lifetime": "seconds",
     "multiproto.config.settings.Config.environment": "development, test or production",

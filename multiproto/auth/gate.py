@@ -8,10 +8,12 @@ from typing import Callable
 from attrs import define
 
 from ..base.timestamps import parse_timestamp
-from ..core import grants
 from ..core.errors import Refusal, Unauthorized
+from ..core.identity import Identity
 from ..core.model import format_timestamp
-from ..core.ports import Identity, Query, Store
+from ..core.ports import Store
+from ..core.pubsub import permissions
+from ..core.transactions import Query
 from .credentials import PREFIX, hash_secret, parse_credential_id
 from .tokens import JwtTokens
 
@@ -54,7 +56,7 @@ class StoreAuthenticator:
         until = float("inf") if row["expires_at"] is None else parse_timestamp(row["expires_at"])
         if until <= self._now():
             raise Unauthorized("Credential expired", "expired")
-        return Identity(row["user_id"], id, until, row["name"], grants.deserialize(row["grants"]))
+        return Identity(row["user_id"], id, until, row["name"], permissions.deserialize(row["grants"]))
 
     async def _by_token(self, token: str) -> Identity:
         claims = self._tokens.verify(token)

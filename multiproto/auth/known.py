@@ -13,11 +13,13 @@ from typing import Awaitable, Callable, Protocol, Sequence
 from attrs import Factory, define, frozen
 from twisted.internet.interfaces import IReactorTime
 
-from ..core.audience import Dispatcher
 from ..core.events import revoked_ids
-from ..core.namespaces import REVOCATIONS
-from ..core.ports import Authenticator, Identity, Query, Snapshot, Store, Unit
-from ..core.wire import Delivery
+from ..core.identity import Identity
+from ..core.ports import Authenticator, Store
+from ..core.protocol import Delivery
+from ..core.pubsub.dispatcher import Dispatcher
+from ..core.pubsub.namespaces import REVOCATIONS
+from ..core.transactions import Query, Snapshot, Unit
 from .gate import auth_method_of
 
 MAX_TOKENS = 10_000  # tokens; some 6 MB

@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-from ..core.forms import MAX_PASSWORD_BYTES
+from ..core.validation import MAX_PASSWORD_BYTES
 from .turns import FairQueue
 
 T = TypeVar("T")

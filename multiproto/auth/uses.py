@@ -17,8 +17,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..core.errors import Refusal
+from ..core.identity import Identity
 from ..core.model import format_timestamp
-from ..core.ports import Authenticator, Identity, Step, Store, Unit
+from ..core.ports import Authenticator, Store
+from ..core.transactions import Step, Unit
 
 WRITE_INTERVAL = 60.0  # seconds between two writes, and so for each credential
 MAX_RECORDED = 10_000  # credentials that are noted in between; what comes after is forgotten

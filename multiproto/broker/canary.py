@@ -17,11 +17,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..base.timestamps import format_timestamp
-from ..core.audience import Dispatcher
 from ..core.errors import Refusal
-from ..core.namespaces import CANARIES
-from ..core.ports import Event, Store, Unit
-from ..core.wire import Delivery
+from ..core.ports import Store
+from ..core.protocol import Delivery
+from ..core.pubsub.dispatcher import Dispatcher
+from ..core.pubsub.namespaces import CANARIES
+from ..core.transactions import Event, Unit
 
 INTERVAL = 3.0  # seconds
 FRESH_FOR = 10.0  # seconds that one counts for

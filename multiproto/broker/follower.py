@@ -20,10 +20,11 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..core.audience import Dispatcher
 from ..core.errors import Refusal
-from ..core.ports import Entry, LogReader
-from ..core.sight import LogFreshness
+from ..core.ports import LogReader
+from ..core.pubsub.dispatcher import Dispatcher
+from ..core.pubsub.log_freshness import LogFreshness
+from ..core.transactions import Entry
 
 POLL_INTERVAL = 0.25  # seconds; with the time of a read, well under what counts as blind
 PAGE_SIZE = 500  # entries a read

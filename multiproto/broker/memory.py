@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from attrs import define
 
-from ..core.audience import Dispatcher
-from ..core.ports import Publication
+from ..core.pubsub.dispatcher import Dispatcher
+from ..core.transactions import Publication
 
 
 @define(eq=False, repr=False)

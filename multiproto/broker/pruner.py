@@ -17,11 +17,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..base.timestamps import format_timestamp
-from ..core.audience import Dispatcher
 from ..core.errors import Refusal
-from ..core.namespaces import Namespace, Namespaces
-from ..core.ports import Query, Step, Store, Unit
-from ..core.sends import KEY_RETENTION
+from ..core.idempotency import KEY_RETENTION
+from ..core.ports import Store
+from ..core.pubsub.dispatcher import Dispatcher
+from ..core.pubsub.namespaces import Namespace, Namespaces
+from ..core.transactions import Query, Step, Unit
 
 INTERVAL = 30.0  # seconds
 BATCH_SIZE = 500  # rows that one transaction deletes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from ..core.networks import AddressRules, IPNetwork
+from ..core.addresses import AddressRules, IPNetwork
 from . import kinds
 from .setting import setting
 

@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from ..core.addresses import IPNetwork
 from ..core.errors import Refusal
-from ..core.forms import is_email, is_uuid
-from ..core.namespaces import Namespace
-from ..core.networks import IPNetwork
-from ..core.rates import Rate
-from ..core.rules import MAX_RULES, VERBS, Rule
-from ..core.topics import check_pattern
+from ..core.pubsub.namespaces import Namespace
+from ..core.pubsub.permissions import MAX_RULES, VERBS, Rule
+from ..core.pubsub.topics import check_pattern
+from ..core.ratelimit.token_bucket import Rate
+from ..core.validation import is_email, is_uuid
 
 Parser = Callable[[str], object]
 

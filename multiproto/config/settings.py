@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from ..core.namespaces import Namespace
-from ..core.networks import parse_address
-from ..core.rates import Rate
-from ..core.rules import Rule
+from ..core.addresses import parse_address
+from ..core.pubsub.namespaces import Namespace
+from ..core.pubsub.permissions import Rule
+from ..core.ratelimit.token_bucket import Rate
 from . import kinds
 from .edge import EdgeConfig
 from .services import RedisConfig, StorageConfig

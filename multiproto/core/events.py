@@ -11,9 +11,9 @@ from typing import Callable, Mapping, Sequence
 from attrs import define
 
 from .model import JsonObject, Message, User
-from .namespaces import MESSAGES, REVOCATIONS, USERS
-from .ports import Event
-from .topics import escape_word
+from .pubsub.namespaces import MESSAGES, REVOCATIONS, USERS
+from .pubsub.topics import escape_word
+from .transactions import Event
 
 USER_CREATED, USER_UPDATED, USER_DELETED = "user.created", "user.updated", "user.deleted"
 MESSAGE_SENT, MESSAGE_DELETED = "message.sent", "message.deleted"

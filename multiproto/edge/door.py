@@ -23,7 +23,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, providedBy
 
-from ..core.networks import AddressRules
+from ..core.addresses import AddressRules
 from .codec import BadProxyHeader, ProxyHeader, parse_proxy_header
 
 HEADER_TIMEOUT = 10.0  # seconds from the connection

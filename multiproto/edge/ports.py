@@ -7,7 +7,7 @@ from typing import Callable
 from attrs import frozen
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 
-from ..core.networks import AddressRules
+from ..core.addresses import AddressRules
 from .certificate import TlsCertificate
 from .door import AddressFilterFactory
 

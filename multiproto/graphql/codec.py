@@ -10,7 +10,7 @@ from typing import Any, Sequence, Union
 from attrs import field, frozen
 
 from ..base import strict_json
-from ..core.wire import CloseReason
+from ..core.protocol import CloseReason
 from .execute import GraphQLRequest
 from .faults import FormattedError
 from .negotiate import BadGraphQLRequest, parse_request

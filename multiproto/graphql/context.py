@@ -6,11 +6,11 @@ from typing import Any
 
 from attrs import define, frozen
 
-from ..core.access import RequestAuthenticator
-from ..core.client import ClientInfo
+from ..core.client_info import ClientInfo
+from ..core.connections.send_queue import BufferBudget
 from ..core.errors import Refusal, Unauthorized
-from ..core.outbox import BufferBudget
-from ..core.ports import Identity
+from ..core.identity import Identity
+from ..core.request_authenticator import RequestAuthenticator
 from .loaders import OperationLoaders
 
 

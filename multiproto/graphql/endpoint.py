@@ -15,8 +15,8 @@ from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from ..base import strict_json
-from ..core.access import RequestAuthenticator
 from ..core.errors import InternalError, Refusal, TooLarge
+from ..core.request_authenticator import RequestAuthenticator
 from .context import Caller, authenticate_caller
 from .exchange import GraphQLHttpResponse
 from .execute import GraphQLRequest, OperationExecutor, Payload

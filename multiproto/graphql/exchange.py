@@ -11,7 +11,7 @@ from twisted.web.server import Request
 
 from ..base import strict_json
 from ..core.errors import InternalError, Unavailable
-from ..core.wire import CloseReason, Farewell, Ping
+from ..core.protocol import CloseReason, Farewell, Ping
 from .execute import Payload, ResponseStream
 from .faults import FormattedError, format_refusal
 from .negotiate import EVENT_STREAM_TYPE, GRAPHQL_RESPONSE_TYPE, JSON_TYPE, parse_accept, select_media_type

@@ -10,7 +10,7 @@ from graphql.execution import Executor, create_source_event_stream
 from twisted.internet.interfaces import IReactorTime
 
 from ..core.model import JsonObject
-from ..core.wire import Farewell, Ping
+from ..core.protocol import Farewell, Ping
 from .ahead import prefetch_root
 from .context import Caller, Context
 from .documents import DocumentCache

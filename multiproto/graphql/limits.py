@@ -24,7 +24,7 @@ from graphql.language import (
     VariableNode,
 )
 
-from ..core.sessions import MAX_SESSIONS as MOST_SESSIONS
+from ..core.domain.login_sessions import MAX_SESSIONS as MOST_SESSIONS
 from .faults import coded_error
 
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100  # of a list's items (contract, section 1)

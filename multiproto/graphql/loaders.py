@@ -13,10 +13,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from ..core.accounts import Accounts
-from ..core.messages import Messages
+from ..core.domain.accounts import Accounts
+from ..core.domain.messages import Messages
+from ..core.identity import Identity
 from ..core.model import Message, PageOf, User
-from ..core.ports import Identity
 
 K = TypeVar("K")
 V = TypeVar("V")

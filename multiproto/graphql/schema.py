@@ -21,7 +21,7 @@ from graphql import (
 )
 
 from ..base import strict_json
-from ..core.access import check_full_access
+from ..core.identity import check_full_access
 from .ahead import ROOT_EXTENSION, RootField
 from .context import Context
 from .loop import TwistedEventLoop

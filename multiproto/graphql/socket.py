@@ -7,12 +7,13 @@ from typing import Callable
 from twisted.internet.interfaces import IAddress, IReactorTime
 
 from ..base import strict_json
+from ..core.connections.admission import Admission
+from ..core.connections.connection import Connection
+from ..core.connections.hub import Hub
+from ..core.connections.send_queue import BufferBudget
 from ..core.errors import Forbidden, InternalError, RateLimited, Refusal, TooLarge, Unauthorized, Unavailable
-from ..core.hub import Admission, Hub
 from ..core.model import format_timestamp
-from ..core.outbox import BufferBudget
-from ..core.session import Connection
-from ..core.wire import (
+from ..core.protocol import (
     Authenticate,
     Authenticated,
     CloseReason,

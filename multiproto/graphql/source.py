@@ -7,10 +7,10 @@ from typing import Callable
 from attrs import define
 
 from ..base import strict_json
-from ..core.feed import SubscriptionStream
+from ..core.connections.send_queue import BufferBudget
+from ..core.connections.stream import SubscriptionStream
 from ..core.model import JsonObject
-from ..core.outbox import BufferBudget
-from ..core.wire import Delivery, Ping
+from ..core.protocol import Delivery, Ping
 
 EventMapper = Callable[[Delivery], JsonObject | None]  # `None`: this subscription does not tell of it
 

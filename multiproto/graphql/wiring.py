@@ -7,13 +7,14 @@ from typing import Any, Awaitable, Callable, Mapping
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
-from ..core.access import RequestAuthenticator
-from ..core.accounts import Accounts
-from ..core.hub import Admission, Hub
-from ..core.keyring import CredentialStore
-from ..core.messages import Messages
-from ..core.publishing import Publisher
-from ..core.sessions import LoginSessions
+from ..core.connections.admission import Admission
+from ..core.connections.hub import Hub
+from ..core.domain.accounts import Accounts
+from ..core.domain.credentials import CredentialStore
+from ..core.domain.login_sessions import LoginSessions
+from ..core.domain.messages import Messages
+from ..core.pubsub.publisher import Publisher
+from ..core.request_authenticator import RequestAuthenticator
 from ..rfc6455.resource import UpgradeResource
 from .documents import DocumentCache
 from .endpoint import GraphQLResource

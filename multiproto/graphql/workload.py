@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..core.errors import InternalError, RateLimited, Unavailable
-from ..core.wire import CloseReason, Ping
+from ..core.protocol import CloseReason, Ping
 from . import codec
 from .context import Caller
 from .execute import GraphQLRequest, OperationExecutor, PreparedOperation, ResponseStream

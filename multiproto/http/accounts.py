@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from attrs import define
 
-from ..core.accounts import Accounts
-from ..core.sessions import LoginResult, LoginSessions
+from ..core.domain.accounts import Accounts
+from ..core.domain.login_sessions import LoginResult, LoginSessions
 from .answers import JsonResponse
 from .call import RequestContext, Route
 

@@ -13,8 +13,8 @@ from twisted.python.failure import Failure
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import BaseConverter
 
-from ..core.access import RequestAuthenticator
 from ..core.errors import Refusal
+from ..core.request_authenticator import RequestAuthenticator
 from . import answers
 from .answers import JsonResponse
 from .call import RequestContext, Route

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from attrs import define
 
+from ..core.domain.audit_log import AuditLog, AuditRecord
 from ..core.model import PageOf
-from ..core.trail import AuditLog, AuditRecord
 from .answers import JsonResponse
 from .call import RequestContext, Route
 

@@ -8,10 +8,10 @@ from urllib.parse import parse_qsl
 from attrs import define, frozen
 
 from ..base import strict_json
-from ..core.access import RequestAuthenticator, check_full_access
-from ..core.client import ClientInfo
+from ..core.client_info import ClientInfo
 from ..core.errors import InvalidInput, Unauthorized
-from ..core.ports import Identity
+from ..core.identity import Identity, check_full_access
+from ..core.request_authenticator import RequestAuthenticator
 from .answers import JsonResponse, RawResponse, UnsupportedMediaType
 from .request import HttpRequest
 

@@ -20,7 +20,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..core.hosts import client_network
+from ..core.addresses import client_network
 from .codec import HttpProtocolError
 from .inlet import PIPELINE_FULL, ChannelInput
 from .limits import Deadline, HttpLimits

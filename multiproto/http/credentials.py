@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define
 
-from ..core.keyring import CredentialStore
+from ..core.domain.credentials import CredentialStore
 from .answers import JsonResponse
 from .call import RequestContext, Route
 

@@ -10,9 +10,9 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from zope.interface import implementer
 
 from ..base import strict_json
-from ..core.feed import SubscriptionStream
+from ..core.connections.stream import SubscriptionStream
 from ..core.model import format_timestamp
-from ..core.wire import CaughtUp, Delivery, Farewell, Ping, Subscribed
+from ..core.protocol import CaughtUp, Delivery, Farewell, Ping, Subscribed
 from .request import HttpRequest
 
 RETRY_DELAY = 3000  # milliseconds that a client should wait before it comes back

@@ -9,8 +9,8 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress
 from twisted.web.http_headers import Headers
 
+from ..core.addresses import AddressRules, parse_address
 from ..core.errors import Forbidden, InvalidInput
-from ..core.networks import AddressRules, parse_address
 
 _FORWARDED_ADDRESS = re.compile(
     r"(?P<v4>[0-9.]{7,15})(:[0-9]{1,5})?"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
-from ..core.intake import ReadThrottle
-from ..core.rates import Rate
+from ..core.connections.read_throttle import ReadThrottle
+from ..core.ratelimit.token_bucket import Rate
 from .outlet import ChannelOutput
 
 PIPELINE_FULL = "ahead"  # the client has sent as much as may wait

@@ -7,7 +7,7 @@ from typing import Callable
 from attrs import define, frozen
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from ..core.rates import Rate
+from ..core.ratelimit.token_bucket import Rate
 
 
 @frozen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define
 
-from ..core.messages import Messages
+from ..core.domain.messages import Messages
 from ..core.model import Message, PageOf
 from .answers import JsonResponse
 from .call import RequestContext, Route

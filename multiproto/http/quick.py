@@ -22,8 +22,8 @@ from twisted.python.failure import Failure
 from twisted.web.http import NO_BODY_CODES
 
 from ..base.coroutines import start_eagerly
-from ..core.access import RequestAuthenticator
 from ..core.errors import InternalError, RateLimited, Refusal
+from ..core.request_authenticator import RequestAuthenticator
 from ..observe.logs import CURRENT_REQUEST_ID
 from . import answers
 from .account import CLIENT_CLOSED_REQUEST, UNMATCHED_ROUTE, log_access, method_label

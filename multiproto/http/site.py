@@ -13,16 +13,16 @@ from twisted.internet.protocol import Factory
 from twisted.web.http import datetimeToString
 from twisted.web.resource import IResource
 
-from ..core.access import RequestAuthenticator
-from ..core.accounts import Accounts
-from ..core.arrivals import ConnectionRateLimiter
-from ..core.hub import Admission, Hub
-from ..core.keyring import CredentialStore
-from ..core.messages import Messages
-from ..core.networks import AddressRules
-from ..core.publishing import Publisher
-from ..core.sessions import LoginSessions
-from ..core.trail import AuditLog
+from ..core.addresses import AddressRules
+from ..core.connections.admission import Admission, ConnectionRateLimiter
+from ..core.connections.hub import Hub
+from ..core.domain.accounts import Accounts
+from ..core.domain.audit_log import AuditLog
+from ..core.domain.credentials import CredentialStore
+from ..core.domain.login_sessions import LoginSessions
+from ..core.domain.messages import Messages
+from ..core.pubsub.publisher import Publisher
+from ..core.request_authenticator import RequestAuthenticator
 from .accounts import AccountRoutes
 from .api import API_PREFIXES, make_klein_resource
 from .audit import AuditRoutes

@@ -5,11 +5,12 @@ from __future__ import annotations
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
 
+from ..core.connections.admission import Admission
+from ..core.connections.hub import Hub
+from ..core.connections.stream import SubscriptionStream
 from ..core.errors import FieldError, ValidationError
-from ..core.feed import SubscriptionStream
-from ..core.hub import Admission, Hub
-from ..core.publishing import Publisher
-from ..core.rules import SUBSCRIBE
+from ..core.pubsub.permissions import SUBSCRIBE
+from ..core.pubsub.publisher import Publisher
 from .answers import JsonResponse
 from .call import RequestContext, Route
 from .events import EventStream, event_size

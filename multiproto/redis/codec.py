@@ -18,7 +18,7 @@ from typing import Sequence
 from attrs import field, frozen
 
 from ..base import strict_json
-from ..core.ports import Publication
+from ..core.transactions import Publication
 
 MAC_SIZE = 16  # bytes
 PERSONALIZATION = b"multiproto live"  # what else the secret is used for gives other keys

@@ -21,8 +21,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txredisapi import RedisError
 
-from ..core.audience import Dispatcher
-from ..core.ports import Publication
+from ..core.pubsub.dispatcher import Dispatcher
+from ..core.transactions import Publication
 from .address import RedisAddress
 from .codec import BadBrokerMessage, BrokerMacKey, decode, encode, encode_publication
 from .connection import RedisCommandProtocol, RedisConnection, RedisSubscriberProtocol

@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 
-from ..core.rates import Rate
+from ..core.ratelimit.token_bucket import Rate
 from .address import RedisAddress
 from .questions import CALL_TIMEOUT, RedisClient, RedisScript
 

@@ -9,7 +9,7 @@ from typing import Iterator, Mapping, Sequence
 
 from ..base import strict_json
 from ..core.model import format_timestamp
-from ..core.ports import Row
+from ..core.transactions import Row
 from .cursors import Term, Terms
 from .errors import StoreUnusable
 from .migrations import Migration, pending_migrations

@@ -15,7 +15,7 @@ from typing import Callable, Sequence, Union
 from attrs import define, frozen
 
 from ..core.errors import DatabaseError, Unavailable
-from ..core.ports import Entry, Event, Step, Unit
+from ..core.transactions import Entry, Event, Step, Unit
 from .connection import encode_parameters
 from .cursors import Terms
 from .jobs import Job

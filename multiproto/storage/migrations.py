@@ -14,7 +14,7 @@ from typing import Sequence
 
 from attrs import field, frozen
 
-from ..core.ports import Row
+from ..core.transactions import Row
 from .errors import StoreUnusable
 
 

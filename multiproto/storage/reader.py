@@ -9,7 +9,7 @@ from attrs import define
 from twisted.internet.interfaces import IReactorTime
 
 from ..core.errors import TimedOut
-from ..core.ports import Entry, Page, Query, Snapshot
+from ..core.transactions import Entry, Page, Query, Snapshot
 from .connection import fetch_all, iterate_rows
 from .cursors import Terms
 from .jobs import Job

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from ..base import strict_json
-from ..core.ports import Entry, Event, Row
+from ..core.transactions import Entry, Event, Row
 from .cursors import Terms
 
 # Where a page ends, whichever comes first.

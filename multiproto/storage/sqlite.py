@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.logger import Logger
 
 from ..core.errors import Unavailable
-from ..core.ports import Entry, Page, Query, Snapshot, Unit
+from ..core.transactions import Entry, Page, Query, Snapshot, Unit
 from .connection import begin_term, connect, connect_reader, migrate, translate_sqlite_errors
 from .cursors import Terms
 from .datadir import DataDirectory

@@ -21,9 +21,8 @@ from ..core.errors import (
     UnknownMessageType,
     ValidationError,
 )
-from ..core.forms import FieldValidator
 from ..core.model import format_timestamp
-from ..core.wire import (
+from ..core.protocol import (
     Accepted,
     Authenticate,
     Authenticated,
@@ -46,6 +45,7 @@ from ..core.wire import (
     Unsubscribe,
     Unsubscribed,
 )
+from ..core.validation import FieldValidator
 
 AUTH, AUTH_SUCCESS, AUTH_ERROR, AUTH_EXPIRING = 0x01, 0x02, 0x03, 0x04
 SUBSCRIBE, UNSUBSCRIBE, SUBSCRIBED, UNSUBSCRIBED, CAUGHT_UP = 0x10, 0x11, 0x12, 0x13, 0x14

@@ -15,10 +15,11 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ..core.connections.admission import Admission
+from ..core.connections.connection import Connection
+from ..core.connections.hub import Hub
 from ..core.errors import FrameTooLarge, InvalidFrame, Refusal
-from ..core.hub import Admission, Hub
-from ..core.session import Connection
-from ..core.wire import (
+from ..core.protocol import (
     MAX_BATCH_BYTES,
     BadCommand,
     CloseReason,

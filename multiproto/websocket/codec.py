@@ -10,9 +10,8 @@ from typing import Any, Callable
 
 from ..base.strict_json import InvalidJson, dumps, loads
 from ..core.errors import InternalError, InvalidInput, Refusal, UnknownMessageType, ValidationError
-from ..core.forms import FieldValidator
 from ..core.model import format_timestamp
-from ..core.wire import (
+from ..core.protocol import (
     Accepted,
     Authenticate,
     Authenticated,
@@ -35,6 +34,7 @@ from ..core.wire import (
     Unsubscribe,
     Unsubscribed,
 )
+from ..core.validation import FieldValidator
 from ..rfc6455.codec import MAX_REASON_LENGTH, encode_frame
 
 # Three numbers that are older than "the code is the HTTP status".

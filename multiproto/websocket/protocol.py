@@ -7,12 +7,13 @@ from typing import Any, Callable
 from twisted.internet.interfaces import IAddress, IReactorTime
 
 from ..base.strict_json import dumps
+from ..core.connections.admission import Admission
+from ..core.connections.connection import Connection
+from ..core.connections.hub import Hub
 from ..core.errors import Forbidden, InternalError, InvalidInput, RateLimited, Refusal, TooLarge, Unavailable
-from ..core.hub import Admission, Hub
+from ..core.identity import Identity
 from ..core.model import format_timestamp
-from ..core.ports import Identity
-from ..core.session import Connection
-from ..core.wire import (
+from ..core.protocol import (
     MAX_BATCH_BYTES,
     Authenticate,
     CloseReason,

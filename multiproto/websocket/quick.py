@@ -13,8 +13,8 @@ from typing import Any, Literal
 from msgspec import UNSET, Struct, UnsetType
 
 from ..base.strict_json import StructDecoder
-from ..core.forms import MAX_REF_LENGTH
-from ..core.wire import Command, Publish
+from ..core.protocol import Command, Publish
+from ..core.validation import MAX_REF_LENGTH
 from . import codec
 
 

@@ -10,11 +10,11 @@ from multiproto.auth.credentials import RandomCredentialIssuer
 from multiproto.auth.gate import StoreAuthenticator
 from multiproto.auth.keys import KeyRing
 from multiproto.auth.tokens import JwtTokens
+from multiproto.core.domain.credentials import NewCredential
 from multiproto.core.errors import Unauthorized
-from multiproto.core.keyring import NewCredential
+from multiproto.core.identity import Grant, Identity
 from multiproto.core.model import format_timestamp
-from multiproto.core.ports import Identity
-from multiproto.core.rules import PUBLISH, SUBSCRIBE, Grant
+from multiproto.core.pubsub.permissions import PUBLISH, SUBSCRIBE
 from tests.canary import PASSWORD
 
 from ..fakes import make_account_services

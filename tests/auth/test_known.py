@@ -7,13 +7,14 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.auth.known import TokenCache
-from multiproto.core.audience import Dispatcher
 from multiproto.core.errors import Unauthorized
 from multiproto.core.events import EventBuilder
+from multiproto.core.identity import Grant, Identity
 from multiproto.core.model import format_timestamp
-from multiproto.core.ports import Entry, Event, Identity
-from multiproto.core.rules import PUBLISH, Grant
-from multiproto.core.sight import STALE_AFTER, LogFreshness
+from multiproto.core.pubsub.dispatcher import Dispatcher
+from multiproto.core.pubsub.log_freshness import STALE_AFTER, LogFreshness
+from multiproto.core.pubsub.permissions import PUBLISH
+from multiproto.core.transactions import Entry, Event
 
 from ..fakes import FakeAuthenticator, sequential_ids
 

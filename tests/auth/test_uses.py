@@ -9,9 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.auth.uses import BATCH_SIZE, WRITE_INTERVAL, CredentialUsageRecorder
 from multiproto.core.errors import Unauthorized, Unavailable
+from multiproto.core.identity import Grant, Identity
 from multiproto.core.model import format_timestamp
-from multiproto.core.ports import Identity, Query, Snapshot, Step, Unit
-from multiproto.core.rules import PUBLISH, Grant
+from multiproto.core.pubsub.permissions import PUBLISH
+from multiproto.core.transactions import Query, Snapshot, Step, Unit
 
 from ..fakes import FakeAuthenticator
 

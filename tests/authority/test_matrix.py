@@ -18,9 +18,9 @@ from twisted.internet.task import deferLater
 
 from multiproto import server
 from multiproto.config import Config
-from multiproto.core.namespaces import Namespace
-from multiproto.core.rules import Rule
-from multiproto.core.wire import Command
+from multiproto.core.protocol import Command
+from multiproto.core.pubsub.namespaces import Namespace
+from multiproto.core.pubsub.permissions import Rule
 
 from ..canary import PASSWORD, SECRET
 from ..live.clients import Rest

@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.base.uuid7 import Uuid7Generator
-from multiproto.core.forms import is_uuid
+from multiproto.core.validation import is_uuid
 
 
 class IdsTests(SynchronousTestCase):

@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.broker.canary import FRESH_FOR, INTERVAL, START_TIMEOUT, Canary
-from multiproto.core.audience import Dispatcher
+from multiproto.core.pubsub.dispatcher import Dispatcher
 
 from ..fakes import MemoryLog, sequential_ids
 

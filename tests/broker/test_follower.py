@@ -8,12 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.broker import follower
 from multiproto.broker.follower import PAGE_SIZE, POLL_INTERVAL, TURN_BUDGET, Follower
-from multiproto.core.audience import MAX_PENDING, Dispatcher
 from multiproto.core.events import SESSION_REVOKED
-from multiproto.core.namespaces import REVOCATIONS
-from multiproto.core.ports import Publication
-from multiproto.core.sight import COMMAND_GRACE, STALE_AFTER
-from multiproto.core.wire import (
+from multiproto.core.protocol import (
     Accepted,
     Authenticate,
     CloseReason,
@@ -25,6 +21,10 @@ from multiproto.core.wire import (
     Publish,
     Subscribe,
 )
+from multiproto.core.pubsub.dispatcher import MAX_PENDING, Dispatcher
+from multiproto.core.pubsub.log_freshness import COMMAND_GRACE, STALE_AFTER
+from multiproto.core.pubsub.namespaces import REVOCATIONS
+from multiproto.core.transactions import Publication
 
 from ..fakes import MemoryLog, RecordingTransport, make_core
 

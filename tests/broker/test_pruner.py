@@ -10,12 +10,13 @@ from twisted.internet.task import Clock
 
 from multiproto.broker import pruner
 from multiproto.broker.pruner import ENDED_SESSION_RETENTION, INTERVAL, Pruner
-from multiproto.core.audience import Dispatcher
-from multiproto.core.audit import AuditRecorder
-from multiproto.core.client import ClientInfo
+from multiproto.core.client_info import ClientInfo
+from multiproto.core.domain.audit_log import AuditRecorder
 from multiproto.core.errors import Unavailable
 from multiproto.core.model import format_timestamp
-from multiproto.core.namespaces import (
+from multiproto.core.ports import Store
+from multiproto.core.pubsub.dispatcher import Dispatcher
+from multiproto.core.pubsub.namespaces import (
     CANARIES,
     CANARY_RETENTION,
     MESSAGES,
@@ -25,7 +26,7 @@ from multiproto.core.namespaces import (
     Namespace,
     Namespaces,
 )
-from multiproto.core.ports import Event, Query, Snapshot, Step, Store, Unit
+from multiproto.core.transactions import Event, Query, Snapshot, Step, Unit
 
 from ..storage.units import add_session, add_user
 from ..stores import StoreCase

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from multiproto.core.networks import AddressRules
+from multiproto.core.addresses import AddressRules
 from multiproto.edge.door import HEADER_TIMEOUT, AddressFilterFactory
 
 PROXY, CLIENT = "10.0.0.1", "192.0.2.1"

@@ -21,19 +21,20 @@ from multiproto.base import strict_json
 from multiproto.base.uuid7 import Uuid7Generator
 from multiproto.broker.follower import Follower
 from multiproto.broker.memory import MemoryBroker
-from multiproto.core.access import RequestAuthenticator
-from multiproto.core.audience import Dispatcher
+from multiproto.core.connections.admission import Admission, ConnectionLimits
+from multiproto.core.connections.hub import Hub
+from multiproto.core.domain.messages import Messages
 from multiproto.core.events import EventBuilder
-from multiproto.core.history import ReplayReader
-from multiproto.core.hub import Admission, Hub
-from multiproto.core.limits import ConnectionLimits
-from multiproto.core.messages import Messages
+from multiproto.core.idempotency import IdempotentSends
+from multiproto.core.identity import Identity
 from multiproto.core.model import Message, User
-from multiproto.core.namespaces import Namespaces
-from multiproto.core.policy import Policy
-from multiproto.core.ports import Entry, Identity, Page, Query, Snapshot, Unit
-from multiproto.core.publishing import Publisher
-from multiproto.core.sends import IdempotentSends
+from multiproto.core.pubsub.dispatcher import Dispatcher
+from multiproto.core.pubsub.namespaces import Namespaces
+from multiproto.core.pubsub.policy import Policy
+from multiproto.core.pubsub.publisher import Publisher
+from multiproto.core.pubsub.replay import ReplayReader
+from multiproto.core.request_authenticator import RequestAuthenticator
+from multiproto.core.transactions import Entry, Page, Query, Snapshot, Unit
 from multiproto.graphql.wiring import GraphQLDependencies, make_graphql_resource
 from multiproto.observe.traffic import ProtocolStats
 from multiproto.storage.connection import connect, migrate

@@ -13,8 +13,8 @@ from graphql import (
     is_required_argument,
 )
 
-from multiproto.core.ports import Identity
-from multiproto.core.rules import PUBLISH, SUBSCRIBE, Grant
+from multiproto.core.identity import Grant, Identity
+from multiproto.core.pubsub.permissions import PUBLISH, SUBSCRIBE
 from multiproto.graphql.schema import load_sdl
 
 from .test_stream import StreamCase

@@ -14,8 +14,8 @@ from twisted.internet.defer import Deferred
 
 from multiproto.base import strict_json
 from multiproto.core.errors import Unavailable
+from multiproto.core.identity import Identity
 from multiproto.core.model import Message, User
-from multiproto.core.ports import Identity
 from multiproto.graphql import persisted, plans
 from multiproto.graphql.context import Caller
 from multiproto.graphql.endpoint import wants_buffered_response

@@ -6,10 +6,10 @@ from typing import Any
 
 from attrs import evolve
 
-from multiproto.core.leases import SharedBuckets
-from multiproto.core.limits import ConnectionLimits
-from multiproto.core.quotas import PublishLimits
-from multiproto.core.rates import Rate
+from multiproto.core.connections.admission import ConnectionLimits
+from multiproto.core.ratelimit.publish_limits import PublishLimits
+from multiproto.core.ratelimit.shared_bucket import SharedBuckets
+from multiproto.core.ratelimit.token_bucket import Rate
 from multiproto.graphql.workload import MAX_RUNNING_OPERATIONS
 
 from .test_socket import ROOM, SocketCase, complete, next_

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from multiproto.core.policy import Policy
-from multiproto.core.rules import PUBLISH, SUBSCRIBE, Rule
+from multiproto.core.pubsub.permissions import PUBLISH, SUBSCRIBE, Rule
+from multiproto.core.pubsub.policy import Policy
 
 from .test_stream import StreamCase, told
 

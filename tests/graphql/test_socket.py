@@ -9,11 +9,11 @@ from unittest.mock import ANY, patch
 
 from twisted.internet.defer import Deferred
 
+from multiproto.core.connections.admission import Admission, ConnectionLimits
+from multiproto.core.connections.hub import REVOCATION_TTL
 from multiproto.core.errors import Unavailable
-from multiproto.core.hub import REVOCATION_TTL, Admission
-from multiproto.core.limits import ConnectionLimits
-from multiproto.core.ports import Identity
-from multiproto.core.sight import COMMAND_GRACE, STALE_AFTER
+from multiproto.core.identity import Identity
+from multiproto.core.pubsub.log_freshness import COMMAND_GRACE, STALE_AFTER
 from multiproto.graphql import socket
 from multiproto.graphql.execute import OperationExecutor
 from multiproto.graphql.workload import MAX_RUNNING_OPERATIONS, PAUSE_READING_AT

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from multiproto.core.limits import ConnectionLimits
-from multiproto.core.ports import Identity
+from multiproto.core.connections.admission import ConnectionLimits
+from multiproto.core.identity import Identity
 
 from .server import START, Exchanged, ServerCase
 

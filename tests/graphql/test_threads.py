@@ -8,16 +8,16 @@ from twisted.internet import reactor
 
 from multiproto.base import strict_json
 from multiproto.broker.memory import MemoryBroker
-from multiproto.core.access import RequestAuthenticator
-from multiproto.core.audience import Dispatcher
-from multiproto.core.history import ReplayReader
-from multiproto.core.hub import Admission, Hub
-from multiproto.core.limits import ConnectionLimits
-from multiproto.core.messages import Messages
-from multiproto.core.namespaces import Namespaces
-from multiproto.core.policy import Policy
-from multiproto.core.ports import Identity
-from multiproto.core.publishing import Publisher
+from multiproto.core.connections.admission import Admission, ConnectionLimits
+from multiproto.core.connections.hub import Hub
+from multiproto.core.domain.messages import Messages
+from multiproto.core.identity import Identity
+from multiproto.core.pubsub.dispatcher import Dispatcher
+from multiproto.core.pubsub.namespaces import Namespaces
+from multiproto.core.pubsub.policy import Policy
+from multiproto.core.pubsub.publisher import Publisher
+from multiproto.core.pubsub.replay import ReplayReader
+from multiproto.core.request_authenticator import RequestAuthenticator
 from multiproto.graphql.context import Caller
 from multiproto.graphql.execute import GraphQLRequest
 from multiproto.graphql.wiring import GraphQLDependencies, make_operation_executor

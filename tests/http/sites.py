@@ -7,12 +7,12 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.access import RequestAuthenticator
-from multiproto.core.arrivals import ConnectionRateLimiter
-from multiproto.core.attempts import FailedAttempts
-from multiproto.core.limits import ConnectionLimits as SessionLimits
-from multiproto.core.policy import Policy
-from multiproto.core.rates import Rate
+from multiproto.core.connections.admission import ConnectionLimits as SessionLimits
+from multiproto.core.connections.admission import ConnectionRateLimiter
+from multiproto.core.domain.failed_attempts import FailedAttempts
+from multiproto.core.pubsub.policy import Policy
+from multiproto.core.ratelimit.token_bucket import Rate
+from multiproto.core.request_authenticator import RequestAuthenticator
 from multiproto.http.ratelimit import RateLimit
 from multiproto.http.site import Site, SiteParts, SiteSettings, make_site
 

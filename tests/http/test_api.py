@@ -15,16 +15,16 @@ from multiproto.auth.tokens import JwtTokens
 from multiproto.base import strict_json
 from multiproto.broker.follower import Follower
 from multiproto.broker.memory import MemoryBroker
-from multiproto.core.access import RequestAuthenticator
-from multiproto.core.audience import Dispatcher
-from multiproto.core.history import ReplayReader
-from multiproto.core.hub import Admission as HubLine
-from multiproto.core.hub import Hub
-from multiproto.core.limits import ConnectionLimits
-from multiproto.core.messages import Messages
-from multiproto.core.namespaces import Namespaces
-from multiproto.core.policy import Policy
-from multiproto.core.publishing import Publisher
+from multiproto.core.connections.admission import Admission as HubLine
+from multiproto.core.connections.admission import ConnectionLimits
+from multiproto.core.connections.hub import Hub
+from multiproto.core.domain.messages import Messages
+from multiproto.core.pubsub.dispatcher import Dispatcher
+from multiproto.core.pubsub.namespaces import Namespaces
+from multiproto.core.pubsub.policy import Policy
+from multiproto.core.pubsub.publisher import Publisher
+from multiproto.core.pubsub.replay import ReplayReader
+from multiproto.core.request_authenticator import RequestAuthenticator
 from multiproto.http.ratelimit import RateLimit
 from multiproto.http.site import SiteParts, make_site
 from multiproto.observe.traffic import ProtocolStats

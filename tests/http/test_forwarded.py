@@ -8,7 +8,7 @@ from typing import Any
 from attrs import evolve
 from twisted.logger import Logger
 
-from multiproto.core.networks import AddressRules
+from multiproto.core.addresses import AddressRules
 from multiproto.http import account
 from multiproto.http.site import SiteSettings
 

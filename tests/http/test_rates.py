@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from multiproto.core.leases import SharedBuckets
-from multiproto.core.quotas import PublishLimits
-from multiproto.core.rates import Rate
+from multiproto.core.ratelimit.publish_limits import PublishLimits
+from multiproto.core.ratelimit.shared_bucket import SharedBuckets
+from multiproto.core.ratelimit.token_bucket import Rate
 from multiproto.http.limits import HttpLimits
 from multiproto.http.site import SiteSettings
 

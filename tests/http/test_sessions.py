@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from multiproto.core.forms import is_uuid
+from multiproto.core.validation import is_uuid
 
 from .client import Response
 from .test_api import ANN, BOB, NOBODY, OPS, ApiCase, paths

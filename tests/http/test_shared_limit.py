@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import Factory, define, frozen
 from twisted.internet.defer import Deferred
 
-from multiproto.core.wire import Delivery
+from multiproto.core.protocol import Delivery
 
 from .client import Line, responses
 from .sites import SiteCase

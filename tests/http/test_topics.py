@@ -7,10 +7,10 @@ from typing import Any
 from attrs import define
 
 from multiproto.base import strict_json
-from multiproto.core.policy import Policy
-from multiproto.core.ports import Entry, Event
-from multiproto.core.rules import PUBLISH, SUBSCRIBE, Rule
-from multiproto.core.wire import CloseReason
+from multiproto.core.protocol import CloseReason
+from multiproto.core.pubsub.permissions import PUBLISH, SUBSCRIBE, Rule
+from multiproto.core.pubsub.policy import Policy
+from multiproto.core.transactions import Entry, Event
 from multiproto.http.events import DRAIN_TIMEOUT
 from multiproto.http.site import Site
 

@@ -15,8 +15,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 
-from multiproto.core.session import Connection
-from multiproto.core.wire import CloseReason, Delivery, Reply
+from multiproto.core.connections.connection import Connection
+from multiproto.core.protocol import CloseReason, Delivery, Reply
 from multiproto.storage.sqlite import SqliteStore
 from multiproto.tcp.protocol import TcpProtocol
 

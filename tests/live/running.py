@@ -14,7 +14,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from multiproto.config import Config
-from multiproto.core.rates import Rate
+from multiproto.core.ratelimit.token_bucket import Rate
 from multiproto.server import NamedServices, make_service
 from tests import canary
 from tests.servers import needs, postgresql, redis

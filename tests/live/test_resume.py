@@ -10,7 +10,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, gatherResults
 
 from multiproto.config import Config
-from multiproto.core.namespaces import Namespace
+from multiproto.core.pubsub.namespaces import Namespace
 
 from .clients import Person
 from .running import LiveCase

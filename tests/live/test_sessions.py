@@ -9,7 +9,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from multiproto.config import Config
-from multiproto.core.ports import Query
+from multiproto.core.transactions import Query
 from tests.canary import PASSWORD
 
 from .clients import Device, Person, Rest, WebSocket

@@ -12,7 +12,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, gatherResults
 
 from multiproto.config import Config
-from multiproto.core.rates import Rate
+from multiproto.core.ratelimit.token_bucket import Rate
 from tests.storm.logins import ANSWERS, Storm
 from tests.storm.readers import TOPIC, gather
 

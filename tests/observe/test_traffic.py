@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core import errors, wire
+from multiproto.core import errors, protocol
 from multiproto.observe.traffic import (
     AUTH_FAILURES,
     COMMAND_LABELS,
@@ -96,8 +96,8 @@ class TrafficTests(SynchronousTestCase):
 
     def test_every_word_of_the_wire_has_a_label(self) -> None:
         """A new command or reply must not be counted as "other" for want of an entry."""
-        commands = {each.__name__ for each in wire.Command.__args__} - {"BadCommand"}
-        replies = {each.__name__ for each in wire.Reply.__args__}
+        commands = {each.__name__ for each in protocol.Command.__args__} - {"BadCommand"}
+        replies = {each.__name__ for each in protocol.Reply.__args__}
         self.assertEqual(commands - set(COMMAND_LABELS), set())
         self.assertEqual(replies - set(REPLY_LABELS), set())
 

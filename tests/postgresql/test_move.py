@@ -10,7 +10,7 @@ import psycopg
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
-from multiproto.core.ports import Query
+from multiproto.core.transactions import Query
 from multiproto.storage.errors import StoreUnusable
 from multiproto.storage.move import copy_to_postgresql
 from multiproto.storage.sqlite import DATABASE_FILE, SqliteStore

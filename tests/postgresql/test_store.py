@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from multiproto.core.errors import Unavailable
-from multiproto.core.ports import Step, Unit
+from multiproto.core.transactions import Step, Unit
 from multiproto.storage.errors import StoreUnusable
 from multiproto.storage.migrations import load_migrations
 from multiproto.storage.statements import load_statements, sql_directory

@@ -10,9 +10,9 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from multiproto.core.audience import Dispatcher
-from multiproto.core.ports import Publication
-from multiproto.core.wire import Delivery
+from multiproto.core.protocol import Delivery
+from multiproto.core.pubsub.dispatcher import Dispatcher
+from multiproto.core.transactions import Publication
 from multiproto.redis.address import RedisAddress
 from multiproto.redis.codec import BrokerMacKey
 from multiproto.redis.lane import RedisBroker

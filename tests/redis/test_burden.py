@@ -8,7 +8,7 @@ from attrs import define
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
-from multiproto.core.wire import Delivery
+from multiproto.core.protocol import Delivery
 from multiproto.redis.address import RedisAddress
 from multiproto.redis.codec import encode, encode_publication
 from tests.proxy import HOST, Proxy, _End

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.ports import Publication
+from multiproto.core.transactions import Publication
 from multiproto.redis.codec import (
     MAC_SIZE,
     BadBrokerMessage,

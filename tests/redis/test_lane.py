@@ -11,7 +11,7 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.logger import globalLogPublisher
 
-from multiproto.core.rates import Rate
+from multiproto.core.ratelimit.token_bucket import Rate
 from multiproto.redis.address import RedisAddress
 from multiproto.redis.codec import BrokerMacKey, encode, encode_publication
 from multiproto.redis.connection import RedisCommandProtocol, RedisConnection

@@ -9,7 +9,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 
 from multiproto.core.errors import Unavailable
-from multiproto.core.rates import Rate
+from multiproto.core.ratelimit.token_bucket import Rate
 from multiproto.redis.address import RedisAddress
 from multiproto.redis.connection import RedisCommandProtocol, RedisConnection
 from multiproto.redis.limits import RedisSharedLimits

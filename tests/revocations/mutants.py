@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Sequence
 
 from multiproto.auth.known import TokenCache
-from multiproto.core.hub import Hub
-from multiproto.core.session import Connection
-from multiproto.core.wire import CloseReason
+from multiproto.core.connections.connection import Connection
+from multiproto.core.connections.hub import Hub
+from multiproto.core.protocol import CloseReason
 
 
 def keeps_connections() -> None:

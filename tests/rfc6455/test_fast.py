@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.limits import ConnectionLimits
-from multiproto.core.wire import Publish
+from multiproto.core.connections.admission import ConnectionLimits
+from multiproto.core.protocol import Publish
 from multiproto.rfc6455.plain import MAX_INTEGER_XOR, parse_frames, unmask
 from multiproto.websocket import codec, quick
 from multiproto.websocket.protocol import WebSocketEchoProtocol, WebSocketFactory, WebSocketProtocol

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from multiproto.core.arrivals import ConnectionRateLimiter
-from multiproto.core.rates import Rate
+from multiproto.core.connections.admission import ConnectionRateLimiter
+from multiproto.core.ratelimit.token_bucket import Rate
 from multiproto.rfc6455.codec import encode_frame as server_frame
 from multiproto.rfc6455.handshake import MAX_HANDSHAKE_SIZE
 from multiproto.rfc6455.protocol import MAX_FRAMES_PER_TURN

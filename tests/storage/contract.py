@@ -9,7 +9,7 @@ from __future__ import annotations
 from twisted.internet.defer import DeferredList, gatherResults
 
 from multiproto.core.errors import DatabaseError
-from multiproto.core.ports import Query, Step, Unit
+from multiproto.core.transactions import Query, Step, Unit
 
 from .log_contract import LogContract
 from .session_contract import SessionContract

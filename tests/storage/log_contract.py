@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import gatherResults
 
 from multiproto.core.errors import Refusal
-from multiproto.core.ports import Entry, Event, Page, Query, Row, Step, Unit
+from multiproto.core.transactions import Entry, Event, Page, Query, Row, Step, Unit
 
 from .units import GONE, add_message, add_user, at, claim, close_account, event, published, say, withdraw
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from multiproto.core.ports import Query, Step, Unit
+from multiproto.core.transactions import Query, Step, Unit
 
 from .units import GONE, add_session, amend_user, at, step
 

@@ -9,7 +9,7 @@ from typing import Any, Sequence
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.errors import DatabaseError, Unavailable
-from multiproto.core.ports import Step, Unit
+from multiproto.core.transactions import Step, Unit
 from multiproto.storage.connection import connect, fetch_all, migrate
 from multiproto.storage.cursors import Term, Terms
 from multiproto.storage.groupcommit import SqliteWriter, TransactionResult

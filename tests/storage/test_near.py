@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 from twisted.internet.defer import Deferred
 
-from multiproto.core.ports import Query
+from multiproto.core.transactions import Query
 from multiproto.storage import near
 
 from ..stores import StoreCase

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.ports import Query
+from multiproto.core.transactions import Query
 from multiproto.storage.connection import connect, connect_reader, migrate
 from multiproto.storage.cursors import Term, Terms
 from multiproto.storage.groupcommit import SqliteWriter

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.errors import Unavailable
-from multiproto.core.ports import Entry, Event, Unit
+from multiproto.core.transactions import Entry, Event, Unit
 from multiproto.storage.connection import begin_term, migrate
 from multiproto.storage.groupcommit import SqliteWriter
 from multiproto.storage.migrations import load_migrations

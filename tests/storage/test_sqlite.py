@@ -12,7 +12,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 
 from multiproto.core.errors import DatabaseError, Refusal, TimedOut, Unavailable
-from multiproto.core.ports import Query, Step, Unit
+from multiproto.core.transactions import Query, Step, Unit
 from multiproto.storage.errors import StoreUnusable
 from multiproto.storage.sqlite import DATABASE_FILE, SqliteStore
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from multiproto.core.errors import Conflict, NotFound
 from multiproto.core.model import format_timestamp
-from multiproto.core.ports import Event, Query, Step, Unit
+from multiproto.core.transactions import Event, Query, Step, Unit
 
 TAKEN = Conflict("Email already registered")
 STRANGER = NotFound("User not found")

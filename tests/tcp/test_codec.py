@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core import wire
+from multiproto.core import protocol
 from multiproto.core.errors import (
     Conflict,
     FieldError,
@@ -40,7 +40,7 @@ fields = st.dictionaries(
 kinds = st.sampled_from([0x01, 0x10, 0x11, 0x20, 0x30, 0x31])
 
 
-def decode(kind: int, **fields: Any) -> wire.Command:
+def decode(kind: int, **fields: Any) -> protocol.Command:
     return codec.decode(bytes([kind]) + json.dumps(fields).encode())
 
 
@@ -51,32 +51,32 @@ def faults(*found: tuple[str, str]) -> ValidationError:
 class DecodeTests(SynchronousTestCase):
     def test_commands(self) -> None:
         for kind, said, command in [
-            (0x01, {"token": "t"}, wire.Authenticate("t")),
-            (0x01, {"token": "t", "id": 1}, wire.Authenticate("t", 1)),
-            (0x10, {"topic": "a.*"}, wire.Subscribe("a.*")),
-            (0x10, {"topic": "a", "after": "c", "id": "x"}, wire.Subscribe("a", "c", "x")),
-            (0x11, {"topic": "a"}, wire.Unsubscribe("a")),
-            (0x20, {"topic": "a"}, wire.Publish("a", None)),
-            (0x20, {"topic": "a", "content": [1]}, wire.Publish("a", [1])),
+            (0x01, {"token": "t"}, protocol.Authenticate("t")),
+            (0x01, {"token": "t", "id": 1}, protocol.Authenticate("t", 1)),
+            (0x10, {"topic": "a.*"}, protocol.Subscribe("a.*")),
+            (0x10, {"topic": "a", "after": "c", "id": "x"}, protocol.Subscribe("a", "c", "x")),
+            (0x11, {"topic": "a"}, protocol.Unsubscribe("a")),
+            (0x20, {"topic": "a"}, protocol.Publish("a", None)),
+            (0x20, {"topic": "a", "content": [1]}, protocol.Publish("a", [1])),
             (
                 0x20,
                 {"topic": "a", "content": 0, "id": 1.5, "key": "k", "metadata": {"m": 1}},
-                wire.Publish("a", 0, {"m": 1}, "k", 1.5),
+                protocol.Publish("a", 0, {"m": 1}, "k", 1.5),
             ),
-            (0x30, {"timestamp": 1}, wire.Ping()),
-            (0x31, {"timestamp": 1}, wire.Pong()),
+            (0x30, {"timestamp": 1}, protocol.Ping()),
+            (0x31, {"timestamp": 1}, protocol.Pong()),
         ]:
             self.assertEqual(decode(kind, **said), command)
 
     def test_a_ping_may_hold_any_json_or_nothing(self) -> None:
         for text in (b"", b"1", b"[]", b'"x"', b"null", b'{"id": []}'):
-            self.assertEqual(codec.decode(b"\x30" + text), wire.Ping())
-            self.assertEqual(codec.decode(b"\x31" + text), wire.Pong())
+            self.assertEqual(codec.decode(b"\x30" + text), protocol.Ping())
+            self.assertEqual(codec.decode(b"\x31" + text), protocol.Pong())
 
     def test_an_unknown_type_is_told_whatever_it_holds(self) -> None:
         for kind in set(range(256)) - {0x01, 0x10, 0x11, 0x20, 0x30, 0x31}:
             refusal = UnknownMessageType(f"Unknown message type 0x{kind:02X}")
-            self.assertEqual(codec.decode(bytes([kind]) + b"\xff"), wire.BadCommand(refusal))
+            self.assertEqual(codec.decode(bytes([kind]) + b"\xff"), protocol.BadCommand(refusal))
 
     def test_what_is_no_json_object(self) -> None:
         for text, why in [
@@ -90,12 +90,12 @@ class DecodeTests(SynchronousTestCase):
             (b"null", "not a JSON object"),
         ]:
             refusal = InvalidFrame(f"Invalid payload: {why}")
-            self.assertEqual(codec.decode(b"\x01" + text), wire.BadCommand(refusal))
+            self.assertEqual(codec.decode(b"\x01" + text), protocol.BadCommand(refusal))
 
     def test_all_faults_of_a_frame_are_told(self) -> None:
         self.assertEqual(
             decode(0x20, topic=1, metadata=[], key=True, id={}),
-            wire.BadCommand(
+            protocol.BadCommand(
                 faults(
                     ("id", "Must be a number or a string of at most 255 characters"),
                     ("metadata", "Must be an object"),
@@ -106,38 +106,38 @@ class DecodeTests(SynchronousTestCase):
         )
 
     def test_a_refused_frame_keeps_its_id(self) -> None:
-        self.assertEqual(decode(0x11, id=7), wire.BadCommand(faults(("topic", "Required")), 7))
+        self.assertEqual(decode(0x11, id=7), protocol.BadCommand(faults(("topic", "Required")), 7))
 
     def test_an_id_at_its_limit_and_one_past_it(self) -> None:
-        self.assertEqual(decode(0x01, token="t", id="x" * 255), wire.Authenticate("t", "x" * 255))
+        self.assertEqual(decode(0x01, token="t", id="x" * 255), protocol.Authenticate("t", "x" * 255))
         self.assertEqual(
             decode(0x01, token="t", id="x" * 256),
-            wire.BadCommand(faults(("id", "Must be a number or a string of at most 255 characters"))),
+            protocol.BadCommand(faults(("id", "Must be a number or a string of at most 255 characters"))),
         )
 
     @given(st.binary(min_size=1))
     @example(b"\x20" + b"[" * 100_000)
     @example(b'\x20{"topic": "a", "id": ' + b"9" * 5000 + b"}")
     def test_total_over_any_bytes(self, body: bytes) -> None:
-        self.assertIsInstance(codec.decode(body), wire.Command)
+        self.assertIsInstance(codec.decode(body), protocol.Command)
 
     @given(kinds, fields)
     def test_total_over_near_misses(self, kind: int, fields: dict[str, Any]) -> None:
         command = decode(kind, **fields)
-        if isinstance(command, wire.BadCommand):
+        if isinstance(command, protocol.BadCommand):
             self.assertIsInstance(command.refusal, (ValidationError, InvalidFrame))
             # Whatever was read can be answered.
-            frames(codec.encode(wire.ErrorReply(command.refusal, None, command.ref), NOW))
+            frames(codec.encode(protocol.ErrorReply(command.refusal, None, command.ref), NOW))
 
     @given(st.text(min_size=1), values, st.text(max_size=255) | st.integers())
     @settings(max_examples=50)
     def test_what_is_published_is_what_is_delivered(self, topic: str, content: Any, id: Any) -> None:
         command = decode(0x20, topic=topic, content=content, id=id)
-        assert isinstance(command, wire.Publish)
-        delivery = wire.Delivery(command.topic, command.content, {}, 0.0)
+        assert isinstance(command, protocol.Publish)
+        delivery = protocol.Delivery(command.topic, command.content, {}, 0.0)
         [(kind, said)] = frames(codec.encode(delivery, NOW))
         self.assertEqual((kind, said["topic"], said["content"]), (0x21, topic, content))
-        self.assertEqual(frames(codec.encode(wire.Accepted(command.ref), NOW)), [(0x22, {"id": id})])
+        self.assertEqual(frames(codec.encode(protocol.Accepted(command.ref), NOW)), [(0x22, {"id": id})])
 
 
 class EncodeTests(SynchronousTestCase):
@@ -145,33 +145,33 @@ class EncodeTests(SynchronousTestCase):
         not_found = Forbidden("no", {"a": 1})
         for reply, kind, said in [
             (
-                wire.Authenticated("u", "c"),
+                protocol.Authenticated("u", "c"),
                 0x02,
                 {"userId": "u", "message": "Authentication successful"},
             ),
             (
-                wire.Authenticated("u", "c", 1),
+                protocol.Authenticated("u", "c", 1),
                 0x02,
                 {"userId": "u", "message": "Authentication successful", "id": 1},
             ),
-            (wire.TokenExpiring(NOW + 60), 0x04, {"expiresAt": "2023-11-14T22:14:20.500Z"}),
+            (protocol.TokenExpiring(NOW + 60), 0x04, {"expiresAt": "2023-11-14T22:14:20.500Z"}),
             (
-                wire.ErrorReply(Unauthorized("Invalid token"), wire.Authenticate),
+                protocol.ErrorReply(Unauthorized("Invalid token"), protocol.Authenticate),
                 0x03,
                 {"error": "Invalid token", "code": "4"},
             ),
             (
-                wire.ErrorReply(Conflict("Another user"), wire.Authenticate, "x"),
+                protocol.ErrorReply(Conflict("Another user"), protocol.Authenticate, "x"),
                 0x03,
                 {"error": "Another user", "code": "6", "id": "x"},
             ),
             (
-                wire.Subscribed("a", "s", "live"),
+                protocol.Subscribed("a", "s", "live"),
                 0x12,
                 {"topic": "a", "subscriptionId": "s", "retention": "live"},
             ),
             (
-                wire.Subscribed("a", "s", "log", "c", False, 1),
+                protocol.Subscribed("a", "s", "log", "c", False, 1),
                 0x12,
                 {
                     "topic": "a",
@@ -182,9 +182,9 @@ class EncodeTests(SynchronousTestCase):
                     "id": 1,
                 },
             ),
-            (wire.Unsubscribed("a", True), 0x13, {"topic": "a"}),
+            (protocol.Unsubscribed("a", True), 0x13, {"topic": "a"}),
             (
-                wire.Unsubscribed("a", False, 5),
+                protocol.Unsubscribed("a", False, 5),
                 0xFF,
                 {
                     "error": "Subscription not found",
@@ -193,13 +193,13 @@ class EncodeTests(SynchronousTestCase):
                     "id": 5,
                 },
             ),
-            (wire.Accepted(1), 0x22, {"id": 1}),
-            (wire.Accepted("x", "c"), 0x22, {"id": "x", "cursor": "c"}),
-            (wire.Ping(), 0x30, {"timestamp": 1_700_000_000_500}),
-            (wire.Pong(), 0x31, {"timestamp": 1_700_000_000_500}),
-            (wire.ErrorReply(InternalError()), 0xFF, {"error": "Internal server error", "code": "50"}),
+            (protocol.Accepted(1), 0x22, {"id": 1}),
+            (protocol.Accepted("x", "c"), 0x22, {"id": "x", "cursor": "c"}),
+            (protocol.Ping(), 0x30, {"timestamp": 1_700_000_000_500}),
+            (protocol.Pong(), 0x31, {"timestamp": 1_700_000_000_500}),
+            (protocol.ErrorReply(InternalError()), 0xFF, {"error": "Internal server error", "code": "50"}),
             (
-                wire.ErrorReply(not_found, wire.Subscribe, 2),
+                protocol.ErrorReply(not_found, protocol.Subscribe, 2),
                 0xFF,
                 {"error": "no", "code": "5", "details": {"a": 1}, "id": 2},
             ),
@@ -208,12 +208,12 @@ class EncodeTests(SynchronousTestCase):
 
     def test_a_delivery_names_its_topic_and_time(self) -> None:
         """Fault 22: deliveries had no timestamp and named the pattern, not the topic."""
-        bare = wire.Delivery("a.b", None, {}, NOW)
+        bare = protocol.Delivery("a.b", None, {}, NOW)
         self.assertEqual(
             frames(codec.encode(bare, 0.0)),
             [(0x21, {"topic": "a.b", "content": None, "timestamp": WHEN})],
         )
-        full = wire.Delivery("a.b", {"x": 1}, {"m": 1}, NOW, "u", "d", "c")
+        full = protocol.Delivery("a.b", {"x": 1}, {"m": 1}, NOW, "u", "d", "c")
         self.assertEqual(
             frames(codec.encode(full, 0.0)),
             [
@@ -232,33 +232,33 @@ class EncodeTests(SynchronousTestCase):
         )
 
     def test_a_delivery_is_encoded_once_for_all(self) -> None:
-        delivery = wire.Delivery("a", "x" * 10, {}, NOW)
+        delivery = protocol.Delivery("a", "x" * 10, {}, NOW)
         self.assertIs(codec.encode(delivery, 0.0), codec.encode(delivery, 1.0))
 
     def test_the_largest_publication_fits_a_frame(self) -> None:
         """Fault 22: a delivery over the frame limit vanished."""
-        delivery = wire.Delivery(
+        delivery = protocol.Delivery(
             "a" * 255, "x" * 999_998, {"m": "y" * 9_990}, NOW, "u" * 36, "d" * 36, "c" * 100
         )
         self.assertLess(len(codec.encode(delivery, NOW)), 2**20)
 
     def test_farewells(self) -> None:
         for why, code in [
-            (wire.CloseReason.SHUTDOWN, "55"),
-            (wire.CloseReason.TOKEN_EXPIRED, "4"),
-            (wire.CloseReason.REVOKED, "4"),
-            (wire.CloseReason.AUTH_TIMEOUT, "4"),
-            (wire.CloseReason.IDLE_TIMEOUT, "54"),
-            (wire.CloseReason.SLOW_CONSUMER, "55"),
-            (wire.CloseReason.INTERNAL_ERROR, "50"),
+            (protocol.CloseReason.SHUTDOWN, "55"),
+            (protocol.CloseReason.TOKEN_EXPIRED, "4"),
+            (protocol.CloseReason.REVOKED, "4"),
+            (protocol.CloseReason.AUTH_TIMEOUT, "4"),
+            (protocol.CloseReason.IDLE_TIMEOUT, "54"),
+            (protocol.CloseReason.SLOW_CONSUMER, "55"),
+            (protocol.CloseReason.INTERNAL_ERROR, "50"),
         ]:
-            farewell = codec.encode_farewell(wire.Farewell(why, "Bye"))
+            farewell = codec.encode_farewell(protocol.Farewell(why, "Bye"))
             self.assertEqual(frames(farewell), [(0xFF, {"error": "Bye", "code": code})])
-        for why in (wire.CloseReason.CLIENT_CLOSED, wire.CloseReason.PROTOCOL_ERROR):
-            self.assertEqual(codec.encode_farewell(wire.Farewell(why, "Bye")), b"")
+        for why in (protocol.CloseReason.CLIENT_CLOSED, protocol.CloseReason.PROTOCOL_ERROR):
+            self.assertEqual(codec.encode_farewell(protocol.Farewell(why, "Bye")), b"")
 
     def test_a_farewell_tells_where_to_resume(self) -> None:
-        farewell = wire.Farewell(wire.CloseReason.SLOW_CONSUMER, "Too slow", "c7")
+        farewell = protocol.Farewell(protocol.CloseReason.SLOW_CONSUMER, "Too slow", "c7")
         self.assertEqual(
             frames(codec.encode_farewell(farewell)),
             [(0xFF, {"error": "Too slow", "code": "55", "details": {"cursor": "c7"}})],
@@ -266,4 +266,4 @@ class EncodeTests(SynchronousTestCase):
 
     def test_what_is_no_reply_is_a_bug(self) -> None:
         with self.assertRaises(AssertionError):
-            codec.encode(wire.BadCommand(Refusal("no")), NOW)  # type: ignore[arg-type]
+            codec.encode(protocol.BadCommand(Refusal("no")), NOW)  # type: ignore[arg-type]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from multiproto.core.audience import Dispatcher
 from multiproto.core.events import EventBuilder
+from multiproto.core.identity import Grant, Identity
 from multiproto.core.model import format_timestamp
-from multiproto.core.ports import Entry, Identity
-from multiproto.core.rules import PUBLISH, SUBSCRIBE, Grant
+from multiproto.core.pubsub.dispatcher import Dispatcher
+from multiproto.core.pubsub.permissions import PUBLISH, SUBSCRIBE
+from multiproto.core.transactions import Entry
 
 from ..fakes import sequential_ids
 from .test_protocol import DeviceCase, error, subscribed

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.limits import ConnectionLimits
-from multiproto.core.wire import Publish
+from multiproto.core.connections.admission import ConnectionLimits
+from multiproto.core.protocol import Publish
 from multiproto.tcp import codec, quick
 from multiproto.tcp.chunk import completes_frame, parse_frames
 from multiproto.tcp.protocol import TcpFactory

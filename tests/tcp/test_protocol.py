@@ -12,11 +12,10 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.hub import Admission
-from multiproto.core.limits import ConnectionLimits
-from multiproto.core.policy import Policy
-from multiproto.core.rules import PUBLISH, SUBSCRIBE, Rule
-from multiproto.core.wire import CloseReason
+from multiproto.core.connections.admission import Admission, ConnectionLimits
+from multiproto.core.protocol import CloseReason
+from multiproto.core.pubsub.permissions import PUBLISH, SUBSCRIBE, Rule
+from multiproto.core.pubsub.policy import Policy
 from multiproto.tcp.protocol import TcpFactory, TcpProtocol
 
 from ..fakes import FAST, make_core

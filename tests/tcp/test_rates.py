@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from multiproto.core.arrivals import ConnectionRateLimiter
-from multiproto.core.hub import Admission
-from multiproto.core.leases import SharedBuckets
-from multiproto.core.limits import ConnectionLimits
-from multiproto.core.quotas import PublishLimits
-from multiproto.core.rates import Rate
+from multiproto.core.connections.admission import Admission, ConnectionLimits, ConnectionRateLimiter
+from multiproto.core.ratelimit.publish_limits import PublishLimits
+from multiproto.core.ratelimit.shared_bucket import SharedBuckets
+from multiproto.core.ratelimit.token_bucket import Rate
 from multiproto.observe.traffic import ProtocolStats
 
 from .test_protocol import AUTH, PING, DeviceCase, error, pong

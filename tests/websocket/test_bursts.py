@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.wire import MAX_BATCH_BYTES, Delivery, DeliveryBatch
+from multiproto.core.protocol import MAX_BATCH_BYTES, Delivery, DeliveryBatch
 from multiproto.rfc6455.protocol import MIN_COMPRESS_SIZE
 from multiproto.tcp import codec as tcp_codec
 from multiproto.tcp.protocol import TcpFactory

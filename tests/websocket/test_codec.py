@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core import wire
+from multiproto.core import protocol
 from multiproto.core.errors import (
     FieldError,
     Forbidden,
@@ -43,11 +43,11 @@ fields = st.dictionaries(
 kinds = st.sampled_from(["auth", "subscribe", "unsubscribe", "message", "ping"])
 
 
-def decode(**fields: Any) -> wire.Command:
+def decode(**fields: Any) -> protocol.Command:
     return codec.decode(json.dumps(fields).encode())
 
 
-def said(reply: wire.Reply, now: float = NOW) -> Any:
+def said(reply: protocol.Reply, now: float = NOW) -> Any:
     [found] = frames(codec.encode(reply, now))
     return json.loads(found.payload)
 
@@ -59,18 +59,18 @@ def faults(*found: tuple[str, str]) -> ValidationError:
 class DecodeTests(SynchronousTestCase):
     def test_commands(self) -> None:
         for fields, command in [
-            ({"type": "auth", "token": "t"}, wire.Authenticate("t")),
-            ({"type": "auth", "token": "t", "id": 1}, wire.Authenticate("t", 1)),
-            ({"type": "subscribe", "topic": "a.*"}, wire.Subscribe("a.*")),
-            ({"type": "subscribe", "topic": "a", "after": "c", "id": "x"}, wire.Subscribe("a", "c", "x")),
-            ({"type": "unsubscribe", "topic": "a", "id": 2}, wire.Unsubscribe("a", 2)),
-            ({"type": "message", "topic": "a"}, wire.Publish("a", None)),
+            ({"type": "auth", "token": "t"}, protocol.Authenticate("t")),
+            ({"type": "auth", "token": "t", "id": 1}, protocol.Authenticate("t", 1)),
+            ({"type": "subscribe", "topic": "a.*"}, protocol.Subscribe("a.*")),
+            ({"type": "subscribe", "topic": "a", "after": "c", "id": "x"}, protocol.Subscribe("a", "c", "x")),
+            ({"type": "unsubscribe", "topic": "a", "id": 2}, protocol.Unsubscribe("a", 2)),
+            ({"type": "message", "topic": "a"}, protocol.Publish("a", None)),
             (
                 {"type": "message", "topic": "a", "data": [0], "id": 1.5, "key": "k", "metadata": {"m": 1}},
-                wire.Publish("a", [0], {"m": 1}, "k", 1.5),
+                protocol.Publish("a", [0], {"m": 1}, "k", 1.5),
             ),
-            ({"type": "ping"}, wire.Ping()),
-            ({"type": "ping", "id": "p"}, wire.Ping("p")),
+            ({"type": "ping"}, protocol.Ping()),
+            ({"type": "ping", "id": "p"}, protocol.Ping("p")),
         ]:
             self.assertEqual(decode(**fields), command)
 
@@ -86,18 +86,18 @@ class DecodeTests(SynchronousTestCase):
             (b"[]", "not a JSON object"),
             (b'"auth"', "not a JSON object"),
         ]:
-            self.assertEqual(codec.decode(text), wire.BadCommand(InvalidInput(f"Message is {why}")))
+            self.assertEqual(codec.decode(text), protocol.BadCommand(InvalidInput(f"Message is {why}")))
 
     def test_an_unknown_type_keeps_its_id(self) -> None:
         for kind in (None, 1, [], "publish", "pong"):
             self.assertEqual(
-                decode(type=kind, id=4), wire.BadCommand(UnknownMessageType("Unknown message type"), 4)
+                decode(type=kind, id=4), protocol.BadCommand(UnknownMessageType("Unknown message type"), 4)
             )
 
     def test_all_faults_of_a_message_are_told(self) -> None:
         self.assertEqual(
             decode(type="message", topic=1, metadata=[], key=True, id={}),
-            wire.BadCommand(
+            protocol.BadCommand(
                 faults(
                     ("id", "Must be a number or a string of at most 255 characters"),
                     ("metadata", "Must be an object"),
@@ -108,50 +108,50 @@ class DecodeTests(SynchronousTestCase):
         )
 
     def test_an_id_at_its_limit_and_one_past_it(self) -> None:
-        self.assertEqual(decode(type="ping", id="x" * 255), wire.Ping("x" * 255))
+        self.assertEqual(decode(type="ping", id="x" * 255), protocol.Ping("x" * 255))
         self.assertEqual(
             decode(type="ping", id="x" * 256),
-            wire.BadCommand(faults(("id", "Must be a number or a string of at most 255 characters"))),
+            protocol.BadCommand(faults(("id", "Must be a number or a string of at most 255 characters"))),
         )
 
     @given(st.binary() | st.text().map(str.encode))
     @example(b'{"a":' * 100_000)
     @example(b'{"type": "ping", "id": ' + b"9" * 5000 + b"}")
     def test_total_over_any_bytes(self, text: bytes) -> None:
-        self.assertIsInstance(codec.decode(text), wire.Command)
+        self.assertIsInstance(codec.decode(text), protocol.Command)
 
     @given(kinds, fields)
     def test_total_over_near_misses(self, kind: str, fields: dict[str, Any]) -> None:
         command = decode(**{"type": kind} | fields)
-        if isinstance(command, wire.BadCommand):
+        if isinstance(command, protocol.BadCommand):
             # Whatever was read can be answered.
-            answer = said(wire.ErrorReply(command.refusal, None, command.ref))
+            answer = said(protocol.ErrorReply(command.refusal, None, command.ref))
             self.assertEqual(answer.get("id"), command.ref)
 
     @given(st.text(min_size=1), values, st.text(max_size=255) | st.integers())
     @settings(max_examples=50)
     def test_what_is_published_is_what_is_delivered(self, topic: str, data: Any, id: Any) -> None:
         command = decode(type="message", topic=topic, data=data, id=id)
-        assert isinstance(command, wire.Publish)
-        delivered = said(wire.Delivery(command.topic, command.content, {}, 0.0))
+        assert isinstance(command, protocol.Publish)
+        delivered = said(protocol.Delivery(command.topic, command.content, {}, 0.0))
         self.assertEqual((delivered["topic"], delivered["data"]), (topic, data))
-        self.assertEqual(said(wire.Accepted(command.ref))["id"], id)
+        self.assertEqual(said(protocol.Accepted(command.ref))["id"], id)
 
 
 class EncodeTests(SynchronousTestCase):
     def test_replies(self) -> None:
         for reply, fields in [
             (
-                wire.Authenticated("u", "c", 1),
+                protocol.Authenticated("u", "c", 1),
                 {"type": "auth_success", "userId": "u", "connectionId": "c", "id": 1},
             ),
-            (wire.TokenExpiring(NOW + 60), {"type": "expiring", "expiresAt": "2023-11-14T22:14:20.500Z"}),
+            (protocol.TokenExpiring(NOW + 60), {"type": "expiring", "expiresAt": "2023-11-14T22:14:20.500Z"}),
             (
-                wire.Subscribed("a", "s", "live"),
+                protocol.Subscribed("a", "s", "live"),
                 {"type": "subscribed", "topic": "a", "retention": "live"},
             ),
             (
-                wire.Subscribed("a", "s", "log", "c", True, "x"),
+                protocol.Subscribed("a", "s", "log", "c", True, "x"),
                 {
                     "type": "subscribed",
                     "topic": "a",
@@ -161,18 +161,18 @@ class EncodeTests(SynchronousTestCase):
                     "id": "x",
                 },
             ),
-            (wire.Unsubscribed("a", True), {"type": "unsubscribed", "topic": "a"}),
-            (wire.Unsubscribed("a", False, 2), {"type": "unsubscribed", "topic": "a", "id": 2}),
-            (wire.Accepted(1), {"type": "ack", "id": 1}),
-            (wire.Accepted("x", "c"), {"type": "ack", "id": "x", "cursor": "c"}),
-            (wire.Pong("p"), {"type": "pong", "id": "p"}),
+            (protocol.Unsubscribed("a", True), {"type": "unsubscribed", "topic": "a"}),
+            (protocol.Unsubscribed("a", False, 2), {"type": "unsubscribed", "topic": "a", "id": 2}),
+            (protocol.Accepted(1), {"type": "ack", "id": 1}),
+            (protocol.Accepted("x", "c"), {"type": "ack", "id": "x", "cursor": "c"}),
+            (protocol.Pong("p"), {"type": "pong", "id": "p"}),
         ]:
             self.assertEqual(said(reply), fields | {"timestamp": WHEN})  # type: ignore[arg-type]
 
     def test_a_refused_token_is_an_auth_error(self) -> None:
         for refusal, code in [(Unauthorized("no"), 401), (Unavailable("no"), 503)]:
             self.assertEqual(
-                said(wire.ErrorReply(refusal, wire.Authenticate, 1)),
+                said(protocol.ErrorReply(refusal, protocol.Authenticate, 1)),
                 {
                     "type": "auth_error",
                     "code": code,
@@ -193,12 +193,12 @@ class EncodeTests(SynchronousTestCase):
             (RateLimited("no"), 429),
             (TooManyConnections("no"), 503),
         ]:
-            answer = said(wire.ErrorReply(refusal, wire.Subscribe))
+            answer = said(protocol.ErrorReply(refusal, protocol.Subscribe))
             self.assertEqual((answer["type"], answer["code"], answer["name"]), ("error", code, refusal.name))
 
     def test_an_error_tells_its_details_and_id(self) -> None:
         self.assertEqual(
-            said(wire.ErrorReply(NotFound.of("User", "u"), wire.Publish, 7)),
+            said(protocol.ErrorReply(NotFound.of("User", "u"), protocol.Publish, 7)),
             {
                 "type": "error",
                 "code": 404,
@@ -212,11 +212,11 @@ class EncodeTests(SynchronousTestCase):
 
     def test_a_delivery(self) -> None:
         self.assertEqual(
-            said(wire.Delivery("a.b", None, {"m": 1}, NOW), 0.0),
+            said(protocol.Delivery("a.b", None, {"m": 1}, NOW), 0.0),
             {"type": "message", "topic": "a.b", "data": None, "metadata": {"m": 1}, "timestamp": WHEN},
         )
         self.assertEqual(
-            said(wire.Delivery("a.b", 1, {}, NOW, "u", "d", "c"), 0.0),
+            said(protocol.Delivery("a.b", 1, {}, NOW, "u", "d", "c"), 0.0),
             {
                 "type": "message",
                 "topic": "a.b",
@@ -229,29 +229,31 @@ class EncodeTests(SynchronousTestCase):
         )
 
     def test_a_delivery_is_encoded_once_for_all(self) -> None:
-        delivery = wire.Delivery("a", "x" * 10, {}, NOW)
+        delivery = protocol.Delivery("a", "x" * 10, {}, NOW)
         self.assertIs(codec.encode(delivery, 0.0), codec.encode(delivery, 1.0))
 
     def test_the_largest_publication_fits_a_message(self) -> None:
-        delivery = wire.Delivery(
+        delivery = protocol.Delivery(
             "a" * 255, "x" * 999_998, {"m": "y" * 9_990}, NOW, "u" * 36, "d" * 36, "c" * 100
         )
         self.assertLess(len(codec.encode(delivery, NOW)), 2**20)
 
     def test_the_reason_of_a_close(self) -> None:
         self.assertEqual(
-            codec.farewell_reason(wire.Farewell(wire.CloseReason.TOKEN_EXPIRED, "Token expired")),
+            codec.farewell_reason(protocol.Farewell(protocol.CloseReason.TOKEN_EXPIRED, "Token expired")),
             "Token expired",
         )
-        slow = wire.Farewell(wire.CloseReason.SLOW_CONSUMER, "Too slow", "c" * 20)
+        slow = protocol.Farewell(protocol.CloseReason.SLOW_CONSUMER, "Too slow", "c" * 20)
         self.assertEqual(codec.farewell_reason(slow), "Too slow; after=" + "c" * 20)
-        long = codec.farewell_reason(wire.Farewell(wire.CloseReason.SLOW_CONSUMER, "Too slow" * 9, "c" * 100))
+        long = codec.farewell_reason(
+            protocol.Farewell(protocol.CloseReason.SLOW_CONSUMER, "Too slow" * 9, "c" * 100)
+        )
         self.assertEqual((len(long), long[-106:]), (123, "after=" + "c" * 100))
 
     def test_every_ending_of_ours_has_a_close_code(self) -> None:
-        theirs = {wire.CloseReason.CLIENT_CLOSED, wire.CloseReason.PROTOCOL_ERROR}
-        self.assertEqual(set(codec.CLOSE_CODES), set(wire.CloseReason) - theirs)
+        theirs = {protocol.CloseReason.CLIENT_CLOSED, protocol.CloseReason.PROTOCOL_ERROR}
+        self.assertEqual(set(codec.CLOSE_CODES), set(protocol.CloseReason) - theirs)
 
     def test_what_is_no_reply_is_a_bug(self) -> None:
         with self.assertRaises(AssertionError):
-            codec.encode(wire.BadCommand(Refusal("no")), NOW)  # type: ignore[arg-type]
+            codec.encode(protocol.BadCommand(Refusal("no")), NOW)  # type: ignore[arg-type]

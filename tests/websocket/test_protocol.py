@@ -13,12 +13,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.hub import Admission
-from multiproto.core.limits import ConnectionLimits
-from multiproto.core.policy import Policy
-from multiproto.core.ports import Identity
-from multiproto.core.rules import PUBLISH, SUBSCRIBE, Rule
-from multiproto.core.wire import CloseReason
+from multiproto.core.connections.admission import Admission, ConnectionLimits
+from multiproto.core.identity import Identity
+from multiproto.core.protocol import CloseReason
+from multiproto.core.pubsub.permissions import PUBLISH, SUBSCRIBE, Rule
+from multiproto.core.pubsub.policy import Policy
 from multiproto.websocket.protocol import WebSocketEchoProtocol, WebSocketFactory, WebSocketProtocol
 
 from ..fakes import FAST, make_core

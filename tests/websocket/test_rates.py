@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from multiproto.core.leases import SharedBuckets
-from multiproto.core.limits import ConnectionLimits
-from multiproto.core.quotas import PublishLimits
-from multiproto.core.rates import Rate
+from multiproto.core.connections.admission import ConnectionLimits
+from multiproto.core.ratelimit.publish_limits import PublishLimits
+from multiproto.core.ratelimit.shared_bucket import SharedBuckets
+from multiproto.core.ratelimit.token_bucket import Rate
 
 from ..rfc6455.wire import spoken, text
 from .test_protocol import ANSWER, ASK, AUTH, WebSocketCase, error, subscribe

@@ -16,7 +16,7 @@ from typing import Iterator, Mapping, Sequence, Union
 from attrs import define
 
 from ...core.errors import Unavailable
-from ...core.ports import Step, Unit
+from ...core.transactions import Step, Unit
 from ..rows import event_to_row
 from .faults import is_integrity_violation, to_refusal
 from .line import PostgresConnection, StatementCall, StatementFailed, StatementResult

@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IReadWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ...core.ports import Row
+from ...core.transactions import Row
 from . import values
 from .statements import PreparedStatement
 

@@ -11,7 +11,7 @@ from typing import Mapping, Sequence
 
 from attrs import define
 
-from ...core.ports import Entry, Page, Query, Row, Snapshot
+from ...core.transactions import Entry, Page, Query, Row, Snapshot
 from ..cursors import Term, Terms
 from ..rows import PAGE_MAX_CHARACTERS, PAGE_MAX_ENTRIES, PAGE_MAX_SCANNED, entry_from_row, json_prefix
 from .line import StatementCall, StatementResult

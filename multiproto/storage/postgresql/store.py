@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall
 
 from ...core.errors import Unavailable
-from ...core.ports import Entry, Page, Query, Snapshot, Unit
+from ...core.transactions import Entry, Page, Query, Snapshot, Unit
 from ..errors import StoreUnusable
 from ..jobs import Job, JobCompletion, OnJobCompleted
 from ..statements import load_statements, sql_directory

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from ...core.errors import DatabaseError, Unavailable
 from ...core.model import format_timestamp
-from ...core.ports import Unit
+from ...core.transactions import Unit
 from ..jobs import Job, JobCompletion
 from .dial import PostgresConnector
 from .faults import to_refusal

@@ -1,0 +1,54 @@
+"""What a peer has said and was not yet obeyed: in order, and bounded by reading no more."""
+
+from __future__ import annotations
+
+from attrs import Factory, define
+
+from ..protocol import Command
+from .admission import ConnectionLimits
+from .read_throttle import ReadThrottle
+
+QUEUE_FULL = "inbox"  # why the peer is not read
+
+
+@define(eq=False, repr=False)
+class CommandQueue:
+    _read_throttle: ReadThrottle
+    _limits: ConnectionLimits
+    _queue: list[tuple[Command, int]] = Factory(list)  # with sizes in bytes
+    _bytes: int = 0
+    _paused: bool = False  # we asked for the peer to be read no more
+
+    def __bool__(self) -> bool:
+        return bool(self._queue)
+
+    def enqueue(self, command: Command, size: int) -> None:
+        self._queue.append((command, size))
+        self._bytes += size
+
+    def dequeue(self) -> Command:
+        """The oldest.  Reading goes on once half of the bound is free again."""
+        command, size = self._queue.pop(0)
+        self._bytes -= size
+        if self._paused and not self._reaches_limit(2):
+            self._paused = False
+            self._read_throttle.resume(QUEUE_FULL)
+        return command
+
+    def pause_if_full(self) -> None:
+        """Stop the reading if too much waits."""
+        if not self._paused and self._reaches_limit(1):
+            self._paused = True
+            self._read_throttle.pause(QUEUE_FULL)
+
+    def clear(self) -> None:
+        self._queue.clear()
+        self._bytes = 0
+
+    def _reaches_limit(self, divisor: int) -> bool:
+        """Whether that part of the bound, or more, is taken."""
+        limits = self._limits
+        return (
+            len(self._queue) >= limits.max_queued_commands // divisor
+            or self._bytes >= limits.max_queued_command_bytes // divisor
+        )

@@ -1,0 +1,322 @@
+"""One peer's conversation with the server, whatever wire carries it.
+
+Authentication, subscriptions, publishing, order, keepalive and flow control live here once.  An adapter
+feeds commands to `receive`, carries replies out through its `Transport`, and reports the end.
+"""
+
+from __future__ import annotations
+
+from typing import Awaitable, Callable
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ...base.coroutines import start_eagerly
+from ...observe.traffic import ProtocolStats
+from ..errors import Conflict, InternalError, Refusal, Unauthorized
+from ..identity import Identity
+from ..ports import Authenticator, DeliveryBatchListener, Transport
+from ..protocol import (
+    Authenticate,
+    Authenticated,
+    BadCommand,
+    CaughtUp,
+    CloseReason,
+    Command,
+    Delivery,
+    DeliveryBatch,
+    EndOfInput,
+    ErrorReply,
+    Farewell,
+    Ping,
+    Pong,
+    Publish,
+    Reply,
+    Subscribe,
+    Subscribed,
+    Unsubscribe,
+    Unsubscribed,
+)
+from ..pubsub.dispatcher import Dispatcher
+from ..pubsub.publisher import Publisher
+from ..pubsub.replay import ReplayPruned, ReplayReader
+from .admission import FAREWELL_MESSAGES, ConnectionLimits
+from .command_limiter import CommandLimiter
+from .command_queue import CommandQueue
+from .publish_window import PublishWindow
+from .read_throttle import ReadThrottle
+from .send_queue import SendQueue
+from .subscriptions import ConnectionSubscriptions
+from .timers import ConnectionTimers
+
+
+@define(eq=False, repr=False)
+class Connection(DeliveryBatchListener):
+    """One instance lives exactly as long as one connection or stream."""
+
+    _transport: Transport
+    id: str
+    _authenticator: Authenticator
+    _dispatcher: Dispatcher
+    _replay_reader: ReplayReader
+    _publisher: Publisher
+    _clock: IReactorTime
+    _limits: ConnectionLimits
+    _stats: ProtocolStats
+    _new_id: Callable[[], str]
+    _is_revoked: Callable[[Identity], bool]  # since the gate looked
+    _on_closed: Callable[[Connection], None]
+    identity: Identity | None = None
+    _host: str = ""  # the peer's address
+    last_received_at: float = field(init=False)  # by `_clock`, like all times here
+    farewell: Farewell | None = None  # said, or about to be
+    disconnected: bool = False  # the connection itself is no more
+    send_queue: SendQueue = field(init=False)  # the adapter registers it as its transport's producer
+    _timers: ConnectionTimers = field(init=False)
+    _closed_at: float = 0.0
+    _subscriptions: ConnectionSubscriptions = field(init=False)
+    _read_throttle: ReadThrottle = field(init=False)
+    _command_queue: CommandQueue = field(init=False)
+    command_limiter: CommandLimiter = field(init=False)
+    _publish_window: PublishWindow = field(init=False)
+    _processing: bool = False
+    _spent: float = 0.0  # seconds of the present slice, waiting included
+    _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        limits = self._limits
+        self._subscriptions = ConnectionSubscriptions(
+            self, self._dispatcher, self._replay_reader, self._stats, limits, self._new_id, self._publisher
+        )
+        self._read_throttle = ReadThrottle(
+            self._transport.pause_reading, self._transport.resume_reading, limits.read_rate, self._clock
+        )
+        self._command_queue = CommandQueue(self._read_throttle, limits)
+        self.command_limiter = CommandLimiter(
+            limits.command_rate, self._clock, lambda: self.close(CloseReason.FLOODING)
+        )
+        self._publish_window = PublishWindow(self._publisher, self._stats, self.id)
+        self.send_queue = SendQueue(
+            self._write, self._transport.size_of, limits.max_queued_replies, limits.max_queued_reply_bytes
+        )
+        self.last_received_at = self._clock.seconds()
+        self._timers = ConnectionTimers(limits, self.last_received_at, self.last_received_at)
+
+    # What the adapter calls.
+
+    def receive(self, command: Command, size: int = 0) -> None:
+        """Take one command of `size` bytes, or what a codec made of bytes that were none.
+
+        They are answered one at a time, in order: SUBSCRIBE waits for the AUTH
+        before it, even while a database looks up the user.
+        """
+        if self.farewell:
+            return
+        self.on_activity()
+        self._command_queue.enqueue(command, size)
+        if not self._processing:
+            start_eagerly(self._process_commands(), self._on_internal_error)
+        self._command_queue.pause_if_full()
+
+    def on_activity(self, size: int = 0) -> None:
+        """The peer gave a sign of life, of `size` bytes."""
+        self.last_received_at = self._clock.seconds()
+        self._read_throttle.charge(size)
+
+    def close(self, why: CloseReason) -> None:
+        """Stop taking part and say goodbye; the line closes in its own time."""
+        if self.farewell:
+            return
+        self.farewell = Farewell(why, FAREWELL_MESSAGES[why], self._subscriptions.resume_cursor())
+        self._closed_at = self._clock.seconds()
+        self._log.debug("session ended: {why}", why=why.value, connection=self.id)
+        self._subscriptions.close_all()
+        self._command_queue.clear()
+        self._read_throttle.stop()
+        self.send_queue.clear()
+        if not self.disconnected:
+            self._transport.close(self.farewell)
+
+    def connection_lost(self) -> None:
+        """The connection is no more, whoever closed it."""
+        if not self.disconnected:
+            self.disconnected = True
+            self.close(CloseReason.CLIENT_CLOSED)
+            self._on_closed(self)
+
+    # What the hub, the audience and its subscriptions call.
+
+    def tick(self) -> None:
+        """Ask a quiet peer, warn one whose token runs out, end a dead one, cut a stuck one."""
+        now = self._clock.seconds()
+        if self.farewell:
+            if now - self._closed_at >= self._limits.close_timeout:
+                self._transport.abort()
+            return
+        match self._timers.due(now, self.last_received_at, self.identity):
+            case CloseReason() as why:
+                self.close(why)
+            case reply:
+                self.send(reply)
+
+    # What the dispatcher calls, thousands of times a turn: authorize, check expiry, enqueue.
+
+    def deliver(self, delivery: Delivery) -> bool:
+        # A pattern may cover topics its owner may not read: checked per delivery, where the topic is known.
+        if self.identity is None or not self._publisher.policy.may_read(self.identity, delivery.topic):
+            return False
+        if not self._close_if_expired():
+            self.send(delivery)
+        return True
+
+    def deliver_batch(self, burst: DeliveryBatch) -> bool | None:
+        who = self.identity
+        if who is None or not self._publisher.policy.may_read(who, burst.topic):
+            return False
+        if (self.farewell or self._clock.seconds() >= who.expires_at) and self._close_if_expired():
+            return True
+        size = 0 if self.send_queue.is_blocked else self._transport.send_batch(burst)
+        if not size:
+            return None
+        self._stats.record_sent("Delivery", size, len(burst.deliveries))
+        return True
+
+    async def wait_until_writable(self) -> None:
+        while self.send_queue.is_blocked:  # another replay may have clogged it since
+            await self.send_queue.flushed()
+
+    def deliver_replayed(self, delivery: Delivery) -> bool:
+        if not self._close_if_expired():
+            self.send(delivery)
+        return self.farewell is None
+
+    # Commands.
+
+    async def _process_commands(self) -> None:
+        self._processing = True
+        try:
+            while self._command_queue and not self._close_if_expired():
+                began = self._clock.seconds()
+                command = self._command_queue.dequeue()  # may read on
+                kind = type(command).__name__
+                self._stats.record_command(kind)
+                if self._publish_window.has_pending and kind != "Publish":
+                    await self._dispatcher.flushed()  # what was published before is answered before
+                    if self._close_if_expired():
+                        break
+                self.send(await self._reply_or_error(command, self._handle_command(command)))
+                self._stats.record_command_duration(kind, took := self._clock.seconds() - began)
+                await self.command_limiter.charge_time(took)
+        finally:
+            self._processing = False
+
+    async def _reply_or_error(self, command: Command, doing: Awaitable[Reply | None]) -> Reply | None:
+        """What `doing` gives, or why not: a bug costs one command, never the session."""
+        try:
+            return await doing
+        except Refusal as refusal:
+            declined = refusal
+        except Exception:
+            self._log.failure("{command} broke", command=type(command).__name__, connection=self.id)
+            declined = InternalError()
+        self._stats.record_refusal(declined.name)
+        self.command_limiter.charge_refusal(declined)
+        return ErrorReply(declined, type(command), command.ref)
+
+    async def _handle_command(self, command: Command) -> Reply | None:
+        self.command_limiter.charge(command)
+        match command:
+            case BadCommand(refusal=refusal):
+                raise refusal
+            case Authenticate(token=token, ref=ref):
+                identity = await self._authenticate(token)
+                if self.farewell:
+                    return None
+                self._stats.record_auth("success", again=self.identity is not None)
+                self.identity = identity
+                return Authenticated(identity.user_id, self.id, ref)
+            case Ping(ref=ref):
+                return Pong(ref)
+            case Pong():
+                return None
+            case EndOfInput(reason=why):
+                await self._publish_window.wait_until_below(1)
+                await self.send_queue.flushed()
+                self.close(why)
+                return None
+        if self.identity is None:
+            raise Unauthorized("Authenticate first")
+        await self._dispatcher.wait_until_current()
+        if self._close_if_expired():
+            return None
+        match command:
+            case Subscribe():
+                await self._subscribe(self.identity, command)
+                return None
+            case Unsubscribe(pattern=pattern, ref=ref):
+                return Unsubscribed(pattern, self._subscriptions.close(pattern), ref)
+            case Publish():
+                await self._publish_window.wait_until_below(self._limits.max_in_flight)
+                if not self._close_if_expired():
+                    answer = self._reply_or_error(
+                        command, self._publish_window.publish(self.identity, command)
+                    )
+                    self._publish_window.add(answer, self.send, self._on_internal_error)
+                return None
+        raise AssertionError(command)
+
+    async def _authenticate(self, token: str) -> Identity:
+        """Who the token proves the peer to be; the same user may extend its stay."""
+        try:
+            identity = await self._authenticator.authenticate(token, self._host)
+            if self._is_revoked(identity):
+                raise Unauthorized("Token revoked", "revoked")
+            if self.identity and identity.user_id != self.identity.user_id:
+                raise Conflict("Already authenticated as another user")
+        except Refusal as refusal:
+            self._stats.record_auth(refusal.reason)
+            raise
+        return identity
+
+    async def _subscribe(self, who: Identity, command: Subscribe) -> None:
+        subscribed = await self._subscriptions.open(who, command)
+        self.send(subscribed)
+        if subscribed.recovered:
+            following = self._subscriptions.catch_up(subscribed.pattern)
+            Deferred.fromCoroutine(following).addErrback(self._on_replay_failed, subscribed.pattern)
+
+    def _on_replay_failed(self, failure: Failure, pattern: str) -> None:
+        """The log can't be read any further: better to end than to leave a hole; the client resumes."""
+        if isinstance(failure.value, Refusal):
+            self.close(
+                CloseReason.SLOW_CONSUMER
+                if isinstance(failure.value, ReplayPruned)
+                else CloseReason.INTERNAL_ERROR
+            )
+        else:
+            self._on_internal_error(failure)
+
+    def _close_if_expired(self) -> bool:
+        """Whether this session is over; a token that ran out ends it here, not at the next tick."""
+        if not self.farewell and self.identity and self._clock.seconds() >= self.identity.expires_at:
+            self.close(CloseReason.TOKEN_EXPIRED)
+        return self.farewell is not None
+
+    def _on_internal_error(self, failure: Failure) -> None:
+        self._log.failure("session broke", failure=failure, connection=self.id)
+        self.close(CloseReason.INTERNAL_ERROR)
+
+    def send(self, reply: Reply | None) -> None:
+        if not self.farewell and reply is not None and not self.send_queue.enqueue(reply):
+            self._stats.record_slow_consumer()
+            self.close(CloseReason.SLOW_CONSUMER)
+
+    def _write(self, reply: Reply) -> None:
+        if isinstance(reply, (Delivery, Subscribed, CaughtUp)):
+            self._subscriptions.on_written(reply)
+        size = self._transport.send(reply)
+        if size:
+            self._stats.record_sent(type(reply).__name__, size)

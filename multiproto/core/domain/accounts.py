@@ -1,0 +1,148 @@
+"""Accounts: registered, read, amended and closed.  Every wire calls these and no others."""
+
+from __future__ import annotations
+
+from typing import Callable, Iterable, Mapping
+
+from attrs import define
+
+from ..addresses import client_network
+from ..client_info import ClientInfo
+from ..errors import Conflict, Forbidden, NotFound
+from ..events import EventBuilder
+from ..identity import Identity
+from ..model import PageOf, User, UserRecord, WithCursor, format_timestamp
+from ..ports import PasswordHasher, Store
+from ..transactions import Query, Step, Unit
+from ..validation import FieldValidator, check_id, email_key, paging
+from .audit_log import AuditRecorder
+from .login_sessions import ConcurrentChange, LoginSessions
+
+RequestFields = Mapping[str, object]  # a request's, unchecked
+
+
+@define(eq=False, repr=False)
+class Accounts:
+    _store: Store
+    _passwords: PasswordHasher
+    _login_sessions: LoginSessions
+    _events: EventBuilder
+    _audit_recorder: AuditRecorder
+    _now: Callable[[], float]  # seconds since the epoch
+    _new_id: Callable[[], str]
+
+    async def register(self, fields: RequestFields, client: ClientInfo = ClientInfo()) -> WithCursor[User]:
+        """Raises `Invalid`, or `Conflict` when the address is taken in any spelling of its case."""
+        form = FieldValidator(fields)
+        email, name, password = form.email(), form.name(), form.password()
+        form.check()
+        hashed = await self._passwords.hash(password, client_network(client.address))
+        at = format_timestamp(self._now())
+        user = User(self._new_id(), email, name, at, at)
+        params = _user_columns(user) | {"id": user.id, "password_hash": hashed, "at": at}
+        taken = Conflict("Email already registered")
+        add = Step("user_add", params, expected_rows=1, miss=taken, clash=taken)
+        note = self._audit_recorder.record_step("account.created", client, actor=user.id, subject=user.id)
+        return WithCursor(
+            user, await self._store.commit(Unit((add, note), (self._events.user_created(user),)))
+        )
+
+    async def read(self, id: str) -> WithCursor[User]:
+        id = check_id(id)
+        snapshot = await self._store.read(Query("user_by_id", {"id": id}))
+        if not snapshot.results[0]:
+            raise NotFound.of("User", id)
+        return WithCursor(User.from_row(snapshot.results[0][0]), snapshot.cursor)
+
+    async def read_many(self, ids: Iterable[str]) -> dict[str, User]:
+        """Those of `ids` that exist, in one statement."""
+        snapshot = await self._store.read(Query("users_by_ids", {"ids": list(ids)}))
+        return {row["id"]: User.from_row(row) for row in snapshot.results[0]}
+
+    async def page(self, fields: RequestFields) -> PageOf[User]:
+        form = FieldValidator(fields)
+        page, limit = paging(form)
+        form.check()
+        snapshot = await self._store.read(
+            Query("users_page", {"limit": limit, "offset": (page - 1) * limit}), Query("users_count")
+        )
+        rows, count = snapshot.results
+        return PageOf(tuple(map(User.from_row, rows)), page, limit, count[0]["total"], snapshot.cursor)
+
+    async def update(
+        self, who: Identity, id: str, fields: RequestFields, client: ClientInfo = ClientInfo()
+    ) -> WithCursor[User]:
+        """Change one's own address, name or password; at least one of them.
+
+        A new password ends all other sessions: whoever knew the old one is out.
+        """
+        form = FieldValidator(fields)
+        email, name, password = form.email(False), form.name(False), form.password(False)
+        if not any(map(form.has, ("email", "name", "password"))):
+            form.add_error(None, "At least one of email, name, password is required")
+        form.check()
+        id = check_id(id)
+        if id != who.user_id:
+            raise Forbidden("This account is someone else's")
+        hashed = await self._passwords.hash(password, id) if password else ""
+        while True:
+            known = await self._read_record(id)
+            at = max(format_timestamp(self._now()), known.user.updated_at)
+            user = User(id, email or known.user.email, name or known.user.name, known.user.created_at, at)
+            try:
+                return WithCursor(user, await self._commit_update(who, known, user, hashed, client))
+            except ConcurrentChange:
+                continue  # each time, somebody else's change succeeded
+
+    async def close(self, who: Identity, id: str, client: ClientInfo = ClientInfo()) -> str:
+        """Delete one's own account, its messages, and what the log tells of both; gives the cursor."""
+        id = check_id(id)
+        if id != who.user_id:
+            raise Forbidden("This account is someone else's")
+        steps = (
+            Step("log_blank_account", {"id": id}),
+            Step("user_drop", {"id": id}, expected_rows=1, miss=NotFound.of("User", id)),
+            self._audit_recorder.record_step(
+                "account.closed", client, actor=id, subject=id, session=who.session_id
+            ),
+        )
+        event = self._events.user_deleted(id, format_timestamp(self._now()))
+        return await self._store.commit(Unit(steps, (event,)))
+
+    async def _commit_update(
+        self, who: Identity, known: UserRecord, user: User, hashed: str, client: ClientInfo
+    ) -> str:
+        """From `known` to `user`, with a new password unless `hashed` is "".  Raises `ConcurrentChange`."""
+        params = _user_columns(user) | {
+            "id": user.id,
+            "version": known.version,
+            "password_hash": hashed or known.password_hash,
+            "at": user.updated_at,
+        }
+        taken = Conflict("Email already registered")
+        steps = [Step("user_amend", params, expected_rows=1, miss=ConcurrentChange(""), clash=taken)]
+        events = [self._events.user_updated(user)]
+
+        def note(action: str, details: Mapping[str, object] | None = None) -> Step:
+            return self._audit_recorder.record_step(
+                action, client, actor=user.id, subject=user.id, session=who.session_id, details=details
+            )
+
+        if user.email != known.user.email:
+            steps.append(note("email.changed"))
+        if hashed:
+            # Behind the change: who logs in with the old password at this moment is seen then, or is refused.
+            ids, ending = await self._login_sessions.revocation_of(user.id, keep=who.session_id)
+            steps += [*ending.steps, note("password.changed", {"sessionsEnded": len(ids)})]
+            events += ending.events
+        return await self._store.commit(Unit(tuple(steps), tuple(events)))
+
+    async def _read_record(self, id: str) -> UserRecord:
+        rows = (await self._store.read(Query("user_by_id", {"id": id}))).results[0]
+        if not rows:
+            raise NotFound.of("User", id)
+        return UserRecord.from_row(rows[0])
+
+
+def _user_columns(user: User) -> dict[str, object]:
+    return {"email": user.email, "email_key": email_key(user.email), "name": user.name}

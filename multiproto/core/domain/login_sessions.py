@@ -1,0 +1,305 @@
+"""Sessions: begun by a login, prolonged, listed and ended.  Every wire calls these and no others.
+
+A session that ends is told of on the log, in the transaction that ends it:
+`Hub` closes what lives on it, on every instance.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import Callable, Mapping, Sequence
+
+from attrs import define, field, frozen
+
+from ..addresses import client_network
+from ..client_info import ClientInfo
+from ..errors import NotFound, Refusal, Unauthorized
+from ..events import EventBuilder
+from ..identity import Identity
+from ..model import JsonObject, User, UserRecord, format_timestamp
+from ..ports import PasswordHasher, Store, TokenIssuer
+from ..transactions import Event, Query, Row, Step, Unit
+from ..validation import FieldValidator, check_id, email_key
+from .audit_log import AuditRecorder, unknown_email_subject
+from .failed_attempts import FailedAttempts
+from .login_throttle import LoginThrottle
+
+MAX_SESSIONS = 100  # sessions of one user that have not ended; the oldest ends when one more begins
+NO_LIMIT = 2**31 - 1  # of them, where it may be more: instances that log in at once may be one over, each
+
+RequestFields = Mapping[str, object]  # a request's, unchecked
+
+
+@frozen
+class LoginResult:
+    user: User
+    token: str = field(repr=False)
+    expires_in: str  # e.g. "15m"
+    refresh_token: str = field(repr=False)
+
+
+@frozen
+class SessionInfo:
+    """A session that has not ended, as its owner sees it."""
+
+    id: str
+    created_at: str  # RFC 3339, like all times here
+    last_used_at: str  # when it was last refreshed, or began
+    expires_at: str
+    address: str | None  # where it was last used from
+    client: str | None  # what that called itself
+    current: bool  # whether it is the one that asks
+
+    def to_json(self) -> JsonObject:
+        shown: JsonObject = {
+            "id": self.id,
+            "createdAt": self.created_at,
+            "lastUsedAt": self.last_used_at,
+            "expiresAt": self.expires_at,
+            "current": self.current,
+        }
+        known = {"address": self.address, "client": self.client}
+        return shown | {name: value for name, value in known.items() if value is not None}
+
+
+class ConcurrentChange(Refusal):
+    """Somebody changed a row between our look and our change: look again."""
+
+
+@define(eq=False, repr=False)
+class LoginSessions:
+    _store: Store
+    _passwords: PasswordHasher
+    _tokens: TokenIssuer
+    _events: EventBuilder
+    _audit_recorder: AuditRecorder
+    _failed_attempts: FailedAttempts
+    _now: Callable[[], float]  # seconds since the epoch
+    _new_id: Callable[[], str]
+    _lifetime: float = 7 * 86400.0  # seconds that a session may be refreshed for
+    _on_authentication: Callable[[str, str], object] = lambda method, outcome: (
+        None
+    )  # of each login and refresh
+    _login_throttle: LoginThrottle | None = None  # how often a password may be tried
+
+    async def login(self, fields: RequestFields, client: ClientInfo = ClientInfo()) -> LoginResult:
+        """Raises `Unauthorized` with one text, after one amount of work, whatever was wrong.
+
+        `RateLimited`: too many have tried to log in to this account, be there one or not.
+        """
+        form = FieldValidator(fields)
+        email, password = form.text("email"), form.text("password")
+        form.check()
+        host, key = client.address, email_key(email.strip())
+        self._passwords.check_capacity(
+            client_network(host)
+        )  # a storm is not to cost a look into the database each
+        attempt = await self._login_throttle.begin_attempt(key, host) if self._login_throttle else None
+        right = None
+        try:
+            known = await self._find_user(email)
+            hashed = known.password_hash if known else None
+            right = await self._passwords.verify(password, hashed, client_network(host))
+        finally:
+            if self._login_throttle and attempt:
+                await self._login_throttle.finish_attempt(attempt, right)
+        self._on_authentication("password", "success" if right else "invalid")
+        if known is None or not right:
+            subject = known.user.id if known else unknown_email_subject(email)
+            self._failed_attempts.record("login", "invalid", client, subject)
+            raise Unauthorized("Invalid credentials")
+        verified = known.password_hash
+        while known is not None and known.password_hash == verified:
+            try:
+                return await self._create_session(known, client)
+            except ConcurrentChange:
+                known = await self._find_user(email)
+        raise Unauthorized("Invalid credentials")  # closed, or another password, meanwhile
+
+    async def refresh(self, fields: RequestFields, client: ClientInfo = ClientInfo()) -> LoginResult:
+        """A new pair for a refresh token.
+
+        The token given is used up once its successor is used, so that a lost
+        reply may be asked for again; any other successor is used up then too.
+        A used-up one is taken for stolen: it ends its session.
+        """
+        form = FieldValidator(fields)
+        token = form.text("refreshToken")
+        form.check()
+        hashed, now = _token_hash(token), format_timestamp(self._now())
+        row = await self._read_one(Query("refresh_by_hash", {"hash": hashed}))
+        if row is None or row["revoked_at"] is not None or row["expires_at"] <= now:
+            self._on_authentication("refresh", "invalid")
+            if row is None or row["revoked_at"] is not None:  # one that has run out is everyday life
+                self._failed_attempts.record("refresh", "invalid", client, row["user_id"] if row else None)
+            raise Unauthorized("Invalid refresh token")
+        if row["spent_at"] is not None:
+            self._on_authentication("refresh", "revoked")
+            await self._revoke_for_reuse(row, client)
+            raise Unauthorized("Invalid refresh token")
+        owner = await self._read_one(Query("user_by_id", {"id": row["user_id"]}))
+        if owner is None:  # the account was closed meanwhile
+            raise Unauthorized("Invalid refresh token")
+        self._on_authentication("refresh", "success")
+        ended = Unauthorized("Invalid refresh token")
+        used = {"id": row["session_id"], "at": now, **client.columns()}
+        steps: tuple[Step, ...] = (Step("session_used", used, expected_rows=1, miss=ended),)
+        if row["parent"] is not None:
+            steps += (
+                Step("refresh_spend", {"hash": row["parent"], "at": now}),
+                Step("refresh_spend_others", {"hash": hashed, "parent": row["parent"], "at": now}),
+            )
+        user = User.from_row(owner)
+        login = await self._issue_tokens(user, row["session_id"], hashed, Unit(steps))
+        if self._login_throttle:
+            await self._login_throttle.trust_network(email_key(user.email), client.address)
+        return login
+
+    async def list_active(self, who: Identity) -> tuple[SessionInfo, ...]:
+        """Those of `who` that have not ended, newest first."""
+        rows = await self._active_rows(who.user_id, format_timestamp(self._now()), MAX_SESSIONS)
+        return tuple(
+            SessionInfo(
+                row["id"],
+                row["created_at"],
+                row["used_at"],
+                row["expires_at"],
+                row["address"],
+                row["client"],
+                row["id"] == who.session_id,
+            )
+            for row in rows
+        )
+
+    async def logout(self, who: Identity, client: ClientInfo = ClientInfo()) -> None:
+        """End the session that `who` came with, on every connection of every instance."""
+        at = format_timestamp(self._now())
+        note = self._audit_recorder.record_step(
+            "logout", client, actor=who.user_id, subject=who.user_id, session=who.session_id
+        )
+        steps = (Step("session_revoke", {"id": who.session_id, "at": at}), note)
+        await self._store.commit(
+            Unit(steps, (self._events.sessions_revoked(who.user_id, [who.session_id], at),))
+        )
+
+    async def logout_all(self, who: Identity, client: ClientInfo = ClientInfo()) -> None:
+        """The same with all sessions of `who`, at once."""
+        while True:
+            ids, ending = await self.revocation_of(who.user_id)
+            note = self._audit_recorder.record_step(
+                "logout",
+                client,
+                actor=who.user_id,
+                subject=who.user_id,
+                session=who.session_id,
+                details={"all": True, "sessions": len(ids)},
+            )
+            try:
+                await self._store.commit(Unit((*ending.steps, note), ending.events))
+                return
+            except ConcurrentChange:
+                continue  # each time, somebody logged in or out
+
+    async def revoke(self, who: Identity, id: str, client: ClientInfo = ClientInfo()) -> None:
+        """End one of the sessions of `who`.  Raises `NotFound` for another's as for none."""
+        id = check_id(id)
+        at, user = format_timestamp(self._now()), who.user_id
+        note = self._audit_recorder.record_step(
+            "session.revoked", client, actor=user, subject=user, session=id
+        )
+        end = {"id": id, "user_id": user, "at": at}
+        steps = (Step("session_revoke_own", end, expected_rows=1, miss=NotFound.of("Session", id)), note)
+        await self._store.commit(Unit(steps, (self._events.sessions_revoked(user, [id], at),)))
+
+    async def revocation_of(self, user_id: str, keep: str = "") -> tuple[Sequence[str], Unit]:
+        """The ids of all sessions of a user but `keep`, and what ends them.
+
+        To be committed soon, with whatever is the reason: it misses with
+        `ConcurrentChange` when by then there are others.
+        """
+        at = format_timestamp(self._now())
+        ids = [row["id"] for row in await self._active_rows(user_id, at) if row["id"] != keep]
+        others = {"user_id": user_id, "keep": keep, "at": at}
+        rest = Step("sessions_revoke_others", others, expected_rows=0, miss=ConcurrentChange(""))
+        steps, events = self._revocation_steps(user_id, ids, at)
+        return ids, Unit((*steps, rest), events)
+
+    async def _create_session(self, known: UserRecord, client: ClientInfo) -> LoginResult:
+        """Raises `ConcurrentChange`."""
+        user, now, id = known.user, self._now(), self._new_id()
+        at = format_timestamp(now)
+        surplus = [row["id"] for row in await self._active_rows(user.id, at)][MAX_SESSIONS - 1 :]
+        steps, events = self._revocation_steps(user.id, surplus, at)
+        session = {
+            "id": id,
+            "user_id": user.id,
+            "password_hash": known.password_hash,
+            "at": at,
+            "expires_at": format_timestamp(now + self._lifetime),
+            "most": MAX_SESSIONS,
+            **client.columns(),
+        }
+        overtaken = ConcurrentChange("")
+        steps += (
+            Step("session_add", session, expected_rows=1, miss=overtaken, clash=overtaken),
+            self._audit_recorder.record_step("login", client, actor=user.id, subject=user.id, session=id),
+        )
+        for ended in surplus:
+            why = {"why": f"more than {MAX_SESSIONS}"}
+            steps += (
+                self._audit_recorder.record_step(
+                    "session.revoked", client, subject=user.id, session=ended, details=why
+                ),
+            )
+        return await self._issue_tokens(user, id, None, Unit(steps, events))
+
+    def _revocation_steps(
+        self, user_id: str, ids: Sequence[str], at: str
+    ) -> tuple[tuple[Step, ...], tuple[Event, ...]]:
+        """What ends just these; misses with `ConcurrentChange` when one of them has."""
+        if not ids:
+            return (), ()
+        step = Step(
+            "sessions_revoke", {"ids": ids, "at": at}, expected_rows=len(ids), miss=ConcurrentChange("")
+        )
+        return (step,), (self._events.sessions_revoked(user_id, ids, at),)
+
+    async def _revoke_for_reuse(self, row: Row, client: ClientInfo) -> None:
+        """A used-up refresh token was used: nobody goes on with its session."""
+        at, user, id = format_timestamp(self._now()), row["user_id"], row["session_id"]
+        note = self._audit_recorder.record_step("refresh", client, subject=user, outcome="reused", session=id)
+        steps = (Step("session_revoke", {"id": id, "at": at}), note)
+        await self._store.commit(Unit(steps, (self._events.sessions_revoked(user, [id], at),)))
+
+    async def _issue_tokens(self, user: User, session: str, parent: str | None, unit: Unit) -> LoginResult:
+        """Do `unit`, keep a new refresh token of `session`, and hand out the pair."""
+        secret = secrets.token_urlsafe(32)
+        kept = {
+            "hash": _token_hash(secret),
+            "session_id": session,
+            "parent": parent,
+            "at": format_timestamp(self._now()),
+        }
+        gone = Unauthorized("Invalid credentials")
+        add = Step("refresh_add", kept, expected_rows=1, miss=gone, clash=gone)
+        await self._store.commit(Unit((*unit.steps, add), unit.events))
+        token = self._tokens.issue(user.id, user.email, session)
+        return LoginResult(user, token, self._tokens.lifetime, secret)
+
+    async def _active_rows(self, user_id: str, now: str, limit: int = NO_LIMIT) -> tuple[Row, ...]:
+        query = Query("sessions_open", {"user_id": user_id, "now": now, "limit": limit})
+        return (await self._store.read(query)).results[0]
+
+    async def _find_user(self, email: str) -> UserRecord | None:
+        row = await self._read_one(Query("user_by_email", {"email_key": email_key(email.strip())}))
+        return UserRecord.from_row(row) if row else None
+
+    async def _read_one(self, query: Query) -> Row | None:
+        rows = (await self._store.read(query)).results[0]
+        return rows[0] if rows else None
+
+
+def _token_hash(token: str) -> str:
+    """How a refresh token is kept: it has 256 random bits, so a fast hash is enough."""
+    return hashlib.sha256(token.encode()).hexdigest()

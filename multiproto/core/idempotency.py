@@ -1,0 +1,91 @@
+"""Sends that are kept, each with one effect however often it is repeated (guarantee G5).
+
+A key is claimed in the transaction of what it is for, so a repeat finds either
+nothing or all of it: across a crash, a restart and another instance.  Kept
+are a hash of what was sent and the ids that the answer is made from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Callable
+
+from attrs import define, frozen
+
+from .errors import Conflict, Refusal, Unauthorized, ValidationError
+from .model import format_timestamp
+from .ports import Store
+from .transactions import Event, Query, Step, Unit
+
+KEY_RETENTION = 86_400.0  # seconds that a key is remembered
+MAX_KEY_LENGTH = 128  # characters
+
+
+@frozen
+class SendResult:
+    result_id: str  # the id that was given to what was sent
+    at: str  # RFC 3339, when
+    cursor: str
+
+
+class _KeyAlreadyClaimed(Refusal):
+    """The key was claimed before."""
+
+
+def check_key(key: str) -> str:
+    """Return `key` if it can be one, else raise `ValidationError`."""
+    if not 1 <= len(key) <= MAX_KEY_LENGTH or not key.isprintable():
+        raise ValidationError.for_field(
+            "idempotencyKey", f"Must have 1 to {MAX_KEY_LENGTH} printable characters"
+        )
+    return key
+
+
+@define(eq=False, repr=False)
+class IdempotentSends:
+    _store: Store
+    _now: Callable[[], float]  # seconds since the epoch
+
+    async def commit(
+        self, user_id: str, key: str | None, body: object, steps: tuple[Step, ...], event: Event, answer: str
+    ) -> SendResult:
+        """Do `steps` and tell `event`, or give what the same `key` gave for the same `body`.
+
+        `body` is what was asked for, with a `repr` that tells one from another.
+        Raises `Conflict` where the key was used for something else.
+        """
+        if key is None:
+            return SendResult(answer, event.occurred_at, await self._store.commit(Unit(steps, (event,))))
+        fingerprint = hashlib.sha256(repr(body).encode()).hexdigest()
+        claim = {
+            "user_id": user_id,
+            "key": check_key(key),
+            "fingerprint": fingerprint,
+            "event_id": event.id,
+            "answer": answer,
+            "at": event.occurred_at,
+            "expired": format_timestamp(self._now() - KEY_RETENTION),
+        }
+        closed = Unauthorized("This account is closed")
+        try:
+            unit = Unit(
+                (
+                    Step("key_claim", claim, expected_rows=1, miss=_KeyAlreadyClaimed(""), clash=closed),
+                    *steps,
+                ),
+                (event,),
+            )
+            return SendResult(answer, event.occurred_at, await self._store.commit(unit))
+        except _KeyAlreadyClaimed:
+            return await self._previous_result(user_id, key, fingerprint)
+
+    async def _previous_result(self, user_id: str, key: str, fingerprint: str) -> SendResult:
+        claims = await self._store.read(Query("key_of", {"user_id": user_id, "key": key}))
+        (claim,) = claims.results[0]
+        if claim["fingerprint"] != fingerprint:
+            raise Conflict("This idempotency key was used for something else")
+        places = await self._store.read(Query("event_position", {"id": claim["event_id"]}))
+        rows = places.results[0]
+        # An event that was pruned since has no cursor any more; that of now misses nothing of it.
+        cursor = self._store.cursor_of(rows[0]["position"]) if rows else places.cursor
+        return SendResult(claim["answer"], claim["created_at"], cursor)

@@ -1,0 +1,93 @@
+"""A client's publication, from whatever wire: checked, permitted, handed to its lane."""
+
+from __future__ import annotations
+
+from typing import Callable, Mapping
+
+from attrs import Factory, define, evolve, frozen
+
+from ...base.timestamps import format_timestamp, parse_timestamp
+from ..errors import TooLarge, ValidationError
+from ..idempotency import IdempotentSends, check_key
+from ..identity import Identity
+from ..ports import Broker
+from ..ratelimit.publish_limits import PublishLimits
+from ..transactions import Event, Publication
+from .namespaces import Namespaces
+from .policy import Policy
+from .topics import check_topic
+
+MAX_CONTENT = 1_000_000  # bytes of encoded data, so that a delivery fits every wire (contract, section 1)
+MAX_METADATA = 10_000  # bytes, encoded
+PUBLICATION = "publication"  # the type of such an event
+
+
+@frozen
+class PublishResult:
+    publication: Publication
+    cursor: str | None  # on a logged topic
+
+
+@define(eq=False, repr=False)
+class Publisher:
+    policy: Policy  # also for those who listen: there is but one
+    _broker: Broker  # for live topics
+    _idempotent_sends: IdempotentSends  # for those that the log keeps
+    _namespaces: Namespaces
+    _now: Callable[[], float]  # seconds since the epoch
+    _new_id: Callable[[], str]
+    _encode: Callable[[object], bytes]  # as a delivery will have it
+    _limits: PublishLimits = Factory(PublishLimits)
+
+    @property
+    def scope(self) -> str | None:
+        """How far a publication on a live topic reaches now; see `Broker.scope`."""
+        return self._broker.scope
+
+    async def publish(
+        self,
+        who: Identity,
+        topic: str,
+        content: object,
+        metadata: Mapping[str, object] | None = None,
+        connection: str | None = None,
+        key: str | None = None,
+    ) -> PublishResult:
+        """Returns once it is accepted; on a logged topic: durable.
+
+        `key` makes repeating it harmless where the topic is logged.  Raises
+        `ValidationError`, `Forbidden`, `TooLarge`, `Conflict`, `RateLimited`, or `Unavailable`.
+        """
+        self._limits.charge(who)
+        self.policy.authorize_publish(who, check_topic(topic))
+        if key is not None:
+            check_key(key)
+        encoded = self._encode(content)
+        if len(encoded) > MAX_CONTENT:
+            raise TooLarge(f"Data has at most {MAX_CONTENT} bytes of JSON")
+        size = len(encoded) + (len(self._encode(metadata)) if metadata else 0)
+        if size > len(encoded) + MAX_METADATA:
+            raise ValidationError.for_field("metadata", f"Must have at most {MAX_METADATA} bytes of JSON")
+        signed = {**(metadata or {}), "senderId": who.user_id}
+        if connection is not None:
+            signed["senderConnectionId"] = connection
+        publication = Publication(self._new_id(), topic, content, signed, who.user_id, self._now(), size)
+        namespace = self._namespaces.find(topic)
+        if namespace is None:
+            await self._broker.publish(publication)
+            return PublishResult(publication, None)
+        event = Event(
+            publication.id,
+            PUBLICATION,
+            (topic,),
+            content,
+            who.user_id,  # blanked when the account is closed
+            format_timestamp(publication.accepted_at),
+            namespace.match,
+            who.user_id,
+            signed,
+        )
+        body = (PUBLICATION, topic, encoded, metadata)
+        sent = await self._idempotent_sends.commit(who.user_id, key, body, (), event, publication.id)
+        first = evolve(publication, id=sent.result_id, accepted_at=parse_timestamp(sent.at))
+        return PublishResult(first, sent.cursor)

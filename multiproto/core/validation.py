@@ -1,0 +1,230 @@
+"""What a client filled in, read field by field; all faults are listed, not the first.
+
+The rules are the contract's, section 1 "Limits on input", for every wire.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Callable, Mapping
+
+from attrs import Factory, define
+
+from .errors import FieldError, ValidationError
+from .protocol import Ref
+from .pubsub.topics import is_word
+
+MAX_REF_LENGTH = 255  # characters; the answer carries it back, and must fit a frame
+MAX_MESSAGE_LENGTH = 10_000  # characters of a message
+MAX_CHANNEL_LENGTH = 100  # characters
+MAX_CREDENTIAL_NAME_LENGTH = 64  # characters of a credential's name
+MAX_PASSWORD_BYTES = 72  # bcrypt reads no further
+MAX_PAGE = 2**31 - 1  # what a GraphQL Int can say; beyond it an offset would overflow the database's integers
+MAX_LIMIT = 100
+
+# RFC 5321, 4.1.2: a Dot-string, "@", and a Domain of two labels or more.
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_EMAIL = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})+")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+_DURATION = re.compile(r"([1-9][0-9]{0,9})([smhd])")
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+ErrorMessages = list[str]
+
+
+def is_uuid(text: str) -> bool:
+    return _UUID.fullmatch(text) is not None
+
+
+def check_id(text: str, field: str = "id") -> str:
+    """A UUID as we write it, whatever case it came in.  Raises `ValidationError`."""
+    id = text.lower()
+    if not is_uuid(id):
+        raise ValidationError.for_field(field, "Must be a UUID")
+    return id
+
+
+def is_email(text: str) -> bool:
+    return len(text) <= 255 and _EMAIL.fullmatch(text) is not None
+
+
+def email_key(email: str) -> str:
+    """What makes two addresses the same: all but their case."""
+    return email.lower()
+
+
+@define(eq=False, repr=False)
+class FieldValidator:
+    """The fields of one request.  Ask for each, then `check` before using any."""
+
+    _fields: Mapping[str, object]
+    _errors: list[FieldError] = Factory(list)
+
+    def email(self, required: bool = True) -> str:
+        return self._validated_text("email", _email_errors, required).strip()
+
+    def name(self, required: bool = True) -> str:
+        return self._validated_text("name", _name_errors, required).strip()
+
+    def password(self, required: bool = True) -> str:
+        return self._validated_text("password", _password_errors, required)
+
+    def content(self) -> str:
+        return self._validated_text("content", _content_errors)
+
+    def channel_id(self, required: bool = False) -> str:
+        return self._validated_text("channelId", _channel_errors, required)
+
+    def credential_name(self) -> str:
+        """`name`, of a credential."""
+        return self._validated_text("name", _credential_name_errors)
+
+    def duration(self, field: str, most: int) -> int | None:
+        """Seconds, from text such as 90s, 15m, 12h, 30d; `most` in days.  `None` where it is absent or at fault."""
+        value = self._fields.get(field)
+        if value is None:
+            return None
+        found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+        seconds = int(found[1]) * _UNIT_SECONDS[found[2]] if found else 0
+        if not 1 <= seconds <= most * _UNIT_SECONDS["d"]:
+            self.add_error(field, f"Must be a time such as 90s, 15m, 12h or 30d, of at most {most}d")
+        return seconds
+
+    def uuid(self, field: str, required: bool = True) -> str:
+        """An id in canonical text; upper case is taken too."""
+        return self._validated_text(field, _uuid_errors, required).lower()
+
+    def text(self, field: str) -> str:
+        """Any text at all, for what is only compared, e.g. a password at login."""
+        return self._validated_text(field, lambda text: [])
+
+    def optional_text(self, field: str) -> str | None:
+        """The same, of a field that may be absent."""
+        return self.text(field) if self.has(field) else None
+
+    def ref(self) -> Ref:
+        """`id`, the client's own name for its request, if it can be one."""
+        id = self._fields.get("id")
+        if isinstance(id, str) and len(id) <= MAX_REF_LENGTH:
+            return id
+        if isinstance(id, (int, float)) and not isinstance(id, bool):
+            return id
+        if id is not None:
+            self.add_error("id", f"Must be a number or a string of at most {MAX_REF_LENGTH} characters")
+        return None
+
+    def integer(self, field: str, default: int, most: int) -> int:
+        """From 1 to `most`; digits in a string, as a query has them, are taken too."""
+        value = self._fields.get(field)
+        if value is None:
+            return default
+        if isinstance(value, str) and _INTEGER.fullmatch(value):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            self.add_error(field, "Must be an integer")
+        elif not 1 <= value <= most:
+            self.add_error(field, f"Must be from 1 to {most}")
+        else:
+            return value
+        return default
+
+    def has(self, field: str) -> bool:
+        return self._fields.get(field) is not None
+
+    def add_error(self, field: str | None, message: str) -> None:
+        """Note a fault of one field, or with `None` of the request as a whole."""
+        self._errors.append(FieldError((field,) if field else (), message))
+
+    def add_errors(self, invalid: ValidationError) -> None:
+        """Note what somebody else found wrong with a field."""
+        self._errors += invalid.errors
+
+    def check(self) -> None:
+        """Raise `ValidationError` with all faults found so far."""
+        if self._errors:
+            raise ValidationError(self._errors)
+
+    def _validated_text(
+        self, field: str, faults: Callable[[str], ErrorMessages], required: bool = True
+    ) -> str:
+        """The field's text, or "" where it is absent or at fault."""
+        value = self._fields.get(field)
+        if value is None:
+            if required:
+                self.add_error(field, "Required")
+            return ""
+        if not isinstance(value, str):
+            self.add_error(field, "Must be a string")
+            return ""
+        found = faults(value)
+        for message in found:
+            self.add_error(field, message)
+        return "" if found else value
+
+
+def paging(form: FieldValidator) -> tuple[int, int]:
+    """(page, limit) of a list, defaults 1 and 20."""
+    return form.integer("page", 1, MAX_PAGE), form.integer("limit", 20, MAX_LIMIT)
+
+
+def _email_errors(text: str) -> ErrorMessages:
+    text = text.strip()
+    if len(text) > 255:
+        return ["Must have at most 255 characters"]
+    return [] if is_email(text) else ["Invalid email address"]
+
+
+def _name_errors(text: str) -> ErrorMessages:
+    text = text.strip()
+    faults = [] if 2 <= len(text) <= 100 else ["Must have 2 to 100 characters"]
+    # Letters of any script, with the marks that many scripts write letters with.
+    if not all(unicodedata.category(c)[0] in "LM" or c in " -'\u2019" for c in text):
+        faults.append("May hold letters, spaces, hyphens and apostrophes only")
+    elif not any(c.isalpha() for c in text):
+        faults.append("Must have a letter")
+    return faults
+
+
+def _password_errors(text: str) -> ErrorMessages:
+    faults = [] if 8 <= len(text) <= 128 else ["Must have 8 to 128 characters"]
+    if len(text.encode()) > MAX_PASSWORD_BYTES:
+        faults.append(f"Must have at most {MAX_PASSWORD_BYTES} bytes in UTF-8")
+    if "\0" in text:
+        faults.append("Must not hold a NUL character")
+    wanted: tuple[tuple[str, Callable[[str], bool]], ...] = (
+        ("a lower-case letter", str.islower),
+        ("an upper-case letter", str.isupper),
+        ("a digit", str.isdigit),
+        ("a character that is neither letter nor digit", lambda c: not c.isalnum()),
+    )
+    faults += [f"Must have {what}" for what, is_it in wanted if not any(map(is_it, text))]
+    return faults
+
+
+def _content_errors(text: str) -> ErrorMessages:
+    faults = (
+        [] if 1 <= len(text) <= MAX_MESSAGE_LENGTH else [f"Must have 1 to {MAX_MESSAGE_LENGTH} characters"]
+    )
+    return faults + (["Must not hold a NUL character"] if "\0" in text else [])
+
+
+def _channel_errors(text: str) -> ErrorMessages:
+    faults = (
+        [] if 1 <= len(text) <= MAX_CHANNEL_LENGTH else [f"Must have 1 to {MAX_CHANNEL_LENGTH} characters"]
+    )
+    return faults + (["Must not hold a NUL character"] if "\0" in text else [])
+
+
+def _credential_name_errors(text: str) -> ErrorMessages:
+    if len(text) > MAX_CREDENTIAL_NAME_LENGTH or not is_word(text):
+        return [
+            f"Must be one word of a topic: 1 to {MAX_CREDENTIAL_NAME_LENGTH} characters, no dots, stars or white space"
+        ]
+    return []
+
+
+def _uuid_errors(text: str) -> ErrorMessages:
+    return [] if is_uuid(text.lower()) else ["Must be a UUID"]

@@ -1,0 +1,582 @@
+"""The conversation, told as dialogues; the clock is in our hand."""
+
+from __future__ import annotations
+
+from attrs import frozen
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.core.connections.admission import ConnectionLimits
+from multiproto.core.connections.connection import Connection
+from multiproto.core.errors import (
+    Conflict,
+    Forbidden,
+    InternalError,
+    InvalidFrame,
+    RateLimited,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+    ValidationError,
+)
+from multiproto.core.model import format_timestamp
+from multiproto.core.protocol import (
+    Accepted,
+    Authenticate,
+    Authenticated,
+    BadCommand,
+    CloseReason,
+    Command,
+    Delivery,
+    EndOfInput,
+    ErrorReply,
+    Farewell,
+    Ping,
+    Pong,
+    Publish,
+    Subscribe,
+    Subscribed,
+    TokenExpiring,
+    Unsubscribe,
+    Unsubscribed,
+)
+from multiproto.core.pubsub.namespaces import USERS
+from multiproto.core.transactions import Entry, Event, Publication
+
+from ...fakes import RecordingTransport, make_core
+
+EXPIRED = Farewell(CloseReason.TOKEN_EXPIRED, "Token expired")
+SLOW = Farewell(CloseReason.SLOW_CONSUMER, "Reads more slowly than it subscribed")
+STRANGER = ErrorReply(Unauthorized("Authenticate first"), Subscribe)
+
+
+def heard(
+    topic: str, content: object, sender: str = "ann", connection: str = "id1", id: str = "id3"
+) -> Delivery:
+    """A delivery of what `sender` published at time 0."""
+    return Delivery(topic, content, {"senderId": sender, "senderConnectionId": connection}, 0.0, sender, id)
+
+
+class PatientBroker:
+    """Accepts a publication when it is told to, as a log would."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Deferred[None]]] = []
+
+    def publish(self, publication: Publication) -> Deferred[None]:
+        self.asked.append((publication.topic, Deferred()))
+        return self.asked[-1][1]
+
+
+@frozen
+class TiringBroker:
+    """Takes its time over each publication, in the reactor's turn."""
+
+    clock: Clock
+    seconds: float
+
+    def publish(self, publication: Publication) -> Deferred[str | None]:
+        self.clock.rightNow += self.seconds  # `advance` would run what is due later
+        return succeed(None)
+
+
+class SessionCase(SynchronousTestCase):
+    limits = ConnectionLimits(
+        max_subscriptions=2,
+        max_queued_commands=4,
+        max_queued_command_bytes=1000,
+        max_queued_replies=2,
+        max_in_flight=3,
+        auth_timeout=10,
+        ping_interval=30,
+        idle_timeout=60,
+    )
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.house = make_core(self.clock)
+        self.line = self.house.admission(limits=self.limits)
+        self.peer, self.session = self.connect()
+
+    def connect(self) -> tuple[RecordingTransport, Connection]:
+        peer = RecordingTransport()
+        return peer, self.house.hub.admit(peer, "192.0.2.1", self.line)
+
+    def say(self, *commands: Command) -> list[object]:
+        """Say `commands`; what the peer was told meanwhile."""
+        before = len(self.peer.sent)
+        for command in commands:
+            self.session.receive(command)
+        return list(self.peer.sent[before:])
+
+    def welcome(self) -> None:
+        self.assertEqual(self.say(Authenticate("token-ann")), [Authenticated("ann", "id1")])
+
+
+class DialogueTests(SessionCase):
+    def test_dialogue(self) -> None:
+        """A peer that authenticates and subscribes hears what is published, itself included."""
+        said = self.say(
+            Authenticate("token-ann", ref="a"),
+            Subscribe("room.*", ref=1),
+            Publish("room.1", {"text": "hi"}, {"mood": "good", "senderId": "forged"}, ref=2),
+            Unsubscribe("room.*", ref=3),
+            Unsubscribe("room.*"),
+            Publish("room.1", "unheard"),
+            Ping(ref=4),
+        )
+        self.assertEqual(
+            said,
+            [
+                Authenticated("ann", "id1", "a"),
+                Subscribed("room.*", "id2", "live", ref=1),
+                Delivery(
+                    "room.1",
+                    {"text": "hi"},
+                    {"mood": "good", "senderId": "ann", "senderConnectionId": "id1"},
+                    0.0,
+                    "ann",
+                    "id3",
+                ),
+                Accepted(2),
+                Unsubscribed("room.*", True, 3),
+                Unsubscribed("room.*", False),
+                Pong(4),
+            ],
+        )
+        self.assertEqual(self.line.stats.published_total, 2)
+
+    def test_strangers_may_only_authenticate(self) -> None:
+        self.assertEqual(
+            self.say(Ping(), Subscribe("room.1"), Publish("room.1", 1, ref=7), Unsubscribe("room.1"), Pong()),
+            [
+                Pong(),
+                STRANGER,
+                ErrorReply(Unauthorized("Authenticate first"), Publish, 7),
+                ErrorReply(Unauthorized("Authenticate first"), Unsubscribe),
+            ],
+        )
+
+    def test_order_is_kept_while_authentication_waits(self) -> None:
+        """Fault 22: SUBSCRIBE sent right behind AUTH is obeyed after it, not refused before it."""
+        self.house.authenticator.slow = True
+        self.assertEqual(self.say(Authenticate("token-ann"), Subscribe("room.1")), [])
+        self.house.authenticator.release_one()
+        self.assertEqual(self.peer.sent, [Authenticated("ann", "id1"), Subscribed("room.1", "id2", "live")])
+
+    def test_a_failed_attempt_may_be_followed_by_another(self) -> None:
+        self.assertEqual(
+            self.say(Authenticate("forged"), Authenticate("token-ann")),
+            [ErrorReply(Unauthorized("Invalid token"), Authenticate), Authenticated("ann", "id1")],
+        )
+        self.assertEqual(self.line.stats.auth_by_outcome["invalid"], 1)
+
+    def test_authenticating_again(self) -> None:
+        """The same user stays longer; another one is a conflict and changes nothing."""
+        self.welcome()
+        self.house.authenticator.expires_at = 2000
+        self.assertEqual(
+            self.say(Authenticate("token-ann"), Authenticate("token-bob")),
+            [
+                Authenticated("ann", "id1"),
+                ErrorReply(Conflict("Already authenticated as another user"), Authenticate),
+            ],
+        )
+        assert self.session.identity
+        self.assertEqual((self.session.identity.user_id, self.session.identity.expires_at), ("ann", 2000))
+        self.assertEqual(self.line.stats.authenticated_connections, 1)
+
+    def test_subscription_faults(self) -> None:
+        self.welcome()
+        self.assertEqual(
+            self.say(Subscribe("us*rs"), Subscribe("_own"), Subscribe("a"), Subscribe("a"), Subscribe("b")),
+            [
+                ErrorReply(ValidationError.for_field("topic", "Not a topic pattern: 'us*rs'"), Subscribe),
+                ErrorReply(Forbidden("These topics are the server's own"), Subscribe),
+                Subscribed("a", "id2", "live"),
+                ErrorReply(Conflict("Already subscribed: a"), Subscribe),
+                Subscribed("b", "id3", "live"),
+            ],
+        )
+        self.assertEqual(
+            self.say(Subscribe("c")), [ErrorReply(RateLimited("At most 2 subscriptions"), Subscribe)]
+        )
+
+    def test_publication_faults(self) -> None:
+        """Refused with the request's own id; the session goes on."""
+        self.welcome()
+        for topic, refusal in [
+            ("users.ann", Forbidden("This topic is written by the server only")),
+            ("messages", Forbidden("This topic is written by the server only")),
+            ("_own", Forbidden("This topic is written by the server only")),
+            ("a b", ValidationError.for_field("topic", "Not a topic: 'a b'")),
+        ]:
+            self.assertEqual(self.say(Publish(topic, 1, ref=9)), [ErrorReply(refusal, Publish, 9)])
+
+    def test_the_size_of_a_publication(self) -> None:
+        """1,000,000 bytes of encoded data are taken, one more is not."""
+        self.welcome()
+        fits = "x" * 999_998
+        self.assertEqual(self.say(Publish("t", fits, ref=1)), [Accepted(1)])
+        self.assertEqual(
+            self.say(Publish("t", fits + "x", ref=2)),
+            [ErrorReply(TooLarge("Data has at most 1000000 bytes of JSON"), Publish, 2)],
+        )
+        self.assertEqual(self.say(Publish("t", 1, {"a": "x" * 9992}, ref=3)), [Accepted(3)])
+        self.assertEqual(
+            self.say(Publish("t", 1, {"a": "x" * 9993}, ref=4)),
+            [
+                ErrorReply(
+                    ValidationError.for_field("metadata", "Must have at most 10000 bytes of JSON"), Publish, 4
+                )
+            ],
+        )
+
+    def test_one_delivery_for_two_overlapping_patterns(self) -> None:
+        self.welcome()
+        self.say(Subscribe("room.*"), Subscribe("room.**"))
+        self.assertEqual(self.say(Publish("room.1", "hi")), [heard("room.1", "hi", id="id4")])
+
+    def test_unreadable_bytes_are_answered_in_their_turn(self) -> None:
+        self.house.authenticator.slow = True
+        refusal = InvalidFrame("not JSON")
+        self.assertEqual(self.say(Authenticate("token-ann"), BadCommand(refusal, 5), Ping()), [])
+        self.house.authenticator.release_one()
+        self.assertEqual(
+            self.peer.sent, [Authenticated("ann", "id1"), ErrorReply(refusal, BadCommand, 5), Pong()]
+        )
+
+    def test_leaving_waits_for_what_was_said_before(self) -> None:
+        """Fault 22: good frames before a bad one are obeyed, even behind a slow AUTH."""
+        self.house.authenticator.slow = True
+        self.say(
+            Authenticate("token-ann"), Subscribe("room.1"), EndOfInput(CloseReason.PROTOCOL_ERROR), Ping()
+        )
+        self.house.authenticator.release_one()
+        self.assertEqual(
+            self.peer.sent,
+            [
+                Authenticated("ann", "id1"),
+                Subscribed("room.1", "id2", "live"),
+                Farewell(CloseReason.PROTOCOL_ERROR, "The byte stream can't be followed"),
+            ],
+        )
+
+    def test_a_bug_costs_one_command(self) -> None:
+        """It is logged whole, answered without detail, and the session goes on."""
+
+        self.house.authenticator.slow = True
+        self.say(Authenticate("token-ann", ref=1), Ping())
+        self.house.authenticator.pending[0][1].errback(ZeroDivisionError())
+        self.assertEqual(self.peer.sent, [ErrorReply(InternalError(), Authenticate, 1), Pong()])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class PublishingTests(SessionCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.broker = PatientBroker()
+        self.house.publisher._broker = self.broker
+        self.welcome()
+
+    def test_submitted_at_once_and_acknowledged_in_order(self) -> None:
+        """The second is durable first; its answer waits for the first's."""
+        self.assertEqual(self.say(Publish("a", 1, ref=1), Publish("b", 1, ref=2), Publish("c", 1)), [])
+        self.assertEqual([topic for topic, _ in self.broker.asked], ["a", "b", "c"])
+        self.broker.asked[1][1].callback(None)
+        self.broker.asked[2][1].callback(None)
+        self.assertEqual(self.peer.sent[1:], [])
+        self.broker.asked[0][1].errback(Unavailable("full"))
+        self.assertEqual(self.peer.sent[1:], [ErrorReply(Unavailable("full"), Publish, 1), Accepted(2)])
+
+    def test_so_many_outstanding_and_no_more(self) -> None:
+        """Three are submitted; the fourth waits for the first, and what is behind it waits too."""
+        self.say(*(Publish("t", n, ref=n) for n in range(5)), Ping())
+        self.assertEqual(len(self.broker.asked), 3)
+        self.broker.asked[0][1].callback(None)
+        self.assertEqual(len(self.broker.asked), 4)
+        for _ in range(4):
+            for _, asked in self.broker.asked:
+                if not asked.called:
+                    asked.callback(None)
+        self.assertEqual(
+            [reply for reply in self.peer.sent if isinstance(reply, Accepted)],
+            [Accepted(n) for n in range(5)],
+        )
+        self.assertIn(Pong(), self.peer.sent)
+
+    def test_an_unexpected_failure(self) -> None:
+        self.say(Publish("t", 1, ref=1))
+        self.broker.asked[0][1].errback(ZeroDivisionError())
+        self.assertEqual(self.peer.sent[1:], [ErrorReply(InternalError(), Publish, 1)])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_leaving_waits_for_acknowledgements(self) -> None:
+        self.assertEqual(self.say(Publish("t", 1, ref=1), EndOfInput()), [])
+        self.broker.asked[0][1].callback(None)
+        self.assertEqual(self.peer.sent[1:], [Accepted(1), Farewell(CloseReason.CLIENT_CLOSED, "Goodbye")])
+
+    def test_an_answer_for_one_who_left(self) -> None:
+        self.say(Publish("t", 1, ref=1))
+        self.session.connection_lost()
+        self.broker.asked[0][1].callback(None)
+        self.assertEqual(self.peer.sent[1:], [])
+
+
+class FlowTests(SessionCase):
+    def test_reading_pauses_while_too_much_waits(self) -> None:
+        """Four commands waiting on a slow gate stop the reading; fewer than half that resume it."""
+        self.house.authenticator.slow = True
+        self.assertEqual(self.say(Authenticate("token-ann"), *[Ping()] * 4), ["pause"])
+        self.house.authenticator.release_one()
+        self.assertEqual(
+            self.peer.sent,
+            ["pause", Authenticated("ann", "id1"), Pong(), Pong(), "resume", Pong(), Pong()],
+        )
+
+    def test_reading_pauses_by_bytes(self) -> None:
+        self.house.authenticator.slow = True
+        self.session.receive(Authenticate("token-ann"), 50)
+        self.session.receive(Ping(), 999)
+        self.assertEqual(self.peer.sent, [])
+        self.session.receive(Ping(), 1)
+        self.assertEqual(self.peer.sent, ["pause"])
+
+    def test_a_busy_peer_lets_the_others_have_their_turn(self) -> None:
+        """Guarantee G9: after 10 ms of work for one peer the rest of what it said waits for the next turn."""
+        self.welcome()
+        self.house.publisher._broker = TiringBroker(self.clock, 0.006)
+        said = self.say(*(Publish("room.1", n, ref=n) for n in range(5)))
+        self.assertEqual(said, [Accepted(0), Accepted(1)])
+        self.clock.advance(0)
+        self.assertEqual(self.peer.sent[-3:], [Accepted(2), Accepted(3), Accepted(4)])
+
+    def test_a_busy_peer_that_leaves_is_obeyed_no_more(self) -> None:
+        self.welcome()
+        self.house.publisher._broker = TiringBroker(self.clock, 0.02)
+        self.say(Publish("room.1", 1, ref=1), Publish("room.1", 2, ref=2))
+        self.session.connection_lost()
+        self.clock.advance(0)
+        self.assertEqual(self.peer.sent[1:], [Accepted(1)])
+
+    def test_slow_reader_is_dropped(self) -> None:
+        """Two deliveries wait for a clogged transport; the third ends the session and leaves nothing."""
+        self.welcome()
+        self.say(Subscribe("room.1"))
+        self.session.send_queue.pauseProducing()
+        self.assertEqual(self.say(*(Publish("room.1", n) for n in range(3))), [SLOW])
+        self.assertEqual(self.line.stats.slow_consumers_total, 1)
+        self.assertEqual(self.line.stats.active_subscriptions, 0)
+
+    def test_an_outbox_is_bounded_in_bytes_too(self) -> None:
+        self.peer.reply_size = 2**21 + 1
+        self.welcome()
+        self.session.send_queue.pauseProducing()
+        self.assertEqual(self.say(Ping()), [])
+        self.assertEqual(self.say(Ping()), [SLOW])
+
+    def test_clogged_transport_gets_the_rest_in_order(self) -> None:
+        self.welcome()
+        self.say(Subscribe("room.1"))
+        self.session.send_queue.pauseProducing()
+        self.say(Publish("room.1", 1), Publish("room.1", 2))
+        self.session.send_queue.resumeProducing()
+        self.assertEqual([reply.content for reply in self.peer.sent if isinstance(reply, Delivery)], [1, 2])
+
+    def test_leaving_waits_for_a_clogged_transport(self) -> None:
+        """A peer that half-closes gets its answers first."""
+        self.welcome()
+        self.session.send_queue.pauseProducing()
+        self.assertEqual(self.say(Ping(ref=1), EndOfInput()), [])
+        self.session.send_queue.resumeProducing()
+        self.assertEqual(self.peer.sent[1:], [Pong(1), Farewell(CloseReason.CLIENT_CLOSED, "Goodbye")])
+
+    def test_a_transport_that_stays_clogged_does_not_keep_who_leaves(self) -> None:
+        self.welcome()
+        self.session.send_queue.pauseProducing()
+        self.assertEqual(self.say(Ping(), EndOfInput()), [])
+        self.clock.pump([1] * 60)
+        self.assertEqual(
+            self.peer.sent[1:], [Farewell(CloseReason.IDLE_TIMEOUT, "Nothing heard for too long")]
+        )
+
+    def test_a_slow_reader_learns_where_to_resume(self) -> None:
+        """The cursor of the last event it was sent, not of those it never got."""
+        self.welcome()
+        self.say(Subscribe("users"))
+        self.tell(1)
+        self.session.send_queue.pauseProducing()
+        for position in (2, 3, 4):
+            self.tell(position)
+        self.assertEqual(
+            self.peer.sent[-1],
+            Farewell(CloseReason.SLOW_CONSUMER, "Reads more slowly than it subscribed", "cursor1"),
+        )
+
+    def tell(self, position: int) -> None:
+        event = Event(
+            f"e{position}", "user.created", ("users",), {"user": {}}, "u", format_timestamp(0), USERS
+        )
+        self.house.dispatcher.dispatch_logged(Entry(position, f"cursor{position}", event))
+
+
+class TimeTests(SessionCase):
+    def test_silence(self) -> None:
+        """A quiet peer is asked at 30 s, ended at 60 s, cut 5 s later."""
+        self.welcome()
+        self.clock.pump([1] * 30)
+        self.assertEqual(self.peer.sent[1:], [Ping()])
+        self.clock.pump([1] * 30)
+        self.assertEqual(
+            self.peer.sent[2:], [Farewell(CloseReason.IDLE_TIMEOUT, "Nothing heard for too long")]
+        )
+        self.clock.pump([1] * 5)
+        self.assertEqual(self.peer.sent[3:], ["abort"])
+        self.session.connection_lost()
+        self.assertEqual(len(self.house.hub), 0)
+
+    def test_a_sign_of_life(self) -> None:
+        self.welcome()
+        self.clock.pump([1] * 59)
+        self.session.on_activity()
+        self.clock.pump([1] * 59)
+        self.assertFalse(self.session.farewell)
+
+    def test_nobody_stays_a_stranger(self) -> None:
+        """Fault 7: ten seconds to authenticate, however busy the peer is."""
+        self.clock.pump([1] * 9)
+        self.say(Ping())
+        self.assertFalse(self.session.farewell)
+        self.clock.advance(1)
+        self.assertEqual(
+            self.peer.sent[1:], [Farewell(CloseReason.AUTH_TIMEOUT, "Not authenticated in time")]
+        )
+
+    def test_expiry(self) -> None:
+        """A session does not outlive the token it was opened with, and is told so before."""
+        self.welcome()
+        self.live_on(1000)
+        self.assertEqual(self.news(), [TokenExpiring(1000.0), EXPIRED])
+
+    def live_on(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.session.on_activity()
+            self.clock.advance(1)
+
+    def news(self) -> list[object]:
+        """All that was said behind the welcome but pings."""
+        return [said for said in self.peer.sent[1:] if said != Ping()]
+
+    def test_it_is_warned_a_minute_before_the_end_and_once(self) -> None:
+        self.welcome()
+        self.live_on(939)
+        self.assertEqual(self.news(), [])
+        self.live_on(1)
+        self.assertEqual(self.news(), [TokenExpiring(1000.0)])
+        self.live_on(59)
+        self.assertEqual(self.news(), [TokenExpiring(1000.0)])
+
+    def test_a_token_of_a_short_life_is_warned_of_in_its_last_tenth(self) -> None:
+        self.house.authenticator.expires_at = 20.0
+        self.welcome()
+        self.live_on(17)
+        self.assertEqual(self.news(), [])
+        self.live_on(1)
+        self.assertEqual(self.news(), [TokenExpiring(20.0)])
+
+    def test_a_token_of_no_time_at_all_is_warned_of_two_seconds_ahead(self) -> None:
+        self.house.authenticator.expires_at = 5.0
+        self.welcome()
+        self.live_on(3)
+        self.assertEqual(self.news(), [TokenExpiring(5.0)])
+
+    def test_a_fresh_token_extends_the_session_and_arms_the_warning_again(self) -> None:
+        """What it subscribed to stays, over the end of the first token."""
+        self.welcome()
+        self.say(Subscribe("room.1"))
+        self.live_on(950)
+        self.house.authenticator.expires_at = 2000.0
+        self.say(Authenticate("token-ann"))
+        self.live_on(60)
+        self.say(Publish("room.1", "on"))
+        self.live_on(990)
+        self.assertEqual(
+            [said for said in self.news() if not isinstance(said, (Subscribed, Delivery))],
+            [TokenExpiring(1000.0), Authenticated("ann", "id1"), TokenExpiring(2000.0), EXPIRED],
+        )
+        self.assertEqual([said.content for said in self.news() if isinstance(said, Delivery)], ["on"])
+
+    def test_the_same_token_again_is_no_news(self) -> None:
+        self.welcome()
+        self.live_on(950)
+        self.say(Authenticate("token-ann"))
+        self.live_on(40)
+        self.assertEqual(self.news(), [TokenExpiring(1000.0), Authenticated("ann", "id1")])
+
+    def test_a_session_without_end_is_not_warned(self) -> None:
+        self.house.authenticator.expires_at = float("inf")
+        self.welcome()
+        self.live_on(100)
+        self.assertEqual(self.news(), [])
+
+    def test_not_by_a_single_delivery(self) -> None:
+        """Between two looks at the clock, what is published after the token's end is not delivered."""
+        self.welcome()
+        self.say(Subscribe("room.1"))
+        other, session = self.connect()
+        self.clock.rightNow = 1000.0
+        self.house.authenticator.expires_at = 2000
+        session.receive(Authenticate("token-bob"))
+        session.receive(Publish("room.1", "late"))
+        self.assertEqual(self.peer.sent[2:], [EXPIRED])
+
+    def test_not_by_a_single_command(self) -> None:
+        self.welcome()
+        self.clock.rightNow = 1000.0
+        self.assertEqual(self.say(Publish("room.1", "late", ref=1)), [EXPIRED])
+        self.assertEqual(self.line.stats.published_total, 0)
+
+    def test_not_by_a_command_that_waited(self) -> None:
+        """What stood behind a slow answer is not obeyed when the token has ended meanwhile."""
+        self.welcome()
+        self.house.authenticator.slow = True
+        self.say(Authenticate("forged"), Authenticate("token-ann"), Publish("room.1", "late", ref=1))
+        self.clock.rightNow = 1000.0
+        self.house.authenticator.release_one()
+        self.clock.advance(0)
+        self.assertEqual(self.peer.sent[-1], EXPIRED)
+        self.assertEqual(self.line.stats.published_total, 0)
+
+
+class EndTests(SessionCase):
+    def test_an_ended_session_says_and_hears_nothing(self) -> None:
+        self.welcome()
+        self.say(Subscribe("room.1"))
+        self.session.close(CloseReason.REVOKED)
+        self.session.close(CloseReason.SHUTDOWN)
+        self.assertEqual(self.say(Ping(), Publish("room.1", 1)), [])
+        self.assertEqual(self.peer.sent[-1], Farewell(CloseReason.REVOKED, "Token revoked"))
+
+    def test_nothing_of_it_is_left(self) -> None:
+        """Fault 4."""
+        self.welcome()
+        self.say(Subscribe("room.1"), Subscribe("room.**"))
+        self.session.connection_lost()
+        self.session.connection_lost()
+        traffic = self.line.stats
+        self.assertEqual(self.house.dispatcher._tree.match("room.1"), [])
+        self.assertEqual(
+            (traffic.active_connections, traffic.authenticated_connections, traffic.active_subscriptions),
+            (0, 0, 0),
+        )
+        self.assertEqual(traffic.connections_by_host, {})
+
+    def test_lost_while_authentication_waits(self) -> None:
+        self.house.authenticator.slow = True
+        self.say(Authenticate("token-ann"), Subscribe("room.1"))
+        self.session.connection_lost()
+        self.house.authenticator.release_one()
+        self.assertEqual(self.peer.sent, [])
+        self.assertEqual(self.house.dispatcher._tree.match("room.1"), [])
+        self.assertEqual(self.line.stats.authenticated_connections, 0)

@@ -1,0 +1,149 @@
+"""Sessions in number: limits, revocation, and the way out."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.core import events
+from multiproto.core.connections.admission import ConnectionLimits
+from multiproto.core.connections.connection import Connection
+from multiproto.core.errors import TooManyConnections, Unauthorized, Unavailable
+from multiproto.core.events import EventBuilder
+from multiproto.core.identity import Identity
+from multiproto.core.model import format_timestamp
+from multiproto.core.protocol import Authenticate, Authenticated, CloseReason, ErrorReply, Farewell
+from multiproto.core.pubsub.namespaces import USERS
+from multiproto.core.transactions import Entry, Event
+
+from ...fakes import RecordingTransport, make_core, sequential_ids
+
+GOODBYE = Farewell(CloseReason.SHUTDOWN, "server is shutting down")
+REVOKED = Farewell(CloseReason.REVOKED, "Token revoked")
+
+
+class HubCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.house = make_core(self.clock)
+        self.hub = self.house.hub
+        self.line = self.house.admission(
+            limits=ConnectionLimits(close_timeout=5), max_connections=3, max_connections_per_host=2
+        )
+        self.events = EventBuilder(sequential_ids("event"))
+
+    def connect(self, name: str = "", host: str = "192.0.2.1") -> tuple[RecordingTransport, Connection]:
+        peer = RecordingTransport()
+        session = self.hub.admit(peer, host, self.line)
+        if name:
+            session.receive(Authenticate(f"token-{name}"))
+        return peer, session
+
+    def happen(self, event: Event) -> None:
+        """What the follower does when the log tells of `event`."""
+        self.house.dispatcher.dispatch_logged(Entry(1, "cursor1", event))
+
+
+class CapacityTests(HubCase):
+    def test_from_one_address(self) -> None:
+        """Two are taken, the third is not, until one of them leaves."""
+        (_, first), _ = self.connect(), self.connect()
+        self.assertRaises(TooManyConnections, self.connect)
+        first.connection_lost()
+        self.connect()
+        self.assertEqual(self.line.stats.connections_by_status, {"accepted": 3, "rejected": 1, "closed": 1})
+
+    def test_in_all(self) -> None:
+        for host in ("192.0.2.1", "192.0.2.2", "192.0.2.3"):
+            self.connect(host=host)
+        self.assertRaises(TooManyConnections, self.connect, host="192.0.2.4")
+        self.assertEqual(len(self.hub), 3)
+
+    def test_each_line_has_limits_of_its_own(self) -> None:
+        for _ in range(2):
+            self.connect()
+        other = self.house.admission("websocket", max_connections_per_host=1)
+        self.hub.admit(RecordingTransport(), "192.0.2.1", other)
+        self.assertRaises(TooManyConnections, self.hub.admit, RecordingTransport(), "192.0.2.1", other)
+
+
+class RevocationTests(HubCase):
+    def test_a_closed_account(self) -> None:
+        """Fault 15: all of its connections end, and nobody else's."""
+        (ann, _), (bob, _) = self.connect("ann"), self.connect("bob")
+        self.happen(self.events.user_deleted("ann", format_timestamp(0)))
+        self.assertEqual(ann.sent[1:], [REVOKED])
+        self.assertEqual(bob.sent, [Authenticated("bob", "id2")])
+
+    def test_a_revoked_session(self) -> None:
+        """The same user's other session goes on."""
+        peer, session = self.connect("ann")
+        other = RecordingTransport()
+        self.hub.admit(other, "192.0.2.9", self.line, Identity("ann", "another", 1000.0))
+        self.happen(self.events.sessions_revoked("ann", ["session-ann"], format_timestamp(0)))
+        self.assertEqual(peer.sent[1:], [REVOKED])
+        self.assertEqual(other.sent, [])
+
+    def test_other_events_end_nobody(self) -> None:
+        peer, _ = self.connect("ann")
+        self.happen(
+            Event(
+                "e",
+                events.USER_UPDATED,
+                ("users", "users.ann"),
+                {"user": {}},
+                "ann",
+                format_timestamp(0),
+                USERS,
+            )
+        )
+        self.assertEqual(len(peer.sent), 1)
+
+    def test_revoked_while_the_gate_was_looking(self) -> None:
+        """The gate saw the session alive; the revocation came before its answer did."""
+        self.house.authenticator.slow = True
+        peer, session = self.connect("ann")
+        self.happen(self.events.sessions_revoked("ann", ["session-ann"], format_timestamp(0)))
+        self.house.authenticator.release_one()
+        self.assertEqual(peer.sent, [ErrorReply(Unauthorized("Token revoked", "revoked"), Authenticate)])
+        self.assertIsNone(session.identity)
+
+    def test_what_is_remembered_is_forgotten_again(self) -> None:
+        self.happen(self.events.sessions_revoked("ann", ["session-ann"], format_timestamp(0)))
+        who = Identity("ann", "session-ann", 1000.0)
+        self.assertTrue(self.hub.is_revoked(who))
+        self.clock.advance(61)
+        self.assertFalse(self.hub.is_revoked(who))
+
+
+class ShutdownTests(HubCase):
+    def test_nobody_is_there(self) -> None:
+        self.successResultOf(self.hub.stopService())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_prompt_one_leaves_no_timer(self) -> None:
+        peer, session = self.connect()
+        done = self.hub.stopService()
+        self.assertEqual(peer.sent, [GOODBYE])
+        session.connection_lost()
+        self.successResultOf(done)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_it_waits_for_the_last_line_and_then_cuts_it(self) -> None:
+        """Fault 24: five seconds for a peer that does not take its farewell."""
+        (_, prompt), (stuck, session) = self.connect(), self.connect()
+        done = self.hub.stopService()
+        prompt.connection_lost()
+        self.clock.pump([1] * 4)
+        self.assertEqual(stuck.sent, [GOODBYE])
+        self.clock.advance(1)
+        self.assertEqual(stuck.sent, [GOODBYE, "abort"])
+        self.assertNoResult(done)
+        session.connection_lost()
+        self.successResultOf(done)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_nobody_comes_in_any_more(self) -> None:
+        self.connect()
+        self.hub.stopService()
+        self.assertRaises(Unavailable, self.connect)

@@ -1,0 +1,189 @@
+"""Accounts on the real store; only the hash is quick."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+
+from multiproto.core.errors import Conflict, Forbidden, NotFound, Unauthorized, ValidationError
+from multiproto.core.identity import Identity
+from tests.canary import PASSWORD
+
+from ...fakes import make_account_services
+from ...stores import StoreCase
+
+
+class PlainPasswords:
+    """Not a hash at all, so that tests are about everything else; counts its work."""
+
+    def __init__(self) -> None:
+        self.verified: list[str | None] = []
+
+    def check_capacity(self, on_behalf_of: str = "") -> None:
+        """There always is."""
+
+    async def hash(self, password: str, on_behalf_of: str = "") -> str:
+        return f"hash of {password}"
+
+    async def verify(self, password: str, hashed: str | None, on_behalf_of: str = "") -> bool:
+        self.verified.append(hashed)
+        return hashed == f"hash of {password}"
+
+
+class NamingTokens:
+    lifetime = "15m"
+
+    def issue(self, user_id: str, email: str, session_id: str) -> str:
+        return f"{user_id} {email} {session_id}"
+
+
+ANN = {"email": "Ann@example.org", "name": "Ann", "password": PASSWORD}
+
+
+class AccountsCase(StoreCase):
+    async def asyncSetUp(self) -> None:
+        self.passwords = PlainPasswords()
+        self.members = make_account_services(
+            self.store, self.passwords, NamingTokens(), reactor, self.now, self.new_id, 1000.0
+        )
+        self.accounts, self.sessions = self.members.accounts, self.members.login_sessions
+        self.ann = (await self.accounts.register(ANN)).value
+        self.who = Identity(self.ann.id, "s", 1e12)
+
+
+class RegistrationTests(AccountsCase):
+    async def test_the_row_and_its_event(self) -> None:
+        self.assertEqual(
+            self.ann.to_json(),
+            {
+                "id": self.ann.id,
+                "email": "Ann@example.org",
+                "name": "Ann",
+                "createdAt": self.ann.created_at,
+                "updatedAt": self.ann.created_at,
+            },
+        )
+        self.assertEqual(await self.log(), [("user.created", ("users",), {"user": self.ann.to_json()})])
+
+    async def test_an_address_is_taken_in_any_case(self) -> None:
+        """Fault 16."""
+        for email in ("Ann@example.org", "ann@EXAMPLE.org"):
+            with self.assertRaises(Conflict):
+                await self.accounts.register(ANN | {"email": email})
+        self.assertEqual(len(await self.log()), 1)
+
+    async def test_all_faults(self) -> None:
+        with self.assertRaises(ValidationError) as caught:
+            await self.accounts.register({})
+        errors: Any = caught.exception.details["errors"]  # type: ignore[index]
+        self.assertEqual([error["path"] for error in errors], [["email"], ["name"], ["password"]])
+
+    async def test_many_at_once_for_one_address(self) -> None:
+        """One of them gets it."""
+        tries = [
+            Deferred.fromCoroutine(self.accounts.register(ANN | {"email": "one@example.org"}))
+            for _ in range(8)
+        ]
+        taken = [d.addErrback(lambda f: f.trap(Conflict)) for d in tries]
+        self.assertEqual((await gatherResults(taken)).count(Conflict), 7)
+
+
+class AccountTests(AccountsCase):
+    async def test_reading(self) -> None:
+        for id in (self.ann.id, self.ann.id.upper()):
+            self.assertEqual((await self.accounts.read(id)).value, self.ann)
+        for id, refusal in [
+            (self.new_id(), NotFound),
+            ("x", ValidationError),
+            (self.ann.id + "0", ValidationError),
+        ]:
+            with self.assertRaises(refusal):
+                await self.accounts.read(id)
+        self.assertEqual(await self.accounts.read_many([self.ann.id, "x"]), {self.ann.id: self.ann})
+
+    async def test_pages(self) -> None:
+        bob = (await self.accounts.register(ANN | {"email": "bob@example.org"})).value
+        page = await self.accounts.page({"limit": 1})
+        self.assertEqual((page.items, page.total), ((bob,), 2))
+        page = await self.accounts.page({"limit": "1", "page": "2"})
+        self.assertEqual(
+            (page.items, page.pagination()),
+            (
+                (self.ann,),
+                {
+                    "page": 2,
+                    "limit": 1,
+                    "total": 2,
+                    "totalPages": 2,
+                    "hasNextPage": False,
+                    "hasPreviousPage": True,
+                },
+            ),
+        )
+        with self.assertRaises(ValidationError):
+            await self.accounts.page({"limit": 101})
+
+    async def test_amending(self) -> None:
+        """Each change is one event, of the right kind (fault 19)."""
+        user = (await self.accounts.update(self.who, self.ann.id, {"name": "Anna"})).value
+        self.assertEqual((user.name, user.email, user.id), ("Anna", "Ann@example.org", self.ann.id))
+        self.assertGreaterEqual(user.updated_at, self.ann.updated_at)
+        self.assertEqual((await self.accounts.read(user.id)).value, user)
+        self.assertEqual(
+            (await self.log())[1:],
+            [("user.updated", ("users", f"users.{user.id}"), {"user": user.to_json()})],
+        )
+        await self.accounts.update(self.who, self.ann.id, {"password": "An0ther!!"})
+        await self.sessions.login(ANN | {"password": "An0ther!!"})
+
+    async def test_changes_at_once_are_all_made(self) -> None:
+        """Nobody's change undoes another's, and the log's last event is the row."""
+        names = [Deferred.fromCoroutine(self.accounts.update(self.who, self.ann.id, {"name": "Anna"}))]
+        names += [
+            Deferred.fromCoroutine(self.accounts.update(self.who, self.ann.id, {"email": "new@example.org"}))
+            for _ in range(5)
+        ]
+        await gatherResults(names)
+        user = (await self.accounts.read(self.ann.id)).value
+        self.assertEqual((user.name, user.email), ("Anna", "new@example.org"))
+        log = await self.log()
+        self.assertEqual(len(log), 7)
+        self.assertEqual(log[-1][2], {"user": user.to_json()})
+
+    async def test_what_may_not_be_amended(self) -> None:
+        bob = (await self.accounts.register(ANN | {"email": "bob@example.org"})).value
+        for id, fields, refusal in [
+            (bob.id, {"name": "Mallory"}, Forbidden),
+            (self.ann.id, {}, ValidationError),
+            (self.ann.id, {"name": "", "email": "x"}, ValidationError),
+            ("x", {"name": "Anna"}, ValidationError),
+            (self.ann.id, {"email": "BOB@example.org"}, Conflict),
+        ]:
+            with self.assertRaises(refusal):
+                await self.accounts.update(self.who, id, fields)
+        self.assertEqual((await self.accounts.read(self.ann.id)).value, self.ann)
+
+    async def test_closing(self) -> None:
+        """Nothing of it is left in the rows, the log or the sessions; that it left is told."""
+        await self.sessions.login(ANN)
+        with self.assertRaises(Forbidden):
+            await self.accounts.close(self.who, self.new_id())
+        with self.assertRaises(ValidationError):
+            await self.accounts.close(self.who, "x")
+        await self.accounts.close(self.who, self.ann.id)
+        for again in (self.accounts.close(self.who, self.ann.id), self.accounts.read(self.ann.id)):
+            with self.assertRaises(NotFound):
+                await again
+        with self.assertRaises(NotFound):
+            await self.accounts.update(self.who, self.ann.id, {"name": "Ghost"})
+        self.assertEqual(
+            await self.log(),
+            [
+                ("user.created", ("users",), None),
+                ("user.deleted", ("users", f"users.{self.ann.id}"), {"userId": self.ann.id}),
+            ],
+        )
+        with self.assertRaises(Unauthorized):
+            await self.sessions.login(ANN)

@@ -1,0 +1,109 @@
+"""Who may read the audit trail, and how it is asked for."""
+
+from __future__ import annotations
+
+from twisted.internet import reactor
+
+from multiproto.core.domain.audit_log import AuditLog
+from multiproto.core.errors import Forbidden, ValidationError
+from multiproto.core.identity import Identity
+
+from ...fakes import make_account_services
+from ...stores import StoreCase
+from .test_accounts import ANN, NamingTokens, PlainPasswords
+
+BOB = ANN | {"email": "Bob@example.org"}
+
+
+class TrailCase(StoreCase):
+    async def asyncSetUp(self) -> None:
+        self.members = make_account_services(
+            self.store, PlainPasswords(), NamingTokens(), reactor, self.now, self.new_id
+        )
+        self.ann, self.bob = [await self.person(fields) for fields in (ANN, BOB)]
+
+    async def person(self, fields: dict[str, str]) -> Identity:
+        user = (await self.members.accounts.register(fields)).value
+        login = await self.members.login_sessions.login(fields)
+        return Identity(user.id, login.token.split()[-1], 1e12)
+
+    def trail(self, *operators: str) -> AuditLog:
+        return make_account_services(
+            self.store, None, None, reactor, self.now, self.new_id, operators=operators
+        ).audit_log
+
+    async def listed(self, trail: AuditLog, who: Identity, **fields: object) -> list[tuple[str, str]]:
+        """(action, whose) of each, newest first."""
+        names = {self.ann.user_id: "ann", self.bob.user_id: "bob"}
+        page = await trail.page(who, fields)
+        return [(note.action, names[note.subject or ""]) for note in page.items]
+
+
+class OperatorTests(TrailCase):
+    async def test_nobody_is_one_unless_named(self) -> None:
+        for trail in (self.trail(), self.trail(self.bob.user_id), self.trail("bob@example.org")):
+            with self.assertRaises(Forbidden):
+                await trail.page(self.ann, {})
+
+    async def test_by_id_or_by_address_in_any_case(self) -> None:
+        for trail in (self.trail(self.bob.user_id), self.trail("x@x.org", "bob@example.org")):
+            self.assertEqual((await trail.page(self.bob, {})).total, 4)
+
+    async def test_an_address_is_an_operators_only_while_they_have_it(self) -> None:
+        trail = self.trail("bob@example.org")
+        await self.members.accounts.update(self.bob, self.bob.user_id, {"email": "rob@example.org"})
+        with self.assertRaises(Forbidden):
+            await trail.page(self.bob, {})
+
+    async def test_all_of_one_account_or_of_one_action(self) -> None:
+        trail, bob = self.trail(self.bob.user_id), self.bob
+        added, login = "account.created", "login"
+        self.assertEqual(
+            await self.listed(trail, bob), [(login, "bob"), (added, "bob"), (login, "ann"), (added, "ann")]
+        )
+        self.assertEqual(
+            await self.listed(trail, bob, user=self.ann.user_id.upper()), [(login, "ann"), (added, "ann")]
+        )
+        self.assertEqual(await self.listed(trail, bob, action=added), [(added, "bob"), (added, "ann")])
+        self.assertEqual(await self.listed(trail, bob, action=added, user=self.ann.user_id), [(added, "ann")])
+        self.assertEqual(await self.listed(trail, bob, page=2, limit="3"), [(added, "ann")])
+
+    async def test_what_can_not_be_asked_for(self) -> None:
+        trail = self.trail(self.bob.user_id)
+        for fields in (
+            {"page": 0},
+            {"limit": 101},
+            {"limit": "x"},
+            {"user": "ann"},
+            {"user": ""},
+            {"action": "x\0"},
+            {"action": 1},
+        ):
+            with self.assertRaises(ValidationError):
+                await trail.page(self.bob, fields)
+
+
+class OwnTests(TrailCase):
+    async def test_everybody_reads_their_own(self) -> None:
+        page = await self.trail().own_page(self.ann, {"limit": 1, "user": self.bob.user_id})
+        (note,) = page.items
+        self.assertEqual((page.total, note.subject, note.action), (2, self.ann.user_id, "login"))
+        self.assertEqual(
+            note.to_json(),
+            {
+                "id": note.id,
+                "at": note.at,
+                "action": "login",
+                "outcome": "success",
+                "times": 1,
+                "actor": self.ann.user_id,
+                "subject": self.ann.user_id,
+                "sessionId": self.ann.session_id,
+            },
+        )
+        with self.assertRaises(ValidationError):
+            await self.trail().own_page(self.ann, {"limit": 0})
+
+    async def test_of_one_action(self) -> None:
+        page = await self.trail().own_page(self.ann, {"action": "account.created"})
+        self.assertEqual([note.action for note in page.items], ["account.created"])

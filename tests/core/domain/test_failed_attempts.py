@@ -1,0 +1,160 @@
+"""Failed attempts in number: counted, written a few at a time, and never by those who fail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import Factory, define
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.core.client_info import ClientInfo
+from multiproto.core.domain import failed_attempts
+from multiproto.core.domain.audit_log import AuditRecorder
+from multiproto.core.domain.failed_attempts import WRITE_INTERVAL, FailedAttempts
+from multiproto.core.errors import Unauthorized, Unavailable
+from multiproto.core.identity import Identity
+from multiproto.core.protocol import Authenticate, Authenticated, ErrorReply
+from multiproto.core.transactions import Unit
+
+from ...fakes import FakeAuthenticator, RecordingTransport, make_core, sequential_ids
+
+HERE = ClientInfo("tcp", "192.0.2.1")
+
+
+@define(eq=False)
+class Kept:
+    """A store that keeps the units it is given; `away` refuses them."""
+
+    units: list[Unit] = Factory(list)
+    away: bool = False
+
+    async def commit(self, unit: Unit) -> str:
+        if self.away:
+            raise Unavailable("the database is away")
+        self.units.append(unit)
+        return "cursor"
+
+
+class AttemptsCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock, self.store = Clock(), Kept()
+        self.dropped: list[int] = []
+        store: Any = self.store
+        audit = AuditRecorder(self.clock.seconds, sequential_ids("note"))
+        self.attempts = FailedAttempts(store, audit, self.clock, self.dropped.append)
+        self.attempts.startService()
+
+    def written(self) -> list[list[tuple[object, ...]]]:
+        """(action, outcome, address, subject, times) of each row of each unit."""
+        names = ("action", "outcome", "address", "subject", "times")
+        return [
+            [tuple(step.params[name] for name in names) for step in unit.steps] for unit in self.store.units
+        ]
+
+
+class WritingTests(AttemptsCase):
+    def test_alike_ones_are_one_row(self) -> None:
+        for _ in range(1000):
+            self.attempts.record("login", "invalid", HERE, "ann")
+        self.attempts.record("login", "invalid", HERE, "bob")
+        self.attempts.record("login", "invalid", ClientInfo("tcp", "192.0.2.2"), "ann")
+        self.clock.advance(WRITE_INTERVAL - 1)
+        self.assertEqual(self.written(), [])
+        self.clock.advance(1)
+        self.assertEqual(
+            self.written(),
+            [
+                [
+                    ("login", "invalid", "192.0.2.1", "ann", 1000),
+                    ("login", "invalid", "192.0.2.1", "bob", 1),
+                    ("login", "invalid", "192.0.2.2", "ann", 1),
+                ]
+            ],
+        )
+
+    def test_nothing_is_written_of_nothing(self) -> None:
+        self.clock.pump([WRITE_INTERVAL] * 3)
+        self.assertEqual(self.written(), [])
+
+    def test_as_many_rows_as_one_write_has_and_one_more(self) -> None:
+        """What is beyond is one row for its kind; what is alike still counts."""
+        for n in range(failed_attempts.MAX_ROWS):
+            self.attempts.record("token", "invalid", ClientInfo("tcp", f"192.0.2.{n}"))
+        for n in range(1000):
+            self.attempts.record("login", "invalid", ClientInfo("tcp", f"198.51.100.{n}"), f"email:{n}")
+        self.attempts.record("token", "invalid", ClientInfo("tcp", "192.0.2.0"))
+        self.clock.advance(WRITE_INTERVAL)
+        ((first, *_, last),) = self.written()
+        self.assertEqual(len(self.written()[0]), failed_attempts.MAX_ROWS + 1)
+        self.assertEqual(first, ("token", "invalid", "192.0.2.0", None, 2))
+        self.assertEqual(last, ("login", "invalid", None, None, 1000))
+        self.attempts.record("token", "invalid", ClientInfo("tcp", "198.51.100.1"))
+        self.clock.advance(WRITE_INTERVAL)
+        self.assertEqual(self.written()[1:], [[("token", "invalid", "198.51.100.1", None, 1)]])
+        self.assertEqual(self.dropped, [])
+
+    def test_a_store_that_is_away_costs_the_notes_and_nothing_else(self) -> None:
+        self.store.away = True
+        for _ in range(3):
+            self.attempts.record("login", "invalid", HERE)
+        self.clock.advance(WRITE_INTERVAL)
+        self.assertEqual(self.dropped, [3])
+        self.store.away = False
+        self.clock.advance(WRITE_INTERVAL)
+        self.assertEqual(self.written(), [])
+        self.attempts.record("login", "invalid", HERE)
+        self.clock.advance(WRITE_INTERVAL)
+        self.assertEqual(len(self.written()), 1)
+
+    def test_the_last_ones_are_written_at_the_end(self) -> None:
+        self.attempts.record("login", "invalid", HERE)
+        self.successResultOf(self.attempts.stopService())
+        self.assertEqual(len(self.written()), 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class Strict(FakeAuthenticator):
+    """A gate that says what it is told to."""
+
+    async def authenticate(self, token: str, host: str = "") -> Identity:
+        raise Unauthorized("no", token)
+
+
+class GateTests(AttemptsCase):
+    def test_who_is_turned_away_is_noted(self) -> None:
+        """Not a token that ran out: every client has one in time."""
+        gate = self.attempts.recording(Strict(), HERE)
+        for reason in ("invalid", "revoked", "expired"):
+            self.failureResultOf(Deferred.fromCoroutine(gate.authenticate(reason)), Unauthorized)
+        self.clock.advance(WRITE_INTERVAL)
+        self.assertEqual(
+            self.written(),
+            [[("token", "invalid", "192.0.2.1", None, 1), ("token", "revoked", "192.0.2.1", None, 1)]],
+        )
+
+    def test_a_good_token_is_no_news(self) -> None:
+        who = self.successResultOf(
+            Deferred.fromCoroutine(
+                self.attempts.recording(FakeAuthenticator(), HERE).authenticate("token-ann")
+            )
+        )
+        self.assertEqual(who.user_id, "ann")
+        self.clock.advance(WRITE_INTERVAL)
+        self.assertEqual(self.written(), [])
+
+    def test_on_connections_too(self) -> None:
+        """With their address and protocol; what the peer hears is the same."""
+        core = make_core(self.clock)
+        core.hub._failed_attempts = self.attempts
+        peer = RecordingTransport()
+        session = core.hub.admit(peer, "192.0.2.9", core.admission("websocket"))
+        session.receive(Authenticate("forged"))
+        session.receive(Authenticate("token-ann"))
+        self.assertEqual(
+            peer.sent, [ErrorReply(Unauthorized("Invalid token"), Authenticate), Authenticated("ann", "id1")]
+        )
+        self.clock.advance(WRITE_INTERVAL)
+        self.assertEqual(self.written(), [[("token", "invalid", "192.0.2.9", None, 1)]])
+        self.assertEqual(self.store.units[0].steps[0].params["protocol"], "websocket")

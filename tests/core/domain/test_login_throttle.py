@@ -1,0 +1,170 @@
+"""Guessing one account's password from many addresses, while its owner comes and goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import Factory, define
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.core.domain.login_throttle import TRUST_DURATION, LoginAttempt, LoginThrottle
+from multiproto.core.errors import RateLimited, Unavailable
+from multiproto.core.ratelimit.token_bucket import Rate, TokenBuckets
+
+HOME, ELSEWHERE = "192.0.2.1", "198.51.100.7"
+
+
+@define
+class Shared:
+    """What two instances have in common; `away` fails all."""
+
+    clock: Clock
+    buckets: TokenBuckets = Factory(lambda: TokenBuckets(Rate(10 / 900, 10)))
+    marks: dict[str, float] = Factory(dict)
+    away: bool = False
+
+    async def lease(self, key: str, rate: Rate, tokens: int) -> tuple[int, float]:
+        self._answer()
+        if tokens < 0:
+            self.buckets.refund(key, self.clock.seconds(), -tokens)
+            return tokens, 0.0
+        wait = self.buckets.acquire(key, self.clock.seconds(), tokens)
+        return (0, wait) if wait else (tokens, 0.0)
+
+    async def mark(self, key: str, seconds: float) -> None:
+        self._answer()
+        self.marks[key] = self.clock.seconds() + seconds
+
+    async def has_mark(self, key: str) -> bool:
+        self._answer()
+        return self.marks.get(key, 0.0) > self.clock.seconds()
+
+    def _answer(self) -> None:
+        if self.away:
+            raise Unavailable("away")
+
+
+class LoginsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.shared = Shared(self.clock)
+        self.logins = LoginThrottle(self.clock)
+
+    def done(self, coroutine: Any) -> Any:
+        return self.successResultOf(Deferred.fromCoroutine(coroutine))
+
+    def attempt(
+        self, host: str, right: bool | None = False, logins: LoginThrottle | None = None
+    ) -> LoginAttempt:
+        asked = logins or self.logins
+        attempt: LoginAttempt = self.done(asked.begin_attempt("ann@example.org", host))
+        self.done(asked.finish_attempt(attempt, right))
+        return attempt
+
+    def refused(
+        self, host: str, email_key: str = "ann@example.org", logins: LoginThrottle | None = None
+    ) -> float:
+        refusal = self.failureResultOf(
+            Deferred.fromCoroutine((logins or self.logins).begin_attempt(email_key, host)), RateLimited
+        ).value
+        assert refusal.retry_after is not None
+        return float(refusal.retry_after)
+
+    def guess(self, count: int = 10, logins: LoginThrottle | None = None) -> None:
+        """From as many networks."""
+        for n in range(count):
+            self.attempt(f"203.0.113.{n}", logins=logins)
+
+    def test_ten_wrong_ones_from_anywhere_and_one_more(self) -> None:
+        self.guess()
+        self.assertAlmostEqual(self.refused(ELSEWHERE), 90.0)
+        self.clock.advance(90)
+        self.attempt(ELSEWHERE)
+        self.refused(ELSEWHERE)
+
+    def test_an_account_that_is_not_there_answers_alike(self) -> None:
+        """Nobody looks."""
+        for n in range(10):
+            self.done(self.logins.begin_attempt("nobody@example.org", f"203.0.113.{n}"))
+        self.assertAlmostEqual(self.refused(ELSEWHERE, "nobody@example.org"), 90.0)
+
+    def test_another_account_is_not_touched(self) -> None:
+        self.guess()
+        self.done(self.logins.begin_attempt("bob@example.org", ELSEWHERE))
+
+    def test_the_owner_still_gets_in_where_they_have_been_before(self) -> None:
+        self.attempt(HOME, right=True)
+        self.guess()
+        self.refused(ELSEWHERE)
+        for _ in range(20):
+            self.assertFalse(self.attempt(HOME, right=True).charged)
+
+    def test_that_is_remembered_for_thirty_days(self) -> None:
+        self.attempt(HOME, right=True)
+        self.clock.advance(TRUST_DURATION - 1)
+        self.guess()
+        self.attempt(HOME)
+        self.clock.advance(1)
+        self.refused(HOME)
+
+    def test_a_refresh_token_shows_the_owner_too(self) -> None:
+        self.guess()
+        self.refused(HOME)
+        self.done(self.logins.trust_network("ann@example.org", HOME))
+        self.attempt(HOME)
+
+    def test_one_who_has_been_at_another_account_is_nobody_here(self) -> None:
+        self.done(self.logins.trust_network("bob@example.org", HOME))
+        self.guess()
+        self.refused(HOME)
+
+    def test_a_right_password_costs_nothing(self) -> None:
+        for n in range(100):
+            self.attempt(f"203.0.113.{n}", right=True)
+
+    def test_nor_does_one_that_nobody_looked_at(self) -> None:
+        """As when the threads that hash have enough to do."""
+        for n in range(100):
+            self.attempt(f"203.0.113.{n}", right=None)
+
+    def test_many_at_once_are_as_many(self) -> None:
+        """Each is paid for before it is made."""
+        for n in range(10):
+            self.done(self.logins.begin_attempt("ann@example.org", f"203.0.113.{n}"))
+        self.refused(ELSEWHERE)
+
+    def test_instances_count_together(self) -> None:
+        here, there = (LoginThrottle(self.clock, self.shared) for _ in range(2))
+        self.guess(5, here)
+        self.guess(5, there)
+        for logins in (here, there):
+            self.assertAlmostEqual(self.refused(ELSEWHERE, logins=logins), 90.0)
+
+    def test_they_know_the_owner_together(self) -> None:
+        here, there = (LoginThrottle(self.clock, self.shared) for _ in range(2))
+        self.attempt(HOME, True, here)
+        self.guess(10, there)
+        self.assertFalse(self.attempt(HOME, True, there).charged)
+
+    def test_a_right_password_costs_nothing_there_either(self) -> None:
+        here = LoginThrottle(self.clock, self.shared)
+        for n in range(100):
+            self.attempt(f"203.0.113.{n}", True, here)
+
+    def test_while_that_is_away_each_counts_for_itself(self) -> None:
+        self.shared.away = True
+        here = LoginThrottle(self.clock, self.shared)
+        self.attempt(HOME, True, here)
+        self.guess(10, here)
+        self.refused(ELSEWHERE, logins=here)
+        self.attempt(HOME, True, here)
+
+    def test_what_is_kept_is_bounded_and_tells_no_address(self) -> None:
+        logins = LoginThrottle(self.clock, max_keys=2)
+        for n in range(5):
+            self.done(logins.trust_network("ann@example.org", f"203.0.113.{n}"))
+            self.done(logins.begin_attempt(f"{n}@example.org", HOME))
+        self.assertEqual((len(logins._trusted_until), len(logins._failures)), (2, 2))
+        self.assertNotIn("example.org", str(logins._failures._by_key) + str(logins._trusted_until))

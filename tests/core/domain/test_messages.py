@@ -1,0 +1,185 @@
+"""Messages on the real store: who sees which, in every operation."""
+
+from __future__ import annotations
+
+from twisted.internet import reactor
+
+from multiproto.core.domain.messages import Messages
+from multiproto.core.errors import Forbidden, NotFound, Unauthorized, ValidationError
+from multiproto.core.identity import Identity
+from multiproto.core.model import Message
+from tests.canary import PASSWORD
+
+from ...fakes import make_account_services
+from ...stores import StoreCase
+from .test_accounts import NamingTokens, PlainPasswords
+
+
+class MessagesCase(StoreCase):
+    async def asyncSetUp(self) -> None:
+        self.messages = Messages(self.store, self.sends, self.events, self.now, self.new_id)
+        self.accounts = make_account_services(
+            self.store, PlainPasswords(), NamingTokens(), reactor, self.now, self.new_id
+        ).accounts
+        self.ann, self.bob, self.eve = [await self.person(name) for name in ("ann", "bob", "eve")]
+
+    async def person(self, name: str) -> Identity:
+        fields = {"email": f"{name}@example.org", "name": name, "password": PASSWORD}
+        return Identity((await self.accounts.register(fields)).value.id, "s", 1e12)
+
+    async def send(
+        self, who: Identity, content: str, to: Identity | None = None, channel: str | None = None
+    ) -> Message:
+        fields = {"content": content, "channelId": channel, "recipientId": to.user_id if to else None}
+        return (await self.messages.send(who, fields)).value
+
+    async def contents(self, who: Identity, **fields: object) -> list[str]:
+        page = await self.messages.page(who, fields)
+        self.assertEqual(page.total, len(page.items))
+        return [message.content for message in page.items]
+
+
+class SendingTests(MessagesCase):
+    async def test_the_row_and_its_event(self) -> None:
+        message = await self.send(self.ann, "hi", channel="c.9")
+        self.assertEqual((await self.messages.read(self.eve, message.id)).value, message)
+        self.assertEqual(
+            message.to_json(),
+            {
+                "id": message.id,
+                "userId": self.ann.user_id,
+                "content": "hi",
+                "channelId": "c.9",
+                "createdAt": message.created_at,
+                "updatedAt": message.created_at,
+            },
+        )
+        topics = ("messages", f"messages.user.{self.ann.user_id}", "messages.channel.c%2E9")
+        self.assertEqual((await self.log())[-1], ("message.sent", topics, {"message": message.to_json()}))
+
+    async def test_refused(self) -> None:
+        """Nothing is kept and nothing is told."""
+        before = len(await self.log())
+        for fields, refusal in [
+            ({}, ValidationError),
+            ({"content": "hi"}, ValidationError),
+            ({"content": "", "channelId": "c"}, ValidationError),
+            ({"content": "hi", "recipientId": "x"}, ValidationError),
+            ({"content": "hi", "recipientId": self.new_id()}, NotFound),
+        ]:
+            with self.assertRaises(refusal):
+                await self.messages.send(self.ann, fields)
+        self.assertEqual((len(await self.log()), await self.contents(self.ann)), (before, []))
+
+    async def test_by_an_account_that_was_closed_meanwhile(self) -> None:
+        await self.accounts.close(self.ann, self.ann.user_id)
+        with self.assertRaises(Unauthorized):
+            await self.send(self.ann, "ghost", channel="c")
+
+
+class VisibilityTests(MessagesCase):
+    async def asyncSetUp(self) -> None:
+        await super().asyncSetUp()
+        self.secret = await self.send(self.ann, "psst", to=self.bob, channel="c")
+        self.open = await self.send(self.ann, "hello", channel="c")
+
+    async def test_two_see_it_the_third_does_not(self) -> None:
+        """Fault 13: in every list and total; to the third it does not exist."""
+        ann = self.ann.user_id
+        for who, seen in [
+            (self.ann, ["hello", "psst"]),
+            (self.bob, ["hello", "psst"]),
+            (self.eve, ["hello"]),
+        ]:
+            for filters in ({}, {"userId": ann}, {"channelId": "c"}, {"userId": ann, "channelId": "c"}):
+                self.assertEqual(await self.contents(who, **filters), seen)
+            pages = await self.messages.pages_by_author(who, [ann], {})
+            self.assertEqual(([m.content for m in pages[ann].items], pages[ann].total), (seen, len(seen)))
+        for operation in (self.messages.read, self.messages.delete):
+            with self.assertRaises(NotFound):
+                await operation(self.eve, self.secret.id)
+
+    async def test_withdrawing(self) -> None:
+        """Its author may; the log forgets what it said and tells the same topics that it is gone."""
+        for who, refusal in [(self.bob, Forbidden), (self.eve, NotFound)]:
+            with self.assertRaises(refusal):
+                await self.messages.delete(who, self.secret.id)
+        await self.messages.delete(self.ann, self.secret.id)
+        for id, refusal in [(self.secret.id, NotFound), (self.new_id(), NotFound), ("x", ValidationError)]:
+            with self.assertRaises(refusal):
+                await self.messages.delete(self.ann, id)
+        log = await self.log()
+        topics = (f"messages.user.{self.ann.user_id}", f"messages.user.{self.bob.user_id}")
+        self.assertEqual(log[3], ("message.sent", topics, None))
+        self.assertEqual(
+            log[5],
+            (
+                "message.deleted",
+                topics,
+                {
+                    "messageId": self.secret.id,
+                    "userId": self.ann.user_id,
+                    "channelId": "c",
+                    "recipientId": self.bob.user_id,
+                },
+            ),
+        )
+        self.assertEqual(log[4][2], {"message": self.open.to_json()})
+        self.assertNotIn("psst", str(log))
+
+    async def test_they_go_with_an_account(self) -> None:
+        """Those it sent and those it got, from the rows and from the log."""
+        await self.send(self.eve, "still here", channel="c")
+        await self.accounts.close(self.bob, self.bob.user_id)
+        self.assertEqual(await self.contents(self.ann), ["still here", "hello"])
+        self.assertNotIn("psst", str(await self.log()))
+        await self.accounts.close(self.ann, self.ann.user_id)
+        self.assertEqual(await self.contents(self.eve), ["still here"])
+        self.assertNotIn("hello", str(await self.log()))
+
+
+class ListTests(MessagesCase):
+    async def test_pages_are_stable(self) -> None:
+        """Fault 25: newest first, each once, though many have one time."""
+        stopped = self.now()
+        self.messages._now = lambda: stopped
+        sent = [await self.send(self.ann, str(n), channel="c") for n in range(7)]
+        pages = [await self.messages.page(self.bob, {"limit": 3, "page": n}) for n in (1, 2, 3, 4)]
+        self.assertEqual([len(page.items) for page in pages], [3, 3, 1, 0])
+        self.assertEqual(
+            sorted(m.id for page in pages for m in page.items), sorted(message.id for message in sent)
+        )
+        self.assertEqual({page.total for page in pages}, {7})
+
+    async def test_filters(self) -> None:
+        """Fault 20: no filter is dropped, and a wrong one is told."""
+        await self.send(self.ann, "a-c", channel="c")
+        await self.send(self.ann, "a-d", channel="d")
+        await self.send(self.bob, "b-c", channel="c")
+        ann = self.ann.user_id
+        self.assertEqual(await self.contents(self.eve, userId=ann), ["a-d", "a-c"])
+        self.assertEqual(await self.contents(self.eve, channelId="c"), ["b-c", "a-c"])
+        self.assertEqual(await self.contents(self.eve, channelId="c", userId=ann), ["a-c"])
+        self.assertEqual(await self.contents(self.eve, channelId="nowhere"), [])
+        for fields in ({"userId": "x"}, {"limit": -1}, {"limit": 101}, {"page": 0}, {"channelId": ""}):
+            with self.assertRaises(ValidationError):
+                await self.messages.page(self.eve, fields)
+
+    async def test_pages_of_several_authors_in_one_read(self) -> None:
+        """Fault 25: no query per author."""
+        for n in range(3):
+            await self.send(self.ann, f"a{n}", channel="c")
+        await self.send(self.bob, "b0", channel="c")
+        authors = [self.ann.user_id, self.bob.user_id, self.eve.user_id]
+        before = len(self.reads_and_writes)
+        pages = await self.messages.pages_by_author(self.eve, authors, {"limit": 2})
+        self.assertEqual(self.reads_and_writes[before:], ["read"])
+        self.assertEqual(
+            [([m.content for m in pages[id].items], pages[id].total) for id in authors],
+            [(["a2", "a1"], 3), (["b0"], 1), ([], 0)],
+        )
+        with self.assertRaises(ValidationError):
+            await self.messages.pages_by_author(self.eve, authors, {"limit": 101})
+
+    async def test_a_page_far_beyond_the_end(self) -> None:
+        self.assertEqual((await self.messages.page(self.eve, {"page": 2**31 - 1, "limit": 100})).items, ())

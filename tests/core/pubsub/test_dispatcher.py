@@ -1,0 +1,126 @@
+"""From a happening to its hearers, on both lanes."""
+
+from __future__ import annotations
+
+from attrs import Factory, define
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.core.events import EventBuilder
+from multiproto.core.model import Message, User, format_timestamp
+from multiproto.core.protocol import Delivery
+from multiproto.core.pubsub.dispatcher import Dispatcher
+from multiproto.core.pubsub.namespaces import MESSAGES
+from multiproto.core.transactions import Entry, Event, Publication
+
+from ...fakes import sequential_ids
+
+AT = format_timestamp(0)
+
+
+@define(eq=False)
+class Ear:
+    """Hears all but `deaf_to`; `broken` raises."""
+
+    deaf_to: tuple[str, ...] = ()
+    broken: bool = False
+    heard: list[Delivery] = Factory(list)
+
+    def deliver(self, delivery: Delivery) -> bool:
+        if self.broken:
+            raise ZeroDivisionError
+        if delivery.topic in self.deaf_to:
+            return False
+        self.heard.append(delivery)
+        return True
+
+
+class AudienceTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.counted: list[tuple[str, int, int]] = []  # type, heard, failed
+        self.audience = Dispatcher(lambda *counts: self.counted.append(counts))
+        self.events = EventBuilder(sequential_ids("event"))
+
+    def message(self, channel: str | None, recipient: str | None) -> Message:
+        return Message("m", "ann", "hi", channel, recipient, AT, AT)
+
+    def tell(self, event: Event, position: int = 1) -> None:
+        self.audience.dispatch_logged(Entry(position, f"cursor{position}", event))
+
+    def listen(self, *patterns: str, ear: Ear | None = None) -> Ear:
+        ear = ear or Ear()
+        for pattern in patterns:
+            self.audience.subscribe(pattern, ear)
+        return ear
+
+    def test_a_publication(self) -> None:
+        ear, other = self.listen("a.*", "a.**"), self.listen("b")
+        self.audience.dispatch_live(Publication("p", "a.b", {"x": 1}, {"senderId": "ann"}, "ann", 5.0))
+        self.assertEqual(ear.heard, [Delivery("a.b", {"x": 1}, {"senderId": "ann"}, 5.0, "ann", "p")])
+        self.assertEqual(other.heard, [])
+        self.assertEqual(self.counted, [("publication", 1, 0)])
+
+    def test_an_event_is_heard_once_on_the_first_topic_covered(self) -> None:
+        """Fault 19, and the sketch's: one event on three topics reached `messages.**` three times."""
+        event = self.events.message_sent(self.message("c.9", None))
+        self.assertEqual(event.topics, ("messages", "messages.user.ann", "messages.channel.c%2E9"))
+        wide, author, channel = (
+            self.listen("messages.**"),
+            self.listen("messages.user.ann", "messages.channel.*"),
+            self.listen("messages.channel.c%2E9"),
+        )
+        self.tell(event)
+        shown = {"eventType": "message.sent", "eventId": "event1", "timestamp": AT}
+        for ear, topic in [(wide, event.topics[0]), (author, event.topics[1]), (channel, event.topics[2])]:
+            self.assertEqual(
+                ear.heard, [Delivery(topic, event.content, shown, 0.0, id="event1", cursor="cursor1")]
+            )
+        self.assertEqual(self.counted, [("message.sent", 3, 0)])
+
+    def test_an_unreadable_topic_gives_way_to_the_next(self) -> None:
+        ear = self.listen("messages.**", ear=Ear(deaf_to=("messages", "messages.user.ann")))
+        self.tell(self.events.message_sent(self.message("c", None)))
+        self.assertEqual([delivery.topic for delivery in ear.heard], ["messages.channel.c"])
+
+    def test_a_direct_message_is_told_to_its_two_people_only(self) -> None:
+        """Also when it names a channel; and once when it is for oneself."""
+        for channel in (None, "c"):
+            event = self.events.message_sent(self.message(channel, "bob"))
+            self.assertEqual(event.topics, ("messages.user.ann", "messages.user.bob"))
+            withdrawn = self.events.message_deleted(self.message(channel, "bob"), AT)
+            self.assertEqual(withdrawn.topics, event.topics)
+        event = self.events.message_sent(self.message(None, "ann"))
+        self.assertEqual(event.topics, ("messages.user.ann",))
+
+    def test_what_was_blanked_is_not_told(self) -> None:
+        """But the cursor moves past it."""
+        ear = self.listen("**")
+        event = Event("e", "message.sent", ("messages",), None, "m", AT, MESSAGES)
+        self.audience.dispatch_logged(Entry(7, "cursor7", event, redacted=True))
+        self.assertEqual(ear.heard, [])
+        self.assertEqual(self.audience.cursor, "cursor7")
+
+    def test_a_broken_listener_costs_nobody_else_the_message(self) -> None:
+        """Fault 2: one bad subscription broke pub/sub for everybody."""
+        self.listen("a", ear=Ear(broken=True))
+        ear = self.listen("a")
+        self.audience.dispatch_live(Publication("p", "a", 1, {}, "ann", 0.0))
+        self.assertEqual(len(ear.heard), 1)
+        self.assertEqual(self.counted, [("publication", 1, 1)])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_leaving(self) -> None:
+        ear = self.listen("a.*")
+        self.audience.unsubscribe("a.*", ear)
+        self.assertTrue(self.audience.is_empty)
+
+    def test_no_event_tells_a_secret(self) -> None:
+        """Fault 11: password hashes went out on `users`."""
+        user = User("u", "u@example.org", "Una", AT, AT)
+        for event in (self.events.user_created(user), self.events.user_updated(user)):
+            self.assertEqual(event.content, {"user": user.to_json()})
+            self.assertEqual(set(user.to_json()), {"id", "email", "name", "createdAt", "updatedAt"})
+        self.assertEqual(self.events.user_deleted("u", AT).content, {"userId": "u"})
+        self.assertEqual(
+            [e.type for e in (self.events.user_created(user), self.events.user_updated(user))],
+            ["user.created", "user.updated"],
+        )

@@ -1,0 +1,397 @@
+"""Stopping anywhere and going on at the exact message: replay, and joining what happens."""
+
+from __future__ import annotations
+
+from attrs import evolve
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.core.connections.admission import ConnectionLimits
+from multiproto.core.connections.connection import Connection
+from multiproto.core.model import format_timestamp
+from multiproto.core.protocol import (
+    Authenticate,
+    CaughtUp,
+    CloseReason,
+    Delivery,
+    Farewell,
+    Publish,
+    Subscribe,
+    Subscribed,
+    Unsubscribe,
+)
+from multiproto.core.pubsub.replay import MAX_CACHED_PAGES, PAGE_SPAN
+
+from ...fakes import RecordingTransport, make_core
+
+
+class ResumeCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.house = make_core(self.clock, "log.**")
+        self.notes = self.house.log
+        self.line = self.house.admission(limits=ConnectionLimits(max_queued_replies=2))
+        self.notes.append(5)
+        self.successResultOf(self.house.follower.startService())
+        self.peer, self.session = self.connect()
+
+    def connect(self, name: str = "ann") -> tuple[RecordingTransport, Connection]:
+        peer = RecordingTransport()
+        session = self.house.hub.admit(peer, "192.0.2.1", self.line)
+        session.receive(Authenticate(f"token-{name}"))
+        peer.sent.clear()
+        return peer, session
+
+    def turn(self) -> None:
+        """Let the reactor turn until nothing waits for it."""
+        for _ in range(200):
+            self.clock.advance(0)
+
+    def happen(self, *topics: str, count: int = 1) -> None:
+        self.notes.append(count, *topics)
+        self.house.follower.wake()
+
+    def resume(self, after: str, pattern: str = "users") -> list[object]:
+        self.session.receive(Subscribe(pattern, after))
+        self.turn()
+        return list(self.peer.sent)
+
+    def told(self, position: int, replay: str | None = None, topic: str = "users") -> Delivery:
+        shown = {"eventType": "user.created", "eventId": f"e{position}", "timestamp": format_timestamp(5)}
+        cursor, id = f"cursor{position}", f"e{position}"
+        return Delivery(topic, {"n": position}, shown, 5.0, None, id, cursor, replay)
+
+    def heard(self, peer: RecordingTransport | None = None) -> list[tuple[object, str | None]]:
+        """(position, replay) of all deliveries."""
+        said = (peer or self.peer).sent
+        told = [(d.content, d.replay_pattern) for d in said if isinstance(d, Delivery)]
+        return [(content.get("n"), replay) for content, replay in told if isinstance(content, dict)]
+
+
+class ResumeTests(ResumeCase):
+    def test_dialogue(self) -> None:
+        """`subscribed` first, with the cursor resumed from; then what was missed; then what happens."""
+        self.resume("cursor3")
+        self.happen()
+        self.assertEqual(
+            self.peer.sent,
+            [
+                Subscribed("users", self.peer.sent[0].subscription_id, "log", "cursor3", True),  # type: ignore[union-attr]
+                self.told(4, "users"),
+                self.told(5, "users"),
+                CaughtUp("users", "cursor5"),
+                self.told(6),
+            ],
+        )
+
+    def test_nothing_was_missed(self) -> None:
+        said = self.resume("cursor5")
+        self.assertEqual(said[1:], [CaughtUp("users", "cursor5")])
+
+    def test_without_a_cursor_there_is_no_replay(self) -> None:
+        self.session.receive(Subscribe("users"))
+        self.turn()
+        subscribed = self.peer.sent[0]
+        assert isinstance(subscribed, Subscribed)
+        self.assertEqual((subscribed.cursor, subscribed.recovered), ("cursor5", None))
+        self.assertEqual(len(self.peer.sent), 1)
+
+    def test_a_cursor_that_is_no_good(self) -> None:
+        """Malformed, foreign, or from the future: said at once, with the cursor to go on from."""
+        for after in ("", "nonsense", "cursor6", "cursor-1", "é" * 1000):
+            self.peer.sent.clear()
+            [subscribed] = self.resume(after)
+            assert isinstance(subscribed, Subscribed)
+            self.assertEqual((subscribed.cursor, subscribed.recovered), ("cursor5", False), after)
+            self.session.receive(Unsubscribe("users"))
+        self.resume("nonsense")
+        self.happen()
+        self.assertEqual(self.heard(), [(6, None)])
+
+    def test_what_was_pruned_is_no_silent_gap(self) -> None:
+        self.notes.retention_floor = 4
+        subscribed = self.resume("cursor3")[0]
+        assert isinstance(subscribed, Subscribed)
+        self.assertEqual(subscribed.recovered, False)
+        self.session.receive(Unsubscribe("users"))
+        self.peer.sent.clear()
+        self.resume("cursor4")
+        self.assertEqual(self.heard(), [(5, "users")])
+
+    def test_what_is_pruned_while_it_is_replayed(self) -> None:
+        """The session ends where it stands; resuming from there says that something is lost."""
+        self.notes.slow = True
+        self.session.receive(Subscribe("users", "cursor1"))
+        self.notes.release()  # where the cursor is
+        self.notes.retention_floor = 3
+        self.notes.slow = False
+        self.notes.release()
+        self.turn()
+        self.assertEqual(
+            self.peer.sent[-1],
+            Farewell(CloseReason.SLOW_CONSUMER, "Reads more slowly than it subscribed", "cursor1"),
+        )
+
+    def test_a_live_topic_has_nothing_to_resume(self) -> None:
+        subscribed = self.resume("cursor3", "room.1")[0]
+        assert isinstance(subscribed, Subscribed)
+        self.assertEqual(
+            (subscribed.retention, subscribed.cursor, subscribed.recovered), ("live", None, None)
+        )
+
+    def test_joining_without_a_hole(self) -> None:
+        """Others go on publishing while pages are read and sent; each is told once, in order."""
+        self.notes.slow = True
+        self.session.receive(Subscribe("users", "cursor1"))
+        for _ in range(30):
+            self.happen()
+            self.notes.release()
+            self.clock.advance(0)
+        self.notes.slow = False
+        self.notes.release()
+        self.turn()
+        self.happen()
+        positions = [position for position, _ in self.heard()]
+        self.assertEqual(positions, list(range(2, 37)))
+        marks = [mark for _, mark in self.heard()]
+        self.assertEqual(marks, sorted(marks, key=lambda mark: mark is None))
+        self.assertEqual(len([said for said in self.peer.sent if isinstance(said, CaughtUp)]), 1)
+
+    def test_ahead_of_the_follower(self) -> None:
+        """A cursor from an answer that came before the follower told of it: withheld up to it."""
+        self.notes.append(2)
+        self.session.receive(Subscribe("users", "cursor6"))
+        self.turn()
+        self.assertEqual(self.heard(), [])
+        self.house.follower.wake()
+        self.turn()
+        self.assertEqual([position for position, _ in self.heard()], [7])
+
+    def test_only_what_is_covered_and_readable(self) -> None:
+        """Filtered as of now: someone else's direct messages are not replayed, whatever the pattern."""
+        self.happen("messages.user.bob")
+        self.happen("messages.user.bob", "messages.user.ann")
+        self.happen("messages", "messages.user.ann", "messages.channel.c")
+        self.resume("cursor5", "messages.**")
+        replayed = [said for said in self.peer.sent if isinstance(said, Delivery)]
+        self.assertEqual([d.topic for d in replayed], ["messages.user.ann", "messages"])
+
+    def test_what_was_withdrawn_is_not_replayed(self) -> None:
+        """Not even from a page that was read before it was withdrawn."""
+        self.notes.append(PAGE_SPAN)
+        self.house.follower.wake()
+        _, session = self.connect("bob")
+        session.receive(Subscribe("users", "cursor3"))
+        self.turn()
+        self.notes.entries[3] = evolve(self.notes.entries[3], redacted=True)
+        self.notes.append(1, "users", content={"userId": "x"}, type="user.deleted")
+        self.house.follower.wake()
+        self.resume("cursor3")
+        self.assertNotIn((4, "users"), self.heard())
+        self.assertIn((5, "users"), self.heard())
+
+    def test_nor_from_a_page_that_was_being_read(self) -> None:
+        """Who resumes after the withdrawal was told waits for no page that was asked for before it."""
+        self.notes.append(PAGE_SPAN)
+        self.house.follower.wake()
+        _, early = self.connect("bob")
+        self.notes.slow = True
+        early.receive(Subscribe("users", "cursor3"))
+        self.notes.release()  # where the cursor is; the page is still being read
+        held, self.notes.pending = self.notes.pending, []
+        self.notes.slow = False
+        self.notes.entries[3] = evolve(self.notes.entries[3], redacted=True)
+        self.notes.append(1, "users", content={"userId": "x"}, type="user.deleted")
+        self.house.follower.wake()
+        self.session.receive(Subscribe("users", "cursor3"))
+        for each in held:
+            each.callback(None)
+        self.turn()
+        self.assertNotIn((4, "users"), self.heard())
+        self.assertIn((5, "users"), self.heard())
+
+    def test_a_logged_publication_is_replayed_as_it_was_told(self) -> None:
+        self.session.receive(Subscribe("log.*"))
+        self.session.receive(Publish("log.a", {"x": 1}, {"mood": "good"}, ref=1))
+        self.turn()
+        [first] = [said for said in self.peer.sent if isinstance(said, Delivery)]
+        self.assertEqual((first.content, first.sender_id, first.cursor), ({"x": 1}, "ann", "cursor6"))
+        self.assertEqual(first.metadata["mood"], "good")
+        other, session = self.connect("bob")
+        session.receive(Subscribe("log.**", "cursor5"))
+        self.turn()
+        [again] = [said for said in other.sent if isinstance(said, Delivery)]
+        self.assertEqual(
+            (again.topic, again.content, again.metadata, again.id, again.cursor, again.replay_pattern),
+            (first.topic, first.content, first.metadata, first.id, first.cursor, "log.**"),
+        )
+
+
+class LeavingTests(ResumeCase):
+    def test_unsubscribing_while_catching_up(self) -> None:
+        self.notes.slow = True
+        self.session.receive(Subscribe("users", "cursor1"))
+        self.notes.release()  # where the cursor is
+        self.turn()
+        self.session.receive(Unsubscribe("users"))
+        self.notes.slow = False
+        self.notes.release()
+        self.turn()
+        self.happen()
+        self.assertEqual(self.heard(), [])
+        self.assertEqual(self.line.stats.active_subscriptions, 0)
+
+    def test_subscribing_anew_while_the_transport_is_slow(self) -> None:
+        """What the first subscription waited to send is no part of the second."""
+        self.session.receive(Subscribe("users", "cursor1"))
+        self.session.send_queue.pauseProducing()
+        self.turn()
+        self.session.receive(Unsubscribe("users"))
+        self.session.receive(Subscribe("users", "cursor4"))
+        self.session.send_queue.resumeProducing()
+        self.turn()
+        self.assertEqual(self.heard(), [(5, "users")])
+
+    def test_leaving_while_the_cursor_is_looked_up(self) -> None:
+        listeners = self.house.dispatcher._tree.match("users")
+        self.notes.slow = True
+        self.session.receive(Subscribe("users", "cursor1"))
+        self.session.connection_lost()
+        self.notes.slow = False
+        self.notes.release()
+        self.turn()
+        self.assertEqual(self.house.dispatcher._tree.match("users"), listeners)
+        self.assertEqual(self.peer.sent, [])
+
+    def test_a_log_that_is_away(self) -> None:
+        """Refused when it can't say where the cursor is; ended, to be resumed, when a page can't be read."""
+        self.notes.away = True
+        self.resume("cursor1")
+        self.assertEqual([type(said).__name__ for said in self.peer.sent], ["ErrorReply"])
+        self.assertEqual(self.line.stats.active_subscriptions, 0)
+        self.notes.away = False
+        self.notes.slow = True
+        self.session.receive(Subscribe("users", "cursor1"))
+        self.notes.release()  # where the cursor is
+        self.notes.away = True
+        self.notes.release()  # a page
+        self.turn()
+        self.assertEqual(
+            self.peer.sent[-1], Farewell(CloseReason.INTERNAL_ERROR, "Internal server error", "cursor1")
+        )
+
+
+class FlowTests(ResumeCase):
+    def test_a_client_that_resumes_and_never_reads(self) -> None:
+        """Nothing piles up for it: the next is taken from the log when the last one was taken by the client."""
+        self.notes.append(3000)
+        self.house.follower.wake()
+        self.session.send_queue.pauseProducing()
+        self.resume("cursor1")
+        self.assertEqual(self.heard(), [])
+        self.assertFalse(self.session.farewell)
+        self.session.send_queue.resumeProducing()
+        for _ in range(5):
+            self.turn()
+        self.assertEqual([position for position, _ in self.heard()], list(range(2, 3006)))
+
+    def test_its_cursor_if_it_must_go(self) -> None:
+        """The lowest of its patterns: nothing is missed on any when it resumes from there."""
+        self.session.receive(Subscribe("users.*"))
+        self.notes.slow = True
+        self.session.receive(Subscribe("users", "cursor2"))
+        self.notes.release()
+        self.happen("users.x")
+        self.notes.pending.pop().callback(None)  # the follower's page; the subscription's is still read
+        self.session.close(CloseReason.SHUTDOWN)
+        self.assertEqual(
+            self.peer.sent[-1], Farewell(CloseReason.SHUTDOWN, "server is shutting down", "cursor2")
+        )
+
+    def test_its_cursor_when_another_pattern_resumes_ahead_of_what_was_heard(self) -> None:
+        """What the follower has not told yet is missed on the first pattern, whatever the second has."""
+        self.session.receive(Subscribe("users"))
+        self.notes.append(2)
+        self.session.receive(Subscribe("log.a", "cursor7"))
+        self.session.close(CloseReason.SHUTDOWN)
+        self.assertEqual(
+            self.peer.sent[-1], Farewell(CloseReason.SHUTDOWN, "server is shutting down", "cursor5")
+        )
+
+    def test_its_cursor_when_what_was_heard_is_still_waiting(self) -> None:
+        """Nor does a cursor count that waits behind what its client never got."""
+        self.session.receive(Subscribe("users"))
+        self.session.send_queue.pauseProducing()
+        self.happen(count=2)
+        self.session.receive(Subscribe("log.a", "cursor6"))  # more than the outbox has room for
+        self.assertEqual(
+            self.peer.sent[-1],
+            Farewell(CloseReason.SLOW_CONSUMER, "Reads more slowly than it subscribed", "cursor5"),
+        )
+
+    def test_its_cursor_when_it_has_caught_up(self) -> None:
+        """As far as all was told, though nothing of it was for this client."""
+        self.resume("cursor1", "log.a")
+        self.session.close(CloseReason.SHUTDOWN)
+        self.assertEqual(
+            self.peer.sent[-1], Farewell(CloseReason.SHUTDOWN, "server is shutting down", "cursor5")
+        )
+
+    def test_many_who_resume_share_their_pages(self) -> None:
+        """Reads grow with pages, not with clients, wherever each of them left off."""
+        self.notes.append(4 * PAGE_SPAN)
+        self.house.follower.wake()
+        self.notes.read_count = 0
+        peers = []
+        for number in range(60):
+            peer, session = self.connect(f"user{number}")
+            session.receive(Subscribe("users", f"cursor{number % 3}"))
+            peers.append(peer)
+        for _ in range(60):
+            self.turn()
+        for number, peer in enumerate(peers):
+            self.assertEqual(len(self.heard(peer)), 4 * PAGE_SPAN + 5 - number % 3)
+        # Three first pages up to the end of the stretch, then one for each of the others.
+        self.assertLess(self.notes.read_count, 3 + 5 + 5)
+
+    def test_so_do_those_who_left_off_at_different_places(self) -> None:
+        """150 places, and no more reads than grains of the log."""
+        self.notes.append(195)
+        self.house.follower.wake()
+        self.notes.read_count = 0
+        peers = []
+        for number in range(600):
+            peer, session = self.connect(f"user{number}")
+            session.receive(Subscribe("users", f"cursor{number % 150}"))
+            peers.append(peer)
+        for _ in range(60):
+            self.turn()
+        for number, peer in enumerate(peers):
+            expected = [(position, "users") for position in range(number % 150 + 1, 201)]
+            self.assertEqual(self.heard(peer), expected)
+        self.assertEqual(self.notes.read_count, 3)
+
+    def test_what_is_kept_of_them_is_bounded(self) -> None:
+        self.notes.append((MAX_CACHED_PAGES + 8) * PAGE_SPAN)
+        self.house.follower.wake()
+        self.session.receive(Subscribe("users", "cursor1"))
+        for _ in range(MAX_CACHED_PAGES * 10):
+            self.turn()
+        self.assertEqual(len(self.session._replay_reader._cached_pages), MAX_CACHED_PAGES)
+
+    def test_others_get_their_turn(self) -> None:
+        """No more than a handful is sent between two looks of somebody else."""
+        self.notes.append(100)
+        self.house.follower.wake()
+        looks: list[int] = []
+
+        def look() -> None:
+            looks.append(len(self.heard()))
+            if looks[-1] < 104:
+                self.clock.callLater(0, look)
+
+        look()
+        self.session.receive(Subscribe("users", "cursor1"))
+        self.turn()
+        self.assertLessEqual(max(later - earlier for earlier, later in zip(looks, looks[1:])), 32)
+        self.assertEqual(looks[-1], 104)

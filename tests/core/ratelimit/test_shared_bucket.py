@@ -1,0 +1,125 @@
+"""Publications counted here and with other instances; what those say, and when, is in the test's hand."""
+
+from __future__ import annotations
+
+from attrs import Factory, define
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.core.errors import RateLimited, Unavailable
+from multiproto.core.identity import Identity
+from multiproto.core.ratelimit.publish_limits import PublishLimits
+from multiproto.core.ratelimit.shared_bucket import SharedBuckets
+from multiproto.core.ratelimit.token_bucket import Rate
+
+ANN = Identity("ann", "session-1", 1000.0)
+
+
+@define
+class Shared:
+    """Answers when the test wants it to."""
+
+    asked: list[tuple[str, int, Deferred[tuple[int, float]]]] = Factory(list)
+
+    def lease(self, key: str, rate: Rate, tokens: int) -> Deferred[tuple[int, float]]:
+        self.asked.append((key, tokens, Deferred()))
+        return self.asked[-1][2]
+
+    def grant(self, tokens: int, wait: float = 0.0) -> tuple[str, int]:
+        """Answer the oldest question; gives it."""
+        key, wanted, answer = self.asked.pop(0)
+        answer.callback((tokens, wait))
+        return key, wanted
+
+    def fail(self) -> None:
+        self.asked.pop(0)[2].errback(Unavailable("away"))
+
+
+class AllotmentTests(SynchronousTestCase):
+    """100 at once, so 10 in a handful."""
+
+    def setUp(self) -> None:
+        self.clock, self.shared = Clock(), Shared()
+        self.allotment = SharedBuckets("user", Rate(10, 100), self.clock, self.shared)
+
+    def take(self, count: int = 1) -> list[float]:
+        return [self.allotment.acquire("ann") for _ in range(count)]
+
+    def test_alone(self) -> None:
+        alone = SharedBuckets("user", Rate(10, 3), self.clock)
+        self.assertEqual([alone.acquire("ann") for _ in range(4)], [0.0, 0.0, 0.0, 0.1])
+
+    def test_it_is_asked_for_by_the_handful_and_nobody_waits(self) -> None:
+        self.assertEqual(self.take(3), [0.0] * 3)
+        self.assertEqual(len(self.shared.asked), 1)
+        self.assertEqual(self.shared.grant(11), ("user:ann", 11))  # the first was owed already
+        self.take(2)  # the handful is 8 now, and 6 then
+        self.assertEqual(self.shared.asked, [])
+        self.take()
+        self.assertEqual(self.shared.asked[0][:2], ("user:ann", 5))
+
+    def test_most_ask_nobody(self) -> None:
+        questions = 0
+        for _ in range(100):
+            self.take()
+            while self.shared.asked:
+                self.shared.grant(self.shared.asked[0][1])
+                questions += 1
+        self.assertLess(questions, 25)
+
+    def test_what_others_have_taken_is_gone(self) -> None:
+        self.take()
+        self.shared.grant(0, 2.0)
+        self.assertEqual(self.take(2), [2.0, 2.0])
+        self.clock.advance(1.5)
+        self.assertEqual(self.take(), [0.5])
+        self.clock.advance(0.5)
+        self.assertEqual(self.take(), [0.0])
+        self.assertEqual(self.shared.grant(12), ("user:ann", 12))  # with what was owed
+
+    def test_while_it_is_away_this_instance_counts_for_itself(self) -> None:
+        granted = []
+        for _ in range(101):
+            granted += self.take()
+            while self.shared.asked:
+                self.shared.fail()
+        self.assertEqual((granted[:100], granted[100]), ([0.0] * 100, 0.1))
+
+    def test_while_it_is_slow_too(self) -> None:
+        granted = self.take(101)
+        self.assertEqual((granted[:100], granted[100]), ([0.0] * 100, 0.1))
+        self.assertEqual(len(self.shared.asked), 1)
+
+    def test_so_many_are_remembered_and_no_more(self) -> None:
+        allotment = SharedBuckets("user", Rate(10, 100), self.clock, self.shared, 2)
+        for key in ("ann", "bob", "ann", "carol"):
+            allotment.acquire(key)
+        self.assertEqual((list(allotment._leases), len(allotment._local)), (["ann", "carol"], 2))
+
+
+class QuotasTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        clock = Clock()
+        self.quotas = PublishLimits(
+            SharedBuckets("user", Rate(1, 3), clock), SharedBuckets("credential", Rate(2, 2), clock)
+        )
+
+    def refused(self, who: Identity) -> tuple[str, float | None]:
+        with self.assertRaises(RateLimited) as caught:
+            self.quotas.charge(who)
+        return caught.exception.message, caught.exception.retry_after
+
+    def test_with_a_credential_and_as_a_user(self) -> None:
+        """Two with each credential, three with all of a user's; others are not touched."""
+        for _ in range(2):
+            self.quotas.charge(ANN)
+        self.assertEqual(self.refused(ANN), ("Too many publications with this credential", 0.5))
+        device = Identity("ann", "session-2", 1000.0)
+        self.quotas.charge(device)
+        self.assertEqual(self.refused(device), ("Too many publications by this user", 1.0))
+        self.quotas.charge(Identity("bob", "session-3", 1000.0))
+
+    def test_without_limits(self) -> None:
+        for _ in range(5000):
+            PublishLimits().charge(ANN)

@@ -1,0 +1,158 @@
+"""The limits on input, each at the limit and one past it."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.core.errors import ValidationError
+from multiproto.core.validation import FieldValidator, paging
+
+UUID = "6c84fb90-12c4-11e1-840d-7b25c5ee775a"
+
+
+def faults(read: Callable[[FieldValidator], object], **fields: object) -> list[str]:
+    """The messages of all faults that `read` finds."""
+    form = FieldValidator(fields)
+    read(form)
+    try:
+        form.check()
+    except ValidationError as invalid:
+        assert invalid.details
+        errors: Any = invalid.details["errors"]
+        return [error["message"] for error in errors]
+    return []
+
+
+class FormTests(SynchronousTestCase):
+    def check(
+        self, field: str, read: Callable[[FieldValidator], object], good: list[object], bad: list[object]
+    ) -> None:
+        for value in good:
+            self.assertEqual(faults(read, **{field: value}), [], ascii(value))
+        for value in bad:
+            self.assertNotEqual(faults(read, **{field: value}), [], ascii(value))
+
+    def test_email(self) -> None:
+        # 64 characters before the @, labels of 63 behind it: 255 in all, then 256.
+        tail = ".".join(["d" * 63] * 2)
+        longest = "l" * 64 + "@" + tail + "." + "e" * (255 - 64 - 1 - len(tail) - 1 - 3) + ".fr"
+        self.assertEqual(len(longest), 255)
+        self.check(
+            "email",
+            FieldValidator.email,
+            ["a@b.org", "first.last+tag@sub.example.co", " a@b.org ", "o'neil@x-y.ie", longest],
+            ["", "a", "a@", "@b.org", "a@b", "a b@c.org", ".a@b.org", "a.@b.org", "a..b@c.org", "a@-b.org"]
+            + [
+                "a@b..org",
+                "a@b.org\0",
+                "a\n@b.org",
+                "l" * 65 + "@b.org",
+                longest + "r",
+                1,
+                None,
+                ["a@b.org"],
+            ],
+        )
+
+    def test_name(self) -> None:
+        """Letters of any script, with their marks."""
+        self.check(
+            "name",
+            FieldValidator.name,
+            ["Al", "x" * 100, "Anne-Marie O'Neil", "Łukasz", "李小龙", "مريم", "नरेन्द्र", "D’Arcy", " Al "],
+            ["A", "", "x" * 101, "R2D2", "a@b", "--", "''", "a\tb", "a\0b", "<b>", 7, None],
+        )
+
+    def test_password(self) -> None:
+        self.check(
+            "password",
+            FieldValidator.password,
+            ["aA1!aaaa", "aA1!" + "a" * 68, "Pässwörd1 ", "aA1!" + "é" * 34],
+            ["aA1!aaa", "aA1!" + "a" * 69, "aA1!" + "é" * 35, "aa1!aaaa", "AA1!AAAA", "aaA!aaaa", "aA1aaaaa"]
+            + ["aA1!aaa\0", 12345678, None],
+        )
+
+    def test_a_password_is_told_all_that_it_lacks(self) -> None:
+        """Fault 16: nothing is cut silently."""
+        self.assertEqual(
+            faults(FieldValidator.password, password="é" * 129),
+            [
+                "Must have 8 to 128 characters",
+                "Must have at most 72 bytes in UTF-8",
+                "Must have an upper-case letter",
+                "Must have a digit",
+                "Must have a character that is neither letter nor digit",
+            ],
+        )
+
+    def test_content_and_channel(self) -> None:
+        self.check(
+            "content", FieldValidator.content, ["x", "x" * 10_000, "\n"], ["", "x" * 10_001, "a\0", 1, None]
+        )
+        self.check(
+            "channelId", FieldValidator.channel_id, ["c", "c" * 100, "c.9 *", None], ["", "c" * 101, "a\0", 1]
+        )
+
+    def test_ids(self) -> None:
+        self.check(
+            "id", lambda form: form.uuid("id"), [UUID, UUID.upper()], ["", UUID[1:], UUID + "0", "x", 1, None]
+        )
+        self.assertEqual(FieldValidator({"id": UUID.upper()}).uuid("id"), UUID)
+
+    def test_a_name_for_the_request(self) -> None:
+        self.check(
+            "id", FieldValidator.ref, ["x" * 255, "", 0, -1.5, 10**30, None], ["x" * 256, True, [], {}]
+        )
+        self.assertEqual(
+            [FieldValidator({"id": id}).ref() for id in ("a", 7, None, [])], ["a", 7, None, None]
+        )
+
+    def test_optional_text(self) -> None:
+        self.check("after", lambda form: form.optional_text("after"), ["x", "", None], [1, True, []])
+        forms = [FieldValidator({"after": "x"}), FieldValidator({"after": None}), FieldValidator({})]
+        self.assertEqual([form.optional_text("after") for form in forms], ["x", None, None])
+
+    def test_paging(self) -> None:
+        """Fault 20: every list takes 1 to 100, defaults 1 and 20."""
+        self.check(
+            "limit", paging, [1, 100, "1", "100", None], [0, 101, -1, 10**6, 1.5, "1.5", "x", "", True]
+        )
+        self.check("page", paging, [1, 2**31 - 1, None], [0, -1, 2**31, 10**30, "1e3", [1], False])
+        self.assertEqual(paging(FieldValidator({})), (1, 20))
+        self.assertEqual(paging(FieldValidator({"page": "3", "limit": 7})), (3, 7))
+
+    def test_all_faults_are_listed(self) -> None:
+        form = FieldValidator({"email": "x", "name": 1})
+        form.email(), form.name(), form.password()
+        form.add_error(None, "And another")
+        invalid = self.assertRaises(ValidationError, form.check)
+        self.assertEqual(
+            invalid.details,
+            {
+                "errors": [
+                    {"path": ["email"], "message": "Invalid email address"},
+                    {"path": ["name"], "message": "Must be a string"},
+                    {"path": ["password"], "message": "Required"},
+                    {"path": [], "message": "And another"},
+                ]
+            },
+        )
+
+    @given(st.one_of(st.none(), st.integers(), st.floats(), st.text(), st.lists(st.text())))
+    def test_total(self, value: object) -> None:
+        """Whatever a field holds, a form finds faults or a value, and raises nothing else."""
+        for read in (
+            FieldValidator.email,
+            FieldValidator.name,
+            FieldValidator.password,
+            FieldValidator.content,
+            FieldValidator.channel_id,
+            FieldValidator.ref,
+            paging,
+        ):
+            for field in ("email", "name", "password", "content", "channelId", "id", "page", "limit"):
+                faults(read, **{field: value})
