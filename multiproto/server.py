@@ -12,13 +12,13 @@ from typing import Any
 from twisted.web.resource import IResource
 
 from . import __version__
-from .auth.credentials import RandomCredentialIssuer
-from .auth.gate import StoreAuthenticator
-from .auth.keyfiles import KeyFiles
-from .auth.known import RevocationNotifyingStore, TokenCache
+from .auth.authenticator import StoreAuthenticator
+from .auth.credential_format import RandomCredentialIssuer
+from .auth.credential_usage import CredentialUsageRecorder
+from .auth.key_files import KeyFiles
 from .auth.passwords import BcryptPasswords
+from .auth.token_cache import RevocationNotifyingStore, TokenCache
 from .auth.tokens import JwtTokens
-from .auth.uses import CredentialUsageRecorder
 from .banner import print_to_stdout, render_banner, startup_info
 from .base import strict_json
 from .base.uuid7 import Uuid7Generator

@@ -10,7 +10,7 @@ from attrs import Factory, define, frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
-from multiproto.auth.credentials import RandomCredentialIssuer
+from multiproto.auth.credential_format import RandomCredentialIssuer
 from multiproto.base import strict_json
 from multiproto.broker.follower import Follower
 from multiproto.broker.memory import MemoryBroker

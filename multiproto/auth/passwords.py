@@ -20,7 +20,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from ..core.validation import MAX_PASSWORD_BYTES
-from .turns import FairQueue
+from .fair_queue import FairQueue
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
-from multiproto.auth.gate import StoreAuthenticator
+from multiproto.auth.authenticator import StoreAuthenticator
 from multiproto.auth.keys import KeyRing
 from multiproto.auth.tokens import JwtTokens
 from multiproto.base import strict_json

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Sequence
 
-from multiproto.auth.known import TokenCache
+from multiproto.auth.token_cache import TokenCache
 from multiproto.core.connections.connection import Connection
 from multiproto.core.connections.hub import Hub
 from multiproto.core.protocol import CloseReason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.auth.turns import FairQueue
+from multiproto.auth.fair_queue import FairQueue
 from multiproto.core.errors import RateLimited, Unavailable
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from twisted.internet import reactor
 
-from multiproto.auth.credentials import RandomCredentialIssuer
-from multiproto.auth.gate import StoreAuthenticator
+from multiproto.auth.authenticator import StoreAuthenticator
+from multiproto.auth.credential_format import RandomCredentialIssuer
 from multiproto.auth.keys import KeyRing
 from multiproto.auth.tokens import JwtTokens
 from multiproto.core.domain.credentials import NewCredential

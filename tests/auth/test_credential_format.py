@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.auth.credentials import RandomCredentialIssuer, hash_secret, parse_credential_id
+from multiproto.auth.credential_format import RandomCredentialIssuer, hash_secret, parse_credential_id
 from multiproto.core.errors import Unauthorized
 
 ID = "01a2055d-524a-7000-a3d1-dfd42086fed8"

@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.auth.uses import BATCH_SIZE, WRITE_INTERVAL, CredentialUsageRecorder
+from multiproto.auth.credential_usage import BATCH_SIZE, WRITE_INTERVAL, CredentialUsageRecorder
 from multiproto.core.errors import Unauthorized, Unavailable
 from multiproto.core.identity import Grant, Identity
 from multiproto.core.model import format_timestamp

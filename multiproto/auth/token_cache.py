@@ -20,7 +20,7 @@ from ..core.protocol import Delivery
 from ..core.pubsub.dispatcher import Dispatcher
 from ..core.pubsub.namespaces import REVOCATIONS
 from ..core.transactions import Query, Snapshot, Unit
-from .gate import auth_method_of
+from .authenticator import auth_method_of
 
 MAX_TOKENS = 10_000  # tokens; some 6 MB
 

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.auth.known import TokenCache
+from multiproto.auth.token_cache import TokenCache
 from multiproto.core.errors import Unauthorized
 from multiproto.core.events import EventBuilder
 from multiproto.core.identity import Grant, Identity

@@ -7,7 +7,7 @@ from pathlib import Path
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.auth.keyfiles import MAX_FILE_BYTES, BadKeyFile, KeyFiles
+from multiproto.auth.key_files import MAX_FILE_BYTES, BadKeyFile, KeyFiles
 from multiproto.auth.tokens import JwtTokens
 from multiproto.core.errors import Unauthorized
 

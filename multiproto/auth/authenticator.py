@@ -14,7 +14,7 @@ from ..core.model import format_timestamp
 from ..core.ports import Store
 from ..core.pubsub import permissions
 from ..core.transactions import Query
-from .credentials import PREFIX, hash_secret, parse_credential_id
+from .credential_format import PREFIX, hash_secret, parse_credential_id
 from .tokens import JwtTokens
 
 TOKEN, CREDENTIAL = "token", "credential"  # methods, as metrics call them
