@@ -24,11 +24,11 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater, react
 
 from multiproto.base.uuid7 import Uuid7Generator
-from multiproto.broker.follower import Follower
 from multiproto.core.model import format_timestamp
 from multiproto.core.protocol import Delivery
 from multiproto.core.pubsub.dispatcher import Dispatcher
 from multiproto.core.transactions import Event, Unit
+from multiproto.log.follower import Follower
 from multiproto.redis.address import RedisAddress
 from multiproto.redis.connection import RedisCommandProtocol, RedisConnection, RedisSubscriberProtocol
 from multiproto.storage.postgresql.groupcommit import WriteTransaction

@@ -22,10 +22,7 @@ from .auth.tokens import JwtTokens
 from .banner import print_to_stdout, render_banner, startup_info
 from .base import strict_json
 from .base.uuid7 import Uuid7Generator
-from .broker.canary import Canary
-from .broker.follower import Follower
 from .broker.memory import MemoryBroker
-from .broker.pruner import Pruner
 from .config import Config
 from .config.kinds import format_duration
 from .config.secret import signing_secret
@@ -66,6 +63,9 @@ from .http.limits import HttpLimits
 from .http.ratelimit import RateLimit
 from .http.site import SiteParts, SiteSettings, make_site
 from .lifecycle import NamedServices, RunAtStart, RunAtStop, SighupHandler, report_to_operator
+from .log.canary import Canary
+from .log.follower import Follower
+from .log.pruner import Pruner
 from .observe.health import HealthMonitor, Probe, always_up
 from .observe.metrics import Metrics
 from .observe.site import make_metrics_site

@@ -12,7 +12,6 @@ from twisted.internet.interfaces import IReactorTime
 
 from multiproto.auth.credential_format import RandomCredentialIssuer
 from multiproto.base import strict_json
-from multiproto.broker.follower import Follower
 from multiproto.broker.memory import MemoryBroker
 from multiproto.core.connections.admission import Admission, ConnectionLimits
 from multiproto.core.connections.hub import Hub
@@ -33,6 +32,7 @@ from multiproto.core.pubsub.policy import Policy
 from multiproto.core.pubsub.publisher import Publisher
 from multiproto.core.pubsub.replay import ReplayReader
 from multiproto.core.transactions import Entry, Event, Page, Unit
+from multiproto.log.follower import Follower
 from multiproto.observe.traffic import ProtocolStats
 
 # The rooms' tests run with the fast paths or, to compare, without: MULTIPROTO_FAST_PATHS=false make check

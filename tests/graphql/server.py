@@ -19,7 +19,6 @@ from twisted.web.server import Site
 
 from multiproto.base import strict_json
 from multiproto.base.uuid7 import Uuid7Generator
-from multiproto.broker.follower import Follower
 from multiproto.broker.memory import MemoryBroker
 from multiproto.core.connections.admission import Admission, ConnectionLimits
 from multiproto.core.connections.hub import Hub
@@ -36,6 +35,7 @@ from multiproto.core.pubsub.replay import ReplayReader
 from multiproto.core.request_authenticator import RequestAuthenticator
 from multiproto.core.transactions import Entry, Page, Query, Snapshot, Unit
 from multiproto.graphql.wiring import GraphQLDependencies, make_graphql_resource
+from multiproto.log.follower import Follower
 from multiproto.observe.traffic import ProtocolStats
 from multiproto.storage.connection import connect, migrate
 from multiproto.storage.cursors import Term, Terms

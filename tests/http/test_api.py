@@ -13,7 +13,6 @@ from multiproto.auth.authenticator import StoreAuthenticator
 from multiproto.auth.keys import KeyRing
 from multiproto.auth.tokens import JwtTokens
 from multiproto.base import strict_json
-from multiproto.broker.follower import Follower
 from multiproto.broker.memory import MemoryBroker
 from multiproto.core.connections.admission import Admission as HubLine
 from multiproto.core.connections.admission import ConnectionLimits
@@ -27,6 +26,7 @@ from multiproto.core.pubsub.replay import ReplayReader
 from multiproto.core.request_authenticator import RequestAuthenticator
 from multiproto.http.ratelimit import RateLimit
 from multiproto.http.site import SiteParts, make_site
+from multiproto.log.follower import Follower
 from multiproto.observe.traffic import ProtocolStats
 from tests.canary import PASSWORD
 

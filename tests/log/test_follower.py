@@ -6,8 +6,6 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.broker import follower
-from multiproto.broker.follower import PAGE_SIZE, POLL_INTERVAL, TURN_BUDGET, Follower
 from multiproto.core.events import SESSION_REVOKED
 from multiproto.core.protocol import (
     Accepted,
@@ -25,6 +23,8 @@ from multiproto.core.pubsub.dispatcher import MAX_PENDING, Dispatcher
 from multiproto.core.pubsub.log_freshness import COMMAND_GRACE, STALE_AFTER
 from multiproto.core.pubsub.namespaces import REVOCATIONS
 from multiproto.core.transactions import Publication
+from multiproto.log import follower
+from multiproto.log.follower import PAGE_SIZE, POLL_INTERVAL, TURN_BUDGET, Follower
 
 from ..fakes import MemoryLog, RecordingTransport, make_core
 

@@ -8,8 +8,6 @@ from attrs import Factory, define
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from multiproto.broker import pruner
-from multiproto.broker.pruner import ENDED_SESSION_RETENTION, INTERVAL, Pruner
 from multiproto.core.client_info import ClientInfo
 from multiproto.core.domain.audit_log import AuditRecorder
 from multiproto.core.errors import Unavailable
@@ -27,6 +25,8 @@ from multiproto.core.pubsub.namespaces import (
     Namespaces,
 )
 from multiproto.core.transactions import Event, Query, Snapshot, Step, Unit
+from multiproto.log import pruner
+from multiproto.log.pruner import ENDED_SESSION_RETENTION, INTERVAL, Pruner
 
 from ..storage.units import add_session, add_user
 from ..stores import StoreCase

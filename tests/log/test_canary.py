@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.broker.canary import FRESH_FOR, INTERVAL, START_TIMEOUT, Canary
 from multiproto.core.pubsub.dispatcher import Dispatcher
+from multiproto.log.canary import FRESH_FOR, INTERVAL, START_TIMEOUT, Canary
 
 from ..fakes import MemoryLog, sequential_ids
 
