@@ -18,12 +18,12 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater, react
 
 from multiproto.base.uuid7 import Uuid7Generator
+from multiproto.broker.redis import RedisBroker
+from multiproto.broker.redis_codec import BrokerMacKey, encode, encode_publication
 from multiproto.core.protocol import Delivery
 from multiproto.core.pubsub.dispatcher import Dispatcher
 from multiproto.core.transactions import Publication
 from multiproto.redis.address import RedisAddress
-from multiproto.redis.codec import BrokerMacKey, encode, encode_publication
-from multiproto.redis.lane import RedisBroker
 
 from .apart import obey
 

@@ -13,6 +13,8 @@ from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.interfaces import IProtocolFactory
 
 from .auth.passwords import BcryptPasswords
+from .broker.redis import RedisBroker
+from .broker.redis_codec import BrokerMacKey
 from .config import Config
 from .config.settings import TcpConfig, WebSocketConfig
 from .core.connections.admission import ConnectionLimits
@@ -29,9 +31,7 @@ from .lifecycle import ListenerService
 from .observe.metrics import Metrics
 from .prompt import WriteCoalescer, coalesce_writes
 from .redis.address import RedisAddress
-from .redis.codec import BrokerMacKey
-from .redis.lane import RedisBroker
-from .redis.limits import RedisSharedLimits
+from .redis.shared_limits import RedisSharedLimits
 from .storage.postgresql.store import PostgresStore
 from .storage.sqlite import SqliteStore
 from .workers.parent import SupervisorLink

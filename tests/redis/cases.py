@@ -10,12 +10,12 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from multiproto.broker.redis import RedisBroker
+from multiproto.broker.redis_codec import BrokerMacKey
 from multiproto.core.protocol import Delivery
 from multiproto.core.pubsub.dispatcher import Dispatcher
 from multiproto.core.transactions import Publication
 from multiproto.redis.address import RedisAddress
-from multiproto.redis.codec import BrokerMacKey
-from multiproto.redis.lane import RedisBroker
 from tests.servers import Redis, needs, redis
 
 KEY = BrokerMacKey.from_secret("a secret that all instances share")

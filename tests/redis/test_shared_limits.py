@@ -11,9 +11,9 @@ from twisted.internet.defer import gatherResults
 from multiproto.core.errors import Unavailable
 from multiproto.core.ratelimit.token_bucket import Rate
 from multiproto.redis.address import RedisAddress
+from multiproto.redis.client import MAX_IN_FLIGHT
 from multiproto.redis.connection import RedisCommandProtocol, RedisConnection
-from multiproto.redis.limits import RedisSharedLimits
-from multiproto.redis.questions import MAX_IN_FLIGHT
+from multiproto.redis.shared_limits import RedisSharedLimits
 from tests.proxy import HOST, Proxy
 from tests.servers import Redis
 

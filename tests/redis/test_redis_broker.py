@@ -11,11 +11,11 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.logger import globalLogPublisher
 
+from multiproto.broker.redis_codec import BrokerMacKey, encode, encode_publication
 from multiproto.core.ratelimit.token_bucket import Rate
 from multiproto.redis.address import RedisAddress
-from multiproto.redis.codec import BrokerMacKey, encode, encode_publication
 from multiproto.redis.connection import RedisCommandProtocol, RedisConnection
-from multiproto.redis.limits import RedisSharedLimits
+from multiproto.redis.shared_limits import RedisSharedLimits
 from tests.certificates import make
 from tests.proxy import HOST, Proxy
 from tests.servers import Redis
@@ -159,7 +159,7 @@ class AwayTests(RedisCase):
         lines: list[str] = []
 
         def observe(event: Any) -> None:
-            if event.get("log_namespace") == "multiproto.redis.lane.RedisLane":
+            if event.get("log_namespace") == "multiproto.broker.redis.RedisLane":
                 lines.append(event["log_format"].format(**event))
 
         here = await self.instance()

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.transactions import Publication
-from multiproto.redis.codec import (
+from multiproto.broker.redis_codec import (
     MAC_SIZE,
     BadBrokerMessage,
     BrokerMacKey,
@@ -16,6 +15,7 @@ from multiproto.redis.codec import (
     encode,
     encode_publication,
 )
+from multiproto.core.transactions import Publication
 
 KEY = BrokerMacKey.from_secret("x" * 32)
 

@@ -8,9 +8,9 @@ from attrs import define
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
+from multiproto.broker.redis_codec import encode, encode_publication
 from multiproto.core.protocol import Delivery
 from multiproto.redis.address import RedisAddress
-from multiproto.redis.codec import encode, encode_publication
 from tests.proxy import HOST, Proxy, _End
 from tests.servers import Redis
 

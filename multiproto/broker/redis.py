@@ -23,9 +23,9 @@ from txredisapi import RedisError
 
 from ..core.pubsub.dispatcher import Dispatcher
 from ..core.transactions import Publication
-from .address import RedisAddress
-from .codec import BadBrokerMessage, BrokerMacKey, decode, encode, encode_publication
-from .connection import RedisCommandProtocol, RedisConnection, RedisSubscriberProtocol
+from ..redis.address import RedisAddress
+from ..redis.connection import RedisCommandProtocol, RedisConnection, RedisSubscriberProtocol
+from .redis_codec import BadBrokerMessage, BrokerMacKey, decode, encode, encode_publication
 
 PROBE_INTERVAL = 1.0  # seconds between probes; one that takes longer has failed
 START_TIMEOUT = 2.0  # seconds that a start waits for the first one

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from ..core.ratelimit.token_bucket import Rate
 from .address import RedisAddress
-from .questions import CALL_TIMEOUT, RedisClient, RedisScript
+from .client import CALL_TIMEOUT, RedisClient, RedisScript
 
 # Gives the count and the milliseconds that the window has left.  A key without an expiry is not ours alone:
 # it would count for ever.
