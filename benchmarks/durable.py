@@ -25,7 +25,7 @@ from twisted.internet.task import deferLater, react
 from multiproto.base.uuid7 import Uuid7Generator
 from multiproto.core.model import format_timestamp
 from multiproto.core.transactions import Event, Unit
-from multiproto.storage.sqlite import SqliteStore
+from multiproto.storage.sqlite.store import SqliteStore
 
 from .devices import SUBSCRIBE, Device, dismiss, frame, gather, publication
 from .figures import Round, Series, number, race, table

@@ -31,9 +31,9 @@ from multiproto.core.transactions import Event, Unit
 from multiproto.log.follower import Follower
 from multiproto.redis.address import RedisAddress
 from multiproto.redis.connection import RedisCommandProtocol, RedisConnection, RedisSubscriberProtocol
-from multiproto.storage.postgresql.groupcommit import WriteTransaction
-from multiproto.storage.postgresql.line import StatementCall
+from multiproto.storage.postgresql.connection import StatementCall
 from multiproto.storage.postgresql.store import PostgresStore
+from multiproto.storage.postgresql.transaction import WriteTransaction
 from tests.servers import Postgres, Redis
 
 from .apart import Apart, cpu_exactly, obey

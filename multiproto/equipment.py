@@ -33,7 +33,7 @@ from .prompt import WriteCoalescer, coalesce_writes
 from .redis.address import RedisAddress
 from .redis.shared_limits import RedisSharedLimits
 from .storage.postgresql.store import PostgresStore
-from .storage.sqlite import SqliteStore
+from .storage.sqlite.store import SqliteStore
 from .workers.parent import SupervisorLink
 from .workers.port import SharedPort
 

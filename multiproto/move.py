@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import Sequence
 
+from .storage.copy import copy_to_postgresql
 from .storage.errors import StoreUnusable
-from .storage.move import copy_to_postgresql
 
 
 def main(arguments: Sequence[str]) -> int:

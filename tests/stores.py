@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 from multiproto.base.uuid7 import Uuid7Generator
 from multiproto.core.events import EventBuilder
 from multiproto.core.idempotency import IdempotentSends
-from multiproto.storage.sqlite import SqliteStore
+from multiproto.storage.sqlite.store import SqliteStore
 
 from .fakes import FAST
 

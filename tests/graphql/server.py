@@ -37,11 +37,11 @@ from multiproto.core.transactions import Entry, Page, Query, Snapshot, Unit
 from multiproto.graphql.wiring import GraphQLDependencies, make_graphql_resource
 from multiproto.log.follower import Follower
 from multiproto.observe.traffic import ProtocolStats
-from multiproto.storage.connection import connect, migrate
 from multiproto.storage.cursors import Term, Terms
-from multiproto.storage.groupcommit import SqliteWriter
 from multiproto.storage.migrations import load_migrations
-from multiproto.storage.reader import SqliteReader
+from multiproto.storage.sqlite.connection import connect, migrate
+from multiproto.storage.sqlite.reader import SqliteReader
+from multiproto.storage.sqlite.writer import SqliteWriter
 from multiproto.storage.statements import load_statements, sql_directory
 from tests.canary import PASSWORD
 

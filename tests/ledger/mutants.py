@@ -17,7 +17,7 @@ from twisted.internet.task import deferLater
 
 from multiproto.core.connections.connection import Connection
 from multiproto.core.protocol import CloseReason, Delivery, Reply
-from multiproto.storage.sqlite import SqliteStore
+from multiproto.storage.sqlite.store import SqliteStore
 from multiproto.tcp.protocol import TcpProtocol
 
 from .report import Fault

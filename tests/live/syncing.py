@@ -13,7 +13,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from multiproto.core.errors import Refusal
-from multiproto.storage.sqlite import SqliteStore
+from multiproto.storage.sqlite.store import SqliteStore
 
 from ..storage.units import published, say
 

@@ -2,7 +2,7 @@
 
 `kill -9` can't tell what was synced from what only the kernel had, so the sync
 itself is made to fail.  A full disk is the subject of
-`tests.storage.test_groupcommit`.
+`tests.storage.sqlite.test_writer`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from unittest import SkipTest
 from twisted.trial.unittest import SynchronousTestCase
 
 import multiproto
-from multiproto.storage.sqlite import DATABASE_FILE
+from multiproto.storage.sqlite.store import DATABASE_FILE
 
 from .syncing import ACKNOWLEDGED, REFUSED
 

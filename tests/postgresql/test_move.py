@@ -11,9 +11,9 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
 from multiproto.core.transactions import Query
+from multiproto.storage.copy import copy_to_postgresql
 from multiproto.storage.errors import StoreUnusable
-from multiproto.storage.move import copy_to_postgresql
-from multiproto.storage.sqlite import DATABASE_FILE, SqliteStore
+from multiproto.storage.sqlite.store import DATABASE_FILE, SqliteStore
 
 from ..storage.units import add_message, add_session, add_user, at, claim, event, published, say, withdraw
 from .cases import DatabaseCase, refusal

@@ -12,7 +12,7 @@ from pathlib import Path
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
-from multiproto.storage.sqlite import SqliteStore
+from multiproto.storage.sqlite.store import SqliteStore
 
 from .units import add_message, add_user, event
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 import multiproto
-from multiproto.storage.sqlite import DATABASE_FILE
+from multiproto.storage.sqlite.store import DATABASE_FILE
 
 ROOT = Path(multiproto.__file__).parent.parent
 

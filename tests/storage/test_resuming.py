@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.storage.connection import begin_term, connect, migrate
 from multiproto.storage.cursors import Terms
-from multiproto.storage.groupcommit import SqliteWriter
 from multiproto.storage.migrations import load_migrations
-from multiproto.storage.reader import SqliteReader
+from multiproto.storage.sqlite.connection import begin_term, connect, migrate
+from multiproto.storage.sqlite.reader import SqliteReader
+from multiproto.storage.sqlite.writer import SqliteWriter
 from multiproto.storage.statements import load_statements, sql_directory
 
 from .units import published, say

@@ -14,8 +14,8 @@ from attrs import define
 from ...core.transactions import Entry, Page, Query, Row, Snapshot
 from ..cursors import Term, Terms
 from ..rows import PAGE_MAX_CHARACTERS, PAGE_MAX_ENTRIES, PAGE_MAX_SCANNED, entry_from_row, json_prefix
-from .line import StatementCall, StatementResult
-from .reads import PostgresReader
+from .connection import StatementCall, StatementResult
+from .reader import PostgresReader
 from .statements import PreparedStatement
 
 

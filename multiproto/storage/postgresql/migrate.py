@@ -13,7 +13,7 @@ from ...core.model import format_timestamp
 from ..errors import StoreUnusable
 from ..migrations import load_migrations, pending_migrations
 from ..statements import Statements
-from .dial import CONNECT_TIMEOUT
+from .connector import CONNECT_TIMEOUT
 
 MIN_VERSION = 13_00_00  # the first PostgreSQL with `pg_xact_status` of 64-bit transaction ids
 ADVISORY_LOCK_ID = 0x6D756C7469  # of the instances that start at the same time, only one migrates; "multi"

@@ -8,7 +8,7 @@ from typing import Mapping
 from attrs import define, field
 
 from ..statements import Statements
-from .values import ColumnDecoder
+from .types import ColumnDecoder
 
 _PARAMETER = re.compile(r"(?<!:):([a-z_]+)")  # not the `::` of a cast
 

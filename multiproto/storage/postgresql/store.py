@@ -19,13 +19,13 @@ from ...core.transactions import Entry, Page, Query, Snapshot, Unit
 from ..errors import StoreUnusable
 from ..jobs import Job, JobCompletion, OnJobCompleted
 from ..statements import load_statements, sql_directory
-from . import reads, writer
-from .dial import DatabaseUnreachable, PostgresConnector
-from .faults import to_refusal
-from .line import DatabaseConnectionLost, StatementFailed
+from . import reader, writer
+from .connection import DatabaseConnectionLost, StatementFailed
+from .connector import DatabaseUnreachable, PostgresConnector
+from .errors import to_refusal
 from .log import PostgresLogReader
 from .migrate import migrate
-from .reads import PostgresReader
+from .reader import PostgresReader
 from .statements import to_prepared_statements
 from .writer import PostgresWriter
 
@@ -207,7 +207,7 @@ class PostgresStore(Service):
             )
 
         reading = PostgresReader(
-            dialer(reads.reader_session_settings(self._read_timeout), self._read_timeout + 1),
+            dialer(reader.reader_session_settings(self._read_timeout), self._read_timeout + 1),
             self._reactor,
             max(1, self._min_connections - 1),
             max(1, self._max_connections - 1),

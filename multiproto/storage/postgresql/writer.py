@@ -20,13 +20,13 @@ from ...core.errors import DatabaseError, Unavailable
 from ...core.model import format_timestamp
 from ...core.transactions import Unit
 from ..jobs import Job, JobCompletion
-from .dial import PostgresConnector
-from .faults import to_refusal
-from .groupcommit import PositionOrError, WriteTransaction
-from .line import DatabaseConnectionLost, PostgresConnection, StatementFailed
-from .lines import PostgresPool
+from .connection import DatabaseConnectionLost, PostgresConnection, StatementFailed
+from .connector import PostgresConnector
+from .errors import to_refusal
 from .log import PostgresLogReader
+from .pool import PostgresPool
 from .statements import PreparedStatement
+from .transaction import PositionOrError, WriteTransaction
 
 WRITE_TIMEOUT = 1.75  # seconds that a unit may wait, and that any answer may take: refused within two
 

@@ -14,13 +14,13 @@ from typing import Callable, Sequence, Union
 
 from attrs import define, frozen
 
-from ..core.errors import DatabaseError, Unavailable
-from ..core.transactions import Entry, Event, Step, Unit
+from ...core.errors import DatabaseError, Unavailable
+from ...core.transactions import Entry, Event, Step, Unit
+from ..cursors import Terms
+from ..jobs import Job
+from ..rows import event_to_row
+from ..statements import Statements
 from .connection import encode_parameters
-from .cursors import Terms
-from .jobs import Job
-from .rows import event_to_row
-from .statements import Statements
 
 CursorOrError = Union[str, Exception]  # a unit's cursor, or why nothing of it was done
 

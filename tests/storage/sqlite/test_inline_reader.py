@@ -8,10 +8,10 @@ from unittest.mock import patch
 from twisted.internet.defer import Deferred
 
 from multiproto.core.transactions import Query
-from multiproto.storage import near
+from multiproto.storage.sqlite import inline_reader
 
-from ..stores import StoreCase
-from .units import add_user
+from ...stores import StoreCase
+from ..units import add_user
 
 ADA = Query("user_by_id", {"id": "ada"})
 COUNT = Query("users_count")
@@ -43,7 +43,7 @@ class NearTests(StoreCase):
 
     async def test_all_else_is_once_the_threads_were_quick(self) -> None:
         fast = self.store._inline_reads
-        with patch.multiple(near, CHEAP_CPU_TIME=60.0, INLINE_TIMEOUT=60.0):
+        with patch.multiple(inline_reader, CHEAP_CPU_TIME=60.0, INLINE_TIMEOUT=60.0):
             for queries, expected in (
                 ((COUNT,), False),
                 ((COUNT,), fast),
@@ -54,13 +54,13 @@ class NearTests(StoreCase):
                 self.assertEqual((at_once, len(results)), (expected, len(queries)))
 
     async def test_or_never(self) -> None:
-        with patch.object(near, "CHEAP_CPU_TIME", -1.0):
+        with patch.object(inline_reader, "CHEAP_CPU_TIME", -1.0):
             for _ in range(3):
                 self.assertEqual((await self.read(COUNT))[0], False)
 
     async def test_what_takes_too_long_is_broken_off_and_at_the_second_time_left_to_the_threads(self) -> None:
         """And the connection is good for the next one."""
-        with patch.multiple(near, CHEAP_CPU_TIME=60.0, INLINE_TIMEOUT=60.0, OFFLOAD_DURATION=60.0):
+        with patch.multiple(inline_reader, CHEAP_CPU_TIME=60.0, INLINE_TIMEOUT=60.0, OFFLOAD_DURATION=60.0):
             _, expected = await self.read(COUNT)
             for _ in range(2):  # with a good one in between
                 self.assertEqual(await self.late(), (False, expected))
@@ -73,12 +73,12 @@ class NearTests(StoreCase):
 
     async def test_so_is_what_is_found_by_a_key_for_this_time(self) -> None:
         expected = (await self.read(ADA))[1]
-        with patch.multiple(near, INLINE_TIMEOUT=-1.0, STEPS_PER_CLOCK_CHECK=1):
+        with patch.multiple(inline_reader, INLINE_TIMEOUT=-1.0, STEPS_PER_CLOCK_CHECK=1):
             self.assertEqual(await self.read(ADA), (False, expected))
         self.assertEqual(await self.read(ADA), (self.store._inline_reads, expected))
 
     async def test_and_tried_again_later(self) -> None:
-        with patch.multiple(near, CHEAP_CPU_TIME=60.0, INLINE_TIMEOUT=60.0, OFFLOAD_DURATION=0.0):
+        with patch.multiple(inline_reader, CHEAP_CPU_TIME=60.0, INLINE_TIMEOUT=60.0, OFFLOAD_DURATION=0.0):
             for _ in range(3):
                 await self.late()
             self.assertEqual((await self.read(COUNT))[0], self.store._inline_reads)
@@ -91,14 +91,14 @@ class NearTests(StoreCase):
         await self.see_it_answered_and_then_left_to_the_threads(INLINE_TIMEOUT=-1.0)
 
     async def see_it_answered_and_then_left_to_the_threads(self, **limit: float) -> None:
-        with patch.multiple(near, CHEAP_CPU_TIME=60.0, INLINE_TIMEOUT=60.0, OFFLOAD_DURATION=60.0):
+        with patch.multiple(inline_reader, CHEAP_CPU_TIME=60.0, INLINE_TIMEOUT=60.0, OFFLOAD_DURATION=60.0):
             _, expected = await self.read(COUNT)
-            with patch.multiple(near, STEPS_PER_CLOCK_CHECK=1_000_000, **limit):
+            with patch.multiple(inline_reader, STEPS_PER_CLOCK_CHECK=1_000_000, **limit):
                 for _ in range(2):
                     self.assertEqual(await self.read(COUNT), (self.store._inline_reads, expected))
             self.assertEqual(await self.read(COUNT), (False, expected))
 
     async def late(self) -> tuple[bool, Any]:
         """The same count, for which there is no time at all."""
-        with patch.multiple(near, INLINE_TIMEOUT=-1.0, STEPS_PER_CLOCK_CHECK=1):
+        with patch.multiple(inline_reader, INLINE_TIMEOUT=-1.0, STEPS_PER_CLOCK_CHECK=1):
             return await self.read(COUNT)

@@ -16,7 +16,7 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from twisted.internet.threads import deferToThreadPool
 
-from .line import DatabaseConnectionLost, PostgresConnection, StatementFailed
+from .connection import DatabaseConnectionLost, PostgresConnection, StatementFailed
 from .statements import PreparedStatement
 
 CONNECT_TIMEOUT = 2  # seconds

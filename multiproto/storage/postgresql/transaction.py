@@ -18,8 +18,8 @@ from attrs import define
 from ...core.errors import Unavailable
 from ...core.transactions import Step, Unit
 from ..rows import event_to_row
-from .faults import is_integrity_violation, to_refusal
-from .line import PostgresConnection, StatementCall, StatementFailed, StatementResult
+from .connection import PostgresConnection, StatementCall, StatementFailed, StatementResult
+from .errors import is_integrity_violation, to_refusal
 from .statements import PreparedStatement
 
 PositionOrError = Union[

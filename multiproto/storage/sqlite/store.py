@@ -20,19 +20,19 @@ from twisted.internet.defer import Deferred, execute, succeed
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.logger import Logger
 
-from ..core.errors import Unavailable
-from ..core.transactions import Entry, Page, Query, Snapshot, Unit
+from ...core.errors import Unavailable
+from ...core.transactions import Entry, Page, Query, Snapshot, Unit
+from ..cursors import Terms
+from ..jobs import Job, JobCompletion, OnJobCompleted
+from ..migrations import load_migrations
+from ..statements import load_statements, sql_directory
 from .connection import begin_term, connect, connect_reader, migrate, translate_sqlite_errors
-from .cursors import Terms
-from .datadir import DataDirectory
-from .groupcommit import SqliteWriter, TransactionResult
-from .jobs import Job, JobCompletion, OnJobCompleted
-from .migrations import load_migrations
-from .near import InlineReader
+from .data_directory import DataDirectory
+from .inline_reader import InlineReader
 from .reader import ReadWork, SqliteReader
-from .recent import RecentEntries
-from .statements import load_statements, sql_directory
-from .workers import WorkerThreads
+from .recent_entries import RecentEntries
+from .threads import WorkerThreads
+from .writer import SqliteWriter, TransactionResult
 
 DATABASE_FILE = "multiproto.db"  # in the data directory
 

@@ -14,10 +14,10 @@ from twisted.trial.unittest import TestCase
 from multiproto.core.errors import DatabaseError, Refusal, TimedOut, Unavailable
 from multiproto.core.transactions import Query, Step, Unit
 from multiproto.storage.errors import StoreUnusable
-from multiproto.storage.sqlite import DATABASE_FILE, SqliteStore
+from multiproto.storage.sqlite.store import DATABASE_FILE, SqliteStore
 
-from .contract import StoreContract
-from .units import add_message, add_user, amend_user, event, published, say, user_by_id
+from ..contract import StoreContract
+from ..units import add_message, add_user, amend_user, event, published, say, user_by_id
 
 
 class StoreCase(TestCase):

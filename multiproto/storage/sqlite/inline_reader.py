@@ -18,7 +18,7 @@ from typing import Sequence
 from attrs import Factory, define
 from twisted.internet.interfaces import IReactorTime
 
-from ..core.transactions import Query, Snapshot
+from ...core.transactions import Query, Snapshot
 from .reader import SqliteReader
 
 # By what is unique, or by what there is little of.

@@ -13,9 +13,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from ...core.errors import Unavailable
-from .dial import PostgresConnector
-from .line import PostgresConnection, StatementCall, StatementResult
-from .lines import PostgresPool
+from .connection import PostgresConnection, StatementCall, StatementResult
+from .connector import PostgresConnector
+from .pool import PostgresPool
 
 QUEUE_TIMEOUT = 1.75  # seconds that a read may wait for a line: refused within two
 MAX_PIPELINED_READS = 16  # reads under way on one line; a slow one holds up those behind it

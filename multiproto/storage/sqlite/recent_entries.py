@@ -14,7 +14,7 @@ from typing import Deque, Sequence
 
 from attrs import Factory, define
 
-from ..core.transactions import Entry, Unit
+from ...core.transactions import Entry, Unit
 
 MAX_ENTRIES = 500  # entries; who follows is that far behind only while it has too much to tell
 

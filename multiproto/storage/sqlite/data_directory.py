@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attrs import define
 
-from .errors import StoreUnusable
+from ..errors import StoreUnusable
 
 
 @define(eq=False, repr=False)

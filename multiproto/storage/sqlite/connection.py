@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, Mapping, Sequence
 
-from ..base import strict_json
-from ..core.model import format_timestamp
-from ..core.transactions import Row
-from .cursors import Term, Terms
-from .errors import StoreUnusable
-from .migrations import Migration, pending_migrations
-from .statements import Statements
+from ...base import strict_json
+from ...core.model import format_timestamp
+from ...core.transactions import Row
+from ..cursors import Term, Terms
+from ..errors import StoreUnusable
+from ..migrations import Migration, pending_migrations
+from ..statements import Statements
 
 MIN_VERSION = (3, 37, 0)  # the first SQLite with STRICT tables
 

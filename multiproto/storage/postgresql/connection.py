@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...core.transactions import Row
-from . import values
+from . import types
 from .statements import PreparedStatement
 
 
@@ -98,7 +98,7 @@ class PostgresConnection:
         """The results of `calls`, in order.  Fails with `StatementFailed`, `DatabaseConnectionLost`, or what a parameter raises."""
         try:
             texts = [
-                [values.encode_parameter(call.params[name]) for name in call.statement.parameter_names]
+                [types.encode_parameter(call.params[name]) for name in call.statement.parameter_names]
                 for call in calls
             ]
         except Exception:
@@ -239,7 +239,7 @@ def _decode_result(statement: PreparedStatement | None, result: pq.abc.PGresult)
     columns = statement.columns
     if columns is None:
         columns = statement.columns = tuple(
-            ((result.fname(n) or b"").decode(), values.decoder_for(result.ftype(n)))
+            ((result.fname(n) or b"").decode(), types.decoder_for(result.ftype(n)))
             for n in range(result.nfields)
         )
     get = result.get_value

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.storage.datadir import DataDirectory
 from multiproto.storage.errors import StoreUnusable
+from multiproto.storage.sqlite.data_directory import DataDirectory
 
 
 class DataDirectoryTests(SynchronousTestCase):

@@ -14,8 +14,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from .dial import DatabaseUnreachable, PostgresConnector
-from .line import PostgresConnection
+from .connection import PostgresConnection
+from .connector import DatabaseUnreachable, PostgresConnector
 
 INITIAL_BACKOFF = 0.05  # seconds
 MAX_BACKOFF = 0.8

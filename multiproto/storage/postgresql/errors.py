@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...core.errors import TimedOut, Unavailable
-from .line import DatabaseConnectionLost, StatementFailed
+from .connection import DatabaseConnectionLost, StatementFailed
 
 TIMEOUT_STATES = {"57014"}  # query_canceled: `statement_timeout`
 # Classes of SQLSTATE that say nothing against the statement: no connection, rolled back to be tried again,

@@ -14,15 +14,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.errors import Unavailable
 from multiproto.core.transactions import Entry, Event, Unit
-from multiproto.storage.connection import begin_term, migrate
-from multiproto.storage.groupcommit import SqliteWriter
 from multiproto.storage.migrations import load_migrations
-from multiproto.storage.reader import SqliteReader
-from multiproto.storage.recent import MAX_ENTRIES, RecentEntries
+from multiproto.storage.sqlite.connection import begin_term, migrate
+from multiproto.storage.sqlite.reader import SqliteReader
+from multiproto.storage.sqlite.recent_entries import MAX_ENTRIES, RecentEntries
+from multiproto.storage.sqlite.writer import SqliteWriter
 from multiproto.storage.statements import load_statements, sql_directory
 
-from ..stores import StoreCase
-from .units import published, say, step, withdraw
+from ...stores import StoreCase
+from ..units import published, say, step, withdraw
 
 SQL = sql_directory("sqlite")
 STATEMENTS = load_statements(SQL / "queries")

@@ -14,12 +14,12 @@ from typing import Any, Callable, Iterator
 import psycopg
 from psycopg import sql
 
-from .connection import connect, fetch_all, migrate, translate_sqlite_errors
-from .datadir import DataDirectory
 from .errors import StoreUnusable
 from .migrations import load_migrations
 from .postgresql.migrate import migrate as migrate_postgresql
-from .sqlite import DATABASE_FILE
+from .sqlite.connection import connect, fetch_all, migrate, translate_sqlite_errors
+from .sqlite.data_directory import DataDirectory
+from .sqlite.store import DATABASE_FILE
 from .statements import load_statements, sql_directory
 
 PROGRESS_ROWS = 10_000  # rows between two words of progress

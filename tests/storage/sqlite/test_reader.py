@@ -9,15 +9,15 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.transactions import Query
-from multiproto.storage.connection import connect, connect_reader, migrate
 from multiproto.storage.cursors import Term, Terms
-from multiproto.storage.groupcommit import SqliteWriter
 from multiproto.storage.jobs import Job
 from multiproto.storage.migrations import load_migrations
-from multiproto.storage.reader import ReadWork, SqliteReader
+from multiproto.storage.sqlite.connection import connect, connect_reader, migrate
+from multiproto.storage.sqlite.reader import ReadWork, SqliteReader
+from multiproto.storage.sqlite.writer import SqliteWriter
 from multiproto.storage.statements import load_statements, sql_directory
 
-from .units import add_user, event
+from ..units import add_user, event
 
 
 class ReaderTests(SynchronousTestCase):

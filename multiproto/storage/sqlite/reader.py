@@ -8,13 +8,13 @@ from typing import Callable, Mapping, Sequence
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
 
-from ..core.errors import TimedOut
-from ..core.transactions import Entry, Page, Query, Snapshot
+from ...core.errors import TimedOut
+from ...core.transactions import Entry, Page, Query, Snapshot
+from ..cursors import Terms
+from ..jobs import Job
+from ..rows import PAGE_MAX_CHARACTERS, PAGE_MAX_ENTRIES, PAGE_MAX_SCANNED, entry_from_row, json_prefix
+from ..statements import Statements
 from .connection import fetch_all, iterate_rows
-from .cursors import Terms
-from .jobs import Job
-from .rows import PAGE_MAX_CHARACTERS, PAGE_MAX_ENTRIES, PAGE_MAX_SCANNED, entry_from_row, json_prefix
-from .statements import Statements
 
 _STEPS_PER_CLOCK_CHECK = (
     10_000  # steps of SQLite's machine between two looks at the clock, well under a millisecond

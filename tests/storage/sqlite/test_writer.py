@@ -10,14 +10,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.errors import DatabaseError, Unavailable
 from multiproto.core.transactions import Step, Unit
-from multiproto.storage.connection import connect, fetch_all, migrate
 from multiproto.storage.cursors import Term, Terms
-from multiproto.storage.groupcommit import SqliteWriter, TransactionResult
 from multiproto.storage.jobs import Job
 from multiproto.storage.migrations import load_migrations
+from multiproto.storage.sqlite.connection import connect, fetch_all, migrate
+from multiproto.storage.sqlite.writer import SqliteWriter, TransactionResult
 from multiproto.storage.statements import load_statements, sql_directory
 
-from .units import GONE, add_message, add_user, amend_user, event
+from ..units import GONE, add_message, add_user, amend_user, event
 
 
 class GroupCommitTests(SynchronousTestCase):
