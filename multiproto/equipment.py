@@ -25,8 +25,8 @@ from .core.ratelimit.token_bucket import Rate
 from .edge.certificate import TlsCertificate
 from .edge.ports import EdgeWrapper
 from .graphql.endpoint import GraphQLResource, wants_buffered_response
-from .http.answers import RawResponse
-from .http.call import RequestContext, Route
+from .http.envelope import RawResponse
+from .http.route import RequestContext, Route
 from .lifecycle import ListenerService
 from .observe.metrics import Metrics
 from .prompt import WriteCoalescer, coalesce_writes

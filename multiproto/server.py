@@ -57,10 +57,10 @@ from .equipment import (
 )
 from .graphql.limits import QueryLimits
 from .graphql.wiring import GraphQLDependencies, make_graphql_resource
-from .http.call import Route
 from .http.cors import CorsPolicy
 from .http.limits import HttpLimits
 from .http.ratelimit import RateLimit
+from .http.route import Route
 from .http.site import SiteParts, SiteSettings, make_site
 from .lifecycle import NamedServices, RunAtStart, RunAtStop, SighupHandler, report_to_operator
 from .log.canary import Canary

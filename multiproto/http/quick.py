@@ -25,15 +25,15 @@ from ..base.coroutines import start_eagerly
 from ..core.errors import InternalError, RateLimited, Refusal
 from ..core.request_authenticator import RequestAuthenticator
 from ..observe.logs import CURRENT_REQUEST_ID
-from . import answers
-from .account import CLIENT_CLOSED_REQUEST, UNMATCHED_ROUTE, log_access, method_label
-from .answers import JSON_CONTENT_TYPE, RawResponse, ResponseHeaders
-from .call import RequestContext
+from . import envelope
+from .access_log import CLIENT_CLOSED_REQUEST, UNMATCHED_ROUTE, log_access, method_label
 from .codec import HttpProtocolError, RequestHead
 from .compression import shrunk
-from .correlation import valid_request_id
-from .headers import HSTS_HEADER, SECURITY_HEADERS
+from .envelope import JSON_CONTENT_TYPE, RawResponse, ResponseHeaders
 from .ratelimit import RateLimitCheck
+from .request_id import valid_request_id
+from .route import RequestContext
+from .security_headers import HSTS_HEADER, SECURITY_HEADERS
 from .table import Known, Table, Words
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def lines(fields: ResponseHeaders) -> bytes:
     return b"".join([b"%s: %s\r\n" % field for field in fields])
 
 
-_NO_STORE = lines(answers.NO_STORE)
+_NO_STORE = lines(envelope.NO_STORE)
 _SECURITY = {False: lines(SECURITY_HEADERS), True: lines((*SECURITY_HEADERS, HSTS_HEADER))}
 
 
@@ -153,7 +153,7 @@ class Quick:
         self._decline(RateLimited("Too many requests"))
 
     def reject_protocol_error(self, fault: HttpProtocolError) -> None:
-        status, refusal = answers.refusal_for_protocol_error(fault)
+        status, refusal = envelope.refusal_for_protocol_error(fault)
         self._decline(refusal, status)
 
     def receive_body(self, body: bytes) -> None:
@@ -196,7 +196,7 @@ class Quick:
         elif answer.data is None:
             self._send(answer.status, b"", _NO_STORE)
         else:
-            self._send(answer.status, answers.success_body(answer, self._site.clock.seconds()), _NO_STORE)
+            self._send(answer.status, envelope.success_body(answer, self._site.clock.seconds()), _NO_STORE)
 
     def _broken(self, failure: Failure) -> None:
         """A bug of ours goes to the log whole, and what a client did not wait for does not."""
@@ -207,8 +207,8 @@ class Quick:
         self._decline(InternalError())
 
     def _decline(self, refusal: Refusal, status: int = 0) -> None:
-        body = answers.error_body(refusal, self._site.clock.seconds())
-        self._send(status or refusal.status, body, lines(answers.error_headers(refusal)))
+        body = envelope.error_body(refusal, self._site.clock.seconds())
+        self._send(status or refusal.status, body, lines(envelope.error_headers(refusal)))
 
     def _send(self, status: int, body: bytes, extra: bytes, content_type: bytes = JSON_CONTENT_TYPE) -> None:
         """All of the answer in one write."""

@@ -21,15 +21,15 @@ from twisted.web.server import Request as TwistedRequest
 
 from ..core.errors import InternalError, InvalidInput, RateLimited, Refusal
 from ..observe.logs import CURRENT_REQUEST_ID
-from . import answers, paths
-from .account import CLIENT_CLOSED_REQUEST, UNMATCHED_ROUTE, log_access, method_label
-from .answers import JSON_CONTENT_TYPE, ResponseHeaders
+from . import envelope, paths
+from .access_log import CLIENT_CLOSED_REQUEST, UNMATCHED_ROUTE, log_access, method_label
 from .codec import METHODS, HttpProtocolError, RequestHead
 from .compression import compress_response
-from .correlation import request_id_of
-from .forwarded import resolve_admitted_client
-from .headers import HSTS_HEADER, SECURITY_HEADERS
+from .envelope import JSON_CONTENT_TYPE, ResponseHeaders
+from .proxy_headers import resolve_admitted_client
 from .ratelimit import RateLimitCheck
+from .request_id import request_id_of
+from .security_headers import HSTS_HEADER, SECURITY_HEADERS
 
 if TYPE_CHECKING:
     from .channel import Channel
@@ -111,7 +111,7 @@ class HttpRequest(TwistedRequest):
 
     def reject_protocol_error(self, fault: HttpProtocolError) -> None:
         """Answer one that can't be followed."""
-        status, refusal = answers.refusal_for_protocol_error(fault)
+        status, refusal = envelope.refusal_for_protocol_error(fault)
         self.respond(self.prepare_refusal(refusal, status=status))
 
     def process(self) -> None:
@@ -174,7 +174,7 @@ class HttpRequest(TwistedRequest):
         mount = self._site.find_mount(at)
         if mount is None:
             if at[0] == "" and len(at) > 1:  # werkzeug would take //health for /health
-                raise answers.route_not_found(self.path.decode())
+                raise envelope.route_not_found(self.path.decode())
             self.prepath, self.postpath = [], paths.canonical_segments(at)
             self._site.api.render(self)
             return
@@ -185,7 +185,7 @@ class HttpRequest(TwistedRequest):
         self.args = parse_qs(self.query, True)
         resource = self._site.mounts[mount]
         if self.postpath and (self._is_websocket_upgrade() or not resource.isLeaf):
-            raise answers.route_not_found(self.path.decode())
+            raise envelope.route_not_found(self.path.decode())
         self._render_resource(resource)
 
     def _render_resource(self, resource: IResource) -> None:
@@ -193,7 +193,7 @@ class HttpRequest(TwistedRequest):
             body = resource.render(self)
         except UnsupportedMethod as unsupported:
             allowed = ((b"Allow", b", ".join(unsupported.allowedMethods)),)
-            self.respond(self.prepare_refusal(answers.MethodNotAllowed("Method not allowed"), allowed))
+            self.respond(self.prepare_refusal(envelope.MethodNotAllowed("Method not allowed"), allowed))
             return
         if body is not NOT_DONE_YET:
             self.setHeader(b"Content-Length", b"%d" % len(body))
@@ -214,8 +214,8 @@ class HttpRequest(TwistedRequest):
 
     def prepare_refusal(self, refusal: Refusal, extra: ResponseHeaders = (), status: int = 0) -> bytes:
         """The answer that declines, in the contract's envelope."""
-        body = answers.error_body(refusal, self._site.clock.seconds())
-        return self.prepare_response(status or refusal.status, body, answers.error_headers(refusal) + extra)
+        body = envelope.error_body(refusal, self._site.clock.seconds())
+        return self.prepare_response(status or refusal.status, body, envelope.error_headers(refusal) + extra)
 
     def prepare_internal_error(self, failure: Failure) -> bytes:
         """The answer to a bug of ours, which goes to the log whole."""

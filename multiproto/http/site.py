@@ -23,24 +23,24 @@ from ..core.domain.login_sessions import LoginSessions
 from ..core.domain.messages import Messages
 from ..core.pubsub.publisher import Publisher
 from ..core.request_authenticator import RequestAuthenticator
-from .accounts import AccountRoutes
-from .api import API_PREFIXES, make_klein_resource
-from .audit import AuditRoutes
-from .call import Route
 from .channel import Channel
 from .codec import HttpProtocolError, RequestHead
 from .cors import CorsPolicy
-from .credentials import CredentialRoutes
-from .health import HealthReporter, HealthRoutes
-from .home import IndexRoutes
-from .keys import JwksRoutes, PublicKeySource
+from .klein_app import API_PREFIXES, make_klein_resource
 from .limits import HttpLimits
-from .messages import MessageRoutes
 from .quick import Quick, Short
 from .ratelimit import RateLimit, RateLimitCheck
 from .request import HttpRequest
+from .route import Route
+from .routes.accounts import AccountRoutes
+from .routes.audit import AuditRoutes
+from .routes.credentials import CredentialRoutes
+from .routes.health import HealthReporter, HealthRoutes
+from .routes.index import IndexRoutes
+from .routes.jwks import JwksRoutes, PublicKeySource
+from .routes.messages import MessageRoutes
+from .routes.topics import TopicRoutes
 from .table import Table
-from .topics import TopicRoutes
 
 # method, route, status, seconds, bytes of the request's body, bytes of the answer's
 RequestObserver = Callable[[str, str, int, float, int, int], None]

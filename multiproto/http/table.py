@@ -9,7 +9,7 @@ from typing import Iterable
 
 from attrs import Factory, define, frozen
 
-from .call import Route
+from .route import Route
 
 Words = dict[str, str]  # of a path, by their names in the template
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from multiproto.http import account
+from multiproto.http import access_log
 from multiproto.http.quick import Quick
 from multiproto.http.site import Site, SiteSettings
 
@@ -101,7 +101,7 @@ class TwoCase(SiteCase):
             site.on_request_done = lambda *seen, observed=observed: observed.append(seen)
             self.both.append((site, observed, self.health))
         self.log: list[Any] = []
-        self.patch(account, "LOG", Logger(observer=self.log.append))
+        self.patch(access_log, "LOG", Logger(observer=self.log.append))
 
     def outcome(self, site: Site, observed: list[Any], pieces: list[bytes], host: str) -> tuple[Any, ...]:
         """All that can be known of what a site made of it."""
@@ -219,5 +219,5 @@ class ShortTests(TwoCase):
             line = Line(site)
             line.send(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
             line.hang_up()
-            self.assertEqual((ended, observed[-1][2]), (["report"], account.CLIENT_CLOSED_REQUEST))
+            self.assertEqual((ended, observed[-1][2]), (["report"], access_log.CLIENT_CLOSED_REQUEST))
             self.assertEqual(self.flushLoggedErrors(), [])

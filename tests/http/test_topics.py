@@ -11,8 +11,8 @@ from multiproto.core.protocol import CloseReason
 from multiproto.core.pubsub.permissions import PUBLISH, SUBSCRIBE, Rule
 from multiproto.core.pubsub.policy import Policy
 from multiproto.core.transactions import Entry, Event
-from multiproto.http.events import DRAIN_TIMEOUT
 from multiproto.http.site import Site
+from multiproto.http.sse import DRAIN_TIMEOUT
 
 from .client import Line, Response, responses
 from .sites import SiteCase

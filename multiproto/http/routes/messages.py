@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from attrs import define
 
-from ..core.domain.messages import Messages
-from ..core.model import Message, PageOf
-from .answers import JsonResponse
-from .call import RequestContext, Route
+from ...core.domain.messages import Messages
+from ...core.model import Message, PageOf
+from ..envelope import JsonResponse
+from ..route import RequestContext, Route
 
 
 @define(eq=False, repr=False)

@@ -6,8 +6,8 @@ from typing import Awaitable, Mapping, Protocol
 
 from attrs import define
 
-from .answers import JsonResponse
-from .call import RequestContext, Route
+from ..envelope import JsonResponse
+from ..route import RequestContext, Route
 
 
 class HealthReporter(Protocol):

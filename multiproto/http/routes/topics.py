@@ -5,15 +5,15 @@ from __future__ import annotations
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
 
-from ..core.connections.admission import Admission
-from ..core.connections.hub import Hub
-from ..core.connections.stream import SubscriptionStream
-from ..core.errors import FieldError, ValidationError
-from ..core.pubsub.permissions import SUBSCRIBE
-from ..core.pubsub.publisher import Publisher
-from .answers import JsonResponse
-from .call import RequestContext, Route
-from .events import EventStream, event_size
+from ...core.connections.admission import Admission
+from ...core.connections.hub import Hub
+from ...core.connections.stream import SubscriptionStream
+from ...core.errors import FieldError, ValidationError
+from ...core.pubsub.permissions import SUBSCRIBE
+from ...core.pubsub.publisher import Publisher
+from ..envelope import JsonResponse
+from ..route import RequestContext, Route
+from ..sse import EventStream, event_size
 
 
 @define(eq=False, repr=False)

@@ -6,8 +6,8 @@ from typing import Callable, Mapping, Sequence
 
 from attrs import define
 
-from ..base import strict_json
-from .call import RequestContext, Route
+from ...base import strict_json
+from ..route import RequestContext, Route
 
 JWKS_MAX_AGE = (
     300  # seconds that others may go without asking; a new key is to be here that long before it signs

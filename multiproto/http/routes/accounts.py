@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from attrs import define
 
-from ..core.domain.accounts import Accounts
-from ..core.domain.login_sessions import LoginResult, LoginSessions
-from .answers import JsonResponse
-from .call import RequestContext, Route
+from ...core.domain.accounts import Accounts
+from ...core.domain.login_sessions import LoginResult, LoginSessions
+from ..envelope import JsonResponse
+from ..route import RequestContext, Route
 
 
 @define(eq=False, repr=False)

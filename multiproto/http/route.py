@@ -12,7 +12,7 @@ from ..core.client_info import ClientInfo
 from ..core.errors import InvalidInput, Unauthorized
 from ..core.identity import Identity, check_full_access
 from ..core.request_authenticator import RequestAuthenticator
-from .answers import JsonResponse, RawResponse, UnsupportedMediaType
+from .envelope import JsonResponse, RawResponse, UnsupportedMediaType
 from .request import HttpRequest
 
 MAX_PARAMS = 100  # in a query or a form

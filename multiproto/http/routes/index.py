@@ -7,9 +7,9 @@ from html import escape
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
 
-from ..core.model import format_timestamp
-from .answers import JsonResponse
-from .call import RequestContext, Route
+from ...core.model import format_timestamp
+from ..envelope import JsonResponse
+from ..route import RequestContext, Route
 
 _INDEX_HTML = """<!doctype html>
 <html lang="en">

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from attrs import define
 
-from ..core.domain.credentials import CredentialStore
-from .answers import JsonResponse
-from .call import RequestContext, Route
+from ...core.domain.credentials import CredentialStore
+from ..envelope import JsonResponse
+from ..route import RequestContext, Route
 
 
 @define(eq=False, repr=False)

@@ -9,7 +9,7 @@ from attrs import evolve
 from twisted.logger import Logger
 
 from multiproto.core.addresses import AddressRules
-from multiproto.http import account
+from multiproto.http import access_log
 from multiproto.http.site import SiteSettings
 
 from .client import Line, Response
@@ -31,7 +31,7 @@ class ForwardedCase(SiteCase):
     def setUp(self) -> None:
         super().setUp()
         self.log: list[Any] = []
-        self.patch(account, "LOG", Logger(observer=self.log.append))
+        self.patch(access_log, "LOG", Logger(observer=self.log.append))
 
     def via(self, *forwarded: str, peer: str = PROXY, **headers: str) -> Response:
         """A request over the proxy `peer`; one header X-Forwarded-For for each of `forwarded`."""

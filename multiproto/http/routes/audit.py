@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from attrs import define
 
-from ..core.domain.audit_log import AuditLog, AuditRecord
-from ..core.model import PageOf
-from .answers import JsonResponse
-from .call import RequestContext, Route
+from ...core.domain.audit_log import AuditLog, AuditRecord
+from ...core.model import PageOf
+from ..envelope import JsonResponse
+from ..route import RequestContext, Route
 
 
 @define(eq=False, repr=False)

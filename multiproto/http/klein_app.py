@@ -15,10 +15,10 @@ from werkzeug.routing import BaseConverter
 
 from ..core.errors import Refusal
 from ..core.request_authenticator import RequestAuthenticator
-from . import answers
-from .answers import JsonResponse
-from .call import RequestContext, Route
+from . import envelope
+from .envelope import JsonResponse
 from .request import HttpRequest
+from .route import RequestContext, Route
 
 API_PREFIXES = ("/api/v1", "/api")  # the first one names a route in metrics
 
@@ -64,9 +64,9 @@ def _add_route(
             return b""
         assert isinstance(answer, JsonResponse)  # pages are given at mounts only
         if answer.data is None:
-            return request.prepare_response(answer.status, b"", answers.NO_STORE)
+            return request.prepare_response(answer.status, b"", envelope.NO_STORE)
         return request.prepare_response(
-            answer.status, answers.success_body(answer, clock.seconds()), answers.NO_STORE
+            answer.status, envelope.success_body(answer, clock.seconds()), envelope.NO_STORE
         )
 
     path = prefix + _PATH_PARAM.sub(r"<text:\1>", route.path)
@@ -81,11 +81,11 @@ def _on_refusal(request: HttpRequest, failure: Failure) -> bytes:
 def _on_routing_error(request: HttpRequest, failure: Failure) -> bytes:
     path = request.path.decode("utf-8", "replace")
     if not isinstance(failure.value, MethodNotAllowed):
-        return request.prepare_refusal(answers.route_not_found(path))
+        return request.prepare_refusal(envelope.route_not_found(path))
     allowed = ", ".join(sorted({*(failure.value.valid_methods or ()), "OPTIONS"})).encode("ascii")
     if request.method == b"OPTIONS":
         return request.prepare_response(204, b"", ((b"Allow", allowed),))
-    return request.prepare_refusal(answers.MethodNotAllowed("Method not allowed"), ((b"Allow", allowed),))
+    return request.prepare_refusal(envelope.MethodNotAllowed("Method not allowed"), ((b"Allow", allowed),))
 
 
 def _on_unexpected_error(request: HttpRequest, failure: Failure) -> bytes:
