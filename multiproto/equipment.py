@@ -24,7 +24,7 @@ from .core.ratelimit.shared_bucket import SharedBuckets
 from .core.ratelimit.token_bucket import Rate
 from .edge.certificate import TlsCertificate
 from .edge.ports import EdgeWrapper
-from .graphql.endpoint import GraphQLResource, wants_buffered_response
+from .graphql.transport.http import GraphQLResource, wants_buffered_response
 from .http.envelope import RawResponse
 from .http.route import RequestContext, Route
 from .lifecycle import ListenerService

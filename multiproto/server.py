@@ -55,7 +55,7 @@ from .equipment import (
     make_store,
     register_gauges,
 )
-from .graphql.limits import QueryLimits
+from .graphql.execution.limits import QueryLimits
 from .graphql.wiring import GraphQLDependencies, make_graphql_resource
 from .http.cors import CorsPolicy
 from .http.limits import HttpLimits

@@ -23,7 +23,7 @@ HARMLESS = {
     "multiproto.auth.keys.KeyRing.secret_key": "a Key, which does not show itself",
     "multiproto.http.limits.HttpLimits.max_body_bytes": "a number of bytes",
     "multiproto.http.limits.HttpLimits.body_timeout": "seconds",
-    "multiproto.graphql.limits.QueryLimits.tokens": "how many words a document may have",
+    "multiproto.graphql.execution.limits.QueryLimits.tokens": "how many words a document may have",
     "multiproto.http.envelope.RawResponse.content_type": "the name of one",
     "multiproto.http.route.Route.allows_credentials": "whether one may be used there",
     "multiproto.config.settings.RateLimitConfig.credential_publish_rate": "a rate",
@@ -32,7 +32,7 @@ HARMLESS = {
     "multiproto.config.settings.AuthConfig.access_token_lifetime": "seconds",
     "multiproto.config.settings.AuthConfig.refresh_token_lifetime": "seconds",
     "multiproto.config.settings.Config.environment": "development, test or production",
-    "multiproto.graphql.execute.GraphQLRequest.persisted_hash": "the SHA-256 of a query's text",
+    "multiproto.graphql.execution.execute.GraphQLRequest.persisted_hash": "the SHA-256 of a query's text",
     "multiproto.graphql.wiring.GraphQLDependencies.credentials": "a CredentialStore, which does not show itself",
     "multiproto.http.site.SiteParts.credential_store": "a CredentialStore, which does not show itself",
 }

@@ -16,16 +16,22 @@ from ..core.domain.messages import Messages
 from ..core.pubsub.publisher import Publisher
 from ..core.request_authenticator import RequestAuthenticator
 from ..rfc6455.resource import UpgradeResource
-from .documents import DocumentCache
-from .endpoint import GraphQLResource
-from .execute import OperationExecutor, OperationObserver
-from .limits import QueryLimits
-from .loaders import OperationLoaders
-from .loop import TwistedEventLoop
-from .playground import Playground
-from .resolvers import MutationResolvers, QueryResolvers, RelationResolvers, Resolvers, SubscriptionResolvers
-from .schema import make_schema
-from .socket import GraphQLWebSocketFactory
+from .execution.asyncio_loop import TwistedEventLoop
+from .execution.document_cache import DocumentCache
+from .execution.execute import OperationExecutor, OperationObserver
+from .execution.limits import QueryLimits
+from .schema.build import make_schema
+from .schema.dataloaders import OperationLoaders
+from .schema.resolvers import (
+    MutationResolvers,
+    QueryResolvers,
+    RelationResolvers,
+    Resolvers,
+    SubscriptionResolvers,
+)
+from .transport.http import GraphQLResource
+from .transport.playground import Playground
+from .transport.websocket import GraphQLWebSocketFactory
 
 
 @frozen

@@ -15,9 +15,9 @@ from graphql import (
 
 from multiproto.core.identity import Grant, Identity
 from multiproto.core.pubsub.permissions import PUBLISH, SUBSCRIBE
-from multiproto.graphql.schema import load_sdl
+from multiproto.graphql.schema.build import load_sdl
 
-from .test_stream import StreamCase
+from .transport.test_event_stream import StreamCase
 
 GRANTS = (
     Grant("devices.pump.*", [PUBLISH, SUBSCRIBE]),

@@ -10,10 +10,10 @@ from multiproto.core.connections.admission import ConnectionLimits
 from multiproto.core.ratelimit.publish_limits import PublishLimits
 from multiproto.core.ratelimit.shared_bucket import SharedBuckets
 from multiproto.core.ratelimit.token_bucket import Rate
-from multiproto.graphql.workload import MAX_RUNNING_OPERATIONS
+from multiproto.graphql.transport.running_operations import MAX_RUNNING_OPERATIONS
 
-from .test_socket import ROOM, SocketCase, complete, next_
-from .test_stream import StreamCase
+from .transport.test_event_stream import StreamCase
+from .transport.test_websocket import ROOM, SocketCase, complete, next_
 
 HELLO = "{ __typename }"
 ANSWERED = {"data": {"__typename": "Query"}}

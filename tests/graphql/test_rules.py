@@ -5,7 +5,7 @@ from __future__ import annotations
 from multiproto.core.pubsub.permissions import PUBLISH, SUBSCRIBE, Rule
 from multiproto.core.pubsub.policy import Policy
 
-from .test_stream import StreamCase, told
+from .transport.test_event_stream import StreamCase, told
 
 PUBLISHED = 'mutation {{ publish(topic: "{}", data: 1) {{ topic }} }}'
 TOPIC = (

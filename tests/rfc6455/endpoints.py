@@ -7,7 +7,7 @@ from typing import Any, Callable
 
 from twisted.internet.task import Clock
 
-from multiproto.graphql.socket import MAX_MESSAGE_SIZE, GraphQLWebSocketFactory
+from multiproto.graphql.transport.websocket import MAX_MESSAGE_SIZE, GraphQLWebSocketFactory
 from multiproto.websocket.protocol import WebSocketFactory
 
 from ..fakes import FAST, make_core

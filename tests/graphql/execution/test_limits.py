@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.graphql.limits import QueryLimits, check_complexity, check_document
+from multiproto.graphql.execution.limits import QueryLimits, check_complexity, check_document
 
 LIMITS = QueryLimits()
 NAMES = ("a", "edges", "node", "messages", "__schema")

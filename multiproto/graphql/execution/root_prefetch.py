@@ -15,9 +15,9 @@ from attrs import frozen
 from graphql import FieldNode
 from graphql.execution import Executor, get_argument_values
 
+from .compiled_selections import CompiledExecutor, PendingRelations
 from .context import Context
-from .plans import CompiledExecutor, PendingRelations
-from .relations import prefetch_relations
+from .prefetch import prefetch_relations
 
 ROOT_EXTENSION = "multiproto.method"  # the extension of a root field that holds its `RootField`
 

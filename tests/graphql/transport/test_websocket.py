@@ -14,13 +14,13 @@ from multiproto.core.connections.hub import REVOCATION_TTL
 from multiproto.core.errors import Unavailable
 from multiproto.core.identity import Identity
 from multiproto.core.pubsub.log_freshness import COMMAND_GRACE, STALE_AFTER
-from multiproto.graphql import socket
-from multiproto.graphql.execute import OperationExecutor
-from multiproto.graphql.workload import MAX_RUNNING_OPERATIONS, PAUSE_READING_AT
+from multiproto.graphql.execution.execute import OperationExecutor
+from multiproto.graphql.transport import websocket
+from multiproto.graphql.transport.running_operations import MAX_RUNNING_OPERATIONS, PAUSE_READING_AT
 from multiproto.observe.traffic import ProtocolStats
 
-from ..rfc6455.wire import CLOSE, PING, PONG, TEXT, close, frame, frames, handshake
-from .server import Exchanged, InlineStore, ServerCase
+from ...rfc6455.wire import CLOSE, PING, PONG, TEXT, close, frame, frames, handshake
+from ..server import Exchanged, InlineStore, ServerCase
 
 ACK = {"type": "connection_ack"}
 ROOM = 'subscription { topic(pattern: "room") { data } }'
@@ -477,7 +477,7 @@ class LineTests(SocketCase):
 
     def test_the_subscriptions_of_a_stalled_socket_are_bounded_together(self) -> None:
         """A hundred of them, each within its own bounds, once held 800 MB."""
-        self.patch(socket, "MAX_QUEUED_SIZE", 200_000)
+        self.patch(websocket, "MAX_QUEUED_SIZE", 200_000)
         client = self.client(self.ann)
         for n in range(6):
             client.run(f"{n}", ROOM.replace("room", f"room{n}"))

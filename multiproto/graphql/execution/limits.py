@@ -24,8 +24,8 @@ from graphql.language import (
     VariableNode,
 )
 
-from ..core.domain.login_sessions import MAX_SESSIONS as MOST_SESSIONS
-from .faults import coded_error
+from ...core.domain.login_sessions import MAX_SESSIONS as MOST_SESSIONS
+from .errors import coded_error
 
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100  # of a list's items (contract, section 1)
 MAX_SELECTION_NESTING = 50  # selection sets and fragments in each other, so that no walk exhausts the stack

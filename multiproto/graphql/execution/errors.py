@@ -17,7 +17,7 @@ from graphql import GraphQLError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..core.errors import InternalError, Refusal
+from ...core.errors import InternalError, Refusal
 
 FormattedError = dict[str, Any]  # JSON-ready
 

@@ -13,7 +13,7 @@ from hashlib import sha256
 
 from attrs import Factory, define, field
 
-from .faults import RequestError, coded_error, request_error
+from .errors import RequestError, coded_error, request_error
 
 MAX_CACHED_CHARACTERS = 131_072  # characters of all documents kept
 NOT_FOUND = "PERSISTED_QUERY_NOT_FOUND"

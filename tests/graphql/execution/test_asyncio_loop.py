@@ -10,7 +10,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.graphql.loop import TwistedEventLoop
+from multiproto.graphql.execution.asyncio_loop import TwistedEventLoop
 
 
 async def later(clock: Any, value: str, seconds: float = 1) -> str:

@@ -9,13 +9,13 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web.server import Request
 
-from ..base import strict_json
-from ..core.errors import InternalError, Unavailable
-from ..core.protocol import CloseReason, Farewell, Ping
-from .execute import Payload, ResponseStream
-from .faults import FormattedError, format_refusal
-from .negotiate import EVENT_STREAM_TYPE, GRAPHQL_RESPONSE_TYPE, JSON_TYPE, parse_accept, select_media_type
-from .valve import FlowControl
+from ...base import strict_json
+from ...core.errors import InternalError, Unavailable
+from ...core.protocol import CloseReason, Farewell, Ping
+from ..execution.errors import FormattedError, format_refusal
+from ..execution.execute import Payload, ResponseStream
+from .flow_control import FlowControl
+from .negotiation import EVENT_STREAM_TYPE, GRAPHQL_RESPONSE_TYPE, JSON_TYPE, parse_accept, select_media_type
 
 # Endings that connecting again with `after` can't mend.  At any other the stream stops without
 # `complete`, and a client of graphql-sse tries again.

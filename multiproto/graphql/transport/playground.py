@@ -24,7 +24,7 @@ class Playground:
     _files: dict[str, bytes] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        folder = resources.files(__package__)
+        folder = resources.files("multiproto.graphql")
         self._files = {name: folder.joinpath("page", name).read_bytes() for name in ("page.js", "page.css")}
         page = folder.joinpath("page", "page.html").read_bytes()
         self._files[""] = page.replace(b"@PATH@", self._path.encode())

@@ -11,14 +11,14 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..core.errors import InternalError, RateLimited, Unavailable
-from ..core.protocol import CloseReason, Ping
-from . import codec
-from .context import Caller
-from .execute import GraphQLRequest, OperationExecutor, PreparedOperation, ResponseStream
-from .faults import RequestError, format_refusal
-from .negotiate import BadGraphQLRequest
-from .valve import FlowControl
+from ...core.errors import InternalError, RateLimited, Unavailable
+from ...core.protocol import CloseReason, Ping
+from ..execution.context import Caller
+from ..execution.errors import RequestError, format_refusal
+from ..execution.execute import GraphQLRequest, OperationExecutor, PreparedOperation, ResponseStream
+from . import transport_ws
+from .flow_control import FlowControl
+from .negotiation import BadGraphQLRequest
 
 MAX_RUNNING_OPERATIONS = 100  # on one socket at a time, subscriptions included
 PAUSE_READING_AT = 8  # operations begun and not yet answered, from which on the socket is not read
@@ -70,7 +70,9 @@ class RunningOperations:
             return
         full = RateLimited(f"At most {MAX_RUNNING_OPERATIONS} operations at a time")
         self._send(
-            codec.encode_error(id, [format_refusal(full if isinstance(request, GraphQLRequest) else request)])
+            transport_ws.encode_error(
+                id, [format_refusal(full if isinstance(request, GraphQLRequest) else request)]
+            )
         )
 
     def complete(self, id: str) -> None:
@@ -122,9 +124,9 @@ class RunningOperations:
                 running.is_mutating = operation.kind == "mutation"
                 await self._send_result(running, operation, caller)
         except RequestError as declined:
-            self._finish(running, codec.encode_error(running.id, declined.errors))
+            self._finish(running, transport_ws.encode_error(running.id, declined.errors))
         except Unavailable as unavailable:
-            self._finish(running, codec.encode_error(running.id, [format_refusal(unavailable)]))
+            self._finish(running, transport_ws.encode_error(running.id, [format_refusal(unavailable)]))
         finally:
             self._change_unanswered(-1)
         if running.stream is not None:
@@ -136,19 +138,19 @@ class RunningOperations:
         payload = await self._operation_executor.execute(operation, caller)
         await self._flow_control.wait_until_writable()
         if not running.stopped:
-            self._send(codec.encode_next(running.id, payload))
-            self._finish(running, codec.encode_complete(running.id))
+            self._send(transport_ws.encode_next(running.id, payload))
+            self._finish(running, transport_ws.encode_complete(running.id))
 
     async def _send_stream(self, running: SocketOperation, stream: ResponseStream) -> None:
         try:
             while not running.stopped and (payload := await stream.next()) is not None:
                 await self._flow_control.wait_until_writable()
                 if not running.stopped and not isinstance(payload, Ping):
-                    self._send(codec.encode_next(running.id, payload))
+                    self._send(transport_ws.encode_next(running.id, payload))
             why = stream.farewell
             if why is not None and why.reason not in CONNECTION_WIDE_REASONS:
                 ended = Unavailable(why.message, {"cursor": why.cursor} if why.cursor else None)
-                self._finish(running, codec.encode_error(running.id, [format_refusal(ended)]))
+                self._finish(running, transport_ws.encode_error(running.id, [format_refusal(ended)]))
         finally:
             stream.close()
 
@@ -162,7 +164,7 @@ class RunningOperations:
 
     def _on_failure(self, failure: Failure, running: SocketOperation) -> None:
         self._log.failure("a GraphQL operation broke", failure=failure)
-        self._finish(running, codec.encode_error(running.id, [format_refusal(InternalError())]))
+        self._finish(running, transport_ws.encode_error(running.id, [format_refusal(InternalError())]))
 
     def _change_unanswered(self, change: int) -> None:
         self._unanswered += change

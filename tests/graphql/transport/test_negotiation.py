@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.graphql.execute import GraphQLRequest
-from multiproto.graphql.negotiate import (
+from multiproto.graphql.execution.execute import GraphQLRequest
+from multiproto.graphql.transport.negotiation import (
     EVENT_STREAM_TYPE,
     GRAPHQL_RESPONSE_TYPE,
     HTML_TYPE,

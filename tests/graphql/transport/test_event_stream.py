@@ -7,7 +7,7 @@ from typing import Any
 from multiproto.core.connections.admission import ConnectionLimits
 from multiproto.core.identity import Identity
 
-from .server import START, Exchanged, ServerCase
+from ..server import START, Exchanged, ServerCase
 
 COMPLETE = ("complete", None)
 

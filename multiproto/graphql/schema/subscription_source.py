@@ -6,11 +6,11 @@ from typing import Callable
 
 from attrs import define
 
-from ..base import strict_json
-from ..core.connections.send_queue import BufferBudget
-from ..core.connections.stream import SubscriptionStream
-from ..core.model import JsonObject
-from ..core.protocol import Delivery, Ping
+from ...base import strict_json
+from ...core.connections.send_queue import BufferBudget
+from ...core.connections.stream import SubscriptionStream
+from ...core.model import JsonObject
+from ...core.protocol import Delivery, Ping
 
 EventMapper = Callable[[Delivery], JsonObject | None]  # `None`: this subscription does not tell of it
 

@@ -20,12 +20,12 @@ from graphql import (
     value_from_ast_untyped,
 )
 
-from ..base import strict_json
-from ..core.identity import check_full_access
-from .ahead import ROOT_EXTENSION, RootField
-from .context import Context
-from .loop import TwistedEventLoop
-from .relations import RELATION_EXTENSION, RelationField
+from ...base import strict_json
+from ...core.identity import check_full_access
+from ..execution.asyncio_loop import TwistedEventLoop
+from ..execution.context import Context
+from ..execution.prefetch import RELATION_EXTENSION, RelationField
+from ..execution.root_prefetch import ROOT_EXTENSION, RootField
 from .resolvers import RelationResolvers, Resolvers
 
 Resolver = Callable[..., Any]
@@ -35,7 +35,7 @@ SDL_FILE = "schema.graphql"
 
 
 def load_sdl() -> str:
-    return resources.files(__package__).joinpath(SDL_FILE).read_text("utf-8")
+    return resources.files("multiproto.graphql").joinpath(SDL_FILE).read_text("utf-8")
 
 
 def make_schema(resolvers: Resolvers, loop: TwistedEventLoop) -> GraphQLSchema:

@@ -16,16 +16,16 @@ from multiproto.base import strict_json
 from multiproto.core.errors import Unavailable
 from multiproto.core.identity import Identity
 from multiproto.core.model import Message, User
-from multiproto.graphql import persisted, plans
-from multiproto.graphql.context import Caller
-from multiproto.graphql.endpoint import wants_buffered_response
-from multiproto.graphql.execute import GraphQLRequest, OperationExecutor
-from multiproto.graphql.faults import RequestError
-from multiproto.graphql.resolvers import RelationResolvers
-from multiproto.graphql.schema import load_sdl
+from multiproto.graphql.execution import compiled_selections, persisted_queries
+from multiproto.graphql.execution.context import Caller
+from multiproto.graphql.execution.errors import RequestError
+from multiproto.graphql.execution.execute import GraphQLRequest, OperationExecutor
+from multiproto.graphql.schema.build import load_sdl
+from multiproto.graphql.schema.resolvers import RelationResolvers
+from multiproto.graphql.transport.http import wants_buffered_response
 from multiproto.graphql.wiring import make_graphql_resource, make_operation_executor
 
-from .server import START, ServerCase
+from ..server import START, ServerCase
 
 SCHEMA: GraphQLSchema = build_schema(load_sdl())
 VARIABLES = {"no": "Boolean = false", "yes": "Boolean!", "id": "ID!", "limit": "Int = 2"}
@@ -201,8 +201,10 @@ class SameTests(ServerCase):
 
     def test_plans_are_used(self) -> None:
         read: list[Any] = []
-        value = plans._compile_type
-        with patch.object(plans, "_compile_type", lambda *args: (read.append(args), value(*args))[1]):
+        value = compiled_selections._compile_type
+        with patch.object(
+            compiled_selections, "_compile_type", lambda *args: (read.append(args), value(*args))[1]
+        ):
             text = "{ users { edges { node { id name } cursor } } }"
             self.outcome(self.both[0], GraphQLRequest(text), Caller("", Identity(self.ann, "s", START + 900)))
         self.assertTrue(read)
@@ -284,18 +286,18 @@ class PersistedTests(ServerCase):
         unknown = self.named(self.QUERY)
         self.assertEqual(
             (unknown["errors"][0]["message"], self.code(unknown)),
-            ("PersistedQueryNotFound", persisted.NOT_FOUND),
+            ("PersistedQueryNotFound", persisted_queries.NOT_FOUND),
         )
         for query in (self.QUERY, None, None):
             self.assertEqual(self.named(self.QUERY, query), {"data": {"me": {"name": "Ann"}}})
 
     def test_the_hash_must_be_that_of_the_document(self) -> None:
         self.assertEqual(self.code(self.named("{ other }", self.QUERY)), "BAD_REQUEST")
-        self.assertEqual(self.code(self.named("{ other }")), persisted.NOT_FOUND)
+        self.assertEqual(self.code(self.named("{ other }")), persisted_queries.NOT_FOUND)
 
     def test_what_was_not_good_is_not_kept(self) -> None:
         self.assertEqual(self.code(self.named("{ nothing }", "{ nothing }")), "GRAPHQL_VALIDATION_FAILED")
-        self.assertEqual(self.code(self.named("{ nothing }")), persisted.NOT_FOUND)
+        self.assertEqual(self.code(self.named("{ nothing }")), persisted_queries.NOT_FOUND)
 
     def test_what_is_no_hash(self) -> None:
         for changes in ({"version": 2}, {"sha256Hash": "x"}, {"sha256Hash": None}, {"sha256Hash": "A" * 64}):
@@ -303,7 +305,7 @@ class PersistedTests(ServerCase):
 
     def test_those_used_last_are_kept(self) -> None:
         first, second, third = "{ me { id } }", "{ me { name } }", "{ me { email } }"
-        self.patch(persisted, "MAX_CACHED_CHARACTERS", len(first) + len(third))
+        self.patch(persisted_queries, "MAX_CACHED_CHARACTERS", len(first) + len(third))
         for text in (first, second):
             self.named(text, text)
         self.named(first, first)

@@ -35,7 +35,7 @@ from graphql import (
 )
 from graphql.execution import Executor
 
-from .relations import PREFETCHED_KEY_PREFIX, RELATION_EXTENSION, RelationField
+from .prefetch import PREFETCHED_KEY_PREFIX, RELATION_EXTENSION, RelationField
 
 Completer = Callable[[Any], Any]
 PendingRelations = list[tuple[dict[str, Any], RelationField]]  # what has a relation, and which

@@ -8,9 +8,9 @@ from typing import Any
 
 from graphql import build_client_schema, get_introspection_query
 
-from multiproto.graphql.limits import QueryLimits
+from multiproto.graphql.execution.limits import QueryLimits
 
-from .server import Answer, ServerCase
+from ..server import Answer, ServerCase
 
 RESPONSE = "application/graphql-response+json"
 HEALTH = {"query": "{ health { status } }"}

@@ -13,10 +13,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from ..core.domain.accounts import Accounts
-from ..core.domain.messages import Messages
-from ..core.identity import Identity
-from ..core.model import Message, PageOf, User
+from ...core.domain.accounts import Accounts
+from ...core.domain.messages import Messages
+from ...core.identity import Identity
+from ...core.model import Message, PageOf, User
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -6,14 +6,14 @@ from typing import Callable
 
 from twisted.internet.interfaces import IAddress, IReactorTime
 
-from ..base import strict_json
-from ..core.connections.admission import Admission
-from ..core.connections.connection import Connection
-from ..core.connections.hub import Hub
-from ..core.connections.send_queue import BufferBudget
-from ..core.errors import Forbidden, InternalError, RateLimited, Refusal, TooLarge, Unauthorized, Unavailable
-from ..core.model import format_timestamp
-from ..core.protocol import (
+from ...base import strict_json
+from ...core.connections.admission import Admission
+from ...core.connections.connection import Connection
+from ...core.connections.hub import Hub
+from ...core.connections.send_queue import BufferBudget
+from ...core.errors import Forbidden, InternalError, RateLimited, Refusal, TooLarge, Unauthorized, Unavailable
+from ...core.model import format_timestamp
+from ...core.protocol import (
     Authenticate,
     Authenticated,
     CloseReason,
@@ -26,16 +26,16 @@ from ..core.protocol import (
     Reply,
     TokenExpiring,
 )
-from ..rfc6455.codec import encode_frame
-from ..rfc6455.factory import Rfc6455Factory
-from ..rfc6455.protocol import Rfc6455Protocol
-from . import codec
-from .context import Caller, parse_bearer
-from .execute import OperationExecutor
-from .faults import format_refusal
-from .negotiate import BadGraphQLRequest
-from .valve import FlowControl
-from .workload import CONNECTION_WIDE_REASONS, RunningOperations
+from ...rfc6455.codec import encode_frame
+from ...rfc6455.factory import Rfc6455Factory
+from ...rfc6455.protocol import Rfc6455Protocol
+from ..execution.context import Caller, parse_bearer
+from ..execution.errors import format_refusal
+from ..execution.execute import OperationExecutor
+from . import transport_ws
+from .flow_control import FlowControl
+from .negotiation import BadGraphQLRequest
+from .running_operations import CONNECTION_WIDE_REASONS, RunningOperations
 
 MAX_MESSAGE_SIZE = 2**20  # bytes
 MAX_QUEUED_SIZE = 8 * 2**20  # bytes that all subscriptions of a socket may hold for it
@@ -53,7 +53,7 @@ class GraphQLWebSocketProtocol(Rfc6455Protocol):
     """See the module.  The session authenticates, keeps alive and ends; each subscription is a feed."""
 
     maxMessagePayloadSize = MAX_MESSAGE_SIZE
-    subprotocols = (codec.SUBPROTOCOL,)
+    subprotocols = (transport_ws.SUBPROTOCOL,)
 
     factory: GraphQLWebSocketFactory
     connection: Connection | None = None
@@ -85,12 +85,15 @@ class GraphQLWebSocketProtocol(Rfc6455Protocol):
         super().onOpen()
         if self.websocket_protocol_in_use is None:
             return self.reject(
-                codec.SUBPROTOCOL_NOT_ACCEPTABLE, f"Subprotocol not acceptable: use {codec.SUBPROTOCOL}"
+                transport_ws.SUBPROTOCOL_NOT_ACCEPTABLE,
+                f"Subprotocol not acceptable: use {transport_ws.SUBPROTOCOL}",
             )
         try:
             self.connection = self.factory.hub.admit(self, self.host, self.factory.admission)
         except Refusal as refusal:
-            code = codec.GOING_AWAY if isinstance(refusal, Unavailable) else codec.POLICY_VIOLATION
+            code = (
+                transport_ws.GOING_AWAY if isinstance(refusal, Unavailable) else transport_ws.POLICY_VIOLATION
+            )
             return self.reject(code, refusal.message)
         self.transport.registerProducer(self, True)
 
@@ -99,19 +102,19 @@ class GraphQLWebSocketProtocol(Rfc6455Protocol):
         if self.connection.farewell:
             return
         try:
-            said = codec.decode(payload)
-        except codec.InvalidMessage as malformed:
-            return self._close_with(codec.BAD_REQUEST, str(malformed))
+            said = transport_ws.decode(payload)
+        except transport_ws.InvalidMessage as malformed:
+            return self._close_with(transport_ws.BAD_REQUEST, str(malformed))
         match said:
-            case codec.ConnectionInitMessage(authorization=authorization):
+            case transport_ws.ConnectionInitMessage(authorization=authorization):
                 self._handle_init(self.connection, authorization)
-            case codec.SubscribeMessage():
+            case transport_ws.SubscribeMessage():
                 self._handle_subscribe(self.connection, said)
-            case codec.CompleteMessage(id=id):
+            case transport_ws.CompleteMessage(id=id):
                 self._running_operations.complete(id)
-            case codec.PingMessage():
+            case transport_ws.PingMessage():
                 self.connection.receive(Ping(), len(payload))
-            case codec.PongMessage():
+            case transport_ws.PongMessage():
                 self.connection.receive(Pong(), len(payload))
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
@@ -150,32 +153,32 @@ class GraphQLWebSocketProtocol(Rfc6455Protocol):
 
     def _handle_init(self, session: Connection, authorization: str | None) -> None:
         if self._init_received:
-            return self._close_with(codec.TOO_MANY_INIT_REQUESTS, "Too many initialisation requests")
+            return self._close_with(transport_ws.TOO_MANY_INIT_REQUESTS, "Too many initialisation requests")
         self._init_received = True
         token, self.token = self.token, None
         try:
             token = parse_bearer(authorization) if authorization else token
         except Unauthorized as refusal:
-            return self._close_with(codec.FORBIDDEN, refusal.message)
+            return self._close_with(transport_ws.FORBIDDEN, refusal.message)
         if token is None:
             return self._send_ack()
         session.receive(Authenticate(token), len(token))
 
     def _send_ack(self) -> None:
         self._acknowledged = True
-        self._send_message(codec.CONNECTION_ACK)
+        self._send_message(transport_ws.CONNECTION_ACK)
 
-    def _handle_subscribe(self, session: Connection, said: codec.SubscribeMessage) -> None:
+    def _handle_subscribe(self, session: Connection, said: transport_ws.SubscribeMessage) -> None:
         if not self._acknowledged:
-            return self._close_with(codec.UNAUTHORIZED, "Unauthorized")
+            return self._close_with(transport_ws.UNAUTHORIZED, "Unauthorized")
         if said.id in self._running_operations:
             return self._close_with(
-                codec.SUBSCRIBER_ALREADY_EXISTS, f"Subscriber for {said.id} already exists"
+                transport_ws.SUBSCRIBER_ALREADY_EXISTS, f"Subscriber for {said.id} already exists"
             )
         try:
             session.command_limiter.charge()
         except RateLimited as refusal:
-            self._send_message(codec.encode_error(said.id, [format_refusal(refusal)]))
+            self._send_message(transport_ws.encode_error(said.id, [format_refusal(refusal)]))
             session.command_limiter.charge_refusal(refusal)
         else:
             self._running_operations.start(said.id, said.request)
@@ -209,25 +212,29 @@ class GraphQLWebSocketProtocol(Rfc6455Protocol):
             case Authenticated():
                 self._send_ack()
             case ErrorReply(refusal=refusal):
-                code = codec.TRY_AGAIN_LATER if isinstance(refusal, Unavailable) else codec.FORBIDDEN
+                code = (
+                    transport_ws.TRY_AGAIN_LATER
+                    if isinstance(refusal, Unavailable)
+                    else transport_ws.FORBIDDEN
+                )
                 self._close_with(code, refusal.message)
             case TokenExpiring(expires_at=until):
-                self._send_message(codec.encode_expiring(format_timestamp(until)))
+                self._send_message(transport_ws.encode_expiring(format_timestamp(until)))
             case Ping():
-                self._send_message(codec.PING)
+                self._send_message(transport_ws.PING)
             case Pong():
-                self._send_message(codec.PONG)
+                self._send_message(transport_ws.PONG)
         return self.size_of(reply)
 
     def send_batch(self, burst: DeliveryBatch) -> int:
         return 0
 
     def size_of(self, reply: Reply) -> int:
-        return len(codec.CONNECTION_ACK)
+        return len(transport_ws.CONNECTION_ACK)
 
     def close(self, why: Farewell) -> None:
-        if why.reason in codec.CLOSE_CODES:
-            self.close_status = codec.CLOSE_CODES[why.reason], why.message
+        if why.reason in transport_ws.CLOSE_CODES:
+            self.close_status = transport_ws.CLOSE_CODES[why.reason], why.message
         if why.reason in CONNECTION_WIDE_REASONS:
             self._running_operations.drain(
                 self.start_closing_handshake

@@ -14,14 +14,14 @@ from twisted.web import server
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from ..base import strict_json
-from ..core.errors import InternalError, Refusal, TooLarge
-from ..core.request_authenticator import RequestAuthenticator
-from .context import Caller, authenticate_caller
-from .exchange import GraphQLHttpResponse
-from .execute import GraphQLRequest, OperationExecutor, Payload
-from .faults import RequestError, format_refusal
-from .negotiate import (
+from ...base import strict_json
+from ...core.errors import InternalError, Refusal, TooLarge
+from ...core.request_authenticator import RequestAuthenticator
+from ..execution.context import Caller, authenticate_caller
+from ..execution.errors import RequestError, format_refusal
+from ..execution.execute import GraphQLRequest, OperationExecutor, Payload
+from .http_response import GraphQLHttpResponse
+from .negotiation import (
     EVENT_STREAM_TYPE,
     GRAPHQL_RESPONSE_TYPE,
     HTML_TYPE,

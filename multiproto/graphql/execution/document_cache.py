@@ -17,9 +17,9 @@ from graphql import (
 )
 from graphql.execution import Executor, get_variable_values
 
-from .faults import request_error
+from .compiled_selections import CompiledExecutor, SelectionCompiler
+from .errors import request_error
 from .limits import QueryLimits, check_complexity, check_document
-from .plans import CompiledExecutor, SelectionCompiler
 
 MAX_CACHED_CHARACTERS = 131_072  # characters of all documents kept; their trees take some 200 bytes for each
 MAX_ERRORS = 20  # that are told of one document's variables, or of the document itself

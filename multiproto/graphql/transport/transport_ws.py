@@ -9,11 +9,11 @@ from typing import Any, Sequence, Union
 
 from attrs import field, frozen
 
-from ..base import strict_json
-from ..core.protocol import CloseReason
-from .execute import GraphQLRequest
-from .faults import FormattedError
-from .negotiate import BadGraphQLRequest, parse_request
+from ...base import strict_json
+from ...core.protocol import CloseReason
+from ..execution.errors import FormattedError
+from ..execution.execute import GraphQLRequest
+from .negotiation import BadGraphQLRequest, parse_request
 
 SUBPROTOCOL = "graphql-transport-ws"
 MAX_ID_LENGTH = 255  # characters

@@ -9,16 +9,16 @@ from graphql import ExecutionResult
 from graphql.execution import Executor, create_source_event_stream
 from twisted.internet.interfaces import IReactorTime
 
-from ..core.model import JsonObject
-from ..core.protocol import Farewell, Ping
-from .ahead import prefetch_root
+from ...core.model import JsonObject
+from ...core.protocol import Farewell, Ping
+from ..schema.dataloaders import OperationLoaders
+from ..schema.subscription_source import SourceStream
+from .asyncio_loop import TwistedEventLoop
 from .context import Caller, Context
-from .documents import DocumentCache
-from .faults import FormattedError, RequestError, format_error
-from .loaders import OperationLoaders
-from .loop import TwistedEventLoop
-from .persisted import PersistedQueries
-from .source import SourceStream
+from .document_cache import DocumentCache
+from .errors import FormattedError, RequestError, format_error
+from .persisted_queries import PersistedQueries
+from .root_prefetch import prefetch_root
 
 Payload = dict[str, Any]  # a result, JSON-ready: data, errors, extensions
 

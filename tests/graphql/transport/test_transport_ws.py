@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.graphql import codec
-from multiproto.graphql.codec import (
+from multiproto.graphql.execution.execute import GraphQLRequest
+from multiproto.graphql.transport import transport_ws
+from multiproto.graphql.transport.negotiation import BadGraphQLRequest
+from multiproto.graphql.transport.transport_ws import (
     CompleteMessage,
     ConnectionInitMessage,
     InvalidMessage,
@@ -16,12 +18,10 @@ from multiproto.graphql.codec import (
     PongMessage,
     SubscribeMessage,
 )
-from multiproto.graphql.execute import GraphQLRequest
-from multiproto.graphql.negotiate import BadGraphQLRequest
 
 
 def decode(value: object) -> Any:
-    return codec.decode(json.dumps(value).encode())
+    return transport_ws.decode(json.dumps(value).encode())
 
 
 class DecodeTests(SynchronousTestCase):
@@ -68,12 +68,12 @@ class DecodeTests(SynchronousTestCase):
         ):
             self.assertRaises(InvalidMessage, decode, message)
         for payload in (b"", b"{", b"\xff", b'{"type":"ping","x":NaN}', b"[" * 1000):
-            self.assertRaises(InvalidMessage, codec.decode, payload)
+            self.assertRaises(InvalidMessage, transport_ws.decode, payload)
 
     @given(st.binary(max_size=50))
     def test_any_bytes(self, payload: bytes) -> None:
         with self.suppressing():
-            codec.decode(payload)
+            transport_ws.decode(payload)
 
     @given(
         st.fixed_dictionaries(
@@ -108,11 +108,14 @@ class DecodeTests(SynchronousTestCase):
 class EncodeTests(SynchronousTestCase):
     def test_messages(self) -> None:
         for encoded, message in (
-            (codec.encode_next("1", {"data": None}), {"id": "1", "type": "next", "payload": {"data": None}}),
             (
-                codec.encode_error("1", [{"message": "m"}]),
+                transport_ws.encode_next("1", {"data": None}),
+                {"id": "1", "type": "next", "payload": {"data": None}},
+            ),
+            (
+                transport_ws.encode_error("1", [{"message": "m"}]),
                 {"id": "1", "type": "error", "payload": [{"message": "m"}]},
             ),
-            (codec.encode_complete("1"), {"id": "1", "type": "complete"}),
+            (transport_ws.encode_complete("1"), {"id": "1", "type": "complete"}),
         ):
             self.assertEqual(json.loads(encoded), message)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Mapping, Sequence
 
-from ..base import strict_json
-from ..core.errors import InvalidInput
-from .execute import GraphQLRequest
-from .persisted import parse_hash
+from ...base import strict_json
+from ...core.errors import InvalidInput
+from ..execution.execute import GraphQLRequest
+from ..execution.persisted_queries import parse_hash
 
 JSON_TYPE = "application/json"
 GRAPHQL_RESPONSE_TYPE = "application/graphql-response+json"

@@ -6,12 +6,12 @@ from typing import Any
 
 from attrs import define, frozen
 
-from ..core.client_info import ClientInfo
-from ..core.connections.send_queue import BufferBudget
-from ..core.errors import Refusal, Unauthorized
-from ..core.identity import Identity
-from ..core.request_authenticator import RequestAuthenticator
-from .loaders import OperationLoaders
+from ...core.client_info import ClientInfo
+from ...core.connections.send_queue import BufferBudget
+from ...core.errors import Refusal, Unauthorized
+from ...core.identity import Identity
+from ...core.request_authenticator import RequestAuthenticator
+from ..schema.dataloaders import OperationLoaders
 
 
 @frozen

@@ -11,23 +11,23 @@ from typing import Any, Awaitable, Callable, Mapping
 
 from attrs import define, frozen
 
-from ..core.connections.admission import Admission
-from ..core.connections.hub import Hub
-from ..core.connections.stream import SubscriptionStream
-from ..core.domain.accounts import Accounts
-from ..core.domain.credentials import CredentialStore
-from ..core.domain.login_sessions import LoginResult, LoginSessions
-from ..core.domain.messages import Messages
-from ..core.errors import Forbidden, NotFound, ValidationError
-from ..core.events import MESSAGE_SENT, USER_CREATED, USER_UPDATED
-from ..core.model import JsonObject, Message, PageOf, User, format_timestamp
-from ..core.protocol import Delivery
-from ..core.pubsub.policy import Policy
-from ..core.pubsub.publisher import Publisher
-from ..core.pubsub.topics import escape_word
-from ..core.validation import check_id
-from .context import Context
-from .source import EventMapper, SourceStream, estimate_size
+from ...core.connections.admission import Admission
+from ...core.connections.hub import Hub
+from ...core.connections.stream import SubscriptionStream
+from ...core.domain.accounts import Accounts
+from ...core.domain.credentials import CredentialStore
+from ...core.domain.login_sessions import LoginResult, LoginSessions
+from ...core.domain.messages import Messages
+from ...core.errors import Forbidden, NotFound, ValidationError
+from ...core.events import MESSAGE_SENT, USER_CREATED, USER_UPDATED
+from ...core.model import JsonObject, Message, PageOf, User, format_timestamp
+from ...core.protocol import Delivery
+from ...core.pubsub.policy import Policy
+from ...core.pubsub.publisher import Publisher
+from ...core.pubsub.topics import escape_word
+from ...core.validation import check_id
+from ..execution.context import Context
+from .subscription_source import EventMapper, SourceStream, estimate_size
 
 Args = Mapping[str, Any]
 
