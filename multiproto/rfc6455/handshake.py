@@ -15,7 +15,7 @@ from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflat
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
 from .factory import Rfc6455Factory
-from .slim import CompactConnection
+from .memory import CompactConnection
 
 MAX_HANDSHAKE_SIZE = 16 * 1024  # bytes
 

@@ -12,8 +12,8 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from .codec import encode_close_reason
+from .fast_frames import parse_frames
 from .handshake import HandshakeProtocol
-from .plain import parse_frames
 
 MIN_COMPRESS_SIZE = 256  # bytes; a shorter text gains too little
 MAX_FRAMES_PER_TURN = 200  # that one peer may have read in one turn of the reactor; a ping takes some 20 µs

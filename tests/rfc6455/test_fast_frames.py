@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.connections.admission import ConnectionLimits
 from multiproto.core.protocol import Publish
-from multiproto.rfc6455.plain import MAX_INTEGER_XOR, parse_frames, unmask
+from multiproto.rfc6455.fast_frames import MAX_INTEGER_XOR, parse_frames, unmask
 from multiproto.websocket import codec, quick
 from multiproto.websocket.protocol import WebSocketEchoProtocol, WebSocketFactory, WebSocketProtocol
 
