@@ -23,19 +23,19 @@ from .core.ratelimit.publish_limits import PublishLimits
 from .core.ratelimit.shared_bucket import SharedBuckets
 from .core.ratelimit.token_bucket import Rate
 from .edge.certificate import TlsCertificate
-from .edge.ports import EdgeWrapper
+from .edge.listeners import EdgeWrapper
 from .graphql.transport.http import GraphQLResource, wants_buffered_response
 from .http.envelope import RawResponse
 from .http.route import RequestContext, Route
 from .lifecycle import ListenerService
 from .observe.metrics import Metrics
-from .prompt import WriteCoalescer, coalesce_writes
+from .reactor.write_coalescing import WriteCoalescer, coalesce_writes
 from .redis.address import RedisAddress
 from .redis.shared_limits import RedisSharedLimits
 from .storage.postgresql.store import PostgresStore
 from .storage.sqlite.store import SqliteStore
-from .workers.parent import SupervisorLink
-from .workers.port import SharedPort
+from .workers.shared_port import SharedPort
+from .workers.worker import SupervisorLink
 
 AnyStore = Union[SqliteStore, PostgresStore]
 

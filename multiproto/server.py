@@ -24,8 +24,8 @@ from .base import strict_json
 from .base.uuid7 import Uuid7Generator
 from .broker.memory import MemoryBroker
 from .config import Config
-from .config.kinds import format_duration
-from .config.secret import signing_secret
+from .config.parsers import format_duration
+from .config.signing_secret import signing_secret
 from .core.connections.admission import Admission, ConnectionLimits, ConnectionRateLimiter
 from .core.connections.hub import Hub
 from .core.domain.accounts import Accounts
@@ -68,14 +68,14 @@ from .log.follower import Follower
 from .log.pruner import Pruner
 from .observe.health import HealthMonitor, Probe, always_up
 from .observe.metrics import Metrics
-from .observe.site import make_metrics_site
-from .observe.tick import ReactorLag
-from .observe.traffic import ProtocolStats
-from .prompt import WriteCoalescer
+from .observe.metrics_site import make_metrics_site
+from .observe.protocol_stats import ProtocolStats
+from .observe.reactor_lag import ReactorLag
+from .reactor.write_coalescing import WriteCoalescer
 from .rfc6455.resource import UpgradeResource
 from .tcp.protocol import TcpFactory
 from .websocket.protocol import MAX_ECHO_SIZE, WebSocketEchoProtocol, WebSocketFactory
-from .workers.parent import SupervisorLink
+from .workers.worker import SupervisorLink
 
 DRAIN_TIMEOUT = 10.0  # seconds that requests have to be answered at the end, or a third of what there is
 MAX_LOGINS_PER_WINDOW = 20  # from one address in one window of the rate limit, registrations included

@@ -23,7 +23,7 @@ from .config import Config, ConfigError, LoadedConfig, load_config_with_texts
 from .lifecycle import StartupError, report_to_operator
 from .observe import logs
 from .workers.command import check_twistd_options, log_file
-from .workers.parent import SupervisorLink
+from .workers.worker import SupervisorLink
 
 # flag -> the setting it sets
 SETTING_BY_FLAG = {
@@ -167,7 +167,7 @@ def make_server(
 def install_preferred_reactor() -> None:
     """Install it, unless twistd was told of another one or the system has no epoll."""
     if "twisted.internet.reactor" not in sys.modules and hasattr(select, "epoll"):
-        from .reactor import install
+        from .reactor.epoll import install
 
         install()
 

@@ -33,7 +33,7 @@ from multiproto.core.pubsub.publisher import Publisher
 from multiproto.core.pubsub.replay import ReplayReader
 from multiproto.core.transactions import Entry, Event, Page, Unit
 from multiproto.log.follower import Follower
-from multiproto.observe.traffic import ProtocolStats
+from multiproto.observe.protocol_stats import ProtocolStats
 
 # The rooms' tests run with the fast paths or, to compare, without: MULTIPROTO_FAST_PATHS=false make check
 FAST = os.environ.get("MULTIPROTO_FAST_PATHS", "true") == "true"

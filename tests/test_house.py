@@ -66,7 +66,7 @@ IO = (
     *("json", "msgspec", "time", "os", "threading", "multiproto.base.strict_json"),
 )
 REACTOR = {"tap.py"}
-ASYNCIO = {"graphql/loop.py"}
+ASYNCIO = {"graphql/execution/asyncio_loop.py"}
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -22,7 +22,7 @@ from multiproto.config import Config
 from multiproto.config.load import iter_settings
 from multiproto.config.settings import LogConfig
 from multiproto.lifecycle import StartupError
-from multiproto.workers.parent import SupervisorLink
+from multiproto.workers.worker import SupervisorLink
 
 ROOT = Path(__file__).parent.parent
 
@@ -80,7 +80,7 @@ class PluginTests(SynchronousTestCase):
             "from multiproto import tap; options = tap.Options(); options.parseOptions(%r); tap.makeService(options);"
             "from twisted.internet import reactor; print(type(reactor).__module__)"
         )
-        ours, stock = "multiproto.reactor", "twisted.internet.epollreactor"
+        ours, stock = "multiproto.reactor.epoll", "twisted.internet.epollreactor"
         other = "from twisted.internet import selectreactor; selectreactor.install(); "
         for before, fast, expected in (
             ("", "true", ours),

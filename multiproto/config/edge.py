@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from ..core.addresses import AddressRules, IPNetwork
-from . import kinds
+from . import parsers
 from .setting import setting
 
 
@@ -13,28 +13,30 @@ from .setting import setting
 class EdgeConfig:
     certificate_file: str = setting(
         "TLS_CERT_FILE",
-        kinds.text,
+        parsers.text,
         "",
         "certificate in PEM, those that vouch for it behind it; with TLS_KEY_FILE, the ports speak TLS",
     )
-    key_file: str = setting("TLS_KEY_FILE", kinds.text, "", "its private key in PEM; SIGHUP reads both anew")
+    key_file: str = setting(
+        "TLS_KEY_FILE", parsers.text, "", "its private key in PEM; SIGHUP reads both anew"
+    )
     trusted_proxies: tuple[IPNetwork, ...] = setting(
         "TRUSTED_PROXIES",
-        kinds.networks,
+        parsers.networks,
         (),
         "addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are taken; unset: none",
     )
     proxy_protocol: bool = setting(
         "PROXY_PROTOCOL",
-        kinds.boolean,
+        parsers.boolean,
         False,
         "expect a PROXY header, v1 or v2, on each connection of TRUSTED_PROXIES, HTTP and TCP",
     )
     allow: tuple[IPNetwork, ...] = setting(
-        "ADDRESS_ALLOW", kinds.networks, (), "addresses or networks that may come in; unset: all"
+        "ADDRESS_ALLOW", parsers.networks, (), "addresses or networks that may come in; unset: all"
     )
     deny: tuple[IPNetwork, ...] = setting(
-        "ADDRESS_DENY", kinds.networks, (), "addresses or networks that may not, even if allowed"
+        "ADDRESS_DENY", parsers.networks, (), "addresses or networks that may not, even if allowed"
     )
 
     @property

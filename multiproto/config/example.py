@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from .kinds import format_duration
 from .load import iter_settings
+from .parsers import format_duration
 from .setting import SAME_AS_DEVELOPMENT, Setting
 
 HEADER = """\

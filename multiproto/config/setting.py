@@ -6,8 +6,8 @@ from typing import Any
 
 from attrs import field, frozen
 
-from . import kinds
-from .kinds import Parser
+from . import parsers
+from .parsers import Parser
 
 SAME_AS_DEVELOPMENT = object()  # as in development
 
@@ -25,7 +25,7 @@ class Setting:
 
     @property
     def is_secret(self) -> bool:
-        return self.parser in kinds.SECRET_PARSERS
+        return self.parser in parsers.SECRET_PARSERS
 
 
 def setting(name: str, kind: Parser, default: Any, meaning: str, **more: Any) -> Any:

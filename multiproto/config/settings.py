@@ -13,9 +13,9 @@ from ..core.addresses import parse_address
 from ..core.pubsub.namespaces import Namespace
 from ..core.pubsub.permissions import Rule
 from ..core.ratelimit.token_bucket import Rate
-from . import kinds
+from . import parsers
+from .backends import RedisConfig, StorageConfig
 from .edge import EdgeConfig
-from .services import RedisConfig, StorageConfig
 from .setting import setting
 
 LOG_LEVELS = ("debug", "info", "warn", "error", "critical")
@@ -25,55 +25,58 @@ MAX_WORKERS = 128  # more than one machine has use for
 @frozen
 class HttpConfig:
     host: str = setting(
-        "HOST", kinds.text, "127.0.0.1", "address of HTTP, WebSocket and GraphQL", production="0.0.0.0"
+        "HOST", parsers.text, "127.0.0.1", "address of HTTP, WebSocket and GraphQL", production="0.0.0.0"
     )
-    port: int = setting("PORT", kinds.port, 3000, "port of HTTP, WebSocket and GraphQL")
+    port: int = setting("PORT", parsers.port, 3000, "port of HTTP, WebSocket and GraphQL")
     origins: tuple[str, ...] | None = setting(  # None: any on localhost
         "CORS_ORIGINS",
-        kinds.origins,
+        parsers.origins,
         None,
         "origins that browsers may call from, by commas, or *; unset: any on localhost",
         production=(),
     )
-    compression: bool = setting("COMPRESSION_ENABLED", kinds.boolean, True, "gzip for answers above 1 KiB")
+    compression: bool = setting("COMPRESSION_ENABLED", parsers.boolean, True, "gzip for answers above 1 KiB")
     security_headers: bool = setting(
-        "HELMET_ENABLED", kinds.boolean, True, "security headers on every answer"
+        "HELMET_ENABLED", parsers.boolean, True, "security headers on every answer"
     )
 
 
 @frozen
 class RateLimitConfig:
     window: float = setting(
-        "RATE_LIMIT_WINDOW_MS", kinds.duration(1, 86400), 900.0, "window of the limit on requests per address"
+        "RATE_LIMIT_WINDOW_MS",
+        parsers.duration(1, 86400),
+        900.0,
+        "window of the limit on requests per address",
     )
-    max_requests: int = setting("RATE_LIMIT_MAX", kinds.integer(1), 100, "requests per address and window")
+    max_requests: int = setting("RATE_LIMIT_MAX", parsers.integer(1), 100, "requests per address and window")
     connect_rate: Rate | None = setting(
         "CONNECT_RATE",
-        kinds.rate,
+        parsers.rate,
         Rate(50, 200),
         "connections that one address may open, of each of HTTP, WebSocket and TCP; none: any number",
     )
     command_rate: Rate | None = setting(
         "COMMAND_RATE",
-        kinds.rate,
+        parsers.rate,
         Rate(1000, 2000),
         "commands on one connection, WebSocket, TCP or GraphQL socket; none: any number",
     )
     publish_rate: Rate | None = setting(
         "PUBLISH_RATE",
-        kinds.rate,
+        parsers.rate,
         Rate(500, 1000),
         "publications and messages of one user, on all protocols together; none: any number",
     )
     credential_publish_rate: Rate | None = setting(
         "CREDENTIAL_PUBLISH_RATE",
-        kinds.rate,
+        parsers.rate,
         Rate(400, 800),
         "of them, those with one credential: a login, or a device; none: all of the user's",
     )
     byte_rate: Rate | None = setting(
         "BYTE_RATE",
-        kinds.rate,
+        parsers.rate,
         Rate(2**23, 2**24),
         "bytes read from one connection; beyond, it is read more slowly; none: as fast as they come",
     )
@@ -81,57 +84,57 @@ class RateLimitConfig:
 
 @frozen
 class WebSocketConfig:
-    enabled: bool = setting("WEBSOCKET_ENABLED", kinds.boolean, True, "serve /ws")
+    enabled: bool = setting("WEBSOCKET_ENABLED", parsers.boolean, True, "serve /ws")
     ping_interval: float = setting(
-        "WEBSOCKET_PING_INTERVAL", kinds.duration(1), 30.0, "time between pings to each client"
+        "WEBSOCKET_PING_INTERVAL", parsers.duration(1), 30.0, "time between pings to each client"
     )
     ping_timeout: float = setting(
         "WEBSOCKET_PING_TIMEOUT",
-        kinds.duration(1),
+        parsers.duration(1),
         120.0,
         "half of the silence after which a client is dropped",
     )
     max_connections_per_ip: int = setting(
-        "WEBSOCKET_MAX_CONNECTIONS_PER_IP", kinds.integer(1), 100, "connections from one address"
+        "WEBSOCKET_MAX_CONNECTIONS_PER_IP", parsers.integer(1), 100, "connections from one address"
     )
     max_message_size: int = setting(
-        "WEBSOCKET_MAX_MESSAGE_SIZE", kinds.integer(1024), 1048576, "size of a client's message, bytes"
+        "WEBSOCKET_MAX_MESSAGE_SIZE", parsers.integer(1024), 1048576, "size of a client's message, bytes"
     )
     echo_enabled: bool = setting(
-        "WEBSOCKET_ECHO_ENABLED", kinds.boolean, False, "serve /ws-echo, for conformance suites"
+        "WEBSOCKET_ECHO_ENABLED", parsers.boolean, False, "serve /ws-echo, for conformance suites"
     )
 
 
 @frozen
 class TcpConfig:
-    enabled: bool = setting("TCP_ENABLED", kinds.boolean, True, "serve framed TCP")
+    enabled: bool = setting("TCP_ENABLED", parsers.boolean, True, "serve framed TCP")
     host: str = setting(
         "TCP_HOST",
-        kinds.text,
+        parsers.text,
         "127.0.0.1",
         "address of framed TCP; unset: HOST",
         production="0.0.0.0",
         follows="HOST",
     )
-    port: int = setting("TCP_PORT", kinds.port, 3001, "port of framed TCP")
+    port: int = setting("TCP_PORT", parsers.port, 3001, "port of framed TCP")
     max_connections: int | None = setting(
-        "TCP_MAX_CONNECTIONS", kinds.integer(1), None, "connections in all; unset: no limit"
+        "TCP_MAX_CONNECTIONS", parsers.integer(1), None, "connections in all; unset: no limit"
     )
     max_connections_per_ip: int = setting(
-        "TCP_MAX_CONNECTIONS_PER_IP", kinds.integer(1), 100, "connections from one address"
+        "TCP_MAX_CONNECTIONS_PER_IP", parsers.integer(1), 100, "connections from one address"
     )
     max_frame_size: int = setting(
-        "TCP_MAX_FRAME_SIZE", kinds.integer(1024), 1048576, "size of a frame without its length, bytes"
+        "TCP_MAX_FRAME_SIZE", parsers.integer(1024), 1048576, "size of a frame without its length, bytes"
     )
     ping_interval: float = setting(
-        "TCP_PING_INTERVAL", kinds.duration(1), 30.0, "time between pings to each client"
+        "TCP_PING_INTERVAL", parsers.duration(1), 30.0, "time between pings to each client"
     )
     ping_timeout: float = setting(
-        "TCP_PING_TIMEOUT", kinds.duration(1), 120.0, "half of the silence after which a client is dropped"
+        "TCP_PING_TIMEOUT", parsers.duration(1), 120.0, "half of the silence after which a client is dropped"
     )
     keep_alive_interval: float = setting(
         "TCP_KEEP_ALIVE_INTERVAL",
-        kinds.duration(1),
+        parsers.duration(1),
         60.0,
         "idle time before the system's own keepalive probes",
     )
@@ -139,23 +142,23 @@ class TcpConfig:
 
 @frozen
 class GraphQLConfig:
-    enabled: bool = setting("GRAPHQL_ENABLED", kinds.boolean, True, "serve GraphQL")
-    path: str = setting("GRAPHQL_PATH", kinds.url_path, "/graphql", "where GraphQL is served")
+    enabled: bool = setting("GRAPHQL_ENABLED", parsers.boolean, True, "serve GraphQL")
+    path: str = setting("GRAPHQL_PATH", parsers.url_path, "/graphql", "where GraphQL is served")
     playground: bool = setting(
         "GRAPHQL_PLAYGROUND_ENABLED",
-        kinds.boolean,
+        parsers.boolean,
         True,
         "GraphiQL for browsers on that path",
         production=False,
     )
     introspection: bool = setting(
-        "GRAPHQL_INTROSPECTION_ENABLED", kinds.boolean, True, "let clients ask for the schema"
+        "GRAPHQL_INTROSPECTION_ENABLED", parsers.boolean, True, "let clients ask for the schema"
     )
     max_depth: int = setting(
-        "GRAPHQL_MAX_DEPTH", kinds.integer(1, 100), 5, "levels of objects in an operation"
+        "GRAPHQL_MAX_DEPTH", parsers.integer(1, 100), 5, "levels of objects in an operation"
     )
     max_complexity: int = setting(
-        "GRAPHQL_MAX_COMPLEXITY", kinds.integer(1), 1000, "objects that the answer to an operation may hold"
+        "GRAPHQL_MAX_COMPLEXITY", parsers.integer(1), 1000, "objects that the answer to an operation may hold"
     )
 
 
@@ -163,64 +166,64 @@ class GraphQLConfig:
 class AuthConfig:
     jwt_secret: str = setting(
         "JWT_SECRET",
-        kinds.secret,
+        parsers.secret,
         "",
         "signs access tokens, at least 32 characters; unset: made at first start and kept in DATA_DIR",
     )
     private_key_file: str = setting(
         "JWT_PRIVATE_KEY_FILE",
-        kinds.text,
+        parsers.text,
         "",
         "Ed25519 or P-256 key in PEM that signs access tokens instead; JWT_SECRET, if set, still verifies",
     )
     public_key_files: tuple[str, ...] = setting(
         "JWT_PUBLIC_KEY_FILES",
-        kinds.file_paths,
+        parsers.file_paths,
         (),
         "public keys in PEM that verify besides: the one before, the one to come; several may be in one file",
     )
     access_token_lifetime: float = setting(
-        "JWT_EXPIRES_IN", kinds.duration(1, 30 * 86400), 900.0, "how long an access token is good for"
+        "JWT_EXPIRES_IN", parsers.duration(1, 30 * 86400), 900.0, "how long an access token is good for"
     )
     refresh_token_lifetime: float = setting(
-        "JWT_REFRESH_EXPIRES_IN", kinds.duration(60), 7 * 86400.0, "how long a refresh token is good for"
+        "JWT_REFRESH_EXPIRES_IN", parsers.duration(60), 7 * 86400.0, "how long a refresh token is good for"
     )
     bcrypt_rounds: int = setting(
-        "BCRYPT_ROUNDS", kinds.integer(4, 31), 10, "cost of hashing a password; at least 10 in production"
+        "BCRYPT_ROUNDS", parsers.integer(4, 31), 10, "cost of hashing a password; at least 10 in production"
     )
     operators: tuple[str, ...] = setting(
         "OPERATORS",
-        kinds.operators,
+        parsers.operators,
         (),
         "users who may read the whole audit trail, by commas: ids, or email addresses that are theirs already",
     )
     audit_retention: float = setting(
         "AUDIT_RETENTION",
-        kinds.duration(3600, 36_500 * 86400),
+        parsers.duration(3600, 36_500 * 86400),
         90 * 86400.0,
         "how long the audit trail is kept",
     )
     auth_timeout: float = setting(
-        "AUTH_TIMEOUT", kinds.duration(1, 3600), 10.0, "time that a new connection has to authenticate"
+        "AUTH_TIMEOUT", parsers.duration(1, 3600), 10.0, "time that a new connection has to authenticate"
     )
 
 
 @frozen
 class LogConfig:
     level: str = setting(
-        "LOG_LEVEL", kinds.choice(*LOG_LEVELS), "info", f"least level shown: {', '.join(LOG_LEVELS)}"
+        "LOG_LEVEL", parsers.choice(*LOG_LEVELS), "info", f"least level shown: {', '.join(LOG_LEVELS)}"
     )
     pretty: bool | None = setting(
-        "LOG_PRETTY", kinds.boolean, None, "lines for people instead of JSON; unset: on a terminal"
+        "LOG_PRETTY", parsers.boolean, None, "lines for people instead of JSON; unset: on a terminal"
     )
 
 
 @frozen
 class MetricsConfig:
-    enabled: bool = setting("METRICS_ENABLED", kinds.boolean, True, "serve metrics")
-    host: str = setting("METRICS_HOST", kinds.text, "127.0.0.1", "address of the metrics port")
+    enabled: bool = setting("METRICS_ENABLED", parsers.boolean, True, "serve metrics")
+    host: str = setting("METRICS_HOST", parsers.text, "127.0.0.1", "address of the metrics port")
     port: int = setting(
-        "METRICS_PORT", kinds.port, 9090, "port of metrics; each further worker has the next one"
+        "METRICS_PORT", parsers.port, 9090, "port of metrics; each further worker has the next one"
     )
 
     @property
@@ -236,36 +239,36 @@ class Config:
 
     environment: str = setting(
         "APP_ENV",
-        kinds.choice("development", "test", "production"),
+        parsers.choice("development", "test", "production"),
         "development",
         "development, test or production; NODE_ENV is read where it is unset",
         also="NODE_ENV",
     )
-    app_name: str = setting("APP_NAME", kinds.text, "multiproto", "what the server calls itself")
+    app_name: str = setting("APP_NAME", parsers.text, "multiproto", "what the server calls itself")
     shutdown_timeout: float = setting(
-        "SHUTDOWN_TIMEOUT", kinds.duration(1, 3600), 30.0, "time that a stop may take in all"
+        "SHUTDOWN_TIMEOUT", parsers.duration(1, 3600), 30.0, "time that a stop may take in all"
     )
     workers: int = setting(
         "WORKERS",
-        kinds.integer(1, MAX_WORKERS),
+        parsers.integer(1, MAX_WORKERS),
         1,
         "processes that serve, all on the same ports; more than one need PostgreSQL and Redis",
     )
     fast_paths: bool = setting(
         "FAST_PATHS",
-        kinds.boolean,
+        parsers.boolean,
         True,
         "short ways for common traffic; off only to compare, or to look for a fault in them",
     )
     namespaces: tuple[Namespace, ...] = setting(
         "NAMESPACES",
-        kinds.namespaces,
+        parsers.namespaces,
         (),
         "topics that the log keeps: in the file as [[namespaces]] with match, retention, most; else as JSON",
     )
     rules: tuple[Rule, ...] = setting(
         "RULES",
-        kinds.rules,
+        parsers.rules,
         (),
         "who may do what on which topics: in the file as [[rules]] with match, allow; else as JSON",
     )

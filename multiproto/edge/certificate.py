@@ -17,7 +17,7 @@ from twisted.internet.ssl import CertificateOptions
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from .pair import KeyPair, KeyPairError, read_key_pair
+from .key_pair import KeyPair, KeyPairError, read_key_pair
 from .tls import TlsFactory
 
 

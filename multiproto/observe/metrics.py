@@ -12,7 +12,7 @@ from typing import Collection, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
 
-from .family import (
+from .bounded_labels import (
     MAX_SERIES,
     BoundedCounter,
     BoundedFamily,
@@ -20,8 +20,8 @@ from .family import (
     CounterSeries,
     HistogramSeries,
 )
-from .traffic import AUTH_FAILURES, DURATION_BUCKETS, REFUSAL_NAMES, SUCCESS, ProtocolStats
-from .wires import ProtocolMetrics
+from .protocol_metrics import ProtocolMetrics
+from .protocol_stats import AUTH_FAILURES, DURATION_BUCKETS, REFUSAL_NAMES, SUCCESS, ProtocolStats
 
 EVENT_TYPES = (
     "user.created",

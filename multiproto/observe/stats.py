@@ -6,7 +6,7 @@ from typing import Any
 
 from ..base.timestamps import format_timestamp
 from .metrics import Metrics
-from .traffic import SUCCESS, ProtocolStats
+from .protocol_stats import SUCCESS, ProtocolStats
 
 
 def stats_document(metrics: Metrics, now: float) -> dict[str, Any]:

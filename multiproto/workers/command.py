@@ -10,7 +10,7 @@ from typing import Any, Mapping, Sequence
 from attrs import field, frozen
 
 from ..lifecycle import StartupError
-from .parent import WORKER_NUMBER_VARIABLE
+from .worker import WORKER_NUMBER_VARIABLE
 
 # They would leave us without the right, or the way, to start a worker again.
 UNSUPPORTED_TWISTD_OPTIONS = ("uid", "gid", "chroot")

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 
 from ..lifecycle import StartupError
 from .command import WorkerCommand
-from .parent import FAILED_PREFIX, READY_LINE, REPORT_FD, STDIN_FD
+from .worker import FAILED_PREFIX, READY_LINE, REPORT_FD, STDIN_FD
 
 STABLE_AFTER = 10.0  # seconds that a worker serves before its end counts as an accident
 MIN_RESTART_DELAY, MAX_RESTART_DELAY = (

@@ -11,7 +11,7 @@ from ..banner import print_to_stdout, render_banner, startup_info
 from ..config import LoadedConfig
 from ..lifecycle import RunAtStart, ServiceSequence, SighupHandler
 from .command import worker_command
-from .port import ReservedPort
+from .shared_port import ReservedPort
 from .supervisor import STOP_GRACE_PERIOD, Supervisor
 
 

@@ -21,8 +21,8 @@ from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.edge.certificate import TlsCertificate
-from multiproto.edge.pair import KeyPairError, read_key_pair
-from multiproto.edge.ports import ALPN_HTTP
+from multiproto.edge.key_pair import KeyPairError, read_key_pair
+from multiproto.edge.listeners import ALPN_HTTP
 from multiproto.lifecycle import describe_error
 
 from ..certificates import DAY, Authority

@@ -36,7 +36,7 @@ from multiproto.core.request_authenticator import RequestAuthenticator
 from multiproto.core.transactions import Entry, Page, Query, Snapshot, Unit
 from multiproto.graphql.wiring import GraphQLDependencies, make_graphql_resource
 from multiproto.log.follower import Follower
-from multiproto.observe.traffic import ProtocolStats
+from multiproto.observe.protocol_stats import ProtocolStats
 from multiproto.storage.cursors import Term, Terms
 from multiproto.storage.migrations import load_migrations
 from multiproto.storage.sqlite.connection import connect, migrate

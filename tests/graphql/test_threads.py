@@ -21,7 +21,7 @@ from multiproto.core.request_authenticator import RequestAuthenticator
 from multiproto.graphql.execution.context import Caller
 from multiproto.graphql.execution.execute import GraphQLRequest
 from multiproto.graphql.wiring import GraphQLDependencies, make_operation_executor
-from multiproto.observe.traffic import ProtocolStats
+from multiproto.observe.protocol_stats import ProtocolStats
 
 from ..fakes import FakeAuthenticator, make_account_services
 from ..stores import StoreCase

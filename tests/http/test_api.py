@@ -27,7 +27,7 @@ from multiproto.core.request_authenticator import RequestAuthenticator
 from multiproto.http.ratelimit import RateLimit
 from multiproto.http.site import SiteParts, make_site
 from multiproto.log.follower import Follower
-from multiproto.observe.traffic import ProtocolStats
+from multiproto.observe.protocol_stats import ProtocolStats
 from tests.canary import PASSWORD
 
 from ..fakes import make_account_services

@@ -8,10 +8,10 @@ from prometheus_client import generate_latest
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.observe import family
+from multiproto.observe import bounded_labels
 from multiproto.observe.metrics import OUTCOMES, Metrics
-from multiproto.observe.tick import ReactorLag
-from multiproto.observe.traffic import ProtocolStats
+from multiproto.observe.protocol_stats import ProtocolStats
+from multiproto.observe.reactor_lag import ReactorLag
 
 # Contract, section 8, name by name with its labels.
 CONTRACT = """
@@ -99,7 +99,7 @@ class MetricsTests(SynchronousTestCase):
         )
 
     def test_an_open_label_gone_wrong_is_bounded(self) -> None:
-        self.patch(family, "MAX_SERIES", 3)
+        self.patch(bounded_labels, "MAX_SERIES", 3)
         for number in range(10):
             self.metrics.database_query_duration.labels(f"statement {number}").observe(0.1)
         self.assertEqual(self.value("database_query_duration_seconds_count", operation="other"), 7)

@@ -13,7 +13,7 @@ from typing import Any, Callable
 from twisted.internet.base import ReactorBase
 from twisted.internet.epollreactor import EPollReactor
 
-from multiproto.reactor import BoundedEpollReactor
+from multiproto.reactor.epoll import BoundedEpollReactor
 
 FILE = "STALLS_FILE"  # names where it is noted, in the environment
 LONG = 0.01  # seconds

@@ -6,7 +6,7 @@ from multiproto.core.connections.admission import Admission, ConnectionLimits, C
 from multiproto.core.ratelimit.publish_limits import PublishLimits
 from multiproto.core.ratelimit.shared_bucket import SharedBuckets
 from multiproto.core.ratelimit.token_bucket import Rate
-from multiproto.observe.traffic import ProtocolStats
+from multiproto.observe.protocol_stats import ProtocolStats
 
 from .test_protocol import AUTH, PING, DeviceCase, error, pong
 from .wire import frame

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
-from ...observe.traffic import ProtocolStats
+from ...observe.protocol_stats import ProtocolStats
 from ..addresses import client_network
 from ..errors import RateLimited, TooManyConnections
 from ..protocol import CloseReason

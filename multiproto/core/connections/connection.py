@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...base.coroutines import start_eagerly
-from ...observe.traffic import ProtocolStats
+from ...observe.protocol_stats import ProtocolStats
 from ..errors import Conflict, InternalError, Refusal, Unauthorized
 from ..identity import Identity
 from ..ports import Authenticator, DeliveryBatchListener, Transport

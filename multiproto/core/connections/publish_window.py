@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from ...base.coroutines import start_eagerly
-from ...observe.traffic import ProtocolStats
+from ...observe.protocol_stats import ProtocolStats
 from ..identity import Identity
 from ..protocol import Accepted, Publish, Reply
 from ..pubsub.publisher import Publisher

@@ -6,7 +6,7 @@ from typing import Callable, Protocol
 
 from attrs import Factory, define
 
-from ...observe.traffic import ProtocolStats
+from ...observe.protocol_stats import ProtocolStats
 from ..errors import Conflict, RateLimited
 from ..identity import Identity
 from ..ports import DeliveryListener

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from multiproto.core.connections.admission import Admission, ConnectionLimits, ConnectionRateLimiter
 from multiproto.core.errors import RateLimited
 from multiproto.core.ratelimit.token_bucket import Rate, TokenBucket, TokenBuckets
-from multiproto.observe.traffic import ProtocolStats
+from multiproto.observe.protocol_stats import ProtocolStats
 
 EPOCH = 1_800_000_000.0  # of the clock that servers use; floats tell a quarter of a microsecond there
 

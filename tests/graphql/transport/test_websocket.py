@@ -17,7 +17,7 @@ from multiproto.core.pubsub.log_freshness import COMMAND_GRACE, STALE_AFTER
 from multiproto.graphql.execution.execute import OperationExecutor
 from multiproto.graphql.transport import websocket
 from multiproto.graphql.transport.running_operations import MAX_RUNNING_OPERATIONS, PAUSE_READING_AT
-from multiproto.observe.traffic import ProtocolStats
+from multiproto.observe.protocol_stats import ProtocolStats
 
 from ...rfc6455.wire import CLOSE, PING, PONG, TEXT, close, frame, frames, handshake
 from ..server import Exchanged, InlineStore, ServerCase

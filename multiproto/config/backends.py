@@ -7,34 +7,34 @@ from urllib.parse import quote
 from attrs import frozen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from . import kinds
+from . import parsers
 from .setting import setting
 
 
 @frozen
 class StorageConfig:
     directory: str = setting(
-        "DATA_DIR", kinds.text, "./data", "directory of the embedded database and secret"
+        "DATA_DIR", parsers.text, "./data", "directory of the embedded database and secret"
     )
     url: str = setting(
         "DATABASE_URL",
-        kinds.postgresql_url,
+        parsers.postgresql_url,
         "",
         "PostgreSQL instead of the embedded database, for many instances",
     )
     host: str = setting(
         "DB_HOST",
-        kinds.text,
+        parsers.text,
         "",
         "the same in parts, instead of DATABASE_URL, which counts where both are set",
     )
-    port: int = setting("DB_PORT", kinds.port, 5432, "its port")
-    name: str = setting("DB_NAME", kinds.text, "multiproto", "its database")
-    user: str = setting("DB_USER", kinds.text, "multiproto", "its user")
-    password: str = setting("DB_PASSWORD", kinds.secret, "", "its password")
-    pool_min: int = setting("DB_POOL_MIN", kinds.integer(0), 2, "connections kept open to PostgreSQL")
+    port: int = setting("DB_PORT", parsers.port, 5432, "its port")
+    name: str = setting("DB_NAME", parsers.text, "multiproto", "its database")
+    user: str = setting("DB_USER", parsers.text, "multiproto", "its user")
+    password: str = setting("DB_PASSWORD", parsers.secret, "", "its password")
+    pool_min: int = setting("DB_POOL_MIN", parsers.integer(0), 2, "connections kept open to PostgreSQL")
     pool_max: int = setting(
-        "DB_POOL_MAX", kinds.integer(1), 20, "connections to PostgreSQL at most; one of them writes"
+        "DB_POOL_MAX", parsers.integer(1), 20, "connections to PostgreSQL at most; one of them writes"
     )
 
     @property
@@ -60,49 +60,49 @@ class StorageConfig:
 class RedisConfig:
     url: str = setting(
         "REDIS_URL",
-        kinds.redis_url,
+        parsers.redis_url,
         "",
         "Redis, which carries live topics between instances; rediss:// for TLS",
     )
     host: str = setting(
         "REDIS_HOST",
-        kinds.text,
+        parsers.text,
         "",
         "the same in parts, instead of REDIS_URL, which counts where both are set",
     )
-    port: int = setting("REDIS_PORT", kinds.port, 6379, "its port")
-    user: str = setting("REDIS_USERNAME", kinds.text, "", "its user; unset: the default one")
-    password: str = setting("REDIS_PASSWORD", kinds.secret, "", "its password")
-    db: int = setting("REDIS_DB", kinds.integer(0), 0, "its database")
+    port: int = setting("REDIS_PORT", parsers.port, 6379, "its port")
+    user: str = setting("REDIS_USERNAME", parsers.text, "", "its user; unset: the default one")
+    password: str = setting("REDIS_PASSWORD", parsers.secret, "", "its password")
+    db: int = setting("REDIS_DB", parsers.integer(0), 0, "its database")
     ca_file: str = setting(
-        "REDIS_CA_FILE", kinds.text, "", "certificates that its own must be signed by; unset: the system's"
+        "REDIS_CA_FILE", parsers.text, "", "certificates that its own must be signed by; unset: the system's"
     )
     cache_ttl: float = setting(
         "CACHE_TTL",
-        kinds.duration(0, bare="s"),
+        parsers.duration(0, bare="s"),
         300.0,
         "how long a cached value is good for; a bare number is seconds",
     )
     adapter: str | None = setting(
         "PUBSUB_ADAPTER",
-        kinds.choice("memory", "redis"),
+        parsers.choice("memory", "redis"),
         None,
         "what carries live topics: memory, within one instance, or redis; unset: redis where it is set",
     )
     pubsub_url: str = setting(
         "PUBSUB_REDIS_URL",
-        kinds.redis_url,
+        parsers.redis_url,
         "",
         "Redis for live topics; unset: REDIS_URL",
         follows="REDIS_URL",
     )
     pubsub_secret: str = setting(
         "PUBSUB_REDIS_SECRET",
-        kinds.secret,
+        parsers.secret,
         "",
         "what instances sign with that they tell each other, at least 32 characters; unset: JWT_SECRET",
     )
-    prefix: str = setting("PUBSUB_REDIS_PREFIX", kinds.text, "pubsub:", "of the channels and keys in Redis")
+    prefix: str = setting("PUBSUB_REDIS_PREFIX", parsers.text, "pubsub:", "of the channels and keys in Redis")
 
     @property
     def rate_limit_url(self) -> str | None:

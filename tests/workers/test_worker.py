@@ -12,13 +12,13 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.config import Config
-from multiproto.workers.parent import (
+from multiproto.workers.supervisor import MAX_REPORT_LINE
+from multiproto.workers.worker import (
     MAX_REASON_LENGTH,
     WORKER_NUMBER_VARIABLE,
     SupervisorLink,
     SupervisorWatcher,
 )
-from multiproto.workers.supervisor import MAX_REPORT_LINE
 
 
 class PipeCase(SynchronousTestCase):

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.config import Config, ConfigError, kinds, load_config, load_config_with_texts
+from multiproto.config import Config, ConfigError, load_config, load_config_with_texts, parsers
 from multiproto.config.example import render_example
 from multiproto.config.load import iter_settings
-from multiproto.config.secret import load_or_create_secret, signing_secret
+from multiproto.config.signing_secret import load_or_create_secret, signing_secret
 from multiproto.core.addresses import AddressRules
 from multiproto.core.identity import Identity
 from multiproto.core.pubsub.namespaces import Namespace
@@ -470,41 +470,41 @@ class TableTests(SynchronousTestCase):
 
 class KindsTests(SynchronousTestCase):
     GOOD = (
-        (kinds.boolean, "YES", True),
-        (kinds.boolean, "off", False),
-        (kinds.port, " 65535 ", 65535),
-        (kinds.duration(0), "500ms", 0.5),
-        (kinds.duration(0), "1500", 1.5),
-        (kinds.duration(0), "1.5 h", 5400.0),
-        (kinds.duration(0), "7D", 604800.0),
-        (kinds.duration(0, bare="s"), "300", 300.0),
-        (kinds.origins, " https://a.example , * ,", ("https://a.example", "*")),
+        (parsers.boolean, "YES", True),
+        (parsers.boolean, "off", False),
+        (parsers.port, " 65535 ", 65535),
+        (parsers.duration(0), "500ms", 0.5),
+        (parsers.duration(0), "1500", 1.5),
+        (parsers.duration(0), "1.5 h", 5400.0),
+        (parsers.duration(0), "7D", 604800.0),
+        (parsers.duration(0, bare="s"), "300", 300.0),
+        (parsers.origins, " https://a.example , * ,", ("https://a.example", "*")),
         (
-            kinds.operators,
+            parsers.operators,
             "Ann@Example.org, 01A2055D-524A-7000-A3D1-DFD42086FED8,",
             ("ann@example.org", "01a2055d-524a-7000-a3d1-dfd42086fed8"),
         ),
-        (kinds.url_path, "/api-v2/graphql", "/api-v2/graphql"),
-        (kinds.port, " 80\x1f", 80),
+        (parsers.url_path, "/api-v2/graphql", "/api-v2/graphql"),
+        (parsers.port, " 80\x1f", 80),
     )
     BAD = (
-        (kinds.boolean, "maybe"),
-        (kinds.port, "0"),
-        (kinds.port, "65536"),
-        (kinds.port, "3000.5"),
-        (kinds.port, "９"),
-        (kinds.integer(1), "-1"),
-        (kinds.duration(1), "0"),
-        (kinds.duration(0), "-1s"),
-        (kinds.duration(0), "soon"),
-        (kinds.duration(0), "999999999999d"),
-        (kinds.origins, "https://a.example/path"),
-        (kinds.origins, "a.example"),
-        (kinds.url_path, "graphql"),
-        (kinds.url_path, "/"),
-        (kinds.url_path, "/ws"),
-        (kinds.url_path, "/api/v1"),
-        (kinds.url_path, "/.well-known/graphql"),
+        (parsers.boolean, "maybe"),
+        (parsers.port, "0"),
+        (parsers.port, "65536"),
+        (parsers.port, "3000.5"),
+        (parsers.port, "９"),
+        (parsers.integer(1), "-1"),
+        (parsers.duration(1), "0"),
+        (parsers.duration(0), "-1s"),
+        (parsers.duration(0), "soon"),
+        (parsers.duration(0), "999999999999d"),
+        (parsers.origins, "https://a.example/path"),
+        (parsers.origins, "a.example"),
+        (parsers.url_path, "graphql"),
+        (parsers.url_path, "/"),
+        (parsers.url_path, "/ws"),
+        (parsers.url_path, "/api/v1"),
+        (parsers.url_path, "/.well-known/graphql"),
     )
 
     def test_good(self) -> None:
@@ -518,13 +518,13 @@ class KindsTests(SynchronousTestCase):
     @given(st.text())
     def test_nothing_but_a_value_or_what_is_wanted(self, text: str) -> None:
         for kind in (
-            kinds.boolean,
-            kinds.port,
-            kinds.duration(0),
-            kinds.origins,
-            kinds.operators,
-            kinds.url_path,
-            kinds.choice("a"),
+            parsers.boolean,
+            parsers.port,
+            parsers.duration(0),
+            parsers.origins,
+            parsers.operators,
+            parsers.url_path,
+            parsers.choice("a"),
         ):
             try:
                 kind(text)
@@ -534,11 +534,11 @@ class KindsTests(SynchronousTestCase):
     @given(st.integers(1, 30 * 86400 * 1000))
     def test_times_as_they_are_written(self, milliseconds: int) -> None:
         seconds = milliseconds / 1000
-        self.assertEqual(kinds.duration(0)(kinds.format_duration(seconds)), seconds)
+        self.assertEqual(parsers.duration(0)(parsers.format_duration(seconds)), seconds)
 
     def test_the_largest_unit(self) -> None:
         self.assertEqual(
-            [kinds.format_duration(each) for each in (0, 0.5, 1, 90, 900, 604800)],
+            [parsers.format_duration(each) for each in (0, 0.5, 1, 90, 900, 604800)],
             ["0s", "500ms", "1s", "90s", "15m", "7d"],
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.explain import main
+from multiproto.cli.explain_policy import main
 
 
 class ExplainTests(SynchronousTestCase):

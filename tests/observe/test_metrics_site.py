@@ -15,8 +15,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.observe.metrics import Metrics
-from multiproto.observe.site import MetricsResource, make_metrics_site
-from multiproto.observe.traffic import ProtocolStats
+from multiproto.observe.metrics_site import MetricsResource, make_metrics_site
+from multiproto.observe.protocol_stats import ProtocolStats
 
 NOW = 1_000_000_060.0  # seconds since the epoch
 CONNECTIONS = {

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.edge.codec import (
+from multiproto.edge.proxy_header import (
     MAX_V1_SIZE,
     MAX_V2_PAYLOAD,
     V2_FIXED_SIZE,

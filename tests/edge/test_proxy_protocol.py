@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from multiproto.core.addresses import AddressRules
-from multiproto.edge.door import HEADER_TIMEOUT, AddressFilterFactory
+from multiproto.edge.proxy_protocol import HEADER_TIMEOUT, AddressFilterFactory
 
 PROXY, CLIENT = "10.0.0.1", "192.0.2.1"
 HEADER = b"PROXY TCP4 192.0.2.1 10.0.0.9 40000 3000\r\n"

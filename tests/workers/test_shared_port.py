@@ -12,7 +12,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from multiproto.lifecycle import describe_error
-from multiproto.workers.port import ReservedPort, SharedPort
+from multiproto.workers.shared_port import ReservedPort, SharedPort
 
 
 def listening(host: str = "127.0.0.1", port: int = 0, shared: bool = False) -> socket.socket:

@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from multiproto.reactor import MAX_EVENTS_PER_TURN, BoundedEpollReactor
+from multiproto.reactor.epoll import MAX_EVENTS_PER_TURN, BoundedEpollReactor
 
 
 @implementer(IReadDescriptor)

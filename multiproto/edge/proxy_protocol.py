@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from zope.interface import directlyProvides, providedBy
 
 from ..core.addresses import AddressRules
-from .codec import BadProxyHeader, ProxyHeader, parse_proxy_header
+from .proxy_header import BadProxyHeader, ProxyHeader, parse_proxy_header
 
 HEADER_TIMEOUT = 10.0  # seconds from the connection
 

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from multiproto.prompt import (
+from multiproto.reactor.write_coalescing import (
     CONNECTIONS_PER_CLOCK_CHECK,
     FLUSH_TIME_SLICE,
     CoalescingTransport,

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 
 from ..core.addresses import AddressRules
 from .certificate import TlsCertificate
-from .door import AddressFilterFactory
+from .proxy_protocol import AddressFilterFactory
 
 ALPN_HTTP = b"http/1.1"  # as ALPN calls it
 

@@ -13,7 +13,7 @@ from attrs import define, field
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from .traffic import DURATION_BUCKETS, FRAME_ERRORS, DurationHistogram, ProtocolStats
+from .protocol_stats import DURATION_BUCKETS, FRAME_ERRORS, DurationHistogram, ProtocolStats
 
 
 @define(eq=False, repr=False)

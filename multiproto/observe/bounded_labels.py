@@ -21,7 +21,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from .traffic import OTHER
+from .protocol_stats import OTHER
 
 MAX_SERIES = 1000  # of one family; reached only by an open label gone wrong
 

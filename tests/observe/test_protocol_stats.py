@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core import errors, protocol
-from multiproto.observe.traffic import (
+from multiproto.observe.protocol_stats import (
     AUTH_FAILURES,
     COMMAND_LABELS,
     OTHER,

@@ -1,0 +1,45 @@
+"""Moves everything from the embedded store to PostgreSQL: `python -m multiproto.move --from data --to postgresql://…`.
+
+For a server that has outgrown one process.  Its clients notice nothing but the
+stop: their tokens, cursors and idempotency keys are good on the instances too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Sequence
+
+from ..storage.copy import copy_to_postgresql
+from ..storage.errors import StoreUnusable
+
+
+def main(arguments: Sequence[str]) -> int:
+    asked = _argument_parser().parse_args(arguments)
+    try:
+        moved = copy_to_postgresql(
+            asked.source, asked.target, time.time(), lambda line: print(line, file=sys.stderr)
+        )
+    except StoreUnusable as why:
+        print(f"multiproto: {why}", file=sys.stderr)
+        return 1
+    print(f"moved {sum(moved.values()):,} rows; {asked.source} is as it was")
+    if (asked.source / "jwt-secret").exists():
+        print(f"tokens stay good with JWT_SECRET_FILE={asked.source / 'jwt-secret'} on all instances")
+    return 0
+
+
+def _argument_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m multiproto.move",
+        description="Move everything from the embedded store to PostgreSQL. Stop the server first.",
+    )
+    parser.add_argument(
+        "--from", dest="source", type=Path, default=Path("data"), help="the data directory (%(default)s)"
+    )
+    parser.add_argument(
+        "--to", dest="target", required=True, help="an empty database, as DATABASE_URL is written"
+    )
+    return parser
