@@ -11,8 +11,8 @@ PYTHON_PEERS := .venv-peers/.ready
 AREAS := http fanout ingest graphql idle growth workers
 LEDGER = $(BIN)/python -m tests.ledger --seconds 20 --kills 5 --must-recover
 # All but those that need ports and servers.
-FAST_TESTS := $(filter-out tests.authority tests.live tests.postgresql tests.redis,$(subst /,.,$(patsubst %/,%,$(dir $(wildcard tests/*/__init__.py))))) \
-	$(subst /,.,$(basename $(wildcard tests/test_*.py)))
+FAST_TESTS := $(filter-out tests.live tests.postgresql tests.redis tests.system,$(subst /,.,$(patsubst %/,%,$(dir $(wildcard tests/*/__init__.py))))) \
+	$(subst /,.,$(basename $(wildcard tests/test_*.py)))  tests.system.revocation
 
 .PHONY: help run venv check test servers strace ledger ledger-mutants revocations bench bench-durable bench-peers bench-instances bench-choices $(addprefix bench-,$(AREAS)) format clean
 
@@ -51,9 +51,9 @@ ledger-mutants: venv  ## servers that break a promise on purpose: each must be f
 	$(BIN)/python -m tests.ledger.mutants
 
 revocations: venv servers  ## rights that end on one of two instances, and how soon the other knows: a minute
-	$(BIN)/python -m tests.revocations
-	$(BIN)/python -m tests.revocations --without redis
-	$(BIN)/python -m tests.revocations --rounds 1 --blind
+	$(BIN)/python -m tests.system.revocation
+	$(BIN)/python -m tests.system.revocation --without redis
+	$(BIN)/python -m tests.system.revocation --rounds 1 --blind
 
 bench: $(addprefix bench-,$(AREAS)) bench-durable  ## us and what you would pick instead, on an idle machine: under half an hour
 	$(BIN)/python -m benchmarks.report

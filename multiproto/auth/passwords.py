@@ -110,7 +110,7 @@ def _run_nice(work: Callable[[], T]) -> T:
     """Do `work` in this thread, which lets others go first.
 
     Where cores are few, as fair a share as everybody's kept the reactor waiting
-    for a third to a half of the time (`python -m tests.storm`).
+    for a third to a half of the time (`python -m tests.system.overload`).
     """
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

@@ -458,7 +458,7 @@ class TableTests(SynchronousTestCase):
 
     def test_the_example_is_the_table(self) -> None:
         """`python -m multiproto.config.example > .env.example` makes it so."""
-        path = Path(__file__).parent.parent / ".env.example"
+        path = Path(__file__).parents[2] / ".env.example"
         self.assertEqual(path.read_text("utf-8"), render_example())
 
     def test_defaults_can_be_given(self) -> None:
@@ -632,7 +632,7 @@ class WorkedExamplesTests(ConfigCase):
     """The examples of docs/configuration.md do what is said of them there."""
 
     def policies(self) -> list[Policy]:
-        page = (Path(__file__).parent.parent / "docs" / "configuration.md").read_text("utf-8")
+        page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
         section = page[page.index("## Who may use which topics") :]
         blocks = re.findall(r"```toml\n(.*?)```", section, re.DOTALL)
         return [Policy(self.load(*block.splitlines()).rules) for block in blocks]

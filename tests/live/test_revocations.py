@@ -7,19 +7,19 @@ from collections import Counter
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from tests.revocations.endings import ENDINGS
-from tests.revocations.fleet import Fleet
-from tests.revocations.judge import PROMISED, PROTOCOLS, faults
-from tests.revocations.mutants import keeps_connections, keeps_tokens
-from tests.revocations.run import Run
 from tests.servers import needs
+from tests.system.revocation.endings import ENDINGS
+from tests.system.revocation.fleet import Fleet
+from tests.system.revocation.judge import PROMISED, PROTOCOLS, faults
+from tests.system.revocation.mutants import keeps_connections, keeps_tokens
+from tests.system.revocation.run import Run
 
 ROUNDS = 8  # of each kind of ending: 56 on each protocol
 
 
 @needs("postgresql", "redis")
 class RevocationTests(TestCase):
-    """Two `twistd` on one PostgreSQL; `python -m tests.revocations` prints the figures."""
+    """Two `twistd` on one PostgreSQL; `python -m tests.system.revocation` prints the figures."""
 
     timeout = 120
 

@@ -1,4 +1,4 @@
-"""Nothing holds the reactor: a small run of `python -m tests.stalls`, which says more when it is run by hand."""
+"""Nothing holds the reactor: a small run of `python -m tests.system.reactor_latency`, which says more when it is run by hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class StallTests(TestCase):
     timeout = 180
 
     async def test_no_turn_is_too_long(self) -> None:
-        program = Program.python("-m", "tests.stalls", "--readers", "200", "--events", "3000")
+        program = Program.python("-m", "tests.system.reactor_latency", "--readers", "200", "--events", "3000")
         self.addCleanup(lambda: Deferred.fromCoroutine(program.kill()))
         status = await program.ended
         self.assertEqual(status, 0, (program.said + program.errors).decode())

@@ -1,6 +1,6 @@
 """A small storm: some who do not read, some who guess passwords, and those who do nothing wrong.
 
-`python -m tests.storm` is the large one, which also looks at the clock and at memory.
+`python -m tests.system.overload` is the large one, which also looks at the clock and at memory.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from multiproto.config import Config
 from multiproto.core.ratelimit.token_bucket import Rate
-from tests.storm.logins import ANSWERS, Storm
-from tests.storm.readers import TOPIC, gather
+from tests.system.overload.logins import ANSWERS, Storm
+from tests.system.overload.readers import TOPIC, gather
 
 from ..ledger.lines import Ports
 from .running import LiveCase, Shared

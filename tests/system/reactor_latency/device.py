@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 
-from ..ledger.http import HOST
-from ..tcp.wire import frame
+from ...ledger.http import HOST
+from ...tcp.wire import frame
 
 
 class Device(Protocol):

@@ -1,4 +1,4 @@
-"""`python -m tests.stalls`: what holds the reactor, and for how long?
+"""`python -m tests.system.reactor_latency`: what holds the reactor, and for how long?
 
 One real server, and one thing after the other that might: each is told with the
 longest turn of the reactor that it caused.  Exits with 1 when a turn took more
@@ -18,11 +18,11 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater, react
 from twisted.internet.threads import deferToThread
 
-from ..ledger.http import Http
-from ..ledger.server import LOGGED, Server
-from ..storm.logins import Storm
-from ..storm.readers import TOPIC, Reader, gather
-from ..tcp.wire import frame
+from ...ledger.http import Http
+from ...ledger.server import LOGGED, Server
+from ...tcp.wire import frame
+from ..overload.logins import Storm
+from ..overload.readers import TOPIC, Reader, gather
 from . import bombs
 from .device import Device
 from .spy import FILE
@@ -37,9 +37,7 @@ SETTINGS = {
     "WEBSOCKET_MAX_CONNECTIONS_PER_IP": "5000",
     "LOG_LEVEL": "warn",
 }
-BEFORE = (
-    "from tests.stalls import spy; spy.watch(); from multiproto.broker import pruner; pruner.EVERY = 2.0; "
-)
+BEFORE = "from tests.system.reactor_latency import spy; spy.watch(); from multiproto.log import pruner; pruner.INTERVAL = 2.0; "
 
 
 @define(eq=False)
@@ -192,7 +190,9 @@ async def main(reactor: Any, arguments: Any) -> None:
 
 
 def arguments() -> Any:
-    parser = argparse.ArgumentParser(prog="python -m tests.stalls", description=__doc__.split("\n")[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.system.reactor_latency", description=__doc__.split("\n")[0]
+    )  # type: ignore[union-attr]
     parser.add_argument("--readers", type=int, default=1000, help="connections of each crowd")
     parser.add_argument(
         "--events", type=int, default=20_000, help="that are pruned; a tenth is caught up with"

@@ -8,7 +8,7 @@ import treq
 from attrs import define
 from twisted.internet.defer import Deferred
 
-from ..live.clients import Address, Device, Rest, WebSocket
+from ...live.clients import Address, Device, Rest, WebSocket
 from .model import OK, Principal
 
 # TCP and REST say an error by its number (contract, section 1).

@@ -133,7 +133,7 @@ async def _moment(seconds: float) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="tests.revocations", description=__doc__)
+    parser = argparse.ArgumentParser(prog="tests.system.revocation", description=__doc__)
     parser.add_argument("--rounds", type=int, default=8, help="of each kind of ending [8]")
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help=f"of each kind together [{AT_ONCE}]")
     parser.add_argument("--without", choices=("redis",), help="the instances have no Redis between them")

@@ -13,9 +13,9 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from ..ledger.lines import Ports
-from ..rfc6455 import wire as websocket
-from ..tcp import wire as tcp
+from ...ledger.lines import Ports
+from ...rfc6455 import wire as websocket
+from ...tcp import wire as tcp
 
 reactor: Any = installed
 

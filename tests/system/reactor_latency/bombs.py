@@ -7,7 +7,7 @@ from contextlib import suppress
 from http.client import HTTPConnection
 from typing import Iterator
 
-from ..ledger.http import HOST
+from ...ledger.http import HOST
 
 FIELDS = "id email name createdAt updatedAt"
 PUBLISH = 'mutation($d: JSON) { publish(topic: "a", data: $d) { topic } }'

@@ -11,8 +11,8 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import LoopingCall
 
-from ..ledger.lines import Ports
-from ..tcp.wire import frame
+from ...ledger.lines import Ports
+from ...tcp.wire import frame
 
 reactor: Any = installed
 

@@ -1,4 +1,4 @@
-"""`python -m tests.storm`: do well-behaved clients notice a thousand slow readers and a storm of logins?
+"""`python -m tests.system.overload`: do well-behaved clients notice a thousand slow readers and a storm of logins?
 
 On one server with the limits that it comes with: `alone`, the well-behaved
 clients and nobody else; then by turns `quiet`, with a crowd of subscribers that
@@ -23,8 +23,8 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater, react
 
-from ..ledger.http import Http
-from ..ledger.server import ROOT, Server
+from ...ledger.http import Http
+from ...ledger.server import ROOT, Server
 from . import behaved
 
 Times = dict[str, list[float]]  # seconds that each answer took, by the kind of client
@@ -88,7 +88,7 @@ class Crowd:
 
     def __init__(self, plan: dict[str, Any]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.storm.crowd", json.dumps(plan)],
+            [sys.executable, "-m", "tests.system.overload.crowd", json.dumps(plan)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -210,7 +210,9 @@ async def main(reactor: Any, arguments: Any) -> None:
 
 
 def arguments() -> Any:
-    parser = argparse.ArgumentParser(prog="python -m tests.storm", description=__doc__.split("\n")[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.system.overload", description=__doc__.split("\n")[0]
+    )  # type: ignore[union-attr]
     parser.add_argument("--readers", type=int, default=1000, help="subscribers that stop reading")
     parser.add_argument("--clients", type=int, default=8, help="well-behaved ones of each kind")
     parser.add_argument("--rounds", type=int, default=3, help="of quiet and storm, by turns")

@@ -1,4 +1,4 @@
-"""The process that makes the load: `python -m tests.storm.crowd PLAN`, driven by words on its standard input.
+"""The process that makes the load: `python -m tests.system.overload.crowd PLAN`, driven by words on its standard input.
 
 It answers each word with a line of JSON.  `stop` and `read` are about the
 reading, `storm` and `calm` about the logins; at the end of the input it leaves.
@@ -20,8 +20,8 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import LoopingCall, react
 from twisted.protocols.basic import LineReceiver
 
-from ..ledger.lines import Ports
-from ..tcp.wire import frame
+from ...ledger.lines import Ports
+from ...tcp.wire import frame
 from .logins import Storm
 from .readers import HOST, TOPIC, Reader, gather
 

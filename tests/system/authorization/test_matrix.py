@@ -22,10 +22,10 @@ from multiproto.core.protocol import Command
 from multiproto.core.pubsub.namespaces import Namespace
 from multiproto.core.pubsub.permissions import Rule
 
-from ..canary import PASSWORD, SECRET
-from ..live.clients import Rest
-from ..live.processes import ROOT
-from ..live.running import LiveCase
+from ...canary import PASSWORD, SECRET
+from ...live.clients import Rest
+from ...live.processes import ROOT
+from ...live.running import LiveCase
 from . import model
 from .doors import Doors
 from .model import FORBIDDEN, HISTORY, INVALID, NOT_FOUND, OK, SUBSCRIBE, VERBS, Principal

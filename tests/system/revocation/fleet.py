@@ -25,7 +25,7 @@ class Instance(Started):
         self.address = Address(*free_ports(3))
         *words, program = TWISTD[:2]
         for mutant in mutants:
-            program = f"from tests.revocations import mutants; mutants.{mutant}(); {program}"
+            program = f"from tests.system.revocation import mutants; mutants.{mutant}(); {program}"
         settings = {
             "PORT": str(self.address.http),
             "TCP_PORT": str(self.address.tcp),

@@ -1,0 +1,1 @@
+"""How long anything holds the reactor: `python -m tests.system.reactor_latency`."""
