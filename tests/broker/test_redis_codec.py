@@ -35,8 +35,8 @@ publications = st.builds(
     topic=texts,
     content=contents,
     metadata=st.dictionaries(texts, contents, max_size=2),
-    sender=texts,
-    at=st.floats(0, 2**33),
+    sender_id=texts,
+    accepted_at=st.floats(0, 2**33),
 )
 
 
@@ -72,4 +72,4 @@ class CodecTests(SynchronousTestCase):
         self.assertRaises(BadBrokerMessage, decode, KEY, KEY.mac(body) + body)
 
     def test_a_key_is_not_shown(self) -> None:
-        self.assertEqual((repr(KEY), MAC_SIZE), ("Key()", 16))
+        self.assertEqual((repr(KEY), MAC_SIZE), ("BrokerMacKey()", 16))

@@ -7,8 +7,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.connections.admission import ConnectionLimits as SessionLimits
-from multiproto.core.connections.admission import ConnectionRateLimiter
+from multiproto.core.connections.admission import ConnectionLimits, ConnectionRateLimiter
 from multiproto.core.domain.failed_attempts import FailedAttempts
 from multiproto.core.pubsub.policy import Policy
 from multiproto.core.ratelimit.token_bucket import Rate
@@ -47,7 +46,7 @@ class SiteCase(SynchronousTestCase):
         self.house = make_core(self.clock, policy=self.policy)
         self.health = Health()
         self.observed: list[tuple[Any, ...]] = []
-        self.streams = self.house.admission("sse", SessionLimits(max_queued_replies=5))
+        self.streams = self.house.admission("sse", ConnectionLimits(max_queued_replies=5))
         self.mounts: dict[bytes, Any] = {}
         self.keys: list[dict[str, str]] = []
         self.site = self.make_site()

@@ -14,8 +14,7 @@ from multiproto.auth.keys import KeyRing
 from multiproto.auth.tokens import JwtTokens
 from multiproto.base import strict_json
 from multiproto.broker.memory import MemoryBroker
-from multiproto.core.connections.admission import Admission as HubLine
-from multiproto.core.connections.admission import ConnectionLimits
+from multiproto.core.connections.admission import Admission, ConnectionLimits
 from multiproto.core.connections.hub import Hub
 from multiproto.core.domain.messages import Messages
 from multiproto.core.pubsub.dispatcher import Dispatcher
@@ -90,7 +89,7 @@ class ApiCase(StoreCase):
                 self.members.audit_log,
                 Messages(self.store, self.sends, self.events, self.now, self.new_id),
                 publisher,
-                HubLine(ConnectionLimits(), ProtocolStats("sse")),
+                Admission(ConnectionLimits(), ProtocolStats("sse")),
                 Health(),
                 # Behind the answer's last byte, not in the middle of writing it.
                 lambda *_: clock.callLater(0, self._say_answered),

@@ -159,7 +159,7 @@ class AwayTests(RedisCase):
         lines: list[str] = []
 
         def observe(event: Any) -> None:
-            if event.get("log_namespace") == "multiproto.broker.redis.RedisLane":
+            if event.get("log_namespace") == "multiproto.broker.redis.RedisBroker":
                 lines.append(event["log_format"].format(**event))
 
         here = await self.instance()

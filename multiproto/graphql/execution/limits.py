@@ -24,7 +24,7 @@ from graphql.language import (
     VariableNode,
 )
 
-from ...core.domain.login_sessions import MAX_SESSIONS as MOST_SESSIONS
+from ...core.domain.login_sessions import MAX_SESSIONS
 from .errors import coded_error
 
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100  # of a list's items (contract, section 1)
@@ -229,7 +229,7 @@ class _ComplexityVisitor(_SelectionVisitor):
         name = node.name.value
         if node.selection_set is None or name in INTROSPECTION_FIELDS:
             return 0
-        times = {"edges": limit, "sessions": MOST_SESSIONS}.get(name, 1)
+        times = {"edges": limit, "sessions": MAX_SESSIONS}.get(name, 1)
         return times * (1 + self.measure(node.selection_set, self._limit_argument(node)))
 
     def _measure_spread(self, name: str, limit: int) -> int:
