@@ -17,8 +17,10 @@ from psycopg import sql
 from .errors import StoreUnusable
 from .migrations import load_migrations
 from .postgresql.migrate import migrate as migrate_postgresql
-from .sqlite.connection import connect, fetch_all, migrate, translate_sqlite_errors
+from .sqlite.connection import connect, fetch_all
 from .sqlite.data_directory import DataDirectory
+from .sqlite.errors import translate_sqlite_errors
+from .sqlite.migrate import migrate as migrate_sqlite
 from .sqlite.store import DATABASE_FILE
 from .statements import load_statements, sql_directory
 
@@ -40,7 +42,7 @@ def copy_to_postgresql(directory: Path, conninfo: str, now: float, tell: OnProgr
             translate_sqlite_errors(directory / DATABASE_FILE),
             closing(connect(directory / DATABASE_FILE, 2.0)) as source,
         ):
-            migrate(
+            migrate_sqlite(
                 source,
                 load_migrations(sql_directory("sqlite")),
                 load_statements(sql_directory("sqlite") / "queries"),

@@ -23,23 +23,8 @@ from zope.interface import implementer
 
 from ...core.transactions import Row
 from . import types
+from .errors import DatabaseConnectionLost, StatementFailed
 from .statements import PreparedStatement
-
-
-class DatabaseConnectionLost(Exception):
-    """The connection is no more.  What was asked and not answered may have happened."""
-
-
-class StatementFailed(Exception):
-    """A statement failed, and nothing of its `execute` behind it was done.
-
-    `sqlstate` is the SQLSTATE; `index` says which one of the `execute` it was, from 0.
-    """
-
-    def __init__(self, state: str, message: str, place: int) -> None:
-        super().__init__(f"{message} (SQLSTATE {state})")
-        self.sqlstate = state
-        self.index = place
 
 
 @frozen

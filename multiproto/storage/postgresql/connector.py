@@ -16,7 +16,8 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from twisted.internet.threads import deferToThreadPool
 
-from .connection import DatabaseConnectionLost, PostgresConnection, StatementFailed
+from .connection import PostgresConnection
+from .errors import DatabaseConnectionLost, DatabaseUnreachable, StatementFailed
 from .statements import PreparedStatement
 
 CONNECT_TIMEOUT = 2  # seconds
@@ -27,10 +28,6 @@ COMMON_SESSION_SETTINGS = (
     b"SET datestyle = 'ISO'",
     b"SET client_min_messages = 'error'",
 )
-
-
-class DatabaseUnreachable(Exception):
-    """No connection is to be had now; the text says why."""
 
 
 @frozen

@@ -15,7 +15,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from .connection import PostgresConnection
-from .connector import DatabaseUnreachable, PostgresConnector
+from .connector import PostgresConnector
+from .errors import DatabaseUnreachable
 
 INITIAL_BACKOFF = 0.05  # seconds
 MAX_BACKOFF = 0.8

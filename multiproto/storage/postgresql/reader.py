@@ -1,128 +1,105 @@
-"""Reads on a few lines: many under way on each, the rest in one bounded queue.
+"""The log as this instance reads it, and how its positions are named.
 
-Each is one transaction that can only read and sees one snapshot.
+Other instances begin terms too.  Each answer comes with the number of the
+newest one in its own snapshot, so a position is never named by a term that was
+over before it was written.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Deque, Sequence
+from typing import Mapping, Sequence
 
-from attrs import define, field
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from attrs import define
 
-from ...core.errors import Unavailable
-from .connection import PostgresConnection, StatementCall, StatementResult
-from .connector import PostgresConnector
-from .pool import PostgresPool
-
-QUEUE_TIMEOUT = 1.75  # seconds that a read may wait for a line: refused within two
-MAX_PIPELINED_READS = 16  # reads under way on one line; a slow one holds up those behind it
-GROW_ABOVE = 4  # on every line: one more line would be of use
-SHRINK_AFTER = 60.0  # seconds without that until a line is given up again
-
-
-def reader_session_settings(patience: float) -> tuple[bytes, ...]:
-    """What makes a session fit for reads, each broken off after `patience` seconds."""
-    return (
-        b"SET default_transaction_isolation = 'repeatable read'",
-        b"SET default_transaction_read_only = on",
-        b"SET statement_timeout = %d" % (patience * 1000),
-    )
-
-
-@define(eq=False, repr=False)
-class _QueuedRead:
-    enqueued_at: float  # the clock's seconds
-    calls: Sequence[StatementCall]
-    result: Deferred[list[StatementResult]] = field(factory=Deferred)
+from ...core.transactions import Entry, Page, Query, Row, Snapshot
+from ..cursors import Term, Terms
+from ..rows import PAGE_MAX_CHARACTERS, PAGE_MAX_ENTRIES, PAGE_MAX_SCANNED, entry_from_row, json_prefix
+from .connection import StatementCall, StatementResult
+from .read_queue import PostgresReadQueue
+from .statements import PreparedStatement
 
 
 @define(eq=False, repr=False)
 class PostgresReader:
-    _connector: PostgresConnector
-    _clock: IReactorTime
-    _min_connections: int  # lines
-    _max_connections: int
-    _max_waiting: int  # reads that may wait; one more is refused
-    _queue: Deque[_QueuedRead] = field(factory=deque, init=False)
-    _pool: PostgresPool = field(init=False)
-    _last_crowded_at: float = field(default=0.0, init=False)
+    _queue: PostgresReadQueue
+    _statements: Mapping[str, PreparedStatement]
+    newest: int = 0  # position of the head, as far as it was seen
+    terms: Terms = Terms(())
+    newest_term_number: int = 0  # number of the newest of `terms`
 
-    @_pool.default
-    def _make_pool(self) -> PostgresPool:
-        return PostgresPool(
-            self._connector,
-            self._clock,
-            self._min_connections,
-            self._max_connections,
-            self._dequeue,
-            self._fail_all_waiting,
-        )
+    async def snapshot(self, queries: Sequence[Query]) -> Snapshot:
+        position, results = await self._query(*((query.name, query.params) for query in queries))
+        return Snapshot(tuple(result.rows for result in results), self.terms.cursor_of(position))
 
-    def __len__(self) -> int:
-        """How many wait for a line."""
-        return len(self._queue)
+    async def head(self) -> tuple[int, str]:
+        position, _ = await self._query()
+        return position, self.terms.cursor_of(position)
 
-    @property
-    def connections(self) -> int:
-        return len(self._pool.connected)
+    async def read_after(self, position: int, limit: int) -> tuple[Entry, ...]:
+        _, (found,) = await self._query(("log_after", {"position": position, "limit": limit}))
+        return tuple(entry_from_row(row, self.terms) for row in found.rows)
 
-    async def start(self) -> None:
-        """Raises `Away`."""
-        await self._pool.start()
+    async def read_page(self, lead: str, low: int, high: int) -> Page:
+        upto = await self._scan_end(low, high)
+        params = {
+            "lead": json_prefix(lead),
+            "low": low,
+            "high": upto,
+            "text": PAGE_MAX_CHARACTERS,
+            "most": PAGE_MAX_ENTRIES,
+        }
+        _, (found, floors) = await self._query(("log_page", params), ("floors_all", {}))
+        entries = [entry_from_row(row, self.terms) for row in found.rows]
+        if _reached_page_limit(found.rows):
+            upto = entries[-1].position
+        matching = (entry for entry in entries if any(topic.startswith(lead) for topic in entry.event.topics))
+        return Page(tuple(matching), upto, _floors_from_rows(floors))
 
-    async def stop(self) -> None:
-        self._fail_all_waiting("The database is closed")
-        await self._pool.stop()
+    async def retention_floors(self) -> Mapping[str, int]:
+        _, (found,) = await self._query(("floors_all", {}))
+        return _floors_from_rows(found)
 
-    async def execute(self, calls: Sequence[StatementCall]) -> list[StatementResult]:
-        """Raises `Unavailable`, or what `PostgresConnection.execute` does."""
-        if self._pool.unreachable_reason is not None:
-            raise Unavailable("The database is away")
-        if len(self._queue) >= self._max_waiting:
-            raise Unavailable("The database is overloaded")
-        line = self._available_connection()
-        if line is not None:
-            return await self._execute_on(line, calls)
-        waiting = _QueuedRead(self._clock.seconds(), calls)
-        self._queue.append(waiting)
-        return await waiting.result
+    async def locate(self, cursor: str) -> int | None:
+        """Asks the database only for a cursor ahead of what was seen: thousands may resume at once."""
+        position = self.terms.position_of(cursor)
+        if position is not None and position <= self.newest:
+            return position
+        head, (found,) = await self._query(("terms_all", {}))
+        self.update_terms(found)
+        position = self.terms.position_of(cursor)
+        return position if position is not None and position <= head else None
 
-    def check_timeouts(self) -> None:
-        """Time has gone by: cut lines that owe an answer, refuse who has waited too long."""
-        now = self._clock.seconds()
-        self._pool.check_timeouts()
-        while self._queue and now - self._queue[0].enqueued_at >= QUEUE_TIMEOUT:
-            self._queue.popleft().result.errback(Unavailable("The database is away or overloaded"))
-        if now - self._last_crowded_at >= SHRINK_AFTER:
-            self._last_crowded_at = now
-            self._pool.shrink()
+    def update_terms(self, found: StatementResult) -> None:
+        """All the terms there are."""
+        if len(found.rows) > len(self.terms.ordered):
+            self.terms = Terms(tuple(Term(row["id"], row["first_position"]) for row in found.rows))
+            self.newest_term_number = found.rows[-1]["number"]
 
-    def _available_connection(self) -> PostgresConnection | None:
-        """The line with the least to do, if it may have more."""
-        line = min(self._pool.connected, key=len, default=None)
-        if line is not None and len(line) >= GROW_ABOVE:
-            self._last_crowded_at = self._clock.seconds()
-            self._pool.grow()
-        return line if line is not None and len(line) < MAX_PIPELINED_READS else None
+    async def _scan_end(self, low: int, high: int) -> int:
+        """How far one page may look: positions that were pruned cost nothing."""
+        params = {"low": low, "high": high, "most": PAGE_MAX_SCANNED}
+        _, (found,) = await self._query(("log_stretch", params))
+        return int(found.rows[0]["position"]) if found.rows else high
 
-    def _dequeue(self) -> None:
-        """Those that wait, as far as there is room."""
-        while self._queue and (line := self._available_connection()) is not None:
-            waiting = self._queue.popleft()
-            Deferred.fromCoroutine(self._execute_on(line, waiting.calls)).chainDeferred(waiting.result)
+    async def _query(self, *queries: tuple[str, Mapping[str, object]]) -> tuple[int, list[StatementResult]]:
+        """The head's position and what `queries` give, in one snapshot."""
+        calls = [
+            StatementCall(self._statements[name], params) for name, params in [("standing", {}), *queries]
+        ]
+        standing, *results = await self._queue.execute(calls)
+        (row,) = standing.rows
+        if row["term"] > self.newest_term_number:
+            (found,) = await self._queue.execute([StatementCall(self._statements["terms_all"])])
+            self.update_terms(found)
+        self.newest = max(self.newest, row["position"])
+        return row["position"], results
 
-    async def _execute_on(
-        self, line: PostgresConnection, calls: Sequence[StatementCall]
-    ) -> list[StatementResult]:
-        try:
-            return await line.execute(calls)
-        finally:
-            if self._queue:
-                self._dequeue()
 
-    def _fail_all_waiting(self, why: str) -> None:
-        while self._queue:
-            self._queue.popleft().result.errback(Unavailable("The database is away"))
+def _reached_page_limit(rows: Sequence[Row]) -> bool:
+    """Whether the page ended for its size."""
+    text = sum(len(row["content"]) + len(row["metadata"] or "") for row in rows)
+    return len(rows) == PAGE_MAX_ENTRIES or text >= PAGE_MAX_CHARACTERS
+
+
+def _floors_from_rows(found: StatementResult) -> Mapping[str, int]:
+    return {row["namespace"]: row["position"] for row in found.rows}

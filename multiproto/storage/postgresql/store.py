@@ -19,15 +19,13 @@ from ...core.transactions import Entry, Page, Query, Snapshot, Unit
 from ..errors import StoreUnusable
 from ..jobs import Job, JobCompletion, OnJobCompleted
 from ..statements import load_statements, sql_directory
-from . import reader, writer
-from .connection import DatabaseConnectionLost, StatementFailed
-from .connector import DatabaseUnreachable, PostgresConnector
-from .errors import to_refusal
-from .log import PostgresLogReader
+from .connector import PostgresConnector
+from .errors import DatabaseConnectionLost, DatabaseUnreachable, StatementFailed, to_refusal
 from .migrate import migrate
+from .read_queue import PostgresReadQueue, read_session_settings
 from .reader import PostgresReader
 from .statements import to_prepared_statements
-from .writer import PostgresWriter
+from .writer import WRITE_TIMEOUT, WRITER_SESSION_SETTINGS, PostgresWriter
 
 TIMEOUT_CHECK_INTERVAL = 0.2  # seconds between looks at the clock
 
@@ -36,15 +34,15 @@ TIMEOUT_CHECK_INTERVAL = 0.2  # seconds between looks at the clock
 class _PostgresResources:
     """What there is between the start and the end."""
 
-    log_reader: PostgresLogReader
     reader: PostgresReader
+    read_queue: PostgresReadQueue
     writer: PostgresWriter
     timeout_checks: LoopingCall
 
 
 @define(eq=False, repr=False)
 class PostgresStore(Service):
-    """`Store` and `PostgresLogReader` on PostgreSQL.
+    """`Store` and `PostgresReader` on PostgreSQL.
 
     `open` may be called before `startService`, which otherwise calls it.  Both
     fail with `StoreUnusable`, one line for the operator.
@@ -108,7 +106,7 @@ class PostgresStore(Service):
         return job.result
 
     def head(self) -> Deferred[tuple[int, str]]:
-        return self._read(PostgresLogReader.head)
+        return self._read(PostgresReader.head)
 
     def read_after(self, position: int, limit: int) -> Deferred[tuple[Entry, ...]]:
         return self._read(lambda log: log.read_after(position, limit))
@@ -117,12 +115,12 @@ class PostgresStore(Service):
         return self._read(lambda log: log.read_page(lead, low, high))
 
     def retention_floors(self) -> Deferred[Mapping[str, int]]:
-        return self._read(PostgresLogReader.retention_floors)
+        return self._read(PostgresReader.retention_floors)
 
     def locate(self, cursor: str) -> Deferred[int | None]:
         """Asks the database only for a position ahead of `newest`: thousands may resume at once."""
         if self._resources is not None:
-            log = self._resources.log_reader
+            log = self._resources.reader
             position = log.terms.position_of(cursor)
             if position is not None and position <= log.newest:
                 return succeed(position)
@@ -130,7 +128,7 @@ class PostgresStore(Service):
 
     def cursor_of(self, position: int) -> str:
         """The name of a `position` that was read from this store."""
-        return self._open_resources.log_reader.terms.cursor_of(position)
+        return self._open_resources.reader.terms.cursor_of(position)
 
     def on_commit(self, waker: Callable[[], object]) -> None:
         """Call `waker` whenever the log has grown, here or by another instance."""
@@ -139,20 +137,22 @@ class PostgresStore(Service):
     @property
     def newest(self) -> int:
         """Position of the log's head, as far as it was seen."""
-        return self._resources.log_reader.newest if self._resources else 0
+        return self._resources.reader.newest if self._resources else 0
 
     @property
     def connections(self) -> int:
         """How many are open to the database."""
         return (
-            self._resources.reader.connections + self._resources.writer.connections if self._resources else 0
+            self._resources.read_queue.connections + self._resources.writer.connections
+            if self._resources
+            else 0
         )
 
     @property
     def waiting(self) -> dict[str, int]:
         """How many wait for their turn, by operation."""
         opened = self._resources
-        return {"read": len(opened.reader), "write": len(opened.writer)} if opened else {}
+        return {"read": len(opened.read_queue), "write": len(opened.writer)} if opened else {}
 
     # Behind them.
 
@@ -166,12 +166,12 @@ class PostgresStore(Service):
             raise Unavailable("The database is not open")
         return self._resources
 
-    def _read(self, what: Callable[[PostgresLogReader], Coroutine[Any, Any, Any]]) -> Deferred[Any]:
+    def _read(self, what: Callable[[PostgresReader], Coroutine[Any, Any, Any]]) -> Deferred[Any]:
         job: Job[None] = Job("read", None, self._reactor.seconds())
 
         async def doing() -> None:
             try:
-                outcome = await what(self._open_resources.log_reader)
+                outcome = await what(self._open_resources.reader)
             except Exception as error:  # is logged, or answered, where it was asked for
                 outcome = to_refusal(error)
             self._completion.complete(job, outcome)
@@ -187,11 +187,11 @@ class PostgresStore(Service):
         self.open()
         opened = self._build_resources()
         try:
-            await opened.reader.start()
+            await opened.read_queue.start()
             await opened.writer.start()
         except (DatabaseUnreachable, StatementFailed, DatabaseConnectionLost, Unavailable) as error:
             await opened.writer.stop()
-            await opened.reader.stop()
+            await opened.read_queue.stop()
             raise StoreUnusable(f"PostgreSQL can't be used: {error}") from error
         opened.timeout_checks.start(TIMEOUT_CHECK_INTERVAL, now=False)
         self._resources = opened
@@ -206,16 +206,16 @@ class PostgresStore(Service):
                 self._conninfo, self._reactor, known, settings, patience, self._notify_commit
             )
 
-        reading = PostgresReader(
-            dialer(reader.reader_session_settings(self._read_timeout), self._read_timeout + 1),
+        reading = PostgresReadQueue(
+            dialer(read_session_settings(self._read_timeout), self._read_timeout + 1),
             self._reactor,
             max(1, self._min_connections - 1),
             max(1, self._max_connections - 1),
             self._max_waiting,
         )
-        log = PostgresLogReader(reading, statements)
+        log = PostgresReader(reading, statements)
         writing = PostgresWriter(
-            dialer(writer.WRITER_SESSION_SETTINGS, writer.WRITE_TIMEOUT),
+            dialer(WRITER_SESSION_SETTINGS, WRITE_TIMEOUT),
             self._reactor,
             statements,
             self._completion,
@@ -239,5 +239,5 @@ class PostgresStore(Service):
         opened, self._resources = self._resources, None  # from here on everything is refused
         if opened is not None:
             await opened.writer.stop()
-            await opened.reader.stop()
+            await opened.read_queue.stop()
             opened.timeout_checks.stop()

@@ -18,8 +18,8 @@ from attrs import define
 from ...core.errors import Unavailable
 from ...core.transactions import Step, Unit
 from ..rows import event_to_row
-from .connection import PostgresConnection, StatementCall, StatementFailed, StatementResult
-from .errors import is_integrity_violation, to_refusal
+from .connection import PostgresConnection, StatementCall, StatementResult
+from .errors import StatementFailed, is_integrity_violation, to_refusal
 from .statements import PreparedStatement
 
 PositionOrError = Union[
@@ -28,7 +28,7 @@ PositionOrError = Union[
 
 
 @define(eq=False, repr=False)
-class WriteTransaction:
+class PostgresTransaction:
     """Holds the head's lock until `commit`, or until its line is cut."""
 
     _connection: PostgresConnection
@@ -41,7 +41,7 @@ class WriteTransaction:
     @classmethod
     async def begin(
         cls, line: PostgresConnection, statements: Mapping[str, PreparedStatement]
-    ) -> WriteTransaction:
+    ) -> PostgresTransaction:
         """Returns once all other writers have committed.  Raises `StatementFailed`, `Lost`."""
         names = ("begin", "head_lock", "terms_newest")
         _, locked, newest = await line.execute([StatementCall(statements[name]) for name in names])

@@ -20,13 +20,13 @@ from ...core.errors import DatabaseError, Unavailable
 from ...core.model import format_timestamp
 from ...core.transactions import Unit
 from ..jobs import Job, JobCompletion
-from .connection import DatabaseConnectionLost, PostgresConnection, StatementFailed
+from .connection import PostgresConnection
 from .connector import PostgresConnector
-from .errors import to_refusal
-from .log import PostgresLogReader
+from .errors import DatabaseConnectionLost, StatementFailed, to_refusal
 from .pool import PostgresPool
+from .reader import PostgresReader
 from .statements import PreparedStatement
-from .transaction import PositionOrError, WriteTransaction
+from .transaction import PositionOrError, PostgresTransaction
 
 WRITE_TIMEOUT = 1.75  # seconds that a unit may wait, and that any answer may take: refused within two
 
@@ -45,7 +45,7 @@ class PostgresWriter:
     _clock: IReactorTime
     _statements: Mapping[str, PreparedStatement]
     _completion: JobCompletion
-    _log_reader: PostgresLogReader
+    _reader: PostgresReader
     _max_waiting: int  # units that may wait; one more is refused
     _max_batch: int  # units in one transaction
     _on_log_grown: Callable[[], object]  # called when the log is longer
@@ -149,37 +149,37 @@ class PostgresWriter:
         self._advance_head(transaction, any(isinstance(outcome, int) for outcome in outcomes))
         self._complete(jobs, outcomes)
 
-    async def _begin_transaction(self, line: PostgresConnection) -> WriteTransaction:
+    async def _begin_transaction(self, line: PostgresConnection) -> PostgresTransaction:
         """A transaction in a term that is known here."""
-        transaction = await WriteTransaction.begin(line, self._statements)
+        transaction = await PostgresTransaction.begin(line, self._statements)
         if transaction.initial_head < self._head:
             self._log.critical("the log has gone back: a backup was restored")
             await transaction.execute("rollback")
             await self._begin_term(line)
-            transaction = await WriteTransaction.begin(line, self._statements)
-        if transaction.newest_term_number != self._log_reader.newest_term_number:
-            self._log_reader.update_terms(await transaction.execute("terms_all"))
+            transaction = await PostgresTransaction.begin(line, self._statements)
+        if transaction.newest_term_number != self._reader.newest_term_number:
+            self._reader.update_terms(await transaction.execute("terms_all"))
         return transaction
 
     async def _begin_term(self, line: PostgresConnection) -> None:
-        transaction = await WriteTransaction.begin(line, self._statements)
+        transaction = await PostgresTransaction.begin(line, self._statements)
         at = format_timestamp(self._clock.seconds())
         await transaction.execute("term_begin", id=self._new_term(), at=at)
         await transaction.execute("floors_forget", namespaces=self._namespaces)
         await transaction.execute("floors_begin", namespaces=self._namespaces)
         terms = await transaction.execute("terms_all")
         await transaction.commit()
-        self._log_reader.update_terms(terms)
-        self._head = self._log_reader.newest = transaction.head
+        self._reader.update_terms(terms)
+        self._head = self._reader.newest = transaction.head
 
-    def _advance_head(self, transaction: WriteTransaction, kept: bool) -> None:
+    def _advance_head(self, transaction: PostgresTransaction, kept: bool) -> None:
         """`transaction` has ended, and was `kept` or not."""
         if kept and transaction.head > transaction.initial_head:
-            self._head = self._log_reader.newest = transaction.head
+            self._head = self._reader.newest = transaction.head
             self._on_log_grown()
 
     async def _resolve_outcomes(
-        self, transaction: WriteTransaction, outcomes: list[PositionOrError]
+        self, transaction: PostgresTransaction, outcomes: list[PositionOrError]
     ) -> list[PositionOrError]:
         """What became of a transaction whose COMMIT got no answer."""
         kept = await self._was_committed(transaction)
@@ -193,7 +193,7 @@ class PostgresWriter:
         )
         return [why if isinstance(outcome, int) else outcome for outcome in outcomes]
 
-    async def _was_committed(self, transaction: WriteTransaction) -> bool | None:
+    async def _was_committed(self, transaction: PostgresTransaction) -> bool | None:
         """Whether it was committed; `None` if nobody can say in time.
 
         Who holds the head's lock knows that it has ended.
@@ -201,7 +201,7 @@ class PostgresWriter:
         give_up = self._clock.seconds() + WRITE_TIMEOUT
         while (line := await self._wait_for_connection(give_up - self._clock.seconds())) is not None:
             try:
-                later = await WriteTransaction.begin(line, self._statements)
+                later = await PostgresTransaction.begin(line, self._statements)
                 result = await later.execute("transaction_status", transaction=transaction.transaction_id)
                 await later.execute("rollback")
                 return bool(result.rows[0]["status"] == "committed")
@@ -224,5 +224,5 @@ class PostgresWriter:
     def _complete(self, jobs: Sequence[Job[Unit]], outcomes: Sequence[PositionOrError]) -> None:
         for job, outcome in zip(jobs, outcomes):
             self._completion.complete(
-                job, self._log_reader.terms.cursor_of(outcome) if isinstance(outcome, int) else outcome
+                job, self._reader.terms.cursor_of(outcome) if isinstance(outcome, int) else outcome
             )

@@ -26,13 +26,15 @@ from ..cursors import Terms
 from ..jobs import Job, JobCompletion, OnJobCompleted
 from ..migrations import load_migrations
 from ..statements import load_statements, sql_directory
-from .connection import begin_term, connect, connect_reader, migrate, translate_sqlite_errors
+from .connection import connect, connect_reader
 from .data_directory import DataDirectory
+from .errors import translate_sqlite_errors
 from .inline_reader import InlineReader
+from .migrate import migrate
 from .reader import ReadWork, SqliteReader
 from .recent_entries import RecentEntries
 from .threads import WorkerThreads
-from .writer import SqliteWriter, TransactionResult
+from .writer import SqliteWriter, TransactionResult, begin_term
 
 DATABASE_FILE = "multiproto.db"  # in the data directory
 

@@ -15,12 +15,14 @@ from typing import Callable, Sequence, Union
 from attrs import define, frozen
 
 from ...core.errors import DatabaseError, Unavailable
+from ...core.model import format_timestamp
 from ...core.transactions import Entry, Event, Step, Unit
-from ..cursors import Terms
+from ..cursors import Term, Terms
 from ..jobs import Job
 from ..rows import event_to_row
 from ..statements import Statements
-from .connection import encode_parameters
+from .connection import fetch_all
+from .types import encode_parameters
 
 CursorOrError = Union[str, Exception]  # a unit's cursor, or why nothing of it was done
 
@@ -122,6 +124,22 @@ class SqliteWriter:
     ) -> TransactionResult:
         self._connection.rollback()  # does nothing if the engine did it
         return TransactionResult(tuple(outcome() for _ in units), error=fault)
+
+
+def begin_term(
+    connection: sqlite3.Connection, statements: Statements, term: str, namespaces: Sequence[str], now: float
+) -> Terms:
+    """A writer starts that keeps `namespaces`: all terms there are, the last of them new under the id `term`."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute(statements["term_begin"], {"id": term, "at": format_timestamp(now)})
+        connection.execute(statements["floors_forget"], encode_parameters({"namespaces": namespaces}))
+        connection.execute(statements["floors_begin"], encode_parameters({"namespaces": namespaces}))
+        rows = fetch_all(connection, statements["terms_all"], {})
+        connection.execute("COMMIT")
+    finally:
+        connection.rollback()  # does nothing behind the commit
+    return Terms(tuple(Term(row["id"], row["first_position"]) for row in rows))
 
 
 def _write_failed() -> Exception:

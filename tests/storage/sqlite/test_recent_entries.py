@@ -15,10 +15,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from multiproto.core.errors import Unavailable
 from multiproto.core.transactions import Entry, Event, Unit
 from multiproto.storage.migrations import load_migrations
-from multiproto.storage.sqlite.connection import begin_term, migrate
+from multiproto.storage.sqlite.migrate import migrate
 from multiproto.storage.sqlite.reader import SqliteReader
 from multiproto.storage.sqlite.recent_entries import MAX_ENTRIES, RecentEntries
-from multiproto.storage.sqlite.writer import SqliteWriter
+from multiproto.storage.sqlite.writer import SqliteWriter, begin_term
 from multiproto.storage.statements import load_statements, sql_directory
 
 from ...stores import StoreCase

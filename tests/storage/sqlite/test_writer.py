@@ -13,7 +13,8 @@ from multiproto.core.transactions import Step, Unit
 from multiproto.storage.cursors import Term, Terms
 from multiproto.storage.jobs import Job
 from multiproto.storage.migrations import load_migrations
-from multiproto.storage.sqlite.connection import connect, fetch_all, migrate
+from multiproto.storage.sqlite.connection import connect, fetch_all
+from multiproto.storage.sqlite.migrate import migrate
 from multiproto.storage.sqlite.writer import SqliteWriter, TransactionResult
 from multiproto.storage.statements import load_statements, sql_directory
 
