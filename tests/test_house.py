@@ -24,7 +24,7 @@ MAY = {
     "log": OUTSIDE,
     "broker": OUTSIDE | {"redis"},
     "redis": OUTSIDE,
-    "storage": OUTSIDE,
+    "storage": OUTSIDE | {"config"},
     "http": OUTSIDE,
     "rfc6455": {"base"},
     "websocket": OUTSIDE | {"rfc6455"},

@@ -38,6 +38,11 @@ class StorageConfig:
     )
 
     @property
+    def engine(self) -> str:
+        """Which store keeps everything: a key of `storage.engines.STORE_FACTORIES`."""
+        return "sqlite" if self.postgresql_dsn is None else "postgresql"
+
+    @property
     def postgresql_dsn(self) -> str | None:
         """How libpq finds the database, password included; `None` for the embedded one."""
         if self.url or not self.host:

@@ -14,6 +14,7 @@ from typing import Any, Callable, Iterator
 import psycopg
 from psycopg import sql
 
+from ..base.one_line import one_line
 from .errors import StoreUnusable
 from .migrations import load_migrations
 from .postgresql.migrate import migrate as migrate_postgresql
@@ -62,7 +63,7 @@ def _copy_all(source: sqlite3.Connection, conninfo: str, now: float, tell: OnPro
             _lock_and_check_empty(target)
             return {table: _copy_table(source, target, table, tell) for table in _tables(source)}
     except psycopg.Error as error:
-        raise StoreUnusable(f"nothing was moved: {' '.join(str(error).split())}") from error
+        raise StoreUnusable(f"nothing was moved: {one_line(error)}") from error
 
 
 def _lock_and_check_empty(target: psycopg.Connection[Any]) -> None:

@@ -16,6 +16,7 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from twisted.internet.threads import deferToThreadPool
 
+from ...base.one_line import one_line
 from .connection import PostgresConnection
 from .errors import DatabaseConnectionLost, DatabaseUnreachable, StatementFailed
 from .statements import PreparedStatement
@@ -68,7 +69,7 @@ def connect_blocking(conninfo: str) -> pq.abc.PGconn:
     if not _wait_connected(connection, CONNECT_TIMEOUT):
         why = "no answer" if connection.status != pq.ConnStatus.BAD else connection.get_error_message()
         connection.finish()
-        raise DatabaseUnreachable(" ".join(why.split()))
+        raise DatabaseUnreachable(one_line(why))
     return connection
 
 

@@ -11,20 +11,17 @@ again unit by unit, each in a savepoint of its own.
 
 from __future__ import annotations
 
-from typing import Iterator, Mapping, Sequence, Union
+from typing import Iterator, Mapping, Sequence
 
 from attrs import define
 
 from ...core.errors import Unavailable
 from ...core.transactions import Step, Unit
+from ..jobs import PositionOrError
 from ..rows import event_to_row
 from .connection import PostgresConnection, StatementCall, StatementResult
 from .errors import StatementFailed, is_integrity_violation, to_refusal
 from .statements import PreparedStatement
-
-PositionOrError = Union[
-    int, Exception
-]  # the position of the head behind a unit, or why nothing of it was done
 
 
 @define(eq=False, repr=False)

@@ -19,14 +19,15 @@ from twisted.logger import Logger
 from ...core.errors import DatabaseError, Unavailable
 from ...core.model import format_timestamp
 from ...core.transactions import Unit
-from ..jobs import Job, JobCompletion
+from ..cursors import begin_term_steps
+from ..jobs import Job, JobCompletion, PositionOrError
 from .connection import PostgresConnection
 from .connector import PostgresConnector
 from .errors import DatabaseConnectionLost, StatementFailed, to_refusal
 from .pool import PostgresPool
 from .reader import PostgresReader
 from .statements import PreparedStatement
-from .transaction import PositionOrError, PostgresTransaction
+from .transaction import PostgresTransaction
 
 WRITE_TIMEOUT = 1.75  # seconds that a unit may wait, and that any answer may take: refused within two
 
@@ -158,18 +159,17 @@ class PostgresWriter:
             await self._begin_term(line)
             transaction = await PostgresTransaction.begin(line, self._statements)
         if transaction.newest_term_number != self._reader.newest_term_number:
-            self._reader.update_terms(await transaction.execute("terms_all"))
+            self._reader.update_terms((await transaction.execute("terms_all")).rows)
         return transaction
 
     async def _begin_term(self, line: PostgresConnection) -> None:
         transaction = await PostgresTransaction.begin(line, self._statements)
         at = format_timestamp(self._clock.seconds())
-        await transaction.execute("term_begin", id=self._new_term(), at=at)
-        await transaction.execute("floors_forget", namespaces=self._namespaces)
-        await transaction.execute("floors_begin", namespaces=self._namespaces)
+        for step in begin_term_steps(self._new_term(), self._namespaces, at):
+            await transaction.execute(step.name, **step.params)
         terms = await transaction.execute("terms_all")
         await transaction.commit()
-        self._reader.update_terms(terms)
+        self._reader.update_terms(terms.rows)
         self._head = self._reader.newest = transaction.head
 
     def _advance_head(self, transaction: PostgresTransaction, kept: bool) -> None:

@@ -1,4 +1,4 @@
-"""SQLite connections as we want them, and what the module `sqlite3` leaves to its users."""
+"""SQLite connections with our settings, and rows as dicts."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from ...core.transactions import Row
 from .types import encode_parameters
 
 
-def connect(path: Path, patience: float) -> sqlite3.Connection:
+def connect(path: Path, lock_timeout: float) -> sqlite3.Connection:
     """A connection that commits durably and may be handed to a thread.
 
-    It waits `patience` seconds for a lock of another program.  Transactions
-    are ours to begin (`isolation_level=None`).
+    It waits `lock_timeout` seconds for a lock of another program.  Transactions
+    begin with an explicit BEGIN only (`isolation_level=None`).
     """
     connection = sqlite3.connect(
-        path, timeout=patience, isolation_level=None, check_same_thread=False, cached_statements=256
+        path, timeout=lock_timeout, isolation_level=None, check_same_thread=False, cached_statements=256
     )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")  # in WAL mode: a sync with each commit
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA cache_size = -16384")  # KiB
     connection.execute("PRAGMA temp_store = MEMORY")  # savepoints: 1.8 times as many units a second at 400
-    connection.execute("PRAGMA journal_size_limit = 67108864")  # bytes that a once large WAL may keep
+    connection.execute("PRAGMA journal_size_limit = 67108864")  # bytes that a WAL keeps after it was larger
     return connection
 
 
-def connect_reader(path: Path, patience: float) -> sqlite3.Connection:
+def connect_reader(path: Path, lock_timeout: float) -> sqlite3.Connection:
     """A connection that can't write."""
-    connection = connect(path, patience)
+    connection = connect(path, lock_timeout)
     connection.execute("PRAGMA query_only = ON")
     return connection
 
@@ -38,7 +38,7 @@ def connect_reader(path: Path, patience: float) -> sqlite3.Connection:
 def fetch_all(
     connection: sqlite3.Connection, statement: str, params: Mapping[str, object]
 ) -> tuple[Row, ...]:
-    """All rows that `statement` gives, as plain dicts."""
+    """All rows of `statement`, as plain dicts."""
     cursor, columns = _execute(connection, statement, params)
     return tuple([dict(zip(columns, row)) for row in cursor.fetchall()])
 
@@ -46,7 +46,7 @@ def fetch_all(
 def iterate_rows(
     connection: sqlite3.Connection, statement: str, params: Mapping[str, object]
 ) -> Iterator[Row]:
-    """The same one by one, read no further than asked."""
+    """The rows of `statement` one by one, read no further than the caller iterates."""
     cursor, columns = _execute(connection, statement, params)
     return (dict(zip(columns, row)) for row in cursor)
 
@@ -54,6 +54,6 @@ def iterate_rows(
 def _execute(
     connection: sqlite3.Connection, statement: str, params: Mapping[str, object]
 ) -> tuple[sqlite3.Cursor, list[str]]:
-    """With the names of the columns."""
+    """A cursor, and the names of its columns."""
     cursor = connection.execute(statement, encode_parameters(params))
     return cursor, [column[0] for column in cursor.description]

@@ -14,7 +14,7 @@ MIN_VERSION = (3, 37, 0)  # the first SQLite with STRICT tables
 
 @contextmanager
 def translate_sqlite_errors(path: Path) -> Iterator[None]:
-    """Tell the operator what SQLite says of the database at `path`."""
+    """Turn an error of SQLite with the database at `path` into `StoreUnusable`."""
     if sqlite3.sqlite_version_info < MIN_VERSION:
         raise StoreUnusable(f"SQLite {sqlite3.sqlite_version} is too old: 3.37 is the first that will do")
     try:

@@ -17,8 +17,8 @@ def migrate(
 ) -> None:
     """Bring the database up to the last of `migrations`, each in a transaction of its own.
 
-    What is pending is asked anew under the write lock each time, so of two
-    processes that start together each migration is applied by one.
+    What is pending is read again under the write lock each time, so that of two
+    processes that start together only one applies a migration.
     """
     while _apply_next_migration(connection, migrations, statements, format_timestamp(now)):
         pass
@@ -34,16 +34,15 @@ def _apply_next_migration(
         waiting = pending_migrations(migrations, fetch_all(connection, statements["migrations_applied"], {}))
         for migration in waiting[:1]:
             _apply_migration(connection, migration)
-            record = {"number": migration.number, "name": migration.name, "checksum": migration.checksum}
-            connection.execute(statements["migration_record"], record | {"at": at})
+            connection.execute(statements["migration_record"], migration.record(at))
         connection.execute("COMMIT")
         return bool(waiting)
     finally:
-        connection.rollback()  # does nothing behind the commit
+        connection.rollback()  # does nothing after the commit
 
 
 def _apply_migration(connection: sqlite3.Connection, migration: Migration) -> None:
-    """Run its statements one by one: `executescript` would commit the transaction that we are in."""
+    """Run its statements one by one: `executescript` would commit the open transaction."""
     try:
         for statement in _split_statements(migration.text):
             connection.execute(statement)
@@ -52,7 +51,7 @@ def _apply_migration(connection: sqlite3.Connection, migration: Migration) -> No
 
 
 def _split_statements(text: str) -> Iterator[str]:
-    """The statements of `text`, each of which ends with its line; a trigger is one."""
+    """The statements of `text`, each of which ends at the end of a line; a trigger is one statement."""
     statement = ""
     for line in text.splitlines(keepends=True):
         statement += line

@@ -1,4 +1,4 @@
-"""Values as they cross to SQLite."""
+"""Values as parameters of SQLite's statements."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ...base import strict_json
 
 
 def encode_parameters(params: Mapping[str, object]) -> dict[str, object]:
-    """`params` as SQLite takes them: lists, for `json_each`, and objects as JSON text."""
+    """`params` with lists (for `json_each`) and objects as JSON text."""
     return {
         name: strict_json.dumps(value).decode() if isinstance(value, (list, tuple, dict)) else value
         for name, value in params.items()
