@@ -1,6 +1,6 @@
-"""Reads on a few lines: many under way on each, the rest in one bounded queue.
+"""Reads on a few connections: several in flight on each, the rest in one bounded queue.
 
-Each is one transaction that can only read and sees one snapshot.
+Each read is one read-only transaction, and sees one snapshot.
 """
 
 from __future__ import annotations
@@ -17,23 +17,25 @@ from .connection import PostgresConnection, StatementCall, StatementResult
 from .connector import PostgresConnector
 from .pool import PostgresPool
 
-QUEUE_TIMEOUT = 1.75  # seconds that a read may wait for a line: refused within two
-MAX_PIPELINED_READS = 16  # reads under way on one line; a slow one holds up those behind it
-GROW_ABOVE = 4  # on every line: one more line would be of use
-SHRINK_AFTER = 60.0  # seconds without that until a line is given up again
+QUEUE_TIMEOUT = 1.75  # seconds that a read may wait for a connection: refused within two
+MAX_PIPELINED_READS = 16  # reads in flight on one connection; a slow one holds up those behind it
+GROW_ABOVE = 4  # reads in flight on every connection before one more is opened
+SHRINK_AFTER = 60.0  # seconds without that until a connection is closed again
 
 
-def read_session_settings(patience: float) -> tuple[bytes, ...]:
-    """What makes a session fit for reads, each broken off after `patience` seconds."""
+def read_session_settings(statement_timeout: float) -> tuple[bytes, ...]:
+    """The settings of a session for reads, each broken off after `statement_timeout` seconds."""
     return (
         b"SET default_transaction_isolation = 'repeatable read'",
         b"SET default_transaction_read_only = on",
-        b"SET statement_timeout = %d" % (patience * 1000),
+        b"SET statement_timeout = %d" % (statement_timeout * 1000),
     )
 
 
 @define(eq=False, repr=False)
 class _QueuedRead:
+    """A read that waits for a connection; a `Waiters` would not know its statements, nor since when it waits."""
+
     enqueued_at: float  # the clock's seconds
     calls: Sequence[StatementCall]
     result: Deferred[list[StatementResult]] = field(factory=Deferred)
@@ -41,11 +43,13 @@ class _QueuedRead:
 
 @define(eq=False, repr=False)
 class PostgresReadQueue:
+    """Executes statements on the least busy connection, and opens or closes some as they are needed."""
+
     _connector: PostgresConnector
     _clock: IReactorTime
-    _min_connections: int  # lines
+    _min_connections: int
     _max_connections: int
-    _max_waiting: int  # reads that may wait; one more is refused
+    _max_waiting: int  # queued reads; one more is refused
     _queue: Deque[_QueuedRead] = field(factory=deque, init=False)
     _pool: PostgresPool = field(init=False)
     _last_crowded_at: float = field(default=0.0, init=False)
@@ -58,11 +62,11 @@ class PostgresReadQueue:
             self._min_connections,
             self._max_connections,
             self._dequeue,
-            self._fail_all_waiting,
+            self._on_unreachable,
         )
 
     def __len__(self) -> int:
-        """How many wait for a line."""
+        """How many reads wait for a connection."""
         return len(self._queue)
 
     @property
@@ -70,11 +74,11 @@ class PostgresReadQueue:
         return len(self._pool.connected)
 
     async def start(self) -> None:
-        """Raises `Away`."""
+        """Raises `DatabaseUnreachable`."""
         await self._pool.start()
 
     async def stop(self) -> None:
-        self._fail_all_waiting("The database is closed")
+        self._refuse_all("The database is closed")
         await self._pool.stop()
 
     async def execute(self, calls: Sequence[StatementCall]) -> list[StatementResult]:
@@ -83,15 +87,15 @@ class PostgresReadQueue:
             raise Unavailable("The database is away")
         if len(self._queue) >= self._max_waiting:
             raise Unavailable("The database is overloaded")
-        line = self._available_connection()
-        if line is not None:
-            return await self._execute_on(line, calls)
+        connection = self._available_connection()
+        if connection is not None:
+            return await self._execute_on(connection, calls)
         waiting = _QueuedRead(self._clock.seconds(), calls)
         self._queue.append(waiting)
         return await waiting.result
 
     def check_timeouts(self) -> None:
-        """Time has gone by: cut lines that owe an answer, refuse who has waited too long."""
+        """Close connections that give no answer, and refuse reads that have waited too long."""
         now = self._clock.seconds()
         self._pool.check_timeouts()
         while self._queue and now - self._queue[0].enqueued_at >= QUEUE_TIMEOUT:
@@ -101,28 +105,31 @@ class PostgresReadQueue:
             self._pool.shrink()
 
     def _available_connection(self) -> PostgresConnection | None:
-        """The line with the least to do, if it may have more."""
-        line = min(self._pool.connected, key=len, default=None)
-        if line is not None and len(line) >= GROW_ABOVE:
+        """The connection with the fewest reads in flight, if it may have one more."""
+        connection = min(self._pool.connected, key=len, default=None)
+        if connection is not None and len(connection) >= GROW_ABOVE:
             self._last_crowded_at = self._clock.seconds()
             self._pool.grow()
-        return line if line is not None and len(line) < MAX_PIPELINED_READS else None
+        return connection if connection is not None and len(connection) < MAX_PIPELINED_READS else None
 
     def _dequeue(self) -> None:
-        """Those that wait, as far as there is room."""
-        while self._queue and (line := self._available_connection()) is not None:
+        """Execute waiting reads as far as the connections have room."""
+        while self._queue and (connection := self._available_connection()) is not None:
             waiting = self._queue.popleft()
-            Deferred.fromCoroutine(self._execute_on(line, waiting.calls)).chainDeferred(waiting.result)
+            Deferred.fromCoroutine(self._execute_on(connection, waiting.calls)).chainDeferred(waiting.result)
 
     async def _execute_on(
-        self, line: PostgresConnection, calls: Sequence[StatementCall]
+        self, connection: PostgresConnection, calls: Sequence[StatementCall]
     ) -> list[StatementResult]:
         try:
-            return await line.execute(calls)
+            return await connection.execute(calls)
         finally:
             if self._queue:
                 self._dequeue()
 
-    def _fail_all_waiting(self, why: str) -> None:
+    def _on_unreachable(self) -> None:
+        self._refuse_all("The database is away")
+
+    def _refuse_all(self, message: str) -> None:
         while self._queue:
-            self._queue.popleft().result.errback(Unavailable("The database is away"))
+            self._queue.popleft().result.errback(Unavailable(message))
