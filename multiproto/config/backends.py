@@ -1,4 +1,4 @@
-"""The settings of what may stand beside us: PostgreSQL and Redis, or nothing."""
+"""The settings of storage and Redis."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class StorageConfig:
 
     @property
     def postgresql_dsn(self) -> str | None:
-        """How libpq finds the database, password included; `None` for the embedded one."""
+        """The connection string for libpq, password included; `None` for the embedded database."""
         if self.url or not self.host:
             return self.url or None
         password = self.password or None
@@ -54,7 +54,7 @@ class StorageConfig:
 
     @property
     def display_name(self) -> str:
-        """For people: without a password."""
+        """Where data is kept, for people: without a password."""
         if self.postgresql_dsn is None:
             return self.directory.removeprefix("./")
         parts = conninfo_to_dict(self.postgresql_dsn)
@@ -99,7 +99,7 @@ class RedisConfig:
         parsers.redis_url,
         "",
         "Redis for live topics; unset: REDIS_URL",
-        follows="REDIS_URL",
+        fallback="REDIS_URL",
     )
     pubsub_secret: str = setting(
         "PUBSUB_REDIS_SECRET",
@@ -111,12 +111,12 @@ class RedisConfig:
 
     @property
     def rate_limit_url(self) -> str | None:
-        """The address of the Redis by which instances count requests together; `None` for none."""
+        """The URL of the Redis for shared rate limits, password included; `None` for none."""
         return self._server_url or self.pubsub_url or None
 
     @property
     def broker_url(self) -> str | None:
-        """The address of the Redis that carries live topics, password included; `None` for none."""
+        """The URL of the Redis that carries live topics, password included; `None` for none."""
         return None if self.adapter == "memory" else self.pubsub_url or self._server_url
 
     @property

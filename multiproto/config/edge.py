@@ -1,4 +1,4 @@
-"""The settings of the edge: TLS, the proxies before us, and who may come in at all."""
+"""The settings of the edge: TLS, trusted proxies, and allowed addresses."""
 
 from __future__ import annotations
 

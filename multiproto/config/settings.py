@@ -1,7 +1,7 @@
-"""Every setting: its name, kind, default, bounds and meaning (contract, section 7).
+"""Every setting: its name, type, default, bounds and meaning (contract, section 7).
 
-This is the one table that parsing, `--help` and `.env.example` are made from.
-The values here are development's; `is_production` says where that differs.
+Parsing, `--help` and `.env.example` are made from this one table.  The defaults
+are those of development; `production_default` is given where it differs.
 All times are seconds, all sizes bytes, once they are read.
 """
 
@@ -19,13 +19,17 @@ from .edge import EdgeConfig
 from .setting import setting
 
 LOG_LEVELS = ("debug", "info", "warn", "error", "critical")
-MAX_WORKERS = 128  # more than one machine has use for
+MAX_WORKERS = 128  # more than the cores of any machine that we know
 
 
 @frozen
 class HttpConfig:
     host: str = setting(
-        "HOST", parsers.text, "127.0.0.1", "address of HTTP, WebSocket and GraphQL", production="0.0.0.0"
+        "HOST",
+        parsers.text,
+        "127.0.0.1",
+        "address of HTTP, WebSocket and GraphQL",
+        production_default="0.0.0.0",
     )
     port: int = setting("PORT", parsers.port, 3000, "port of HTTP, WebSocket and GraphQL")
     origins: tuple[str, ...] | None = setting(  # None: any on localhost
@@ -33,7 +37,7 @@ class HttpConfig:
         parsers.origins,
         None,
         "origins that browsers may call from, by commas, or *; unset: any on localhost",
-        production=(),
+        production_default=(),
     )
     compression: bool = setting("COMPRESSION_ENABLED", parsers.boolean, True, "gzip for answers above 1 KiB")
     security_headers: bool = setting(
@@ -113,8 +117,8 @@ class TcpConfig:
         parsers.text,
         "127.0.0.1",
         "address of framed TCP; unset: HOST",
-        production="0.0.0.0",
-        follows="HOST",
+        production_default="0.0.0.0",
+        fallback="HOST",
     )
     port: int = setting("TCP_PORT", parsers.port, 3001, "port of framed TCP")
     max_connections: int | None = setting(
@@ -149,7 +153,7 @@ class GraphQLConfig:
         parsers.boolean,
         True,
         "GraphiQL for browsers on that path",
-        production=False,
+        production_default=False,
     )
     introspection: bool = setting(
         "GRAPHQL_INTROSPECTION_ENABLED", parsers.boolean, True, "let clients ask for the schema"
@@ -228,21 +232,21 @@ class MetricsConfig:
 
     @property
     def is_loopback_only(self) -> bool:
-        """Whether only this machine can reach it."""
+        """Whether only this machine can connect to it."""
         address = parse_address(self.host)
         return address is not None and address.is_loopback
 
 
 @frozen
 class Config:
-    """All settings, read once.  `Config()` is development with no file and no environment."""
+    """All settings.  `Config()` has the defaults of development."""
 
     environment: str = setting(
         "APP_ENV",
         parsers.choice("development", "test", "production"),
         "development",
         "development, test or production; NODE_ENV is read where it is unset",
-        also="NODE_ENV",
+        alias="NODE_ENV",
     )
     app_name: str = setting("APP_NAME", parsers.text, "multiproto", "what the server calls itself")
     shutdown_timeout: float = setting(
