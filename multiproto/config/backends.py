@@ -26,12 +26,12 @@ class StorageConfig:
         "DB_HOST",
         parsers.text,
         "",
-        "the same in parts, instead of DATABASE_URL, which counts where both are set",
+        "host of PostgreSQL, as an alternative to DATABASE_URL, which wins where both are set",
     )
-    port: int = setting("DB_PORT", parsers.port, 5432, "its port")
-    name: str = setting("DB_NAME", parsers.text, "multiproto", "its database")
-    user: str = setting("DB_USER", parsers.text, "multiproto", "its user")
-    password: str = setting("DB_PASSWORD", parsers.secret, "", "its password")
+    port: int = setting("DB_PORT", parsers.port, 5432, "port of DB_HOST")
+    name: str = setting("DB_NAME", parsers.text, "multiproto", "name of the database on DB_HOST")
+    user: str = setting("DB_USER", parsers.text, "multiproto", "user on DB_HOST")
+    password: str = setting("DB_PASSWORD", parsers.secret, "", "password of DB_USER")
     pool_min: int = setting("DB_POOL_MIN", parsers.integer(0), 2, "connections kept open to PostgreSQL")
     pool_max: int = setting(
         "DB_POOL_MAX", parsers.integer(1), 20, "connections to PostgreSQL at most; one of them writes"
@@ -73,20 +73,23 @@ class RedisConfig:
         "REDIS_HOST",
         parsers.text,
         "",
-        "the same in parts, instead of REDIS_URL, which counts where both are set",
+        "host of Redis, as an alternative to REDIS_URL, which wins where both are set",
     )
-    port: int = setting("REDIS_PORT", parsers.port, 6379, "its port")
-    user: str = setting("REDIS_USERNAME", parsers.text, "", "its user; unset: the default one")
-    password: str = setting("REDIS_PASSWORD", parsers.secret, "", "its password")
-    db: int = setting("REDIS_DB", parsers.integer(0), 0, "its database")
+    port: int = setting("REDIS_PORT", parsers.port, 6379, "port of REDIS_HOST")
+    user: str = setting("REDIS_USERNAME", parsers.text, "", "user on REDIS_HOST; unset: the default user")
+    password: str = setting("REDIS_PASSWORD", parsers.secret, "", "password of REDIS_USERNAME")
+    db: int = setting("REDIS_DB", parsers.integer(0), 0, "number of the database on REDIS_HOST")
     ca_file: str = setting(
-        "REDIS_CA_FILE", parsers.text, "", "certificates that its own must be signed by; unset: the system's"
+        "REDIS_CA_FILE",
+        parsers.text,
+        "",
+        "certificates of the authorities to trust in Redis; unset: the system's",
     )
     cache_ttl: float = setting(
         "CACHE_TTL",
         parsers.duration(0, bare="s"),
         300.0,
-        "how long a cached value is good for; a bare number is seconds",
+        "how long a cached value is valid; a bare number is seconds",
     )
     adapter: str | None = setting(
         "PUBSUB_ADAPTER",
@@ -105,9 +108,11 @@ class RedisConfig:
         "PUBSUB_REDIS_SECRET",
         parsers.secret,
         "",
-        "what instances sign with that they tell each other, at least 32 characters; unset: JWT_SECRET",
+        "signs the messages between instances, at least 32 characters; unset: JWT_SECRET",
     )
-    prefix: str = setting("PUBSUB_REDIS_PREFIX", parsers.text, "pubsub:", "of the channels and keys in Redis")
+    prefix: str = setting(
+        "PUBSUB_REDIS_PREFIX", parsers.text, "pubsub:", "prefix of the channels and keys in Redis"
+    )
 
     @property
     def rate_limit_url(self) -> str | None:

@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector
 from .histogram import HistogramSeries
 from .protocol_stats import OTHER
 
-MAX_SERIES = 1000  # of one family; reached only by an open label gone wrong
+MAX_SERIES = 1000  # of one metric; reached only if an unbounded label is misused
 
 M = TypeVar("M")
 AllowedLabels = Mapping[

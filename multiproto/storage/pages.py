@@ -1,8 +1,8 @@
 """How much of the log one page holds, the same on every engine.
 
-Somebody who resumes reads a stretch of the log page by page.  A page ends
-where it has scanned, found or weighed enough, so that one answer takes bounded
-time and memory.
+A client that resumes reads the log page by page.  A page has limits on the entries
+scanned, the entries found, and their size, so that one read takes bounded time and
+memory.
 """
 
 from __future__ import annotations

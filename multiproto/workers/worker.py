@@ -1,7 +1,7 @@
 """The messages between a worker and its supervisor, as the worker sees them.
 
 Standard input brings the settings as one line of JSON, and then nothing; it
-closes when the supervisor ends.  Descriptor 3 takes one line from the worker:
+closes when the supervisor ends.  On descriptor 3 the worker writes one line:
 `report_ready`, or `report_failure` with the reason.
 """
 

@@ -27,7 +27,7 @@ from .reader import PostgresReader
 from .statements import to_prepared_statements
 from .writer import WRITE_TIMEOUT, WRITER_SESSION_SETTINGS, PostgresWriter
 
-TIMEOUT_CHECK_INTERVAL = 0.2  # seconds between looks at the clock
+TIMEOUT_CHECK_INTERVAL = 0.2  # seconds between two checks
 
 
 ReadWork = Callable[[PostgresReader], Coroutine[Any, Any, Any]]
@@ -47,7 +47,7 @@ class _PostgresResources:
 class PostgresStore(StoreService):
     """A `LogStore` on PostgreSQL, which many instances share."""
 
-    _conninfo: str  # as libpq takes it; has a password
+    _conninfo: str  # for libpq; may hold a password
     _reactor: Any  # IReactorFDSet, IReactorTime, IReactorThreads
     _on_job_completed: OnJobCompleted
     _namespaces: Sequence[str] = ("users.**", "messages.**", "_sessions")  # those that are kept

@@ -3,7 +3,7 @@
 A sync of the disk costs the same for one unit as for hundreds, so all that are
 waiting share one.  Each runs in a savepoint; one that misses or clashes is
 undone alone.  An event is written within its unit's savepoint: a later unit of
-the same transaction must find it there when it blanks what was said of its
+the same transaction must find it there when it redacts the events about its
 subject.
 """
 
