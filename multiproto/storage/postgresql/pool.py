@@ -93,7 +93,6 @@ class PostgresPool:
         self._connecting = None
 
     async def _connect_to_target(self) -> None:
-        self._backoff.reset()
         while len(self.connected) < self._target_size:
             try:
                 connection = await self._connector.connect(self._on_connection_lost)
@@ -106,6 +105,7 @@ class PostgresPool:
         if not self._target_size:
             connection.abort()
         elif not connection.is_lost:
+            self._backoff.reset()
             self.connected.append(connection)
             if self.unreachable_reason is not None:
                 self._log.info("the database is back")
