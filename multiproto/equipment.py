@@ -70,15 +70,7 @@ def register_gauges(
     """Gauges that are read off when somebody asks."""
     metrics.log_position.set_function(lambda: audience.position)
     metrics.log_lag.set_function(lambda: store.newest - audience.position)
-    metrics.database_connections.set_function(lambda: store.connections)
-    for operation in ("read", "write"):
-        waiting = partial(_queue_length, store, operation)
-        metrics.pool_queue.labels(f"database {operation}").set_function(waiting)
     metrics.pool_queue.labels("passwords").set_function(lambda: passwords.waiting)
-
-
-def _queue_length(store: LogStore, operation: str) -> int:
-    return store.waiting.get(operation, 0)
 
 
 def make_edge_wrapper(config: Config, reactor: Any) -> EdgeWrapper:

@@ -39,7 +39,7 @@ class StorageConfig:
 
     @property
     def engine(self) -> str:
-        """Which store keeps everything: a key of `storage.engines.STORE_FACTORIES`."""
+        """Which store keeps everything: a key of `storage.wiring.STORE_FACTORIES`."""
         return "sqlite" if self.postgresql_dsn is None else "postgresql"
 
     @property
