@@ -30,10 +30,9 @@ from twisted.python.threadpool import ThreadPool
 from multiproto.base.uuid7 import Uuid7Generator
 from multiproto.core.model import format_timestamp
 from multiproto.core.transactions import Event, Step, Unit
-from multiproto.storage.postgresql import reader
 from multiproto.storage.postgresql.connection import StatementCall
 from multiproto.storage.postgresql.connector import PostgresConnector
-from multiproto.storage.postgresql.reader import PostgresReader
+from multiproto.storage.postgresql.read_queue import PostgresReadQueue, read_session_settings
 from multiproto.storage.postgresql.statements import to_prepared_statements
 from multiproto.storage.postgresql.store import PostgresStore
 from multiproto.storage.rows import event_to_row
@@ -77,9 +76,9 @@ class OnReactor:
     async def start(self) -> None:
         statements = to_prepared_statements(STATEMENTS)
         dialer = PostgresConnector(
-            self.conninfo, self._reactor, list(statements.values()), reader.reader_session_settings(5), 6
+            self.conninfo, self._reactor, list(statements.values()), read_session_settings(5), 6
         )
-        self._reads = PostgresReader(dialer, self._reactor, 1, CONNECTIONS - 1, 10_000)
+        self._reads = PostgresReadQueue(dialer, self._reactor, 1, CONNECTIONS - 1, 10_000)
         self._one_row = [StatementCall(statements["user_by_id"], {"id": self.user})]
         await self._reads.start()
         self._single, self._grouped = (

@@ -33,7 +33,7 @@ from multiproto.redis.address import RedisAddress
 from multiproto.redis.connection import RedisCommandProtocol, RedisConnection, RedisSubscriberProtocol
 from multiproto.storage.postgresql.connection import StatementCall
 from multiproto.storage.postgresql.store import PostgresStore
-from multiproto.storage.postgresql.transaction import WriteTransaction
+from multiproto.storage.postgresql.transaction import PostgresTransaction
 from tests.servers import Postgres, Redis
 
 from .apart import Apart, cpu_exactly, obey
@@ -50,8 +50,8 @@ CHANNEL = b"hints"
 WHOSE = "writer", "reader", "postgresql", "redis"
 
 
-async def commit_without_notify(transaction: WriteTransaction) -> None:
-    """`WriteTransaction.commit` without its NOTIFY, for the other way."""
+async def commit_without_notify(transaction: PostgresTransaction) -> None:
+    """`PostgresTransaction.commit` without its NOTIFY, for the other way."""
     calls = [StatementCall(transaction._statements["commit"])]
     if transaction.head > transaction.initial_head:
         calls = [
@@ -81,7 +81,7 @@ class Instance:
         follower = Follower(store, audience, reactor)
         store.on_commit(follower.wake)
         if self._way == "redis":
-            WriteTransaction.commit = commit_without_notify  # type: ignore[method-assign,assignment]
+            PostgresTransaction.commit = commit_without_notify  # type: ignore[method-assign,assignment]
             store.on_commit(self._hint)
             await self._connect(follower)
         self._store = store

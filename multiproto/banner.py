@@ -1,7 +1,7 @@
-"""What a person who has just started the server needs next: where it is, and what to paste.
+"""The text that a development server prints when it has started: its addresses, and commands to try.
 
-The commands run from the repository's root, as they stand; each logs in to the demo
-account of `examples/login.py`, or makes it.
+The commands run from the repository's root as they are; each logs in to the demo
+account of `examples/login.py`, or creates it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ from .config import Config
 
 DEFAULT_HTTP_URL, DEFAULT_TCP_ADDRESS = "http://127.0.0.1:3000", "127.0.0.1:3001"
 DEFAULT_DATA_DIRECTORY = Path("data")
-WILDCARD_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # reached from this machine as
+WILDCARD_HOSTS = {
+    "0.0.0.0": "127.0.0.1",
+    "::": "::1",
+    "": "127.0.0.1",
+}  # address to bind -> address to connect to from this machine
 
 EXAMPLES_GRAPHQL_PATH = "/graphql"  # the only one that the examples know
 
@@ -28,18 +32,18 @@ VENV_PYTHON = ".venv/bin/python"
 
 @frozen
 class ListenAddress:
-    """Where something listens: the host it is bound to, and the port the system gave it."""
+    """The address of a listening port: the host it is bound to, and the port number."""
 
     host: str
     port: int
-    uses_tls: bool = False  # speaks TLS
+    uses_tls: bool = False
 
     def url(self, scheme: str) -> str:
         """`scheme` is http or ws."""
         return f"{scheme}{'s' if self.uses_tls else ''}://{self}"
 
     def __str__(self) -> str:
-        """As one connects to it from this machine."""
+        """The address to connect to from this machine."""
         host = WILDCARD_HOSTS.get(self.host, self.host)
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
@@ -49,36 +53,36 @@ class ListenAddress:
 
     @property
     def tls_note(self) -> str:
-        """For what has no scheme of its own."""
+        """A note for protocols whose URL does not show it."""
         return "   TLS" if self.uses_tls else ""
 
 
 @frozen
 class StartupInfo:
-    """What is running; `None` for what is switched off."""
+    """The parts of the running server; `None` for those that are disabled."""
 
     version: str
     http: ListenAddress
     tcp: ListenAddress | None
     metrics: ListenAddress | None
     websocket: bool
-    graphql_path: str | None  # path
-    data_directory: Path  # directory
-    storage_description: str  # what keeps everything, for people
-    has_examples: bool  # whether the commands can run here: this is a checkout
-    workers: int = 1  # processes; each has a port of metrics, one after the other
+    graphql_path: str | None
+    data_directory: Path
+    storage_description: str  # where data is kept, for people
+    has_examples: bool  # whether this is a checkout, where the commands can run
+    workers: int = 1  # processes; their metrics ports are consecutive
 
 
 def print_to_stdout(text: str) -> None:
-    """On the process's own stdout: twistd has made `sys.stdout` a part of the log."""
+    """Print on the process's own stdout: twistd has made `sys.stdout` a part of the log."""
     print(text, file=sys.__stdout__, flush=True)
 
 
 def startup_info(config: Config, port: Callable[[str], int]) -> StartupInfo:
-    """What there is to tell the person who started us; "http", "tcp" and "metrics" each listen on a `port`."""
-    tls, inside = bool(config.edge.certificate_file), config.metrics.is_loopback_only
+    """The contents of the banner; `port` gives the port number of "http", "tcp" and "metrics"."""
+    tls = bool(config.edge.certificate_file)
     metrics = (
-        ListenAddress(config.metrics.host, port("metrics"), tls and not inside)
+        ListenAddress(config.metrics.host, port("metrics"), tls and not config.metrics.is_loopback_only)
         if config.metrics.enabled
         else None
     )
@@ -96,75 +100,77 @@ def startup_info(config: Config, port: Callable[[str], int]) -> StartupInfo:
     )
 
 
-def render_banner(started: StartupInfo) -> str:
-    """The text, to be printed once; it ends with a newline."""
-    http = started.http.url("http")
-    lines = [f"multiproto {started.version}, in development. Ctrl-C stops it.", ""]
+def render_banner(info: StartupInfo) -> str:
+    """The text of the banner, with a newline at its end."""
+    http = info.http.url("http")
+    lines = [f"multiproto {info.version}, in development. Ctrl-C stops it.", ""]
     for name, where in (
-        ("HTTP", f"{http}{started.http.exposure_note}"),
-        ("WebSocket", started.websocket and f"{started.http.url('ws')}/ws"),
-        ("GraphQL", started.graphql_path and f"{http}{started.graphql_path}"),
-        ("TCP", started.tcp and f"{started.tcp}{started.tcp.tls_note}{started.tcp.exposure_note}"),
-        ("Metrics", started.metrics and f"{started.metrics.url('http')}/metrics{_metrics_note(started)}"),
-        ("Data", started.storage_description),
+        ("HTTP", f"{http}{info.http.exposure_note}"),
+        ("WebSocket", info.websocket and f"{info.http.url('ws')}/ws"),
+        ("GraphQL", info.graphql_path and f"{http}{info.graphql_path}"),
+        ("TCP", info.tcp and f"{info.tcp}{info.tcp.tls_note}{info.tcp.exposure_note}"),
+        ("Metrics", info.metrics and f"{info.metrics.url('http')}/metrics{_metrics_note(info)}"),
+        ("Data", info.storage_description),
     ):
         lines.append(f"  {name:<11}{where or 'off'}")
-    if started.has_examples and not started.http.uses_tls:  # they know nothing of the certificate
-        lines += ["", *_quickstart_lines(started)]
+    if info.has_examples and not info.http.uses_tls:  # the examples don't know the certificate
+        lines += ["", *_quickstart_lines(info)]
     return "\n".join(lines) + "\n"
 
 
-def _metrics_note(started: StartupInfo) -> str:
-    """What there is to know of the metrics' address."""
-    assert started.metrics is not None
-    last = started.metrics.port + started.workers - 1
-    return started.metrics.exposure_note + (
-        f"   (one for each worker, to {last})" if started.workers > 1 else ""
-    )
+def _metrics_note(info: StartupInfo) -> str:
+    """Notes on the address of the metrics port."""
+    assert info.metrics is not None
+    last = info.metrics.port + info.workers - 1
+    return info.metrics.exposure_note + (f"   (one for each worker, to {last})" if info.workers > 1 else "")
 
 
-def _quickstart_lines(started: StartupInfo) -> list[str]:
-    """The listeners that there are, then what sends."""
-    listeners = _subscriber_commands(started)
-    lines = [f"Send one message and see it on {len(listeners) + 1} protocols. Paste each of these here, in a"]
+def _quickstart_lines(info: StartupInfo) -> list[str]:
+    """A command for each protocol that can subscribe, then one that publishes."""
+    subscribers = _subscriber_commands(info)
+    lines = [
+        f"Send one message and see it on {len(subscribers) + 1} protocols. Paste each of these here, in a"
+    ]
     lines += ["terminal of its own, in this order: the last one sends.", ""]
-    for title, command in (*listeners, ("REST", _publish_command(started))):
+    for title, command in (*subscribers, ("REST", _publish_command(info))):
         lines += [f"  # {title}", f"  {command}", ""]
-    if len(listeners) == 3:
-        lines.append(f"All of it at once: {_example_command(VENV_PYTHON, 'four_ways', started, tcp=True)}")
+    if len(subscribers) == 3:
+        lines.append(f"All of it at once: {_example_command(VENV_PYTHON, 'four_ways', info, tcp=True)}")
     return lines
 
 
-def _subscriber_commands(started: StartupInfo) -> list[tuple[str, str]]:
+def _subscriber_commands(info: StartupInfo) -> list[tuple[str, str]]:
     topic = f"messages.channel.{EXAMPLE_CHANNEL}"
     operation = (
         f'subscription {{ messageSent(channelId: "{EXAMPLE_CHANNEL}") {{ content user {{ name }} }} }}'
     )
-    listeners = []
-    if started.websocket:
-        listeners.append(("WebSocket", _example_command(VENV_PYTHON, "websocket_subscriber", started, topic)))
-    if started.graphql_path == EXAMPLES_GRAPHQL_PATH:
-        listeners.append(("GraphQL", _example_command(VENV_PYTHON, "graphql_subscriber", started, operation)))
-    if started.tcp:
-        listeners.append(
-            ("TCP, a plain socket", _example_command("python3", "device", started, topic, tcp=True))
+    subscribers = []
+    if info.websocket:
+        subscribers.append(("WebSocket", _example_command(VENV_PYTHON, "websocket_subscriber", info, topic)))
+    if info.graphql_path == EXAMPLES_GRAPHQL_PATH:
+        subscribers.append(("GraphQL", _example_command(VENV_PYTHON, "graphql_subscriber", info, operation)))
+    if info.tcp:
+        subscribers.append(
+            ("TCP, a plain socket", _example_command("python3", "device", info, topic, tcp=True))
         )
-    return listeners
+    return subscribers
 
 
-def _publish_command(started: StartupInfo) -> str:
-    token = f'"Authorization: Bearer $({_example_command("python3", "login", started)})"'
+def _publish_command(info: StartupInfo) -> str:
+    token = f'"Authorization: Bearer $({_example_command("python3", "login", info)})"'
     text = quote("content=One message, four protocols")
-    return f"curl http://{started.http}/api/v1/messages -H {token} -d channelId={EXAMPLE_CHANNEL} -d {text} && echo"
+    return (
+        f"curl http://{info.http}/api/v1/messages -H {token} -d channelId={EXAMPLE_CHANNEL} -d {text} && echo"
+    )
 
 
-def _example_command(python: str, example: str, started: StartupInfo, *words: str, tcp: bool = False) -> str:
-    """The command of an example, with options only for what is not as the example expects."""
+def _example_command(python: str, example: str, info: StartupInfo, *words: str, tcp: bool = False) -> str:
+    """The command of an example, with options only where the server differs from the example's defaults."""
     options: list[str] = []
-    if f"http://{started.http}" != DEFAULT_HTTP_URL:
-        options += ["--url", f"http://{started.http}"]
-    if tcp and str(started.tcp) != DEFAULT_TCP_ADDRESS:
-        options += ["--tcp", str(started.tcp)]
-    if started.data_directory != DEFAULT_DATA_DIRECTORY:
-        options += ["--account", f"{started.data_directory}/demo-account.json"]
+    if f"http://{info.http}" != DEFAULT_HTTP_URL:
+        options += ["--url", f"http://{info.http}"]
+    if tcp and str(info.tcp) != DEFAULT_TCP_ADDRESS:
+        options += ["--tcp", str(info.tcp)]
+    if info.data_directory != DEFAULT_DATA_DIRECTORY:
+        options += ["--account", f"{info.data_directory}/demo-account.json"]
     return join([python, "-m", f"examples.{example}", *options, *words])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Union
+from typing import Any, Callable
 
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.interfaces import IProtocolFactory
@@ -18,6 +18,7 @@ from .broker.redis_codec import BrokerMacKey
 from .config import Config
 from .config.settings import TcpConfig, WebSocketConfig
 from .core.connections.admission import ConnectionLimits
+from .core.ports import LogStore
 from .core.pubsub.dispatcher import Dispatcher
 from .core.ratelimit.publish_limits import PublishLimits
 from .core.ratelimit.shared_bucket import SharedBuckets
@@ -32,37 +33,10 @@ from .observe.metrics import Metrics
 from .reactor.write_coalescing import WriteCoalescer, coalesce_writes
 from .redis.address import RedisAddress
 from .redis.shared_limits import RedisSharedLimits
-from .storage.postgresql.store import PostgresStore
-from .storage.sqlite.store import SqliteStore
 from .workers.shared_port import SharedPort
 from .workers.worker import SupervisorLink
 
-AnyStore = Union[SqliteStore, PostgresStore]
-
 LISTEN_BACKLOG = 1024  # connections that may wait to be taken, also while we start
-
-
-def make_store(config: Config, reactor: Any, metrics: Metrics, namespaces: list[str]) -> AnyStore:
-    """PostgreSQL where it is configured, else the embedded one."""
-    kept = config.storage
-    if kept.postgresql_dsn is None:
-        return SqliteStore(
-            Path(kept.directory),
-            reactor,
-            reactor,
-            metrics.on_query,
-            namespaces,
-            inline_reads=config.fast_paths,
-        )
-    return PostgresStore(
-        kept.postgresql_dsn,
-        reactor,
-        metrics.on_query,
-        namespaces,
-        kept.pool_min,
-        kept.pool_max,
-        require_fsync=config.is_production,
-    )
 
 
 def make_redis_broker(
@@ -91,20 +65,12 @@ def _redis_address(url: str, config: Config) -> RedisAddress:
 
 
 def register_gauges(
-    metrics: Metrics, store: AnyStore, audience: Dispatcher, passwords: BcryptPasswords
+    metrics: Metrics, store: LogStore, audience: Dispatcher, passwords: BcryptPasswords
 ) -> None:
     """Gauges that are read off when somebody asks."""
     metrics.log_position.set_function(lambda: audience.position)
     metrics.log_lag.set_function(lambda: store.newest - audience.position)
-    metrics.database_connections.set_function(lambda: store.connections)
-    for operation in ("read", "write"):
-        waiting = partial(_queue_length, store, operation)
-        metrics.pool_queue.labels(f"database {operation}").set_function(waiting)
     metrics.pool_queue.labels("passwords").set_function(lambda: passwords.waiting)
-
-
-def _queue_length(store: AnyStore, operation: str) -> int:
-    return store.waiting.get(operation, 0)
 
 
 def make_edge_wrapper(config: Config, reactor: Any) -> EdgeWrapper:

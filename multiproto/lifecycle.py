@@ -1,8 +1,8 @@
-"""Services that wait for one another, from one list read both ways, and what becomes of the process if one fails.
+"""Services that start in the order of a list and stop in reverse, each waiting for the one before.
 
-Twisted's `MultiService` waits for nothing, so the database would close under
-requests still being answered; `StreamServerEndpointService` only logs that a
-port is taken; and `twistd` exits 0 whatever went wrong once the reactor runs.
+Twisted's `MultiService` waits for nothing, so the database would close while
+requests are still being answered; `StreamServerEndpointService` only logs that a
+port is in use; and `twistd` exits with 0 whatever fails once the reactor runs.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IPushP
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from .base.deadline import Deadline
+from .base.one_line import one_line
+
 
 class StartupError(Exception, SystemExit):
-    """The start is off, and the operator knows why.
+    """The server can't start, and the operator has been told why.
 
-    An `Exception`, for twistd to remove its pid file and tell the parent of a
-    daemon; a `SystemExit`, for Python to exit without a traceback.
+    An `Exception`, so that twistd removes its pid file and informs the parent of
+    a daemon; a `SystemExit`, so that Python exits without a traceback.
     """
 
     def __init__(self, why: str) -> None:
@@ -35,7 +38,7 @@ class StartupError(Exception, SystemExit):
 
 
 def report_to_operator(line: str) -> None:
-    """On the process's own stderr: twistd has made `sys.stderr` a part of the log."""
+    """Print `line` on the process's own stderr: twistd has made `sys.stderr` a part of the log."""
     print(f"multiproto: {line}", file=sys.__stderr__, flush=True)
 
 
@@ -43,10 +46,10 @@ class ServiceSequence(MultiService):
     """Starts its children first to last and stops them last to first, waiting for each.
 
     Ports are bound beforehand, when twistd starts services with privileges.
-    A child that does not start ends the process with status 1: at once before
-    the reactor runs, and after stopping what is up when it runs already.
-    `shutdown_timeout` is seconds that a stop may take in all; what has not
-    stopped by then is left to the end of the process.
+    A child that can't start ends the process with status 1: at once before the
+    reactor runs, and otherwise after the started children have stopped.
+    `shutdown_timeout` is the seconds that a stop may take in all; children that
+    have not stopped by then are abandoned.
     """
 
     _log = Logger()
@@ -55,17 +58,17 @@ class ServiceSequence(MultiService):
         self,
         reactor: Any,  # IReactorCore, IReactorTime
         shutdown_timeout: float,
-        tell: Callable[[str], object] = report_to_operator,
+        report_error: Callable[[str], object] = report_to_operator,
         exit: Callable[[int], object] = os._exit,
     ) -> None:
         super().__init__()
         self._reactor = reactor
         self._shutdown_timeout = shutdown_timeout
-        self._report_error = tell
+        self._report_error = report_error
         self._exit = exit
-        self._started_services: list[Service] = []  # started, or about to be
+        self._started_services: list[Service] = []  # started or starting
         self._startup: Deferred[None] | None = None
-        self.ready = False  # all are up, and no stop has begun
+        self.ready = False  # all have started, and no stop has begun
 
     # Twisted calls these.
 
@@ -78,7 +81,7 @@ class ServiceSequence(MultiService):
                 raise StartupError(describe_error(error)) from error
 
     def startService(self) -> Deferred[None]:
-        """Fires when all are up, or when there is nothing more to wait for."""
+        """Fires when all children have started, or when that has failed."""
         Service.startService(self)
         self._startup = Deferred.fromCoroutine(self._start_in_order())
         outcome = self._startup.result if self._startup.called else None
@@ -89,17 +92,18 @@ class ServiceSequence(MultiService):
         return self._startup
 
     def stopService(self) -> Deferred[None]:
-        """Fires when all have stopped, or after `shutdown_timeout`."""
+        """Fires when all children have stopped, or after `shutdown_timeout`."""
         Service.stopService(self)
         self._log.info("stopping")
         self.ready = False
         if self._startup is not None:
             self._startup.cancel()
         done: Deferred[None] = Deferred()
-        deadline = self._reactor.callLater(self._shutdown_timeout, self._on_shutdown_timeout, done)
+        deadline = Deadline(self._reactor)
+        deadline.set(self._shutdown_timeout, lambda: self._on_shutdown_timeout(done))
 
         def stopped(_: None) -> None:
-            if deadline.active():
+            if not done.called:
                 deadline.cancel()
                 self._log.info("stopped")
                 done.callback(None)
@@ -107,7 +111,7 @@ class ServiceSequence(MultiService):
         self._stop_all().addCallback(stopped)
         return done
 
-    # Behind them.
+    # Internals.
 
     async def _start_in_order(self) -> None:
         for service in self:
@@ -126,7 +130,7 @@ class ServiceSequence(MultiService):
                 await maybeDeferred(service.stopService)
             except Exception:
                 self._log.failure("{service} did not stop properly", service=_service_name(service))
-            self._started_services = self._started_services[:-1]  # empty already, if it was abandoned
+            self._started_services = self._started_services[:-1]  # already empty if the stop was abandoned
 
     def _on_shutdown_timeout(self, done: Deferred[None]) -> None:
         self._log.warn(
@@ -139,7 +143,7 @@ class ServiceSequence(MultiService):
         done.callback(None)
 
     def _on_startup_failed(self, failure: Failure) -> None:
-        """A child failed while the reactor runs, or a stop came before all were up."""
+        """A child failed while the reactor runs, or a stop came before all had started."""
         if failure.check(CancelledError):
             return
         self._report_startup_error(failure.value)
@@ -153,15 +157,15 @@ class ServiceSequence(MultiService):
         self._report_error(why)
 
     def exit_with_error_after_shutdown(self) -> None:
-        """With status 1 when everything else is done: twistd has no way to say it."""
+        """Exit with status 1 after the shutdown: twistd offers no way to do so."""
         self._reactor.addSystemEventTrigger("after", "shutdown", self._exit, 1)
 
 
 def describe_error(error: BaseException | None) -> str:
-    """What went wrong, on one line for the operator."""
+    """The message of `error`, on one line for the operator."""
     if isinstance(error, CannotListenError):
         return f"can't listen on {error.interface}:{error.port}: {error.socketError.strerror}"
-    text = " ".join(str(error).split())
+    text = one_line(error)
     known = isinstance(error, OSError) or type(error).__module__ != "builtins"
     return text if known and text else f"{type(error).__name__}: {text}".rstrip(": ")
 
@@ -177,18 +181,18 @@ def _service_name(service: Service) -> str:
 
 @define(eq=False, repr=False)
 class ListenerService(Service):
-    """An open port.  Bound with privileges, it takes connections when its turn to start comes."""
+    """A listening port: bound with privileges, it accepts connections once it is started."""
 
     _endpoint: IStreamServerEndpoint
     _factory: IProtocolFactory
-    _bind_early: bool = True  # bound with privileges; otherwise not before its turn
+    _bind_early: bool = True  # bind with privileges, otherwise in `startService`
     listening_port: IListeningPort | None = None
-    _on_bound: Callable[[IListeningPort], object] = id  # told of the port, before it takes anybody
+    _on_bound: Callable[[IListeningPort], object] = id  # called with the port before it accepts connections
 
     _log = Logger()
 
     def privilegedStartService(self) -> None:
-        """Bind.  Raises `CannotListenError`; clients that come before `startService` wait in the backlog."""
+        """Bind the port; clients that connect before `startService` wait in the backlog.  Raises `CannotListenError`."""
         super().privilegedStartService()
         if self._bind_early:
             self.listening_port = self._listen()
@@ -211,14 +215,14 @@ class ListenerService(Service):
         return port
 
     def stopService(self) -> Deferred[None] | None:
-        """Fires when no connection can come any more; those that are there stay."""
+        """Fires when the port is closed; open connections stay."""
         super().stopService()
         port, self.listening_port = self.listening_port, None
         return port.stopListening() if port is not None else None
 
 
 def _immediate_result(listening: Deferred[IListeningPort]) -> IListeningPort:
-    """What the endpoint answered.  Twisted's own do so at once."""
+    """The result of an endpoint that has one at once, as Twisted's own do."""
     outcome: list[IListeningPort | Failure] = []
     listening.addBoth(outcome.append)
     (port,) = outcome
@@ -229,7 +233,7 @@ def _immediate_result(listening: Deferred[IListeningPort]) -> IListeningPort:
 
 @define(eq=False, repr=False)
 class RunAtStart(Service):
-    """One thing to be done when its turn to start comes."""
+    """Calls `action` when it is started."""
 
     _action: Callable[[], object]
 
@@ -240,7 +244,7 @@ class RunAtStart(Service):
 
 @define(eq=False, repr=False)
 class RunAtStop(Service):
-    """One thing to be done when its turn to stop comes."""
+    """Calls `action` when it is stopped."""
 
     _action: Callable[[], object]
 
@@ -251,11 +255,11 @@ class RunAtStop(Service):
 
 @define(eq=False, repr=False)
 class SighupHandler(Service):
-    """What is to be done on SIGHUP, each in its turn of the reactor."""
+    """Calls `actions` in the reactor on SIGHUP."""
 
     _reactor: Any  # IReactorFromThreads
     _actions: Iterable[Callable[[], object]]
-    _previous_handler: Any = None  # who was told of it before us
+    _previous_handler: Any = None  # restored by `stopService`
 
     def startService(self) -> None:
         super().startService()
@@ -266,13 +270,13 @@ class SighupHandler(Service):
         signal.signal(signal.SIGHUP, self._previous_handler or signal.SIG_DFL)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        """Wherever the program just was; the reactor does it in its own time."""
-        for each in self._actions:
-            self._reactor.callFromThread(each)
+        """The signal may interrupt any code, so the reactor makes the calls later."""
+        for action in self._actions:
+            self._reactor.callFromThread(action)
 
 
 class NamedServices(ServiceSequence):
-    """The server's services by name."""
+    """A `ServiceSequence` whose children have names."""
 
     def add(self, name: str, service: Service) -> None:
         service.setName(name)

@@ -52,7 +52,6 @@ from .equipment import (
     make_publish_limits,
     make_redis_broker,
     make_shared_limits,
-    make_store,
     register_gauges,
 )
 from .graphql.execution.limits import QueryLimits
@@ -73,6 +72,7 @@ from .observe.protocol_stats import ProtocolStats
 from .observe.reactor_lag import ReactorLag
 from .reactor.write_coalescing import WriteCoalescer
 from .rfc6455.resource import UpgradeResource
+from .storage.wiring import make_store
 from .tcp.protocol import TcpFactory
 from .websocket.protocol import MAX_ECHO_SIZE, WebSocketEchoProtocol, WebSocketFactory
 from .workers.worker import SupervisorLink
@@ -95,7 +95,7 @@ def make_service(config: Config, reactor: Any, parent: SupervisorLink | None = N
     metrics = Metrics()
 
     namespaces = Namespaces.with_builtin(config.namespaces)
-    store = make_store(config, reactor, metrics, [each.match for each in namespaces])
+    store = make_store(config, reactor=reactor, namespaces=namespaces, metrics=metrics)
     audience = Dispatcher(metrics.on_event_dispatched)
     fast = config.fast_paths
     if fast:

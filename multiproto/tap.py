@@ -19,7 +19,7 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 
-from .config import Config, ConfigError, LoadedConfig, load_config_with_texts
+from .config import Config, ConfigError, LoadedConfig, load_config
 from .lifecycle import StartupError, report_to_operator
 from .observe import logs
 from .workers.command import check_twistd_options, log_file
@@ -195,7 +195,7 @@ def load_config_or_exit(
     folder: Path | None = Path(),
 ) -> LoadedConfig:
     try:
-        return load_config_with_texts(flags, environ, file, folder)
+        return load_config(flags, environ, file, folder)
     except ConfigError as bad:
         for fault in bad.problems:
             report_to_operator(str(fault))

@@ -1,8 +1,8 @@
-"""Tells an operator what the configured topic rules say of somebody, before they are served.
+"""Shows an operator what the configured topic rules allow a user.
 
-`python -m multiproto.explain --config FILE --user ID VERB TOPIC` asks the same
-policy that the server does.  Its status is 0 for yes, 1 for no, and 2 when
-there is no answer.
+`python -m multiproto.explain --config FILE --user ID VERB TOPIC` evaluates the
+policy as the server does.  The exit status is 0 for yes, 1 for no, and 2 for an
+error.
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ from ..core.pubsub.policy import Policy
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    asked = _argument_parser().parse_args(arguments)
-    who = Identity(asked.user, "", 0.0, asked.device)
+    options = _argument_parser().parse_args(arguments)
+    identity = Identity(options.user, "", 0.0, options.device)
     try:
-        found = Policy(load_config({}, environ, asked.config).rules).explain(who, asked.verb, asked.topic)
+        found = Policy(load_config({}, environ, options.config).config.rules).explain(
+            identity, options.verb, options.topic
+        )
     except ConfigError as bad:
         print(bad, file=sys.stderr)
         return 2
     except ValidationError:
-        print(f"no topic: {asked.topic!r}", file=sys.stderr)
+        print(f"no topic: {options.topic!r}", file=sys.stderr)
         return 2
     by = f" ({found['rule']})" if found["rule"] else ""
     print(f"{'yes' if found['allowed'] else 'no'}: {found['why']}{by}")

@@ -1,7 +1,7 @@
-"""Moves everything from the embedded store to PostgreSQL: `python -m multiproto.move --from data --to postgresql://…`.
+"""Moves all data from the embedded store to PostgreSQL: `python -m multiproto.move --from data --to postgresql://…`.
 
-For a server that has outgrown one process.  Its clients notice nothing but the
-stop: their tokens, cursors and idempotency keys are good on the instances too.
+For a server that has outgrown one process.  Clients notice only that it stops
+for a while: their tokens, cursors and idempotency keys stay valid.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from ..storage.errors import StoreUnusable
 
 
 def main(arguments: Sequence[str]) -> int:
-    asked = _argument_parser().parse_args(arguments)
+    options = _argument_parser().parse_args(arguments)
     try:
         moved = copy_to_postgresql(
-            asked.source, asked.target, time.time(), lambda line: print(line, file=sys.stderr)
+            options.source, options.target, time.time(), lambda line: print(line, file=sys.stderr)
         )
-    except StoreUnusable as why:
-        print(f"multiproto: {why}", file=sys.stderr)
+    except StoreUnusable as error:
+        print(f"multiproto: {error}", file=sys.stderr)
         return 1
-    print(f"moved {sum(moved.values()):,} rows; {asked.source} is as it was")
-    if (asked.source / "jwt-secret").exists():
-        print(f"tokens stay good with JWT_SECRET_FILE={asked.source / 'jwt-secret'} on all instances")
+    print(f"moved {sum(moved.values()):,} rows; {options.source} is as it was")
+    if (options.source / "jwt-secret").exists():
+        print(f"tokens stay good with JWT_SECRET_FILE={options.source / 'jwt-secret'} on all instances")
     return 0
 
 

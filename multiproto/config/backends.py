@@ -1,4 +1,4 @@
-"""The settings of what may stand beside us: PostgreSQL and Redis, or nothing."""
+"""The settings of storage and Redis."""
 
 from __future__ import annotations
 
@@ -26,20 +26,25 @@ class StorageConfig:
         "DB_HOST",
         parsers.text,
         "",
-        "the same in parts, instead of DATABASE_URL, which counts where both are set",
+        "host of PostgreSQL, as an alternative to DATABASE_URL, which wins where both are set",
     )
-    port: int = setting("DB_PORT", parsers.port, 5432, "its port")
-    name: str = setting("DB_NAME", parsers.text, "multiproto", "its database")
-    user: str = setting("DB_USER", parsers.text, "multiproto", "its user")
-    password: str = setting("DB_PASSWORD", parsers.secret, "", "its password")
+    port: int = setting("DB_PORT", parsers.port, 5432, "port of DB_HOST")
+    name: str = setting("DB_NAME", parsers.text, "multiproto", "name of the database on DB_HOST")
+    user: str = setting("DB_USER", parsers.text, "multiproto", "user on DB_HOST")
+    password: str = setting("DB_PASSWORD", parsers.secret, "", "password of DB_USER")
     pool_min: int = setting("DB_POOL_MIN", parsers.integer(0), 2, "connections kept open to PostgreSQL")
     pool_max: int = setting(
         "DB_POOL_MAX", parsers.integer(1), 20, "connections to PostgreSQL at most; one of them writes"
     )
 
     @property
+    def engine(self) -> str:
+        """Which store keeps everything: a key of `storage.wiring.STORE_FACTORIES`."""
+        return "sqlite" if self.postgresql_dsn is None else "postgresql"
+
+    @property
     def postgresql_dsn(self) -> str | None:
-        """How libpq finds the database, password included; `None` for the embedded one."""
+        """The connection string for libpq, password included; `None` for the embedded database."""
         if self.url or not self.host:
             return self.url or None
         password = self.password or None
@@ -49,7 +54,7 @@ class StorageConfig:
 
     @property
     def display_name(self) -> str:
-        """For people: without a password."""
+        """Where data is kept, for people: without a password."""
         if self.postgresql_dsn is None:
             return self.directory.removeprefix("./")
         parts = conninfo_to_dict(self.postgresql_dsn)
@@ -68,20 +73,23 @@ class RedisConfig:
         "REDIS_HOST",
         parsers.text,
         "",
-        "the same in parts, instead of REDIS_URL, which counts where both are set",
+        "host of Redis, as an alternative to REDIS_URL, which wins where both are set",
     )
-    port: int = setting("REDIS_PORT", parsers.port, 6379, "its port")
-    user: str = setting("REDIS_USERNAME", parsers.text, "", "its user; unset: the default one")
-    password: str = setting("REDIS_PASSWORD", parsers.secret, "", "its password")
-    db: int = setting("REDIS_DB", parsers.integer(0), 0, "its database")
+    port: int = setting("REDIS_PORT", parsers.port, 6379, "port of REDIS_HOST")
+    user: str = setting("REDIS_USERNAME", parsers.text, "", "user on REDIS_HOST; unset: the default user")
+    password: str = setting("REDIS_PASSWORD", parsers.secret, "", "password of REDIS_USERNAME")
+    db: int = setting("REDIS_DB", parsers.integer(0), 0, "number of the database on REDIS_HOST")
     ca_file: str = setting(
-        "REDIS_CA_FILE", parsers.text, "", "certificates that its own must be signed by; unset: the system's"
+        "REDIS_CA_FILE",
+        parsers.text,
+        "",
+        "certificates of the authorities to trust in Redis; unset: the system's",
     )
     cache_ttl: float = setting(
         "CACHE_TTL",
         parsers.duration(0, bare="s"),
         300.0,
-        "how long a cached value is good for; a bare number is seconds",
+        "how long a cached value is valid; a bare number is seconds",
     )
     adapter: str | None = setting(
         "PUBSUB_ADAPTER",
@@ -94,24 +102,26 @@ class RedisConfig:
         parsers.redis_url,
         "",
         "Redis for live topics; unset: REDIS_URL",
-        follows="REDIS_URL",
+        fallback="REDIS_URL",
     )
     pubsub_secret: str = setting(
         "PUBSUB_REDIS_SECRET",
         parsers.secret,
         "",
-        "what instances sign with that they tell each other, at least 32 characters; unset: JWT_SECRET",
+        "signs the messages between instances, at least 32 characters; unset: JWT_SECRET",
     )
-    prefix: str = setting("PUBSUB_REDIS_PREFIX", parsers.text, "pubsub:", "of the channels and keys in Redis")
+    prefix: str = setting(
+        "PUBSUB_REDIS_PREFIX", parsers.text, "pubsub:", "prefix of the channels and keys in Redis"
+    )
 
     @property
     def rate_limit_url(self) -> str | None:
-        """The address of the Redis by which instances count requests together; `None` for none."""
+        """The URL of the Redis for shared rate limits, password included; `None` for none."""
         return self._server_url or self.pubsub_url or None
 
     @property
     def broker_url(self) -> str | None:
-        """The address of the Redis that carries live topics, password included; `None` for none."""
+        """The URL of the Redis that carries live topics, password included; `None` for none."""
         return None if self.adapter == "memory" else self.pubsub_url or self._server_url
 
     @property

@@ -1,4 +1,4 @@
-"""The settings of the edge: TLS, the proxies before us, and who may come in at all."""
+"""The settings of the edge: TLS, trusted proxies, and allowed addresses."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ class EdgeConfig:
         "TLS_CERT_FILE",
         parsers.text,
         "",
-        "certificate in PEM, those that vouch for it behind it; with TLS_KEY_FILE, the ports speak TLS",
+        "certificate in PEM, followed by intermediate ones; with TLS_KEY_FILE, the ports speak TLS",
     )
     key_file: str = setting(
-        "TLS_KEY_FILE", parsers.text, "", "its private key in PEM; SIGHUP reads both anew"
+        "TLS_KEY_FILE",
+        parsers.text,
+        "",
+        "private key of the certificate in PEM; SIGHUP makes the server read both again",
     )
     trusted_proxies: tuple[IPNetwork, ...] = setting(
         "TRUSTED_PROXIES",
         parsers.networks,
         (),
-        "addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are taken; unset: none",
+        "addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are trusted; unset: none",
     )
     proxy_protocol: bool = setting(
         "PROXY_PROTOCOL",
@@ -33,10 +36,10 @@ class EdgeConfig:
         "expect a PROXY header, v1 or v2, on each connection of TRUSTED_PROXIES, HTTP and TCP",
     )
     allow: tuple[IPNetwork, ...] = setting(
-        "ADDRESS_ALLOW", parsers.networks, (), "addresses or networks that may come in; unset: all"
+        "ADDRESS_ALLOW", parsers.networks, (), "addresses or networks that may connect; unset: all"
     )
     deny: tuple[IPNetwork, ...] = setting(
-        "ADDRESS_DENY", parsers.networks, (), "addresses or networks that may not, even if allowed"
+        "ADDRESS_DENY", parsers.networks, (), "addresses or networks that may not connect, even if allowed"
     )
 
     @property

@@ -1,6 +1,6 @@
-"""The table of settings as people read it: `.env.example`.
+"""Prints `.env.example`, the table of settings for people.
 
-`python -m multiproto.config.example > .env.example` writes it anew.
+`python -m multiproto.config.example > .env.example` writes it again.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def render_example() -> str:
 
 def _render_setting(row: Setting, default: object) -> str:
     notes = " [secret]" if row.is_secret else ""
-    if row.production is not SAME_AS_DEVELOPMENT:
-        notes += f" (in production: {format_default(row.production) or 'none'})"
+    if row.production_default is not SAME_AS_DEVELOPMENT:
+        notes += f" (in production: {format_default(row.production_default) or 'none'})"
     return f"# {row.description}{notes}\n#{row.name}={format_default(default)}\n"
 
 
 def format_default(value: object) -> str:
-    """A default as one would write it."""
+    """A default as it is written in the file."""
     match value:
         case None | () | "":
             return ""

@@ -1,7 +1,7 @@
-"""How a setting's text becomes a value, and within which bounds.
+"""Functions that turn a setting's text into a value, within bounds.
 
-A kind is a function of the text; it raises `ValueError` with what it wants
-instead, as the end of the sentence "PORT ...".
+A parser raises `ValueError` with what is wrong, as the end of the sentence
+"PORT ...".
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def text(value: str) -> str:
 
 
 def secret(value: str) -> str:
-    """Like `text`, but never shown; also taken from the file that NAME_FILE names."""
+    """Like `text`, but never shown; also read from the file that NAME_FILE names."""
     return value
 
 
 def postgresql_url(value: str) -> str:
-    """What libpq takes as a URI; a secret, for it may hold a password."""
+    """A URI for libpq; a secret, for it may hold a password."""
     try:
         readable = value.startswith(("postgresql://", "postgres://")) and conninfo_to_dict(value) is not None
     except ProgrammingError:
@@ -50,7 +50,7 @@ def postgresql_url(value: str) -> str:
 
 
 def redis_url(value: str) -> str:
-    """redis://, or rediss:// for TLS; a secret likewise."""
+    """A redis:// URL, or rediss:// for TLS; a secret, for it may hold a password."""
     try:
         url = urlsplit(value)
         readable = url.scheme in ("redis", "rediss") and bool(url.hostname) and url.port != 0
@@ -87,7 +87,7 @@ def integer(low: int, high: int | None = None) -> Parser:
     def read(value: str) -> int:
         if not re.fullmatch(r"-?[0-9]{1,18}", value.strip()):
             raise ValueError(wanted)
-        number = int(value.strip())  # which takes more for blanks than `int` does
+        number = int(value.strip())  # `strip` removes more kinds of blanks than `int` does
         if number < low or (high is not None and number > high):
             raise ValueError(wanted)
         return number
@@ -115,18 +115,18 @@ def duration(low: float, high: float = 366 * 86400.0, bare: str = "ms") -> Parse
 
 
 def rate(value: str) -> Rate | None:
-    """`500/s`, `30000/m`, either with a burst behind it: `500/s burst 1000`; `none` or 0: without limit.
+    """`500/s` or `30000/m`, either followed by a burst: `500/s burst 1000`; `none` or 0 for no limit.
 
-    Without a burst it is what a second gives.
+    The default burst is the number of one second.
     """
     if value.strip().lower() in ("0", "none", "off"):
         return None
     found = re.fullmatch(r"([0-9]{1,12})/(s|m)(?:\s+burst\s+([0-9]{1,12}))?", value.strip().lower())
-    each = int(found[1]) / (1 if found[2] == "s" else 60) if found else 0.0
-    burst = float(found[3]) if found and found[3] else max(1.0, each)
-    if each <= 0 or burst < 1:
+    per_second = int(found[1]) / (1 if found[2] == "s" else 60) if found else 0.0
+    burst = float(found[3]) if found and found[3] else max(1.0, per_second)
+    if per_second <= 0 or burst < 1:
         raise ValueError("must be a rate such as 500/s, 30000/m or 500/s burst 1000, or none")
-    return Rate(each, burst)
+    return Rate(per_second, burst)
 
 
 def format_duration(seconds: float) -> str:
@@ -161,7 +161,7 @@ def operators(value: str) -> tuple[str, ...]:
 
 
 def networks(value: str) -> tuple[IPNetwork, ...]:
-    """Addresses and networks in CIDR notation, separated by commas; bits behind the prefix are a slip."""
+    """Addresses and networks in CIDR notation, separated by commas; bits after the prefix must be 0."""
     found: list[IPNetwork] = []
     for each in filter(None, map(str.strip, value.split(","))):
         try:
@@ -172,7 +172,7 @@ def networks(value: str) -> tuple[IPNetwork, ...]:
 
 
 def url_path(value: str) -> str:
-    """An absolute path of a URL that takes nobody else's place."""
+    """An absolute path of a URL that no other resource is served on."""
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
         raise ValueError("must be a path such as /graphql")
     if value.split("/")[1] in ("ws", "ws-echo", "api", "health", "docs", "openapi.json", ".well-known"):
@@ -227,7 +227,7 @@ def rules(value: str) -> tuple[Rule, ...]:
 
 
 def _parse_rule(table: dict[str, object]) -> Rule:
-    """match = "devices.{user}.**", and what it lets: allow = ["publish", "subscribe", "history"]."""
+    """match = "devices.{user}.**", and what it allows: allow = ["publish", "subscribe", "history"]."""
     unknown = set(table) - {"match", "allow"}
     match, allow = table.get("match"), table.get("allow")
     if unknown:
@@ -241,6 +241,6 @@ def _parse_rule(table: dict[str, object]) -> Rule:
     if not isinstance(allow, list) or not all(verb in VERBS for verb in allow):
         raise ValueError(f"must have a list of some of {', '.join(VERBS)} as allow ({match})")
     rule = Rule(match, allow)
-    if (fault := rule.find_problem()) is not None:
-        raise ValueError(f"must not have {match}: it {fault}")
+    if (problem := rule.find_problem()) is not None:
+        raise ValueError(f"must not have {match}: it {problem}")
     return rule

@@ -1,7 +1,7 @@
-"""Every setting: its name, kind, default, bounds and meaning (contract, section 7).
+"""Every setting: its name, type, default, bounds and meaning (contract, section 7).
 
-This is the one table that parsing, `--help` and `.env.example` are made from.
-The values here are development's; `is_production` says where that differs.
+Parsing, `--help` and `.env.example` are made from this one table.  The defaults
+are those of development; `production_default` is given where it differs.
 All times are seconds, all sizes bytes, once they are read.
 """
 
@@ -19,13 +19,17 @@ from .edge import EdgeConfig
 from .setting import setting
 
 LOG_LEVELS = ("debug", "info", "warn", "error", "critical")
-MAX_WORKERS = 128  # more than one machine has use for
+MAX_WORKERS = 128  # more than the cores of any machine that we know
 
 
 @frozen
 class HttpConfig:
     host: str = setting(
-        "HOST", parsers.text, "127.0.0.1", "address of HTTP, WebSocket and GraphQL", production="0.0.0.0"
+        "HOST",
+        parsers.text,
+        "127.0.0.1",
+        "address of HTTP, WebSocket and GraphQL",
+        production_default="0.0.0.0",
     )
     port: int = setting("PORT", parsers.port, 3000, "port of HTTP, WebSocket and GraphQL")
     origins: tuple[str, ...] | None = setting(  # None: any on localhost
@@ -33,7 +37,7 @@ class HttpConfig:
         parsers.origins,
         None,
         "origins that browsers may call from, by commas, or *; unset: any on localhost",
-        production=(),
+        production_default=(),
     )
     compression: bool = setting("COMPRESSION_ENABLED", parsers.boolean, True, "gzip for answers above 1 KiB")
     security_headers: bool = setting(
@@ -72,13 +76,13 @@ class RateLimitConfig:
         "CREDENTIAL_PUBLISH_RATE",
         parsers.rate,
         Rate(400, 800),
-        "of them, those with one credential: a login, or a device; none: all of the user's",
+        "the share of that for one credential, a login or a device; none: no limit of its own",
     )
     byte_rate: Rate | None = setting(
         "BYTE_RATE",
         parsers.rate,
         Rate(2**23, 2**24),
-        "bytes read from one connection; beyond, it is read more slowly; none: as fast as they come",
+        "bytes read from one connection; beyond that it is read more slowly; none: no limit",
     )
 
 
@@ -113,8 +117,8 @@ class TcpConfig:
         parsers.text,
         "127.0.0.1",
         "address of framed TCP; unset: HOST",
-        production="0.0.0.0",
-        follows="HOST",
+        production_default="0.0.0.0",
+        fallback="HOST",
     )
     port: int = setting("TCP_PORT", parsers.port, 3001, "port of framed TCP")
     max_connections: int | None = setting(
@@ -149,7 +153,7 @@ class GraphQLConfig:
         parsers.boolean,
         True,
         "GraphiQL for browsers on that path",
-        production=False,
+        production_default=False,
     )
     introspection: bool = setting(
         "GRAPHQL_INTROSPECTION_ENABLED", parsers.boolean, True, "let clients ask for the schema"
@@ -168,7 +172,7 @@ class AuthConfig:
         "JWT_SECRET",
         parsers.secret,
         "",
-        "signs access tokens, at least 32 characters; unset: made at first start and kept in DATA_DIR",
+        "signs access tokens, at least 32 characters; unset: created at first start and kept in DATA_DIR",
     )
     private_key_file: str = setting(
         "JWT_PRIVATE_KEY_FILE",
@@ -180,13 +184,13 @@ class AuthConfig:
         "JWT_PUBLIC_KEY_FILES",
         parsers.file_paths,
         (),
-        "public keys in PEM that verify besides: the one before, the one to come; several may be in one file",
+        "public keys in PEM that also verify, such as the previous and the next one; several may be in one file",
     )
     access_token_lifetime: float = setting(
-        "JWT_EXPIRES_IN", parsers.duration(1, 30 * 86400), 900.0, "how long an access token is good for"
+        "JWT_EXPIRES_IN", parsers.duration(1, 30 * 86400), 900.0, "lifetime of an access token"
     )
     refresh_token_lifetime: float = setting(
-        "JWT_REFRESH_EXPIRES_IN", parsers.duration(60), 7 * 86400.0, "how long a refresh token is good for"
+        "JWT_REFRESH_EXPIRES_IN", parsers.duration(60), 7 * 86400.0, "lifetime of a refresh token"
     )
     bcrypt_rounds: int = setting(
         "BCRYPT_ROUNDS", parsers.integer(4, 31), 10, "cost of hashing a password; at least 10 in production"
@@ -195,13 +199,13 @@ class AuthConfig:
         "OPERATORS",
         parsers.operators,
         (),
-        "users who may read the whole audit trail, by commas: ids, or email addresses that are theirs already",
+        "users who may read the whole audit trail, by commas: ids, or email addresses of existing accounts",
     )
     audit_retention: float = setting(
         "AUDIT_RETENTION",
         parsers.duration(3600, 36_500 * 86400),
         90 * 86400.0,
-        "how long the audit trail is kept",
+        "how long entries of the audit trail are kept",
     )
     auth_timeout: float = setting(
         "AUTH_TIMEOUT", parsers.duration(1, 3600), 10.0, "time that a new connection has to authenticate"
@@ -228,25 +232,25 @@ class MetricsConfig:
 
     @property
     def is_loopback_only(self) -> bool:
-        """Whether only this machine can reach it."""
+        """Whether only this machine can connect to it."""
         address = parse_address(self.host)
         return address is not None and address.is_loopback
 
 
 @frozen
 class Config:
-    """All settings, read once.  `Config()` is development with no file and no environment."""
+    """All settings.  `Config()` has the defaults of development."""
 
     environment: str = setting(
         "APP_ENV",
         parsers.choice("development", "test", "production"),
         "development",
-        "development, test or production; NODE_ENV is read where it is unset",
-        also="NODE_ENV",
+        "development, test or production; unset: NODE_ENV",
+        alias="NODE_ENV",
     )
-    app_name: str = setting("APP_NAME", parsers.text, "multiproto", "what the server calls itself")
+    app_name: str = setting("APP_NAME", parsers.text, "multiproto", "name of the server in its answers")
     shutdown_timeout: float = setting(
-        "SHUTDOWN_TIMEOUT", parsers.duration(1, 3600), 30.0, "time that a stop may take in all"
+        "SHUTDOWN_TIMEOUT", parsers.duration(1, 3600), 30.0, "time that the shutdown may take in all"
     )
     workers: int = setting(
         "WORKERS",
@@ -258,7 +262,7 @@ class Config:
         "FAST_PATHS",
         parsers.boolean,
         True,
-        "short ways for common traffic; off only to compare, or to look for a fault in them",
+        "fast paths for common traffic; off only for comparison, or to look for a fault in them",
     )
     namespaces: tuple[Namespace, ...] = setting(
         "NAMESPACES",

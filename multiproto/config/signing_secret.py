@@ -11,7 +11,7 @@ from .settings import Config
 
 
 def signing_secret(config: Config) -> str:
-    """As configured; or as kept in the data directory, which must be locked by us; or "" where a key signs instead.
+    """The configured secret, or the one kept in the locked data directory; "" where a key signs instead.
 
     Raises as `load_or_create_secret` does.
     """
@@ -21,10 +21,10 @@ def signing_secret(config: Config) -> str:
 
 
 def load_or_create_secret(path: Path) -> str:
-    """The secret kept in the file `path`; made at first use, for its owner only.
+    """The secret in the file `path`, which is created at first use, for its owner only.
 
-    The data directory must be locked by us.  Raises `OSError` or, for a file that
-    holds something else, `ValueError`.
+    The data directory must be locked by this process.  Raises `OSError` or, for a
+    file without a valid secret, `ValueError`.
     """
     if not path.exists():
         _write_atomically(path, secrets.token_urlsafe(48))
@@ -37,7 +37,7 @@ def load_or_create_secret(path: Path) -> str:
 
 
 def _write_atomically(path: Path, text: str) -> None:
-    """All of it or nothing, whenever the machine may fail: half a secret would sign tokens for ever."""
+    """Write the whole file or nothing, even if the machine fails: half a secret would sign tokens for ever."""
     draft = path.with_suffix(".new")
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)

@@ -1,7 +1,7 @@
-"""Where settings are read from: what was given, under which name, and where it stands.
+"""The sources of settings: TOML file, `.env`, environment, flags and files of secrets.
 
-Every source becomes a list of `RawSetting`, all as text; what the text means is for
-`kinds`, which source wins for `load`.
+Every source becomes a list of `RawSetting`, all as text; `parsers` turns the
+text into a value, and `load` decides which source wins.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from attrs import field, frozen
 
 @frozen
 class RawSetting:
-    name: str  # of a setting in any case, or what was taken for one
+    """A setting as a source has it."""
+
+    name: str  # in upper or lower case; may be unknown
     value: str = field(repr=False)  # may be a secret
-    location: str  # for people: where it stands
+    location: str  # where it was found, for people
 
 
 @frozen
 class SettingProblem:
-    """One thing wrong with what was given, as one line for people."""
+    """One thing that is wrong, as one line for people."""
 
     name: str
     location: str
@@ -35,15 +37,15 @@ class SettingProblem:
 
 
 class UnreadableSource(Exception):
-    """A source can't be read at all; `problem` says why."""
+    """A source can't be read; `problem` says why."""
 
-    def __init__(self, fault: SettingProblem) -> None:
-        super().__init__(str(fault))
-        self.problem = fault
+    def __init__(self, problem: SettingProblem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
 
 
 def from_environment(environ: Mapping[str, str]) -> list[RawSetting]:
-    """Variables that are set to nothing count as unset: that is what `NAME=${NAME:-}` makes."""
+    """The variables that are not empty: `NAME=${NAME:-}` gives an empty one for an unset one."""
     return [RawSetting(name, value, "environment") for name, value in environ.items() if value]
 
 
@@ -75,7 +77,7 @@ def from_dotenv(path: Path) -> list[RawSetting]:
 
 
 def from_toml(path: Path) -> list[RawSetting]:
-    """The keys of a TOML file; lists become text with commas, lists of tables JSON."""
+    """The keys of a TOML file; lists become text with commas, lists of tables become JSON."""
     content = _read_text(path)
     try:
         table = tomllib.loads(content)
@@ -109,6 +111,6 @@ def _read_text(path: Path) -> str:
 
 
 def from_secret_file(given: RawSetting) -> RawSetting:
-    """What is in the file that a `NAME_FILE` names, as `NAME`."""
+    """The setting `NAME`, from the file that `NAME_FILE` names."""
     content = _read_text(Path(given.value)).strip()
     return RawSetting(given.name[: -len("_FILE")], content, f"{given.value}, by {given.location}")

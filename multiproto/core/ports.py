@@ -6,7 +6,7 @@ adapter) import this file; this file imports none of them.
 
 from __future__ import annotations
 
-from typing import Awaitable, Mapping, Protocol
+from typing import Awaitable, Callable, Mapping, Protocol
 
 from .identity import Identity
 from .protocol import Delivery, DeliveryBatch, Farewell, Reply
@@ -68,43 +68,64 @@ class SharedLimitStore(Protocol):
 
 
 class Store(Protocol):
+    """The domain's rows and, in the same transactions, the events of the log."""
+
     def read(self, *queries: Query) -> Awaitable[Snapshot]:
-        """All `queries` in one snapshot.  Raises `Unavailable`, `TimedOut`."""
+        """The rows of all `queries`, in one snapshot.  Raises `Unavailable`, `TimedOut`."""
 
     def commit(self, unit: Unit) -> Awaitable[str]:
-        """Do `unit`; returns once it is durable, with the cursor of its last event.
+        """Execute `unit`; returns once it is durable, with the cursor of its last event.
 
         Raises the `miss` or `clash` of the step that failed, or `Unavailable`
-        when the store is away or its queue is full: then nothing was done.
-        `DatabaseError` means that the disk failed in the very commit: it is
-        unknown whether it was kept.
+        when the store can't be reached or its queue is full: then nothing was
+        done.  `DatabaseError` means that the commit itself failed: it is unknown
+        whether the unit was kept.
         """
 
     def cursor_of(self, position: int) -> str:
-        """How `position` of the log is named to clients."""
+        """The opaque name of `position` in the log, as clients see it."""
 
 
 class LogReader(Protocol):
-    """The logged lane as the follower and those who catch up read it."""
+    """The log, as the follower and clients that resume read it."""
 
     def head(self) -> Awaitable[tuple[int, str]]:
         """Position and cursor of the newest entry; position 0 for an empty log."""
 
     def read_after(self, position: int, limit: int) -> Awaitable[tuple[Entry, ...]]:
-        """At most `limit` entries behind `position`, in order."""
+        """The next entries after `position`, at most `limit`, in order."""
 
     def read_page(self, lead: str, low: int, high: int) -> Awaitable[Page]:
-        """The entries behind `low`, up to `high`, with a topic that begins with `lead`; blank ones left out.
+        """The entries after `low`, up to `high`, with a topic that begins with `lead`; redacted ones left out.
 
-        Ends early, with an `end_position` below `high`, when it has read enough for one
-        answer; always gets ahead of `low` when `high` is.
+        A page has bounded size, so its `end_position` may be below `high`; it is
+        above `low` whenever `high` is.
         """
 
     def locate(self, cursor: str) -> Awaitable[int | None]:
-        """The position that `cursor` stands for; `None` when no history of this log has had it."""
+        """The position that `cursor` names; `None` when this log never had it."""
 
     def retention_floors(self) -> Awaitable[Mapping[str, int]]:
-        """For each namespace that is kept, the position up to which entries may be missing."""
+        """For each namespace that is kept, the position up to which entries may have been pruned."""
+
+
+class LogStore(Store, LogReader, Protocol):
+    """All that the wiring uses of a store, whatever its engine."""
+
+    @property
+    def newest(self) -> int:
+        """Position of the log's head, as far as this process has seen it."""
+
+    @property
+    def connections(self) -> int:
+        """How many connections to the database are open."""
+
+    @property
+    def waiting(self) -> Mapping[str, int]:
+        """How many reads and writes are queued, by operation: "read", "write"."""
+
+    def on_commit(self, listener: Callable[[], object]) -> None:
+        """Call `listener`, in the reactor thread, whenever the log has grown, here or by another instance."""
 
 
 class Broker(Protocol):

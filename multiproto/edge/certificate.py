@@ -1,6 +1,6 @@
-"""The certificate that the ports show: read at the start, and anew when the files have changed.
+"""The certificate of the TLS ports: read at the start, and read again on `reload`.
 
-A connection keeps what it began with; whoever comes next gets the newer one.
+A connection keeps the certificate that it began with; new ones get the newest.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from .tls import TlsFactory
 
 @define(eq=False, repr=False)
 class TlsCertificate(Service):
-    """Of these two files.  `clock` is `IReactorTime`, whose `seconds` are the epoch's."""
+    """Certificate and key from two PEM files."""
 
     _certificate_file: Path
     _key_file: Path
-    _reactor: Any
+    _reactor: Any  # IReactorTime, whose `seconds` are since the epoch
     _connection_creators: list[_TlsConnectionCreator] = field(factory=list, init=False)
     _key_pair: KeyPair | None = field(default=None, init=False)
 
     _log = Logger()
 
     def wrap_in_tls(self, factory: IProtocolFactory, *protocols: bytes) -> IProtocolFactory:
-        """`factory`, spoken to by TLS with this certificate."""
+        """`factory` behind TLS with this certificate; `protocols` are offered by ALPN."""
         creator = _TlsConnectionCreator(protocols)
         if self._key_pair is not None:
             creator.set_key_pair(self._key_pair)
@@ -42,7 +42,7 @@ class TlsCertificate(Service):
         return TlsFactory(creator, factory, self._reactor)
 
     def privilegedStartService(self) -> None:
-        """Read the files, while we may.  Raises `KeyPairError`."""
+        """Read the files, while the process still has the privileges.  Raises `KeyPairError`."""
         super().privilegedStartService()
         self._apply(read_key_pair(self._certificate_file, self._key_file))
 
@@ -52,7 +52,7 @@ class TlsCertificate(Service):
             self.privilegedStartService()
 
     def reload(self) -> None:
-        """Go on with what the files hold now; if that is no good, with what there is."""
+        """Read the files again; keep the present certificate if they can't be used."""
         try:
             self._apply(read_key_pair(self._certificate_file, self._key_file))
         except KeyPairError as why:
@@ -65,9 +65,9 @@ class TlsCertificate(Service):
         self._log.info(
             "certificate of {whose}, until {until}", whose=pair.description, until=str(pair.expires_at)
         )
-        worry = pair.validity_problem(datetime.fromtimestamp(self._reactor.seconds(), timezone.utc))
-        if worry is not None:
-            self._log.warn("TLS_CERT_FILE {file} {worry}", file=str(self._certificate_file), worry=worry)
+        problem = pair.validity_problem(datetime.fromtimestamp(self._reactor.seconds(), timezone.utc))
+        if problem is not None:
+            self._log.warn("TLS_CERT_FILE {file} {worry}", file=str(self._certificate_file), worry=problem)
 
 
 @implementer(IOpenSSLServerConnectionCreator)

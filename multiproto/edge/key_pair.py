@@ -1,7 +1,7 @@
 """A certificate and its key, read from PEM files, or why they can't be used.
 
-What is read here is what OpenSSL would read; but it asks for a passphrase on the
-terminal, and tells of a wrong key only in numbers.
+OpenSSL could read the files itself; but it asks for a passphrase on the
+terminal, and reports a wrong key only by numbers.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from OpenSSL import SSL, crypto
 from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersion
 
-# Of TLS 1.2, what keeps no old secret and is authenticated (RFC 9325, 4.2); those of TLS 1.3 all are so.
+# Of TLS 1.2, those with forward secrecy and authenticated encryption (RFC 9325, 4.2); those of TLS 1.3 all are so.
 TLS12_CIPHERS = AcceptableCiphers.fromOpenSSLCipherString("ECDHE+AESGCM:ECDHE+CHACHA20")
 
 
 class KeyPairError(Exception):
-    """A file does not serve; the text names the setting and the file, on one line."""
+    """A file can't be used; the text names the setting and the file, on one line."""
 
 
 @frozen
 class KeyPair:
-    """`chain` begins with the certificate that is ours; those that vouch for it follow."""
+    """`chain` begins with the server's own certificate; intermediate ones follow."""
 
     chain: tuple[x509.Certificate, ...]
     key: PrivateKeyTypes = field(repr=False)
 
     @property
     def key_matches(self) -> bool:
-        """Whether the key is that of the certificate."""
-        theirs = self.chain[0].public_key(), self.key.public_key()
-        one, other = (each.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) for each in theirs)
+        """Whether the key belongs to the certificate."""
+        keys = self.chain[0].public_key(), self.key.public_key()
+        one, other = (key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) for key in keys)
         return one == other
 
     @property
@@ -46,21 +46,21 @@ class KeyPair:
 
     @property
     def description(self) -> str:
-        """Which it is, for the log."""
+        """Subject and serial number, for the log."""
         ours = self.chain[0]
         return f"{ours.subject.rfc4514_string() or 'without a name'}, serial {ours.serial_number:x}"
 
     def validity_problem(self, now: datetime) -> str | None:
-        """Why clients will not trust it at `now`, as far as its dates say."""
+        """Why the certificate is not valid at `now`, by its dates; `None` if it is."""
         if now < self.chain[0].not_valid_before_utc:
             return f"is not valid before {self.chain[0].not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
         return f"expired on {self.expires_at:%Y-%m-%d %H:%M} UTC" if now > self.expires_at else None
 
     def tls_options(self, protocols: tuple[bytes, ...]) -> CertificateOptions:
-        """How to speak TLS as its owner; `protocols` are what ALPN may choose, if anything.
+        """The options of TLS servers with this key pair; ALPN chooses among `protocols`, if there are any.
 
-        Twisted's defaults leave compression, old versions and session tickets
-        out.  Raises `SSL.Error` for what OpenSSL finds too weak.
+        Twisted's defaults already exclude compression, old versions and session
+        tickets.  Raises `SSL.Error` for a key that OpenSSL finds too weak.
         """
         first, *others = map(crypto.X509.from_cryptography, self.chain)
         options = CertificateOptions(
@@ -73,16 +73,16 @@ class KeyPair:
         context = options.getContext()
         context.set_options(SSL.OP_NO_RENEGOTIATION)
 
-        def chosen(_: SSL.Connection, offered: list[bytes]) -> Any:
-            """Without one in common, none: Twisted's own would break the handshake off."""
+        def select_alpn(_: SSL.Connection, offered: list[bytes]) -> Any:
+            """No protocol where none is in common: Twisted's own callback would abort the handshake."""
             return next((each for each in protocols if each in offered), SSL.NO_OVERLAPPING_PROTOCOLS)
 
-        context.set_alpn_select_callback(chosen)
+        context.set_alpn_select_callback(select_alpn)
         return options
 
 
 def read_key_pair(certificate: Path, key: Path) -> KeyPair:
-    """Raises `KeyPairError`."""
+    """The key pair in two PEM files.  Raises `KeyPairError`."""
     pair = KeyPair(_read_chain(certificate), _read_private_key(key))
     try:
         if not pair.key_matches:
@@ -126,5 +126,5 @@ def _read_file(name: str, path: Path) -> bytes:
 
 
 def _describe_ssl_error(error: SSL.Error) -> str:
-    """OpenSSL's queue of errors, in words."""
+    """The texts of OpenSSL's error queue."""
     return "; ".join(str(each[-1]) for each in error.args[0]) or "can't be used"

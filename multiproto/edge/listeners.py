@@ -1,4 +1,4 @@
-"""What stands between a port and its wire, as the configuration has it: often nothing."""
+"""The layers between a port and its wire that are configured: address filter, PROXY header, TLS; often none."""
 
 from __future__ import annotations
 
@@ -16,33 +16,35 @@ ALPN_HTTP = b"http/1.1"  # as ALPN calls it
 
 @frozen
 class EdgeWrapper:
+    """Wraps the factories of wires in the configured layers."""
+
     certificate: TlsCertificate | None
     address_rules: AddressRules
-    expects_proxy_header: bool  # proxies announce whom they speak for
+    expects_proxy_header: bool  # trusted proxies send a PROXY header
     clock: IReactorTime
 
     @property
     def reload_callbacks(self) -> tuple[Callable[[], object], ...]:
-        """What reads files again."""
+        """What to call on SIGHUP."""
         return () if self.certificate is None else (self.certificate.reload,)
 
     def wrap_http(self, site: IProtocolFactory) -> IProtocolFactory:
-        """It answers 403 by itself to whom it does not serve, as far as a proxy let them come."""
-        return self._wrap_address_filter(self._wrap_tls(site, ALPN_HTTP), judges=False)
+        """Clients behind a proxy are not filtered here: HTTP answers them with 403 itself."""
+        return self._wrap_address_filter(self._wrap_tls(site, ALPN_HTTP), filters_clients=False)
 
     def wrap_tcp(self, factory: IProtocolFactory) -> IProtocolFactory:
-        return self._wrap_address_filter(self._wrap_tls(factory), judges=True)
+        return self._wrap_address_filter(self._wrap_tls(factory), filters_clients=True)
 
-    def wrap_metrics(self, site: IProtocolFactory, inside: bool) -> IProtocolFactory:
-        """`inside`: nobody but this machine hears it.  No proxy comes here."""
-        return site if inside else self._wrap_tls(site, ALPN_HTTP)
+    def wrap_metrics(self, site: IProtocolFactory, loopback_only: bool) -> IProtocolFactory:
+        """TLS unless only this machine can connect; no address filter, for no proxy connects here."""
+        return site if loopback_only else self._wrap_tls(site, ALPN_HTTP)
 
     def _wrap_tls(self, factory: IProtocolFactory, *protocols: bytes) -> IProtocolFactory:
         return factory if self.certificate is None else self.certificate.wrap_in_tls(factory, *protocols)
 
-    def _wrap_address_filter(self, factory: IProtocolFactory, judges: bool) -> IProtocolFactory:
+    def _wrap_address_filter(self, factory: IProtocolFactory, filters_clients: bool) -> IProtocolFactory:
         if self.address_rules == AddressRules():
             return factory
         return AddressFilterFactory(
-            factory, self.address_rules, self.clock, self.expects_proxy_header, judges
+            factory, self.address_rules, self.clock, self.expects_proxy_header, filters_clients
         )

@@ -1,8 +1,8 @@
 """The header of the PROXY protocol, v1 and v2, as a pure function on bytes.
 
-Where it ends, and how long it may be, is decided here; what it says, Twisted's
-parsers tell.  Theirs need the first bytes in one piece, take v2 headers of 64
-KiB and v1 addresses that are none, and fail in other ways than they say.
+Its end and its greatest length are determined here, its content by Twisted's
+parsers.  Those need the whole header at once, accept v2 headers of 64 KiB and
+malformed v1 addresses, and raise other errors than they document.
 https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt
 """
 
@@ -19,19 +19,17 @@ from twisted.protocols.haproxy._v2parser import V2Parser
 
 V1_PREFIX, V2_PREFIX = V1Parser.PROXYSTR + b" ", V2Parser.PREFIX
 MAX_V1_SIZE = 107  # bytes, CRLF included (2.1)
-MAX_V2_PAYLOAD = (
-    2048  # bytes behind the first 16: addresses, and what proxies tell in TLVs, which nobody reads here
-)
+MAX_V2_PAYLOAD = 2048  # bytes after the first 16: addresses, and TLVs of the proxy, which are ignored
 V2_FIXED_SIZE = 16  # bytes of v2 that are always there
 
 
 class BadProxyHeader(Exception):
-    """No such header."""
+    """The bytes are not a PROXY header."""
 
 
 @frozen
 class ProxyHeader:
-    """Addresses are `None` where the proxy speaks for itself, as when it asks for our health."""
+    """A parsed header; addresses are `None` where the proxy connects for itself, as for a health check."""
 
     source: IAddress | None
     destination: IAddress | None
@@ -44,7 +42,7 @@ def parse_proxy_header(data: bytes) -> ProxyHeader | None:
         end = data.find(b"\r\n", 0, MAX_V1_SIZE)
         if end < 0 and len(data) >= MAX_V1_SIZE:
             raise BadProxyHeader
-        # The space is for UNKNOWN, behind which nothing need follow; Twisted's wants something.
+        # The space is for UNKNOWN, after which nothing need follow; Twisted's parser expects something.
         return None if end < 0 else _parse_with_twisted(V1Parser.parse, data[:end] + b" ", end + 2)
     if not _may_start_with(data, V2_PREFIX):
         raise BadProxyHeader
@@ -60,24 +58,24 @@ def _may_start_with(data: bytes, prefix: bytes) -> bool:
     return data[: len(prefix)] == prefix[: len(data)]
 
 
-def _parse_with_twisted(read: Callable[[bytes], object], header: bytes, size: int) -> ProxyHeader:
+def _parse_with_twisted(parse: Callable[[bytes], object], header: bytes, size: int) -> ProxyHeader:
     try:
-        info: object = read(header)
-    except Exception:  # an InvalidProxyHeader, a ValueError or a KeyError, as it comes
+        info: object = parse(header)
+    except Exception:  # an InvalidProxyHeader, a ValueError or a KeyError
         raise BadProxyHeader from None
     return ProxyHeader(
         _tcp_address(getattr(info, "source", None)), _tcp_address(getattr(info, "destination", None)), size
     )
 
 
-def _tcp_address(told: object) -> IAddress | None:
-    """In the spelling that `getPeer` has; what is no TCP address says nothing of a client."""
-    if not isinstance(told, IPv4Address | IPv6Address) or told.type != "TCP":
+def _tcp_address(address: object) -> IAddress | None:
+    """`address` in the spelling of `getPeer`; `None` if it is not one of TCP."""
+    if not isinstance(address, IPv4Address | IPv6Address) or address.type != "TCP":
         return None
     try:
-        host, port = str(ip_address(told.host)), told.port
+        host, port = str(ip_address(address.host)), address.port
     except ValueError:
         raise BadProxyHeader from None
-    if not 0 <= port <= 65535 or (":" in host) != isinstance(told, IPv6Address):
+    if not 0 <= port <= 65535 or (":" in host) != isinstance(address, IPv6Address):
         raise BadProxyHeader
-    return type(told)("TCP", host, port)
+    return type(address)("TCP", host, port)

@@ -1,8 +1,8 @@
-"""Where connections come in: who may, and whom a proxy speaks for.
+"""Admits connections by address, and reads the client's address from a proxy's PROXY header.
 
-All of it happens before TLS.  Wires see the address of the client, whoever carried it.
+All of it happens before TLS.  Wires see the address of the client, even behind a proxy.
 Twisted's own wrapper for the PROXY protocol tells the wire of a connection before
-it knows whose it is, waits for the header for ever, and takes it from everybody.
+it knows the client, waits for the header for ever, and accepts it from everybody.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import Any
 
 from twisted.internet.interfaces import (
     IAddress,
-    IDelayedCall,
     IHalfCloseableProtocol,
     IProtocol,
     IProtocolFactory,
@@ -23,18 +22,19 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, providedBy
 
+from ..base.deadline import Deadline
 from ..core.addresses import AddressRules
 from .proxy_header import BadProxyHeader, ProxyHeader, parse_proxy_header
 
-HEADER_TIMEOUT = 10.0  # seconds from the connection
+HEADER_TIMEOUT = 10.0  # seconds from the start of the connection
 
 
 class AddressFilterFactory(WrappingFactory):
-    """Lets those in whom `rules` admit.
+    """Accepts only connections from addresses that `rules` allow.
 
-    With `proxied`, proxies must first say whom they speak for; all others come
-    in as they are.  With `judges`, whom a proxy speaks for must be admitted, too;
-    without, the wire sees to that and says so.
+    With `expects_proxy_header`, trusted proxies must begin with a PROXY header;
+    all others are accepted as they are.  With `filters_clients`, the client that
+    the header names must be allowed, too; without, the wire checks that itself.
     """
 
     noisy = False
@@ -42,13 +42,18 @@ class AddressFilterFactory(WrappingFactory):
     _log = Logger()
 
     def __init__(
-        self, factory: IProtocolFactory, rules: AddressRules, clock: IReactorTime, proxied: bool, judges: bool
+        self,
+        factory: IProtocolFactory,
+        rules: AddressRules,
+        clock: IReactorTime,
+        expects_proxy_header: bool,
+        filters_clients: bool,
     ) -> None:
         super().__init__(factory)
         self.clock = clock
         self._address_rules = rules
-        self._expects_proxy_header = proxied
-        self._filters_clients = judges
+        self._expects_proxy_header = expects_proxy_header
+        self._filters_clients = filters_clients
 
     def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:  # type: ignore[override]
         host = getattr(addr, "host", "")
@@ -61,7 +66,7 @@ class AddressFilterFactory(WrappingFactory):
         return built
 
     def build_for_client(self, client: IAddress) -> IProtocol | None:
-        """The protocol for `client`, which a proxy told; `None` to close on it."""
+        """The protocol for `client`, which a proxy named; `None` to close the connection."""
         host = getattr(client, "host", "")
         if self._filters_clients and not self._address_rules.is_allowed(host):
             self._log_rejected(host)
@@ -70,12 +75,12 @@ class AddressFilterFactory(WrappingFactory):
         return built
 
     def _log_rejected(self, host: str) -> None:
-        """At debug: who is not wanted may come a thousand times a second."""
+        """At debug level: an address that is not allowed may try a thousand times a second."""
         self._log.debug("turned {host} away at the door", host=host)
 
 
 class _ProxiedConnection(ProtocolWrapper):
-    """A proxy's connection.  The wrapped protocol has it once the header is read, as if it came from the client."""
+    """A proxy's connection; once its header is read, the wrapped protocol gets it as if it came from the client."""
 
     factory: AddressFilterFactory
     transport: Any
@@ -84,14 +89,14 @@ class _ProxiedConnection(ProtocolWrapper):
     def __init__(self, factory: AddressFilterFactory) -> None:
         super().__init__(factory, None)  # type: ignore[arg-type]
         self._header: ProxyHeader | None = None
-        self._buffer = b""  # what came of the header
-        self._deadline: IDelayedCall | None = None
+        self._buffer = b""  # the part of the header that has come
+        self._deadline = Deadline(factory.clock)
 
     def __conform__(self, interface: object) -> Any:
-        """Who is to be told of half-closes: whoever is within, if it knows of them.
+        """The wrapped protocol for `IHalfCloseableProtocol`, if it provides that.
 
-        Were that declared here, TLS, which takes over what its transport
-        provides, would seem to know of them, too.
+        If this class declared it, TLS, which takes over what its transport
+        provides, would seem to handle half-closes, too.
         """
         halves = interface is IHalfCloseableProtocol and IHalfCloseableProtocol.providedBy(
             self.wrappedProtocol
@@ -103,12 +108,12 @@ class _ProxiedConnection(ProtocolWrapper):
     def makeConnection(self, transport: Any) -> None:
         directlyProvides(self, providedBy(transport))
         self.factory.registerProtocol(self)
-        self._deadline = self.factory.clock.callLater(HEADER_TIMEOUT, transport.abortConnection)
+        self._deadline.set(HEADER_TIMEOUT, transport.abortConnection)
         Protocol.makeConnection(self, transport)
 
     def dataReceived(self, data: bytes) -> None:
         if self._header is not None:
-            if self.wrappedProtocol is not None:  # else we are closing
+            if self.wrappedProtocol is not None:  # else the connection is being closed
                 self.wrappedProtocol.dataReceived(data)
             return
         self._buffer += data
@@ -121,7 +126,7 @@ class _ProxiedConnection(ProtocolWrapper):
                 self._connect_wrapped(self._buffer[self._header.size :])
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._cancel_deadline()
+        self._deadline.cancel()
         if self.wrappedProtocol is not None:
             super().connectionLost(reason)
         else:
@@ -137,19 +142,15 @@ class _ProxiedConnection(ProtocolWrapper):
         found: IAddress = (self._header and self._header.destination) or self.transport.getHost()
         return found
 
-    # Behind them.
+    # Internals.
 
-    def _connect_wrapped(self, ahead: bytes) -> None:
-        self._cancel_deadline()
+    def _connect_wrapped(self, rest: bytes) -> None:
+        self._deadline.cancel()
         self._buffer = b""
         self.wrappedProtocol = self.factory.build_for_client(self.getPeer())
         if self.wrappedProtocol is None:
             self.transport.abortConnection()
             return
         self.wrappedProtocol.makeConnection(self)
-        if ahead:
-            self.dataReceived(ahead)
-
-    def _cancel_deadline(self) -> None:
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
+        if rest:
+            self.dataReceived(rest)

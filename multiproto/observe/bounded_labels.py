@@ -1,38 +1,38 @@
-"""Metrics whose labels can't grow: what a client says never becomes a label value.
+"""Metrics with a bounded number of label values: text of a client never becomes one.
 
-`prometheus_client` makes a new time series for any label value it is handed.  A
-`BoundedFamily` knows the closed set of each label and takes anything else for "other";
-where the set is not known beforehand (route templates) it is bounded by count.
+`prometheus_client` makes a new time series for any label value it is given.  A
+`BoundedFamily` has a closed set of values for each label and counts anything else as
+"other"; where the set is not known beforehand (route templates) its size is limited.
+No series ever makes room for another, as in a `BoundedMap`: a counter must not restart.
 
-Counts and spreads are plain numbers that are read when somebody asks: each
+Counters and histograms are plain numbers that are read by each scrape: each
 request counts in a dozen of them, and `prometheus_client` locks for each.
 Bought, for the four of an HTTP request: 7 to 2 µs.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from itertools import accumulate
 from typing import Callable, Collection, Generic, Iterable, Mapping, Sequence, TypeVar
 
-from attrs import define, field
+from attrs import define
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from .histogram import HistogramSeries
 from .protocol_stats import OTHER
 
-MAX_SERIES = 1000  # of one family; reached only by an open label gone wrong
+MAX_SERIES = 1000  # of one metric; reached only if an unbounded label is misused
 
 M = TypeVar("M")
 AllowedLabels = Mapping[
     str, Collection[str] | None
-]  # label -> what it may be; None: whatever our own code says
+]  # label -> its values; None: whatever our own code passes
 
 
 class BoundedFamily(Generic[M]):
-    """All series of one metric; `make` makes that of some label values."""
+    """All series of one metric; `make` creates the series of given label values."""
 
     def __init__(self, make: Callable[..., M], labels: AllowedLabels) -> None:
         self._make_series = make
@@ -40,7 +40,7 @@ class BoundedFamily(Generic[M]):
         self._series: dict[tuple[str, ...], M] = {}
 
     def labels(self, *values: str) -> M:
-        """The series of these values, to be counted in; cheap when asked again."""
+        """The series of these label values; cheap from the second call on."""
         return self._series.get(values) or self._get_or_make(values)
 
     def _get_or_make(self, values: tuple[str, ...]) -> M:
@@ -57,6 +57,8 @@ class BoundedFamily(Generic[M]):
 
 @define(eq=False, repr=False)
 class CounterSeries:
+    """The counter of one combination of label values."""
+
     value: int = 0
 
     def inc(self, by: int = 1) -> None:
@@ -64,7 +66,7 @@ class CounterSeries:
 
 
 class BoundedCounter(BoundedFamily[CounterSeries], Collector):
-    """A counter."""
+    """A counter with labels."""
 
     def __init__(self, registry: CollectorRegistry, name: str, meaning: str, labels: AllowedLabels) -> None:
         super().__init__(lambda *_: CounterSeries(), labels)
@@ -78,29 +80,12 @@ class BoundedCounter(BoundedFamily[CounterSeries], Collector):
         yield shown
 
     def totals(self) -> dict[tuple[str, ...], int]:
-        """What each series stands at, by its label values."""
+        """The value of each series, by its label values."""
         return {values: count.value for values, count in self._series.items()}
 
 
-@define(eq=False, repr=False)
-class HistogramSeries:
-    """How often something had which size, between `bounds`."""
-
-    _bounds: Sequence[float]
-    bucket_counts: list[int] = field(init=False)  # the last: larger than all
-    total: float = 0.0
-
-    @bucket_counts.default
-    def _zero_counts(self) -> list[int]:
-        return [0] * (len(self._bounds) + 1)
-
-    def observe(self, value: float) -> None:
-        self.bucket_counts[bisect_left(self._bounds, value)] += 1
-        self.total += value
-
-
 class BoundedHistogram(BoundedFamily[HistogramSeries], Collector):
-    """A histogram."""
+    """A histogram with labels."""
 
     def __init__(
         self,
@@ -111,12 +96,11 @@ class BoundedHistogram(BoundedFamily[HistogramSeries], Collector):
         labels: AllowedLabels,
     ) -> None:
         super().__init__(lambda *_: HistogramSeries(bounds), labels)
-        self._bounds = [*map(str, map(float, bounds)), "+Inf"]
         self._name, self._documentation, self._label_names = name, meaning, tuple(labels)
         registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
         shown = HistogramMetricFamily(self._name, self._documentation, labels=self._label_names)
-        for values, spread in self._series.items():
-            shown.add_metric(values, list(zip(self._bounds, accumulate(spread.bucket_counts))), spread.total)
+        for values, histogram in self._series.items():
+            shown.add_metric(values, histogram.cumulative_buckets(), histogram.total)
         yield shown

@@ -1,4 +1,4 @@
-"""Is the server well, and may traffic be sent to it (contract, section 2)?"""
+"""Whether the server and its dependencies work, and whether it may receive traffic (contract, section 2)."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ PROBE_TIMEOUT = 2.0  # seconds for a dependency to answer
 
 @frozen
 class Probe:
-    """Asks one dependency for the least it can do.  Any exception, or silence for `PROBE_TIMEOUT`, means down."""
+    """A check of one dependency.  Any exception, or no result for `PROBE_TIMEOUT`, means that it is down."""
 
     name: str
     check: Callable[[], Awaitable[object]]
-    required: bool  # without it: unhealthy; without any other: degraded
+    required: bool  # if it is down, the server is unhealthy; else degraded
 
 
 async def always_up() -> None:
-    """For what lives in this process: up as long as anything is."""
+    """The check of a dependency within this process: always up."""
 
 
 @define(eq=False, repr=False)
 class HealthMonitor:
+    """Runs all probes for each report."""
+
     _clock: IReactorTime
     _now: Callable[[], float]  # seconds since the epoch
     _probes: tuple[Probe, ...]
@@ -53,14 +55,14 @@ class HealthMonitor:
         }
 
     async def _check(self, probe: Probe) -> dict[str, Any]:
-        asked = self._clock.seconds()
+        began = self._clock.seconds()
         try:
             await maybeDeferred(probe.check).addTimeout(PROBE_TIMEOUT, self._clock)
-        except Exception:  # whatever keeps it from answering, it is of no use now
+        except Exception:  # whatever the reason, it can't be used now
             status = "down"
         else:
             status = "up"
-        return {"status": status, "responseTime": round((self._clock.seconds() - asked) * 1000, 3)}
+        return {"status": status, "responseTime": round((self._clock.seconds() - began) * 1000, 3)}
 
 
 def _overall_status(down: list[Probe]) -> str:

@@ -1,8 +1,8 @@
-"""What the log looks like: JSON lines for machines, or lines for people.
+"""The format of the log: JSON lines for machines, or lines for people.
 
 Nothing that a client sends can forge a line or a colour: control characters
-are written as escapes in both.  Fields that are named like secrets are not
-written, whatever they hold.
+are written as escapes in both.  The values of fields that are named like
+secrets are never written.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from ..base.timestamps import format_timestamp
 
 CURRENT_REQUEST_ID: ContextVar[str | None] = ContextVar(
     "request", default=None
-)  # correlation id of what runs now
+)  # id of the request that runs now
 
-# Whose news is not ours: "Starting factory", access logs and the like are shown at debug only.
+# Loggers of libraries; their info events, such as "Starting factory", are shown at debug level only.
 NOISY_LOGGERS = ("twisted", "autobahn", "txaio", "klein", "log_legacy", "-")
 ACCESS_FORMAT = "{method} {route} {status} {milliseconds} ms {size} bytes"  # of each request
-TEXT_FIELDS = ("worker", "request", "connection")  # fields that lines for people have, too
+TEXT_FIELDS = ("worker", "request", "connection")  # fields that lines for people show, too
 FACTORY_FORMATS = (
     "Starting factory {factory!r}",
     "Stopping factory {factory!r}",
-)  # said in our factories' names
+)  # logged in the names of our factories
 
-# Ours, and what Twisted's older logging adds.
+# Fields of the JSON object itself, and those that Twisted's older logging adds.
 _RESERVED_FIELDS = frozenset(
     [
         "time",
@@ -56,12 +56,12 @@ _CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u
 @implementer(ILogObserver)
 @define(eq=False, repr=False)
 class LineLogObserver:
-    """Writes each event of at least `level` as one line, by `render`."""
+    """Writes each event of at least `level` as one line."""
 
     _write: Callable[[str], object]
     _format: Callable[[LogEvent], str]
     _level: LogLevel
-    _extra_fields: Mapping[str, object] = {}  # of each event, besides its own
+    _extra_fields: Mapping[str, object] = {}  # added to each event
     _logs_requests: bool = field(init=False)
 
     @_logs_requests.default
@@ -85,16 +85,17 @@ def make_observer(
 
 
 def effective_level(event: LogEvent) -> LogLevel:
+    """The level of an event; info of noisy loggers counts as debug."""
     level: LogLevel = event.get("log_level") or LogLevel.info
-    chatty = (
+    is_noisy = (
         str(event.get("log_namespace")).split(".")[0] in NOISY_LOGGERS
         or event.get("log_format") in FACTORY_FORMATS
     )
-    return LogLevel.debug if chatty and level == LogLevel.info else level
+    return LogLevel.debug if is_noisy and level == LogLevel.info else level
 
 
 def format_json(event: LogEvent) -> str:
-    """One object: time, level, logger, message, then the event's own fields."""
+    """A JSON object: time, level, logger, message, then the event's own fields."""
     if event.get("log_format") is ACCESS_FORMAT:
         return _format_access_json(event)
     line = {
@@ -111,7 +112,7 @@ def format_json(event: LogEvent) -> str:
 
 
 def _format_access_json(event: LogEvent) -> str:
-    """The same line as any other way: there is one for each request, and this takes a tenth of the time."""
+    """The line of one request, the same as `format_json` would give, in a tenth of the time."""
     method, route, status = event["method"], event["route"], event["status"]
     taken, size, worker = event["milliseconds"], event["size"], event.get("worker")
     return (
@@ -125,7 +126,7 @@ def _format_access_json(event: LogEvent) -> str:
 
 
 def format_text(event: LogEvent) -> str:
-    """One line; a traceback, which is ours, follows indented."""
+    """One line for people; a traceback follows indented."""
     mark = "".join(f" {name}={value}" for name, value in _event_fields(event) if name in TEXT_FIELDS)
     line = f"{format_timestamp(event['log_time'])[11:23]} {effective_level(event).name:<5} {formatEvent(event)}{mark}"
     failure = event.get("log_failure")
@@ -134,7 +135,7 @@ def format_text(event: LogEvent) -> str:
 
 
 def _event_fields(event: LogEvent) -> Iterator[tuple[str, Any]]:
-    """What the event says beside its message, as JSON has it."""
+    """The fields of an event besides its message, as JSON values."""
     if "request" not in event and (request := CURRENT_REQUEST_ID.get()):
         yield "request", request
     for name, value in event.items():

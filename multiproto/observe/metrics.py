@@ -1,8 +1,8 @@
 """Every metric of the server, in one table (contract, section 8).
 
-A `Metrics` has a registry of its own, so that several servers can live in one
-process.  What the sessions of one protocol do is counted by its `ProtocolStats` and
-shown here through `observe.wires`.
+A `Metrics` has a registry of its own, so that several servers can run in one
+process.  The traffic of each protocol is counted by its `ProtocolStats` and
+shown through `observe.protocol_metrics`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from .bounded_labels import (
     BoundedFamily,
     BoundedHistogram,
     CounterSeries,
-    HistogramSeries,
 )
+from .histogram import DURATION_BUCKETS, HistogramSeries
 from .protocol_metrics import ProtocolMetrics
-from .protocol_stats import AUTH_FAILURES, DURATION_BUCKETS, REFUSAL_NAMES, SUCCESS, ProtocolStats
+from .protocol_stats import AUTH_FAILURES, REFUSAL_NAMES, SUCCESS, ProtocolStats
 
 EVENT_TYPES = (
     "user.created",
@@ -54,7 +54,7 @@ SIZE_BUCKETS = tuple(4**n for n in range(3, 11))  # bytes
 
 
 class Metrics:
-    """The families; `labels(...)` of one takes its label values in the order of the table."""
+    """All metrics; `labels(...)` of one takes its label values in the order of the table."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -71,10 +71,10 @@ class Metrics:
         self._add_live_metrics()
         self._add_process_metrics()
 
-    def add_protocol(self, traffic: ProtocolStats) -> ProtocolStats:
-        """Show `traffic` under the prefix of its protocol; returns it."""
-        self._protocol_metrics.add(traffic)
-        return traffic
+    def add_protocol(self, stats: ProtocolStats) -> ProtocolStats:
+        """Show `stats` under the prefix of their protocol; returns them."""
+        self._protocol_metrics.add(stats)
+        return stats
 
     @property
     def protocol_stats(self) -> tuple[ProtocolStats, ...]:
@@ -137,7 +137,7 @@ class Metrics:
         )
 
     def on_cache_lookup(self, found: bool, seconds: float) -> None:
-        """A value was found in the cache, or not, after so long."""
+        """A value was found in the cache, or not, after so many seconds."""
         (self.cache_hits if found else self.cache_misses).inc()
         self.cache_operation_duration.labels("get").observe(seconds)
 
@@ -169,7 +169,7 @@ class Metrics:
             "graphql_operations_total",
             "Operations answered",
             operation_type=OPERATION_TYPES,
-            operation_name=(),  # of operations that the server was given beforehand: none
+            operation_name=(),  # a closed set of none: any client may name an operation
             status=OUTCOMES,
         )
         self.graphql_operation_duration = self._duration_histogram(
@@ -216,26 +216,26 @@ class Metrics:
         )
         self.pool_queue = self._gauge("thread_pool_queue", "Tasks waiting for a thread", pool=UNBOUNDED)
 
-    # What the rooms tell; each means one thing, counted in all the families that show it.
+    # Callbacks; each counts one event in all the metrics that show it.
 
     def on_query(self, operation: str, status: str, seconds: float) -> None:
-        """A "read" or "write" ended; what was "refused" was no error of the database's."""
+        """A "read" or "write" ended; one that was "refused" is no error of the database."""
         self.database_queries.labels(operation, "error" if status == "error" else SUCCESS).inc()
         self.database_query_duration.labels(operation).observe(seconds)
 
-    def on_event_dispatched(self, kind: str, heard: int, failed: int) -> None:
-        """One of `EVENT_TYPES` was told to so many listeners."""
+    def on_event_dispatched(self, kind: str, delivered: int, failed: int) -> None:
+        """An event of one of `EVENT_TYPES` was delivered to so many listeners, and failed for others."""
         self.events_emitted.labels(kind).inc()
         handled, broken = self.events_handled.labels(kind, SUCCESS), self.events_handled.labels(kind, "error")
-        if heard:
-            handled.inc(heard)
+        if delivered:
+            handled.inc(delivered)
         if failed:
             broken.inc(failed)
 
     def on_request(
         self, method: str, route: str, status: int, seconds: float, received: int, sent: int
     ) -> None:
-        """`received` and `sent` are bytes of bodies."""
+        """A request was answered; `received` and `sent` are the bytes of the bodies."""
         count, duration, request_size, response_size = self._request_series(method, route, status)
         count.inc()
         duration.observe(seconds)
@@ -259,7 +259,7 @@ class Metrics:
         for code in codes:
             self.graphql_errors.labels(code).inc()
 
-    # Makers of families.
+    # Constructors of metrics.
 
     def _counter(self, name: str, meaning: str, **labels: Collection[str] | None) -> BoundedCounter:
         return BoundedCounter(self.registry, name, meaning, labels)

@@ -1,4 +1,4 @@
-"""The metrics port: what operators and Prometheus ask, apart from what clients ask."""
+"""The HTTP server of the metrics port, for operators and Prometheus; clients never connect to it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HealthReport = Callable[[], Awaitable[tuple[int, dict[str, Any]]]]  # status and
 def make_metrics_site(
     metrics: Metrics, health: HealthReport, now: Callable[[], float], clock: IReactorTime
 ) -> Site:
-    """`now` is seconds since the epoch."""
+    """The site of the metrics port; `now` gives seconds since the epoch."""
     return _QuietSite(MetricsResource(metrics, health, now), requestFactory=_BodilessRequest, reactor=clock)
 
 
@@ -52,24 +52,24 @@ class MetricsResource(Resource):
         }
 
     def render(self, request: Request) -> int:
-        answering = Deferred.fromCoroutine(self._respond(request))
-        answering.addErrback(self._on_error, request)
-        request.notifyFinish().addErrback(lambda _: answering.cancel())
+        response = Deferred.fromCoroutine(self._respond(request))
+        response.addErrback(self._on_error, request)
+        request.notifyFinish().addErrback(lambda _: response.cancel())
         return NOT_DONE_YET
 
     async def _respond(self, request: Request) -> None:
         page = self._handlers.get(request.path.decode("latin-1").rstrip("/"))
         if page is None:
-            answer = self._error_response(404, 3, "Not found")
+            response = self._error_response(404, 3, "Not found")
         elif request.method not in METHODS:
             request.setHeader("Allow", "GET, HEAD")
-            answer = self._error_response(405, 1, "Method not allowed")
+            response = self._error_response(405, 1, "Method not allowed")
         else:
-            answer = await page(request)
-        _write_response(request, answer)
+            response = await page(request)
+        _write_response(request, response)
 
     def _on_error(self, failure: Failure, request: Request) -> None:
-        if failure.check(CancelledError):  # the client is gone
+        if failure.check(CancelledError):  # the client has disconnected
             return
         self._log.failure("the metrics port could not answer", failure=failure)
         _write_response(request, self._error_response(500, 50, "Internal server error"))
@@ -97,7 +97,7 @@ class MetricsResource(Resource):
 
 
 def _metrics_as_json(metrics: Metrics) -> Iterator[dict[str, Any]]:
-    """Each metric with its samples, for those who would rather not parse Prometheus' text."""
+    """Each metric with its samples, for clients that do not parse Prometheus' text format."""
     for metric in metrics.registry.collect():
         samples = [{"name": each.name, "labels": each.labels, "value": each.value} for each in metric.samples]
         yield {"name": metric.name, "help": metric.documentation, "type": metric.type, "values": samples}
@@ -107,8 +107,8 @@ def _json_response(status: int, document: object) -> PageResponse:
     return status, "application/json; charset=utf-8", json.dumps(document).encode("ascii")
 
 
-def _write_response(request: Request, answer: PageResponse) -> None:
-    status, media_type, body = answer
+def _write_response(request: Request, response: PageResponse) -> None:
+    status, media_type, body = response
     request.setResponseCode(status)
     request.setHeader("Content-Type", media_type)
     request.setHeader("Content-Length", str(len(body)))
@@ -120,17 +120,19 @@ def _write_response(request: Request, answer: PageResponse) -> None:
 
 
 class _QuietSite(Site):
+    """A site without an access log."""
+
     noisy = False
 
     def log(self, request: PlainRequest) -> None:
-        """Nothing: that somebody looks is no news."""
+        """Nothing: requests to this port are not logged."""
 
 
 class _BodilessRequest(Request):
-    """Takes no body, however long: nothing here wants one, and twisted.web would buffer it whole."""
+    """A request whose body is dropped, however long: no page needs one, and twisted.web would buffer it whole."""
 
     def gotLength(self, length: int | None) -> None:
         self.content = BytesIO()
 
     def handleContentChunk(self, data: bytes) -> None:
-        """Dropped."""
+        """Drop it."""

@@ -1,4 +1,4 @@
-"""How late the reactor is: what every client feels when something blocks it."""
+"""Measures how late the reactor's timers are: the delay of every client while something blocks it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ INTERVAL = 0.5  # seconds
 
 @define(eq=False, repr=False)
 class ReactorLag(Service):
-    """Asks to be called every half second, and notes by how much that was late."""
+    """Schedules a call every half second, and records by how much it was late."""
 
     _clock: IReactorTime
     _lag: Histogram  # seconds

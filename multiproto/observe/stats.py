@@ -1,4 +1,4 @@
-"""What `/stats` says: the plain counters, in the contract's spelling (section 2, end)."""
+"""The document of `/stats`: the plain counters, in the contract's spelling (section 2, end)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .protocol_stats import SUCCESS, ProtocolStats
 
 
 def stats_document(metrics: Metrics, now: float) -> dict[str, Any]:
-    """Everything at the moment `now`, in seconds since the epoch."""
+    """All counters; `now` is in seconds since the epoch."""
     handled: dict[str, int] = {}
     for (event_type, _status), count in metrics.events_handled.totals().items():
         handled[event_type] = handled.get(event_type, 0) + int(count)
@@ -18,39 +18,39 @@ def stats_document(metrics: Metrics, now: float) -> dict[str, Any]:
     return {
         "timestamp": format_timestamp(now),
         "protocols": {
-            traffic.protocol: {
-                "connections": _connection_stats(traffic, now),
-                "messages": _message_stats(traffic),
+            stats.protocol: {
+                "connections": _connection_stats(stats, now),
+                "messages": _message_stats(stats),
             }
-            for traffic in metrics.protocol_stats
+            for stats in metrics.protocol_stats
         },
         "events": {"emitted": emitted, "handled": handled},
     }
 
 
-def _connection_stats(traffic: ProtocolStats, now: float) -> dict[str, Any]:
+def _connection_stats(stats: ProtocolStats, now: float) -> dict[str, Any]:
     return {
-        "activeConnections": traffic.active_connections,
-        "connectionsByIp": dict(traffic.connections_by_host),
-        "authenticatedConnections": traffic.authenticated_connections,
-        "totalSubscriptions": traffic.active_subscriptions,
-        "messagesSent": traffic.messages_sent,
-        "messagesReceived": traffic.messages_received,
-        "errors": traffic.errors,
-        "startedAt": format_timestamp(traffic.started_at),
-        "uptime": round((now - traffic.started_at) * 1000),  # ms
+        "activeConnections": stats.active_connections,
+        "connectionsByIp": dict(stats.connections_by_host),
+        "authenticatedConnections": stats.authenticated_connections,
+        "totalSubscriptions": stats.active_subscriptions,
+        "messagesSent": stats.messages_sent,
+        "messagesReceived": stats.messages_received,
+        "errors": stats.errors,
+        "startedAt": format_timestamp(stats.started_at),
+        "uptime": round((now - stats.started_at) * 1000),  # ms
     }
 
 
-def _message_stats(traffic: ProtocolStats) -> dict[str, int]:
-    successes = traffic.auth_by_outcome[SUCCESS]
+def _message_stats(stats: ProtocolStats) -> dict[str, int]:
+    successes = stats.auth_by_outcome[SUCCESS]
     return {
-        "messagesProcessed": traffic.messages_received,
-        "authAttempts": traffic.auth_attempts,
+        "messagesProcessed": stats.messages_received,
+        "authAttempts": stats.auth_attempts,
         "authSuccesses": successes,
-        "authFailures": traffic.auth_attempts - successes,
-        "subscriptions": traffic.subscribed_total,
-        "unsubscriptions": traffic.unsubscribed_total,
-        "messagesPublished": traffic.published_total,
-        "errors": traffic.errors,
+        "authFailures": stats.auth_attempts - successes,
+        "subscriptions": stats.subscribed_total,
+        "unsubscriptions": stats.unsubscribed_total,
+        "messagesPublished": stats.published_total,
+        "errors": stats.errors,
     }

@@ -1,9 +1,9 @@
-"""Twisted's epoll reactor with less around each event, and no more of them than a turn has time for.
+"""Twisted's epoll reactor with less overhead for each event, and a bounded number of events in a turn.
 
-Stock epoll takes all that is ready at once: a thousand packets, or a thousand
-connections that end, hold up every timer and every answer until the last one.
-And it calls each through four functions that note for Twisted's older log whose
-event it is, which ours does not show.
+Stock epoll handles all ready events at once: a thousand packets, or a thousand
+connections that end, delay every timer and every answer until the last one.
+And it calls each through four functions that record the event's owner for
+Twisted's older log, which ours does not show.
 
 Bought, in CPU of an answer to a PING over TCP: 25.6 to 21.5 µs; the longest turn
 while 1,000 clients come or go (docs/decisions/023-reactor.md).
@@ -19,14 +19,16 @@ MAX_EVENTS_PER_TURN = 100  # events in a turn, of some 0.1 ms each at worst
 
 
 class BoundedEpollReactor(EPollReactor):
+    """Handles at most `MAX_EVENTS_PER_TURN` events in a turn."""
+
     _log = Logger()
 
     def doPoll(self, timeout: float | None) -> None:
-        """Those that are ready and find no room are the first of the next turn: epoll tells of them in order."""
+        """Events beyond the limit are the first of the next turn: epoll reports them in order."""
         for fd, event in self._poller.poll(-1 if timeout is None else timeout, MAX_EVENTS_PER_TURN):
             selectable = self._selectables.get(fd)
             if selectable is None:
-                continue  # one before has closed it
+                continue  # an event before this one has closed it
             try:
                 self._doReadOrWrite(selectable, fd, event)
             except Exception:
@@ -36,4 +38,5 @@ class BoundedEpollReactor(EPollReactor):
 
 
 def install() -> None:
+    """Make it the reactor of this process."""
     installReactor(BoundedEpollReactor())

@@ -1,4 +1,4 @@
-"""Where a Redis is, from its URL; and how to get there."""
+"""The address of a Redis server, from its URL, and how to connect to it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class RedisAddress:
     password: str | None = field(default=None, repr=False)
     db: int = 0
     tls: bool = False
-    ca_file: Path | None = None  # whose certificates are trusted; the system's if there is none
+    ca_file: Path | None = None  # PEM file of the authorities to trust; the system's if there is none
 
     @classmethod
     def parse(cls, url: str, ca_file: Path | None = None) -> RedisAddress:
-        """`url` was checked when it was configured."""
+        """The address in `url`, which the configuration has checked."""
         parts = urlsplit(url)
         return cls(
             parts.hostname or "localhost",
@@ -43,12 +43,12 @@ class RedisAddress:
         )
 
     def __str__(self) -> str:
-        """For people: without a password."""
+        """The URL for people: without user and password."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'rediss' if self.tls else 'redis'}://{host}:{self.port}/{self.db}"
 
     def endpoint(self, reactor: Any) -> IStreamClientEndpoint:
-        """Over TLS, the server must prove its name."""
+        """How to connect; over TLS, the server must prove its name."""
         plain = HostnameEndpoint(reactor, self.host, self.port, CONNECT_TIMEOUT)
         if not self.tls:
             return plain
@@ -57,6 +57,6 @@ class RedisAddress:
 
 
 def _load_certificates(file: Path) -> list[Certificate]:
-    """All in one PEM file."""
+    """All certificates in one PEM file."""
     blocks = file.read_bytes().split(_PEM_END)[:-1]
     return [Certificate.loadPEM(block + _PEM_END + b"\n") for block in blocks]

@@ -1,9 +1,9 @@
-"""Asking Redis something that nobody waits long for: on a connection of its own, and bounded.
+"""Commands to Redis with a short timeout, bounded in number and on a connection of their own.
 
-Behind what the live lane has to say an answer could take longer than its asker
-has.  A Redis that owes an answer for longer than the patience is not asked until
-it has given it, or the connection has ended for want of it: when Redis is slow,
-the first few wait for it and not each.
+On the broker's connection a reply could come behind many publications, and too
+late.  While a command is overdue, no other one is sent, until its reply comes
+or the connection ends for lack of it: when Redis is slow, only the first few
+callers wait for the timeout.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Callable, Generic, TypeVar
 
 from attrs import define, field, frozen
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 from txredisapi import ResponseError
@@ -23,15 +23,15 @@ from .address import RedisAddress
 from .connection import RedisCommandProtocol, RedisConnection
 
 CALL_TIMEOUT = 0.05  # seconds that a caller waits at most
-MAX_IN_FLIGHT = 1000  # questions that Redis has not answered
+MAX_IN_FLIGHT = 1000  # commands that Redis has not answered
 
 T = TypeVar("T")
-ParseReply = Callable[[Any], T | None]  # what an answer means; `None` for one that can't be right
+ParseReply = Callable[[Any], T | None]  # the value of a reply; `None` for a malformed one
 
 
 @frozen
 class RedisScript:
-    """In Lua, of one key: nothing comes between what it reads and what it writes."""
+    """A Lua script on one key, which Redis executes atomically."""
 
     text: bytes
     sha: bytes = field(init=False)
@@ -45,12 +45,14 @@ class RedisScript:
 
 @define(eq=False, repr=False)
 class RedisClient(Service):
+    """Sends commands and scripts; each fails with `Unavailable` rather than wait long."""
+
     _address: RedisAddress
-    _scripts: tuple[RedisScript, ...]  # that may be asked for
+    _scripts: tuple[RedisScript, ...]  # all that `execute` may be given
     _reactor: Any  # IReactorTime, IReactorPluggableNameResolver
     _call_timeout: float = CALL_TIMEOUT
     in_flight: int = field(default=0, init=False)
-    overdue: int = field(default=0, init=False)  # of them, those that nobody waits for any more
+    overdue: int = field(default=0, init=False)  # of them, those whose callers have been refused already
     _connection: RedisConnection = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -63,7 +65,7 @@ class RedisClient(Service):
         return int(self._connection.protocol is not None)
 
     def startService(self) -> None:
-        """Waits for nothing: without Redis its callers answer for themselves."""
+        """Begin to connect, without waiting for it: callers can do without Redis."""
         super().startService()
         self._connection.start()
 
@@ -72,26 +74,24 @@ class RedisClient(Service):
         super().stopService()
         return self._connection.stop()
 
-    def execute(self, command: tuple[object, ...], read: ParseReply[T]) -> Deferred[T]:
-        """What Redis says.  Fails with `Unavailable` within the patience; it may have been done."""
+    def execute(self, command: tuple[object, ...], parse_reply: ParseReply[T]) -> Deferred[T]:
+        """The value of the reply.  Fails with `Unavailable` within the timeout; the command may have been executed."""
         protocol = self._connection.protocol
         if protocol is None or self.overdue or self.in_flight >= MAX_IN_FLIGHT:
-            failed: Deferred[T] = Deferred()
-            failed.errback(_unavailable())
-            return failed
-        question = _PendingRedisCommand(self, read, command, protocol)
-        question.send()
-        return question.result
+            return fail(_unavailable())
+        pending = _PendingRedisCommand(self, parse_reply, command, protocol)
+        pending.send()
+        return pending.result
 
     async def _load_scripts(self, protocol: Any) -> None:
-        """So that a script takes one round trip from the first time on."""
+        """Load all scripts, so that each call takes one round trip from the first on."""
         for script in self._scripts:
             await protocol.execute_command("SCRIPT", "LOAD", script.text)
 
 
 @define(eq=False, repr=False)
 class _PendingRedisCommand(Generic[T]):
-    """From being asked to Redis's answer, which may come after ours."""
+    """A command from `send` to the reply, which may come after the timeout."""
 
     _client: RedisClient
     _parse_reply: ParseReply[T]
@@ -101,15 +101,15 @@ class _PendingRedisCommand(Generic[T]):
     _timeout_call: IDelayedCall | None = None
 
     def send(self) -> None:
-        questions = self._client
-        questions.in_flight += 1
-        self._timeout_call = questions._reactor.callLater(questions._call_timeout, self._on_timeout)
-        asked = self._protocol.execute_command(*self._command)
-        asked.addErrback(self._retry_with_script_text)
-        asked.addBoth(self._on_reply)
+        client = self._client
+        client.in_flight += 1
+        self._timeout_call = client._reactor.callLater(client._call_timeout, self._on_timeout)
+        reply = self._protocol.execute_command(*self._command)
+        reply.addErrback(self._retry_with_script_text)
+        reply.addBoth(self._on_reply)
 
     def _retry_with_script_text(self, failure: Failure) -> object:
-        """A script can be forgotten while the connection stays: SCRIPT FLUSH."""
+        """Redis may drop a script while the connection stays: SCRIPT FLUSH."""
         failure.trap(ResponseError)
         texts = [script.text for script in self._client._scripts if script.sha in self._command]
         if not texts or not failure.getErrorMessage().startswith("NOSCRIPT"):
@@ -127,12 +127,12 @@ class _PendingRedisCommand(Generic[T]):
             self._client.overdue -= 1
             return
         self._timeout_call.cancel()
-        # Lost, or an error of Redis: no memory, a replica, a key that holds something else.
-        meant = None if isinstance(result, Failure) else self._parse_reply(result)
-        if meant is None:
+        # A failure is a lost connection, or an error of Redis: no memory, a replica, a key of another type.
+        value = None if isinstance(result, Failure) else self._parse_reply(result)
+        if value is None:
             self.result.errback(_unavailable())
         else:
-            self.result.callback(meant)
+            self.result.callback(value)
 
 
 def _unavailable() -> Unavailable:

@@ -1,13 +1,13 @@
-"""One connection to Redis that is made anew whenever it is lost.
+"""One connection to Redis that is opened again whenever it is lost.
 
-The protocol is txredisapi's, with what it leaves to its users: bytes stay
-bytes, an answer that does not come ends the connection, and whoever subscribed
-is asked to subscribe again.
+The protocol is txredisapi's, with what that leaves to its users: bytes stay
+bytes, a reply that does not come in time ends the connection, and each new
+connection is set up and subscribed again.
 """
 
 from __future__ import annotations
 
-import random
+from functools import partial
 from typing import Any, Awaitable, Callable
 
 from attrs import define, field
@@ -19,17 +19,18 @@ from twisted.python.failure import Failure
 from txredisapi import ConnectionError as LostConnection
 from txredisapi import RedisProtocol, SubscriberProtocol
 
+from ..base.backoff import Backoff
+from ..base.one_line import one_line
 from .address import CONNECT_TIMEOUT, RedisAddress
 
 REPLY_TIMEOUT = 1.0  # seconds
-INITIAL_BACKOFF = 0.05  # seconds between two attempts, then twice as many, up to
-MAX_BACKOFF = 0.8
+INITIAL_BACKOFF, MAX_BACKOFF = 0.05, 0.8  # seconds between two attempts
 
 OnMessage = Callable[[bytes, bytes], object]  # channel, message
 
 
 class _BaseRedisProtocol(RedisProtocol):  # type: ignore[misc]
-    """Binary safe, with answers in time, and with the reason of its end."""
+    """Binary safe, with a timeout of replies, and with the reason why it ended."""
 
     def __init__(self) -> None:
         super().__init__(charset=None, convertNumbers=False, replyTimeout=REPLY_TIMEOUT)
@@ -41,15 +42,15 @@ class _BaseRedisProtocol(RedisProtocol):  # type: ignore[misc]
 
 
 class RedisCommandProtocol(_BaseRedisProtocol):
-    """Asks and is answered."""
+    """Sends commands and receives replies."""
 
 
 class RedisSubscriberProtocol(_BaseRedisProtocol, SubscriberProtocol):  # type: ignore[misc]
-    """Hears what is published on the channels it subscribed to."""
+    """Receives what is published on the channels that it has subscribed to."""
 
-    def __init__(self, heard: OnMessage) -> None:
+    def __init__(self, on_message: OnMessage) -> None:
         super().__init__()
-        self._on_message = heard
+        self._on_message = on_message
 
     def messageReceived(self, pattern: object, channel: bytes, message: bytes) -> None:
         self._on_message(channel, message)
@@ -61,19 +62,21 @@ async def _do_nothing(protocol: Any) -> None:
 
 @define(eq=False, repr=False)
 class RedisConnection:
-    """Kept up from `start` to `stop`; `protocol` is there while it can be used."""
+    """Kept open from `start` to `stop`; `protocol` is set while it can be used."""
 
     _address: RedisAddress
     _make_protocol: Callable[[], RedisProtocol]
     _reactor: Any  # IReactorTime, IReactorPluggableNameResolver
-    _on_connected: Callable[[Any], Awaitable[None]] = _do_nothing  # what is to be said on each new connection
-    _on_change: Callable[[], object] = lambda: None  # `protocol` came or went
+    _on_connected: Callable[[Any], Awaitable[None]] = (
+        _do_nothing  # sets a new connection up, beyond login and database
+    )
+    _on_change: Callable[[], object] = lambda: None  # called when `protocol` was set or cleared
     protocol: Any = field(default=None, init=False)
-    down_reason: str = field(default="not connected yet", init=False)  # there is none
+    down_reason: str = field(default="not connected yet", init=False)  # why there is no connection
     _connecting: Deferred[None] | None = field(default=None, init=False)
     _transport: Any = field(default=None, init=False)  # of the present attempt
     _running: bool = field(default=False, init=False)
-    _backoff: float = field(default=INITIAL_BACKOFF, init=False)  # seconds before the next attempt
+    _backoff: Backoff = field(factory=partial(Backoff, INITIAL_BACKOFF, MAX_BACKOFF), init=False)
 
     _log = Logger()
 
@@ -83,16 +86,16 @@ class RedisConnection:
         self._connecting.addErrback(self._ignore_cancellation)
 
     def stop(self) -> Deferred[None] | None:
-        """Fires when nothing is left of it."""
+        """Fires when the connection is closed."""
         self._running = False
-        keeping, self._connecting = self._connecting, None
-        if keeping is not None:
+        connecting, self._connecting = self._connecting, None
+        if connecting is not None:
             self.abort()
-            keeping.cancel()
-        return keeping
+            connecting.cancel()
+        return connecting
 
     def abort(self) -> None:
-        """The present connection is no good; the next one is made at once."""
+        """Cut the present connection; it is opened again."""
         if self._transport is not None:
             self._transport.abortConnection()
 
@@ -103,12 +106,11 @@ class RedisConnection:
             except CancelledError:
                 raise
             except Exception as error:  # refused, unreachable, lost, no such user, no good certificate…
-                self.down_reason = " ".join(str(error).split()) or type(error).__name__
-            await deferLater(self._reactor, self._backoff * random.uniform(0.5, 1))
-            self._backoff = min(2 * self._backoff, MAX_BACKOFF)
+                self.down_reason = one_line(error) or type(error).__name__
+            await deferLater(self._reactor, self._backoff.next_delay())
 
     async def _connect_until_lost(self) -> None:
-        """From an attempt to the end of what came of it."""
+        """One attempt to connect and, if that succeeds, the life of the connection."""
         protocol = self._make_protocol()
         factory = Factory.forProtocol(lambda: protocol)  # type: ignore[arg-type]
         factory.noisy = False
@@ -118,7 +120,8 @@ class RedisConnection:
         try:
             greeting = Deferred.fromCoroutine(self._set_up_protocol(protocol))
             await greeting.addTimeout(CONNECT_TIMEOUT, self._reactor)
-            self.protocol, self._backoff = protocol, INITIAL_BACKOFF
+            self.protocol = protocol
+            self._backoff.reset()
             self._on_change()
             await lost
         except LostConnection:

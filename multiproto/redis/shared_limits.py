@@ -1,4 +1,4 @@
-"""How often something was done, or may be, on all instances together: windows, buckets and marks."""
+"""Rate limits that all instances share through Redis: fixed windows, token buckets and marks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..core.ratelimit.token_bucket import Rate
 from .address import RedisAddress
 from .client import CALL_TIMEOUT, RedisClient, RedisScript
 
-# Gives the count and the milliseconds that the window has left.  A key without an expiry is not ours alone:
-# it would count for ever.
+# Counts one; gives the count and the milliseconds that the window has left.  A key that has no expiry, which another
+# program may have made, gets one: else it would count for ever.
 COUNT_SCRIPT = RedisScript(b"""
 local count = redis.call('INCR', KEYS[1])
 local left = redis.call('PTTL', KEYS[1])
@@ -25,9 +25,9 @@ end
 return {count, left}
 """)
 
-# A bucket, kept as the moment when it is full again (GCRA), by Redis's own clock; a bucket that is full needs no key.
+# A token bucket, kept as the time when it is full again (GCRA), by Redis's own clock; a full bucket needs no key.
 # Takes tokens a second, tokens in a full bucket, and tokens wanted; gives tokens granted, and the milliseconds until
-# there is one.  Below 0, tokens are given back.
+# there is one.  A number wanted below 0 gives tokens back.
 LEASE_SCRIPT = RedisScript(b"""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
@@ -44,16 +44,18 @@ redis.call('SET', KEYS[1], string.format('%.3f', full), 'PX', math.ceil(full - n
 return {granted, 0}
 """)
 
-CountAndSeconds = tuple[int, float]  # how many, seconds
+CountAndSeconds = tuple[int, float]  # count or tokens, seconds
 
 
 @define(eq=False, repr=False)
 class RedisSharedLimits(Service):
-    """Fixed windows of `window` seconds, each of which begins with the first that is counted in it; and
-    `core.ports.SharedRates`."""
+    """`core.ports.SharedLimitStore` on Redis, and fixed windows of `window` seconds.
+
+    A window begins with the first request that is counted in it.
+    """
 
     _address: RedisAddress
-    _key_prefix: str  # of keys
+    _key_prefix: str
     window: float  # seconds
     _reactor: Any
     _call_timeout: float = CALL_TIMEOUT
@@ -77,9 +79,9 @@ class RedisSharedLimits(Service):
         return self.client.stopService()
 
     def count(self, key: str) -> Deferred[CountAndSeconds]:
-        """One more of `key`: how many in this window, seconds until it ends.
+        """Count one more of `key`: the count in this window, and the seconds until it ends.
 
-        Fails with `Unavailable` within the patience, like all here; it may have been counted.
+        Fails with `Unavailable` within the timeout, as all methods here; it may have been counted.
         """
         return self.client.execute(
             COUNT_SCRIPT.command(self._redis_key("rate", key), round(self.window * 1000)),

@@ -1,1 +1,1 @@
-"""The one store behind the core's ports, and the writer of the log."""
+"""The stores behind `core.ports.LogStore`, one for each database engine."""

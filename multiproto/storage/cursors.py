@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from typing import Iterable, Sequence
 
 from attrs import frozen
+
+from ..core.transactions import Row, Step
 
 _CURSOR = re.compile(r"[^.]+\.([0-9]{1,18})")  # so many digits fit every engine's integers
 
 
 @frozen
 class Term:
+    """A stretch of the log that one writer began."""
+
     id: str  # random
     first_position: int  # the first position that may be written in it
 
@@ -26,6 +31,11 @@ class Terms:
     """All terms of a log, in the order they began; at least one."""
 
     ordered: tuple[Term, ...]
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Row]) -> Terms:
+        """From what the statement `terms_all` gives."""
+        return cls(tuple(Term(row["id"], row["first_position"]) for row in rows))
 
     def cursor_of(self, position: int) -> str:
         """The opaque, URL-safe name of `position_of`; always the same for one entry.
@@ -37,7 +47,7 @@ class Terms:
         return f"{self.ordered[max(later - 1, 0)].id}.{position}"
 
     def position_of(self, cursor: str) -> int | None:
-        """What `cursor_of` is the name of, for any text; `None` when it is not the name of any position.
+        """The position that `cursor` names; `None` for a text that `cursor_of` never gave.
 
         A name outlives its position only in a restored backup, where a later term has begun at or
         before that position and given it another name.  Whether the log has got so far is not known here.
@@ -45,3 +55,16 @@ class Terms:
         match = _CURSOR.fullmatch(cursor)
         position = int(match[1]) if match else None
         return position if position is not None and self.cursor_of(position) == cursor else None
+
+
+def begin_term_steps(term: str, namespaces: Sequence[str], at: str) -> tuple[Step, ...]:
+    """What a writer that starts at the time `at` does first, in one transaction.
+
+    A new term begins under the random id `term`.  The floors of namespaces that
+    are no longer kept go; those of newly kept `namespaces` begin at the head.
+    """
+    return (
+        Step("term_begin", {"id": term, "at": at}),
+        Step("floors_forget", {"namespaces": namespaces}),
+        Step("floors_begin", {"namespaces": namespaces}),
+    )

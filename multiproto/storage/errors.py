@@ -1,4 +1,4 @@
-"""Why a store can't be opened."""
+"""The error of a store that can't be opened."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What is asked of a storage thread, and how its answer gets back to who asked."""
+"""Reads and writes that wait to be executed, and how their outcomes reach the callers."""
 
 from __future__ import annotations
 
-from typing import Any, Callable, Generic, TypeVar
+from typing import Any, Callable, Generic, TypeVar, Union
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -14,15 +14,19 @@ from ..core.errors import DatabaseError, Refusal, TimedOut, Unavailable
 
 Work = TypeVar("Work")
 
-# Told of each read and unit: "read" or "write"; "success", "refused" (its own doing) or "error" (ours);
-# seconds from asking to answer.
+# Called with the operation ("read" or "write"), the status and the seconds from call to result.  The status is
+# "success", "refused" (the unit missed or clashed) or "error" (of ours, or the database's).
 OnJobCompleted = Callable[[str, str, float], object]
+
+PositionOrError = Union[int, Exception]  # the log's head behind a unit, or why nothing of the unit was done
 
 _SERVER_ERRORS = (DatabaseError, TimedOut, Unavailable)
 
 
 @define(eq=False, repr=False)
 class Job(Generic[Work]):
+    """One read or write on its way."""
+
     operation: str  # "read" or "write"
     work: Work
     enqueued_at: float  # the clock's seconds
@@ -31,14 +35,14 @@ class Job(Generic[Work]):
 
 @define(eq=False, repr=False)
 class JobCompletion:
-    """Gives jobs their outcomes, in the reactor thread."""
+    """Logs, counts and delivers the outcomes of jobs, in the reactor thread."""
 
     _clock: IReactorTime
     _on_job_completed: OnJobCompleted
     _log = Logger()
 
     def complete(self, job: Job[Any], outcome: object) -> None:
-        """Fire the answer of `job`; with `outcome` as its failure if that is an exception."""
+        """Fire the result of `job` with `outcome`, as a failure if that is an exception."""
         if isinstance(outcome, Exception) and not isinstance(outcome, Refusal):
             self._log.failure("a {operation} went wrong", Failure(outcome), operation=job.operation)
             outcome = DatabaseError("Database error")

@@ -1,8 +1,8 @@
-"""Which migrations a database still needs, and whether it is one of ours at all.
+"""Which migrations a database still needs, and whether it is one of ours.
 
 Migrations are the files `NNN_what.sql`, numbered from 001 without a hole.  A
-released one is never edited: databases out there have had it as it was, which
-the checksum kept with each shows.
+released one is never edited: databases have had it as it was, as the checksum
+that each keeps shows.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from .errors import StoreUnusable
 
 @frozen
 class Migration:
+    """One file of `sql/<engine>`."""
+
     number: int  # from 1
     name: str  # of its file
     text: str = field(repr=False)
@@ -27,6 +29,10 @@ class Migration:
     @property
     def checksum(self) -> str:
         return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def record(self, at: str) -> dict[str, object]:
+        """The parameters of the statement `migration_record`: it was applied at the time `at`."""
+        return {"number": self.number, "name": self.name, "checksum": self.checksum, "at": at}
 
 
 def load_migrations(directory: Path) -> tuple[Migration, ...]:
@@ -44,9 +50,9 @@ def load_migrations(directory: Path) -> tuple[Migration, ...]:
 
 
 def pending_migrations(migrations: Sequence[Migration], applied: Sequence[Row]) -> tuple[Migration, ...]:
-    """Those of `migrations` that a database still needs which has had those `applied`.
+    """Those of `migrations` that are still to be applied to a database with the rows `applied`.
 
-    Raises `StoreUnusable` when one of them is not what it was, or unknown to this version.
+    Raises `StoreUnusable` when an applied one was edited since, or is unknown to this version.
     """
     for migration, row in zip(migrations, applied):
         if row["checksum"] != migration.checksum:

@@ -1,22 +1,16 @@
-"""Events as rows of the log, for every engine alike."""
+"""Events as rows of the log, the same on every engine."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from ..base import strict_json
 from ..core.transactions import Entry, Event, Row
 from .cursors import Terms
 
-# Where a page ends, whichever comes first.
-PAGE_MAX_SCANNED = 4096  # entries looked at
-PAGE_MAX_ENTRIES = 1024
-PAGE_MAX_CHARACTERS = 1 << 20  # characters of content and metadata, but for what the last entry has beyond
-
 
 def event_to_row(position: int, event: Event) -> dict[str, object]:
-    """What `log_append` takes."""
+    """The parameters of the statement `log_append`."""
     return {
         "position": position,
         "id": event.id,
@@ -32,11 +26,11 @@ def event_to_row(position: int, event: Event) -> dict[str, object]:
 
 
 def entry_from_row(row: Row, terms: Terms) -> Entry:
-    """What the log's statements give."""
+    """The entry of a row that one of the log's statements gave."""
     event = Event(
         row["id"],
         row["type"],
-        tuple(json.loads(row["topics"])),
+        tuple(strict_json.loads_trusted(row["topics"])),
         _parse_json(row["content"]),
         row["subject"],
         row["created_at"],
@@ -48,11 +42,5 @@ def entry_from_row(row: Row, terms: Terms) -> Entry:
     return Entry(position, terms.cursor_of(position), event, redacted=row["content"] is None)
 
 
-def json_prefix(lead: str) -> str:
-    """`lead` as it begins within a JSON array of topics: without the closing quote."""
-    return strict_json.dumps(lead).decode()[:-1]
-
-
 def _parse_json(text: str | None) -> Any:
-    """What we once wrote: the strict reader is for what clients send, a level less deep."""
-    return None if text is None else json.loads(text)
+    return None if text is None else strict_json.loads_trusted(text)

@@ -1,4 +1,4 @@
-"""Where our SQL is, and how the named statements are read from it.
+"""Finds the SQL files of an engine and reads the named statements in them.
 
 A file of `sql/<engine>/queries` holds any number of
 
@@ -6,7 +6,7 @@ A file of `sql/<engine>/queries` holds any number of
     -- What it gives or does, in one or more comment lines.
     SELECT ... ;
 
-each of one statement.  A file may open with comments of its own.
+each of one statement.  A file may begin with comments of its own.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _PACKAGE = Path(__file__).parent.parent
 
 
 class BadStatementFile(ValueError):
-    """A file of statements is not written as it should be; a bug of ours."""
+    """A file of statements is malformed: a bug of ours."""
 
 
 def sql_directory(engine: str, package: Path = _PACKAGE) -> Path:
-    """The SQL of `engine`: inside an installed `package`, or beside it in a checkout."""
+    """The directory with the SQL of `engine`: inside an installed `package`, or beside it in a checkout."""
     inside = package / "sql" / engine
     return inside if inside.is_dir() else package.parent / "sql" / engine
 
 
 def load_statements(directory: Path) -> Statements:
-    """All statements in the files of `directory`.  A name comes once in all of them."""
+    """All statements in the files of `directory`; a name must be unique among them."""
     found: dict[str, str] = {}
     for path in sorted(directory.glob("*.sql")):
         for name, text in parse_statements(path.read_text("utf-8"), path.name).items():
@@ -62,5 +62,5 @@ def parse_statements(text: str, origin: str) -> Statements:
 
 
 def _strip_comments(text: str) -> str:
-    """`text` without lines that are only comments; those behind code stay."""
+    """`text` without lines that are only comments; comments after code stay."""
     return "\n".join(line for line in text.splitlines() if not line.startswith("--")).strip()

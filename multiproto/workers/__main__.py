@@ -1,10 +1,10 @@
-"""`python -m multiproto.workers`: how a worker begins; for the supervisor, not for people."""
+"""`python -m multiproto.workers`: starts a worker; for the supervisor, not for people."""
 
 import os
 
 
 def main() -> None:
-    os.setsid()  # Ctrl-C is for the supervisor alone, which passes it on; first, for imports take a while
+    os.setsid()  # first, for imports take a while: Ctrl-C is for the supervisor, which passes it on
 
     from twisted.scripts.twistd import run
 

@@ -1,4 +1,4 @@
-"""How a worker is started: by twistd, with those of twistd's own options that are for it, too."""
+"""The command that starts a worker: twistd, with the supervisor's own twistd options where they apply."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from attrs import field, frozen
 from ..lifecycle import StartupError
 from .worker import WORKER_NUMBER_VARIABLE
 
-# They would leave us without the right, or the way, to start a worker again.
+# With these the supervisor would lose the rights, or the files, to start a worker again.
 UNSUPPORTED_TWISTD_OPTIONS = ("uid", "gid", "chroot")
 FORWARDED_TWISTD_OPTIONS = ("reactor", "prefix", "logger")
 
 
 @frozen
 class WorkerCommand:
-    arguments: Sequence[str]  # the first is the program
+    """How a process is started."""
+
+    arguments: Sequence[str]  # the first is the path of the program
     environment: Mapping[str, str] = field(repr=False)  # may hold secrets
 
 
 def check_twistd_options(twistd: Mapping[str, Any]) -> None:
-    """Raises `StartupError` for what of `twistd`'s options can't be had with workers."""
+    """Raises `StartupError` for options of twistd that can't be used with workers."""
     for option in UNSUPPORTED_TWISTD_OPTIONS:
         if twistd.get(option) is not None:
             raise StartupError(
@@ -33,7 +35,7 @@ def check_twistd_options(twistd: Mapping[str, Any]) -> None:
 
 
 def worker_command(twistd: Mapping[str, Any], number: int) -> WorkerCommand:
-    """How worker `number` is started by a supervisor with the options `twistd` of its own."""
+    """The command of worker `number`, of a supervisor that was started with the options `twistd`."""
     words = [sys.executable, "-m", "multiproto.workers", "--nodaemon", "--pidfile="]
     words += [f"--{name}={twistd[name]}" for name in FORWARDED_TWISTD_OPTIONS if twistd.get(name)]
     if twistd.get("syslog"):
@@ -50,5 +52,5 @@ def log_file(twistd: Mapping[str, Any]) -> str | None:
 
 
 def _worker_log_path(path: Path, number: int) -> Path:
-    """One file for each process: they could not agree on when to begin a new one."""
+    """A log file for each process: they could not rotate a common one."""
     return path.with_name(f"{path.stem}-worker{number}{path.suffix}")

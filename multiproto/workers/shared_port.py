@@ -1,9 +1,9 @@
-"""A port that several processes listen on, and that no program of somebody else slips into.
+"""A port that several processes listen on, and no others.
 
-The kernel shares it only among sockets that all asked for it (SO_REUSEPORT,
-socket(7)), but it asks nothing more than the same user: two servers by mistake
-on one port would each get half of the clients.  So the supervisor takes the
-port alone first, and keeps it as long as it lives, without listening.
+The kernel shares a port only among sockets with SO_REUSEPORT of the same user
+(socket(7)), but it would share it as well between two servers that were started
+on one port by mistake.  So the supervisor binds the port exclusively first, and
+keeps it bound as long as it lives, without listening.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from zope.interface import implementer
 
 @define(eq=False, repr=False)
 class ReservedPort(Service):
-    """Nobody else's: bound, for `SharedPort`s of the same user to listen on."""
+    """Binds a port, for `SharedPort`s of the same user to listen on."""
 
     _host: str
     _port: int
     _socket: socket.socket | None = None
 
     def privilegedStartService(self) -> None:
-        """Raises `CannotListenError` when anybody has it, also one who would share it."""
+        """Raises `CannotListenError` when any process has the port, even one that would share it."""
         super().privilegedStartService()
         self._socket = _bind(self._host, self._port, shared=False)
-        # From here on others may join who ask to share, and only they.  Linux looks at
-        # what is set when the other one binds, not at what was when we did.
+        # From here on sockets with SO_REUSEPORT may bind it, and only they.  Linux checks the options as they are when
+        # the other one binds, not as they were when we did.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
@@ -46,11 +46,11 @@ class ReservedPort(Service):
 @implementer(IStreamServerEndpoint)
 @frozen
 class SharedPort:
-    """Listens where other processes of ours do; the kernel spreads new connections over those that listen."""
+    """Listens on a port together with other workers; the kernel spreads new connections over them."""
 
     _reactor: Any  # IReactorSocket
     _port: int
-    _backlog: int  # connections that may wait to be taken
+    _backlog: int  # connections that may wait to be accepted
     _host: str
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
@@ -59,7 +59,7 @@ class SharedPort:
             with _bind(self._host, self._port, shared=True) as listening:
                 listening.listen(self._backlog)
                 listening.setblocking(False)
-                # It keeps a duplicate.
+                # The reactor keeps a duplicate.
                 port = self._reactor.adoptStreamPort(listening.fileno(), listening.family, factory)
         except CannotListenError as error:
             return fail(error)
@@ -75,7 +75,7 @@ def _bind(host: str, port: int, shared: bool) -> socket.socket:
     except OSError as error:
         raise CannotListenError(host, port, error) from error
     try:
-        # As every server does: a port is free though old connections of it still fade.
+        # As every server does: connections in TIME_WAIT don't block the port.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shared)
         bound.bind(address)

@@ -1,99 +1,109 @@
-"""Keeps workers running: starts them together, one that dies again, and ends them all together.
+"""Keeps worker processes running: starts them together, restarts one that dies, and stops them all.
 
-Each is the whole server.  What they share is a database, a Redis and the
-ports; we serve nothing ourselves.
+Each worker is the whole server.  They share a database, a Redis and the ports;
+the supervisor itself serves nothing.
 """
 
 from __future__ import annotations
 
+import random
 from contextlib import suppress
 from signal import SIGTERM
 from typing import Any, Callable, Sequence
 
-from attrs import Factory, define
+from attrs import Factory, define, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
-from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..base.backoff import Backoff
+from ..base.deadline import Deadline
 from ..lifecycle import StartupError
 from .command import WorkerCommand
 from .worker import FAILED_PREFIX, READY_LINE, REPORT_FD, STDIN_FD
 
 STABLE_AFTER = 10.0  # seconds that a worker serves before its end counts as an accident
-MIN_RESTART_DELAY, MAX_RESTART_DELAY = (
-    0.1,
-    10.0,
-)  # seconds before one is started again; a start takes a second of CPU
-STOP_GRACE_PERIOD = 2.0  # seconds more than a worker takes to stop by itself
-MAX_REPORT_LINE = 8192  # bytes of it that are not a whole line yet
+MIN_RESTART_DELAY, MAX_RESTART_DELAY = 0.1, 10.0  # seconds before a restart, which takes a second of CPU
+STOP_GRACE_PERIOD = 2.0  # seconds beyond that until a worker is killed
+MAX_REPORT_LINE = 8192  # bytes of a line that are kept until it is whole
 
 
 @define(eq=False, repr=False)
 class _Worker:
+    """One worker, whether or not its process runs now."""
+
     number: int
     command: WorkerCommand
     process: Any = None  # IProcessTransport, while it runs
-    ready_at: float | None = None  # seconds, of the one that runs
-    was_ready: bool = False  # ever
-    failure_reason: str | None = None  # it could not start, by its own account
-    restart_delay: float = MIN_RESTART_DELAY  # seconds before the next start
-    restart_call: IDelayedCall | None = None  # that start
+    ready_at: float | None = None  # the clock's seconds, of the process that runs
+    was_ready: bool = False  # with this process or an earlier one
+    failure_reason: str | None = None  # why it could not start, as it reported
+    restart: Deadline = field(kw_only=True)
+    backoff: Backoff = field(kw_only=True)  # of restarts
 
 
 @define(eq=False, repr=False)
 class Supervisor(Service):
-    """As many processes as there are commands; `unclean` is called when one had to be killed, or stopped badly.
+    """Runs one process for each command.
 
-    One that is not ready the first time fails the start of all; later it is
-    started again, as often as it takes.
+    A worker that ends before it was ever ready fails the start of all; later it
+    is restarted as often as it takes.  `on_unclean_exit` is called at the end when
+    a worker was killed, or stopped with an error.
     """
 
     _commands: Sequence[WorkerCommand]
-    _settings_line: bytes  # the line that each is told
+    _settings_line: bytes  # written to the standard input of each worker
     _reactor: Any  # IReactorProcess, IReactorTime
-    _stop_timeout: float  # seconds that each takes to stop by itself
+    _stop_timeout: float  # seconds that a worker may take to stop by itself
     _on_unclean_exit: Callable[[], object]
     _workers: list[_Worker] = Factory(list)
     _all_ready: Deferred[None] = Factory(Deferred)
     _all_stopped: Deferred[None] | None = None
-    _kill_deadline: IDelayedCall | None = None
+    _jitter: Callable[[], float] = random.random  # of the delays of restarts; see `Backoff`
+    _kill: Deadline = field(init=False)
+
+    @_kill.default
+    def _make_kill_deadline(self) -> Deadline:
+        return Deadline(self._reactor)
 
     _log = Logger()
 
     def startService(self) -> Deferred[None]:
-        """Fires when all are ready; fails with `StartupError` when one ends before."""
+        """Fires when all workers are ready; fails with `StartupError` when one ends before."""
         super().startService()
-        self._workers = [_Worker(number, command) for number, command in enumerate(self._commands)]
+        self._workers = [self._make_worker(number, command) for number, command in enumerate(self._commands)]
         for worker in self._workers:
             self._spawn(worker)
         return self._all_ready
 
     def stopService(self) -> Deferred[None]:
-        """Fires when all are gone; those that take too long are killed."""
+        """Fires when all workers have ended; those that take too long are killed."""
         super().stopService()
         down: Deferred[None] = Deferred()
         self._all_stopped = down
         for worker in self._workers:
-            if worker.restart_call is not None and worker.restart_call.active():
-                worker.restart_call.cancel()
+            worker.restart.cancel()
             self._signal(worker, "TERM")
-        self._kill_deadline = self._reactor.callLater(
-            self._stop_timeout + STOP_GRACE_PERIOD, self._kill_remaining
-        )
+        self._kill.set(self._stop_timeout + STOP_GRACE_PERIOD, self._kill_remaining)
         self._check_all_stopped()
         return down
 
     def reload(self) -> None:
-        """Each is to read its files again."""
+        """Make each worker read its files again."""
         for worker in self._workers:
-            if worker.ready_at is not None:  # before, it would die of the signal, and reads them anyway
+            if (
+                worker.ready_at is not None
+            ):  # before that, the signal would kill it, and it is going to read them anyway
                 self._signal(worker, "HUP")
 
-    # What becomes of one.
+    # One worker.
+
+    def _make_worker(self, number: int, command: WorkerCommand) -> _Worker:
+        backoff = Backoff(MIN_RESTART_DELAY, MAX_RESTART_DELAY, self._jitter)
+        return _Worker(number, command, restart=Deadline(self._reactor), backoff=backoff)
 
     def _spawn(self, worker: _Worker) -> None:
         worker.ready_at = worker.failure_reason = None
@@ -101,7 +111,7 @@ class Supervisor(Service):
             _WorkerProcess(
                 self._settings_line,
                 lambda line: self._on_report(worker, line),
-                lambda end: self._on_exit(worker, end),
+                lambda reason: self._on_exit(worker, reason),
             ),
             worker.command.arguments[0],
             worker.command.arguments,
@@ -120,11 +130,11 @@ class Supervisor(Service):
         elif line.startswith(FAILED_PREFIX):
             worker.failure_reason = line.removeprefix(FAILED_PREFIX)
 
-    def _on_exit(self, worker: _Worker, end: Any) -> None:
+    def _on_exit(self, worker: _Worker, reason: Any) -> None:
         worker.process = None
-        how = f"by signal {end.signal}" if end.exitCode is None else f"with status {end.exitCode}"
+        how = f"by signal {reason.signal}" if reason.exitCode is None else f"with status {reason.exitCode}"
         if not self.running:
-            if not (end.exitCode == 0 or end.signal == SIGTERM):
+            if not (reason.exitCode == 0 or reason.signal == SIGTERM):
                 self._log.error("worker {number} ended {how}", number=worker.number, how=how)
                 self._on_unclean_exit()
             self._check_all_stopped()
@@ -137,15 +147,15 @@ class Supervisor(Service):
             self._all_ready.errback(StartupError(why))
 
     def _restart(self, worker: _Worker, what: str) -> None:
-        steady = worker.ready_at is not None and self._reactor.seconds() - worker.ready_at >= STABLE_AFTER
-        pause = MIN_RESTART_DELAY if steady else worker.restart_delay
-        worker.restart_delay = min(2 * pause, MAX_RESTART_DELAY)
-        worker.restart_call = self._reactor.callLater(pause, self._respawn, worker)
+        if worker.ready_at is not None and self._reactor.seconds() - worker.ready_at >= STABLE_AFTER:
+            worker.backoff.reset()
+        delay = round(worker.backoff.next_delay(), 3)
+        worker.restart.set(delay, lambda: self._respawn(worker))
         self._log.error(
             "worker {number} {what}; starting it again in {pause} s",
             number=worker.number,
             what=what,
-            pause=pause,
+            pause=delay,
         )
 
     def _respawn(self, worker: _Worker) -> None:
@@ -159,7 +169,7 @@ class Supervisor(Service):
             with suppress(ProcessExitedAlready):
                 worker.process.signalProcess(name)
 
-    # What becomes of all.
+    # All workers.
 
     def _kill_remaining(self) -> None:
         for worker in self._workers:
@@ -168,28 +178,29 @@ class Supervisor(Service):
             self._signal(worker, "KILL")
 
     def _check_all_stopped(self) -> None:
-        """Whether all are gone."""
+        """Fire the result of `stopService` once all workers have ended."""
         if self._all_stopped is not None and not any(worker.process for worker in self._workers):
             down, self._all_stopped = self._all_stopped, None
-            if self._kill_deadline is not None and self._kill_deadline.active():
-                self._kill_deadline.cancel()
+            self._kill.cancel()
             down.callback(None)
 
 
 class _WorkerProcess(ProcessProtocol):
-    """One worker's life: tells it the settings, and passes on the lines that it reports."""
+    """The process of one worker: sends it the settings, and passes on the lines that it reports."""
 
     def __init__(
-        self, settings: bytes, heard: Callable[[str], object], ended: Callable[[Any], object]
+        self, settings: bytes, on_line: Callable[[str], object], on_exit: Callable[[Any], object]
     ) -> None:
         self._settings_line = settings
-        self._on_line = heard
-        self._on_exit = ended
+        self._on_line = on_line
+        self._on_exit = on_exit
         self._buffer = b""
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
-        transport.writeToChild(STDIN_FD, self._settings_line)  # and leaves it open: its end is ours
+        transport.writeToChild(
+            STDIN_FD, self._settings_line
+        )  # left open: the worker ends when the supervisor does
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         *whole, self._buffer = (self._buffer + data)[-MAX_REPORT_LINE:].split(b"\n")

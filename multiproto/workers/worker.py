@@ -1,7 +1,8 @@
-"""What a worker and the supervisor that started it say to each other, seen from the worker.
+"""The messages between a worker and its supervisor, as the worker sees them.
 
-Standard input: the settings, as one line of JSON, then nothing; its end is the
-supervisor's end.  Descriptor 3: one line, `report_ready`, or `report_failure` and why.
+Standard input brings the settings as one line of JSON, and then nothing; it
+closes when the supervisor ends.  On descriptor 3 the worker writes one line:
+`report_ready`, or `report_failure` with the reason.
 """
 
 from __future__ import annotations
@@ -24,21 +25,24 @@ WORKER_NUMBER_VARIABLE = "MULTIPROTO_WORKER"  # in the environment of a worker: 
 STDIN_FD, REPORT_FD = 0, 3  # descriptors
 
 MAX_REASON_LENGTH = 1000  # characters
-READY_LINE, FAILED_PREFIX = "ready", "failed "  # lines on REPORT; what follows the second is for the operator
+READY_LINE, FAILED_PREFIX = (
+    "ready",
+    "failed ",
+)  # lines on `REPORT_FD`; the operator reads what follows the prefix
 
 
 @define(eq=False, repr=False)
 class SupervisorLink:
-    """The supervisor of this worker."""
+    """The connection of this worker to its supervisor."""
 
     worker_number: int
-    setting_texts: Mapping[str, str]  # settings, as the supervisor read them
+    setting_texts: Mapping[str, str]  # by the setting's name, as the supervisor read them
     _report_fd: int = REPORT_FD
     _stdin_fd: int = STDIN_FD
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], stdin: TextIO) -> SupervisorLink | None:
-        """`None` in a process that is no worker.  Waits for the settings."""
+        """The link of this process, or `None` if it is no worker.  Blocks until the settings have come."""
         if WORKER_NUMBER_VARIABLE not in environ:
             return None
         line = stdin.readline()
@@ -47,7 +51,7 @@ class SupervisorLink:
         return cls(int(environ[WORKER_NUMBER_VARIABLE]), json.loads(line))
 
     def worker_config(self, config: Config) -> Config:
-        """What all have, with what is this worker's own."""
+        """The common `config` with what is this worker's own: its metrics port."""
         metrics = config.metrics
         return evolve(config, metrics=evolve(metrics, port=metrics.port + self.worker_number))
 
@@ -55,7 +59,7 @@ class SupervisorLink:
         os.write(self._report_fd, f"{READY_LINE}\n".encode())
 
     def report_failure(self, why: str) -> None:
-        """The start is off; `why` is one line."""
+        """The worker can't start; `why` is one line."""
         os.write(self._report_fd, f"{FAILED_PREFIX}{why[:MAX_REASON_LENGTH]}\n".encode(errors="replace"))
 
     def make_watcher(self, reactor: Any) -> SupervisorWatcher:
@@ -65,7 +69,7 @@ class SupervisorLink:
 @implementer(IReadDescriptor)
 @define(eq=False, repr=False)
 class SupervisorWatcher(Service):
-    """Stops this process, in order, when the supervisor's end of a pipe closes: after kill -9, too."""
+    """Stops this process in order when the supervisor's end of the pipe closes, as it does even after kill -9."""
 
     _reactor: Any  # IReactorFDSet, IReactorCore
     _descriptor: int
@@ -93,7 +97,7 @@ class SupervisorWatcher(Service):
             self._on_supervisor_gone()
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor drops its readers at its own end, or it saw the pipe's."""
+        """The pipe has closed, or the reactor stops and drops its readers."""
         self._on_supervisor_gone()
 
     def _on_supervisor_gone(self) -> None:
@@ -101,5 +105,5 @@ class SupervisorWatcher(Service):
         try:
             self._reactor.stop()
         except ReactorNotRunning:
-            return  # it stops already
+            return  # it is stopping already
         self._log.error("the supervisor is gone: stopping")

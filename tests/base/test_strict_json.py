@@ -15,6 +15,7 @@ from multiproto.base.strict_json import (
     InvalidJson,
     dumps,
     loads,
+    loads_trusted,
 )
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -96,6 +97,7 @@ class JsonTests(SynchronousTestCase):
     def test_round_trip(self, value: object) -> None:
         self.assertEqual(loads(dumps(value)), value)
         self.assertEqual(json.loads(dumps(value)), value)
+        self.assertEqual(loads_trusted(dumps({"envelope": [value]}).decode()), {"envelope": [value]})
 
     @given(st.one_of(st.binary(), st.text('[]{}":,.0123456789aeE\\u+- ').map(str.encode)))
     def test_total(self, text: bytes) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.config import Config, ConfigError, load_config, load_config_with_texts, parsers
+from multiproto.config import Config, ConfigError, load_config, parsers
 from multiproto.config.example import render_example
 from multiproto.config.load import iter_settings
 from multiproto.config.signing_secret import load_or_create_secret, signing_secret
@@ -50,7 +50,7 @@ class ConfigCase(SynchronousTestCase):
 
     def load(self, *toml: str, flags: dict[str, str] | None = None, **environ: str) -> Config:
         file = self.file("multiproto.toml", *toml) if toml else None
-        return load_config(flags or {}, environ, file, self.folder)
+        return load_config(flags or {}, environ, file, self.folder).config
 
     def faults(self, *toml: str, flags: dict[str, str] | None = None, **environ: str) -> list[str]:
         bad = self.assertRaises(ConfigError, self.load, *toml, flags=flags, **environ)
@@ -152,12 +152,10 @@ class SourcesTests(ConfigCase):
         secret = self.file("jwt", SECRET)
         file = self.file("multiproto.toml", "cors_origins = []", f'jwt_secret_file = "{secret}"', "port = 1")
         self.file(".env", "APP_NAME=here", "TCP_PORT=2")
-        loaded = load_config_with_texts(
-            {"PORT": "3"}, {"NODE_ENV": "development", "HOME": "/root"}, file, self.folder
-        )
+        loaded = load_config({"PORT": "3"}, {"NODE_ENV": "development", "HOME": "/root"}, file, self.folder)
         for path in (secret, file, self.folder / ".env"):
             path.write_text("PORT=4\nHOST=elsewhere\n")
-        self.assertEqual(load_config_with_texts(loaded.setting_texts, {}, folder=None).config, loaded.config)
+        self.assertEqual(load_config(loaded.setting_texts, {}, folder=None).config, loaded.config)
         self.assertEqual((loaded.config.http.port, loaded.config.app_name), (3, "here"))
         self.assertNotIn(SECRET, repr(loaded))
 

@@ -59,12 +59,14 @@ class DoorCase(SynchronousTestCase):
         self.built: list[Recorder] = []
 
     def door(
-        self, allow: str = "", deny: str = "", proxied: bool = True, judges: bool = True
+        self, allow: str = "", deny: str = "", expects_header: bool = True, filters_clients: bool = True
     ) -> AddressFilterFactory:
         networks = (tuple(map(ip_network, each.split())) for each in (allow, deny, PROXY))
         factory = Factory()
         factory.buildProtocol = self.build  # type: ignore[method-assign]
-        return AddressFilterFactory(factory, AddressRules(*networks), self.clock, proxied, judges)
+        return AddressFilterFactory(
+            factory, AddressRules(*networks), self.clock, expects_header, filters_clients
+        )
 
     def build(self, addr: Any) -> Recorder:
         self.built.append(Recorder(addr))
@@ -85,7 +87,7 @@ class DoorCase(SynchronousTestCase):
 
 class AcceptTests(DoorCase):
     def test_who_is_not_wanted_gets_no_protocol(self) -> None:
-        door = self.door(allow="192.0.2.0/24", deny=CLIENT, proxied=False)
+        door = self.door(allow="192.0.2.0/24", deny=CLIENT, expects_header=False)
         self.assertIsNone(self.connect(door, CLIENT)[0])
         self.assertIsNone(self.connect(door, "198.51.100.1")[0])
         self.assertEqual(self.told(), [])
@@ -157,7 +159,7 @@ class ProxyTests(DoorCase):
         self.assertEqual((self.told(), wire.aborted), ([], True))
 
     def test_or_that_is_told_so_by_the_wire(self) -> None:
-        protocol, _ = self.connect(self.door(deny=CLIENT, judges=False))
+        protocol, _ = self.connect(self.door(deny=CLIENT, filters_clients=False))
         protocol.dataReceived(HEADER)
         self.assertEqual(self.told(), [("built", CLIENT), ("made", CLIENT, 3000)])
 

@@ -39,7 +39,8 @@ from multiproto.log.follower import Follower
 from multiproto.observe.protocol_stats import ProtocolStats
 from multiproto.storage.cursors import Term, Terms
 from multiproto.storage.migrations import load_migrations
-from multiproto.storage.sqlite.connection import connect, migrate
+from multiproto.storage.sqlite.connection import connect
+from multiproto.storage.sqlite.migrate import migrate
 from multiproto.storage.sqlite.reader import SqliteReader
 from multiproto.storage.sqlite.writer import SqliteWriter
 from multiproto.storage.statements import load_statements, sql_directory

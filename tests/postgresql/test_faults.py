@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.internet.task import deferLater
 
 from multiproto.core.errors import DatabaseError, Refusal, TimedOut, Unavailable
+from multiproto.storage.postgresql.read_queue import MAX_PIPELINED_READS
 from multiproto.storage.postgresql.store import PostgresStore
 from tests.servers import Postgres
 from tests.storage.units import TAKEN, add_user, event, say, user_by_id
@@ -264,6 +265,17 @@ class QueueTests(DatabaseCase):
             answers = [store.commit(say(event(f"e{n}", "ada"))) for n in range(4)]
             self.assertEqual(await refusal(answers[3]), Unavailable("The database is overloaded"))
         await gatherResults(answers[:3])
+
+    async def test_a_read_that_still_waits_at_the_stop_hears_that_the_database_is_closed(self) -> None:
+        store = await self.make_store(min_connections=2, max_connections=2)
+        with psycopg.connect(self.conninfo) as other:
+            other.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+            reads = [store.read(user_by_id("ada")) for _ in range(MAX_PIPELINED_READS + 1)]
+            stopped = store.stopService()
+            self.assertEqual(await refusal(reads[-1]), Unavailable("The database is closed"))
+            for in_flight in reads[:-1]:
+                self.assertEqual(await refusal(in_flight), Unavailable("The database is away"))
+        await stopped
 
     async def test_a_text_that_postgresql_cannot_hold_costs_its_own_unit_only(self) -> None:
         store = await self.make_store()

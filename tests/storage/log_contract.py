@@ -140,6 +140,13 @@ class LogContract:
         self.assertEqual(await self.ids("a", 4, 6), (["e5"], 5))
         self.assertEqual(await self.ids("a", 5, 6), (["e6"], 6))
 
+    async def test_a_page_is_weighed_in_bytes_of_utf8(self) -> None:
+        """Not in characters: what the database leaves out must not count as read."""
+        half = "\u00fc" * (1 << 18)
+        await self.store.commit(say(*[published(f"e{n}", "a", half) for n in range(1, 6)]))
+        self.assertEqual(await self.ids("a", 0, 5), (["e1", "e2"], 2))
+        self.assertEqual(await self.ids("a", 4, 5), (["e5"], 5))
+
     async def test_a_page_looks_at_4096_entries_and_not_at_those_that_were_pruned(self) -> None:
         told = [published(f"e{n}", "a", None, 0, "kept" if n > 6000 else "gone") for n in range(1, 6100)]
         await self.store.commit(say(*told, published("last", "b")))

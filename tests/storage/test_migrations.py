@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.storage.errors import StoreUnusable
 from multiproto.storage.migrations import load_migrations
-from multiproto.storage.sqlite.connection import connect, migrate
+from multiproto.storage.sqlite.connection import connect
+from multiproto.storage.sqlite.migrate import migrate
 from multiproto.storage.statements import load_statements, sql_directory
 
 FIRST = """-- One table, and a trigger with semicolons inside.

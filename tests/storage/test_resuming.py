@@ -14,9 +14,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.storage.cursors import Terms
 from multiproto.storage.migrations import load_migrations
-from multiproto.storage.sqlite.connection import begin_term, connect, migrate
+from multiproto.storage.sqlite.connection import connect
+from multiproto.storage.sqlite.migrate import migrate
 from multiproto.storage.sqlite.reader import SqliteReader
-from multiproto.storage.sqlite.writer import SqliteWriter
+from multiproto.storage.sqlite.writer import SqliteWriter, begin_term
 from multiproto.storage.statements import load_statements, sql_directory
 
 from .units import published, say

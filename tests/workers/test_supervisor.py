@@ -82,8 +82,14 @@ class WorkersCase(SynchronousTestCase):
         log = Logger(observer=lambda event: self.said.append(event["log_format"].format(**event)))
         self.patch(Supervisor, "_log", log)
         commands = [WorkerCommand(["worker", str(number)], {"N": str(number)}) for number in range(2)]
+        self.jitter = 1.0
         self.workers = Supervisor(
-            commands, SETTINGS, self.reactor, STOP_WITHIN, lambda: self.said.append("unclean")
+            commands,
+            SETTINGS,
+            self.reactor,
+            STOP_WITHIN,
+            lambda: self.said.append("unclean"),
+            jitter=lambda: self.jitter,
         )
 
     def started(self) -> list[Process]:
@@ -202,6 +208,15 @@ class RestartTests(WorkersCase):
         self.reactor.advance(STABLE_AFTER)
         self.reactor.processes[-1].ends(1)
         self.assertEqual(self.pause(), MIN_RESTART_DELAY)
+
+    def test_two_that_ended_together_come_back_apart(self) -> None:
+        """As when both lost the database."""
+        first, second = self.started()
+        first.ends(1)
+        self.assertEqual(self.pause(), MIN_RESTART_DELAY)
+        self.jitter = 0.5
+        second.ends(1)
+        self.assertEqual(self.pause(), 0.075)
 
     def test_one_that_can_not_start_again(self) -> None:
         """It says why in the log, and is tried as often as it takes: the database may be away."""

@@ -1,11 +1,11 @@
 """One connection to PostgreSQL, driven by the reactor.
 
-libpq's pipeline mode: statements are sent without waiting for the answers to
-those before.  All that one `execute` sends ends with a Sync: the first of them
-that fails keeps the rest of that `execute` from being done, and no other.  Outside
+In libpq's pipeline mode, statements are sent without waiting for the results of
+those before.  The statements of one `execute` end with a Sync: the first that
+fails makes the server skip the rest of that `execute`, and of no other.  Outside
 of a BEGIN, an `execute` is one transaction.
 
-Nothing here blocks; a connection is made elsewhere, in a thread.
+Nothing here blocks; `connector` opens the connection, in a thread.
 """
 
 from __future__ import annotations
@@ -16,49 +16,40 @@ from typing import Any, Callable, Deque, Iterable, Mapping, Sequence
 
 from attrs import define, field, frozen
 from psycopg import OperationalError, pq
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReadWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...core.transactions import Row
 from . import types
+from .errors import DatabaseConnectionLost, StatementFailed
 from .statements import PreparedStatement
-
-
-class DatabaseConnectionLost(Exception):
-    """The connection is no more.  What was asked and not answered may have happened."""
-
-
-class StatementFailed(Exception):
-    """A statement failed, and nothing of its `execute` behind it was done.
-
-    `sqlstate` is the SQLSTATE; `index` says which one of the `execute` it was, from 0.
-    """
-
-    def __init__(self, state: str, message: str, place: int) -> None:
-        super().__init__(f"{message} (SQLSTATE {state})")
-        self.sqlstate = state
-        self.index = place
 
 
 @frozen
 class StatementCall:
+    """A prepared statement and its parameters by name."""
+
     statement: PreparedStatement
     params: Mapping[str, object] = field(factory=dict, repr=False)
 
 
 @frozen
 class StatementResult:
+    """What one statement gave."""
+
     rows: tuple[Row, ...] = field(repr=False)
     affected: int  # rows that a change touched
-    command_tag: str  # what was done, e.g. "COMMIT"; that of a failed transaction gives "ROLLBACK"
+    command_tag: str  # e.g. "COMMIT"; a COMMIT of a failed transaction gives "ROLLBACK"
 
 
 @define(eq=False, repr=False)
 class _PendingExecution:
+    """An `execute` that was sent and is not wholly answered."""
+
     sent_at: float  # the clock's seconds
-    statements: Sequence[PreparedStatement]  # none while the line is set up
+    statements: Sequence[PreparedStatement]  # none while the session is set up
     completed: Deferred[list[StatementResult]] = field(factory=Deferred)
     results: list[StatementResult] = field(factory=list)
     failure: StatementFailed | None = None
@@ -67,16 +58,18 @@ class _PendingExecution:
 @implementer(IReadWriteDescriptor)
 @define(eq=False, repr=False)
 class PostgresConnection:
+    """An open connection; it ends with `abort`, or when it is lost."""
+
     _connection: pq.abc.PGconn
     _reactor: Any  # IReactorFDSet, IReactorTime
-    _answer_timeout: float  # seconds for an answer; a line that gives none is cut
-    _on_lost: Callable[[PostgresConnection], object] = lambda line: None
-    _on_notify: Callable[[], object] = lambda: None  # another session has said NOTIFY
+    _answer_timeout: float  # seconds for a result; a connection that gives none is aborted
+    _on_lost: Callable[[PostgresConnection], object] = lambda connection: None
+    _on_notify: Callable[[], object] = lambda: None  # called when another session has sent NOTIFY
     is_lost: bool = False
     _pending: Deque[_PendingExecution] = field(factory=deque)
 
-    # A descriptor of our own for the same socket: libpq closes its one when the connection breaks, and another
-    # file may have that number by the time the reactor hears of it.
+    # A duplicate descriptor of the socket: libpq closes its own when the connection breaks, and another file may have
+    # that number by the time the reactor notices.
     _fd: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -86,7 +79,7 @@ class PostgresConnection:
         self._reactor.addReader(self)
 
     def __len__(self) -> int:
-        """How many `execute`s are unanswered."""
+        """How many `execute`s are in flight."""
         return len(self._pending)
 
     @property
@@ -95,20 +88,18 @@ class PostgresConnection:
         return self._pending[0].sent_at if self._pending else None
 
     def execute(self, calls: Sequence[StatementCall]) -> Deferred[list[StatementResult]]:
-        """The results of `calls`, in order.  Fails with `StatementFailed`, `DatabaseConnectionLost`, or what a parameter raises."""
+        """The results of `calls`, in order.  Fails with `StatementFailed`, `DatabaseConnectionLost`, or `ValueError` or `TypeError` for a parameter."""
         try:
             texts = [
                 [types.encode_parameter(call.params[name]) for name in call.statement.parameter_names]
                 for call in calls
             ]
         except Exception:
-            answer: Deferred[list[StatementResult]] = Deferred()
-            answer.errback(Failure())
-            return answer
+            return fail(Failure())
         return self._send([call.statement for call in calls], lambda: self._send_calls(calls, texts))
 
     def prepare(self, statements: Iterable[PreparedStatement]) -> Deferred[list[StatementResult]]:
-        """Make `statements` known to the server; before they can be asked."""
+        """Prepare `statements` in this session, so that they can be executed."""
 
         def send() -> None:
             for statement in statements:
@@ -117,7 +108,7 @@ class PostgresConnection:
         return self._send([], send)
 
     def execute_plain(self, commands: Iterable[bytes]) -> Deferred[list[StatementResult]]:
-        """Do `commands`, plain SQL."""
+        """Execute `commands`, SQL without parameters."""
 
         def send() -> None:
             for command in commands:
@@ -126,13 +117,13 @@ class PostgresConnection:
         return self._send([], send)
 
     def check_timeout(self) -> None:
-        """Cut the line if it owes an answer for too long."""
+        """Abort if the oldest `execute` has waited too long for its result."""
         since = self.oldest_pending_since
         if since is not None and self._reactor.seconds() - since > self._answer_timeout:
             self.abort("The database gives no answer")
 
     def abort(self, why: str = "closed") -> None:
-        """End it now; what is unanswered fails with `DatabaseConnectionLost`."""
+        """Close the connection now; `execute`s in flight fail with `DatabaseConnectionLost`."""
         if self.is_lost:
             return
         self.is_lost = True
@@ -160,7 +151,7 @@ class PostgresConnection:
             self._connection.consume_input()
             self._read_results()
             while (notice := self._connection.notifies()) is not None:
-                if notice.be_pid != self._connection.backend_pid:  # who writes needs no hint
+                if notice.be_pid != self._connection.backend_pid:  # our own writer calls its listeners itself
                     self._on_notify()
         except OperationalError:
             self.abort("The connection was lost")
@@ -172,16 +163,16 @@ class PostgresConnection:
         except OperationalError:
             self.abort("The connection was lost")
 
-    # Behind them.
+    # Internals.
 
     def _send(
         self, statements: Sequence[PreparedStatement], send: Callable[[], None]
     ) -> Deferred[list[StatementResult]]:
-        asked = _PendingExecution(self._reactor.seconds(), statements)
+        pending = _PendingExecution(self._reactor.seconds(), statements)
         if self.is_lost:
-            asked.completed.errback(DatabaseConnectionLost("closed"))
-            return asked.completed
-        self._pending.append(asked)
+            pending.completed.errback(DatabaseConnectionLost("closed"))
+            return pending.completed
+        self._pending.append(pending)
         try:
             send()
             self._connection.pipeline_sync()
@@ -189,43 +180,43 @@ class PostgresConnection:
                 self._reactor.addWriter(self)
         except OperationalError:
             self.abort("The connection was lost")
-        return asked.completed
+        return pending.completed
 
     def _send_calls(self, calls: Sequence[StatementCall], texts: Sequence[Sequence[bytes | None]]) -> None:
         for call, text in zip(calls, texts):
             self._connection.send_query_prepared(call.statement.name.encode(), text)
 
     def _read_results(self) -> None:
-        """Each statement gives its results and then None; a Sync gives itself alone."""
+        """Each statement gives its result and then None; a Sync gives one result of its own."""
         while self._pending and not self._connection.is_busy():
             result = self._connection.get_result()
             if result is not None:
                 self._handle_result(self._pending[0], result)
 
-    def _handle_result(self, asked: _PendingExecution, result: pq.abc.PGresult) -> None:
+    def _handle_result(self, pending: _PendingExecution, result: pq.abc.PGresult) -> None:
         match result.status:
             case pq.ExecStatus.PIPELINE_SYNC:
                 self._pending.popleft()
-                if asked.failure is None:
-                    asked.completed.callback(asked.results)
+                if pending.failure is None:
+                    pending.completed.callback(pending.results)
                 else:
-                    asked.completed.errback(asked.failure)
+                    pending.completed.errback(pending.failure)
             case pq.ExecStatus.TUPLES_OK | pq.ExecStatus.COMMAND_OK:
-                statement = asked.statements[len(asked.results)] if asked.statements else None
-                asked.results.append(_decode_result(statement, result))
+                statement = pending.statements[len(pending.results)] if pending.statements else None
+                pending.results.append(_decode_result(statement, result))
             case pq.ExecStatus.PIPELINE_ABORTED:
                 pass
             case _:
-                self._handle_error(asked, result)
+                self._handle_error(pending, result)
 
-    def _handle_error(self, asked: _PendingExecution, result: pq.abc.PGresult) -> None:
+    def _handle_error(self, pending: _PendingExecution, result: pq.abc.PGresult) -> None:
         message = _error_field(result, pq.DiagnosticField.MESSAGE_PRIMARY) or str(result.error_message)
         if _error_field(result, pq.DiagnosticField.SEVERITY_NONLOCALIZED) != "ERROR":
             # FATAL or PANIC: the server ends the session, maybe in the middle of a COMMIT that it keeps.
             self.abort(message)
             return
-        state = _error_field(result, pq.DiagnosticField.SQLSTATE)
-        asked.failure = StatementFailed(state, message, len(asked.results))
+        sqlstate = _error_field(result, pq.DiagnosticField.SQLSTATE)
+        pending.failure = StatementFailed(sqlstate, message, len(pending.results))
 
 
 def _error_field(result: pq.abc.PGresult, name: pq.DiagnosticField) -> str:
@@ -245,8 +236,8 @@ def _decode_result(statement: PreparedStatement | None, result: pq.abc.PGresult)
     get = result.get_value
     rows = tuple(
         {
-            name: None if (value := get(number, place)) is None else decode(value)
-            for place, (name, decode) in enumerate(columns)
+            name: None if (value := get(number, index)) is None else decode(value)
+            for index, (name, decode) in enumerate(columns)
         }
         for number in range(result.ntuples)
     )

@@ -1,7 +1,7 @@
-"""How a connection to PostgreSQL comes about: made in a thread, set up on the reactor.
+"""How a connection to PostgreSQL is opened: in a thread, and then set up on the reactor.
 
-Names are looked up and hands are shaken in a thread, within `CONNECT_TIMEOUT`
-seconds.  Everything after that is a `PostgresConnection`'s.
+Name lookup and handshake take place in a thread, within `CONNECT_TIMEOUT`
+seconds.  Everything after that is done through a `PostgresConnection`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from twisted.internet.threads import deferToThreadPool
 
-from .connection import DatabaseConnectionLost, PostgresConnection, StatementFailed
+from ...base.deadline import Deadline
+from ...base.one_line import one_line
+from .connection import PostgresConnection
+from .errors import DatabaseConnectionLost, DatabaseUnreachable, StatementFailed
 from .statements import PreparedStatement
 
 CONNECT_TIMEOUT = 2  # seconds
@@ -29,41 +32,37 @@ COMMON_SESSION_SETTINGS = (
 )
 
 
-class DatabaseUnreachable(Exception):
-    """No connection is to be had now; the text says why."""
-
-
 @frozen
 class PostgresConnector:
-    """Makes lines whose sessions know all `statements` and have `settings`."""
+    """Opens connections whose sessions have prepared all `statements` and have the `session_settings`."""
 
     _conninfo: str = field(repr=False)
     _reactor: Any  # IReactorFDSet, IReactorTime, IReactorThreads
     _statements: Sequence[PreparedStatement]
     _session_settings: Sequence[bytes]
-    _answer_timeout: float  # seconds that a line may owe an answer
+    _answer_timeout: float  # seconds that a result may take
     _on_notify: Callable[[], object] = lambda: None
 
     async def connect(self, on_lost: Callable[[PostgresConnection], object]) -> PostgresConnection:
-        """Raises `DatabaseUnreachable`."""
+        """A connection that is ready for use.  Raises `DatabaseUnreachable`."""
         threads = self._reactor.getThreadPool()
-        connection = await deferToThreadPool(self._reactor, threads, connect_blocking, self._conninfo)
-        line = PostgresConnection(connection, self._reactor, self._answer_timeout, on_lost, self._on_notify)
-        watch = self._reactor.callLater(self._answer_timeout, line.abort, "The database gives no answer")
+        opened = await deferToThreadPool(self._reactor, threads, connect_blocking, self._conninfo)
+        connection = PostgresConnection(opened, self._reactor, self._answer_timeout, on_lost, self._on_notify)
+        deadline = Deadline(self._reactor)
+        deadline.set(self._answer_timeout, lambda: connection.abort("The database gives no answer"))
         try:
-            await line.execute_plain([*COMMON_SESSION_SETTINGS, *self._session_settings])
-            await line.prepare(self._statements)
+            await connection.execute_plain([*COMMON_SESSION_SETTINGS, *self._session_settings])
+            await connection.prepare(self._statements)
         except (StatementFailed, DatabaseConnectionLost) as error:
-            line.abort()
+            connection.abort()
             raise DatabaseUnreachable(str(error)) from None
         finally:
-            if watch.active():
-                watch.cancel()
-        return line
+            deadline.cancel()
+        return connection
 
 
 def connect_blocking(conninfo: str) -> pq.abc.PGconn:
-    """Blocks, but lets other threads run.  Raises `DatabaseUnreachable`."""
+    """Open a connection.  Blocks, but lets other threads run.  Raises `DatabaseUnreachable`."""
     try:
         connection = pq.PGconn.connect_start(with_resolved_hosts(conninfo).encode())
     except OSError as error:
@@ -71,12 +70,12 @@ def connect_blocking(conninfo: str) -> pq.abc.PGconn:
     if not _wait_connected(connection, CONNECT_TIMEOUT):
         why = "no answer" if connection.status != pq.ConnStatus.BAD else connection.get_error_message()
         connection.finish()
-        raise DatabaseUnreachable(" ".join(why.split()))
+        raise DatabaseUnreachable(one_line(why))
     return connection
 
 
 def with_resolved_hosts(conninfo: str) -> str:
-    """`conninfo` with the addresses of its hosts: libpq would look names up while it keeps all of Python waiting."""
+    """`conninfo` with the addresses of its hosts: libpq would look names up while it holds Python's lock."""
     wanted = conninfo_to_dict(conninfo, application_name="multiproto")
     if wanted.get("host") and not wanted.get("hostaddr"):
         port = str(wanted.get("port") or 5432)
@@ -85,16 +84,16 @@ def with_resolved_hosts(conninfo: str) -> str:
 
 
 def _resolve_host(host: str, port: str) -> str:
-    """Of one host; none for a directory with a socket."""
+    """The address of one host; "" for a directory with a Unix socket."""
     if not host or host.startswith(("/", "@")):
         return ""
     found = socket.getaddrinfo(host, port.split(",")[0], type=socket.SOCK_STREAM)
     return str(found[0][4][0])
 
 
-def _wait_connected(connection: pq.abc.PGconn, within: float) -> bool:
-    """Whether the handshake has led to a connection within so many seconds."""
-    deadline = time.monotonic() + within
+def _wait_connected(connection: pq.abc.PGconn, timeout: float) -> bool:
+    """Whether the handshake is complete within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
     while (state := connection.connect_poll()) != pq.PollingStatus.OK:
         left = deadline - time.monotonic()
         if state == pq.PollingStatus.FAILED or left <= 0:

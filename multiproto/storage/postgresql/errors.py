@@ -1,21 +1,40 @@
-"""What a failure of PostgreSQL means to who asked."""
+"""What can go wrong with PostgreSQL, and which refusal the caller gets for it."""
 
 from __future__ import annotations
 
 from ...core.errors import TimedOut, Unavailable
-from .connection import DatabaseConnectionLost, StatementFailed
 
 TIMEOUT_STATES = {"57014"}  # query_canceled: `statement_timeout`
-# Classes of SQLSTATE that say nothing against the statement: no connection, rolled back to be tried again,
-# out of disk or memory, shut down, and a disk that fails.
+# Classes of SQLSTATE that are not the statement's fault: no connection, rolled back to be tried again, out of disk
+# or memory, shut down, and a disk that fails.
 UNAVAILABLE_CLASSES = {"08", "40", "53", "55", "57", "58"}
 INTEGRITY_VIOLATION_CLASS = "23"  # class: integrity constraint
 
 
-def to_refusal(error: Exception) -> Exception:
-    """The refusal that `error` comes to, or `error` itself where it is a bug of ours.
+class DatabaseConnectionLost(Exception):
+    """The connection has ended.  Statements that were sent and not answered may have been executed."""
 
-    Only for what is certain to have been undone.
+
+class StatementFailed(Exception):
+    """A statement failed, and those behind it in the same `execute` were skipped.
+
+    `sqlstate` is its SQLSTATE, `index` its place in the `execute`, from 0.
+    """
+
+    def __init__(self, sqlstate: str, message: str, index: int) -> None:
+        super().__init__(f"{message} (SQLSTATE {sqlstate})")
+        self.sqlstate = sqlstate
+        self.index = index
+
+
+class DatabaseUnreachable(Exception):
+    """No connection can be opened now; the text says why."""
+
+
+def to_refusal(error: Exception) -> Exception:
+    """The refusal for `error`, or `error` itself where it is a bug of ours.
+
+    Only for work that is certain to have been undone.
     """
     if isinstance(error, DatabaseConnectionLost):
         return Unavailable("The database is away")

@@ -1,4 +1,4 @@
-"""Before anybody is served: is this a database for us, and has it all migrations?  Blocks."""
+"""Checks the server and brings the database up to date before anybody is served.  Blocks."""
 
 from __future__ import annotations
 
@@ -6,31 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from attrs import frozen
 from psycopg.rows import dict_row
 
+from ...base.one_line import one_line
 from ...core.model import format_timestamp
 from ..errors import StoreUnusable
 from ..migrations import load_migrations, pending_migrations
 from ..statements import Statements
 from .connector import CONNECT_TIMEOUT
+from .statements import to_prepared_statements
 
 MIN_VERSION = 13_00_00  # the first PostgreSQL with `pg_xact_status` of 64-bit transaction ids
-ADVISORY_LOCK_ID = 0x6D756C7469  # of the instances that start at the same time, only one migrates; "multi"
+ADVISORY_LOCK_ID = 0x6D756C7469  # "multi"; of instances that start at the same time, one migrates
 LOCK_TIMEOUT = 60.0  # seconds to wait for the other one
 
 
-@frozen
-class MigratedDatabase:
-    """What was found."""
-
-    position: int  # of the log's head
-
-
 def migrate(conninfo: str, sql: Path, statements: Statements, now: float, durable: bool) -> None:
-    """Bring the database up to date; `durable`: refuse a server that does not sync.  Raises `StoreUnusable`.
+    """Apply all pending migrations; with `durable`, refuse a server that does not sync.  Raises `StoreUnusable`.
 
-    All that is pending is one transaction, behind an advisory lock: who comes second waits, and finds it done.
+    They are one transaction, behind an advisory lock: an instance that starts at the same time waits for it.
     """
     try:
         wanted = psycopg.conninfo.make_conninfo(conninfo, connect_timeout=CONNECT_TIMEOUT)
@@ -43,7 +37,7 @@ def migrate(conninfo: str, sql: Path, statements: Statements, now: float, durabl
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK_ID])
             _apply_pending_migrations(connection, sql, statements, format_timestamp(now))
     except psycopg.Error as error:
-        raise StoreUnusable(f"PostgreSQL can't be used: {_one_line(error)}") from error
+        raise StoreUnusable(f"PostgreSQL can't be used: {one_line(error)}") from error
 
 
 def _check_server(connection: psycopg.Connection[Any], durable: bool) -> None:
@@ -65,25 +59,14 @@ def _apply_pending_migrations(
     connection: psycopg.Connection[Any], sql: Path, statements: Statements, at: str
 ) -> None:
     connection.execute(statements["migrations_begin"])
+    record = to_prepared_statements(statements)["migration_record"]
     applied = connection.execute(statements["migrations_applied"]).fetchall()
     for migration in pending_migrations(load_migrations(sql), applied):
         try:
             connection.execute(migration.text)
         except psycopg.Error as error:
             raise StoreUnusable(
-                f"migration {migration.name} failed, nothing of it was kept: {_one_line(error)}"
+                f"migration {migration.name} failed, nothing of it was kept: {one_line(error)}"
             ) from error
-        record = statements["migration_record"]
-        for name in ("number", "name", "checksum", "at"):
-            record = record.replace(f":{name}", f"%({name})s")
-        values = {
-            "number": migration.number,
-            "name": migration.name,
-            "checksum": migration.checksum,
-            "at": at,
-        }
-        connection.execute(record, values)
-
-
-def _one_line(error: psycopg.Error) -> str:
-    return " ".join(str(error).split())
+        values = migration.record(at)
+        psycopg.RawCursor(connection).execute(record.text, [values[name] for name in record.parameter_names])

@@ -1,11 +1,12 @@
-"""Keeps some lines to PostgreSQL up, and makes them anew when they are lost.
+"""Keeps some connections to PostgreSQL open, and replaces those that are lost.
 
-After a failed attempt the next comes in `INITIAL_BACKOFF` seconds, then in twice
-as many, up to `MAX_BACKOFF`: a database that is back is found within that.
+After a failed attempt the next follows a `Backoff`: a database that is back is
+found within `MAX_BACKOFF` seconds.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Callable
 
 from attrs import define, field
@@ -14,66 +15,71 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from ...base.backoff import Backoff
 from .connection import PostgresConnection
-from .connector import DatabaseUnreachable, PostgresConnector
+from .connector import PostgresConnector
+from .errors import DatabaseUnreachable
 
 INITIAL_BACKOFF = 0.05  # seconds
-MAX_BACKOFF = 0.8
+MAX_BACKOFF = 0.8  # seconds
 
 
 @define(eq=False, repr=False)
 class PostgresPool:
+    """From `min_connections` to `max_connections` of one kind, or fewer while the database can't be reached."""
+
     _connector: PostgresConnector
     _clock: IReactorTime
-    _min_connections: int  # lines that are kept
+    _min_connections: int
     _max_connections: int
-    _on_connected: Callable[[], object]  # a line more
-    _on_unreachable: Callable[[str], object]  # there is none, and none to be had
+    _on_connected: Callable[[], object]  # called with each new connection
+    _on_unreachable: Callable[[], object]  # called with each failed attempt while there is no connection
     connected: list[PostgresConnection] = field(factory=list, init=False)
-    unreachable_reason: str | None = field(default=None, init=False)  # why there is none
+    unreachable_reason: str | None = field(default=None, init=False)  # why there is no connection
     _target_size: int = field(default=0, init=False)
     _connecting: Deferred[None] | None = field(default=None, init=False)
-    _backing_off: Deferred[None] | None = field(default=None, init=False)
+    _waiting: Deferred[None] | None = field(default=None, init=False)  # until the next attempt
+    _backoff: Backoff = field(factory=partial(Backoff, INITIAL_BACKOFF, MAX_BACKOFF), init=False)
 
     _log = Logger()
 
     async def start(self) -> None:
-        """Returns when one line is up.  Raises `DatabaseUnreachable`."""
+        """Returns when one connection is open.  Raises `DatabaseUnreachable`."""
         self.connected.append(await self._connector.connect(self._on_connection_lost))
         self._target_size = self._min_connections
         self._start_connecting()
 
     async def stop(self) -> None:
-        """Cut all."""
+        """Close all connections."""
         self._target_size = 0
-        if self._backing_off is not None:
-            self._backing_off.cancel()
+        if self._waiting is not None:
+            self._waiting.cancel()
         if self._connecting is not None:
             await self._connecting
         while self.connected:
             self.connected[-1].abort()
 
     def grow(self) -> None:
-        """One more would be of use."""
+        """Open one more connection, unless there are enough or one is being opened."""
         if self._target_size == len(self.connected) < self._max_connections:
             self._target_size += 1
             self._start_connecting()
 
     def shrink(self) -> None:
-        """One would do less; an idle one goes."""
-        idle = [line for line in self.connected if not line]
+        """Close an idle connection, if there are more than the least."""
+        idle = [connection for connection in self.connected if not connection]
         if idle and self._target_size == len(self.connected) > self._min_connections:
             self._target_size -= 1
             idle[0].abort()
 
     def check_timeouts(self) -> None:
-        """Cut those that owe an answer for too long."""
-        for line in list(self.connected):
-            line.check_timeout()
+        """Close connections whose oldest statement has waited too long for its result."""
+        for connection in list(self.connected):
+            connection.check_timeout()
 
-    def _on_connection_lost(self, line: PostgresConnection) -> None:
-        if line in self.connected:
-            self.connected.remove(line)
+    def _on_connection_lost(self, connection: PostgresConnection) -> None:
+        if connection in self.connected:
+            self.connected.remove(connection)
             self._target_size = min(self._target_size, max(self._min_connections, len(self.connected)))
             self._start_connecting()
 
@@ -87,33 +93,32 @@ class PostgresPool:
         self._connecting = None
 
     async def _connect_to_target(self) -> None:
-        pause = INITIAL_BACKOFF
         while len(self.connected) < self._target_size:
             try:
-                line = await self._connector.connect(self._on_connection_lost)
+                connection = await self._connector.connect(self._on_connection_lost)
             except DatabaseUnreachable as away:
-                await self._back_off(pause, str(away))
-                pause = min(2 * pause, MAX_BACKOFF)
+                await self._back_off(str(away))
             else:
-                self._add(line)
+                self._add(connection)
 
-    def _add(self, line: PostgresConnection) -> None:
+    def _add(self, connection: PostgresConnection) -> None:
         if not self._target_size:
-            line.abort()
-        elif not line.is_lost:
-            self.connected.append(line)
+            connection.abort()
+        elif not connection.is_lost:
+            self._backoff.reset()
+            self.connected.append(connection)
             if self.unreachable_reason is not None:
                 self._log.info("the database is back")
                 self.unreachable_reason = None
             self._on_connected()
 
-    async def _back_off(self, pause: float, why: str) -> None:
+    async def _back_off(self, why: str) -> None:
         if not self.connected:
             if self.unreachable_reason is None:
                 self._log.error("the database is away: {why}", why=why)
             self.unreachable_reason = why
-            self._on_unreachable(why)
+            self._on_unreachable()
         if self._target_size:
-            self._backing_off = deferLater(self._clock, pause)
-            await self._backing_off.addErrback(lambda cancelled: None)
-            self._backing_off = None
+            self._waiting = deferLater(self._clock, self._backoff.next_delay())
+            await self._waiting.addErrback(lambda cancelled: None)
+            self._waiting = None

@@ -1,128 +1,92 @@
-"""Reads on a few lines: many under way on each, the rest in one bounded queue.
+"""What is read from the store, each time in one snapshot.
 
-Each is one transaction that can only read and sees one snapshot.
+Other instances begin terms too.  Each answer comes with the number of the
+newest term in its own snapshot, so a position is never named by a term that was
+over before it was written.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Deque, Sequence
+from typing import Mapping, Sequence
 
-from attrs import define, field
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from attrs import define
 
-from ...core.errors import Unavailable
-from .connection import PostgresConnection, StatementCall, StatementResult
-from .connector import PostgresConnector
-from .pool import PostgresPool
-
-QUEUE_TIMEOUT = 1.75  # seconds that a read may wait for a line: refused within two
-MAX_PIPELINED_READS = 16  # reads under way on one line; a slow one holds up those behind it
-GROW_ABOVE = 4  # on every line: one more line would be of use
-SHRINK_AFTER = 60.0  # seconds without that until a line is given up again
-
-
-def reader_session_settings(patience: float) -> tuple[bytes, ...]:
-    """What makes a session fit for reads, each broken off after `patience` seconds."""
-    return (
-        b"SET default_transaction_isolation = 'repeatable read'",
-        b"SET default_transaction_read_only = on",
-        b"SET statement_timeout = %d" % (patience * 1000),
-    )
-
-
-@define(eq=False, repr=False)
-class _QueuedRead:
-    enqueued_at: float  # the clock's seconds
-    calls: Sequence[StatementCall]
-    result: Deferred[list[StatementResult]] = field(factory=Deferred)
+from ...core.transactions import Entry, Page, Query, Row, Snapshot
+from ..cursors import Terms
+from ..pages import (
+    PAGE_MAX_BYTES,
+    PAGE_MAX_ENTRIES,
+    PageBuilder,
+    floors_from_rows,
+    json_prefix,
+    scan_end,
+    scan_query,
+)
+from ..rows import entry_from_row
+from .connection import StatementCall
+from .read_queue import PostgresReadQueue
+from .statements import PreparedStatement
 
 
 @define(eq=False, repr=False)
 class PostgresReader:
-    _connector: PostgresConnector
-    _clock: IReactorTime
-    _min_connections: int  # lines
-    _max_connections: int
-    _max_waiting: int  # reads that may wait; one more is refused
-    _queue: Deque[_QueuedRead] = field(factory=deque, init=False)
-    _pool: PostgresPool = field(init=False)
-    _last_crowded_at: float = field(default=0.0, init=False)
+    """All that can be read, on whichever connection of the queue is free."""
 
-    @_pool.default
-    def _make_pool(self) -> PostgresPool:
-        return PostgresPool(
-            self._connector,
-            self._clock,
-            self._min_connections,
-            self._max_connections,
-            self._dequeue,
-            self._fail_all_waiting,
-        )
+    _queue: PostgresReadQueue
+    _statements: Mapping[str, PreparedStatement]
+    newest: int = 0  # position of the head, as far as it was seen
+    terms: Terms = Terms(())
+    newest_term_number: int = 0  # number of the newest of `terms`
 
-    def __len__(self) -> int:
-        """How many wait for a line."""
-        return len(self._queue)
+    async def snapshot(self, queries: Sequence[Query]) -> Snapshot:
+        position, results = await self._execute(*queries)
+        return Snapshot(tuple(results), self.terms.cursor_of(position))
 
-    @property
-    def connections(self) -> int:
-        return len(self._pool.connected)
+    async def head(self) -> tuple[int, str]:
+        position, _ = await self._execute()
+        return position, self.terms.cursor_of(position)
 
-    async def start(self) -> None:
-        """Raises `Away`."""
-        await self._pool.start()
+    async def read_after(self, position: int, limit: int) -> tuple[Entry, ...]:
+        _, (rows,) = await self._execute(Query("log_after", {"position": position, "limit": limit}))
+        return tuple(entry_from_row(row, self.terms) for row in rows)
 
-    async def stop(self) -> None:
-        self._fail_all_waiting("The database is closed")
-        await self._pool.stop()
+    async def read_page(self, lead: str, low: int, high: int) -> Page:
+        _, (scanned,) = await self._execute(scan_query(low, high))
+        high = scan_end(scanned, high)
+        limits = {"text": PAGE_MAX_BYTES, "most": PAGE_MAX_ENTRIES}  # the server, too, stops there
+        params = {"lead": json_prefix(lead), "low": low, "high": high, **limits}
+        _, (rows, floors) = await self._execute(Query("log_page", params), Query("floors_all"))
+        page = PageBuilder(lead, high, self.terms)
+        for row in rows:
+            page.add(row)
+        return page.build(floors_from_rows(floors))
 
-    async def execute(self, calls: Sequence[StatementCall]) -> list[StatementResult]:
-        """Raises `Unavailable`, or what `PostgresConnection.execute` does."""
-        if self._pool.unreachable_reason is not None:
-            raise Unavailable("The database is away")
-        if len(self._queue) >= self._max_waiting:
-            raise Unavailable("The database is overloaded")
-        line = self._available_connection()
-        if line is not None:
-            return await self._execute_on(line, calls)
-        waiting = _QueuedRead(self._clock.seconds(), calls)
-        self._queue.append(waiting)
-        return await waiting.result
+    async def retention_floors(self) -> Mapping[str, int]:
+        _, (rows,) = await self._execute(Query("floors_all"))
+        return floors_from_rows(rows)
 
-    def check_timeouts(self) -> None:
-        """Time has gone by: cut lines that owe an answer, refuse who has waited too long."""
-        now = self._clock.seconds()
-        self._pool.check_timeouts()
-        while self._queue and now - self._queue[0].enqueued_at >= QUEUE_TIMEOUT:
-            self._queue.popleft().result.errback(Unavailable("The database is away or overloaded"))
-        if now - self._last_crowded_at >= SHRINK_AFTER:
-            self._last_crowded_at = now
-            self._pool.shrink()
+    async def locate(self, cursor: str) -> int | None:
+        head, (rows,) = await self._execute(Query("terms_all"))
+        self.update_terms(rows)
+        position = self.terms.position_of(cursor)
+        return position if position is not None and position <= head else None
 
-    def _available_connection(self) -> PostgresConnection | None:
-        """The line with the least to do, if it may have more."""
-        line = min(self._pool.connected, key=len, default=None)
-        if line is not None and len(line) >= GROW_ABOVE:
-            self._last_crowded_at = self._clock.seconds()
-            self._pool.grow()
-        return line if line is not None and len(line) < MAX_PIPELINED_READS else None
+    def update_terms(self, rows: Sequence[Row]) -> None:
+        """`rows` are all terms at some moment; those of an earlier moment than is known change nothing."""
+        if len(rows) > len(self.terms.ordered):
+            self.terms = Terms.from_rows(rows)
+            self.newest_term_number = rows[-1]["number"]
 
-    def _dequeue(self) -> None:
-        """Those that wait, as far as there is room."""
-        while self._queue and (line := self._available_connection()) is not None:
-            waiting = self._queue.popleft()
-            Deferred.fromCoroutine(self._execute_on(line, waiting.calls)).chainDeferred(waiting.result)
-
-    async def _execute_on(
-        self, line: PostgresConnection, calls: Sequence[StatementCall]
-    ) -> list[StatementResult]:
-        try:
-            return await line.execute(calls)
-        finally:
-            if self._queue:
-                self._dequeue()
-
-    def _fail_all_waiting(self, why: str) -> None:
-        while self._queue:
-            self._queue.popleft().result.errback(Unavailable("The database is away"))
+    async def _execute(self, *queries: Query) -> tuple[int, list[tuple[Row, ...]]]:
+        """The head's position and the rows of each of `queries`, in one snapshot."""
+        calls = [
+            StatementCall(self._statements[query.name], query.params)
+            for query in (Query("standing"), *queries)
+        ]
+        standing, *results = await self._queue.execute(calls)
+        (row,) = standing.rows
+        if row["term"] > self.newest_term_number:
+            (found,) = await self._queue.execute([StatementCall(self._statements["terms_all"])])
+            self.update_terms(found.rows)
+        self.newest = max(self.newest, row["position"])
+        return row["position"], [result.rows for result in results]

@@ -1,6 +1,6 @@
 """The shared store: one PostgreSQL for many instances, with the domain's rows and the log.
 
-Everything is driven by the reactor, but for `open`, before anybody is served.
+The reactor drives everything but `open`, which blocks before anybody is served.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, Callable, Coroutine, Mapping, Sequence
 
 from attrs import define, field, frozen
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall
 
@@ -18,50 +17,47 @@ from ...core.errors import Unavailable
 from ...core.transactions import Entry, Page, Query, Snapshot, Unit
 from ..errors import StoreUnusable
 from ..jobs import Job, JobCompletion, OnJobCompleted
+from ..service import StoreService
 from ..statements import load_statements, sql_directory
-from . import reader, writer
-from .connection import DatabaseConnectionLost, StatementFailed
-from .connector import DatabaseUnreachable, PostgresConnector
-from .errors import to_refusal
-from .log import PostgresLogReader
+from .connector import PostgresConnector
+from .errors import DatabaseConnectionLost, DatabaseUnreachable, StatementFailed, to_refusal
 from .migrate import migrate
+from .read_queue import PostgresReadQueue, read_session_settings
 from .reader import PostgresReader
 from .statements import to_prepared_statements
-from .writer import PostgresWriter
+from .writer import WRITE_TIMEOUT, WRITER_SESSION_SETTINGS, PostgresWriter
 
-TIMEOUT_CHECK_INTERVAL = 0.2  # seconds between looks at the clock
+TIMEOUT_CHECK_INTERVAL = 0.2  # seconds between two checks
+
+
+ReadWork = Callable[[PostgresReader], Coroutine[Any, Any, Any]]
 
 
 @frozen
 class _PostgresResources:
-    """What there is between the start and the end."""
+    """All that exists between the end of `startService` and the end of `stopService`."""
 
-    log_reader: PostgresLogReader
     reader: PostgresReader
+    read_queue: PostgresReadQueue
     writer: PostgresWriter
     timeout_checks: LoopingCall
 
 
 @define(eq=False, repr=False)
-class PostgresStore(Service):
-    """`Store` and `PostgresLogReader` on PostgreSQL.
+class PostgresStore(StoreService):
+    """A `LogStore` on PostgreSQL, which many instances share."""
 
-    `open` may be called before `startService`, which otherwise calls it.  Both
-    fail with `StoreUnusable`, one line for the operator.
-    """
-
-    _conninfo: str  # as libpq takes it; has a password
+    _conninfo: str  # for libpq; may hold a password
     _reactor: Any  # IReactorFDSet, IReactorTime, IReactorThreads
     _on_job_completed: OnJobCompleted
     _namespaces: Sequence[str] = ("users.**", "messages.**", "_sessions")  # those that are kept
-    _min_connections: int = 2  # connections that are kept
+    _min_connections: int = 2  # connections that are kept open
     _max_connections: int = 20  # connections in all
     _require_fsync: bool = True  # refuse a server that does not sync
     _new_term: Callable[[], str] = partial(secrets.token_hex, 8)
     _read_timeout: float = 5.0  # seconds until the server breaks a read off; a second later the line is cut
     _max_waiting: int = 10_000  # units, and reads, that may wait; one more is refused
     _max_batch: int = 400  # units in one transaction; beyond that a sync is shared by enough
-    _commit_listeners: list[Callable[[], object]] = field(factory=list, init=False)
     _migrated: bool = field(default=False, init=False)
     _resources: _PostgresResources | None = field(default=None, init=False)
     _completion: JobCompletion = field(init=False)
@@ -69,7 +65,7 @@ class PostgresStore(Service):
     # The service.
 
     def open(self) -> None:
-        """Check the server, and migrate.  Blocks."""
+        """Check the server and apply pending migrations.  Blocks."""
         if not self._migrated:
             sql = sql_directory("postgresql")
             migrate(
@@ -81,23 +77,19 @@ class PostgresStore(Service):
             )
             self._migrated = True
 
-    def privilegedStartService(self) -> None:
-        super().privilegedStartService()
-        self.open()
-
     def startService(self) -> Deferred[None]:
         super().startService()
         return Deferred.fromCoroutine(self._start())
 
     def stopService(self) -> Deferred[None]:
-        """Fires when all that was asked is answered and no connection is left."""
+        """Fires when all reads and writes are answered and all connections closed."""
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
 
     # The ports.
 
     def read(self, *queries: Query) -> Deferred[Snapshot]:
-        return self._read(lambda log: log.snapshot(queries))
+        return self._read(lambda reader: reader.snapshot(queries))
 
     def commit(self, unit: Unit) -> Deferred[str]:
         job = Job("write", unit, self._reactor.seconds())
@@ -108,53 +100,49 @@ class PostgresStore(Service):
         return job.result
 
     def head(self) -> Deferred[tuple[int, str]]:
-        return self._read(PostgresLogReader.head)
+        return self._read(PostgresReader.head)
 
     def read_after(self, position: int, limit: int) -> Deferred[tuple[Entry, ...]]:
-        return self._read(lambda log: log.read_after(position, limit))
+        return self._read(lambda reader: reader.read_after(position, limit))
 
     def read_page(self, lead: str, low: int, high: int) -> Deferred[Page]:
-        return self._read(lambda log: log.read_page(lead, low, high))
+        return self._read(lambda reader: reader.read_page(lead, low, high))
 
     def retention_floors(self) -> Deferred[Mapping[str, int]]:
-        return self._read(PostgresLogReader.retention_floors)
+        return self._read(PostgresReader.retention_floors)
 
     def locate(self, cursor: str) -> Deferred[int | None]:
-        """Asks the database only for a position ahead of `newest`: thousands may resume at once."""
+        """Reads the database only for a position ahead of `newest`: thousands may resume at once."""
         if self._resources is not None:
-            log = self._resources.log_reader
-            position = log.terms.position_of(cursor)
-            if position is not None and position <= log.newest:
+            reader = self._resources.reader
+            position = reader.terms.position_of(cursor)
+            if (
+                position is not None and position <= reader.newest
+            ):  # else another instance may have begun its term
                 return succeed(position)
-        return self._read(lambda log: log.locate(cursor))
+        return self._read(lambda reader: reader.locate(cursor))
 
     def cursor_of(self, position: int) -> str:
-        """The name of a `position` that was read from this store."""
-        return self._open_resources.log_reader.terms.cursor_of(position)
-
-    def on_commit(self, waker: Callable[[], object]) -> None:
-        """Call `waker` whenever the log has grown, here or by another instance."""
-        self._commit_listeners.append(waker)
+        return self._open_resources.reader.terms.cursor_of(position)
 
     @property
     def newest(self) -> int:
-        """Position of the log's head, as far as it was seen."""
-        return self._resources.log_reader.newest if self._resources else 0
+        return self._resources.reader.newest if self._resources else 0
 
     @property
     def connections(self) -> int:
-        """How many are open to the database."""
         return (
-            self._resources.reader.connections + self._resources.writer.connections if self._resources else 0
+            self._resources.read_queue.connections + self._resources.writer.connections
+            if self._resources
+            else 0
         )
 
     @property
     def waiting(self) -> dict[str, int]:
-        """How many wait for their turn, by operation."""
         opened = self._resources
-        return {"read": len(opened.reader), "write": len(opened.writer)} if opened else {}
+        return {"read": len(opened.read_queue), "write": len(opened.writer)} if opened else {}
 
-    # Behind them.
+    # Internals.
 
     @_completion.default
     def _make_completion(self) -> JobCompletion:
@@ -166,60 +154,59 @@ class PostgresStore(Service):
             raise Unavailable("The database is not open")
         return self._resources
 
-    def _read(self, what: Callable[[PostgresLogReader], Coroutine[Any, Any, Any]]) -> Deferred[Any]:
-        job: Job[None] = Job("read", None, self._reactor.seconds())
-
-        async def doing() -> None:
-            try:
-                outcome = await what(self._open_resources.log_reader)
-            except Exception as error:  # is logged, or answered, where it was asked for
-                outcome = to_refusal(error)
-            self._completion.complete(job, outcome)
-
-        Deferred.fromCoroutine(doing())
+    def _read(self, work: ReadWork) -> Deferred[Any]:
+        job = Job("read", work, self._reactor.seconds())
+        Deferred.fromCoroutine(self._run_read(job))
         return job.result
 
-    def _notify_commit(self) -> None:
-        for waker in self._commit_listeners:
-            waker()
+    async def _run_read(self, job: Job[ReadWork]) -> None:
+        try:
+            outcome = await job.work(self._open_resources.reader)
+        except Exception as error:  # `complete` logs what is no refusal
+            outcome = to_refusal(error)
+        self._completion.complete(job, outcome)
 
     async def _start(self) -> None:
         self.open()
         opened = self._build_resources()
         try:
-            await opened.reader.start()
+            await opened.read_queue.start()
             await opened.writer.start()
         except (DatabaseUnreachable, StatementFailed, DatabaseConnectionLost, Unavailable) as error:
             await opened.writer.stop()
-            await opened.reader.stop()
+            await opened.read_queue.stop()
             raise StoreUnusable(f"PostgreSQL can't be used: {error}") from error
         opened.timeout_checks.start(TIMEOUT_CHECK_INTERVAL, now=False)
         self._resources = opened
 
     def _build_resources(self) -> _PostgresResources:
-        """All that lives between start and stop; nothing is begun."""
+        """The parts, not yet connected to the database."""
         statements = to_prepared_statements(load_statements(sql_directory("postgresql") / "queries"))
 
-        def dialer(settings: Sequence[bytes], patience: float) -> PostgresConnector:
-            known = list(statements.values())
+        def connector(settings: Sequence[bytes], answer_timeout: float) -> PostgresConnector:
             return PostgresConnector(
-                self._conninfo, self._reactor, known, settings, patience, self._notify_commit
+                self._conninfo,
+                self._reactor,
+                list(statements.values()),
+                settings,
+                answer_timeout,
+                self._notify_commit,
             )
 
-        reading = PostgresReader(
-            dialer(reader.reader_session_settings(self._read_timeout), self._read_timeout + 1),
+        read_queue = PostgresReadQueue(
+            connector(read_session_settings(self._read_timeout), self._read_timeout + 1),
             self._reactor,
             max(1, self._min_connections - 1),
             max(1, self._max_connections - 1),
             self._max_waiting,
         )
-        log = PostgresLogReader(reading, statements)
-        writing = PostgresWriter(
-            dialer(writer.WRITER_SESSION_SETTINGS, writer.WRITE_TIMEOUT),
+        reader = PostgresReader(read_queue, statements)
+        writer = PostgresWriter(
+            connector(WRITER_SESSION_SETTINGS, WRITE_TIMEOUT),
             self._reactor,
             statements,
             self._completion,
-            log,
+            reader,
             self._max_waiting,
             self._max_batch,
             self._notify_commit,
@@ -228,16 +215,16 @@ class PostgresStore(Service):
         )
 
         def check() -> None:
-            reading.check_timeouts()
-            writing.check_timeouts()
+            read_queue.check_timeouts()
+            writer.check_timeouts()
 
         checks = LoopingCall(check)
         checks.clock = self._reactor
-        return _PostgresResources(log, reading, writing, checks)
+        return _PostgresResources(reader, read_queue, writer, checks)
 
     async def _stop(self) -> None:
         opened, self._resources = self._resources, None  # from here on everything is refused
         if opened is not None:
             await opened.writer.stop()
-            await opened.reader.stop()
+            await opened.read_queue.stop()
             opened.timeout_checks.stop()

@@ -1,64 +1,61 @@
 """Many units of work in one transaction, on a database where other instances write too.
 
-The head row is locked first and held to the commit, so all writers are serial:
-positions are dense in commit order, a unit finds what any earlier one has
-written, and no two writers wait for each other.  What gathers while the lock
-is waited for goes into the same transaction.
+The head row is locked first and until the commit, so writers take turns:
+positions are dense in commit order, a unit sees what earlier ones have written,
+and no two writers deadlock.  Units that are queued while the lock is waited for
+go into the same transaction.
 
-All units are sent at once; only if one of them misses is all undone and done
+All units are sent at once; only if one of them fails are all undone and executed
 again unit by unit, each in a savepoint of its own.
 """
 
 from __future__ import annotations
 
-from typing import Iterator, Mapping, Sequence, Union
+from typing import Iterator, Mapping, Sequence
 
 from attrs import define
 
 from ...core.errors import Unavailable
 from ...core.transactions import Step, Unit
+from ..jobs import PositionOrError
 from ..rows import event_to_row
-from .connection import PostgresConnection, StatementCall, StatementFailed, StatementResult
-from .errors import is_integrity_violation, to_refusal
+from .connection import PostgresConnection, StatementCall, StatementResult
+from .errors import StatementFailed, is_integrity_violation, to_refusal
 from .statements import PreparedStatement
-
-PositionOrError = Union[
-    int, Exception
-]  # the position of the head behind a unit, or why nothing of it was done
 
 
 @define(eq=False, repr=False)
-class WriteTransaction:
-    """Holds the head's lock until `commit`, or until its line is cut."""
+class PostgresTransaction:
+    """Holds the head's lock until `commit`, or until its connection is closed."""
 
     _connection: PostgresConnection
     _statements: Mapping[str, PreparedStatement]
-    transaction_id: str  # PostgreSQL's, by which its outcome can be asked for later
+    transaction_id: str  # PostgreSQL's, by which its outcome can be looked up later
     initial_head: int  # position of the head when it began
     newest_term_number: int | None  # number of the newest term, if there is any
     head: int  # position of the head now
 
     @classmethod
     async def begin(
-        cls, line: PostgresConnection, statements: Mapping[str, PreparedStatement]
-    ) -> WriteTransaction:
-        """Returns once all other writers have committed.  Raises `StatementFailed`, `Lost`."""
+        cls, connection: PostgresConnection, statements: Mapping[str, PreparedStatement]
+    ) -> PostgresTransaction:
+        """Returns once all other writers have committed.  Raises `StatementFailed`, `DatabaseConnectionLost`."""
         names = ("begin", "head_lock", "terms_newest")
-        _, locked, newest = await line.execute([StatementCall(statements[name]) for name in names])
+        _, locked, newest = await connection.execute([StatementCall(statements[name]) for name in names])
         (row,), (term,) = locked.rows, newest.rows
-        return cls(line, statements, row["transaction"], row["position"], term["term"], row["position"])
+        return cls(connection, statements, row["transaction"], row["position"], term["term"], row["position"])
 
     async def execute(self, name: str, **params: object) -> StatementResult:
         (result,) = await self._connection.execute([self._call(name, params)])
         return result
 
     async def execute_units(self, units: Sequence[Unit]) -> list[PositionOrError]:
-        """Do `units`, in order.  Raises `Lost`, or `StatementFailed` where the whole transaction is beyond help."""
+        """Do `units`, in order.  Raises `DatabaseConnectionLost`, or `StatementFailed` where the transaction must be rolled back."""
         outcomes = await self._execute_together(units)
         return [await self._execute_unit(unit) for unit in units] if outcomes is None else outcomes
 
     async def commit(self) -> None:
-        """Raises `Unavailable` when nothing was kept, `Lost` when that is unknown."""
+        """Raises `Unavailable` when nothing was kept, `DatabaseConnectionLost` when that is unknown."""
         calls = [self._call("commit")]
         if self.head > self.initial_head:
             calls = [self._call("log_move_head", {"position": self.head}), self._call("log_notify"), *calls]
@@ -70,7 +67,7 @@ class WriteTransaction:
             raise Unavailable("The database can't be written to")
 
     async def _execute_together(self, units: Sequence[Unit]) -> list[PositionOrError] | None:
-        """`None` when one of them failed; then all are undone."""
+        """Send all `units` together; `None` when one of them failed: then all are undone."""
         head, calls = self.head, [self._call("unit_begin")]
         outcomes: list[PositionOrError] = []
         for unit in units:
@@ -116,7 +113,7 @@ class WriteTransaction:
 
 
 def _find_miss(unit: Unit, results: Iterator[StatementResult]) -> Exception | None:
-    """What the first step of `unit` means that did not affect what it must; takes all its results."""
+    """The error of the first step of `unit` that affected the wrong number of rows; consumes the unit's results."""
     found = [next(results) for _ in (*unit.steps, *unit.events)]
     for step, result in zip(unit.steps, found):
         if step.expected_rows is not None and result.affected != step.expected_rows:
@@ -124,9 +121,9 @@ def _find_miss(unit: Unit, results: Iterator[StatementResult]) -> Exception | No
     return None
 
 
-def _unit_error(unit: Unit, failed: StatementFailed, place: int) -> Exception:
-    """What the failure of a unit's statement at `place` means."""
-    step: Step | None = unit.steps[place] if 0 <= place < len(unit.steps) else None
+def _unit_error(unit: Unit, failed: StatementFailed, index: int) -> Exception:
+    """The error of a unit whose statement at `index` failed."""
+    step: Step | None = unit.steps[index] if 0 <= index < len(unit.steps) else None
     if step is not None and step.clash is not None and is_integrity_violation(failed):
         return step.clash
     return to_refusal(failed)

@@ -1,4 +1,4 @@
-"""Values as they cross to PostgreSQL and back: text, both ways.
+"""Values as PostgreSQL's parameters and columns: in its text format, both ways.
 
 Times are `timestamptz` there and RFC 3339 text with milliseconds everywhere
 else; the session's `TimeZone` is UTC and its `DateStyle` ISO.
@@ -14,7 +14,7 @@ ColumnDecoder = Callable[[bytes], object]
 
 
 def encode_parameter(value: object) -> bytes | None:
-    """`value` as a parameter: lists and objects as JSON text.  Raises `ValueError` for a text with a NUL."""
+    """`value` as a parameter, with lists and objects as JSON text.  Raises `ValueError` for a text with a NUL."""
     match value:
         case None:
             return None
@@ -34,7 +34,7 @@ def encode_parameter(value: object) -> bytes | None:
 
 
 def decoder_for(oid: int) -> ColumnDecoder:
-    """What turns a column of the type `oid` (pg_type) into a value."""
+    """The function that turns a column of the type `oid` (pg_type) into a value."""
     return _DECODERS.get(oid, _decode_text)
 
 
@@ -47,7 +47,7 @@ def _decode_bool(value: bytes) -> bool:
 
 
 def _decode_timestamp(value: bytes) -> str:
-    """From "2026-11-22 19:21:04.5+00", whose fraction has no zeros at its end."""
+    """RFC 3339 with milliseconds, from "2026-11-22 19:21:04.5+00", whose fraction has no trailing zeros."""
     text = value.decode()
     date, time = text[:10], text[11:-3]
     seconds, _, fraction = time.partition(".")

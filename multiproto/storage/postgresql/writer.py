@@ -1,8 +1,8 @@
 """The one writer of this instance: a bounded queue, drained batch by batch into transactions.
 
-Whoever has waited for `WRITE_TIMEOUT` seconds is refused, and nothing of theirs is
-done later.  A COMMIT whose answer is lost with its connection is looked up on
-the next one; only if that can't be had in time is its outcome unknown.
+A unit that has waited for `WRITE_TIMEOUT` seconds is refused, and not done later.
+A COMMIT whose answer is lost with its connection is looked up on the next one;
+only if that can't be opened in time is its outcome unknown.
 """
 
 from __future__ import annotations
@@ -16,23 +16,25 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from ...base.waiters import Waiters
 from ...core.errors import DatabaseError, Unavailable
 from ...core.model import format_timestamp
 from ...core.transactions import Unit
-from ..jobs import Job, JobCompletion
-from .connection import DatabaseConnectionLost, PostgresConnection, StatementFailed
+from ..cursors import begin_term_steps
+from ..jobs import Job, JobCompletion, PositionOrError
+from .connection import PostgresConnection
 from .connector import PostgresConnector
-from .errors import to_refusal
-from .log import PostgresLogReader
+from .errors import DatabaseConnectionLost, StatementFailed, to_refusal
 from .pool import PostgresPool
+from .reader import PostgresReader
 from .statements import PreparedStatement
-from .transaction import PositionOrError, WriteTransaction
+from .transaction import PostgresTransaction
 
-WRITE_TIMEOUT = 1.75  # seconds that a unit may wait, and that any answer may take: refused within two
+WRITE_TIMEOUT = 1.75  # seconds that a unit may wait, and that any result may take: refused within two
 
 WRITER_SESSION_SETTINGS = (
     b"SET synchronous_commit = 'on'",
-    b"SET default_transaction_isolation = 'read committed'",  # what comes behind the lock sees all before it
+    b"SET default_transaction_isolation = 'read committed'",  # statements after the lock see all earlier commits
     b"SET statement_timeout = 1500",  # ms, the wait for the lock included
     b"SET idle_in_transaction_session_timeout = 2000",  # ms that a halted instance may hold the lock
     b"LISTEN multiproto_log",
@@ -41,21 +43,23 @@ WRITER_SESSION_SETTINGS = (
 
 @define(eq=False, repr=False)
 class PostgresWriter:
+    """Commits units on a connection of its own."""
+
     _connector: PostgresConnector
     _clock: IReactorTime
     _statements: Mapping[str, PreparedStatement]
     _completion: JobCompletion
-    _log_reader: PostgresLogReader
-    _max_waiting: int  # units that may wait; one more is refused
+    _reader: PostgresReader
+    _max_waiting: int  # queued units; one more is refused
     _max_batch: int  # units in one transaction
-    _on_log_grown: Callable[[], object]  # called when the log is longer
+    _on_log_grown: Callable[[], object]  # called when a commit has appended to the log
     _new_term: Callable[[], str]
-    _namespaces: Sequence[str]  # those that are kept
+    _namespaces: Sequence[str]  # whose entries the log keeps
     _queue: Deque[Job[Unit]] = field(factory=deque, init=False)
     _draining: Deferred[None] | None = field(default=None, init=False)
     _pool: PostgresPool = field(init=False)
-    _head: int = field(default=0, init=False)  # of the log, behind our last transaction
-    _connection_waiters: list[Deferred[None]] = field(factory=list, init=False)  # who waits for a line
+    _head: int = field(default=0, init=False)  # of the log after our last transaction
+    _connection_waiters: Waiters[None] = field(factory=Waiters, init=False)
 
     _log = Logger()
 
@@ -64,7 +68,7 @@ class PostgresWriter:
         return PostgresPool(self._connector, self._clock, 1, 1, self._on_connected, self._on_unreachable)
 
     def __len__(self) -> int:
-        """How many units wait."""
+        """How many units are queued."""
         return len(self._queue)
 
     @property
@@ -72,19 +76,19 @@ class PostgresWriter:
         return len(self._pool.connected)
 
     async def start(self) -> None:
-        """Raises `Away`, `StatementFailed`, `DatabaseConnectionLost`, `Unavailable`."""
+        """Raises `DatabaseUnreachable`, `StatementFailed`, `DatabaseConnectionLost`, `Unavailable`."""
         await self._pool.start()
         await self._begin_term(self._pool.connected[0])
 
     async def stop(self) -> None:
-        """Returns when all that waited is answered."""
+        """Returns when all queued units are answered."""
         while self._draining is not None:
             await self._draining
-        self._on_unreachable("closed")
+        self._refuse_all("The database is closed")
         await self._pool.stop()
 
     def enqueue(self, job: Job[Unit]) -> None:
-        """Raises `Unavailable`: nothing of it will be done."""
+        """Queue `job`.  Raises `Unavailable`: then nothing of it will be done."""
         if self._pool.unreachable_reason is not None:
             raise Unavailable("The database is away")
         if len(self._queue) >= self._max_waiting:
@@ -93,7 +97,7 @@ class PostgresWriter:
         self._start_draining()
 
     def check_timeouts(self) -> None:
-        """Time has gone by."""
+        """Close the connection if it gives no answer, and refuse units that have waited too long."""
         self._pool.check_timeouts()
         late = self._clock.seconds() - WRITE_TIMEOUT
         while self._queue and self._queue[0].enqueued_at <= late:
@@ -102,20 +106,21 @@ class PostgresWriter:
             )
 
     def _on_connected(self) -> None:
-        waiting, self._connection_waiters = self._connection_waiters, []
-        for each in waiting:
-            each.callback(None)
+        self._connection_waiters.release(None)
         self._start_draining()
 
-    def _on_unreachable(self, why: str) -> None:
+    def _on_unreachable(self) -> None:
+        self._refuse_all("The database is away")
+
+    def _refuse_all(self, message: str) -> None:
         while self._queue:
-            self._completion.complete(self._queue.popleft(), Unavailable("The database is away"))
+            self._completion.complete(self._queue.popleft(), Unavailable(message))
 
     def _start_draining(self) -> None:
         if self._draining is None and self._queue and self._pool.connected:
-            working = self._draining = Deferred.fromCoroutine(self._drain())
-            working.addErrback(lambda failure: self._log.failure("the writer broke", failure))
-            working.addBoth(self._on_draining_ended)
+            draining = self._draining = Deferred.fromCoroutine(self._drain())
+            draining.addErrback(lambda failure: self._log.failure("the writer broke", failure))
+            draining.addBoth(self._on_draining_ended)
 
     def _on_draining_ended(self, _: object) -> None:
         self._draining = None
@@ -123,17 +128,17 @@ class PostgresWriter:
 
     async def _drain(self) -> None:
         while self._queue and self._pool.connected:
-            line = self._pool.connected[0]
+            connection = self._pool.connected[0]
             try:
-                await self._commit_batch(line)
+                await self._commit_batch(connection)
             except DatabaseConnectionLost:
-                pass  # what was taken is answered; the rest waits for the next line
+                pass  # the batch is answered; the rest waits for the next connection
             except StatementFailed as failed:
                 self._log.warn("a transaction failed: {why}", why=str(failed))
-                line.abort()  # the simplest end of a transaction in any state
+                connection.abort()  # the simplest end of a transaction in any state
 
-    async def _commit_batch(self, line: PostgresConnection) -> None:
-        transaction = await self._begin_transaction(line)
+    async def _commit_batch(self, connection: PostgresConnection) -> None:
+        transaction = await self._begin_transaction(connection)
         jobs = [self._queue.popleft() for _ in range(min(self._max_batch, len(self._queue)))]
         try:
             outcomes = await transaction.execute_units([job.work for job in jobs])
@@ -149,39 +154,38 @@ class PostgresWriter:
         self._advance_head(transaction, any(isinstance(outcome, int) for outcome in outcomes))
         self._complete(jobs, outcomes)
 
-    async def _begin_transaction(self, line: PostgresConnection) -> WriteTransaction:
-        """A transaction in a term that is known here."""
-        transaction = await WriteTransaction.begin(line, self._statements)
+    async def _begin_transaction(self, connection: PostgresConnection) -> PostgresTransaction:
+        """A transaction in a term that the reader knows."""
+        transaction = await PostgresTransaction.begin(connection, self._statements)
         if transaction.initial_head < self._head:
             self._log.critical("the log has gone back: a backup was restored")
             await transaction.execute("rollback")
-            await self._begin_term(line)
-            transaction = await WriteTransaction.begin(line, self._statements)
-        if transaction.newest_term_number != self._log_reader.newest_term_number:
-            self._log_reader.update_terms(await transaction.execute("terms_all"))
+            await self._begin_term(connection)
+            transaction = await PostgresTransaction.begin(connection, self._statements)
+        if transaction.newest_term_number != self._reader.newest_term_number:
+            self._reader.update_terms((await transaction.execute("terms_all")).rows)
         return transaction
 
-    async def _begin_term(self, line: PostgresConnection) -> None:
-        transaction = await WriteTransaction.begin(line, self._statements)
+    async def _begin_term(self, connection: PostgresConnection) -> None:
+        transaction = await PostgresTransaction.begin(connection, self._statements)
         at = format_timestamp(self._clock.seconds())
-        await transaction.execute("term_begin", id=self._new_term(), at=at)
-        await transaction.execute("floors_forget", namespaces=self._namespaces)
-        await transaction.execute("floors_begin", namespaces=self._namespaces)
+        for step in begin_term_steps(self._new_term(), self._namespaces, at):
+            await transaction.execute(step.name, **step.params)
         terms = await transaction.execute("terms_all")
         await transaction.commit()
-        self._log_reader.update_terms(terms)
-        self._head = self._log_reader.newest = transaction.head
+        self._reader.update_terms(terms.rows)
+        self._head = self._reader.newest = transaction.head
 
-    def _advance_head(self, transaction: WriteTransaction, kept: bool) -> None:
-        """`transaction` has ended, and was `kept` or not."""
+    def _advance_head(self, transaction: PostgresTransaction, kept: bool) -> None:
+        """Note the log's head after `transaction`, if that was `kept`."""
         if kept and transaction.head > transaction.initial_head:
-            self._head = self._log_reader.newest = transaction.head
+            self._head = self._reader.newest = transaction.head
             self._on_log_grown()
 
     async def _resolve_outcomes(
-        self, transaction: WriteTransaction, outcomes: list[PositionOrError]
+        self, transaction: PostgresTransaction, outcomes: list[PositionOrError]
     ) -> list[PositionOrError]:
-        """What became of a transaction whose COMMIT got no answer."""
+        """The outcomes of a transaction whose COMMIT got no answer."""
         kept = await self._was_committed(transaction)
         self._log.warn("a COMMIT got no answer; it was kept: {kept}", kept=kept)
         if kept:
@@ -193,15 +197,15 @@ class PostgresWriter:
         )
         return [why if isinstance(outcome, int) else outcome for outcome in outcomes]
 
-    async def _was_committed(self, transaction: WriteTransaction) -> bool | None:
-        """Whether it was committed; `None` if nobody can say in time.
+    async def _was_committed(self, transaction: PostgresTransaction) -> bool | None:
+        """Whether `transaction` was committed; `None` if that can't be found out in time.
 
-        Who holds the head's lock knows that it has ended.
+        It has ended once another transaction holds the head's lock.
         """
-        give_up = self._clock.seconds() + WRITE_TIMEOUT
-        while (line := await self._wait_for_connection(give_up - self._clock.seconds())) is not None:
+        deadline = self._clock.seconds() + WRITE_TIMEOUT
+        while (connection := await self._wait_for_connection(deadline - self._clock.seconds())) is not None:
             try:
-                later = await WriteTransaction.begin(line, self._statements)
+                later = await PostgresTransaction.begin(connection, self._statements)
                 result = await later.execute("transaction_status", transaction=transaction.transaction_id)
                 await later.execute("rollback")
                 return bool(result.rows[0]["status"] == "committed")
@@ -209,20 +213,18 @@ class PostgresWriter:
                 continue
             except StatementFailed as failed:  # e.g. "in the future", of a database that was restored
                 self._log.warn("the outcome can't be looked up: {why}", why=str(failed))
-                line.abort()
+                connection.abort()
         return None
 
-    async def _wait_for_connection(self, patience: float) -> PostgresConnection | None:
-        """The line, once it is up; `None` when it is not within `patience` seconds."""
-        if not self._pool.connected and patience > 0:
-            up: Deferred[None] = Deferred()
-            self._connection_waiters.append(up)
+    async def _wait_for_connection(self, timeout: float) -> PostgresConnection | None:
+        """The connection, once there is one; `None` when there is none within `timeout` seconds."""
+        if not self._pool.connected and timeout > 0:
             with suppress(TimeoutError):
-                await up.addTimeout(patience, self._clock)
-        return self._pool.connected[0] if self._pool.connected and patience > 0 else None
+                await self._connection_waiters.wait().addTimeout(timeout, self._clock)
+        return self._pool.connected[0] if self._pool.connected and timeout > 0 else None
 
     def _complete(self, jobs: Sequence[Job[Unit]], outcomes: Sequence[PositionOrError]) -> None:
         for job, outcome in zip(jobs, outcomes):
             self._completion.complete(
-                job, self._log_reader.terms.cursor_of(outcome) if isinstance(outcome, int) else outcome
+                job, self._reader.terms.cursor_of(outcome) if isinstance(outcome, int) else outcome
             )

@@ -1,4 +1,4 @@
-"""The directory that the embedded store keeps everything in, for one process at a time."""
+"""The directory of the embedded store's files, locked for one process at a time."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..errors import StoreUnusable
 
 @define(eq=False, repr=False)
 class DataDirectory:
-    """Ours from `acquire` to `release`; the system releases it when the process dies."""
+    """Locked from `acquire` to `release`; the system unlocks it when the process dies."""
 
     path: Path
-    _lock_descriptor: int  # file descriptor
+    _lock_descriptor: int
 
     @classmethod
     def acquire(cls, path: Path) -> DataDirectory:
-        """Make `path` if it is missing, for its owner only, and lock it.  Raises `StoreUnusable`."""
+        """Create `path` if it is missing, for its owner only, and lock it.  Raises `StoreUnusable`."""
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(path / "multiproto.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -35,7 +35,7 @@ class DataDirectory:
         return cls(path, lock)
 
     def create_file(self, name: str) -> Path:
-        """The file of that name, there from now on and for its owner only."""
+        """The path of the file `name`, created if it is missing, for its owner only."""
         path = self.path / name
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))

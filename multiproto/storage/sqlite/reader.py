@@ -1,36 +1,37 @@
-"""What is read from the store, each time in one snapshot, by threads that can't write."""
+"""What is read from the store, each time in one snapshot, on connections that can't write."""
 
 from __future__ import annotations
 
 import sqlite3
-from typing import Callable, Mapping, Sequence
+from typing import Callable, Mapping, Sequence, TypeVar
 
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
 
 from ...core.errors import TimedOut
-from ...core.transactions import Entry, Page, Query, Snapshot
+from ...core.transactions import Entry, Page, Query, Row, Snapshot
 from ..cursors import Terms
 from ..jobs import Job
-from ..rows import PAGE_MAX_CHARACTERS, PAGE_MAX_ENTRIES, PAGE_MAX_SCANNED, entry_from_row, json_prefix
+from ..pages import PageBuilder, floors_from_rows, json_prefix, scan_end, scan_query
+from ..rows import entry_from_row
 from ..statements import Statements
 from .connection import fetch_all, iterate_rows
 
-_STEPS_PER_CLOCK_CHECK = (
-    10_000  # steps of SQLite's machine between two looks at the clock, well under a millisecond
-)
+STEPS_PER_CLOCK_CHECK = 10_000  # steps of SQLite's machine, well under a millisecond
+
+T = TypeVar("T")
 
 
 @define(eq=False, repr=False)
 class SqliteReader:
-    """A worker with a connection of its own, and all that can be asked of it."""
+    """A worker with a connection of its own, and all that can be read with it."""
 
     _connection: sqlite3.Connection
     _statements: Statements
     _terms: Terms
     _on_outcome: Callable[[Job[ReadWork], object], object]  # called in this thread with each outcome
     _clock: IReactorTime
-    _timeout: float  # seconds from asking until a read is broken off
+    _timeout: float  # seconds from call until a read is broken off
 
     def run_jobs(self, jobs: Sequence[Job[ReadWork]]) -> None:
         for job in jobs:
@@ -43,10 +44,7 @@ class SqliteReader:
 
     def snapshot(self, queries: Sequence[Query]) -> Snapshot:
         position = self.head_position()
-        results = (
-            fetch_all(self._connection, self._statements[query.name], query.params) for query in queries
-        )
-        return Snapshot(tuple(results), self._terms.cursor_of(position))
+        return Snapshot(tuple(map(self._execute, queries)), self._terms.cursor_of(position))
 
     def head_position(self) -> int:
         return int(self._connection.execute(self._statements["log_head"]).fetchone()[0])
@@ -56,63 +54,48 @@ class SqliteReader:
         return position, self._terms.cursor_of(position)
 
     def read_after(self, position: int, limit: int) -> tuple[Entry, ...]:
-        params = {"position": position, "limit": limit}
-        found = fetch_all(self._connection, self._statements["log_after"], params)
-        return tuple(entry_from_row(row, self._terms) for row in found)
+        rows = self._execute(Query("log_after", {"position": position, "limit": limit}))
+        return tuple(entry_from_row(row, self._terms) for row in rows)
 
     def read_page(self, lead: str, low: int, high: int) -> Page:
-        upto = self._scan_end(low, high)
-        params = {"lead": json_prefix(lead), "low": low, "high": upto}
-        entries, text = [], 0
+        high = scan_end(self._execute(scan_query(low, high)), high)
+        params = {"lead": json_prefix(lead), "low": low, "high": high}
+        page = PageBuilder(lead, high, self._terms)
         for row in iterate_rows(self._connection, self._statements["log_page"], params):
-            entry = entry_from_row(row, self._terms)
-            if any(topic.startswith(lead) for topic in entry.event.topics):
-                entries.append(entry)
-            text += len(row["content"]) + len(row["metadata"] or "")
-            if text >= PAGE_MAX_CHARACTERS or len(entries) == PAGE_MAX_ENTRIES:
-                return Page(tuple(entries), entry.position, self.retention_floors())
-        return Page(tuple(entries), upto, self.retention_floors())
+            if not page.add(row):
+                break
+        return page.build(self.retention_floors())
 
     def locate(self, cursor: str) -> int | None:
         position = self._terms.position_of(cursor)
         return position if position is not None and position <= self.head_position() else None
 
     def retention_floors(self) -> Mapping[str, int]:
-        found = fetch_all(self._connection, self._statements["floors_all"], {})
-        return {row["namespace"]: row["position"] for row in found}
+        return floors_from_rows(self._execute(Query("floors_all")))
 
-    def _scan_end(self, low: int, high: int) -> int:
-        """How far one page may look: positions that were pruned cost nothing."""
-        params = {"low": low, "high": high, "most": PAGE_MAX_SCANNED}
-        found = fetch_all(self._connection, self._statements["log_stretch"], params)
-        return int(found[0]["position"]) if found else high
+    def run_in_transaction(self, work: Callable[[], T], deadline: float, stride: int) -> T:
+        """Do `work`, which calls this reader, in the caller's thread and in one transaction.
 
-    def snapshot_inline(self, queries: Sequence[Query], until: float, stride: int) -> Snapshot:
-        """The same as `snapshot`, by whoever is in this thread.
-
-        Raises `sqlite3.Error`, also when it is still at it at `until`: by the clock, which it
-        looks at every `stride` steps of SQLite's machine.
+        Raises `sqlite3.Error`, also when it is not done by `deadline`: the clock is
+        checked every `stride` steps of SQLite's machine.
         """
-        self._connection.set_progress_handler(lambda: self._clock.seconds() > until, stride)
+        self._connection.set_progress_handler(lambda: self._clock.seconds() > deadline, stride)
         try:
             self._connection.execute("BEGIN")
-            return self.snapshot(queries)
+            return work()
         finally:
             self._connection.rollback()
+
+    def _execute(self, query: Query) -> tuple[Row, ...]:
+        return fetch_all(self._connection, self._statements[query.name], query.params)
 
     def _run_job(self, job: Job[ReadWork]) -> object:
-        """What `job` gives, or the exception that it ended with."""
+        """The result of `job`, or the exception that it ended with."""
         deadline = job.enqueued_at + self._timeout
-        self._connection.set_progress_handler(
-            lambda: self._clock.seconds() > deadline, _STEPS_PER_CLOCK_CHECK
-        )
         try:
-            self._connection.execute("BEGIN")
-            return job.work(self)
-        except Exception as error:  # is logged, or answered, where it was asked for
+            return self.run_in_transaction(lambda: job.work(self), deadline, STEPS_PER_CLOCK_CHECK)
+        except Exception as error:  # `JobCompletion` logs what is no refusal
             return TimedOut("The database took too long") if self._clock.seconds() > deadline else error
-        finally:
-            self._connection.rollback()
 
 
 ReadWork = Callable[[SqliteReader], object]  # done within one transaction

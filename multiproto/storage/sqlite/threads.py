@@ -1,4 +1,4 @@
-"""Threads that drain one bounded queue, and nothing else that touches threads here."""
+"""Threads that drain one bounded queue; no other code of the store touches threads."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ JobT_contra = TypeVar("JobT_contra", contravariant=True)
 
 
 class ThreadWorker(Protocol[JobT_contra]):
-    """What lives in one thread.  Neither may raise."""
+    """Does the jobs of one thread.  Neither method may raise."""
 
     def run_jobs(self, jobs: Sequence[JobT_contra]) -> None:
-        """Do `jobs`, in order, and see to their answers."""
+        """Do `jobs`, in order, and deliver their outcomes."""
 
     def close(self) -> None:
-        """Called last, in the same thread."""
+        """Release everything; called last, in the same thread."""
 
 
 @define(eq=False, repr=False)
 class WorkerThreads(Generic[JobT]):
-    """Some workers, one thread each, taking jobs in the order they were given.
+    """Workers, one thread each, that take jobs from one queue in order.
 
-    The threads are daemons: a process that can't stop properly ends anyway,
-    and nothing that was answered is lost by it.
+    The threads are daemons: a process that can't stop properly ends all the
+    same, and no committed work is lost by it.
     """
 
     _name: str
     _reactor: IReactorFromThreads
     _workers: Sequence[ThreadWorker[JobT]]
-    _max_waiting: int  # jobs that may wait; one more is refused
-    _max_jobs_per_run: int  # jobs that a worker takes at once, if so many wait
+    _max_waiting: int  # queued jobs; one more is refused
+    _max_jobs_per_run: int  # jobs that a worker takes from the queue at once
     _queue: deque[JobT] = field(factory=deque, init=False)
     _condition: Condition = field(factory=Condition, init=False)
     _stopping: bool = field(default=False, init=False)
-    _running_threads: int = field(default=0, init=False)  # threads
+    _running_threads: int = field(default=0, init=False)
     _stopped: Deferred[None] = field(factory=Deferred, init=False)
 
     def start(self) -> None:
@@ -51,7 +51,7 @@ class WorkerThreads(Generic[JobT]):
             Thread(target=self._run, args=(worker,), name=self._name, daemon=True).start()
 
     def enqueue(self, job: JobT) -> None:
-        """Queue `job`, never behind `stop`.  Raises `Unavailable` when too many wait."""
+        """Queue `job`; not to be called after `stop`.  Raises `Unavailable` when the queue is full."""
         with self._condition:
             if len(self._queue) >= self._max_waiting:
                 raise Unavailable(f"The {self._name} is overloaded")
@@ -59,14 +59,14 @@ class WorkerThreads(Generic[JobT]):
             self._condition.notify()
 
     def stop(self) -> Deferred[None]:
-        """Fires when all that wait are done and the threads are gone."""
+        """Fires when all queued jobs are done and the threads have ended."""
         with self._condition:
             self._stopping = True
             self._condition.notify_all()
         return self._stopped
 
     def __len__(self) -> int:
-        """How many jobs wait."""
+        """How many jobs are queued."""
         return len(self._queue)
 
     def _run(self, worker: ThreadWorker[JobT]) -> None:
@@ -76,7 +76,7 @@ class WorkerThreads(Generic[JobT]):
         self._reactor.callFromThread(self._on_thread_ended)
 
     def _dequeue(self) -> list[JobT]:
-        """The next jobs, once there are some; none when it is time to go."""
+        """The next jobs, once there are some; none when the thread is to end."""
         with self._condition:
             while not self._queue and not self._stopping:
                 self._condition.wait()

@@ -1,11 +1,4 @@
-"""Many units of work in one transaction, each of them whole or not at all.
-
-A sync of the disk costs the same for one unit as for hundreds, so all that are
-waiting share one.  Each runs in a savepoint; one that misses or clashes is
-undone alone.  An event is written within its unit's savepoint: a later unit of
-the same transaction must find it there when it blanks what was said of its
-subject.
-"""
+"""The one writer of this file: a thread that commits all waiting units together."""
 
 from __future__ import annotations
 
@@ -15,12 +8,14 @@ from typing import Callable, Sequence, Union
 from attrs import define, frozen
 
 from ...core.errors import DatabaseError, Unavailable
-from ...core.transactions import Entry, Event, Step, Unit
-from ..cursors import Terms
+from ...core.model import format_timestamp
+from ...core.transactions import Unit
+from ..cursors import Terms, begin_term_steps
 from ..jobs import Job
-from ..rows import event_to_row
 from ..statements import Statements
-from .connection import encode_parameters
+from .connection import fetch_all
+from .transaction import SqliteTransaction
+from .types import encode_parameters
 
 CursorOrError = Union[str, Exception]  # a unit's cursor, or why nothing of it was done
 
@@ -30,20 +25,19 @@ class TransactionResult:
     """How a transaction ended."""
 
     outcomes: tuple[CursorOrError, ...]  # one for each unit, in order
-    appended: tuple[Entry, ...] = ()  # what the log grew by
-    error: Exception | None = None  # what broke the whole of it
+    appended: int = 0  # events that the log grew by
+    error: Exception | None = None  # what undid the whole transaction
 
 
 @define(eq=False, repr=False)
 class SqliteWriter:
-    """The one worker that writes."""
+    """The worker of the thread that writes; the only one in the process."""
 
     _connection: sqlite3.Connection
     _statements: Statements
     _terms: Terms
-    _on_transaction_ended: Callable[
-        [Sequence[Job[Unit]], TransactionResult], object
-    ]  # called in this thread with each batch
+    # Called in this thread with each batch.
+    _on_transaction_ended: Callable[[Sequence[Job[Unit]], TransactionResult], object]
 
     def run_jobs(self, jobs: Sequence[Job[Unit]]) -> None:
         try:
@@ -56,72 +50,27 @@ class SqliteWriter:
         self._connection.close()
 
     def commit(self, units: Sequence[Unit]) -> TransactionResult:
-        """Do `units` in order; the answer comes when the disk has them."""
+        """Do `units` in order; returns when the disk has them."""
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            batch = self._execute_units(units)
+            transaction = SqliteTransaction.begin(self._connection, self._statements)
+            positions = transaction.execute_units(units)
         except sqlite3.Error as error:
             return self._roll_back(units, error, _write_failed)
         try:
-            self._connection.execute("COMMIT")
+            transaction.commit()
         except sqlite3.Error as error:
             # The journal may hold it whole, and it would then be there after a crash.
             return self._roll_back(units, error, _outcome_unknown)
-        return batch
-
-    def _execute_units(self, units: Sequence[Unit]) -> TransactionResult:
-        """How this transaction ends if it is committed now."""
-        (head,) = self._connection.execute(self._statements["log_head"]).fetchone()
-        outcomes: list[CursorOrError] = []
-        appended: list[Entry] = []
-        for unit in units:
-            failure = self._execute_unit(unit, head)
-            if failure is None:
-                for event in unit.events:
-                    head += 1
-                    appended.append(Entry(head, self._terms.cursor_of(head), event))
-            outcomes.append(self._terms.cursor_of(head) if failure is None else failure)
-        if appended:
-            self._connection.execute(self._statements["log_move_head"], {"position": head})
-        return TransactionResult(tuple(outcomes), tuple(appended))
-
-    def _execute_unit(self, unit: Unit, head: int) -> Exception | None:
-        """Do `unit`, or undo it alone and say why.  Raises when the engine undid the whole transaction."""
-        self._connection.execute("SAVEPOINT unit")
-        try:
-            for step in unit.steps:
-                self._execute_step(step)
-            for position, event in enumerate(unit.events, head + 1):
-                self._append_event(position, event)
-        except Exception as error:  # whatever is wrong with this unit is no concern of the others
-            if not self._connection.in_transaction:
-                raise  # e.g. a full disk
-            self._connection.execute("ROLLBACK TO unit")
-            self._connection.execute("RELEASE unit")
-            return error
-        self._connection.execute("RELEASE unit")
-        return None
-
-    def _execute_step(self, step: Step) -> None:
-        try:
-            affected = self._connection.execute(
-                self._statements[step.name], encode_parameters(step.params)
-            ).rowcount
-        except sqlite3.IntegrityError:
-            if step.clash is None:
-                raise
-            raise step.clash from None
-        if step.expected_rows is not None and affected != step.expected_rows:
-            raise step.miss or RuntimeError(f"{step.name} affected {affected} rows")
-
-    def _append_event(self, position: int, event: Event) -> None:
-        self._connection.execute(self._statements["log_append"], event_to_row(position, event))
+        outcomes = (
+            each if isinstance(each, Exception) else self._terms.cursor_of(each) for each in positions
+        )
+        return TransactionResult(tuple(outcomes), transaction.head - transaction.initial_head)
 
     def _roll_back(
-        self, units: Sequence[Unit], fault: Exception, outcome: Callable[[], Exception]
+        self, units: Sequence[Unit], error: Exception, outcome: Callable[[], Exception]
     ) -> TransactionResult:
         self._connection.rollback()  # does nothing if the engine did it
-        return TransactionResult(tuple(outcome() for _ in units), error=fault)
+        return TransactionResult(tuple(outcome() for _ in units), error=error)
 
 
 def _write_failed() -> Exception:
@@ -130,3 +79,18 @@ def _write_failed() -> Exception:
 
 def _outcome_unknown() -> Exception:
     return DatabaseError("It is unknown whether this was kept")
+
+
+def begin_term(
+    connection: sqlite3.Connection, statements: Statements, term: str, namespaces: Sequence[str], now: float
+) -> Terms:
+    """Begin a term with the id `term` for a writer that keeps `namespaces`; returns all terms of the log."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for step in begin_term_steps(term, namespaces, format_timestamp(now)):
+            connection.execute(statements[step.name], encode_parameters(step.params))
+        rows = fetch_all(connection, statements["terms_all"], {})
+        connection.execute("COMMIT")
+    finally:
+        connection.rollback()  # does nothing after the commit
+    return Terms.from_rows(rows)

@@ -1,13 +1,13 @@
--- Every list holds only what :viewer may see: what is not direct, and what is from or to them.
+-- Every list holds only messages that :viewer may see: those to no recipient, and those from or to :viewer.
 
 -- name: message_by_id
--- One message, whoever asks.
+-- One message, without regard to who may see it.
 SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at
 FROM messages
 WHERE id = :id;
 
 -- name: messages_page
--- :limit messages behind the :offset newest.
+-- At most :limit messages after the :offset newest, newest first.
 SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at
 FROM messages
 WHERE recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer
@@ -66,7 +66,7 @@ WHERE user_id = :user_id AND channel_id = :channel_id
 
 -- name: messages_of_users_page
 -- The page of each of :user_ids (a JSON array), each newest first.
--- One walk of the index per author reads no further than its page; a window function reads all they wrote.
+-- One index scan per author reads no further than the page; a window function would read all their messages.
 SELECT message.id, message.user_id, message.content, message.channel_id, message.recipient_id,
        message.created_at, message.updated_at
 FROM (SELECT DISTINCT json_array_elements_text(:user_ids::json) AS id) AS author
@@ -88,7 +88,7 @@ WHERE user_id = ANY (ARRAY(SELECT json_array_elements_text(:user_ids::json)))
 GROUP BY user_id;
 
 -- name: message_add
--- A message; violates a constraint when its author or recipient is gone.
+-- A message; violates a constraint when its author or recipient is deleted.
 INSERT INTO messages (id, user_id, content, channel_id, recipient_id, created_at, updated_at)
 VALUES (:id, :user_id, :content, :channel_id, :recipient_id, :at, :at);
 

@@ -1,6 +1,6 @@
 -- name: migrations_begin
--- The table that says which migrations this database has had.
--- It is made here and not by a migration, since the first of them is recorded in it.
+-- The table of the migrations that were applied to this database.
+-- It is created here and not by a migration, since the first migration is recorded in it.
 CREATE TABLE IF NOT EXISTS migrations (
     number     bigint           NOT NULL PRIMARY KEY, -- its place in the order, from 1
     name       text COLLATE "C" NOT NULL,             -- its file
@@ -9,9 +9,9 @@ CREATE TABLE IF NOT EXISTS migrations (
 );
 
 -- name: migrations_applied
--- All that this database has had, in order.
+-- The applied migrations, in order.
 SELECT number, name, checksum FROM migrations ORDER BY number;
 
 -- name: migration_record
--- It has had this one.
+-- A migration was applied.
 INSERT INTO migrations (number, name, checksum, applied_at) VALUES (:number, :name, :checksum, :at);

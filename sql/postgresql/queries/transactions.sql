@@ -1,17 +1,17 @@
--- What a writer says around its units of work.
+-- The savepoint around each unit of work, and the notification of other instances.
 
 -- name: unit_begin
--- From here on, things can be undone.
+-- Begin a unit.
 SAVEPOINT unit;
 
 -- name: unit_undo
--- Undo what was done since.
+-- Undo the unit.
 ROLLBACK TO SAVEPOINT unit;
 
 -- name: unit_end
--- Keep it.
+-- Keep the unit.
 RELEASE SAVEPOINT unit;
 
 -- name: log_notify
--- Tell every instance that the log is longer, once this is committed.
+-- Notify every instance, at the commit, that the log has grown.
 NOTIFY multiproto_log;

@@ -11,13 +11,13 @@ FROM users
 WHERE email_key = :email_key;
 
 -- name: users_by_ids
--- Those of :ids (a JSON array) that exist, as the public sees them, in no order.
+-- Those of :ids (a JSON array) that exist, with public columns, in no order.
 SELECT id, email, name, created_at, updated_at
 FROM users
 WHERE id = ANY (ARRAY(SELECT json_array_elements_text(:ids::json)));
 
 -- name: users_page
--- :limit users behind the :offset newest, as the public sees them.
+-- At most :limit users after the :offset newest, newest first, with public columns.
 SELECT id, email, name, created_at, updated_at
 FROM users
 ORDER BY created_at DESC, id DESC
@@ -28,12 +28,12 @@ LIMIT :limit OFFSET :offset;
 SELECT count(*) AS total FROM users;
 
 -- name: user_add
--- A new account; violates a constraint when the address is taken.
+-- A new account; violates a constraint when the email address is in use.
 INSERT INTO users (id, email, email_key, name, password_hash, created_at, updated_at)
 VALUES (:id, :email, :email_key, :name, :password_hash, :at, :at);
 
 -- name: user_amend
--- Change a user, unless somebody else did since :version was read: then no row.
+-- Change a user; no row if it was changed since :version was read.
 UPDATE users
 SET email = :email, email_key = :email_key, name = :name, password_hash = :password_hash,
     version = version + 1, updated_at = :at

@@ -1,12 +1,12 @@
--- The trail of who did what to whose account, or tried to.
+-- The audit log: who did what to which account, or tried to.
 
 -- name: audit_add
--- Something happened, :times alike.
+-- Record an action that happened :times times.
 INSERT INTO audit (id, at, actor, subject, action, outcome, protocol, address, session_id, times, details)
 VALUES (:id, :at, :actor, :subject, :action, :outcome, :protocol, :address, :session_id, :times, :details);
 
 -- name: audit_page
--- :limit rows behind the :offset newest.
+-- At most :limit rows after the :offset newest, newest first.
 SELECT id, at, actor, subject, action, outcome, protocol, address, session_id, times, details
 FROM audit
 ORDER BY at DESC, id DESC
@@ -41,9 +41,9 @@ LIMIT :limit OFFSET :offset;
 SELECT count(*) AS total FROM audit WHERE subject = :subject AND (:action = '' OR action = :action);
 
 -- name: audit_due
--- One row, with a position that says nothing, if any is older than :before.
+-- One row, whose position is meaningless, if any entry is older than :before.
 SELECT 1 AS position FROM audit WHERE at < :before LIMIT 1;
 
 -- name: audit_prune
--- Delete the oldest, at most :most, of those before :before.
+-- Delete at most :most entries from before :before, the oldest first.
 DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < :before ORDER BY at LIMIT :most);

@@ -3,7 +3,7 @@
 SELECT position FROM head;
 
 -- name: log_after
--- At most :limit events behind :position, in order.
+-- At most :limit events after :position, in order.
 SELECT position, id, type, topics, content, subject, created_at, namespace, sender, metadata
 FROM events
 WHERE position > :position
@@ -11,7 +11,7 @@ ORDER BY position
 LIMIT :limit;
 
 -- name: log_stretch
--- The :most-th event behind :low, if there are so many up to :high.
+-- The position of the :most-th event after :low, if there are so many up to :high.
 SELECT position
 FROM events
 WHERE position > :low AND position <= :high
@@ -19,19 +19,19 @@ ORDER BY position
 LIMIT 1 OFFSET :most - 1;
 
 -- name: log_page
--- The events behind :low, up to :high, in order, that are not blank and whose topics contain :lead: the
--- beginning of a JSON string, opening quote included.  (Some more, where a topic has a quote inside.)
+-- The events after :low, up to :high, in order, that are not redacted and whose topics contain :lead: the
+-- beginning of a JSON string, opening quote included.  (Some others, too, where a topic has a quote inside.)
 SELECT position, id, type, topics, content, subject, created_at, namespace, sender, metadata
 FROM events
 WHERE position > :low AND position <= :high AND content IS NOT NULL AND instr(topics, :lead)
 ORDER BY position;
 
 -- name: event_position
--- Where the event :id is in the log; no row if it never was, or was pruned.
+-- The position of the event :id; no row if it never existed, or was pruned.
 SELECT position FROM events WHERE id = :id;
 
 -- name: log_append
--- One event, in the transaction of what it tells of.
+-- Append one event, in the transaction of the change that it reports.
 INSERT INTO events (position, id, type, topics, content, subject, created_at, namespace, sender, metadata)
 VALUES (:position, :id, :type, :topics, :content, :subject, :at, :namespace, :sender, :metadata);
 
@@ -40,12 +40,12 @@ VALUES (:position, :id, :type, :topics, :content, :subject, :at, :namespace, :se
 UPDATE head SET position = :position;
 
 -- name: log_blank
--- Nobody who resumes shall read what was said of :subject any more.
+-- Redact all events about :subject, so that resuming clients can't read them.
 UPDATE events SET content = NULL, metadata = NULL WHERE subject = :subject;
 
 -- name: log_blank_account
--- Nor what was said of the user :id and of any message from or to them.
--- Comes before `user_drop`, which takes the messages away.
+-- Redact all events about the user :id and about messages from or to them.
+-- To be executed before `user_drop`, which deletes the messages.
 UPDATE events SET content = NULL, metadata = NULL
 WHERE subject IN (
     SELECT :id
@@ -58,5 +58,5 @@ WHERE subject IN (
 SELECT id, first_position FROM terms ORDER BY number;
 
 -- name: term_begin
--- A writer starts: what it writes is behind the head of now.
+-- A writer starts a term: its entries come after the present head.
 INSERT INTO terms (id, first_position, created_at) SELECT :id, position + 1, :at FROM head;

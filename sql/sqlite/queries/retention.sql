@@ -1,11 +1,11 @@
--- How long events are kept, by namespace, and from where on a namespace has no holes.
+-- The pruning of the log, by namespace, and the floors above which no entries are missing.
 
 -- name: floors_all
 -- For each namespace that is kept, the position up to which its events may be missing.
 SELECT namespace, position FROM floors;
 
 -- name: floors_forget
--- What is not among :namespaces (a JSON array) is not kept any more.
+-- Delete the floors of namespaces that are not among :namespaces (a JSON array): they are no longer kept.
 DELETE FROM floors WHERE namespace NOT IN (SELECT value FROM json_each(:namespaces));
 
 -- name: floors_begin

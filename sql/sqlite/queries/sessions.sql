@@ -1,11 +1,11 @@
 -- name: session_live
--- One row if the session can be acted in at :now; its user exists, or it would be gone with them.
+-- One row if the session is valid at :now; its user exists, since sessions are deleted with their user.
 SELECT id, user_id, created_at, expires_at
 FROM sessions
 WHERE id = :id AND user_id = :user_id AND revoked_at IS NULL AND expires_at > :now;
 
 -- name: refresh_by_hash
--- A refresh token with what its session and its owner say of it.
+-- A refresh token with its session and user.
 SELECT token.hash, token.session_id, token.parent, token.spent_at,
        session.user_id, session.expires_at, session.revoked_at, owner.email
 FROM refresh_tokens AS token
@@ -14,7 +14,7 @@ JOIN users AS owner ON owner.id = session.user_id
 WHERE token.hash = :hash;
 
 -- name: session_add
--- Somebody logged in.  No row when their password is not :password_hash any more, or they have :most sessions.
+-- A login.  No row when the password is not :password_hash any more, or the user has :most sessions.
 INSERT INTO sessions (id, user_id, created_at, expires_at, address, client)
 SELECT :id, :user_id, :at, :expires_at, :address, :client
 WHERE EXISTS (SELECT 1 FROM users WHERE id = :user_id AND password_hash = :password_hash)
@@ -45,7 +45,7 @@ UPDATE sessions SET revoked_at = :at
 WHERE id = :id AND user_id = :user_id AND revoked_at IS NULL AND expires_at > :at;
 
 -- name: sessions_revoke
--- End those of :ids (a JSON array) that have not ended.
+-- End those sessions among :ids (a JSON array) that have not ended.
 UPDATE sessions SET revoked_at = :at
 WHERE id IN (SELECT value FROM json_each(:ids)) AND revoked_at IS NULL;
 
@@ -55,11 +55,11 @@ UPDATE sessions SET revoked_at = :at
 WHERE user_id = :user_id AND id <> :keep AND revoked_at IS NULL AND expires_at > :at;
 
 -- name: sessions_due
--- One row, with a position that says nothing, if any ended before :before.
+-- One row, whose position is meaningless, if any session ended before :before.
 SELECT 1 AS position FROM sessions WHERE coalesce(revoked_at, expires_at) < :before LIMIT 1;
 
 -- name: sessions_prune
--- Delete those that ended first, at most :most, of those that did before :before.
+-- Delete at most :most sessions that ended before :before, the oldest first.
 DELETE FROM sessions
 WHERE id IN (
     SELECT id FROM sessions
@@ -69,19 +69,19 @@ WHERE id IN (
 );
 
 -- name: refresh_add
--- A refresh token was handed out.
+-- A refresh token was issued.
 INSERT INTO refresh_tokens (hash, session_id, parent, created_at) VALUES (:hash, :session_id, :parent, :at);
 
 -- name: refresh_spend
--- A refresh token is used up, once.
+-- Mark a refresh token as used; no row if it was used already.
 UPDATE refresh_tokens SET spent_at = :at WHERE hash = :hash AND spent_at IS NULL;
 
 -- name: refresh_spend_others
--- :hash is used: what else was made from its :parent is used up, once.
+-- :hash is used: mark all other tokens with its :parent as used.
 UPDATE refresh_tokens SET spent_at = :at WHERE parent = :parent AND hash <> :hash AND spent_at IS NULL;
 
 -- name: refresh_tokens_due
--- One row, with a position that says nothing, if any is of a session that ended before :before.
+-- One row, whose position is meaningless, if any token is of a session that ended before :before.
 SELECT 1 AS position
 FROM sessions AS session
 JOIN refresh_tokens AS token ON token.session_id = session.id
@@ -90,7 +90,7 @@ LIMIT 1;
 
 -- name: refresh_tokens_prune
 -- Delete at most :most of those whose sessions ended before :before.
--- A session's may be hundreds, so they do not wait to go with it.
+-- A session may have hundreds, so they are not left to be deleted with it.
 DELETE FROM refresh_tokens
 WHERE hash IN (
     SELECT token.hash

@@ -7,11 +7,12 @@ from unittest.mock import patch
 
 from twisted.internet.defer import Deferred
 
-from multiproto.core.transactions import Query
+from multiproto.core.transactions import Query, Step, Unit
 from multiproto.storage.sqlite import inline_reader
+from multiproto.storage.sqlite.store import INLINE_BACKLOG
 
 from ...stores import StoreCase
-from ..units import add_user
+from ..units import add_user, event, published, say
 
 ADA = Query("user_by_id", {"id": "ada"})
 COUNT = Query("users_count")
@@ -97,6 +98,35 @@ class NearTests(StoreCase):
                 for _ in range(2):
                     self.assertEqual(await self.read(COUNT), (self.store._inline_reads, expected))
             self.assertEqual(await self.read(COUNT), (False, expected))
+
+    # The log's newest entries.
+
+    async def after(self, position: int) -> tuple[bool, list[str]]:
+        """Whether the entries after `position` were there at once, and their events' ids."""
+        reading = self.store.read_after(position, 500)
+        at_once = reading.called
+        return at_once, [entry.event.id for entry in await reading]
+
+    async def test_a_short_stretch_of_the_log_is_there_at_once(self) -> None:
+        await self.store.commit(say(*[published(f"e{n}", "a") for n in range(INLINE_BACKLOG + 1)]))
+        expected = [f"e{n}" for n in range(INLINE_BACKLOG + 1)]
+        self.assertEqual(await self.after(1), (self.store._inline_reads, expected[1:]))
+        self.assertEqual(await self.after(0), (False, expected))
+        await self.store.commit(say(published("last", "a")))
+        self.assertEqual(await self.after(INLINE_BACKLOG + 1), (self.store._inline_reads, ["last"]))
+        self.assertEqual(await self.after(INLINE_BACKLOG + 2), (self.store._inline_reads, []))
+
+    async def test_what_was_withdrawn_is_blank_there(self) -> None:
+        await self.store.commit(say(event("e1", "s", n=1)))
+        await self.store.commit(Unit((Step("log_blank", {"subject": "s"}),)))
+        (entry,) = await self.store.read_after(0, 9)
+        self.assertEqual((entry.event.content, entry.redacted), (None, True))
+
+    async def test_what_takes_too_long_there_is_left_to_the_threads(self) -> None:
+        await self.store.commit(say(published("e1", "a")))
+        with patch.multiple(inline_reader, INLINE_TIMEOUT=-1.0, STEPS_PER_CLOCK_CHECK=1):
+            self.assertEqual(await self.after(0), (False, ["e1"]))
+        self.assertEqual(await self.after(0), (self.store._inline_reads, ["e1"]))
 
     async def late(self) -> tuple[bool, Any]:
         """The same count, for which there is no time at all."""

@@ -12,7 +12,8 @@ from multiproto.core.transactions import Query
 from multiproto.storage.cursors import Term, Terms
 from multiproto.storage.jobs import Job
 from multiproto.storage.migrations import load_migrations
-from multiproto.storage.sqlite.connection import connect, connect_reader, migrate
+from multiproto.storage.sqlite.connection import connect, connect_reader
+from multiproto.storage.sqlite.migrate import migrate
 from multiproto.storage.sqlite.reader import ReadWork, SqliteReader
 from multiproto.storage.sqlite.writer import SqliteWriter
 from multiproto.storage.statements import load_statements, sql_directory

@@ -194,7 +194,7 @@ class LifeTests(StoreCase):
         )
         self.assertEqual(self.observed, [])
         self.assertEqual(await store.locate("t.2"), None)
-        store.newest = 0
+        store._newest = 0
         self.assertEqual(await store.locate(cursor), 1)
         self.assertEqual(self.observed, [("read", "success")] * 2)
 
