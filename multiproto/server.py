@@ -42,6 +42,7 @@ from .core.pubsub.namespaces import Namespaces
 from .core.pubsub.policy import Policy
 from .core.pubsub.publisher import Publisher
 from .core.pubsub.replay import ReplayReader
+from .core.ratelimit.fixed_window import RateLimit
 from .core.request_authenticator import RequestAuthenticator
 from .core.transactions import Query
 from .equipment import (
@@ -59,7 +60,6 @@ from .graphql.execution.limits import QueryLimits
 from .graphql.wiring import GraphQLDependencies, make_graphql_resource
 from .http.cors import CorsPolicy
 from .http.limits import HttpLimits
-from .http.ratelimit import RateLimit
 from .http.route import Route
 from .http.site import SiteParts, SiteSettings, make_site
 from .lifecycle import NamedServices, RunAtStart, RunAtStop, SighupHandler, report_to_operator
