@@ -23,8 +23,8 @@ TWISTD = "from twisted.scripts.twistd import run; run()"
 # The same server with one commit, and so one sync, for each write.
 UNGROUPED = """
 from functools import partial
-from multiproto import equipment
-equipment.SqliteStore = partial(equipment.SqliteStore, batch=1)
+from multiproto.storage import wiring
+wiring.SqliteStore = partial(wiring.SqliteStore, max_batch=1)
 """
 ANN = {"email": "ann@example.org", "name": "Ann", "password": "Passw0rd!"}
 
