@@ -9,6 +9,7 @@ from attrs import define
 from twisted.internet.defer import Deferred
 
 from ...live.clients import Address, Device, Rest, WebSocket
+from ..toy_wire.client import ToyClient
 from .model import OK, Principal
 
 # TCP and REST say an error by its number (contract, section 1).
@@ -32,18 +33,22 @@ class Doors:
     rest: Rest
     socket: WebSocket
     device: Device
+    toy: ToyClient  # of a protocol that the package knows nothing of
 
     @classmethod
-    async def open(cls, who: Principal, address: Address) -> Doors:
+    async def open(cls, who: Principal, address: Address, toy_port: int) -> Doors:
         socket, device = await WebSocket.open(address), await Device.open(address)
+        toy = await ToyClient.connect(toy_port)
         if who.token is not None:
             await socket.ask(type="auth", token=who.token)
             await device.ask(0x01, token=who.token)
-        return cls(who, address, Rest(address, who.token), socket, device)
+            await toy.ask(f"AUTH {who.token}")
+        return cls(who, address, Rest(address, who.token), socket, device, toy)
 
     async def close(self) -> None:
         await self.socket.close()
         await self.device.close()
+        await self.toy.close()
 
     # REST and GraphQL.
 
@@ -69,6 +74,7 @@ class Doors:
             ),
             "websocket": await self._said(type="message", topic=topic, data=1),
             "tcp": await self._framed(0x20, topic=topic, content=1),
+            "toy": await self._by_toy(f"PUB {topic} 1"),
         }
 
     async def subscribe(self, pattern: str, after: str | None) -> dict[str, str]:
@@ -81,11 +87,14 @@ class Doors:
             "graphql": await self._stream("POST", "/graphql", {"query": operation}),
             "websocket": await self._said(type="subscribe", topic=pattern, **more),
             "tcp": await self._framed(0x10, topic=pattern, **more),
+            "toy": await self._by_toy(f"SUB {pattern} {after or ''}".rstrip()),
         }
         if found["websocket"] == OK:
             await self._said(type="unsubscribe", topic=pattern)
         if found["tcp"] == OK:
             await self._framed(0x11, topic=pattern)
+        if found["toy"] == OK:
+            await self._by_toy(f"UNSUB {pattern}")
         return found
 
     async def _said(self, **fields: Any) -> str:
@@ -105,6 +114,10 @@ class Doors:
                 return NAMES[int(said["code"])]
             if answer in (0x12, 0x13, 0x22):
                 return OK
+
+    async def _by_toy(self, line: str) -> str:
+        kind, *words = (await self.toy.ask(line)).split(" ")
+        return OK if kind == OK else words[0]
 
     async def subscription(self, field: str) -> str:
         return await self._stream("POST", "/graphql", {"query": f"subscription {{ {field} {{ id }} }}"})

@@ -21,11 +21,13 @@ from multiproto.config import Config
 from multiproto.core.protocol import Command
 from multiproto.core.pubsub.namespaces import Namespace
 from multiproto.core.pubsub.permissions import Rule
+from multiproto.wire_table import WIRES
 
 from ...canary import PASSWORD, SECRET
 from ...live.clients import Rest
 from ...live.processes import ROOT
 from ...live.running import LiveCase
+from ..toy_wire.toy_wire import toy_wire
 from . import model
 from .doors import Doors
 from .model import FORBIDDEN, HISTORY, INVALID, NOT_FOUND, OK, SUBSCRIBE, VERBS, Principal
@@ -78,6 +80,7 @@ WORDS = {"Authenticate", "Subscribe", "Unsubscribe", "Publish", "Ping", "Pong", 
 
 class MatrixTests(LiveCase):
     timeout = 240
+    wires = (*WIRES, toy_wire)
 
     def configure(self, config: Config) -> Config:
         config = super().configure(config)
@@ -190,7 +193,7 @@ class MatrixTests(LiveCase):
     async def test_everybody_everything_everywhere(self) -> None:
         cells = 0
         for who in self.principals:
-            doors = await Doors.open(who, self.address)
+            doors = await Doors.open(who, self.address, self.server.port_number("toy"))
             for rows in (
                 self.publications,
                 self.subscriptions,
@@ -404,7 +407,7 @@ class MatrixTests(LiveCase):
                     if who.user is not None and who.grants is None:
                         person = await self.person(next(self.names))
                         who = evolve(who, token=person.token, user=person.id)
-                    rest = Doors(who, self.address, Rest(self.address, who.token), None, None)  # type: ignore[arg-type]
+                    rest = Doors(who, self.address, Rest(self.address, who.token), None, None, None)  # type: ignore[arg-type]
                     method, _, target = path.format(id=who.user or self.ann.id).partition(" ")
                     asking = rest.by_graphql(f"mutation {{ {field} }}")
                     found[protocol] = await (rest.by_rest(method, target) if protocol == "rest" else asking)
