@@ -98,19 +98,21 @@ def make_wire_listeners(
 ) -> list[tuple[ListeningWire, WireListener]]:
     """Make those that are enabled: first what is mounted on HTTP, then what listens, in the order given."""
     enabled = [wire for wire in wires if wire.enabled]
-    context = evolve(
-        context,
-        admissions=dict(_make_admission(each, context) for wire in enabled for each in wire.admissions),
-    )
+    admissions: dict[str, Admission] = {}
+    for settings in (settings for wire in enabled for settings in wire.admissions):
+        if settings.name in admissions:
+            raise ValueError(f"two kinds of connection are called {settings.name!r}")
+        admissions[settings.name] = _make_admission(settings, context)
+    context = evolve(context, admissions=admissions)
     mounts = {wire.path: wire.make_resource(context) for wire in enabled if isinstance(wire, MountedWire)}
     context = evolve(context, mounts=mounts)
     return [(wire, wire.make_listener(context)) for wire in enabled if isinstance(wire, ListeningWire)]
 
 
-def _make_admission(settings: AdmissionSettings, context: WireContext) -> tuple[str, Admission]:
+def _make_admission(settings: AdmissionSettings, context: WireContext) -> Admission:
     """Its counters appear in metrics from now on."""
     clock = context.core.clock
-    return settings.name, Admission(
+    return Admission(
         settings.limits,
         context.metrics.add_protocol(ProtocolStats(settings.name, clock.seconds())),
         settings.max_connections,
