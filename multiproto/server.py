@@ -1,296 +1,227 @@
-"""The whole server as one service, wired from one configuration.
+"""The whole server as one service, made from one configuration.
 
 Read `make_service` from top to bottom.  The list at its end is the order in
-which things start and, backwards, stop; each step waits for the one before.
+which services start and, backwards, stop; each waits for the one before.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Callable, Sequence
 
-from twisted.web.resource import IResource
+from twisted.application.service import Service
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 
-from . import __version__
-from .auth.authenticator import StoreAuthenticator
 from .auth.credential_format import RandomCredentialIssuer
-from .auth.credential_usage import CredentialUsageRecorder
-from .auth.key_files import KeyFiles
-from .auth.passwords import BcryptPasswords
-from .auth.token_cache import RevocationNotifyingStore, TokenCache
-from .auth.tokens import JwtTokens
+from .auth.wiring import make_auth_services
 from .banner import print_to_stdout, render_banner, startup_info
 from .base import strict_json
 from .base.uuid7 import Uuid7Generator
-from .broker.memory import MemoryBroker
+from .broker.wiring import make_memory_broker, make_redis_broker
 from .config import Config
-from .config.parsers import format_duration
-from .config.signing_secret import signing_secret
-from .core.connections.admission import Admission, ConnectionLimits, ConnectionRateLimiter
-from .core.connections.hub import Hub
-from .core.domain.accounts import Accounts
-from .core.domain.audit_log import AuditLog, AuditRecorder
-from .core.domain.credentials import CredentialStore
-from .core.domain.failed_attempts import FailedAttempts
-from .core.domain.login_sessions import LoginSessions
-from .core.domain.login_throttle import LoginThrottle
-from .core.domain.messages import Messages
-from .core.events import EventBuilder
-from .core.idempotency import IdempotentSends
 from .core.pubsub.dispatcher import Dispatcher
 from .core.pubsub.namespaces import Namespaces
-from .core.pubsub.policy import Policy
-from .core.pubsub.publisher import Publisher
-from .core.pubsub.replay import ReplayReader
-from .core.request_authenticator import RequestAuthenticator
+from .core.ratelimit.fixed_window import RateLimit
 from .core.transactions import Query
-from .equipment import (
-    make_connection_limits,
-    make_edge_wrapper,
-    make_graphql_route,
-    make_listener,
-    make_publish_limits,
-    make_redis_broker,
-    make_shared_limits,
-    register_gauges,
+from .core.wiring import make_core_services
+from .edge.listeners import EdgeWrapper
+from .edge.wiring import make_edge_wrapper
+from .http.wire import make_cors_policy
+from .lifecycle import (
+    ListenerService,
+    NamedServices,
+    RunAtStart,
+    RunAtStop,
+    SighupHandler,
+    report_to_operator,
 )
-from .graphql.execution.limits import QueryLimits
-from .graphql.wiring import GraphQLDependencies, make_graphql_resource
-from .http.cors import CorsPolicy
-from .http.limits import HttpLimits
-from .http.ratelimit import RateLimit
-from .http.route import Route
-from .http.site import SiteParts, SiteSettings, make_site
-from .lifecycle import NamedServices, RunAtStart, RunAtStop, SighupHandler, report_to_operator
-from .log.canary import Canary
-from .log.follower import Follower
-from .log.pruner import Pruner
+from .log.wiring import make_log_services
 from .observe.health import HealthMonitor, Probe, always_up
 from .observe.metrics import Metrics
 from .observe.metrics_site import make_metrics_site
-from .observe.protocol_stats import ProtocolStats
 from .observe.reactor_lag import ReactorLag
-from .reactor.write_coalescing import WriteCoalescer
-from .rfc6455.resource import UpgradeResource
+from .reactor.write_coalescing import WriteCoalescer, coalesce_writes
+from .redis.wiring import make_shared_limits
 from .storage.wiring import make_store
-from .tcp.protocol import TcpFactory
-from .websocket.protocol import MAX_ECHO_SIZE, WebSocketEchoProtocol, WebSocketFactory
+from .wire import ListeningWire, WireContext, WireFactory, make_wire_listeners
+from .wire_table import WIRES
+from .workers.shared_port import SharedPort
 from .workers.worker import SupervisorLink
 
 DRAIN_TIMEOUT = 10.0  # seconds that requests have to be answered at the end, or a third of what there is
 MAX_LOGINS_PER_WINDOW = 20  # from one address in one window of the rate limit, registrations included
-MAX_STREAMS_PER_HOST = 1000  # GraphQL subscriptions from one address; a socket carries up to 100
-
-# A stream says nothing, so neither silence nor a late login is held against it.
-STREAM_LIMITS = ConnectionLimits(max_subscriptions=1, auth_timeout=float("inf"), idle_timeout=float("inf"))
+LISTEN_BACKLOG = 1024  # connections that may wait to be accepted, also while the server starts
 
 
-def make_service(config: Config, reactor: Any, parent: SupervisorLink | None = None) -> NamedServices:
-    """Everything, from the store to the ports.  `reactor` is also the clock: its `seconds` are the epoch's.
+def make_service(
+    config: Config,
+    reactor: Any,  # also the clock: its `seconds` are the epoch's
+    supervisor: SupervisorLink | None = None,  # of the workers that share the ports, of which this is one
+    wires: Sequence[WireFactory] = WIRES,
+) -> NamedServices:
+    """Make everything, from the store to the ports, ready to start."""
+    now, new_id, metrics = reactor.seconds, Uuid7Generator(reactor.seconds), Metrics()
+    services = NamedServices(
+        reactor,
+        config.shutdown_timeout,
+        report_to_operator if supervisor is None else supervisor.report_failure,
+    )
 
-    With a `parent` this is one of several processes that share the ports.
-    """
-    now = reactor.seconds
-    new_id = Uuid7Generator(now)
-    metrics = Metrics()
-
+    # The store, and the log that it keeps.
     namespaces = Namespaces.with_builtin(config.namespaces)
     store = make_store(config, reactor=reactor, namespaces=namespaces, metrics=metrics)
-    audience = Dispatcher(metrics.on_event_dispatched)
-    fast = config.fast_paths
-    if fast:
-        audience.enable_batching(reactor)
-    follower = Follower(store, audience, reactor)
-    store.on_commit(follower.wake)
+    dispatcher = Dispatcher(metrics.on_event_dispatched)
+    if config.fast_paths:
+        dispatcher.enable_batching(reactor)
+    log = make_log_services(
+        store=store,
+        dispatcher=dispatcher,
+        namespaces=namespaces,
+        clock=reactor,
+        new_id=new_id,
+        audit_retention=config.auth.audit_retention,
+        metrics=metrics,
+    )
 
-    # Who somebody is.
-    auth = config.auth
-    keys = KeyFiles(partial(signing_secret, config), auth.private_key_file, auth.public_key_files)
-    tokens = JwtTokens(
-        keys, int(auth.access_token_lifetime), format_duration(auth.access_token_lifetime), now, new_id
+    # Identity.
+    auth = make_auth_services(
+        config, reactor=reactor, new_id=new_id, store=store, dispatcher=dispatcher, metrics=metrics
     )
-    asking = StoreAuthenticator(tokens, store, now, metrics.auth)
-    known = TokenCache(asking, audience, reactor, config.redis.cache_ttl, metrics, keys)
-    gate = CredentialUsageRecorder(known, store, reactor)
-    passwords = BcryptPasswords(reactor, auth.bcrypt_rounds)
-    counts = make_shared_limits(config, reactor)
 
-    register_gauges(metrics, store, audience, passwords)
+    # Accounts, messages, publish/subscribe, and the limits that instances share.
+    shared_limits = make_shared_limits(config, reactor)
+    redis_broker = make_redis_broker(config, reactor=reactor, dispatcher=dispatcher, metrics=metrics)
+    core = make_core_services(
+        store=store,
+        account_store=auth.account_store,
+        dispatcher=dispatcher,
+        broker=redis_broker or make_memory_broker(config, dispatcher),
+        namespaces=namespaces,
+        rules=config.rules,
+        authenticator=auth.authenticator,
+        passwords=auth.passwords,
+        tokens=auth.tokens,
+        credential_issuer=RandomCredentialIssuer(),
+        refresh_token_lifetime=config.auth.refresh_token_lifetime,
+        operators=config.auth.operators,
+        user_publish_rate=config.rate_limits.publish_rate,
+        credential_publish_rate=config.rate_limits.credential_publish_rate,
+        shared_limits=shared_limits,
+        clock=reactor,
+        new_id=new_id,
+        encode_json=strict_json.dumps,
+        decode_json=strict_json.loads,
+        metrics=metrics,
+    )
 
-    # What one can do.
-    events = EventBuilder(new_id)
-    keeping = RevocationNotifyingStore(store, known.revoke)
-    audit = AuditRecorder(now, new_id)
-    attempts = FailedAttempts(store, audit, reactor, metrics.audit_dropped.inc)
-    sessions = LoginSessions(
-        keeping,
-        passwords,
-        tokens,
-        events,
-        audit,
-        attempts,
-        now,
-        new_id,
-        auth.refresh_token_lifetime,
-        metrics.auth,
-        LoginThrottle(reactor, counts),
-    )
-    accounts = Accounts(keeping, passwords, sessions, events, audit, now, new_id)
-    keyring = CredentialStore(keeping, RandomCredentialIssuer(), events, audit, now, new_id)
-    trail = AuditLog(store, frozenset(config.auth.operators), strict_json.loads)
-    sends, often = IdempotentSends(store, now), make_publish_limits(config, reactor, counts)
-    messages = Messages(store, sends, events, now, new_id, often)
-    lane = make_redis_broker(config, reactor, metrics, audience)
-    broker = (
-        MemoryBroker(audience, "instance" if config.storage.postgresql_dsn else None)
-        if lane is None
-        else lane
-    )
-    publisher = Publisher(
-        Policy(config.rules), broker, sends, namespaces, now, new_id, strict_json.dumps, often
-    )
-    history = ReplayReader(store, audience, namespaces, reactor)
-    hub = Hub(gate, audience, history, publisher, reactor, new_id, attempts)
-    access = RequestAuthenticator(gate, hub, attempts)
-
-    def line(name: str, limits: ConnectionLimits, most_per_host: int, most: int | None = None) -> Admission:
-        arrivals = ConnectionRateLimiter(config.rate_limits.connect_rate, reactor)
-        return Admission(
-            limits, metrics.add_protocol(ProtocolStats(name, now())), most, most_per_host, arrivals
-        )
-
-    # The wires.
-    wide = config.websocket.max_connections_per_ip
-    cors = CorsPolicy(frozenset(config.http.origins or ()), allow_localhost=config.http.origins is None)
-    requests, logins = (
-        RateLimit(most, config.rate_limits.window, clock=reactor, shared_counter=counts, name=name)
-        for name, most in (("requests", config.rate_limits.max_requests), ("logins", MAX_LOGINS_PER_WINDOW))
-    )
-    edge = make_edge_wrapper(config, reactor)
-    house = NamedServices(
-        reactor, config.shutdown_timeout, report_to_operator if parent is None else parent.report_failure
-    )
+    # Health.
     database = Probe("database", lambda: store.read(Query("users_count")), required=True)
-    cache = Probe("cache", always_up if lane is None else lane.health, required=False)
-    canary = Canary(store, audience, reactor, new_id)
-    health = HealthMonitor(reactor, now, (database, cache), lambda: house.ready and canary.is_fresh, now())
-
-    mounts: dict[bytes, IResource] = {}
-    shorts: list[Route] = []
-    if config.websocket.enabled:
-        events_line = line("websocket", make_connection_limits(config, config.websocket), wide)
-        size = config.websocket.max_message_size
-        ws = WebSocketFactory(hub, events_line, reactor, cors.allows_websocket, size, fast=fast)
-        mounts[b"/ws"] = UpgradeResource(ws)
-    if config.websocket.echo_enabled:
-        echo_line = line("echo", make_connection_limits(config, config.websocket), wide)
-        echo = WebSocketFactory(
-            hub, echo_line, reactor, cors.allows_websocket, MAX_ECHO_SIZE, True, WebSocketEchoProtocol, fast
-        )
-        mounts[b"/ws-echo"] = UpgradeResource(echo)
-    if config.graphql.enabled:
-        needs = GraphQLDependencies(
-            accounts,
-            sessions,
-            keyring,
-            access,
-            messages,
-            publisher,
-            hub,
-            reactor,
-            line("graphql", make_connection_limits(config, config.websocket), wide),
-            line("graphql_stream", STREAM_LIMITS, MAX_STREAMS_PER_HOST),
-            health.document,
-            cors.allows_websocket,
-            metrics.on_operation,
-            logins.check,
-            QueryLimits(config.graphql.max_depth, config.graphql.max_complexity),
-            config.graphql.introspection,
-            config.graphql.playground,
-            config.graphql.path,
-            fast,
-        )
-        mounts[config.graphql.path.encode()] = endpoint = make_graphql_resource(needs)
-        shorts.append(make_graphql_route(endpoint, config.graphql.path))
-    site = make_site(
-        SiteParts(
-            reactor,
-            new_id,
-            access,
-            hub,
-            accounts,
-            sessions,
-            keyring,
-            trail,
-            messages,
-            publisher,
-            line("sse", STREAM_LIMITS, wide),
-            health,
-            metrics.on_request,
-            requests,
-            logins,
-            mounts,
-            keys.public_jwks,
-            ConnectionRateLimiter(config.rate_limits.connect_rate, reactor),
-            shorts,
-        ),
-        SiteSettings(
-            config.app_name,
-            __version__,
-            cors,
-            compression=config.http.compression,
-            security_headers=config.http.security_headers,
-            address_rules=config.edge.address_rules,
-            limits=HttpLimits(read_rate=config.rate_limits.byte_rate),
-            fast=fast,
-        ),
+    cache = Probe("cache", redis_broker.health if redis_broker else always_up, required=False)
+    health = HealthMonitor(
+        reactor, now, (database, cache), lambda: services.ready and log.canary.is_fresh, now()
     )
 
-    if parent is not None:
-        house.add("leash", parent.make_watcher(reactor))
-    if edge.certificate is not None:
-        house.add("certificate", edge.certificate)
-    house.add("store", store)
-    house.add("keys", keys)
-    if config.has_reloadable_files:
-        house.add("hangup", SighupHandler(reactor, (*edge.reload_callbacks, keys.reload)))
-    house.add("passwords", passwords)
-    house.add("uses", gate)
-    if lane is not None:
-        house.add("live", lane)
-    if counts is not None:
-        house.add("rates", counts)
-    house.add("attempts", attempts)
-    house.add("follower", follower)
-    house.add("canary", canary)
-    house.add("pruner", Pruner(store, namespaces, audience, reactor, now, auth.audit_retention))
-    house.add("tick", ReactorLag(reactor, metrics.reactor_lag))
-    if config.metrics.enabled:
-        pages = make_metrics_site(metrics, health.report, now, reactor)
-        house.add(
-            "metrics",
-            make_listener(reactor, config.metrics, edge.wrap_metrics(pages, config.metrics.is_loopback_only)),
-        )
-    turn = WriteCoalescer(reactor) if fast else None
-    house.add("leftovers", RunAtStop(site.close_remaining))
-    house.add("hub", hub)
-    house.add("requests", RunAtStop(partial(site.drain, min(DRAIN_TIMEOUT, config.shutdown_timeout / 3))))
-    if config.tcp.enabled:
-        tcp_line = line(
-            "tcp",
-            make_connection_limits(config, config.tcp),
-            config.tcp.max_connections_per_ip,
-            config.tcp.max_connections,
-        )
-        most, keep_alive = config.tcp.max_frame_size, config.tcp.keep_alive_interval
-        devices = TcpFactory(hub, tcp_line, now, most, keep_alive, fast)
-        house.add("tcp", make_listener(reactor, config.tcp, edge.wrap_tcp(devices), parent, turn))
-    house.add("http", make_listener(reactor, config.http, edge.wrap_http(site), parent, turn))
-    if parent is not None:
-        house.add("report", RunAtStart(parent.report_ready))
-    elif config.environment == "development":
-        house.add(
-            "banner",
-            RunAtStart(lambda: print_to_stdout(render_banner(startup_info(config, house.port_number)))),
-        )
-    return house
+    # The wires, and what guards their ports.
+    rate_limit = partial(
+        RateLimit, window=config.rate_limits.window, clock=reactor, shared_counter=shared_limits
+    )
+    context = WireContext(
+        core=core,
+        metrics=metrics,
+        health=health,
+        request_limit=rate_limit(config.rate_limits.max_requests, name="requests"),
+        login_limit=rate_limit(MAX_LOGINS_PER_WINDOW, name="logins"),
+        connect_rate=config.rate_limits.connect_rate,
+        allows_origin=make_cors_policy(config).allows_websocket,
+        public_jwks=auth.keys.public_jwks,
+    )
+    listeners = make_wire_listeners([make_wire(config) for make_wire in wires], context)
+    edge = make_edge_wrapper(config, reactor)
+    coalescer = WriteCoalescer(reactor) if config.fast_paths else None
+    drain_timeout = min(DRAIN_TIMEOUT, config.shutdown_timeout / 3)
+
+    start_order: list[tuple[str, Service | None]] = [
+        ("supervisor-watcher", supervisor.make_watcher(reactor) if supervisor else None),
+        ("certificate", edge.certificate),
+        ("store", store),
+        ("keys", auth.keys),
+        ("sighup", make_sighup_handler(config, reactor, (*edge.reload_callbacks, auth.keys.reload))),
+        ("passwords", auth.passwords),
+        ("credential-usage", auth.authenticator),
+        ("broker", redis_broker),
+        ("shared-limits", shared_limits),
+        ("failed-attempts", core.failed_attempts),
+        ("follower", log.follower),
+        ("canary", log.canary),
+        ("pruner", log.pruner),
+        ("reactor-lag", ReactorLag(reactor, metrics.reactor_lag)),
+        ("metrics", make_metrics_listener(config, reactor, metrics, health, edge)),
+        *((f"{wire.name}-close", run_at_stop(each.close_remaining)) for wire, each in listeners),
+        ("hub", core.hub),
+        *((f"{wire.name}-drain", run_at_stop(each.drain, drain_timeout)) for wire, each in listeners),
+        *(
+            (wire.name, make_port(wire, each.factory, reactor, edge, supervisor, coalescer))
+            for wire, each in listeners
+        ),
+        ("ready-report", RunAtStart(supervisor.report_ready) if supervisor else None),
+        ("banner", None if supervisor else make_banner(config, services)),
+    ]
+    for name, service in start_order:
+        if service is not None:
+            services.add(name, service)
+    return services
+
+
+def make_sighup_handler(
+    config: Config, reactor: Any, reload_callbacks: Sequence[Callable[[], object]]
+) -> SighupHandler | None:
+    """What reads certificates and keys again; `None` where none are in files."""
+    return SighupHandler(reactor, reload_callbacks) if config.has_reloadable_files else None
+
+
+def make_metrics_listener(
+    config: Config, reactor: Any, metrics: Metrics, health: HealthMonitor, edge: EdgeWrapper
+) -> ListenerService | None:
+    settings = config.metrics
+    if not settings.enabled:
+        return None
+    site = make_metrics_site(metrics, health.report, reactor.seconds, reactor)
+    endpoint = make_endpoint(reactor, settings.host, settings.port)
+    return ListenerService(endpoint, edge.wrap_metrics(site, settings.is_loopback_only))
+
+
+def run_at_stop(action: Callable[..., object] | None, *arguments: object) -> RunAtStop | None:
+    return None if action is None else RunAtStop(partial(action, *arguments))
+
+
+def make_port(
+    wire: ListeningWire,
+    factory: IProtocolFactory,
+    reactor: Any,
+    edge: EdgeWrapper,
+    supervisor: SupervisorLink | None,
+    coalescer: WriteCoalescer | None,
+) -> ListenerService:
+    """The open port of one wire."""
+    wrapped = edge.wrap_http(factory) if wire.is_http else edge.wrap_tcp(factory)
+    on_bound: Callable[[IListeningPort], object] = id
+    if coalescer is not None:
+        on_bound = partial(coalesce_writes, turn=coalescer)
+    if supervisor is not None:
+        # Bound not before this process can serve: connections would wait here that others could accept.
+        shared = SharedPort(reactor, wire.port, LISTEN_BACKLOG, wire.host)
+        return ListenerService(shared, wrapped, bind_early=False, on_bound=on_bound)
+    return ListenerService(make_endpoint(reactor, wire.host, wire.port), wrapped, on_bound=on_bound)
+
+
+def make_endpoint(reactor: Any, host: str, port: int) -> IStreamServerEndpoint:
+    endpoint_class = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
+    return endpoint_class(reactor, port, LISTEN_BACKLOG, host)
+
+
+def make_banner(config: Config, services: NamedServices) -> RunAtStart | None:
+    """In development: what a person who has just started the server needs next."""
+    if config.environment != "development":
+        return None
+    return RunAtStart(lambda: print_to_stdout(render_banner(startup_info(config, services.port_number))))

@@ -1,7 +1,7 @@
-"""`twistd multiproto`: from flags and environment to a running server.
+"""The command `twistd multiproto`: reads flags and environment, and makes the server.
 
-twistd chooses the reactor after it has read the options, so nothing here may
-import it, directly or through Klein or Autobahn, before `makeService`.
+twistd installs the reactor after it has parsed the options, so nothing here may
+import the reactor, directly or through Klein or Autobahn, before `makeService`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 
 from .config import Config, ConfigError, LoadedConfig, load_config
+from .config.settings import LogConfig
 from .lifecycle import StartupError, report_to_operator
 from .observe import logs
 from .workers.command import check_twistd_options, log_file
 from .workers.worker import SupervisorLink
 
-# flag -> the setting it sets
+# flag -> the setting that it sets
 SETTING_BY_FLAG = {
     "env": "APP_ENV",
     "host": "HOST",
@@ -68,7 +69,7 @@ Read on in README.md, and in docs/ for each protocol.
 
 
 class Options(usage.Options):
-    """What `twistd multiproto --help` shows."""
+    """The options of `twistd multiproto`."""
 
     synopsis = "[options]"
 
@@ -95,7 +96,7 @@ class Options(usage.Options):
         self.assignments: dict[str, str] = {}
 
     def getUsage(self, width: int | None = None) -> str:
-        """Twisted's list of the options, then what is to be known; it would wrap a `longdesc`."""
+        """Twisted's list of the options, then our help text; as a `longdesc`, Twisted would wrap it."""
         return str(super().getUsage(width)) + HELP_TEXT
 
     def opt_set(self, assignment: str) -> None:
@@ -106,14 +107,14 @@ class Options(usage.Options):
         self.assignments[name.upper()] = value
 
     def flag_settings(self) -> dict[str, str]:
-        """What the flags say, by the settings' names."""
+        """The texts that flags and `--set` give, by the settings' names."""
         return self.assignments | {
             name: self[flag] for flag, name in SETTING_BY_FLAG.items() if self[flag] is not None
         }
 
 
 class ServerService(MultiService):
-    """The server, with the log it wants in place of twistd's."""
+    """The parent of all services; makes twistd log through our observer."""
 
     def __init__(self, observer: ILogObserver | None) -> None:
         super().__init__()
@@ -126,22 +127,22 @@ class ServerService(MultiService):
         super().setServiceParent(parent)
 
     def startService(self) -> None:
-        """What is there now stays: a full collection of garbage need not look at it again, while all wait."""
+        """Start, and exempt all objects that exist now from garbage collection.
+
+        They live as long as the process: full collections would only take longer with them.
+        """
         super().startService()
         gc.collect()
         gc.freeze()
 
 
 def makeService(options: Options) -> IService:
-    """Everything, ready to start.  Bad settings end the process: all of them on stderr, status 1."""
+    """Make everything, ready to start.  Invalid settings end the process: each on stderr, status 1."""
     twistd: Mapping[str, Any] = options.parent or {}
-    parent = SupervisorLink.from_environment(os.environ, sys.stdin)
-    if parent is not None:
-        return make_server(
-            parent.worker_config(load_config_or_exit(parent.setting_texts, {}, folder=None).config),
-            twistd,
-            parent,
-        )
+    supervisor = SupervisorLink.from_environment(os.environ, sys.stdin)
+    if supervisor is not None:
+        config = load_config_or_exit(supervisor.setting_texts, {}, folder=None).config
+        return make_server(supervisor.worker_config(config), twistd, supervisor)
     file = Path(options["config"]) if options["config"] else None
     loaded = load_config_or_exit(options.flag_settings(), os.environ, file)
     return (
@@ -152,20 +153,20 @@ def makeService(options: Options) -> IService:
 
 
 def make_server(
-    config: Config, twistd: Mapping[str, Any], parent: SupervisorLink | None = None
+    config: Config, twistd: Mapping[str, Any], supervisor: SupervisorLink | None = None
 ) -> ServerService:
-    """The server itself: the only one, or the worker of a `parent`."""
+    """The server itself: the only process, or a worker of a `supervisor`."""
     if config.fast_paths:
         install_preferred_reactor()
     server = ServerService(
-        make_log_observer(config.logs, twistd, None if parent is None else parent.worker_number)
+        make_log_observer(config.logs, twistd, None if supervisor is None else supervisor.worker_number)
     )
-    make_service_on_reactor(config, parent).setServiceParent(server)
+    make_service_on_reactor(config, supervisor).setServiceParent(server)
     return server
 
 
 def install_preferred_reactor() -> None:
-    """Install it, unless twistd was told of another one or the system has no epoll."""
+    """Install our epoll reactor, unless twistd was given another one or the system has no epoll."""
     if "twisted.internet.reactor" not in sys.modules and hasattr(select, "epoll"):
         from .reactor.epoll import install
 
@@ -173,11 +174,11 @@ def install_preferred_reactor() -> None:
 
 
 def make_supervised_server(loaded: LoadedConfig, twistd: Mapping[str, Any]) -> ServerService:
-    """What starts several workers in its place."""
+    """The supervisor of several worker processes, in place of the server."""
     try:
         check_twistd_options(twistd)
-    except StartupError as failed:
-        report_to_operator(str(failed))
+    except StartupError as error:
+        report_to_operator(str(error))
         raise
     from twisted.internet import reactor
 
@@ -196,35 +197,35 @@ def load_config_or_exit(
 ) -> LoadedConfig:
     try:
         return load_config(flags, environ, file, folder)
-    except ConfigError as bad:
-        for fault in bad.problems:
-            report_to_operator(str(fault))
+    except ConfigError as error:
+        for problem in error.problems:
+            report_to_operator(str(problem))
         raise SystemExit(1) from None
 
 
-def make_service_on_reactor(config: Config, parent: SupervisorLink | None) -> Any:
-    """The server on the reactor that was chosen."""
+def make_service_on_reactor(config: Config, supervisor: SupervisorLink | None) -> Any:
+    """The server on the installed reactor."""
     from twisted.internet import reactor
 
     from .server import make_service
 
-    return make_service(config, reactor, parent)
+    return make_service(config, reactor, supervisor)
 
 
 def make_log_observer(
-    wanted: Any, twistd: Mapping[str, Any], worker: int | None = None
+    settings: LogConfig, twistd: Mapping[str, Any], worker: int | None = None
 ) -> ILogObserver | None:
-    """Our observer on the file that twistd's own options name; None where they ask for another kind of log."""
+    """Our observer, on stdout or the file that twistd's options name; `None` where they ask for syslog."""
     if twistd.get("syslog"):
         return None
-    name = log_file(twistd)
-    if name is None:
+    path = log_file(twistd)
+    if path is None:
         stdout = sys.stdout
-        pretty = stdout.isatty() if wanted.pretty is None else wanted.pretty
+        pretty = stdout.isatty() if settings.pretty is None else settings.pretty
 
         def write(line: str) -> None:
             stdout.write(line)
             stdout.flush()
 
-        return logs.make_observer(wanted.level, pretty, write, worker)
-    return logs.make_observer(wanted.level, bool(wanted.pretty), LogFile.fromFullPath(name).write, worker)
+        return logs.make_observer(settings.level, pretty, write, worker)
+    return logs.make_observer(settings.level, bool(settings.pretty), LogFile.fromFullPath(path).write, worker)

@@ -13,15 +13,10 @@ from twisted.internet.interfaces import IReactorTime
 from multiproto.auth.credential_format import RandomCredentialIssuer
 from multiproto.base import strict_json
 from multiproto.broker.memory import MemoryBroker
+from multiproto.core import wiring
 from multiproto.core.connections.admission import Admission, ConnectionLimits
 from multiproto.core.connections.hub import Hub
-from multiproto.core.domain.accounts import Accounts
-from multiproto.core.domain.audit_log import AuditLog, AuditRecorder
-from multiproto.core.domain.credentials import CredentialStore
-from multiproto.core.domain.failed_attempts import FailedAttempts
-from multiproto.core.domain.login_sessions import LoginSessions
 from multiproto.core.errors import Unauthorized, Unavailable
-from multiproto.core.events import EventBuilder
 from multiproto.core.idempotency import IdempotentSends
 from multiproto.core.identity import Identity
 from multiproto.core.model import format_timestamp
@@ -32,6 +27,7 @@ from multiproto.core.pubsub.policy import Policy
 from multiproto.core.pubsub.publisher import Publisher
 from multiproto.core.pubsub.replay import ReplayReader
 from multiproto.core.transactions import Entry, Event, Page, Unit
+from multiproto.core.wiring import AccountServices
 from multiproto.log.follower import Follower
 from multiproto.observe.protocol_stats import ProtocolStats
 
@@ -171,18 +167,6 @@ class RecordingTransport:
         self.sent.append("resume")
 
 
-@frozen
-class AccountServices:
-    """All that there is to accounts and their sessions."""
-
-    audit: AuditRecorder
-    failed_attempts: FailedAttempts
-    login_sessions: LoginSessions
-    accounts: Accounts
-    credentials: CredentialStore
-    audit_log: AuditLog
-
-
 def make_account_services(
     store: Any,
     passwords: Any,
@@ -194,14 +178,20 @@ def make_account_services(
     operators: Iterable[str] = (),
     dropped: Callable[[int], object] = lambda count: None,
 ) -> AccountServices:
-    """The test starts `failed_attempts`, if it needs them written."""
-    audit, events = AuditRecorder(now, new_id), EventBuilder(new_id)
-    attempts = FailedAttempts(store, audit, clock, dropped)
-    sessions = LoginSessions(store, passwords, tokens, events, audit, attempts, now, new_id, lifetime)
-    accounts = Accounts(store, passwords, sessions, events, audit, now, new_id)
-    keyring = CredentialStore(store, RandomCredentialIssuer(), events, audit, now, new_id)
-    trail = AuditLog(store, frozenset(operators), strict_json.loads)
-    return AccountServices(audit, attempts, sessions, accounts, keyring, trail)
+    """As the server has them; the test starts `failed_attempts`, if it needs them written."""
+    return wiring.make_account_services(
+        store=store,
+        passwords=passwords,
+        tokens=tokens,
+        credential_issuer=RandomCredentialIssuer(),
+        clock=clock,
+        now=now,
+        new_id=new_id,
+        decode_json=strict_json.loads,
+        refresh_token_lifetime=lifetime,
+        operators=operators,
+        on_audit_dropped=dropped,
+    )
 
 
 def sequential_ids(prefix: str) -> Callable[[], str]:

@@ -23,6 +23,7 @@ from twisted.web.http import NO_BODY_CODES
 
 from ..base.coroutines import start_eagerly
 from ..core.errors import InternalError, RateLimited, Refusal
+from ..core.ratelimit.fixed_window import RateLimitCheck
 from ..core.request_authenticator import RequestAuthenticator
 from ..observe.logs import CURRENT_REQUEST_ID
 from . import envelope
@@ -30,7 +31,6 @@ from .access_log import CLIENT_CLOSED_REQUEST, UNMATCHED_ROUTE, log_access, meth
 from .codec import HttpProtocolError, RequestHead
 from .compression import shrunk
 from .envelope import JSON_CONTENT_TYPE, RawResponse, ResponseHeaders
-from .ratelimit import RateLimitCheck
 from .request_id import valid_request_id
 from .route import RequestContext
 from .security_headers import HSTS_HEADER, SECURITY_HEADERS

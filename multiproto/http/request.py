@@ -20,6 +20,7 @@ from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as TwistedRequest
 
 from ..core.errors import InternalError, InvalidInput, RateLimited, Refusal
+from ..core.ratelimit.fixed_window import RateLimitCheck
 from ..observe.logs import CURRENT_REQUEST_ID
 from . import envelope, paths
 from .access_log import CLIENT_CLOSED_REQUEST, UNMATCHED_ROUTE, log_access, method_label
@@ -27,7 +28,6 @@ from .codec import METHODS, HttpProtocolError, RequestHead
 from .compression import compress_response
 from .envelope import JSON_CONTENT_TYPE, ResponseHeaders
 from .proxy_headers import resolve_admitted_client
-from .ratelimit import RateLimitCheck
 from .request_id import request_id_of
 from .security_headers import HSTS_HEADER, SECURITY_HEADERS
 

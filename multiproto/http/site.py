@@ -22,6 +22,7 @@ from ..core.domain.credentials import CredentialStore
 from ..core.domain.login_sessions import LoginSessions
 from ..core.domain.messages import Messages
 from ..core.pubsub.publisher import Publisher
+from ..core.ratelimit.fixed_window import RateLimit, RateLimitCheck
 from ..core.request_authenticator import RequestAuthenticator
 from .channel import Channel
 from .codec import HttpProtocolError, RequestHead
@@ -29,7 +30,6 @@ from .cors import CorsPolicy
 from .klein_app import API_PREFIXES, make_klein_resource
 from .limits import HttpLimits
 from .quick import Quick, Short
-from .ratelimit import RateLimit, RateLimitCheck
 from .request import HttpRequest
 from .route import Route
 from .routes.accounts import AccountRoutes

@@ -10,9 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from multiproto.core.connections.admission import ConnectionLimits, ConnectionRateLimiter
 from multiproto.core.domain.failed_attempts import FailedAttempts
 from multiproto.core.pubsub.policy import Policy
+from multiproto.core.ratelimit.fixed_window import RateLimit
 from multiproto.core.ratelimit.token_bucket import Rate
 from multiproto.core.request_authenticator import RequestAuthenticator
-from multiproto.http.ratelimit import RateLimit
 from multiproto.http.site import Site, SiteParts, SiteSettings, make_site
 
 from ..fakes import FAST, make_core, sequential_ids

@@ -22,8 +22,8 @@ from multiproto.core.pubsub.namespaces import Namespaces
 from multiproto.core.pubsub.policy import Policy
 from multiproto.core.pubsub.publisher import Publisher
 from multiproto.core.pubsub.replay import ReplayReader
+from multiproto.core.ratelimit.fixed_window import RateLimit
 from multiproto.core.request_authenticator import RequestAuthenticator
-from multiproto.http.ratelimit import RateLimit
 from multiproto.http.site import SiteParts, make_site
 from multiproto.log.follower import Follower
 from multiproto.observe.protocol_stats import ProtocolStats

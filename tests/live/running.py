@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib  # trial takes a `suppress` of this module for its own
-from typing import Any
+from typing import Any, Sequence
 
 from attrs import evolve
 from twisted.internet import reactor
@@ -16,6 +16,8 @@ from twisted.trial.unittest import TestCase
 from multiproto.config import Config
 from multiproto.core.ratelimit.token_bucket import Rate
 from multiproto.server import NamedServices, make_service
+from multiproto.wire import WireFactory
+from multiproto.wire_table import WIRES
 from tests import canary
 from tests.servers import needs, postgresql, redis
 
@@ -38,6 +40,7 @@ class LiveCase(TestCase):
 
     timeout = 60
     instances = 1
+    wires: Sequence[WireFactory] = WIRES  # the protocols that each serves
     reached: dict[str, Any] = {}  # by what host and authority, where those are not the usual
 
     def setUp(self) -> Deferred[None]:
@@ -55,7 +58,7 @@ class LiveCase(TestCase):
         await self.asyncSetUp()
 
     async def start_one(self, config: Config) -> NamedServices:
-        server = make_service(config, reactor)
+        server = make_service(config, reactor, wires=self.wires)
         self.running.append(server)
         await deferToThread(server.getServiceNamed("store").open)  # a proxy of the test's needs this thread
         server.privilegedStartService()

@@ -80,7 +80,7 @@ class CredentialTests(LiveCase):
     async def test_its_last_use_is_shown_once_it_was_written(self) -> None:
         """Which the end of the server does, too."""
         await Rest(self.there, self.secret).ask("GET", "/api/v1/auth/me")
-        uses = self.running[-1].getServiceNamed("uses")
+        uses = self.running[-1].getServiceNamed("credential-usage")
         await uses.stopService()
         uses.startService()
         _, answer = await self.rest.ask("GET", "/api/v1/auth/credentials")

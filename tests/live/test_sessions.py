@@ -188,7 +188,7 @@ class AttemptsTests(LiveCase):
         socket = await WebSocket.open(self.address, "/graphql", ("graphql-transport-ws",))
         socket.say(type="connection_init", payload={"authorization": "Bearer forged"})
         self.assertEqual((await socket.inbox.closed)[0], 4403)
-        await self.server.getServiceNamed("attempts").stopService()
+        await self.server.getServiceNamed("failed-attempts").stopService()
         store = self.server.getServiceNamed("store")
         asked = {"action": "token", "limit": 100, "offset": 0}
         rows = (await store.read(Query("audit_page_by_action", asked))).results[0]

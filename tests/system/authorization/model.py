@@ -1,7 +1,6 @@
-"""Who may do what, written down once more from what is promised: the server's own code is not asked.
+"""A model of the permissions, written from what is promised and without the server's own code.
 
-A principal is what somebody comes with; a verdict is `OK`, or the name of an
-error (contract, section 1).
+An outcome is `OK` or the name of an error (contract, section 1).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ OK, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = "OK", "UNAUTHORIZED", "FORBIDDEN", "NOT
 INVALID = "VALIDATION_ERROR"
 PUBLISH, SUBSCRIBE, HISTORY = VERBS = ("publish", "subscribe", "history")
 
-# (match, verbs): what the server under test is configured with.
+# (match, verbs): the topic rules of the server under test.
 RULES = (
     ("fleet.{user}.**", VERBS),
     ("news.**", (SUBSCRIBE,)),
@@ -26,15 +25,17 @@ Grants = Sequence[tuple[str, Sequence[str]]]
 
 @frozen
 class Principal:
+    """A token or a credential, and what it stands for."""
+
     name: str
     token: str | None
-    user: str | None = None  # id; `None` for nobody, and for who has no rights any more
-    grants: Grants | None = None  # of a credential
+    user: str | None = None  # id; `None` for no valid token
+    grants: Grants | None = None  # of a device credential
     operator: bool = False
 
 
 def covers(pattern: Sequence[str], topic: Sequence[str]) -> bool:
-    """`*` is one word, `**` any number of them."""
+    """Whether a pattern covers a topic, both as words: `*` is one word, `**` any number of them."""
     if not pattern:
         return not topic
     if pattern[0] == "**":
@@ -46,13 +47,13 @@ def _covers(pattern: str, topic: str) -> bool:
     return covers(pattern.split("."), topic.split("."))
 
 
-def may(who: Principal, verb: str, topic: str) -> bool:
-    if who.user is None:
+def may(principal: Principal, verb: str, topic: str) -> bool:
+    if principal.user is None:
         return False
-    if verb == HISTORY and not may(who, SUBSCRIBE, topic):
+    if verb == HISTORY and not may(principal, SUBSCRIBE, topic):
         return False
-    granted = who.grants is None or any(
-        verb in verbs and _covers(pattern, topic) for pattern, verbs in who.grants
+    granted = principal.grants is None or any(
+        verb in verbs and _covers(pattern, topic) for pattern, verbs in principal.grants
     )
     if not granted:
         return False
@@ -62,14 +63,16 @@ def may(who: Principal, verb: str, topic: str) -> bool:
     if words[0] in ("users", "messages"):
         if verb == PUBLISH:
             return False
-        return words[:2] != ["messages", "user"] or words[2:] == [who.user]
-    if not any(_begins(words, match) for match, _ in RULES):
+        return words[:2] != ["messages", "user"] or words[2:] == [principal.user]
+    if not any(_applies(words, match) for match, _ in RULES):
         return True
-    return any(verb in verbs and _covers(match.replace("{user}", who.user), topic) for match, verbs in RULES)
+    return any(
+        verb in verbs and _covers(match.replace("{user}", principal.user), topic) for match, verbs in RULES
+    )
 
 
-def _begins(words: Sequence[str], match: str) -> bool:
-    """Whether the rule rules what begins so: with all its words before the first that is not literal."""
+def _applies(words: Sequence[str], match: str) -> bool:
+    """Whether a rule applies to a topic: the topic begins with the rule's words up to the first wildcard."""
     literal: list[str] = []
     for word in match.split("."):
         if word in ("*", "**", "{user}", "{device}"):
@@ -78,21 +81,23 @@ def _begins(words: Sequence[str], match: str) -> bool:
     return list(words[: len(literal)]) == literal
 
 
-def publishing(who: Principal, topic: str) -> str:
-    if who.user is None:
+def publishing(principal: Principal, topic: str) -> str:
+    if principal.user is None:
         return UNAUTHORIZED
-    return OK if may(who, PUBLISH, topic) else FORBIDDEN
+    return OK if may(principal, PUBLISH, topic) else FORBIDDEN
 
 
-def subscribing(who: Principal, pattern: str, verb: str, universe: Iterable[str]) -> str:
-    """Refused when there is no topic in the `universe` that it covers and they may have."""
-    if who.user is None:
+def subscribing(principal: Principal, pattern: str, verb: str, topics: Iterable[str]) -> str:
+    """Refused unless the pattern covers at least one of the `topics` that the principal may read."""
+    if principal.user is None:
         return UNAUTHORIZED
-    return OK if any(_covers(pattern, topic) and may(who, verb, topic) for topic in universe) else FORBIDDEN
+    return (
+        OK if any(_covers(pattern, topic) and may(principal, verb, topic) for topic in topics) else FORBIDDEN
+    )
 
 
-def of_accounts(who: Principal, otherwise: str, for_credentials: bool = False) -> str:
-    """All that is not about topics: a login is needed, and a credential is none."""
-    if who.user is None:
+def on_accounts(principal: Principal, otherwise: str, for_credentials: bool = False) -> str:
+    """For all but topics: a login is needed; a device credential is not enough."""
+    if principal.user is None:
         return UNAUTHORIZED
-    return FORBIDDEN if who.grants is not None and not for_credentials else otherwise
+    return FORBIDDEN if principal.grants is not None and not for_credentials else otherwise

@@ -1,7 +1,7 @@
-"""The same rights on every road: who, what and on what, over every protocol that has it, against a model.
+"""The same permissions on every protocol: each principal tries each operation on each resource, against a model.
 
-What there is to ask is read off the routes, the schema and the words of the
-session; an operation that is in no row here fails the test.
+The operations are read from the routes, the schema and the commands of a
+connection; one that is in no row here fails the test.
 """
 
 from __future__ import annotations
@@ -21,18 +21,20 @@ from multiproto.config import Config
 from multiproto.core.protocol import Command
 from multiproto.core.pubsub.namespaces import Namespace
 from multiproto.core.pubsub.permissions import Rule
+from multiproto.wire_table import WIRES
 
 from ...canary import PASSWORD, SECRET
 from ...live.clients import Rest
 from ...live.processes import ROOT
 from ...live.running import LiveCase
+from ..toy_wire.toy_wire import toy_wire
 from . import model
-from .doors import Doors
 from .model import FORBIDDEN, HISTORY, INVALID, NOT_FOUND, OK, SUBSCRIBE, VERBS, Principal
+from .protocol_clients import ProtocolClients
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
-# (method, route), field or word -> by which row it is asked.
+# Route -> the row of the matrix that covers it.
 ROUTES = {
     "POST /topics/:topic": "publish",
     "GET /topics/:pattern/events": "subscribe",
@@ -57,7 +59,7 @@ ROUTES = {
     "GET /messages/:id": "read message",
     "DELETE /messages/:id": "delete message",
 }
-FOR_ALL = {
+PUBLIC_ROUTES = {
     "POST /auth/register",
     "POST /auth/login",
     "POST /auth/refresh",
@@ -73,11 +75,12 @@ FIELDS = {
     " deleteMessage createCredential revokeCredential publish",
     "Subscription": "userCreated userUpdated messageSent messageToUser topic",
 }
-WORDS = {"Authenticate", "Subscribe", "Unsubscribe", "Publish", "Ping", "Pong", "EndOfInput", "BadCommand"}
+COMMANDS = {"Authenticate", "Subscribe", "Unsubscribe", "Publish", "Ping", "Pong", "EndOfInput", "BadCommand"}
 
 
 class MatrixTests(LiveCase):
     timeout = 240
+    wires = (*WIRES, toy_wire)
 
     def configure(self, config: Config) -> Config:
         config = super().configure(config)
@@ -91,7 +94,7 @@ class MatrixTests(LiveCase):
 
     async def asyncSetUp(self) -> None:
         self.triples: Counter[str] = Counter()  # by protocol
-        self.faults: list[str] = []
+        self.differences: list[str] = []
         self.names = map("".join, product("abcdefghij", repeat=4))
         self.ann, self.bob, self.cleo = [await self.person(name) for name in ("ann", "bob", "cleo")]
         self.grants = [
@@ -181,16 +184,18 @@ class MatrixTests(LiveCase):
 
     # The comparison.
 
-    def compare(self, who: Principal, what: str, expected: str, **found: str) -> None:
-        for protocol, verdict in found.items():
+    def compare(self, principal: Principal, what: str, expected: str, **found: str) -> None:
+        for protocol, outcome in found.items():
             self.triples[protocol] += 1
-            if verdict != expected:
-                self.faults.append(f"{who.name}: {what} over {protocol}: {verdict}, not {expected}")
+            if outcome != expected:
+                self.differences.append(
+                    f"{principal.name}: {what} over {protocol}: {outcome}, not {expected}"
+                )
 
-    async def test_everybody_everything_everywhere(self) -> None:
+    async def test_every_principal_operation_and_protocol(self) -> None:
         cells = 0
-        for who in self.principals:
-            doors = await Doors.open(who, self.address)
+        for principal in self.principals:
+            clients = await ProtocolClients.open(principal, self.address, self.server.port_number("toy"))
             for rows in (
                 self.publications,
                 self.subscriptions,
@@ -198,25 +203,27 @@ class MatrixTests(LiveCase):
                 self.accounts,
                 self.messages,
             ):
-                cells += await rows(who, doors)
-            await doors.close()
+                cells += await rows(principal, clients)
+            await clients.close()
         cells += await self.endings()
-        self.assertEqual(self.faults, [])
+        self.assertEqual(self.differences, [])
         self.assertGreater(cells, 1000)
         print(f"{cells} triples of principal, operation and resource; {dict(self.triples)} answers")
 
-    async def publications(self, who: Principal, doors: Doors) -> int:
+    async def publications(self, principal: Principal, clients: ProtocolClients) -> int:
         for topic in self.topics:
-            expected = model.publishing(who, topic)
-            self.compare(who, f"publish {topic}", expected, **await doors.publish(topic))
+            expected = model.publishing(principal, topic)
+            self.compare(principal, f"publish {topic}", expected, **await clients.publish(topic))
         return len(self.topics)
 
-    async def subscriptions(self, who: Principal, doors: Doors) -> int:
+    async def subscriptions(self, principal: Principal, clients: ProtocolClients) -> int:
         patterns = [*self.topics, *self.patterns]
         for pattern in patterns:
             for verb, after in ((SUBSCRIBE, None), (HISTORY, "nowhere")):
-                expected = model.subscribing(who, pattern, verb, self.topics)
-                self.compare(who, f"{verb} {pattern}", expected, **await doors.subscribe(pattern, after))
+                expected = model.subscribing(principal, pattern, verb, self.topics)
+                self.compare(
+                    principal, f"{verb} {pattern}", expected, **await clients.subscribe(pattern, after)
+                )
         named = {
             "userCreated": "users",
             f'userUpdated(userId: "{self.ann.id}")': f"users.{self.ann.id}",
@@ -225,41 +232,43 @@ class MatrixTests(LiveCase):
             f'messageToUser(userId: "{self.bob.id}")': f"messages.user.{self.bob.id}",
         }
         for field, topic in named.items():
-            expected = model.subscribing(who, topic, SUBSCRIBE, self.topics)
-            self.compare(who, f"subscription {field}", expected, graphql=await doors.subscription(field))
+            expected = model.subscribing(principal, topic, SUBSCRIBE, self.topics)
+            self.compare(
+                principal, f"subscription {field}", expected, graphql=await clients.subscription(field)
+            )
         return 2 * len(patterns) + len(named)
 
-    async def explanations(self, who: Principal, doors: Doors) -> int:
-        """What one is told of one's rights is what one has."""
+    async def explanations(self, principal: Principal, clients: ProtocolClients) -> int:
+        """`explain` says what the model says."""
         for topic in self.topics:
             for verb in VERBS:
-                _, answer = await doors.rest.ask("GET", f"/api/v1/topics/{topic}/explain?verb={verb}")
+                _, answer = await clients.rest.ask("GET", f"/api/v1/topics/{topic}/explain?verb={verb}")
                 query = f'{{ explain(topic: "{topic}", verb: "{verb}") {{ allowed }} }}'
-                by_graphql = await doors.rest.graphql(query)
-                if who.user is None:
+                by_graphql = await clients.rest.graphql(query)
+                if principal.user is None:
                     codes = answer["error"]["code"], by_graphql["errors"][0]["extensions"]["code"]
                     found = {"rest": str(codes == (4, "UNAUTHORIZED")), "graphql": "True"}
-                    self.compare(who, f"explain {verb} {topic}", "True", **found)
+                    self.compare(principal, f"explain {verb} {topic}", "True", **found)
                     continue
                 self.compare(
-                    who,
+                    principal,
                     f"explain {verb} {topic}",
-                    str(model.may(who, verb, topic)),
+                    str(model.may(principal, verb, topic)),
                     rest=str(answer["data"]["allowed"]),
                     graphql=str(by_graphql["data"]["explain"]["allowed"]),
                 )
         return len(VERBS) * len(self.topics)
 
-    async def accounts(self, who: Principal, doors: Doors) -> int:
+    async def accounts(self, principal: Principal, clients: ProtocolClients) -> int:
         cells = 0
 
         async def cell(what: str, otherwise: str, for_credentials: bool = False, **asked: Any) -> None:
             nonlocal cells
             cells += 1
             found = {protocol: await asking for protocol, asking in asked.items()}
-            self.compare(who, what, model.of_accounts(who, otherwise, for_credentials), **found)
+            self.compare(principal, what, model.on_accounts(principal, otherwise, for_credentials), **found)
 
-        rest, graphql = doors.by_rest, doors.by_graphql
+        rest, graphql = clients.by_rest, clients.by_graphql
         await cell("me", OK, True, rest=rest("GET", "/auth/me"), graphql=graphql("{ me { id } }"))
         await cell("what is mine", OK, graphql=graphql("{ me { messages { cursor } } }"))
         await cell("users", OK, graphql=graphql("{ users { cursor } }"))
@@ -271,34 +280,34 @@ class MatrixTests(LiveCase):
             graphql=graphql("{ credentials { id } }"),
         )
         await cell("own audit", OK, rest=rest("GET", "/auth/audit"))
-        await cell("audit", OK if who.operator else FORBIDDEN, rest=rest("GET", "/audit"))
-        for id, verdict in ((self.ann.id, OK), (self.bob.id, OK), (NOBODY, NOT_FOUND), ("x", INVALID)):
+        await cell("audit", OK if principal.operator else FORBIDDEN, rest=rest("GET", "/audit"))
+        for id, outcome in ((self.ann.id, OK), (self.bob.id, OK), (NOBODY, NOT_FOUND), ("x", INVALID)):
             await cell(
                 f"read user {id}",
-                verdict,
+                outcome,
                 rest=rest("GET", f"/users/{id}"),
                 graphql=graphql(f'{{ user(id: "{id}") {{ id }} }}'),
             )
         for id in (self.ann.id, self.bob.id, self.cleo.id, NOBODY, "x"):
-            verdict = OK if id == who.user else INVALID if id == "x" else FORBIDDEN
-            await cell(f"amend user {id}", verdict, rest=rest("PUT", f"/users/{id}", {"name": "Anybody"}))
-            if verdict != OK:
-                await cell(f"close user {id}", verdict, rest=rest("DELETE", f"/users/{id}"))
+            outcome = OK if id == principal.user else INVALID if id == "x" else FORBIDDEN
+            await cell(f"amend user {id}", outcome, rest=rest("PUT", f"/users/{id}", {"name": "Anybody"}))
+            if outcome != OK:
+                await cell(f"close user {id}", outcome, rest=rest("DELETE", f"/users/{id}"))
         await cell(
             "amend oneself", OK, graphql=graphql('mutation { updateUser(input: {name: "Me"}) { id } }')
         )
         session = jwt.decode((await self.login("cleo"))["token"], SECRET, ["HS256"])["sid"]
-        for kind, field, id, verdict in [
-            (kind, field, id, verdict)
+        for kind, field, id, outcome in [
+            (kind, field, id, outcome)
             for kind, field, theirs in (
                 ("sessions", "revokeSession", session),
-                ("credentials", "revokeCredential", await self.of_cleo()),
+                ("credentials", "revokeCredential", await self.credential_of_cleo()),
             )
-            for id, verdict in ((theirs, NOT_FOUND), (NOBODY, NOT_FOUND), ("x", INVALID))
+            for id, outcome in ((theirs, NOT_FOUND), (NOBODY, NOT_FOUND), ("x", INVALID))
         ]:
             await cell(
                 f"end {kind} {id}",
-                verdict,
+                outcome,
                 rest=rest("DELETE", f"/auth/{kind}/{id}"),
                 graphql=graphql(f'mutation {{ {field}(id: "{id}") }}'),
             )
@@ -314,15 +323,15 @@ class MatrixTests(LiveCase):
         )
         return cells
 
-    async def of_cleo(self) -> str:
-        """The id of a credential of hers."""
+    async def credential_of_cleo(self) -> str:
+        """The id of a new credential of Cleo's."""
         fields = {"name": next(self.names), "grants": [{"pattern": "room.*", "verbs": ["subscribe"]}]}
         _, answer = await self.cleo.rest.ask("POST", "/api/v1/auth/credentials", fields)
         return str(answer["data"]["id"])
 
-    async def messages(self, who: Principal, doors: Doors) -> int:
+    async def messages(self, principal: Principal, clients: ProtocolClients) -> int:
         cells = 0
-        rest, graphql = doors.by_rest, doors.by_graphql
+        rest, graphql = clients.by_rest, clients.by_graphql
         ann, bob, cleo = self.ann, self.bob, self.cleo
         fresh = [
             ("in a channel, of ann", ann, {"channelId": "c"}, {ann.id, bob.id}),
@@ -332,42 +341,42 @@ class MatrixTests(LiveCase):
         ]
         for what, author, target, seen_by in fresh:
             ids = [await self.message(author, **target) for _ in range(2)]
-            seen = who.user in seen_by
-            read, gone = OK if seen else NOT_FOUND, OK if who.user == author.id else FORBIDDEN
+            seen = principal.user in seen_by
+            read, gone = OK if seen else NOT_FOUND, OK if principal.user == author.id else FORBIDDEN
             self.compare(
-                who,
+                principal,
                 f"read what is {what}",
-                model.of_accounts(who, read),
+                model.on_accounts(principal, read),
                 rest=await rest("GET", f"/messages/{ids[0]}"),
                 graphql=await graphql(f'{{ message(id: "{ids[0]}") {{ id }} }}'),
             )
             self.compare(
-                who,
+                principal,
                 f"delete what is {what}",
-                model.of_accounts(who, gone if seen else NOT_FOUND),
+                model.on_accounts(principal, gone if seen else NOT_FOUND),
                 rest=await rest("DELETE", f"/messages/{ids[0]}"),
                 graphql=await graphql(f'mutation {{ deleteMessage(id: "{ids[1]}") }}'),
             )
             cells += 2
-        for id, verdict in ((NOBODY, NOT_FOUND), ("x", INVALID)):
+        for id, outcome in ((NOBODY, NOT_FOUND), ("x", INVALID)):
             self.compare(
-                who,
+                principal,
                 f"read message {id}",
-                model.of_accounts(who, verdict),
+                model.on_accounts(principal, outcome),
                 rest=await rest("GET", f"/messages/{id}"),
                 graphql=await graphql(f'{{ message(id: "{id}") {{ id }} }}'),
             )
             self.compare(
-                who,
+                principal,
                 f"delete message {id}",
-                model.of_accounts(who, verdict),
+                model.on_accounts(principal, outcome),
                 rest=await rest("DELETE", f"/messages/{id}"),
                 graphql=await graphql(f'mutation {{ deleteMessage(id: "{id}") }}'),
             )
             self.compare(
-                who,
+                principal,
                 f"send to {id}",
-                model.of_accounts(who, verdict),
+                model.on_accounts(principal, outcome),
                 rest=await rest("POST", "/messages", {"content": "x", "recipientId": id}),
                 graphql=await graphql(
                     f'mutation {{ sendMessage(input: {{content: "x", recipientId: "{id}"}}) {{ id }} }}'
@@ -381,9 +390,9 @@ class MatrixTests(LiveCase):
         }
         for path, field in lists.items():
             self.compare(
-                who,
+                principal,
                 f"list {path}",
-                model.of_accounts(who, OK),
+                model.on_accounts(principal, OK),
                 rest=await rest("GET", path),
                 graphql=await graphql(f"{{ {field} {{ cursor }} }}"),
             )
@@ -391,31 +400,33 @@ class MatrixTests(LiveCase):
         return cells
 
     async def endings(self) -> int:
-        """What can be done once, by each anew."""
+        """Operations that end the login itself: each with a new account."""
         cells = 0
         for path, field in (
             ("POST /auth/logout", "logout"),
             ("POST /auth/logout-all", "logoutAll"),
             ("DELETE /users/{id}", "deleteUser"),
         ):
-            for who in self.principals:
+            for principal in self.principals:
                 found = {}
                 for protocol in ("rest", "graphql"):
-                    if who.user is not None and who.grants is None:
+                    if principal.user is not None and principal.grants is None:
                         person = await self.person(next(self.names))
-                        who = evolve(who, token=person.token, user=person.id)
-                    rest = Doors(who, self.address, Rest(self.address, who.token), None, None)  # type: ignore[arg-type]
-                    method, _, target = path.format(id=who.user or self.ann.id).partition(" ")
+                        principal = evolve(principal, token=person.token, user=person.id)
+                    rest = ProtocolClients(
+                        principal, self.address, Rest(self.address, principal.token), None, None, None
+                    )  # type: ignore[arg-type]
+                    method, _, target = path.format(id=principal.user or self.ann.id).partition(" ")
                     asking = rest.by_graphql(f"mutation {{ {field} }}")
                     found[protocol] = await (rest.by_rest(method, target) if protocol == "rest" else asking)
                     if protocol == "rest":
                         asking.close()
-                self.compare(who, path, model.of_accounts(who, OK), **found)
+                self.compare(principal, path, model.on_accounts(principal, OK), **found)
                 cells += 1
         return cells
 
     async def test_nothing_is_left_out(self) -> None:
-        """A new route, field or word must get its row."""
+        """A new route, field or command must get its row."""
         site = self.server.getServiceNamed("http")._factory
         routes = set()
         for rule in self.http_site(site).api._app.url_map.iter_rules():
@@ -425,7 +436,7 @@ class MatrixTests(LiveCase):
                 for kind in ("id", "text"):
                     path = path.replace(f"<{kind}:{word}>", f":{word}")
             routes.add(f"{method} {path.removeprefix('/api/v1').removeprefix('/api') or '/'}")
-        self.assertEqual(routes, {*ROUTES, *FOR_ALL})
+        self.assertEqual(routes, {*ROUTES, *PUBLIC_ROUTES})
         schema = parse((ROOT / "multiproto/graphql/schema.graphql").read_text())
         fields = {
             each.name.value: {field.name.value for field in each.fields}  # type: ignore[attr-defined]
@@ -433,10 +444,10 @@ class MatrixTests(LiveCase):
             if getattr(each, "name", None) is not None and each.name.value in FIELDS  # type: ignore[attr-defined]
         }
         self.assertEqual(fields, {name: set(of.split()) for name, of in FIELDS.items()})
-        self.assertEqual({each.__name__ for each in get_args(Command)}, WORDS)
+        self.assertEqual({each.__name__ for each in get_args(Command)}, COMMANDS)
 
     def http_site(self, factory: Any) -> Any:
-        """Below what guards the port, if anything does."""
+        """The site inside TLS and address filters, if there are any."""
         while not hasattr(factory, "api"):
             factory = factory.wrappedFactory
         return factory

@@ -13,8 +13,8 @@ from typing import Awaitable, Protocol
 from attrs import Factory, define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
-from ..core.addresses import client_network
-from ..core.errors import RateLimited, Unavailable
+from ..addresses import client_network
+from ..errors import RateLimited, Unavailable
 
 MAX_ADDRESSES = 100_000  # remembered; some 20 MB
 

@@ -1,4 +1,4 @@
-"""The ways in: one thing asked over each protocol that has it, and what came of it in the contract's words."""
+"""Clients of one principal on every protocol: each does an operation and gives its outcome, `OK` or an error's name."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from attrs import define
 from twisted.internet.defer import Deferred
 
 from ...live.clients import Address, Device, Rest, WebSocket
+from ..toy_wire.client import ToyClient
 from .model import OK, Principal
 
-# TCP and REST say an error by its number (contract, section 1).
+# TCP and REST send an error's number (contract, section 1).
 NAMES = {
     1: "INVALID_INPUT",
     2: "VALIDATION_ERROR",
@@ -24,26 +25,30 @@ NAMES = {
 
 
 @define(eq=False)
-class Doors:
-    """Those of one principal: a request each on REST and GraphQL, one connection each on WebSocket and TCP."""
+class ProtocolClients:
+    """A request for each operation on REST and GraphQL, one connection for all on the others."""
 
-    who: Principal
+    principal: Principal
     address: Address
     rest: Rest
     socket: WebSocket
     device: Device
+    toy: ToyClient  # of a protocol that the package does not know
 
     @classmethod
-    async def open(cls, who: Principal, address: Address) -> Doors:
+    async def open(cls, principal: Principal, address: Address, toy_port: int) -> ProtocolClients:
         socket, device = await WebSocket.open(address), await Device.open(address)
-        if who.token is not None:
-            await socket.ask(type="auth", token=who.token)
-            await device.ask(0x01, token=who.token)
-        return cls(who, address, Rest(address, who.token), socket, device)
+        toy = await ToyClient.connect(toy_port)
+        if principal.token is not None:
+            await socket.ask(type="auth", token=principal.token)
+            await device.ask(0x01, token=principal.token)
+            await toy.ask(f"AUTH {principal.token}")
+        return cls(principal, address, Rest(address, principal.token), socket, device, toy)
 
     async def close(self) -> None:
         await self.socket.close()
         await self.device.close()
+        await self.toy.close()
 
     # REST and GraphQL.
 
@@ -67,8 +72,9 @@ class Doors:
             "graphql": await self.by_graphql(
                 f'mutation {{ publish(topic: "{topic}", data: 1) {{ topic }} }}'
             ),
-            "websocket": await self._said(type="message", topic=topic, data=1),
-            "tcp": await self._framed(0x20, topic=topic, content=1),
+            "websocket": await self._by_websocket(type="message", topic=topic, data=1),
+            "tcp": await self._by_tcp(0x20, topic=topic, content=1),
+            "toy": await self._by_toy(f"PUB {topic} 1"),
         }
 
     async def subscribe(self, pattern: str, after: str | None) -> dict[str, str]:
@@ -79,38 +85,45 @@ class Doors:
         found = {
             "rest": await self._stream("GET", f"/api/v1/topics/{pattern}/events{query}"),
             "graphql": await self._stream("POST", "/graphql", {"query": operation}),
-            "websocket": await self._said(type="subscribe", topic=pattern, **more),
-            "tcp": await self._framed(0x10, topic=pattern, **more),
+            "websocket": await self._by_websocket(type="subscribe", topic=pattern, **more),
+            "tcp": await self._by_tcp(0x10, topic=pattern, **more),
+            "toy": await self._by_toy(f"SUB {pattern} {after or ''}".rstrip()),
         }
         if found["websocket"] == OK:
-            await self._said(type="unsubscribe", topic=pattern)
+            await self._by_websocket(type="unsubscribe", topic=pattern)
         if found["tcp"] == OK:
-            await self._framed(0x11, topic=pattern)
+            await self._by_tcp(0x11, topic=pattern)
+        if found["toy"] == OK:
+            await self._by_toy(f"UNSUB {pattern}")
         return found
 
-    async def _said(self, **fields: Any) -> str:
-        """The answer with our id; what is delivered in between is not asked for here."""
-        self.socket.say(id="asked", **fields)
+    async def _by_websocket(self, **fields: Any) -> str:
+        """The outcome of one command; deliveries in between are dropped."""
+        self.socket.say(id="this", **fields)
         while True:
-            said = await self.socket.inbox.next()
-            if said.get("id") == "asked":
-                return str(said["name"]) if said["type"] == "error" else OK
+            reply = await self.socket.inbox.next()
+            if reply.get("id") == "this":
+                return str(reply["name"]) if reply["type"] == "error" else OK
 
-    async def _framed(self, kind: int, **fields: Any) -> str:
-        """The answer: with our id, or an error, or that it was done."""
-        self.device.say(kind, id="asked", **fields)
+    async def _by_tcp(self, kind: int, **fields: Any) -> str:
+        """The outcome of one frame; deliveries in between are dropped."""
+        self.device.say(kind, id="this", **fields)
         while True:
-            answer, said = await self.device.inbox.next()
-            if answer == 0xFF:
-                return NAMES[int(said["code"])]
-            if answer in (0x12, 0x13, 0x22):
+            reply_kind, reply = await self.device.inbox.next()
+            if reply_kind == 0xFF:
+                return NAMES[int(reply["code"])]
+            if reply_kind in (0x12, 0x13, 0x22):
                 return OK
+
+    async def _by_toy(self, line: str) -> str:
+        kind, *words = (await self.toy.ask(line)).split(" ")
+        return OK if kind == OK else words[0]
 
     async def subscription(self, field: str) -> str:
         return await self._stream("POST", "/graphql", {"query": f"subscription {{ {field} {{ id }} }}"})
 
     async def _stream(self, method: str, path: str, body: Any = None) -> str:
-        """Of an event stream that opens or does not: its first words tell."""
+        """The outcome of opening an event stream, which may be an error inside the stream."""
         response = await treq.request(
             method,
             self.address.url(path),
@@ -123,14 +136,14 @@ class Doors:
             answer = await response.json()
             errors = answer.get("errors")
             return str(errors[0]["extensions"]["code"]) if errors else NAMES[answer["error"]["code"]]
-        first = FirstWords()
-        response.original.deliverBody(first)
-        await self.rest.ask("GET", "/health/live")  # what is refused was said before this is answered
-        return first.verdict()
+        beginning = StreamBeginning()
+        response.original.deliverBody(beginning)
+        await self.rest.ask("GET", "/health/live")  # an error has been written before this is answered
+        return beginning.outcome()
 
 
-class FirstWords:
-    """What a stream begins with; then it is left."""
+class StreamBeginning:
+    """Reads what a stream begins with, then closes it."""
 
     def __init__(self) -> None:
         self.text = b""
@@ -146,7 +159,7 @@ class FirstWords:
     def connectionLost(self, reason: Any) -> None:
         self.ended.callback(None)
 
-    def verdict(self) -> str:
+    def outcome(self) -> str:
         if not self.ended.called:
             self.transport.stopProducing()
         for name in NAMES.values():

@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.errors import RateLimited, Unavailable
-from multiproto.http.ratelimit import RateLimit, RateLimitCheck, RateLimitStatus
+from multiproto.core.ratelimit.fixed_window import RateLimit, RateLimitCheck, RateLimitStatus
 
 
 @define

@@ -1,0 +1,203 @@
+"""Makes what all protocols share: publish/subscribe, the hub of connections, accounts and messages."""
+
+from __future__ import annotations
+
+from typing import Callable, Iterable, Protocol
+
+from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
+
+from ..observe.metrics import Metrics
+from .connections.hub import Hub
+from .domain.accounts import Accounts
+from .domain.audit_log import AuditLog, AuditRecorder
+from .domain.credentials import CredentialStore
+from .domain.failed_attempts import FailedAttempts
+from .domain.login_sessions import LoginSessions
+from .domain.login_throttle import LoginThrottle
+from .domain.messages import Messages
+from .events import EventBuilder
+from .idempotency import IdempotentSends
+from .ports import (
+    Authenticator,
+    Broker,
+    CredentialIssuer,
+    LogReader,
+    PasswordHasher,
+    SharedLimitStore,
+    Store,
+    TokenIssuer,
+)
+from .pubsub.dispatcher import Dispatcher
+from .pubsub.namespaces import Namespaces
+from .pubsub.permissions import Rule
+from .pubsub.policy import Policy
+from .pubsub.publisher import Publisher
+from .pubsub.replay import ReplayReader
+from .ratelimit.publish_limits import PublishLimits
+from .ratelimit.shared_bucket import SharedBuckets
+from .ratelimit.token_bucket import Rate
+from .request_authenticator import RequestAuthenticator
+
+
+class LoggedStore(Store, LogReader, Protocol):
+    """A store that keeps the log, too."""
+
+
+@frozen(eq=False, repr=False)
+class AccountServices:
+    """Accounts, their logins and credentials, and the audit trail of all three."""
+
+    accounts: Accounts
+    login_sessions: LoginSessions
+    credentials: CredentialStore
+    audit_log: AuditLog
+    failed_attempts: FailedAttempts
+
+
+@frozen(eq=False, repr=False)
+class CoreServices:
+    """Everything that a protocol may use; `hub` and `failed_attempts` are services to be started."""
+
+    clock: IReactorTime  # seconds since the epoch
+    new_id: Callable[[], str]
+    dispatcher: Dispatcher
+    publisher: Publisher
+    hub: Hub
+    request_authenticator: RequestAuthenticator
+    messages: Messages
+    accounts: Accounts
+    login_sessions: LoginSessions
+    credentials: CredentialStore
+    audit_log: AuditLog
+    failed_attempts: FailedAttempts
+
+
+def make_account_services(
+    *,
+    store: Store,
+    passwords: PasswordHasher,
+    tokens: TokenIssuer,
+    credential_issuer: CredentialIssuer,
+    clock: IReactorTime,
+    now: Callable[[], float],  # seconds since the epoch
+    new_id: Callable[[], str],
+    decode_json: Callable[[bytes], object],
+    refresh_token_lifetime: float = 7 * 86400.0,  # seconds
+    operators: Iterable[str] = (),
+    login_throttle: LoginThrottle | None = None,
+    on_authentication: Callable[[str, str], object] = lambda method, outcome: None,
+    on_audit_dropped: Callable[[int], object] = lambda count: None,
+) -> AccountServices:
+    events, audit = EventBuilder(new_id), AuditRecorder(now, new_id)
+    failed_attempts = FailedAttempts(store, audit, clock, on_audit_dropped)
+    login_sessions = LoginSessions(
+        store=store,
+        passwords=passwords,
+        tokens=tokens,
+        events=events,
+        audit_recorder=audit,
+        failed_attempts=failed_attempts,
+        now=now,
+        new_id=new_id,
+        lifetime=refresh_token_lifetime,
+        on_authentication=on_authentication,
+        login_throttle=login_throttle,
+    )
+    return AccountServices(
+        accounts=Accounts(
+            store=store,
+            passwords=passwords,
+            login_sessions=login_sessions,
+            events=events,
+            audit_recorder=audit,
+            now=now,
+            new_id=new_id,
+        ),
+        login_sessions=login_sessions,
+        credentials=CredentialStore(store, credential_issuer, events, audit, now, new_id),
+        audit_log=AuditLog(store, frozenset(operators), decode_json),
+        failed_attempts=failed_attempts,
+    )
+
+
+def make_core_services(
+    *,
+    store: LoggedStore,
+    account_store: Store,  # the same, where what is committed may end sessions
+    dispatcher: Dispatcher,
+    broker: Broker,
+    namespaces: Namespaces,
+    rules: tuple[Rule, ...],
+    authenticator: Authenticator,
+    passwords: PasswordHasher,
+    tokens: TokenIssuer,
+    credential_issuer: CredentialIssuer,
+    refresh_token_lifetime: float,  # seconds
+    operators: Iterable[str],
+    user_publish_rate: Rate | None,
+    credential_publish_rate: Rate | None,
+    shared_limits: SharedLimitStore | None,  # where instances count together
+    clock: IReactorTime,
+    new_id: Callable[[], str],
+    encode_json: Callable[[object], bytes],
+    decode_json: Callable[[bytes], object],
+    metrics: Metrics,
+) -> CoreServices:
+    now = clock.seconds
+    account_services = make_account_services(
+        store=account_store,
+        passwords=passwords,
+        tokens=tokens,
+        credential_issuer=credential_issuer,
+        clock=clock,
+        now=now,
+        new_id=new_id,
+        decode_json=decode_json,
+        refresh_token_lifetime=refresh_token_lifetime,
+        operators=operators,
+        login_throttle=LoginThrottle(clock, shared_limits),
+        on_authentication=metrics.auth,
+        on_audit_dropped=metrics.audit_dropped.inc,
+    )
+    publish_limits = PublishLimits(
+        SharedBuckets("user", user_publish_rate, clock, shared_limits) if user_publish_rate else None,
+        SharedBuckets("credential", credential_publish_rate, clock, shared_limits)
+        if credential_publish_rate
+        else None,
+    )
+    idempotent_sends = IdempotentSends(store, now)
+    publisher = Publisher(
+        policy=Policy(rules),
+        broker=broker,
+        idempotent_sends=idempotent_sends,
+        namespaces=namespaces,
+        now=now,
+        new_id=new_id,
+        encode=encode_json,
+        limits=publish_limits,
+    )
+    failed_attempts = account_services.failed_attempts
+    hub = Hub(
+        authenticator=authenticator,
+        dispatcher=dispatcher,
+        replay_reader=ReplayReader(store, dispatcher, namespaces, clock),
+        publisher=publisher,
+        clock=clock,
+        new_id=new_id,
+        failed_attempts=failed_attempts,
+    )
+    return CoreServices(
+        clock=clock,
+        new_id=new_id,
+        dispatcher=dispatcher,
+        publisher=publisher,
+        hub=hub,
+        request_authenticator=RequestAuthenticator(authenticator, hub, failed_attempts),
+        messages=Messages(store, idempotent_sends, EventBuilder(new_id), now, new_id, publish_limits),
+        accounts=account_services.accounts,
+        login_sessions=account_services.login_sessions,
+        credentials=account_services.credentials,
+        audit_log=account_services.audit_log,
+        failed_attempts=failed_attempts,
+    )

@@ -1,0 +1,17 @@
+"""Makes what stands between the ports and their protocols: TLS, PROXY headers and rules for addresses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..config import Config
+from .certificate import TlsCertificate
+from .listeners import EdgeWrapper
+
+
+def make_edge_wrapper(config: Config, reactor: Any) -> EdgeWrapper:
+    settings, certificate = config.edge, None
+    if settings.certificate_file:
+        certificate = TlsCertificate(Path(settings.certificate_file), Path(settings.key_file), reactor)
+    return EdgeWrapper(certificate, settings.address_rules, settings.proxy_protocol, reactor)

@@ -1,0 +1,79 @@
+"""Describes HTTP to the server: REST, event streams, and whatever other protocols mount on its port."""
+
+from __future__ import annotations
+
+from typing import Callable, Mapping, Sequence
+
+from twisted.web.resource import IResource
+
+from .. import __version__
+from ..config import Config
+from ..core.connections.admission import ConnectionRateLimiter
+from ..wire import STREAM_LIMITS, AdmissionSettings, ListeningWire, WireContext, WireListener
+from .cors import CorsPolicy
+from .limits import HttpLimits
+from .route import Route
+from .site import SiteParts, SiteSettings, make_site
+
+STREAM_ADMISSION = "sse"
+
+
+def make_cors_policy(config: Config) -> CorsPolicy:
+    origins = config.http.origins
+    return CorsPolicy(frozenset(origins or ()), allow_localhost=origins is None)
+
+
+def http_wire(
+    config: Config,
+    make_mounted_routes: Callable[[Mapping[str, IResource]], Sequence[Route]] = lambda mounts: (),
+) -> ListeningWire:
+    settings = SiteSettings(
+        name=config.app_name,
+        version=__version__,
+        cors=make_cors_policy(config),
+        compression=config.http.compression,
+        security_headers=config.http.security_headers,
+        address_rules=config.edge.address_rules,
+        limits=HttpLimits(read_rate=config.rate_limits.byte_rate),
+        fast=config.fast_paths,
+    )
+
+    def make_listener(context: WireContext) -> WireListener:
+        core = context.core
+        site = make_site(
+            SiteParts(
+                clock=core.clock,
+                new_id=core.new_id,
+                authenticator=core.request_authenticator,
+                hub=core.hub,
+                accounts=core.accounts,
+                login_sessions=core.login_sessions,
+                credential_store=core.credentials,
+                audit_log=core.audit_log,
+                messages=core.messages,
+                publisher=core.publisher,
+                stream_admission=context.admissions[STREAM_ADMISSION],
+                health=context.health,
+                on_request_done=context.metrics.on_request,
+                request_limit=context.request_limit,
+                login_limit=context.login_limit,
+                mounts={path.encode(): resource for path, resource in context.mounts.items()},
+                public_keys=context.public_jwks,
+                connection_rate_limiter=ConnectionRateLimiter(config.rate_limits.connect_rate, core.clock),
+                shorts=make_mounted_routes(context.mounts),
+            ),
+            settings,
+        )
+        return WireListener(site, site.drain, site.close_remaining)
+
+    return ListeningWire(
+        name="http",
+        enabled=True,
+        admissions=(
+            AdmissionSettings(STREAM_ADMISSION, STREAM_LIMITS, config.websocket.max_connections_per_ip),
+        ),
+        host=config.http.host,
+        port=config.http.port,
+        make_listener=make_listener,
+        is_http=True,
+    )
