@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ..base.strict_json import InvalidJson, dumps, loads
+from msgspec import UNSET, Struct, UnsetType
+
+from ..base.strict_json import InvalidJson, StructDecoder, dumps, loads
 from ..core.errors import (
     InternalError,
     InvalidFrame,
@@ -45,7 +47,7 @@ from ..core.protocol import (
     Unsubscribe,
     Unsubscribed,
 )
-from ..core.validation import FieldValidator
+from ..core.validation import MAX_REF_LENGTH, FieldValidator
 
 AUTH, AUTH_SUCCESS, AUTH_ERROR, AUTH_EXPIRING = 0x01, 0x02, 0x03, 0x04
 SUBSCRIBE, UNSUBSCRIBE, SUBSCRIBED, UNSUBSCRIBED, CAUGHT_UP = 0x10, 0x11, 0x12, 0x13, 0x14
@@ -149,6 +151,61 @@ _COMMAND_PARSERS: dict[int, Callable[[FieldValidator, Fields, Ref], Command]] = 
     PING: lambda form, fields, ref: Ping(),
     PONG: lambda form, fields, ref: Pong(),
 }
+
+
+# A short way from a MESSAGE frame to its command, for those that look as nearly all do.
+
+
+class _TcpPublishMessage(Struct):
+    topic: str
+    content: Any = UNSET
+    id: str | int | float | UnsetType | None = UNSET
+    key: str | UnsetType | None = UNSET
+    metadata: dict[str, Any] | UnsetType | None = UNSET
+
+
+_PUBLISH_DECODER = StructDecoder(_TcpPublishMessage, 1, "content", "id", "key", "metadata")
+
+
+def decode_fast(body: bytes) -> Command:
+    """The same as `decode`."""
+    said = _PUBLISH_DECODER.decode(body[1:]) if body[0] == MESSAGE else None
+    if said is None or isinstance(said.id, str) and len(said.id) > MAX_REF_LENGTH:
+        return decode(body)
+    return Publish(
+        said.topic,
+        None if said.content is UNSET else said.content,
+        None if said.metadata is UNSET else said.metadata,
+        None if said.key is UNSET else said.key,
+        None if said.id is UNSET else said.id,
+    )
+
+
+# A short way in for frames that came whole: they are cut out of the chunk by offset, without a buffer.
+
+
+def parse_frames(data: bytes, longest: int, hear: Callable[[bytes], bool]) -> int:
+    """Hand on the frames that `data` begins with, as long as `hear` asks for more; gives how many bytes they were.
+
+    A frame goes without its length, which is at most `longest`.
+    """
+    at, end = 0, len(data)
+    while end - at > 4:
+        length = int.from_bytes(data[at : at + 4], "big")
+        following = at + 4 + length
+        if not 0 < length <= longest or following > end:
+            break
+        body, at = data[at + 4 : following], following
+        if not hear(body):
+            break
+    return at
+
+
+def completes_frame(kept: bytearray, data: bytes) -> bool:
+    """Whether with `data` there is a whole frame of what was `kept`, so that joining them is worth it."""
+    if len(kept) < 4:
+        return True
+    return len(kept) + len(data) >= 4 + int.from_bytes(kept[:4], "big")
 
 
 # Writing.

@@ -29,8 +29,8 @@ from ..core.protocol import (
     Farewell,
     Reply,
 )
-from . import codec, quick
-from .chunk import completes_frame, parse_frames
+from . import codec
+from .codec import completes_frame, parse_frames
 
 MAX_FRAME_SIZE = 1024 * 1024  # bytes, type included, length excluded
 KEEPALIVE_IDLE = 60.0  # seconds of silence before the system asks whether the peer is still there
@@ -61,7 +61,7 @@ class TcpProtocol(Int32StringReceiver):
         self.MAX_LENGTH = max_frame
         self._keepalive_idle = keep_alive
         self._fast = fast
-        self._decode = quick.decode_fast if fast else codec.decode
+        self._decode = codec.decode_fast if fast else codec.decode
         self._buffer = bytearray()  # what is not yet a whole frame
 
     # Twisted calls these.

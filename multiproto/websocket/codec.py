@@ -6,9 +6,11 @@ contract's, section 4.
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any, Callable, Literal
 
-from ..base.strict_json import InvalidJson, dumps, loads
+from msgspec import UNSET, Struct, UnsetType
+
+from ..base.strict_json import InvalidJson, StructDecoder, dumps, loads
 from ..core.errors import InternalError, InvalidInput, Refusal, UnknownMessageType, ValidationError
 from ..core.model import format_timestamp
 from ..core.protocol import (
@@ -34,7 +36,7 @@ from ..core.protocol import (
     Unsubscribe,
     Unsubscribed,
 )
-from ..core.validation import FieldValidator
+from ..core.validation import MAX_REF_LENGTH, FieldValidator
 from ..rfc6455.codec import MAX_REASON_LENGTH, encode_frame
 
 # Three numbers that are older than "the code is the HTTP status".
@@ -126,6 +128,35 @@ _COMMAND_PARSERS: dict[str, Callable[[FieldValidator, Fields, Ref], Command]] = 
     "message": _parse_publish,
     "ping": lambda form, fields, ref: Ping(ref),
 }
+
+
+# A short way from the text of a `message` to its command, for those that look as nearly all do.
+
+
+class _WebSocketPublishMessage(Struct):
+    type: Literal["message"]
+    topic: str
+    data: Any = UNSET
+    id: str | int | float | UnsetType | None = UNSET
+    key: str | UnsetType | None = UNSET
+    metadata: dict[str, Any] | UnsetType | None = UNSET
+
+
+_PUBLISH_DECODER = StructDecoder(_WebSocketPublishMessage, 2, "data", "id", "key", "metadata")
+
+
+def decode_fast(text: bytes) -> Command:
+    """The same as `decode`."""
+    said = _PUBLISH_DECODER.decode(text)
+    if said is None or isinstance(said.id, str) and len(said.id) > MAX_REF_LENGTH:
+        return decode(text)
+    return Publish(
+        said.topic,
+        None if said.data is UNSET else said.data,
+        None if said.metadata is UNSET else said.metadata,
+        None if said.key is UNSET else said.key,
+        None if said.id is UNSET else said.id,
+    )
 
 
 # Writing.

@@ -26,7 +26,7 @@ from ..core.protocol import (
 from ..rfc6455.codec import BINARY, TEXT, encode_frame
 from ..rfc6455.factory import Rfc6455Factory
 from ..rfc6455.protocol import MIN_COMPRESS_SIZE, Rfc6455Protocol
-from . import codec, quick
+from . import codec
 
 MAX_MESSAGE_SIZE = 1024 * 1024  # bytes
 MAX_ECHO_SIZE = 16 * 1024 * 1024  # bytes
@@ -179,7 +179,7 @@ class WebSocketFactory(Rfc6455Factory):
         super().__init__(clock, allowed_origin, line.acquire, fast)
         self.hub = hub
         self.admission = line
-        self.decode = quick.decode_fast if fast else codec.decode
+        self.decode = codec.decode_fast if fast else codec.decode
         self._protocol_class = protocol_class
         self._protocol_attributes: dict[str, Any] = {"maxMessagePayloadSize": max_message}
         if not compress:

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from multiproto.core.connections.admission import ConnectionLimits
 from multiproto.core.protocol import Publish
 from multiproto.rfc6455.fast_frames import MAX_INTEGER_XOR, parse_frames, unmask
-from multiproto.websocket import codec, quick
+from multiproto.websocket import codec
 from multiproto.websocket.protocol import WebSocketEchoProtocol, WebSocketFactory, WebSocketProtocol
 
 from ..fakes import make_core
@@ -155,7 +155,7 @@ class FastTests(SynchronousTestCase):
             b'{"type":"message","topic":"a","data":{"b":[1]},"id":1}',
             b'{"topic":"a","type":"message"}',
         ):
-            self.assertIsNotNone(quick._PUBLISH_DECODER.decode(said))
+            self.assertIsNotNone(codec._PUBLISH_DECODER.decode(said))
 
     def test_thousands_in_one_packet(self) -> None:
         speech = AUTH + text(type="ping") * 2000
@@ -164,12 +164,12 @@ class FastTests(SynchronousTestCase):
 
     def test_each_odd_text(self) -> None:
         for said in ODD("data", type="message"):
-            self.assertEqual(quick.decode_fast(said), codec.decode(said), said[:100])
+            self.assertEqual(codec.decode_fast(said), codec.decode(said), said[:100])
 
     @given(messages("data", type='"message"') | messages("data"))
     @settings(max_examples=600, deadline=None)
     def test_the_same_command(self, said: bytes) -> None:
-        fast, plain = quick.decode_fast(said), codec.decode(said)
+        fast, plain = codec.decode_fast(said), codec.decode(said)
         self.assertEqual(fast, plain)
         if isinstance(plain, Publish):
             self.assertEqual(repr(fast.ref), repr(plain.ref))  # 1 is not 1.0

@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.connections.admission import ConnectionLimits
 from multiproto.core.protocol import Publish
-from multiproto.tcp import codec, quick
-from multiproto.tcp.chunk import completes_frame, parse_frames
+from multiproto.tcp import codec
+from multiproto.tcp.codec import completes_frame, parse_frames
 from multiproto.tcp.protocol import TcpFactory
 
 from ..fakes import make_core
@@ -92,17 +92,17 @@ class FastTests(SynchronousTestCase):
 
     def test_the_usual_takes_the_short_way(self) -> None:
         for said in (b'{"topic":"a","content":{"b":[1]},"id":1}', b'{"topic":"a"}'):
-            self.assertIsNotNone(quick._PUBLISH_DECODER.decode(said))
+            self.assertIsNotNone(codec._PUBLISH_DECODER.decode(said))
 
     def test_each_odd_text(self) -> None:
         for text in ODD("content"):
             body = b"\x20" + text
-            self.assertEqual(quick.decode_fast(body), codec.decode(body), text)
+            self.assertEqual(codec.decode_fast(body), codec.decode(body), text)
 
     @given(messages("content"))
     @settings(max_examples=600, deadline=None)
     def test_the_same_command(self, text: bytes) -> None:
-        said, plain = quick.decode_fast(b"\x20" + text), codec.decode(b"\x20" + text)
+        said, plain = codec.decode_fast(b"\x20" + text), codec.decode(b"\x20" + text)
         self.assertEqual(said, plain)
         if isinstance(plain, Publish):
             self.assertEqual(repr(said.ref), repr(plain.ref))  # 1 is not 1.0
