@@ -283,7 +283,7 @@ def make_service(config: Config, reactor: Any, parent: SupervisorLink | None = N
             config.tcp.max_connections,
         )
         most, keep_alive = config.tcp.max_frame_size, config.tcp.keep_alive_interval
-        devices = TcpFactory(hub, tcp_line, now, most, keep_alive, fast)
+        devices = TcpFactory(hub, tcp_line, now, most, keep_alive)
         house.add("tcp", make_listener(reactor, config.tcp, edge.wrap_tcp(devices), parent, turn))
     house.add("http", make_listener(reactor, config.http, edge.wrap_http(site), parent, turn))
     if parent is not None:
