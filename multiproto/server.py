@@ -180,12 +180,12 @@ def make_service(config: Config, reactor: Any, parent: SupervisorLink | None = N
     if config.websocket.enabled:
         events_line = line("websocket", make_connection_limits(config, config.websocket), wide)
         size = config.websocket.max_message_size
-        ws = WebSocketFactory(hub, events_line, reactor, cors.allows_websocket, size, fast=fast)
+        ws = WebSocketFactory(hub, events_line, reactor, cors.allows_websocket, size)
         mounts[b"/ws"] = UpgradeResource(ws)
     if config.websocket.echo_enabled:
         echo_line = line("echo", make_connection_limits(config, config.websocket), wide)
         echo = WebSocketFactory(
-            hub, echo_line, reactor, cors.allows_websocket, MAX_ECHO_SIZE, True, WebSocketEchoProtocol, fast
+            hub, echo_line, reactor, cors.allows_websocket, MAX_ECHO_SIZE, True, WebSocketEchoProtocol
         )
         mounts[b"/ws-echo"] = UpgradeResource(echo)
     if config.graphql.enabled:

@@ -26,7 +26,7 @@ MAY = {
     "redis": OUTSIDE,
     "storage": OUTSIDE,
     "http": OUTSIDE,
-    "rfc6455": {"base"},
+    "rfc6455": OUTSIDE,
     "websocket": OUTSIDE | {"rfc6455"},
     "graphql": OUTSIDE | {"rfc6455"},
     "tcp": OUTSIDE,

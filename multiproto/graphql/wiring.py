@@ -60,7 +60,7 @@ class GraphQLDependencies:
 def make_graphql_resource(needs: GraphQLDependencies) -> GraphQLResource:
     operations = make_operation_executor(needs)
     socket = GraphQLWebSocketFactory(
-        operations, needs.hub, needs.websocket_admission, needs.clock, needs.allowed_origin, needs.fast
+        operations, needs.hub, needs.websocket_admission, needs.clock, needs.allowed_origin
     )
     playground = Playground(needs.path, needs.introspection) if needs.playground else None
     return GraphQLResource(

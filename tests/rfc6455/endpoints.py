@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from multiproto.graphql.transport.websocket import MAX_MESSAGE_SIZE, GraphQLWebSocketFactory
 from multiproto.websocket.protocol import WebSocketFactory
 
-from ..fakes import FAST, make_core
+from ..fakes import make_core
 from .wire import TEXT, Wire, frame, handshake, spoken, text
 
 ASK = frame(TEXT, b'{"type": "ping"}')
@@ -76,9 +76,7 @@ class Events(Endpoint):
     forbidden = 5
 
     def factory(self, allowed_origin: Callable[[str], bool] = nobody) -> WebSocketFactory:
-        return WebSocketFactory(
-            self.house.hub, self.line, self.clock, allowed_origin, self.max_message, fast=FAST
-        )
+        return WebSocketFactory(self.house.hub, self.line, self.clock, allowed_origin, self.max_message)
 
     def told(self, body: bytes) -> tuple[str | int, str]:
         failure = json.loads(body)
@@ -96,9 +94,7 @@ class Operations(Endpoint):
 
     def factory(self, allowed_origin: Callable[[str], bool] = nobody) -> GraphQLWebSocketFactory:
         operations: Any = None  # no test here begins one
-        return GraphQLWebSocketFactory(
-            operations, self.house.hub, self.line, self.clock, allowed_origin, fast=FAST
-        )
+        return GraphQLWebSocketFactory(operations, self.house.hub, self.line, self.clock, allowed_origin)
 
     def handshake(self, *lines: str, **changes: str | None) -> bytes:
         return handshake(*lines, **{"Sec_WebSocket_Protocol": "graphql-transport-ws", **changes})

@@ -11,14 +11,13 @@ from ...core.connections.admission import Admission
 from ...core.connections.connection import Connection
 from ...core.connections.hub import Hub
 from ...core.connections.send_queue import BufferBudget
-from ...core.errors import Forbidden, InternalError, RateLimited, Refusal, TooLarge, Unauthorized, Unavailable
+from ...core.errors import RateLimited, Unauthorized, Unavailable
 from ...core.model import format_timestamp
 from ...core.protocol import (
     Authenticate,
     Authenticated,
     CloseReason,
     DeliveryBatch,
-    EndOfInput,
     ErrorReply,
     Farewell,
     Ping,
@@ -27,8 +26,11 @@ from ...core.protocol import (
     TokenExpiring,
 )
 from ...rfc6455.codec import encode_frame
-from ...rfc6455.factory import Rfc6455Factory
-from ...rfc6455.protocol import Rfc6455Protocol
+from ...rfc6455.connection import (
+    HANDSHAKE_ERRORS,
+    WebSocketConnectionFactory,
+    WebSocketConnectionProtocol,
+)
 from ..execution.context import Caller, parse_bearer
 from ..execution.errors import format_refusal
 from ..execution.execute import OperationExecutor
@@ -40,23 +42,14 @@ from .running_operations import CONNECTION_WIDE_REASONS, RunningOperations
 MAX_MESSAGE_SIZE = 2**20  # bytes
 MAX_QUEUED_SIZE = 8 * 2**20  # bytes that all subscriptions of a socket may hold for it
 
-# Of handshakes; all others are a BAD_REQUEST.
-HANDSHAKE_ERRORS: dict[int, type[Refusal]] = {
-    403: Forbidden,
-    429: RateLimited,
-    431: TooLarge,
-    500: InternalError,
-}
 
-
-class GraphQLWebSocketProtocol(Rfc6455Protocol):
+class GraphQLWebSocketProtocol(WebSocketConnectionProtocol):
     """See the module.  The session authenticates, keeps alive and ends; each subscription is a feed."""
 
     maxMessagePayloadSize = MAX_MESSAGE_SIZE
     subprotocols = (transport_ws.SUBPROTOCOL,)
 
     factory: GraphQLWebSocketFactory
-    connection: Connection | None = None
 
     def __init__(self, factory: GraphQLWebSocketFactory) -> None:
         super().__init__()
@@ -73,29 +66,14 @@ class GraphQLWebSocketProtocol(Rfc6455Protocol):
         )
         self._init_received = self._acknowledged = False
 
-    # Autobahn calls these.
-
-    def dataReceived(self, data: bytes) -> None:
-        self.factory.admission.stats.record_bytes_received(len(data))
-        if self.connection is not None:
-            self.connection.on_activity(len(data))
-        super().dataReceived(data)
-
-    def onOpen(self) -> None:
-        super().onOpen()
+    def admit(self) -> None:
         if self.websocket_protocol_in_use is None:
-            return self.reject(
-                transport_ws.SUBPROTOCOL_NOT_ACCEPTABLE,
-                f"Subprotocol not acceptable: use {transport_ws.SUBPROTOCOL}",
-            )
-        try:
-            self.connection = self.factory.hub.admit(self, self.host, self.factory.admission)
-        except Refusal as refusal:
-            code = (
-                transport_ws.GOING_AWAY if isinstance(refusal, Unavailable) else transport_ws.POLICY_VIOLATION
-            )
-            return self.reject(code, refusal.message)
-        self.transport.registerProducer(self, True)
+            code = transport_ws.SUBPROTOCOL_NOT_ACCEPTABLE
+            self.reject(code, f"Subprotocol not acceptable: use {transport_ws.SUBPROTOCOL}")
+        else:
+            super().admit()
+
+    # Autobahn calls these.
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         assert self.connection is not None
@@ -120,16 +98,9 @@ class GraphQLWebSocketProtocol(Rfc6455Protocol):
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         self._running_operations.stop()
         self._flow_control.stopProducing()
-        if self.connection is not None:
-            self.connection.connection_lost()
+        super().onClose(wasClean, code, reason)
 
-    # The base class calls these.
-
-    def on_end_of_input(self, failed: bool) -> None:
-        assert self.connection is not None
-        self.connection.receive(
-            EndOfInput(CloseReason.PROTOCOL_ERROR if failed else CloseReason.CLIENT_CLOSED)
-        )
+    # The base class calls this.
 
     def refusal_body(self, code: int, reason: str) -> bytes:
         """As the endpoint declines requests over HTTP."""
@@ -243,32 +214,20 @@ class GraphQLWebSocketProtocol(Rfc6455Protocol):
             self._running_operations.stop()
             self.start_closing_handshake()
 
-    def abort(self) -> None:
-        self.transport.abortConnection()
 
-    def pause_reading(self) -> None:
-        self.pause_for("session")
-
-    def resume_reading(self) -> None:
-        self.resume_from("session")
-
-
-class GraphQLWebSocketFactory(Rfc6455Factory):
+class GraphQLWebSocketFactory(WebSocketConnectionFactory):
     """Builds the protocol for each connection."""
 
     def __init__(
         self,
         operations: OperationExecutor,
         hub: Hub,
-        line: Admission,
+        admission: Admission,
         clock: IReactorTime,
         allowed_origin: Callable[[str], bool],
-        fast: bool = True,
     ) -> None:
-        super().__init__(clock, allowed_origin, line.acquire, fast)
+        super().__init__(hub, admission, clock, allowed_origin)
         self.operation_executor = operations
-        self.hub = hub
-        self.admission = line
 
     def buildProtocol(self, addr: IAddress | None) -> GraphQLWebSocketProtocol:
         return GraphQLWebSocketProtocol(self)
