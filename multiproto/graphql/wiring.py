@@ -17,11 +17,11 @@ from ..core.pubsub.publisher import Publisher
 from ..core.request_authenticator import RequestAuthenticator
 from ..rfc6455.resource import UpgradeResource
 from .execution.asyncio_loop import TwistedEventLoop
+from .execution.dataloaders import OperationLoaders
 from .execution.document_cache import DocumentCache
 from .execution.execute import OperationExecutor, OperationObserver
 from .execution.limits import QueryLimits
 from .schema.build import make_schema
-from .schema.dataloaders import OperationLoaders
 from .schema.resolvers import (
     MutationResolvers,
     QueryResolvers,

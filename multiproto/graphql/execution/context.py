@@ -11,7 +11,7 @@ from ...core.connections.send_queue import BufferBudget
 from ...core.errors import Refusal, Unauthorized
 from ...core.identity import Identity
 from ...core.request_authenticator import RequestAuthenticator
-from ..schema.dataloaders import OperationLoaders
+from .dataloaders import OperationLoaders
 
 
 @frozen

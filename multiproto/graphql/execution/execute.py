@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Mapping, Sequence
+from typing import Any, Awaitable, Callable, Sequence
 
 from attrs import Factory, define, field, frozen
 from graphql import ExecutionResult
@@ -11,29 +11,20 @@ from twisted.internet.interfaces import IReactorTime
 
 from ...core.model import JsonObject
 from ...core.protocol import Farewell, Ping
-from ..schema.dataloaders import OperationLoaders
-from ..schema.subscription_source import SourceStream
 from .asyncio_loop import TwistedEventLoop
 from .context import Caller, Context
+from .dataloaders import OperationLoaders
 from .document_cache import DocumentCache
 from .errors import FormattedError, RequestError, format_error
 from .persisted_queries import PersistedQueries
+from .request import GraphQLRequest
 from .root_prefetch import prefetch_root
+from .subscription_source import SourceStream
 
 Payload = dict[str, Any]  # a result, JSON-ready: data, errors, extensions
 
 # type, name, status, seconds, codes of the errors; names are a client's words, so all count as "other"
 OperationObserver = Callable[[str, str, str, float, Sequence[str]], None]
-
-
-@frozen
-class GraphQLRequest:
-    """GraphQL over HTTP, "Request parameters"."""
-
-    query: str = field(repr=False)  # a password may be written into it
-    operation_name: str | None = None
-    variables: Mapping[str, Any] | None = field(default=None, repr=False)
-    persisted_hash: str | None = None  # the SHA-256 of the query, which may then be empty
 
 
 @frozen(eq=False)

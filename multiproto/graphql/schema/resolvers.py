@@ -27,7 +27,7 @@ from ...core.pubsub.publisher import Publisher
 from ...core.pubsub.topics import escape_word
 from ...core.validation import check_id
 from ..execution.context import Context
-from .subscription_source import EventMapper, SourceStream, estimate_size
+from ..execution.subscription_source import EventMapper, SourceStream, estimate_size
 
 Args = Mapping[str, Any]
 

@@ -15,10 +15,10 @@ from ...core.errors import InternalError, RateLimited, Unavailable
 from ...core.protocol import CloseReason, Ping
 from ..execution.context import Caller
 from ..execution.errors import RequestError, format_refusal
-from ..execution.execute import GraphQLRequest, OperationExecutor, PreparedOperation, ResponseStream
+from ..execution.execute import OperationExecutor, PreparedOperation, ResponseStream
+from ..execution.request import BadGraphQLRequest, GraphQLRequest
 from . import transport_ws
 from .flow_control import FlowControl
-from .negotiation import BadGraphQLRequest
 
 MAX_RUNNING_OPERATIONS = 100  # on one socket at a time, subscriptions included
 PAUSE_READING_AT = 8  # operations begun and not yet answered, from which on the socket is not read

@@ -12,8 +12,7 @@ from attrs import field, frozen
 from ...base import strict_json
 from ...core.protocol import CloseReason
 from ..execution.errors import FormattedError
-from ..execution.execute import GraphQLRequest
-from .negotiation import BadGraphQLRequest, parse_request
+from ..execution.request import BadGraphQLRequest, GraphQLRequest, parse_request
 
 SUBPROTOCOL = "graphql-transport-ws"
 MAX_ID_LENGTH = 255  # characters

@@ -34,9 +34,9 @@ from ...rfc6455.connection import (
 from ..execution.context import Caller, parse_bearer
 from ..execution.errors import format_refusal
 from ..execution.execute import OperationExecutor
+from ..execution.request import BadGraphQLRequest
 from . import transport_ws
 from .flow_control import FlowControl
-from .negotiation import BadGraphQLRequest
 from .running_operations import CONNECTION_WIDE_REASONS, RunningOperations
 
 MAX_MESSAGE_SIZE = 2**20  # bytes

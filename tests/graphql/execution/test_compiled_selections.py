@@ -19,7 +19,8 @@ from multiproto.core.model import Message, User
 from multiproto.graphql.execution import compiled_selections, persisted_queries
 from multiproto.graphql.execution.context import Caller
 from multiproto.graphql.execution.errors import RequestError
-from multiproto.graphql.execution.execute import GraphQLRequest, OperationExecutor
+from multiproto.graphql.execution.execute import OperationExecutor
+from multiproto.graphql.execution.request import GraphQLRequest
 from multiproto.graphql.schema.build import load_sdl
 from multiproto.graphql.schema.resolvers import RelationResolvers
 from multiproto.graphql.transport.http import wants_buffered_response
