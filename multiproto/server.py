@@ -208,7 +208,6 @@ def make_service(config: Config, reactor: Any, parent: SupervisorLink | None = N
             config.graphql.introspection,
             config.graphql.playground,
             config.graphql.path,
-            fast,
         )
         mounts[config.graphql.path.encode()] = endpoint = make_graphql_resource(needs)
         shorts.append(make_graphql_route(endpoint, config.graphql.path))

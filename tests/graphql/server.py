@@ -45,7 +45,7 @@ from multiproto.storage.sqlite.writer import SqliteWriter
 from multiproto.storage.statements import load_statements, sql_directory
 from tests.canary import PASSWORD
 
-from ..fakes import FAST, FakeAuthenticator, make_account_services
+from ..fakes import FakeAuthenticator, make_account_services
 from ..rfc6455.wire import Wire
 
 START = 1_800_000_000.0  # seconds since the epoch
@@ -226,7 +226,6 @@ class ServerCase(SynchronousTestCase):
             lambda origin: origin == "https://friend.example",
             lambda *what: self.observed.append(what),
             self.count_login,
-            fast=FAST,
         )
         self.hub.startService()
         follower.startService()

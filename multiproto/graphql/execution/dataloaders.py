@@ -1,7 +1,7 @@
-"""Batches what one operation asks the store for, so that a list costs one statement, not one an item.
+"""Batches the reads of one operation, so that a list costs one statement, not one for each item.
 
-Nothing is kept: a batch gathers what is asked for in one turn of the reactor
-and forgets it when it is answered, so a mutation never reads what it replaced.
+Nothing is cached: a batch collects the keys of one turn of the reactor and is
+dropped when it is loaded, so a mutation never reads what it replaced.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from ...base.waiters import Waiters
 from ...core.domain.accounts import Accounts
 from ...core.domain.messages import Messages
 from ...core.identity import Identity
@@ -26,38 +27,37 @@ V = TypeVar("V")
 class DataLoader(Generic[K, V]):
     _batch_load: Callable[[list[K]], Awaitable[Mapping[K, V]]]
     _clock: IReactorTime
-    _pending: dict[K, list[Deferred[V | None]]] = Factory(dict)
+    _pending: dict[K, Waiters[V | None]] = Factory(dict)
 
     def load(self, key: K) -> Deferred[V | None]:
-        """What `key` names, or `None`; fetched together with all else that is asked for in this turn."""
+        """The value of `key`, or `None`; loaded together with all other keys of this turn."""
         if not self._pending:
             self._clock.callLater(0, self._dispatch)
-        waiter: Deferred[V | None] = Deferred()
-        self._pending.setdefault(key, []).append(waiter)
-        return waiter
+        waiters = self._pending.get(key)
+        if waiters is None:
+            waiters = self._pending[key] = Waiters()
+        return waiters.wait()
 
     def _dispatch(self) -> None:
-        waiting, self._pending = self._pending, {}
+        pending, self._pending = self._pending, {}
 
-        async def fetch() -> Mapping[K, V]:
-            return await self._batch_load(list(waiting))
+        async def load() -> Mapping[K, V]:
+            return await self._batch_load(list(pending))
 
-        def found(values: Mapping[K, V]) -> None:
-            for key, waiters in waiting.items():
-                for waiter in waiters:
-                    waiter.callback(values.get(key))
+        def on_loaded(values: Mapping[K, V]) -> None:
+            for key, waiters in pending.items():
+                waiters.release(values.get(key))
 
-        def failed(failure: Failure) -> None:
-            for waiters in waiting.values():
-                for waiter in waiters:
-                    waiter.errback(failure)
+        def on_failed(failure: Failure) -> None:
+            for waiters in pending.values():
+                waiters.fail(failure)
 
-        Deferred.fromCoroutine(fetch()).addCallbacks(found, failed)
+        Deferred.fromCoroutine(load()).addCallbacks(on_loaded, on_failed)
 
 
 @define(eq=False, repr=False)
 class OperationLoaders:
-    """The batches of one operation."""
+    """The loaders of one operation."""
 
     _accounts: Accounts
     _messages: Messages
@@ -71,18 +71,18 @@ class OperationLoaders:
         return await self._user_loader.load(id)
 
     async def load_users(self, ids: Collection[str]) -> Mapping[str, User]:
-        """Those of `ids` that there are."""
+        """The users with these `ids`, by id; unknown ids are left out."""
         return await self._accounts.read_many(ids) if ids else {}
 
     async def load_messages_of(
-        self, who: Identity, author: str, fields: Mapping[str, object]
+        self, identity: Identity, author: str, fields: Mapping[str, object]
     ) -> PageOf[Message]:
-        """The page of `author`'s messages that `fields` ask for, as `who` may see it."""
-        asked = fields.get("page"), fields.get("limit")
-        if asked not in self._message_page_loaders:
-            self._message_page_loaders[asked] = DataLoader(
-                lambda ids: self._messages.pages_by_author(who, ids, fields), self._clock
+        """A page of `author`'s messages that `identity` may see; `fields` has its `page` and `limit`."""
+        page_and_limit = fields.get("page"), fields.get("limit")
+        if page_and_limit not in self._message_page_loaders:
+            self._message_page_loaders[page_and_limit] = DataLoader(
+                lambda ids: self._messages.pages_by_author(identity, ids, fields), self._clock
             )
-        page = await self._message_page_loaders[asked].load(author)
-        assert page is not None  # `pages_of` answers for every author
+        page = await self._message_page_loaders[page_and_limit].load(author)
+        assert page is not None  # `pages_by_author` has a page for every author
         return page

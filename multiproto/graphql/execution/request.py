@@ -11,7 +11,7 @@ from .persisted_queries import parse_hash
 
 
 class BadGraphQLRequest(InvalidInput):
-    """The request holds no operation that could be read."""
+    """The parameters of the request are not valid."""
 
     name = "BAD_REQUEST"
 
@@ -27,7 +27,7 @@ class GraphQLRequest:
 
 
 def parse_request(value: object) -> GraphQLRequest:
-    """A request from its parameters, as a body or a socket's `subscribe` carries them."""
+    """A request from its parameters, as a body or the `subscribe` message of a socket has them."""
     if not isinstance(value, dict):
         raise BadGraphQLRequest("A request must be an object")
     query, name, variables = value.get("query"), value.get("operationName"), value.get("variables")

@@ -15,8 +15,9 @@ from ...core.errors import InternalError, RateLimited, Unavailable
 from ...core.protocol import CloseReason, Ping
 from ..execution.context import Caller
 from ..execution.errors import RequestError, format_refusal
-from ..execution.execute import OperationExecutor, PreparedOperation, ResponseStream
+from ..execution.execute import OperationExecutor, PreparedOperation
 from ..execution.request import BadGraphQLRequest, GraphQLRequest
+from ..execution.subscriptions import ResponseStream
 from . import transport_ws
 from .flow_control import FlowControl
 
