@@ -85,6 +85,18 @@ class WebSocketConnectionProtocol(Rfc6455Protocol):
         reason = CloseReason.PROTOCOL_ERROR if failed else CloseReason.CLIENT_CLOSED
         self.connection.receive(EndOfInput(reason))
 
+    # The transport calls these: IPushProducer.
+
+    def pauseProducing(self) -> None:
+        super().pauseProducing()
+        assert self.connection is not None
+        self.connection.send_queue.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        assert self.connection is not None
+        self.connection.send_queue.resumeProducing()
+
     # The connection calls these: the part of core.ports.Transport that does not depend on the messages.
 
     def abort(self) -> None:

@@ -50,18 +50,6 @@ class WebSocketProtocol(WebSocketConnectionProtocol):
         error = {"code": HANDSHAKE_ERRORS.get(code, InvalidInput).code, "message": reason}
         return dumps({"success": False, "error": error, "timestamp": format_timestamp(self._now())})
 
-    # The transport calls these: IPushProducer.
-
-    def pauseProducing(self) -> None:
-        super().pauseProducing()
-        assert self.connection is not None
-        self.connection.send_queue.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        super().resumeProducing()
-        assert self.connection is not None
-        self.connection.send_queue.resumeProducing()
-
     # The connection calls these: core.ports.Transport.
 
     def send(self, reply: Reply) -> int:

@@ -459,6 +459,33 @@ class LineTests(SocketCase):
         producer.resumeProducing()
         self.assertTrue(client.wire.reading)
 
+    def test_a_mutation_of_a_clogged_line_is_answered_before_the_close(self) -> None:
+        answer: Deferred[Any] = Deferred()
+        client = self.client(self.ann)
+        with patch.object(OperationExecutor, "execute", lambda *_: answer):
+            client.run("1", "mutation { logout }")
+        client.wire.producer.pauseProducing()
+        self.ask("mutation { deleteUser }", self.ann)
+        self.assertEqual(client.heard(), [])
+        answer.callback({"data": {"logout": True}})
+        self.assertEqual(
+            client.heard(), [next_("1", {"data": {"logout": True}}), complete("1"), (4403, "Token revoked")]
+        )
+
+    def test_what_waits_behind_the_farewell_ends_with_the_connection(self) -> None:
+        answer: Deferred[Any] = Deferred()
+        client = self.client(self.ann)
+        with patch.object(OperationExecutor, "execute", lambda *_: answer):
+            client.run("1", "mutation { logout }")
+        self.ask("mutation { deleteUser }", self.ann)
+        client.wire.producer.pauseProducing()
+        answer.callback({"data": {"logout": True}})
+        self.assertEqual(client.heard(), [])
+        operations = client.wire.protocol._running_operations
+        self.assertEqual(operations._unanswered, 1)
+        client.hang_up()
+        self.assertEqual((client.heard(), operations._unanswered, len(self.hub)), ([], 0, 0))
+
     def test_a_slow_subscription_ends_alone(self) -> None:
         client = self.client(self.ann)
         client.run("a", ROOM)
