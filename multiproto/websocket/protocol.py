@@ -34,8 +34,8 @@ class WebSocketProtocol(WebSocketConnectionProtocol):
 
     def admit(self) -> None:
         super().admit()
-        token, self.token = self.token, None
-        if self.connection is not None and token is not None:
+        if self.connection is not None and self.token is not None:
+            token, self.token = self.token, None
             self.connection.receive(Authenticate(token), len(token))
 
     # Autobahn calls this.

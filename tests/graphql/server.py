@@ -1,4 +1,4 @@
-"""The GraphQL room on a whole small core, in memory: real SQL, real HTTP bytes, time in the test's hand."""
+"""/graphql on a whole small core, in memory: real SQL, real HTTP bytes, and a clock that the test advances."""
 
 from __future__ import annotations
 

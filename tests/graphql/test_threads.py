@@ -32,7 +32,7 @@ QUERY = """query($limit: Int!) { users(limit: $limit) { edges { node { name
 
 
 async def unlimited(host: str) -> None:
-    """For whom no number of logins is too large."""
+    """A login throttle without a limit."""
 
 
 class ThreadedStoreTests(StoreCase):

@@ -1,4 +1,4 @@
-"""The two endpoints that must keep the same rules, each with its own way to say hello."""
+"""The two WebSocket endpoints, which must both follow RFC 6455, each with its own handshake and authentication."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Endpoint:
         raise NotImplementedError
 
     def bare(self, allowed_origin: Callable[[str], bool] = nobody) -> tuple[Any, Wire]:
-        """A connection whose handshake is still to come."""
+        """A connection before its handshake."""
         protocol, wire = self.factory(allowed_origin).buildProtocol(None), Wire()
         protocol.makeConnection(wire)
         return protocol, wire

@@ -65,7 +65,7 @@ class FramingTests(SynchronousTestCase):
             self.assertEqual(([type_ for type_, _ in said], ended), ([0x02, 0x12, 0x31, 0xFF], True), bad)
 
     def test_a_bad_length_behind_a_pause(self) -> None:
-        """What waited while the peer was not read is looked at once it is."""
+        """What waited while the peer was not read is checked once it is."""
         for bad in BAD:
             said, ended, _, _ = dialogue(
                 [AUTH + frame(0x30) * 63 + frame(0x31) + bad + frame(0x30)], slow=True

@@ -1,4 +1,4 @@
-"""The dialogues of a device with the server, whole."""
+"""Whole dialogues between a device and the server, in frames."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ class StreamTests(DeviceCase):
 
     @given(st.binary() | st.lists(st.binary(max_size=70).map(raw), max_size=5).map(b"".join))
     def test_any_bytes_at_all_are_answered_in_frames(self, data: bytes) -> None:
-        """Bad input ends at most its own connection, and with a word."""
+        """Bad input ends at most its own connection, and with an error frame."""
         self.setUp()
         other, wire = self.connect()
         said = self.say(data)

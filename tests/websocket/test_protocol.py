@@ -1,4 +1,4 @@
-"""The dialogues of a WebSocket client with the server, whole."""
+"""Whole dialogues between a WebSocket client and the server."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class WebSocketCase(SynchronousTestCase):
         self.protocol, self.wire = self.connect()
 
     def connect(self, line: Admission | None = None) -> tuple[WebSocketProtocol, Wire]:
-        """An open WebSocket; what it said after the handshake is still in its wire."""
+        """An open WebSocket; what was sent after the handshake is still in its transport."""
         factory = WebSocketFactory(
             self.house.hub,
             line or self.line,

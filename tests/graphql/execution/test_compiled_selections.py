@@ -1,4 +1,4 @@
-"""Plans, and what is awaited ahead, can't be told from graphql-core alone; nor the short way in from the long one."""
+"""Compiled selections and prefetching against graphql-core alone: the same answers; persisted queries; the buffered POST."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ DIRECTIVES = ("", "", "", " @include(if: $yes)", " @skip(if: $no)", " @skip(if: 
 
 @st.composite
 def selection(draw: Any, type_: GraphQLObjectType, plain: bool, depth: int = 0) -> str:
-    """Some fields of `type_`, in all the ways that a document can ask for them; `plain` is without directives."""
+    """Some fields of `type_`, in all the ways that a document can select them; `plain` is without directives."""
     parts = []
     for name in draw(st.lists(st.sampled_from(["__typename", *type_.fields]), min_size=1, max_size=4)):
         field = type_.fields.get(name)

@@ -53,7 +53,7 @@ class Client:
         self.case.turn()
 
     def say(self, *messages: dict[str, Any]) -> list[Any]:
-        """Send `messages` in one packet; what the server says to it."""
+        """Send `messages` in one packet; returns what the server sent since."""
         self.receive(b"".join(frame(TEXT, json.dumps(message).encode()) for message in messages))
         return self.heard()
 
@@ -65,7 +65,7 @@ class Client:
         return {"type": "subscribe", "id": id, "payload": {"query": query, "variables": variables}}
 
     def heard(self) -> list[Any]:
-        """What came since the last look; a Close as (code, reason)."""
+        """What the server sent since the last call; a Close as (code, reason)."""
         self.case.turn()
         data, self.read = self.wire.value()[self.read :], len(self.wire.value())
         said: list[Any] = []
@@ -350,7 +350,7 @@ class LineTests(SocketCase):
             self.assertTrue(reason.startswith("Invalid message"))
 
     def test_the_end_of_an_authority(self) -> None:
-        """A minute before its token runs out, a `ping` says when that is."""
+        """A minute before the token expires, a `ping` carries that time."""
         expiring = {"type": "ping", "payload": {"expiresAt": "2027-01-15T08:15:00.000Z"}}
         for end, last in (
             (lambda: self.clock.pump([1] * 901), [expiring, (4403, "Token expired")]),
@@ -395,7 +395,7 @@ class LineTests(SocketCase):
         self.assertEqual(client.heard(), [])
 
     def test_nothing_is_done_on_a_token_that_ran_out(self) -> None:
-        """Not even between two looks of the hub at the clock."""
+        """Not even between two ticks of the hub."""
         self.gate.expires_at = self.clock.seconds() + 0.5
         client = self.client(self.ann)
         self.clock.rightNow += 0.6
@@ -550,7 +550,7 @@ class LineTests(SocketCase):
 
 
 class SightTests(SocketCase):
-    """An instance that can't see the log does not know whose rights have ended (guarantee G7)."""
+    """An instance that is behind the log may have missed a revocation (guarantee G7)."""
 
     SAY = 'mutation { publish(topic: "room", data: 1) { topic } }'
 
