@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "redis": SHARED,
     "storage": SHARED,
     "http": SHARED,
-    "rfc6455": {"base"},
+    "rfc6455": SHARED,
     "websocket": SHARED | {"rfc6455"},
     "graphql": SHARED | {"rfc6455"},
     "tcp": SHARED,

@@ -39,7 +39,6 @@ def graphql_wire(config: Config) -> MountedWire:
                 introspection=settings.introspection,
                 playground=settings.playground,
                 path=settings.path,
-                fast=config.fast_paths,
             )
         )
 

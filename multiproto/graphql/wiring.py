@@ -1,4 +1,4 @@
-"""Puts the room together: one value of what it needs in, one resource for `/graphql` out."""
+"""Builds the resource for `/graphql` from what it depends on."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ..core.pubsub.publisher import Publisher
 from ..core.request_authenticator import RequestAuthenticator
 from ..rfc6455.resource import UpgradeResource
 from .execution.asyncio_loop import TwistedEventLoop
+from .execution.dataloaders import OperationLoaders
 from .execution.document_cache import DocumentCache
 from .execution.execute import OperationExecutor, OperationObserver
 from .execution.limits import QueryLimits
 from .schema.build import make_schema
-from .schema.dataloaders import OperationLoaders
 from .schema.resolvers import (
     MutationResolvers,
     QueryResolvers,
@@ -46,61 +46,65 @@ class GraphQLDependencies:
     clock: IReactorTime  # seconds since the epoch
     websocket_admission: Admission  # connections of graphql-transport-ws
     subscription_admission: Admission  # subscriptions, over sockets and event streams
-    health: Callable[[], Awaitable[Mapping[str, Any]]]  # as `GET /health` says it
-    allowed_origin: Callable[[str], bool]  # may open a socket; our own origin always may
+    health: Callable[[], Awaitable[Mapping[str, Any]]]  # as `GET /health` has it
+    allowed_origin: Callable[[str], bool]  # whether it may open a socket; the server's own always may
     on_operation: OperationObserver
     throttle: Callable[[str], Awaitable[None]]  # before a login from this address; raises `RateLimited`
     limits: QueryLimits = QueryLimits()
     introspection: bool = True
     playground: bool = False
     path: str = "/graphql"
-    fast: bool = True  # short ways
 
 
-def make_graphql_resource(needs: GraphQLDependencies) -> GraphQLResource:
-    operations = make_operation_executor(needs)
+def make_graphql_resource(dependencies: GraphQLDependencies) -> GraphQLResource:
+    operations = make_operation_executor(dependencies)
     socket = GraphQLWebSocketFactory(
-        operations, needs.hub, needs.websocket_admission, needs.clock, needs.allowed_origin, needs.fast
+        operations,
+        dependencies.hub,
+        dependencies.websocket_admission,
+        dependencies.clock,
+        dependencies.allowed_origin,
     )
-    playground = Playground(needs.path, needs.introspection) if needs.playground else None
+    playground = (
+        Playground(dependencies.path, dependencies.introspection) if dependencies.playground else None
+    )
     return GraphQLResource(
         operations,
-        needs.request_authenticator,
-        needs.clock,
-        needs.limits.batch,
+        dependencies.request_authenticator,
+        dependencies.clock,
+        dependencies.limits.batch,
         UpgradeResource(socket),
         playground,
     )
 
 
-def make_operation_executor(needs: GraphQLDependencies) -> OperationExecutor:
-    loop = TwistedEventLoop.for_clock(needs.clock)
+def make_operation_executor(dependencies: GraphQLDependencies) -> OperationExecutor:
+    loop = TwistedEventLoop.for_clock(dependencies.clock)
     resolvers = Resolvers(
         QueryResolvers(
-            needs.accounts,
-            needs.login_sessions,
-            needs.credentials,
-            needs.messages,
-            needs.publisher.policy,
-            needs.health,
+            dependencies.accounts,
+            dependencies.login_sessions,
+            dependencies.credentials,
+            dependencies.messages,
+            dependencies.publisher.policy,
+            dependencies.health,
         ),
         MutationResolvers(
-            needs.accounts,
-            needs.login_sessions,
-            needs.credentials,
-            needs.messages,
-            needs.publisher,
-            needs.throttle,
+            dependencies.accounts,
+            dependencies.login_sessions,
+            dependencies.credentials,
+            dependencies.messages,
+            dependencies.publisher,
+            dependencies.throttle,
         ),
-        SubscriptionResolvers(needs.hub, needs.subscription_admission),
+        SubscriptionResolvers(dependencies.hub, dependencies.subscription_admission),
         RelationResolvers(),
     )
     schema = make_schema(resolvers, loop)
     return OperationExecutor(
-        DocumentCache(schema, needs.limits, not needs.introspection, needs.fast),
-        lambda: OperationLoaders(needs.accounts, needs.messages, needs.clock),
+        DocumentCache(schema, dependencies.limits, not dependencies.introspection),
+        lambda: OperationLoaders(dependencies.accounts, dependencies.messages, dependencies.clock),
         loop,
-        needs.clock,
-        needs.on_operation,
-        needs.fast,
+        dependencies.clock,
+        dependencies.on_operation,
     )

@@ -18,12 +18,12 @@ def encode_frame(payload: bytes, opcode: int = TEXT, compressed: bool = False) -
 
 
 def frame_opcode(framed: bytes) -> int:
-    """What `encode_frame` was given."""
+    """The opcode of a frame made by `encode_frame`."""
     return framed[0] & 15
 
 
 def frame_payload(framed: bytes) -> bytes:
-    """What `encode_frame` was given."""
+    """The payload of a frame made by `encode_frame`."""
     return framed[{126: 4, 127: 10}.get(framed[1], 2) :]
 
 

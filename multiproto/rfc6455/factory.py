@@ -1,4 +1,4 @@
-"""What the factory of every WebSocket endpoint has."""
+"""The factory of every WebSocket endpoint: who may connect, and compression that is done once for all peers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from .codec import encode_frame, frame_opcode, frame_payload
 
 
 class Rfc6455Factory(WebSocketServerFactory):
-    """`allowed_origin` is asked about each `Origin` but the server's own; `retry_after`, in how many seconds an
-    address may come, 0.0 for at once; `clock` tells the epoch's seconds."""
+    """The options that all connections of an endpoint share.
+
+    `allowed_origin` decides about each `Origin` but the server's own; `retry_after`
+    gives the seconds until an address may connect, 0.0 for at once; `clock` has
+    seconds since the epoch.
+    """
 
     noisy = False
 
@@ -21,31 +25,25 @@ class Rfc6455Factory(WebSocketServerFactory):
         self,
         clock: IReactorTime,
         allowed_origin: Callable[[str], bool],
-        wait: Callable[[str], float] = lambda host: 0.0,
-        fast: bool = True,
+        retry_after: Callable[[str], float] = lambda host: 0.0,
     ) -> None:
         super().__init__(server="", reactor=clock)
         self.clock = clock
         self.allowed_origin = allowed_origin
-        self.retry_after = wait
+        self.retry_after = retry_after
         self.traffic_stats = TrafficStats()
-        self.fast = fast  # frames may take the short way of `plain`
-        self._last_compressed: tuple[bytes, int, bytes] = (
-            b"",
-            0,
-            b"",
-        )  # a frame, window bits, and what it became
+        self._last_compressed = b"", 0, b""  # the frame, its window bits, and the compressed frame
 
     def compress_frame(self, framed: bytes, deflate: Any) -> bytes:
-        """`framed` compressed; the work is done once for all connections that are told the same.
+        """`framed` compressed; done once for all connections that are sent the same frame one after the other.
 
-        Nothing is taken over from message to message, so with equal windows
-        they get equal bytes.
+        No context is taken over from message to message, so connections with
+        equal windows get equal bytes.
         """
-        known, bits, squeezed = self._last_compressed
-        if known is not framed or bits != deflate.server_max_window_bits:
+        last_framed, window_bits, compressed = self._last_compressed
+        if last_framed is not framed or window_bits != deflate.server_max_window_bits:
             deflate.start_compress_message()
             payload = deflate.compress_message_data(frame_payload(framed)) + deflate.end_compress_message()
-            squeezed = encode_frame(payload, frame_opcode(framed), compressed=True)
-            self._last_compressed = framed, deflate.server_max_window_bits, squeezed
-        return squeezed
+            compressed = encode_frame(payload, frame_opcode(framed), compressed=True)
+            self._last_compressed = framed, deflate.server_max_window_bits, compressed
+        return compressed

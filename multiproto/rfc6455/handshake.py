@@ -1,6 +1,6 @@
-"""Which opening handshakes are taken (RFC 6455, 4.2), and what the others are told.
+"""The opening handshake (RFC 6455, 4.2): which are accepted, and how the others are refused.
 
-Stock Autobahn takes a handshake of any size, answers a wrong version with 400,
+Stock Autobahn accepts a handshake of any size, answers a wrong version with 400,
 and fails the handshake for an extension offer that it ought to decline.
 """
 
@@ -39,7 +39,7 @@ STATUS_HEADERS = {
 
 
 def accept_deflate(offers: list[Any]) -> PerMessageDeflateOfferAccept:
-    """Take the first offer, with a compressor of 32 KiB that forgets after each message."""
+    """Accept the first offer, with a compressor of 32 KiB and without context takeover."""
     window = min(offers[0].request_max_window_bits or 12, 12)
     return PerMessageDeflateOfferAccept(offers[0], no_context_takeover=True, window_bits=window, mem_level=5)
 
@@ -51,22 +51,22 @@ class HandshakeProtocol(WebSocketServerProtocol, CompactConnection):
     webStatus = False
     perMessageCompressionAccept = staticmethod(accept_deflate)
     serveFlashSocketPolicy = False
-    allowedOriginsPatterns = [re.compile("")]  # `onConnect` asks who knows
+    allowedOriginsPatterns = [re.compile("")]  # `onConnect` asks the factory
     maxConnections = 0  # the hub counts
     trustXForwardedFor = 0
-    openHandshakeTimeout = 0  # seconds: the HTTP channel saw to it that the request came in time
+    openHandshakeTimeout = 0  # seconds: the HTTP channel has a timeout for the request
     subprotocols: tuple[str, ...] = ()  # that the subclass speaks
 
     factory: Rfc6455Factory
     transport: Any  # of TCP or TLS
-    client: Any = None  # IAddress: whom a proxy speaks for, or the peer
-    data: bytes  # received and not yet understood
+    client: Any = None  # IAddress of the client behind a trusted proxy, or of the peer
+    data: bytes  # received and not yet parsed
     websocket_extensions: list[Any]  # offered, as (name, params)
-    token: str | None = None  # bearer of the handshake
-    refusal_header = ""  # a header that tells what a refused client should do
+    token: str | None = None  # the bearer token in the handshake
+    refusal_header = ""  # a header line that goes with a refusal
 
     def refusal_body(self, code: int, reason: str) -> bytes:
-        """For subclasses: JSON that tells why there will be no WebSocket."""
+        """For subclasses: the JSON body of a refused handshake."""
         raise NotImplementedError
 
     @property
@@ -93,12 +93,12 @@ class HandshakeProtocol(WebSocketServerProtocol, CompactConnection):
         return None
 
     def onConnect(self, request: ConnectionRequest) -> str | None:
-        """The subprotocol to be spoken: of those we speak, the one that the client named first."""
+        """The subprotocol to use: of those in `subprotocols`, the one that the client named first."""
         # RFC 7692, 5: an offer that makes no sense is declined, not an error.
         self.websocket_extensions = [offer for offer in self.websocket_extensions if _is_valid_offer(*offer)]
-        wait = self.factory.retry_after(self.host)
-        if wait:
-            self.refusal_header = f"Retry-After: {ceil(wait)}\r\n"
+        retry_after = self.factory.retry_after(self.host)
+        if retry_after:
+            self.refusal_header = f"Retry-After: {ceil(retry_after)}\r\n"
             raise ConnectionDeny(429, "Too many connections from this address")
         origin = request.origin
         if (

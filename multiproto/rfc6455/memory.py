@@ -1,8 +1,8 @@
-"""What Autobahn leaves behind in each connection once it is open, taken out.
+"""Saves memory in open WebSockets: drops what Autobahn keeps in each and no longer needs.
 
-It keeps some sixty attributes in each, most of them the handshake's or as they
-were at the start, with a queue, a validator and counters that nearly no
-connection ever uses: 3.5 KiB, more than its session has.
+Autobahn keeps some sixty attributes in each, most of them the handshake's or
+at their initial values, with a queue, a validator and counters that nearly no
+connection ever uses: 3.5 KiB, more than its `Connection` has.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from autobahn.websocket.utf8validator import Utf8Validator
 
 from .factory import Rfc6455Factory
 
-# What only the handshake needs, or a listener of Autobahn's events, of which there are none.
+# Needed only by the handshake, or by listeners of Autobahn's events, of which there are none.
 HANDSHAKE_ATTRIBUTES = frozenset(
     {
         *("http_headers", "http_request_host", "http_request_params", "http_request_path"),
@@ -41,20 +41,19 @@ _NONE_BY_DEFAULT = (
 DEFAULT_VALUES: dict[str, Any] = dict.fromkeys(_FALSE_BY_DEFAULT, False) | dict.fromkeys(_NONE_BY_DEFAULT)
 DEFAULT_VALUES |= {"send_state": 0, "autoPingPendingSeq": 0, "http_request_data": b""}
 
-DefaultAttributes: Any = type(
-    "DefaultAttributes", (), DEFAULT_VALUES
-)  # where a connection finds what is no longer its own
+# Where attributes are found that an instance no longer has.
+DefaultAttributes: Any = type("DefaultAttributes", (), DEFAULT_VALUES)
 
 
 class CompactConnection(DefaultAttributes):
-    """To be mixed in."""
+    """A mixin that can drop the attributes of the handshake."""
 
     factory: Rfc6455Factory
-    send_queue = ()  # only for writes in pieces; we make none
+    send_queue = ()  # Autobahn's, for writes in pieces: there are none
 
     @cached_property
     def trafficStats(self) -> TrafficStats:
-        return self.factory.traffic_stats  # one for all: nobody reads them
+        return self.factory.traffic_stats  # one for all connections: nobody reads them
 
     @cached_property
     def utf8validator(self) -> Utf8Validator:

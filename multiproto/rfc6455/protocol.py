@@ -1,9 +1,9 @@
-"""Autobahn's server protocol, mended where version 26.10 strays from RFC 6455 and 7692.
+"""Autobahn's server protocol, corrected where version 26.10 deviates from RFC 6455 and 7692.
 
-It knows nothing of what the messages say.  Stock Autobahn drops the connection
-without a word on a protocol error and after a malformed Close, answers every
-Close with 1000, counts compressed bytes against the limit of a message, and
-holds what we send to the limit of what we read.
+It knows nothing of what the messages mean.  Stock Autobahn drops the connection
+without a Close frame on a protocol error and after a malformed Close, answers
+every Close with 1000, counts compressed bytes against the limit of a message,
+and applies the limit for received messages to sent ones as well.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from .codec import encode_close_reason
 from .fast_frames import parse_frames
 from .handshake import HandshakeProtocol
 
-MIN_COMPRESS_SIZE = 256  # bytes; a shorter text gains too little
-MAX_FRAMES_PER_TURN = 200  # that one peer may have read in one turn of the reactor; a ping takes some 20 µs
+MIN_COMPRESS_SIZE = 256  # bytes of a frame; a shorter one gains too little
+MAX_FRAMES_PER_TURN = 200  # of one peer in one turn of the reactor; a ping takes some 20 µs
 
 
 @implementer(IPushProducer)
 class Rfc6455Protocol(HandshakeProtocol):
-    """An open connection, whose subclass knows what a message means, and when all is answered.
+    """An open WebSocket; the subclass knows what a message means, and when the last reply is sent.
 
-    The subclass sets `maxMessagePayloadSize`, and registers itself with the
-    transport once it is open.
+    The subclass sets `maxMessagePayloadSize`, and registers itself as the
+    transport's producer once it is open.
     """
 
     # Autobahn copies each option to each connection and pretty-prints them all
@@ -39,27 +39,27 @@ class Rfc6455Protocol(HandshakeProtocol):
     maxMessagePayloadSize: int  # bytes, after decompression
     autoFragmentSize = 0
     failByDrop = True  # makes Autobahn read nothing more; `_fail_connection` is ours
-    closeHandshakeTimeout = 0  # seconds: Autobahn's timers know no test clock, the session's do
+    closeHandshakeTimeout = 0  # seconds: Autobahn's timers don't follow a test clock, the core's do
     tcpNoDelay = True
     autoPingInterval = autoPingTimeout = 0
 
-    close_status: tuple[int | None, str] = (1000, "")  # code and reason of the Close frame we are to send
-    _isMessageCompressed = False  # the one under way
-    _input_ended = False  # nothing is read any more, for good
-    _read_pause_reasons: frozenset[str] = frozenset()  # reasons to read nothing for now
-    _write_paused = False  # the transport takes no more for now
-    _pending_ping: bytes | None = None  # the last ping that came while clogged
+    close_status: tuple[int | None, str] = (1000, "")  # code and reason of the Close frame to send
+    _isMessageCompressed = False  # the message being received
+    _input_ended = False  # nothing more is read
+    _read_pause_reasons: frozenset[str] = frozenset()
+    _write_paused = False  # the transport's buffer is full
+    _pending_ping: bytes | None = None  # payload of the last ping that arrived meanwhile
 
-    # What subclasses are told.
+    # Subclasses implement this.
 
     def on_end_of_input(self, failed: bool) -> None:
-        """The peer said Close, or what can't be followed: say goodbye when all is answered."""
+        """The peer sent Close, or broke the protocol: close once every message is answered."""
         raise NotImplementedError
 
-    # What subclasses ask.
+    # Subclasses call these.
 
     def write_frame(self, framed: bytes) -> None:
-        """Send what `codec.frame` made, compressed where that was agreed on and is worth it."""
+        """Send a frame made by `codec.encode_frame`, compressed where that was negotiated and is worth it."""
         if self.state != self.STATE_OPEN:
             return
         deflate = self._perMessageCompress
@@ -68,7 +68,7 @@ class Rfc6455Protocol(HandshakeProtocol):
         self.transport.write(framed)
 
     def pause_for(self, reason: str) -> None:
-        """Take no frame after the current one, until each `reason` given is released."""
+        """Read no frame after the current one, until `resume_from` was called for each `reason`."""
         self._read_pause_reasons |= {reason}
         self.transport.pauseProducing()
 
@@ -80,22 +80,22 @@ class Rfc6455Protocol(HandshakeProtocol):
                 self.consumeData()
 
     def reject(self, code: int, reason: str) -> None:
-        """Close what was only just opened, and wait for no answer."""
+        """Close right after opening, without waiting for the peer's Close."""
         self._input_ended = True
         self.close_status = code, reason
         self.start_closing_handshake()
 
     def start_closing_handshake(self) -> None:
-        """Send `close_status`; then nobody is to write any more."""
+        """Send a Close frame with `close_status`; nothing may be written after it."""
         code, reason = self.close_status
         self.sendCloseFrame(code, encode_close_reason(reason), isReply=self._input_ended)
         self.transport.unregisterProducer()
         if not self._input_ended:
-            for held in self._read_pause_reasons:
-                self.resume_from(held)  # the peer's answer is what we wait for
+            for pause_reason in self._read_pause_reasons:
+                self.resume_from(pause_reason)  # the peer's Close has to be read
         elif self.failedByMe:
             # RFC 6455, 7.1.1.  Closing both halves while the peer still sends
-            # would reset the connection, and the peer might never read why.
+            # would reset the connection, and the peer might never read the Close frame.
             self.transport.loseWriteConnection()
             self.transport.resumeProducing()
         else:
@@ -104,7 +104,7 @@ class Rfc6455Protocol(HandshakeProtocol):
     # Frames.
 
     def dataReceived(self, data: bytes) -> None:
-        """Autobahn's own spells out a log line for each packet, that nobody reads."""
+        """Autobahn's own formats a log line for each packet, which nobody reads."""
         self.data += data
         self.consumeData()
 
@@ -112,13 +112,13 @@ class Rfc6455Protocol(HandshakeProtocol):
         if self.state == self.STATE_CONNECTING:
             self.processHandshake()
             return
-        left = MAX_FRAMES_PER_TURN
+        remaining = MAX_FRAMES_PER_TURN
         while self._can_read:
-            left -= self._read_fast_frames(left)
-            if left and (not self._can_read or not self.processData()):
+            remaining -= self._read_fast_frames(remaining)
+            if remaining and (not self._can_read or not self.processData()):
                 break
-            left -= 1
-            if left <= 0:  # thousands of pings may come in one packet
+            remaining -= 1
+            if remaining <= 0:  # one packet may hold thousands of pings
                 self.pause_for("turn")
                 self.factory.clock.callLater(0, self.resume_from, "turn")
         if self._input_ended:
@@ -128,32 +128,35 @@ class Rfc6455Protocol(HandshakeProtocol):
     def _can_read(self) -> bool:
         return not self._input_ended and not self._read_pause_reasons and self.state != self.STATE_CLOSED
 
-    def _read_fast_frames(self, most: int) -> int:
-        """Take as many messages as there is a short way for, at most `most`; how many there were."""
-        if not self.factory.fast or self.inside_message or self.current_frame is not None:
+    def _read_fast_frames(self, max_frames: int) -> int:
+        """Read plain frames until there is another kind; returns how many there were."""
+        if self.inside_message or self.current_frame is not None:
             return 0
-        data, self.data = self.data, b""  # whoever releases us meanwhile finds nothing: we go on ourselves
-        at = 0
+        data, self.data = (
+            self.data,
+            b"",
+        )  # a `resume_from` within `onMessage` finds nothing: the loop here goes on
+        consumed = 0
         try:
-            at, taken = parse_frames(data, self.maxMessagePayloadSize, most, self._handle_message)
+            consumed, count = parse_frames(data, self.maxMessagePayloadSize, max_frames, self._handle_message)
         finally:
-            self.data = data[at:]
-        return taken
+            self.data = data[consumed:]
+        return count
 
     def _handle_message(self, payload: bytes, is_binary: bool) -> bool:
         self.onMessage(payload, is_binary)
         return self._can_read and self.state == self.STATE_OPEN
 
     def onMessageFrameBegin(self, length: int) -> None:
-        # What counts of a compressed frame is what comes out of it.
+        # Of a compressed frame, the inflated size counts.
         super().onMessageFrameBegin(0 if self._isMessageCompressed else length)
 
     def onFrameData(self, payload: bytes) -> bool | None:
         if self.current_frame.opcode <= 2 and self._isMessageCompressed:
-            # Autobahn takes the frame's length off again before it inflates.
+            # Autobahn subtracts the frame's length again before it inflates.
             self.message_data_total_length += len(payload)
-        found: bool | None = super().onFrameData(payload)
-        return found
+        result: bool | None = super().onFrameData(payload)
+        return result
 
     def onPing(self, payload: bytes) -> None:
         """RFC 6455, 5.5.3: of several pings, the last may be answered for all."""
@@ -177,7 +180,7 @@ class Rfc6455Protocol(HandshakeProtocol):
         return True
 
     def _fail_connection(self, code: int = 1002, reason: str = "") -> None:
-        self.failedByMe = True  # Autobahn keeps no more of what is coming
+        self.failedByMe = True  # Autobahn drops what still arrives
         self._end_input(code, reason, failed=True)
 
     def _end_input(self, code: int | None, reason: str, failed: bool) -> None:
@@ -186,7 +189,7 @@ class Rfc6455Protocol(HandshakeProtocol):
             self.close_status = code, reason
             self.on_end_of_input(failed)
         else:
-            self.transport.loseConnection()  # that came as the answer to our Close
+            self.transport.loseConnection()  # this was the answer to our Close
 
     # The transport calls these: IPushProducer.
 
@@ -204,5 +207,5 @@ class Rfc6455Protocol(HandshakeProtocol):
 
 
 def _is_valid_close_code(code: int) -> bool:
-    """RFC 6455, 7.4, and the registry it founded."""
+    """Whether a peer may send `code` (RFC 6455, 7.4, and its registry)."""
     return code in (1000, 1001, 1002, 1003) or 1007 <= code <= 1014 or 3000 <= code <= 4999

@@ -1,14 +1,21 @@
-"""The frames of the device protocol: what their bytes say, and the bytes for what we say.
+"""The frames of the device protocol: cut out of a byte stream, decoded into commands, encoded from replies.
 
 Pure functions.  A frame is four bytes of length, one byte of type, and a JSON
 object in UTF-8.  Numbers and field names are the contract's, section 5.
+
+Nearly all that comes in are publications in frames that arrived whole.  Those
+are cut out of the received bytes by offset, without a buffer, and decoded
+straight into a struct: for 100 bytes 0.5 instead of 0.7 and 1.7 instead of
+3.7 µs (docs/decisions/020-fast-paths.md).
 """
 
 from __future__ import annotations
 
 from typing import Any, Callable
 
-from ..base.strict_json import InvalidJson, dumps, loads
+from msgspec import UNSET, Struct, UnsetType
+
+from ..base.strict_json import InvalidJson, StructDecoder, dumps, loads
 from ..core.errors import (
     InternalError,
     InvalidFrame,
@@ -45,7 +52,7 @@ from ..core.protocol import (
     Unsubscribe,
     Unsubscribed,
 )
-from ..core.validation import FieldValidator
+from ..core.validation import MAX_REF_LENGTH, FieldValidator
 
 AUTH, AUTH_SUCCESS, AUTH_ERROR, AUTH_EXPIRING = 0x01, 0x02, 0x03, 0x04
 SUBSCRIBE, UNSUBSCRIBE, SUBSCRIBED, UNSUBSCRIBED, CAUGHT_UP = 0x10, 0x11, 0x12, 0x13, 0x14
@@ -55,7 +62,7 @@ ERROR = 0xFF
 
 Fields = dict[str, Any]
 
-# Those that are not here are said by closing alone.
+# The error frame before the connection closes; for the other reasons it closes without one.
 FAREWELL_ERRORS: dict[CloseReason, type[Refusal]] = {
     CloseReason.SHUTDOWN: Unavailable,
     CloseReason.TOKEN_EXPIRED: Unauthorized,
@@ -68,38 +75,72 @@ FAREWELL_ERRORS: dict[CloseReason, type[Refusal]] = {
 }
 
 
+class _TcpPublishMessage(Struct):
+    topic: str
+    content: Any = UNSET
+    id: str | int | float | UnsetType | None = UNSET
+    key: str | UnsetType | None = UNSET
+    metadata: dict[str, Any] | UnsetType | None = UNSET
+
+
+_PUBLISH_DECODER = StructDecoder(_TcpPublishMessage, 1, "content", "id", "key", "metadata")
+
+
+def parse_frames(data: bytes, max_length: int, on_frame: Callable[[bytes], bool]) -> int:
+    """Call `on_frame` with the body of each whole frame that `data` begins with, until it returns False.
+
+    Returns the number of bytes consumed.  Stops at a frame that is not whole or
+    whose length is not between 1 and `max_length`.
+    """
+    position, end = 0, len(data)
+    while end - position > 4:
+        length = int.from_bytes(data[position : position + 4], "big")
+        next_position = position + 4 + length
+        if not 0 < length <= max_length or next_position > end:
+            break
+        body, position = data[position + 4 : next_position], next_position
+        if not on_frame(body):
+            break
+    return position
+
+
+def completes_frame(buffered: bytearray, data: bytes, max_length: int) -> bool:
+    """Whether `buffered` with `data` begins with a whole frame or an invalid length, so that joining them is worth it."""
+    if len(buffered) < 4:
+        return True
+    length = int.from_bytes(buffered[:4], "big")
+    return length > max_length or len(buffered) + len(data) >= 4 + length
+
+
 def decode(body: bytes) -> Command:
-    """What a frame of one byte or more says, without its length.  Never raises."""
-    if body[0] not in _COMMAND_PARSERS:
-        return BadCommand(UnknownMessageType(f"Unknown message type 0x{body[0]:02X}"))
-    try:
-        fields = loads(body[1:]) if len(body) > 1 else {}
-    except InvalidJson as fault:
-        return BadCommand(InvalidFrame(f"Invalid payload: {fault}"))
-    if body[0] == PING:
-        return Ping()
-    if body[0] == PONG:
-        return Pong()
-    if not isinstance(fields, dict):
-        return BadCommand(InvalidFrame("Invalid payload: not a JSON object"))
-    return _parse_command(_COMMAND_PARSERS[body[0]], fields)
+    """The command in the `body` of a frame, which has one byte or more.  Never raises."""
+    message = _PUBLISH_DECODER.decode(body[1:]) if body[0] == MESSAGE else None
+    if message is None or isinstance(message.id, str) and len(message.id) > MAX_REF_LENGTH:
+        return _decode_by_field(body)
+    return Publish(
+        message.topic,
+        None if message.content is UNSET else message.content,
+        None if message.metadata is UNSET else message.metadata,
+        None if message.key is UNSET else message.key,
+        None if message.id is UNSET else message.id,
+    )
 
 
 def encode(reply: Reply, now: float) -> bytes:
-    """The whole frame for `reply`, said `now` (seconds since the epoch)."""
+    """The whole frame for `reply`, sent at `now` (seconds since the epoch)."""
     if isinstance(reply, Delivery):
         return _encode_delivery(reply)
-    kind, fields = _reply_type_and_fields(reply, now)
+    type_, fields = _reply_type_and_fields(reply, now)
     if reply.ref is not None:
         fields["id"] = reply.ref
-    return _encode_frame(kind, fields)
+    return _encode_frame(type_, fields)
 
 
-def encode_batch(burst: DeliveryBatch) -> bytes:
-    """The frames of all its deliveries; made once for all peers."""
-    frames = burst.encoded.get(__name__)
+def encode_batch(batch: DeliveryBatch) -> bytes:
+    """The frames of all deliveries of `batch`; encoded once for all peers."""
+    frames = batch.encoded.get(__name__)
     if frames is None:
-        frames = burst.encoded[__name__] = b"".join(map(_encode_delivery, burst.deliveries))
+        frames = batch.encoded[__name__] = b"".join(map(_encode_delivery, batch.deliveries))
     return frames
 
 
@@ -109,54 +150,75 @@ def _encode_delivery(delivery: Delivery) -> bytes:
     return delivery.encoded[__name__]
 
 
-def encode_farewell(why: Farewell) -> bytes:
-    """The last frame of a connection, or nothing."""
-    refusal = FAREWELL_ERRORS.get(why.reason)
+def encode_farewell(farewell: Farewell) -> bytes:
+    """The last frame of a connection; empty where closing says enough."""
+    refusal = FAREWELL_ERRORS.get(farewell.reason)
     if refusal is None:
         return b""
-    fields: Fields = {"error": why.message, "code": str(refusal.code)}
-    if why.cursor is not None:
-        fields["details"] = {"cursor": why.cursor}
+    fields: Fields = {"error": farewell.message, "code": str(refusal.code)}
+    if farewell.cursor is not None:
+        fields["details"] = {"cursor": farewell.cursor}
     return _encode_frame(ERROR, fields)
 
 
-# Reading.
+# Decoding.
 
 
-def _parse_command(make: Callable[[FieldValidator, Fields, Ref], Command], fields: Fields) -> Command:
-    form = FieldValidator(fields)
-    ref = form.ref()
+def _decode_by_field(body: bytes) -> Command:
+    """As `decode`, for all types; reports every invalid field."""
+    if body[0] not in _COMMAND_PARSERS:
+        return BadCommand(UnknownMessageType(f"Unknown message type 0x{body[0]:02X}"))
     try:
-        command = make(form, fields, ref)
-        form.check()
+        fields = loads(body[1:]) if len(body) > 1 else {}
+    except InvalidJson as error:
+        return BadCommand(InvalidFrame(f"Invalid payload: {error}"))
+    if body[0] == PING:
+        return Ping()
+    if body[0] == PONG:
+        return Pong()
+    if not isinstance(fields, dict):
+        return BadCommand(InvalidFrame("Invalid payload: not a JSON object"))
+    return _parse_command(_COMMAND_PARSERS[body[0]], fields)
+
+
+def _parse_command(parse: Callable[[FieldValidator, Fields, Ref], Command], fields: Fields) -> Command:
+    validator = FieldValidator(fields)
+    ref = validator.ref()
+    try:
+        command = parse(validator, fields, ref)
+        validator.check()
     except ValidationError as refusal:
         return BadCommand(refusal, ref)
     return command
 
 
-def _parse_publish(form: FieldValidator, fields: Fields, ref: Ref) -> Publish:
+def _parse_publish(validator: FieldValidator, fields: Fields, ref: Ref) -> Publish:
     metadata = fields.get("metadata")
     if not isinstance(metadata, (dict, type(None))):
-        form.add_error("metadata", "Must be an object")
-    return Publish(form.text("topic"), fields.get("content"), metadata, form.optional_text("key"), ref)
+        validator.add_error("metadata", "Must be an object")
+    return Publish(
+        validator.text("topic"), fields.get("content"), metadata, validator.optional_text("key"), ref
+    )
 
 
 _COMMAND_PARSERS: dict[int, Callable[[FieldValidator, Fields, Ref], Command]] = {
-    AUTH: lambda form, fields, ref: Authenticate(form.text("token"), ref),
-    SUBSCRIBE: lambda form, fields, ref: Subscribe(form.text("topic"), form.optional_text("after"), ref),
-    UNSUBSCRIBE: lambda form, fields, ref: Unsubscribe(form.text("topic"), ref),
+    AUTH: lambda validator, fields, ref: Authenticate(validator.text("token"), ref),
+    SUBSCRIBE: lambda validator, fields, ref: Subscribe(
+        validator.text("topic"), validator.optional_text("after"), ref
+    ),
+    UNSUBSCRIBE: lambda validator, fields, ref: Unsubscribe(validator.text("topic"), ref),
     MESSAGE: _parse_publish,
-    PING: lambda form, fields, ref: Ping(),
-    PONG: lambda form, fields, ref: Pong(),
+    PING: lambda validator, fields, ref: Ping(),
+    PONG: lambda validator, fields, ref: Pong(),
 }
 
 
-# Writing.
+# Encoding.
 
 
-def _encode_frame(kind: int, fields: Fields) -> bytes:
+def _encode_frame(type_: int, fields: Fields) -> bytes:
     text = dumps(fields)
-    return (len(text) + 1).to_bytes(4, "big") + bytes([kind]) + text
+    return (len(text) + 1).to_bytes(4, "big") + bytes([type_]) + text
 
 
 def _delivery_fields(delivery: Delivery) -> Fields:
@@ -180,14 +242,14 @@ def _reply_type_and_fields(reply: Reply, now: float) -> tuple[int, Fields]:
     match reply:
         case Authenticated(user_id=user_id):
             return AUTH_SUCCESS, {"userId": user_id, "message": "Authentication successful"}
-        case TokenExpiring(expires_at=until):
-            return AUTH_EXPIRING, {"expiresAt": format_timestamp(until)}
+        case TokenExpiring(expires_at=expires_at):
+            return AUTH_EXPIRING, {"expiresAt": format_timestamp(expires_at)}
         case Subscribed():
             return SUBSCRIBED, _subscribed_fields(reply)
         case Unsubscribed(pattern=pattern, was_subscribed=True):
             return UNSUBSCRIBED, {"topic": pattern}
         case Unsubscribed(pattern=pattern):
-            # The one refusal that only this protocol knows (contract, section 1).
+            # The one error that only this protocol has (contract, section 1).
             return ERROR, _error_fields(NotFound.of("Subscription", pattern))
         case CaughtUp(pattern=pattern, cursor=cursor):
             return CAUGHT_UP, {"topic": pattern, "cursor": cursor}
@@ -197,8 +259,8 @@ def _reply_type_and_fields(reply: Reply, now: float) -> tuple[int, Fields]:
             return PING, {"timestamp": int(now * 1000)}
         case Pong():
             return PONG, {"timestamp": int(now * 1000)}
-        case ErrorReply(refusal=refusal, command_type=to):
-            return AUTH_ERROR if to is Authenticate else ERROR, _error_fields(refusal)
+        case ErrorReply(refusal=refusal, command_type=command_type):
+            return AUTH_ERROR if command_type is Authenticate else ERROR, _error_fields(refusal)
     raise AssertionError(reply)
 
 

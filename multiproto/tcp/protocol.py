@@ -1,4 +1,4 @@
-"""The device protocol on a TCP transport: frames in, frames out."""
+"""The device protocol on a TCP transport: passes frames between a transport and a `Connection`."""
 
 from __future__ import annotations
 
@@ -29,40 +29,36 @@ from ..core.protocol import (
     Farewell,
     Reply,
 )
-from . import codec, quick
-from .chunk import completes_frame, parse_frames
+from . import codec
 
 MAX_FRAME_SIZE = 1024 * 1024  # bytes, type included, length excluded
-KEEPALIVE_IDLE = 60.0  # seconds of silence before the system asks whether the peer is still there
+KEEPALIVE_IDLE = 60.0  # seconds of silence before the kernel sends a TCP keepalive probe
 MAX_KEEPALIVE_IDLE = 32767  # seconds that Linux takes
 
 
 @implementer(IHalfCloseableProtocol)
 class TcpProtocol(Int32StringReceiver):
-    """Lends its transport to a `Connection`."""
+    """One device: feeds its commands to a `Connection` and is that connection's `Transport`."""
 
     transport: TcpTransport
     connection: Connection | None = None
-    _reading = True  # frames are taken from what comes in
-    _peer_closed = False  # the peer will send no more
+    _reading = True  # False: whatever else arrives is dropped
+    _peer_closed = False  # the peer has closed its half
 
     def __init__(
         self,
         hub: Hub,
-        line: Admission,
+        admission: Admission,
         now: Callable[[], float],
-        max_frame: int,
-        keep_alive: float,
-        fast: bool,
+        max_frame_size: int,
+        keepalive_idle: float,
     ) -> None:
         self._hub = hub
-        self._admission = line
+        self._admission = admission
         self._now = now
-        self.MAX_LENGTH = max_frame
-        self._keepalive_idle = keep_alive
-        self._fast = fast
-        self._decode = quick.decode_fast if fast else codec.decode
-        self._buffer = bytearray()  # what is not yet a whole frame
+        self.MAX_LENGTH = max_frame_size
+        self._keepalive_idle = keepalive_idle
+        self._buffer = bytearray()  # received while paused, or not yet a whole frame
 
     # Twisted calls these.
 
@@ -81,47 +77,45 @@ class TcpProtocol(Int32StringReceiver):
             self.transport.registerProducer(self.connection.send_queue, True)
 
     def dataReceived(self, data: bytes) -> None:
-        """Cut `data` into frames.
+        """Cut `data` into frames and pass each on.
 
         The base class joins what is left over with each new chunk, which is
-        quadratic for a large frame in small pieces; a `bytearray` grows and
-        loses its head in place.
+        quadratic for a large frame in small pieces; here they are joined once,
+        when the frame is whole.
         """
         self._admission.stats.record_bytes_received(len(data))
         if not self._reading or self.connection is None or self.connection.farewell:
-            return  # the peer may go on sending until it reads our goodbye
+            return  # the peer may go on sending until it reads our farewell
         self.connection.on_activity(len(data))
-        buffer = self._buffer
-        if self._fast and not self.paused and completes_frame(buffer, data):
-            if buffer:
-                data = bytes(buffer) + data
-                buffer.clear()
-            data = data[parse_frames(data, self.MAX_LENGTH, self._handle_frame) :]
-            if not self._reading:
-                return
-        buffer += data
-        while self._reading and not self.paused and len(buffer) >= 4:
-            length = int.from_bytes(buffer[:4], "big")
-            if not 1 <= length <= self.MAX_LENGTH:
-                self.lengthLimitExceeded(length)
-            elif len(buffer) < 4 + length:
-                break
-            else:
-                body = bytes(buffer[4 : 4 + length])
-                del buffer[: 4 + length]
-                self.stringReceived(body)
+        if self.paused or not codec.completes_frame(self._buffer, data, self.MAX_LENGTH):
+            self._buffer += data
+            return
+        if self._buffer:
+            data = bytes(self._buffer) + data
+            self._buffer.clear()
+        rest = data[codec.parse_frames(data, self.MAX_LENGTH, self._handle_frame) :]
+        if rest and self._reading:
+            self._buffer += rest
+            self._check_next_length()
 
     def stringReceived(self, string: bytes) -> None:
         assert self.connection is not None
-        self.connection.receive(self._decode(string), 4 + len(string))
+        self.connection.receive(codec.decode(string), 4 + len(string))
 
     def _handle_frame(self, body: bytes) -> bool:
-        """Whether another may follow at once."""
+        """Pass on one frame; returns whether the next one may follow at once."""
         self.stringReceived(body)
         return self._reading and not self.paused
 
+    def _check_next_length(self) -> None:
+        """Refuse a frame by its length, before the rest of it is received."""
+        if not self.paused and len(self._buffer) >= 4:
+            length = int.from_bytes(self._buffer[:4], "big")
+            if not 0 < length <= self.MAX_LENGTH:
+                self.lengthLimitExceeded(length)
+
     def lengthLimitExceeded(self, length: int) -> None:
-        """The frames can't be told apart any more; those before are still obeyed."""
+        """The stream can't be cut into frames any more; the commands before this are still executed."""
         assert self.connection is not None
         self._stop_reading()
         self.connection.receive(
@@ -134,7 +128,7 @@ class TcpProtocol(Int32StringReceiver):
         self.connection.receive(EndOfInput(CloseReason.PROTOCOL_ERROR))
 
     def readConnectionLost(self) -> None:
-        """The peer will say no more, but may still wait for its answers."""
+        """The peer closed its half, but may still wait for its replies."""
         self._peer_closed = True
         self._stop_reading()
         if self.connection is None or self.connection.farewell:
@@ -143,7 +137,7 @@ class TcpProtocol(Int32StringReceiver):
             self.connection.receive(EndOfInput())
 
     def writeConnectionLost(self) -> None:
-        """Our own doing, in `close`."""
+        """We closed our half ourselves, in `close`."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_reading()
@@ -151,7 +145,7 @@ class TcpProtocol(Int32StringReceiver):
             self.connection.connection_lost()
 
     def _enable_keepalive(self) -> None:
-        """Of the system: it finds out about a dead line below what we say and hear."""
+        """Have the kernel find out about a dead connection, below our own pings."""
         self.transport.setTcpKeepAlive(True)
         if hasattr(socket, "TCP_KEEPIDLE"):
             seconds = min(ceil(self._keepalive_idle), MAX_KEEPALIVE_IDLE)
@@ -163,15 +157,15 @@ class TcpProtocol(Int32StringReceiver):
         self._reading = False
         self._buffer.clear()
 
-    # The session calls these: core.ports.Peer.
+    # The connection calls these: core.ports.Transport.
 
     def send(self, reply: Reply) -> int:
         frame = codec.encode(reply, self._now())
         self.transport.write(frame)
         return len(frame)
 
-    def send_batch(self, burst: DeliveryBatch) -> int:
-        frames = codec.encode_batch(burst)
+    def send_batch(self, batch: DeliveryBatch) -> int:
+        frames = codec.encode_batch(batch)
         if len(frames) > MAX_BATCH_BYTES:
             return 0
         self.transport.write(frames)
@@ -180,33 +174,33 @@ class TcpProtocol(Int32StringReceiver):
     def size_of(self, reply: Reply) -> int:
         return len(codec.encode(reply, self._now()))
 
-    def close(self, why: Farewell) -> None:
-        """Say `why` and end our half; the other half ends with the peer's, or with `abort`.
+    def close(self, farewell: Farewell) -> None:
+        """Send the farewell and close our half; the other half ends with the peer's, or with `abort`.
 
         Closing both halves while the peer still sends would reset the
-        connection, and the peer might never read why.
+        connection, and the peer might never read the farewell.
         """
         self._stop_reading()
-        self.transport.write(codec.encode_farewell(why))
+        self.transport.write(codec.encode_farewell(farewell))
         self.transport.unregisterProducer()
         if self._peer_closed:
             self.transport.loseConnection()
         else:
             self.transport.loseWriteConnection()
-            self.transport.resumeProducing()  # the end of a paused peer would not be seen
+            self.transport.resumeProducing()  # while paused, we would not see the peer close
 
     def abort(self) -> None:
         self.transport.abortConnection()
 
     def pause_reading(self) -> None:
-        self.pauseProducing()  # of the base class: takes no frame after the current one
+        self.pauseProducing()  # of the base class: passes on no frame after the current one
 
     def resume_reading(self) -> None:
         self.resumeProducing()
 
 
 def _unwrap_transport(transport: Any) -> Any:
-    """The transport that has the socket: TLS and the like are wrapped around it."""
+    """The transport that owns the socket, below TLS and other wrappers."""
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport
     return transport
@@ -221,12 +215,11 @@ class TcpFactory(Factory):
     _now: Callable[[], float]
     _max_frame_size: int = MAX_FRAME_SIZE
     _keepalive_idle: float = KEEPALIVE_IDLE
-    _fast: bool = True  # what came whole may take the short ways of `chunk` and `quick`
     noisy = False
 
     def buildProtocol(self, addr: IAddress | None) -> TcpProtocol:
         protocol = TcpProtocol(
-            self._hub, self._admission, self._now, self._max_frame_size, self._keepalive_idle, self._fast
+            self._hub, self._admission, self._now, self._max_frame_size, self._keepalive_idle
         )
         protocol.factory = self
         return protocol

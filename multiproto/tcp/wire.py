@@ -21,7 +21,6 @@ def tcp_wire(config: Config) -> ListeningWire:
                 now=context.core.clock.seconds,
                 max_frame_size=settings.max_frame_size,
                 keepalive_idle=settings.keep_alive_interval,
-                fast=config.fast_paths,
             )
         )
 

@@ -1,14 +1,19 @@
-"""The messages of the WebSocket endpoint: what their text says, and the frames for what we say.
+"""The messages of the WebSocket endpoint: decoded into commands, encoded from replies.
 
 Pure functions.  Each message is one JSON object; field names and codes are the
 contract's, section 4.
+
+Nearly all that comes in are publications.  Those are decoded straight into a
+struct: 1.7 instead of 3.7 µs for 100 bytes (docs/decisions/020-fast-paths.md).
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any, Callable, Literal
 
-from ..base.strict_json import InvalidJson, dumps, loads
+from msgspec import UNSET, Struct, UnsetType
+
+from ..base.strict_json import InvalidJson, StructDecoder, dumps, loads
 from ..core.errors import InternalError, InvalidInput, Refusal, UnknownMessageType, ValidationError
 from ..core.model import format_timestamp
 from ..core.protocol import (
@@ -34,14 +39,14 @@ from ..core.protocol import (
     Unsubscribe,
     Unsubscribed,
 )
-from ..core.validation import FieldValidator
+from ..core.validation import MAX_REF_LENGTH, FieldValidator
 from ..rfc6455.codec import MAX_REASON_LENGTH, encode_frame
 
-# Three numbers that are older than "the code is the HTTP status".
+# The codes of all other errors are their HTTP status.
 ERROR_CODES: dict[type[Refusal], int] = {InternalError: 1, InvalidInput: 2, UnknownMessageType: 3}
 
-# RFC 6455, 7.4.1 and its registry; 4000-4999 are the application's own.  Where the
-# peer left or broke the protocol, what it said or did has the code.
+# RFC 6455, 7.4.1 and its registry; 4000-4999 are the application's own.  For the other
+# reasons, the Close frame has the code that the peer sent, or that of its protocol error.
 CLOSE_CODES = {
     CloseReason.SHUTDOWN: 1001,
     CloseReason.IDLE_TIMEOUT: 1001,
@@ -56,29 +61,34 @@ CLOSE_CODES = {
 Fields = dict[str, Any]
 
 
+class _WebSocketPublishMessage(Struct):
+    type: Literal["message"]
+    topic: str
+    data: Any = UNSET
+    id: str | int | float | UnsetType | None = UNSET
+    key: str | UnsetType | None = UNSET
+    metadata: dict[str, Any] | UnsetType | None = UNSET
+
+
+_PUBLISH_DECODER = StructDecoder(_WebSocketPublishMessage, 2, "data", "id", "key", "metadata")
+
+
 def decode(text: bytes) -> Command:
-    """What a message says.  Never raises."""
-    try:
-        fields = loads(text)
-    except InvalidJson as fault:
-        return BadCommand(InvalidInput(f"Message is {fault}"))
-    if not isinstance(fields, dict):
-        return BadCommand(InvalidInput("Message is not a JSON object"))
-    form = FieldValidator(fields)
-    ref = form.ref()
-    kind = fields.get("type")
-    if not isinstance(kind, str) or kind not in _COMMAND_PARSERS:
-        return BadCommand(UnknownMessageType("Unknown message type"), ref)
-    try:
-        command = _COMMAND_PARSERS[kind](form, fields, ref)
-        form.check()
-    except ValidationError as refusal:
-        return BadCommand(refusal, ref)
-    return command
+    """The command in a message.  Never raises."""
+    message = _PUBLISH_DECODER.decode(text)
+    if message is None or isinstance(message.id, str) and len(message.id) > MAX_REF_LENGTH:
+        return _decode_by_field(text)
+    return Publish(
+        message.topic,
+        None if message.data is UNSET else message.data,
+        None if message.metadata is UNSET else message.metadata,
+        None if message.key is UNSET else message.key,
+        None if message.id is UNSET else message.id,
+    )
 
 
 def encode(reply: Reply, now: float) -> bytes:
-    """The whole text frame for `reply`, said `now` (seconds since the epoch)."""
+    """The whole text frame for `reply`, sent at `now` (seconds since the epoch)."""
     if isinstance(reply, Delivery):
         return _encode_delivery(reply)
     fields = _reply_fields(reply)
@@ -88,11 +98,11 @@ def encode(reply: Reply, now: float) -> bytes:
     return encode_frame(dumps(fields))
 
 
-def encode_batch(burst: DeliveryBatch) -> bytes:
-    """The frames of all its deliveries; made once for all peers."""
-    frames = burst.encoded.get(__name__)
+def encode_batch(batch: DeliveryBatch) -> bytes:
+    """The frames of all deliveries of `batch`; encoded once for all peers."""
+    frames = batch.encoded.get(__name__)
     if frames is None:
-        frames = burst.encoded[__name__] = b"".join(map(_encode_delivery, burst.deliveries))
+        frames = batch.encoded[__name__] = b"".join(map(_encode_delivery, batch.deliveries))
     return frames
 
 
@@ -102,33 +112,56 @@ def _encode_delivery(delivery: Delivery) -> bytes:
     return delivery.encoded[__name__]
 
 
-def farewell_reason(why: Farewell) -> str:
-    """For the Close frame; what follows its last "after=" is the cursor to resume from."""
-    if why.cursor is None:
-        return why.message
-    return f"{why.message}; after={why.cursor}"[-MAX_REASON_LENGTH:]
+def farewell_reason(farewell: Farewell) -> str:
+    """The reason in the Close frame; what follows its last "after=" is the cursor to resume from."""
+    if farewell.cursor is None:
+        return farewell.message
+    return f"{farewell.message}; after={farewell.cursor}"[-MAX_REASON_LENGTH:]
 
 
-# Reading.
+# Decoding.
 
 
-def _parse_publish(form: FieldValidator, fields: Fields, ref: Ref) -> Publish:
+def _decode_by_field(text: bytes) -> Command:
+    """As `decode`, for all types; reports every invalid field."""
+    try:
+        fields = loads(text)
+    except InvalidJson as error:
+        return BadCommand(InvalidInput(f"Message is {error}"))
+    if not isinstance(fields, dict):
+        return BadCommand(InvalidInput("Message is not a JSON object"))
+    validator = FieldValidator(fields)
+    ref = validator.ref()
+    type_ = fields.get("type")
+    if not isinstance(type_, str) or type_ not in _COMMAND_PARSERS:
+        return BadCommand(UnknownMessageType("Unknown message type"), ref)
+    try:
+        command = _COMMAND_PARSERS[type_](validator, fields, ref)
+        validator.check()
+    except ValidationError as refusal:
+        return BadCommand(refusal, ref)
+    return command
+
+
+def _parse_publish(validator: FieldValidator, fields: Fields, ref: Ref) -> Publish:
     metadata = fields.get("metadata")
     if not isinstance(metadata, (dict, type(None))):
-        form.add_error("metadata", "Must be an object")
-    return Publish(form.text("topic"), fields.get("data"), metadata, form.optional_text("key"), ref)
+        validator.add_error("metadata", "Must be an object")
+    return Publish(validator.text("topic"), fields.get("data"), metadata, validator.optional_text("key"), ref)
 
 
 _COMMAND_PARSERS: dict[str, Callable[[FieldValidator, Fields, Ref], Command]] = {
-    "auth": lambda form, fields, ref: Authenticate(form.text("token"), ref),
-    "subscribe": lambda form, fields, ref: Subscribe(form.text("topic"), form.optional_text("after"), ref),
-    "unsubscribe": lambda form, fields, ref: Unsubscribe(form.text("topic"), ref),
+    "auth": lambda validator, fields, ref: Authenticate(validator.text("token"), ref),
+    "subscribe": lambda validator, fields, ref: Subscribe(
+        validator.text("topic"), validator.optional_text("after"), ref
+    ),
+    "unsubscribe": lambda validator, fields, ref: Unsubscribe(validator.text("topic"), ref),
     "message": _parse_publish,
-    "ping": lambda form, fields, ref: Ping(ref),
+    "ping": lambda validator, fields, ref: Ping(ref),
 }
 
 
-# Writing.
+# Encoding.
 
 
 def _delivery_fields(delivery: Delivery) -> Fields:
@@ -152,8 +185,8 @@ def _reply_fields(reply: Reply) -> Fields:
     match reply:
         case Authenticated(user_id=user_id, connection_id=connection_id):
             return {"type": "auth_success", "userId": user_id, "connectionId": connection_id}
-        case TokenExpiring(expires_at=until):
-            return {"type": "expiring", "expiresAt": format_timestamp(until)}
+        case TokenExpiring(expires_at=expires_at):
+            return {"type": "expiring", "expiresAt": format_timestamp(expires_at)}
         case Subscribed():
             return _subscribed_fields(reply)
         case Unsubscribed(pattern=pattern):
@@ -164,8 +197,8 @@ def _reply_fields(reply: Reply) -> Fields:
             return {"type": "caught_up", "topic": pattern, "cursor": cursor}
         case Pong():
             return {"type": "pong"}
-        case ErrorReply(refusal=refusal, command_type=to):
-            return _error_fields(refusal, to)
+        case ErrorReply(refusal=refusal, command_type=command_type):
+            return _error_fields(refusal, command_type)
     raise AssertionError(reply)
 
 
@@ -180,10 +213,10 @@ def _subscribed_fields(reply: Subscribed) -> Fields:
     return fields
 
 
-def _error_fields(refusal: Refusal, to: type | None) -> Fields:
-    said: Fields = {"name": refusal.name, "message": refusal.message, **refusal.retry_after_fields}
-    if to is Authenticate:
-        return {"type": "auth_error", "code": refusal.status} | said
+def _error_fields(refusal: Refusal, command_type: type | None) -> Fields:
+    fields: Fields = {"name": refusal.name, "message": refusal.message, **refusal.retry_after_fields}
+    if command_type is Authenticate:
+        return {"type": "auth_error", "code": refusal.status} | fields
     if refusal.details is not None:
-        said["details"] = refusal.details
-    return {"type": "error", "code": ERROR_CODES.get(type(refusal), refusal.status)} | said
+        fields["details"] = refusal.details
+    return {"type": "error", "code": ERROR_CODES.get(type(refusal), refusal.status)} | fields

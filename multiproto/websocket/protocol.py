@@ -1,4 +1,4 @@
-"""The WebSocket endpoint: messages in, messages out."""
+"""The WebSocket endpoint /ws: passes messages between a WebSocket and a `Connection`."""
 
 from __future__ import annotations
 
@@ -8,103 +8,52 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 
 from ..base.strict_json import dumps
 from ..core.connections.admission import Admission
-from ..core.connections.connection import Connection
 from ..core.connections.hub import Hub
-from ..core.errors import Forbidden, InternalError, InvalidInput, RateLimited, Refusal, TooLarge, Unavailable
+from ..core.errors import InvalidInput
 from ..core.identity import Identity
 from ..core.model import format_timestamp
-from ..core.protocol import (
-    MAX_BATCH_BYTES,
-    Authenticate,
-    CloseReason,
-    DeliveryBatch,
-    EndOfInput,
-    Farewell,
-    Ping,
-    Reply,
-)
+from ..core.protocol import MAX_BATCH_BYTES, Authenticate, DeliveryBatch, Farewell, Ping, Reply
 from ..rfc6455.codec import BINARY, TEXT, encode_frame
-from ..rfc6455.factory import Rfc6455Factory
-from ..rfc6455.protocol import MIN_COMPRESS_SIZE, Rfc6455Protocol
-from . import codec, quick
+from ..rfc6455.connection import (
+    HANDSHAKE_ERRORS,
+    WebSocketConnectionFactory,
+    WebSocketConnectionProtocol,
+)
+from ..rfc6455.protocol import MIN_COMPRESS_SIZE
+from . import codec
 
 MAX_MESSAGE_SIZE = 1024 * 1024  # bytes
 MAX_ECHO_SIZE = 16 * 1024 * 1024  # bytes
 PING_SIZE = 2  # bytes of a ping without payload
 
-HANDSHAKE_ERRORS: dict[int, type[Refusal]] = {
-    403: Forbidden,
-    429: RateLimited,
-    431: TooLarge,
-    500: InternalError,
-}
 
-
-class WebSocketProtocol(Rfc6455Protocol):
-    """Lends its connection to a `Connection`."""
+class WebSocketProtocol(WebSocketConnectionProtocol):
+    """One client: feeds its messages to a `Connection` and is that connection's `Transport`."""
 
     factory: WebSocketFactory
-    connection: Connection | None = None
-    preset_identity: Identity | None = None  # whom no one asks for a token
 
-    # Autobahn calls these.
-
-    def dataReceived(self, data: bytes) -> None:
-        self.factory.admission.stats.record_bytes_received(len(data))
-        if self.connection is not None:
-            self.connection.on_activity(len(data))
-        super().dataReceived(data)
-
-    def onOpen(self) -> None:
-        super().onOpen()
-        factory = self.factory
-        try:
-            self.connection = factory.hub.admit(self, self.host, factory.admission, self.preset_identity)
-        except Refusal as refusal:
-            self.reject(1001 if isinstance(refusal, Unavailable) else 1008, refusal.message)
-            return
-        self.transport.registerProducer(self, True)
-        if self.token is not None:
+    def admit(self) -> None:
+        super().admit()
+        if self.connection is not None and self.token is not None:
             token, self.token = self.token, None
             self.connection.receive(Authenticate(token), len(token))
 
+    # Autobahn calls this.
+
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         assert self.connection is not None
-        self.connection.receive(self.factory.decode(payload), len(payload))
+        self.connection.receive(codec.decode(payload), len(payload))
 
-    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        if self.connection is not None:
-            self.connection.connection_lost()
-
-    # The base class calls these.
-
-    def on_end_of_input(self, failed: bool) -> None:
-        assert self.connection is not None
-        self.connection.receive(
-            EndOfInput(CloseReason.PROTOCOL_ERROR if failed else CloseReason.CLIENT_CLOSED)
-        )
+    # The base class calls this.
 
     def refusal_body(self, code: int, reason: str) -> bytes:
-        kind = HANDSHAKE_ERRORS.get(code, InvalidInput)
-        error = {"code": kind.code, "message": reason}
+        error = {"code": HANDSHAKE_ERRORS.get(code, InvalidInput).code, "message": reason}
         return dumps({"success": False, "error": error, "timestamp": format_timestamp(self._now())})
 
-    # The transport calls these: IPushProducer.
-
-    def pauseProducing(self) -> None:
-        super().pauseProducing()
-        assert self.connection is not None
-        self.connection.send_queue.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        super().resumeProducing()
-        assert self.connection is not None
-        self.connection.send_queue.resumeProducing()
-
-    # The session calls these: core.ports.Peer.
+    # The connection calls these: core.ports.Transport.
 
     def send(self, reply: Reply) -> int:
-        """The size is that of the frame before compression."""
+        """Write `reply`; the size is that of the frame before compression."""
         if isinstance(reply, Ping):
             self.sendPing()
             return PING_SIZE
@@ -112,9 +61,9 @@ class WebSocketProtocol(Rfc6455Protocol):
         self.write_frame(framed)
         return len(framed)
 
-    def send_batch(self, burst: DeliveryBatch) -> int:
-        """Not where a message might be compressed: those are made one by one."""
-        framed = codec.encode_batch(burst)
+    def send_batch(self, batch: DeliveryBatch) -> int:
+        """Write all of `batch` in one; 0 where a message might be compressed, for each is compressed by itself."""
+        framed = codec.encode_batch(batch)
         size = len(framed)
         if size > MAX_BATCH_BYTES or self._perMessageCompress is not None and size >= MIN_COMPRESS_SIZE:
             return 0
@@ -125,33 +74,24 @@ class WebSocketProtocol(Rfc6455Protocol):
     def size_of(self, reply: Reply) -> int:
         return PING_SIZE if isinstance(reply, Ping) else len(codec.encode(reply, self._now()))
 
-    def close(self, why: Farewell) -> None:
-        if why.reason in codec.CLOSE_CODES:
-            self.close_status = codec.CLOSE_CODES[why.reason], codec.farewell_reason(why)
+    def close(self, farewell: Farewell) -> None:
+        if farewell.reason in codec.CLOSE_CODES:
+            self.close_status = codec.CLOSE_CODES[farewell.reason], codec.farewell_reason(farewell)
         self.start_closing_handshake()
-
-    def abort(self) -> None:
-        self.transport.abortConnection()
-
-    def pause_reading(self) -> None:
-        self.pause_for("busy")
-
-    def resume_reading(self) -> None:
-        self.resume_from("busy")
 
     def _now(self) -> float:
         return self.factory.clock.seconds()
 
 
 class WebSocketEchoProtocol(WebSocketProtocol):
-    """Says back what it hears, for conformance suites (contract, section 4)."""
+    """Sends each message back, for conformance suites (contract, section 4)."""
 
     preset_identity = Identity("echo", "echo", float("inf"))
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         self.write_frame(encode_frame(payload, BINARY if isBinary else TEXT))
 
-    # Who does not read their echo is not listened to.
+    # A client that does not read its echoes is not read either.
 
     def pauseProducing(self) -> None:
         super().pauseProducing()
@@ -162,24 +102,20 @@ class WebSocketEchoProtocol(WebSocketProtocol):
         self.resume_from("clogged")
 
 
-class WebSocketFactory(Rfc6455Factory):
+class WebSocketFactory(WebSocketConnectionFactory):
     """Builds the protocol for each connection."""
 
     def __init__(
         self,
         hub: Hub,
-        line: Admission,
+        admission: Admission,
         clock: IReactorTime,
         allowed_origin: Callable[[str], bool],
         max_message: int = MAX_MESSAGE_SIZE,
         compress: bool = True,
         protocol_class: type[WebSocketProtocol] = WebSocketProtocol,
-        fast: bool = True,
     ) -> None:
-        super().__init__(clock, allowed_origin, line.acquire, fast)
-        self.hub = hub
-        self.admission = line
-        self.decode = quick.decode_fast if fast else codec.decode
+        super().__init__(hub, admission, clock, allowed_origin)
         self._protocol_class = protocol_class
         self._protocol_attributes: dict[str, Any] = {"maxMessagePayloadSize": max_message}
         if not compress:

@@ -22,7 +22,6 @@ def websocket_wire(config: Config) -> MountedWire:
                 context.core.clock,
                 context.allows_origin,
                 config.websocket.max_message_size,
-                fast=config.fast_paths,
             )
         )
 
@@ -45,7 +44,6 @@ def websocket_echo_wire(config: Config) -> MountedWire:
                 context.allows_origin,
                 MAX_ECHO_SIZE,
                 protocol_class=WebSocketEchoProtocol,
-                fast=config.fast_paths,
             )
         )
 

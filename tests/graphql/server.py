@@ -1,4 +1,4 @@
-"""The GraphQL room on a whole small core, in memory: real SQL, real HTTP bytes, time in the test's hand."""
+"""/graphql on a whole small core, in memory: real SQL, real HTTP bytes, and a clock that the test advances."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from multiproto.storage.sqlite.writer import SqliteWriter
 from multiproto.storage.statements import load_statements, sql_directory
 from tests.canary import PASSWORD
 
-from ..fakes import FAST, FakeAuthenticator, make_account_services
+from ..fakes import FakeAuthenticator, make_account_services
 from ..rfc6455.wire import Wire
 
 START = 1_800_000_000.0  # seconds since the epoch
@@ -227,7 +227,6 @@ class ServerCase(SynchronousTestCase):
             lambda origin: origin == "https://friend.example",
             lambda *what: self.observed.append(what),
             self.count_login,
-            fast=FAST,
         )
         self.hub.startService()
         follower.startService()

@@ -91,7 +91,7 @@ class RightsTests(StreamCase):
         self.assertEqual(self.data(query, "pump"), {"explain": {"allowed": False}})
 
     def test_every_other_field_is_closed(self) -> None:
-        """All that there are, so that a new one is closed until somebody says otherwise."""
+        """All fields of the schema, so that a new one is closed to credentials unless it is listed here."""
         schema = build_schema(load_sdl())
         for root in ("Query", "Mutation", "Subscription"):
             fields = self.fields(schema.type_map[root])
@@ -129,7 +129,7 @@ class RightsTests(StreamCase):
         return kind.fields
 
     def spelled(self, name: str, field: GraphQLField) -> str:
-        """`field` as it may be asked for."""
+        """A document that selects `field`."""
         args = ", ".join(
             f"{name}: {SAMPLES[get_named_type(arg.type).name]}"
             for name, arg in field.args.items()

@@ -208,7 +208,7 @@ class AccountTests(ServerCase):
         self.assertEqual((error["message"], paths), ("Validation failed", {"email", "name", "password"}))
 
     def test_logins_are_throttled_by_address(self) -> None:
-        """Aliases and batches don't get around it: it is asked for each field.  A refresh token can't be guessed."""
+        """Aliases and batches don't get around it: it is checked for each field.  A refresh token can't be guessed."""
 
         async def throttle(host: str) -> None:
             self.logins.append(host)
@@ -488,7 +488,7 @@ class FailureTests(ServerCase):
 
 
 class QuotingTests(ServerCase):
-    """Whatever is wrong with a request, an error names what is wrong and repeats no value: it may be a password."""
+    """An error names what is wrong with a request and repeats no value: it may be a password."""
 
     LOGIN = 'mutation($p: String!) { login(email: "ann@example.org", password: $p) { token } }'
     REGISTER = "mutation($input: RegisterInput!) { register(input: $input) { expiresIn } }"

@@ -1,4 +1,4 @@
-"""What a GraphQL client is told that asks too much, or does not read."""
+"""Limits on a GraphQL client that sends too many operations, or does not read."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ class PublishTests(StreamCase):
 
 
 class SlowTests(StreamCase):
-    """Whoever does not read is told where to resume, if it follows the log."""
+    """A slow client of a logged topic gets the cursor to resume from."""
 
     session_limits = evolve(ConnectionLimits(), max_queued_replies=2)
 
     def told(self, error: dict[str, Any], seen: list[Any]) -> None:
-        """`error` says where the last of `seen` results stood."""
+        """The cursor in `error` is that of the last of the results in `seen`."""
         cursor = seen[-1]["extensions"]["cursor"]
         details = {"cursor": cursor}
         self.assertEqual(

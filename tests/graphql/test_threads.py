@@ -19,7 +19,7 @@ from multiproto.core.pubsub.publisher import Publisher
 from multiproto.core.pubsub.replay import ReplayReader
 from multiproto.core.request_authenticator import RequestAuthenticator
 from multiproto.graphql.execution.context import Caller
-from multiproto.graphql.execution.execute import GraphQLRequest
+from multiproto.graphql.execution.request import GraphQLRequest
 from multiproto.graphql.wiring import GraphQLDependencies, make_operation_executor
 from multiproto.observe.protocol_stats import ProtocolStats
 
@@ -32,7 +32,7 @@ QUERY = """query($limit: Int!) { users(limit: $limit) { edges { node { name
 
 
 async def unlimited(host: str) -> None:
-    """For whom no number of logins is too large."""
+    """A login throttle without a limit."""
 
 
 class ThreadedStoreTests(StoreCase):

@@ -1,4 +1,4 @@
-"""The two endpoints that must keep the same rules, each with its own way to say hello."""
+"""The two WebSocket endpoints, which must both follow RFC 6455, each with its own handshake and authentication."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from multiproto.graphql.transport.websocket import MAX_MESSAGE_SIZE, GraphQLWebSocketFactory
 from multiproto.websocket.protocol import WebSocketFactory
 
-from ..fakes import FAST, make_core
+from ..fakes import make_core
 from .wire import TEXT, Wire, frame, handshake, spoken, text
 
 ASK = frame(TEXT, b'{"type": "ping"}')
@@ -47,7 +47,7 @@ class Endpoint:
         raise NotImplementedError
 
     def bare(self, allowed_origin: Callable[[str], bool] = nobody) -> tuple[Any, Wire]:
-        """A connection whose handshake is still to come."""
+        """A connection before its handshake."""
         protocol, wire = self.factory(allowed_origin).buildProtocol(None), Wire()
         protocol.makeConnection(wire)
         return protocol, wire
@@ -76,9 +76,7 @@ class Events(Endpoint):
     forbidden = 5
 
     def factory(self, allowed_origin: Callable[[str], bool] = nobody) -> WebSocketFactory:
-        return WebSocketFactory(
-            self.house.hub, self.line, self.clock, allowed_origin, self.max_message, fast=FAST
-        )
+        return WebSocketFactory(self.house.hub, self.line, self.clock, allowed_origin, self.max_message)
 
     def told(self, body: bytes) -> tuple[str | int, str]:
         failure = json.loads(body)
@@ -96,9 +94,7 @@ class Operations(Endpoint):
 
     def factory(self, allowed_origin: Callable[[str], bool] = nobody) -> GraphQLWebSocketFactory:
         operations: Any = None  # no test here begins one
-        return GraphQLWebSocketFactory(
-            operations, self.house.hub, self.line, self.clock, allowed_origin, fast=FAST
-        )
+        return GraphQLWebSocketFactory(operations, self.house.hub, self.line, self.clock, allowed_origin)
 
     def handshake(self, *lines: str, **changes: str | None) -> bytes:
         return handshake(*lines, **{"Sec_WebSocket_Protocol": "graphql-transport-ws", **changes})

@@ -1,4 +1,4 @@
-"""The short ways in against the stock ones: whatever comes, in whatever pieces, the same dialogue."""
+"""Fast parsing of frames against Autobahn's own: whatever arrives, in whatever pieces, the same dialogue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from multiproto.core.connections.admission import ConnectionLimits
 from multiproto.core.protocol import Publish
 from multiproto.rfc6455.fast_frames import MAX_INTEGER_XOR, parse_frames, unmask
-from multiproto.websocket import codec, quick
+from multiproto.websocket import codec
 from multiproto.websocket.protocol import WebSocketEchoProtocol, WebSocketFactory, WebSocketProtocol
 
 from ..fakes import make_core
@@ -74,16 +74,29 @@ frames = (
 speeches = st.lists(likely, max_size=6).map(b"".join) | st.lists(frames, max_size=8).map(b"".join)
 
 
+class StockFrames:
+    """A mixin that leaves all frames to Autobahn."""
+
+    def _read_fast_frames(self, max_frames: int) -> int:
+        return 0
+
+
+class StockProtocol(StockFrames, WebSocketProtocol):
+    """To compare with."""
+
+
+class StockEchoProtocol(StockFrames, WebSocketEchoProtocol):
+    """To compare with."""
+
+
 def dialogue(
-    speech: list[bytes], fast: bool, kind: type[WebSocketProtocol], slow: bool, extensions: str | None
+    speech: list[bytes], kind: type[WebSocketProtocol], slow: bool = False, extensions: str | None = None
 ) -> tuple[object, ...]:
-    """What was said, and how it ended."""
+    """What was sent, and how it ended."""
     clock = Clock()
     rooms = make_core(clock)
     line = rooms.admission("websocket")
-    factory = WebSocketFactory(
-        rooms.hub, line, clock, lambda origin: False, MAX_MESSAGE, protocol_class=kind, fast=fast
-    )
+    factory = WebSocketFactory(rooms.hub, line, clock, lambda origin: False, MAX_MESSAGE, protocol_class=kind)
     protocol, wire = factory.buildProtocol(None), Wire()
     protocol.makeConnection(wire)
     protocol.dataReceived(handshake(Sec_WebSocket_Extensions=extensions))
@@ -97,25 +110,22 @@ def dialogue(
     return wire.take(), ended, wire.half_closed, wire.disconnecting, wire.reading, line.stats.received_by_type
 
 
-class FastTests(SynchronousTestCase):
+class FastFramesTests(SynchronousTestCase):
     @given(speeches, st.lists(st.integers(min_value=0), max_size=8), st.booleans(), st.booleans())
     @settings(max_examples=150, deadline=None)
     def test_the_same_dialogue(self, speech: bytes, cuts: list[int], slow: bool, deflate: bool) -> None:
         cut = pieces(AUTH + SUBSCRIBE + speech, cuts)
         extensions = DEFLATE if deflate else None
         self.assertEqual(
-            dialogue(cut, True, WebSocketProtocol, slow, extensions),
-            dialogue(cut, False, WebSocketProtocol, slow, extensions),
+            dialogue(cut, WebSocketProtocol, slow, extensions),
+            dialogue(cut, StockProtocol, slow, extensions),
         )
 
     @given(speeches, st.lists(st.integers(min_value=0), max_size=8))
     @settings(max_examples=100, deadline=None)
     def test_the_same_echo(self, speech: bytes, cuts: list[int]) -> None:
         cut = pieces(speech, cuts)
-        self.assertEqual(
-            dialogue(cut, True, WebSocketEchoProtocol, False, None),
-            dialogue(cut, False, WebSocketEchoProtocol, False, None),
-        )
+        self.assertEqual(dialogue(cut, WebSocketEchoProtocol), dialogue(cut, StockEchoProtocol))
 
     def test_what_comes_within_a_message(self) -> None:
         """A new message within a fragmented one is an error, a control frame is none."""
@@ -130,15 +140,15 @@ class FastTests(SynchronousTestCase):
             speech = AUTH + begun + between + end + text(type="ping")
             for cut in range(len(speech)):
                 cuts = [speech[:cut], speech[cut:]]
-                fast, plain = (dialogue(cuts, way, WebSocketProtocol, False, None) for way in (True, False))
-                self.assertEqual(fast, plain, (between, cut))
+                fast, stock = dialogue(cuts, WebSocketProtocol), dialogue(cuts, StockProtocol)
+                self.assertEqual(fast, stock, (between, cut))
 
     def test_no_more_is_taken_than_may_wait(self) -> None:
-        for fast in (True, False):
+        for kind in (WebSocketProtocol, StockProtocol):
             rooms = make_core(Clock())
             rooms.authenticator.slow = True
             factory = WebSocketFactory(
-                rooms.hub, rooms.admission(), rooms.clock, lambda origin: False, fast=fast
+                rooms.hub, rooms.admission(), rooms.clock, lambda origin: False, protocol_class=kind
             )
             protocol, wire = factory.buildProtocol(None), Wire()
             protocol.makeConnection(wire)
@@ -147,33 +157,34 @@ class FastTests(SynchronousTestCase):
             self.assertEqual(
                 (len(protocol.connection._command_queue._queue), wire.reading),
                 (ConnectionLimits().max_queued_commands, False),
-                fast,
+                kind,
             )
 
-    def test_the_usual_takes_the_short_way(self) -> None:
+    def test_a_usual_publication_is_decoded_in_one_step(self) -> None:
         for said in (
             b'{"type":"message","topic":"a","data":{"b":[1]},"id":1}',
             b'{"topic":"a","type":"message"}',
         ):
-            self.assertIsNotNone(quick._PUBLISH_DECODER.decode(said))
+            self.assertIsNotNone(codec._PUBLISH_DECODER.decode(said))
 
     def test_thousands_in_one_packet(self) -> None:
         speech = AUTH + text(type="ping") * 2000
-        fast, plain = (dialogue([speech], way, WebSocketProtocol, True, None) for way in (True, False))
-        self.assertEqual(fast, plain)
+        self.assertEqual(
+            dialogue([speech], WebSocketProtocol, slow=True), dialogue([speech], StockProtocol, slow=True)
+        )
 
     def test_each_odd_text(self) -> None:
         for said in ODD("data", type="message"):
-            self.assertEqual(quick.decode_fast(said), codec.decode(said), said[:100])
+            self.assertEqual(codec.decode(said), codec._decode_by_field(said), said[:100])
 
     @given(messages("data", type='"message"') | messages("data"))
     @settings(max_examples=600, deadline=None)
     def test_the_same_command(self, said: bytes) -> None:
-        fast, plain = quick.decode_fast(said), codec.decode(said)
-        self.assertEqual(fast, plain)
-        if isinstance(plain, Publish):
-            self.assertEqual(repr(fast.ref), repr(plain.ref))  # 1 is not 1.0
-            self.assertEqual(json.dumps(fast.content), json.dumps(plain.content))  # type: ignore[union-attr]
+        command, by_field = codec.decode(said), codec._decode_by_field(said)
+        self.assertEqual(command, by_field)
+        if isinstance(by_field, Publish):
+            self.assertEqual(repr(command.ref), repr(by_field.ref))  # 1 is not 1.0
+            self.assertEqual(json.dumps(command.content), json.dumps(by_field.content))  # type: ignore[union-attr]
 
     def test_unmasking(self) -> None:
         for size in (0, 1, 3, 4, MAX_INTEGER_XOR, MAX_INTEGER_XOR + 1, 65_535):

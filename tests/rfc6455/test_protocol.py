@@ -115,7 +115,7 @@ class Handshakes(Endpoint):
         self.refused(self.handshake().replace(b"HTTP/1.1", b"HTTP/1.0"), 505)
 
     def test_the_handshake_is_bounded(self) -> None:
-        """Autobahn takes 300 KiB of it, and more."""
+        """Stock Autobahn accepts 300 KiB of it, and more."""
         size = MAX_HANDSHAKE_SIZE - len(self.handshake("X: "))
         self.assertEqual(self.answer(self.handshake("X: " + "x" * size))[0], 101)
         self.refused(self.handshake("X: " + "x" * (size + 5)), 431)
@@ -185,7 +185,7 @@ class Handshakes(Endpoint):
 
 
 class Violations(Endpoint):
-    """Each ends with a Close frame that says why, and with nothing read after it."""
+    """Each ends with a Close frame that has its code, and nothing is read after it."""
 
     def broken_by(self, data: bytes, code: int) -> None:
         self.setUp()
@@ -347,7 +347,7 @@ class Deflated(Endpoint):
         self.assertEqual(self.ended(frame(TEXT, self.deflate(exact + b" "), rsv=4)), [("close", 1009)])
 
     def test_the_limit_does_not_hold_for_what_went_in(self) -> None:
-        """What does not compress may take more bytes than it says."""
+        """Data that does not compress may be longer on the wire than inflated."""
         stored = self.deflate(b'{"type": "ping"}'.ljust(self.max_message), level=0)
         self.assertGreater(len(stored), self.max_message)
         self.assertEqual(self.say(*pieces(frame(TEXT, stored, rsv=4), list(range(1, 100)))), [ANSWER])

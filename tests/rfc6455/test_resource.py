@@ -28,7 +28,7 @@ class UpgradeTests(SiteCase):
         self.wire.protocol.makeConnection(self.wire)
 
     def say(self, data: bytes) -> bytes:
-        """As a transport would, to whoever has the connection now."""
+        """Deliver `data` to the protocol that has the connection now, as a transport does."""
         self.wire.protocol.dataReceived(data)
         return self.wire.take()
 

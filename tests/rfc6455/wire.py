@@ -62,7 +62,7 @@ class Frame:
 
 
 def frames(data: bytes) -> list[Frame]:
-    """What a server sent: whole frames, unmasked and unfragmented."""
+    """The frames that a server sent: whole, unmasked and unfragmented."""
     found = []
     while data:
         assert data[0] & 0x80 and not data[1] & 0x80
@@ -93,7 +93,7 @@ def spoken(data: bytes) -> list[Any]:
 
 
 class Wire(StringTransport):
-    """A transport that tells which of its halves are closed, and refuses two producers."""
+    """A transport that records which of its halves are closed, and refuses a second producer."""
 
     half_closed = False
     aborted = False

@@ -1,4 +1,4 @@
-"""A device that comes with a credential: what it may say, and how it ends."""
+"""A device that authenticates with a credential: what it may publish and subscribe to, and when it is closed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class CredentialTests(DeviceCase):
         )
 
     def test_it_does_not_expire(self) -> None:
-        """Nor does the sweep take its endless time for one that is over."""
+        """A credential without an end is not taken for an expired one at the hub's tick."""
         for _ in range(200):
             self.clock.advance(1)
             self.say(frame(0x31))

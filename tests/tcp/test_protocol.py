@@ -1,4 +1,4 @@
-"""The dialogues of a device with the server, whole."""
+"""Whole dialogues between a device and the server, in frames."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from multiproto.core.pubsub.permissions import PUBLISH, SUBSCRIBE, Rule
 from multiproto.core.pubsub.policy import Policy
 from multiproto.tcp.protocol import TcpFactory, TcpProtocol
 
-from ..fakes import FAST, make_core
+from ..fakes import make_core
 from .wire import Wire, frame, frames, pieces, raw
 
 AUTH = frame(0x01, token="token-ann")
@@ -51,7 +51,7 @@ class DeviceCase(SynchronousTestCase):
         self.device, self.wire = self.connect()
 
     def connect(self, line: Admission | None = None) -> tuple[TcpProtocol, Wire]:
-        factory = TcpFactory(self.house.hub, line or self.line, self.clock.seconds, self.max_frame, fast=FAST)
+        factory = TcpFactory(self.house.hub, line or self.line, self.clock.seconds, self.max_frame)
         device, wire = factory.buildProtocol(None), Wire()
         device.makeConnection(wire)
         return device, wire
@@ -143,9 +143,7 @@ class DialogueTests(DeviceCase):
     def test_the_keep_alive_interval(self) -> None:
         """Fault 6: limits that were configured but never read.  The system takes whole seconds, and so many."""
         for seconds, idle in ((1.0, 1), (1.5, 2), (1e6, 32767)):
-            factory = TcpFactory(
-                self.house.hub, self.line, self.clock.seconds, keepalive_idle=seconds, fast=FAST
-            )
+            factory = TcpFactory(self.house.hub, self.line, self.clock.seconds, keepalive_idle=seconds)
             wire = Wire()
             factory.buildProtocol(None).makeConnection(wire)
             self.assertEqual(wire.idle, idle)
@@ -216,7 +214,7 @@ class StreamTests(DeviceCase):
 
     @given(st.binary() | st.lists(st.binary(max_size=70).map(raw), max_size=5).map(b"".join))
     def test_any_bytes_at_all_are_answered_in_frames(self, data: bytes) -> None:
-        """Bad input ends at most its own connection, and with a word."""
+        """Bad input ends at most its own connection, and with an error frame."""
         self.setUp()
         other, wire = self.connect()
         said = self.say(data)
@@ -258,7 +256,7 @@ class StreamTests(DeviceCase):
 
     def test_a_large_frame_in_small_pieces_costs_no_more_than_its_size(self) -> None:
         """Fault 10: buffers were concatenated per chunk, quadratic for a large slow frame."""
-        device = TcpFactory(self.house.hub, self.line, self.clock.seconds, fast=FAST).buildProtocol(None)
+        device = TcpFactory(self.house.hub, self.line, self.clock.seconds).buildProtocol(None)
         wire = Wire()
         device.makeConnection(wire)
         speech = raw(b"\x30" + b" " * (2**20 - 3) + b"{}")

@@ -1,4 +1,4 @@
-"""What a device is told that comes too often, says too much, or does not read."""
+"""Limits on a device that connects too often, sends too much, or does not read."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class SlowTests(DeviceCase):
 
 class DeadlineTests(DeviceCase):
     def test_half_a_frame_buys_no_time(self) -> None:
-        """Unauthenticated for ten seconds is too long, however busily it says nothing."""
+        """Ten seconds without authentication are too long, whatever else arrives."""
         for byte in AUTH[:9]:
             self.device.dataReceived(bytes([byte]))
             self.clock.advance(1)

@@ -1,4 +1,4 @@
-"""A device's end of the line, in memory."""
+"""A device's transport in memory, and its frames."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def frames(data: bytes) -> Said:
 
 
 class Wire(StringTransport):
-    """A transport that tells which of its halves are closed, and can be clogged."""
+    """A transport that records which of its halves are closed, and can be paused."""
 
     half_closed = False
     aborted = False

@@ -1,4 +1,4 @@
-"""Several deliveries at once, on both wires that take them so: the same bytes as one by one, and no more than a limit."""
+"""Batches of deliveries, over TCP and WebSocket: the same bytes as one by one, up to a limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dialogues of a WebSocket client with the server, whole."""
+"""Whole dialogues between a WebSocket client and the server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from multiproto.core.pubsub.permissions import PUBLISH, SUBSCRIBE, Rule
 from multiproto.core.pubsub.policy import Policy
 from multiproto.websocket.protocol import WebSocketEchoProtocol, WebSocketFactory, WebSocketProtocol
 
-from ..fakes import FAST, make_core
+from ..fakes import make_core
 from ..rfc6455.wire import (
     BINARY,
     CLOSE,
@@ -70,7 +70,7 @@ class WebSocketCase(SynchronousTestCase):
         self.protocol, self.wire = self.connect()
 
     def connect(self, line: Admission | None = None) -> tuple[WebSocketProtocol, Wire]:
-        """An open WebSocket; what it said after the handshake is still in its wire."""
+        """An open WebSocket; what was sent after the handshake is still in its transport."""
         factory = WebSocketFactory(
             self.house.hub,
             line or self.line,
@@ -78,7 +78,6 @@ class WebSocketCase(SynchronousTestCase):
             lambda origin: False,
             max_message=self.max_message,
             protocol_class=self.kind,
-            fast=FAST,
         )
         protocol, wire = factory.buildProtocol(None), Wire()
         protocol.makeConnection(wire)
@@ -172,7 +171,7 @@ class DialogueTests(WebSocketCase):
         self.assertEqual(self.say(frame(PING, b"hi") + frame(PING)), ["pong hi", "pong "])
 
     def test_frames_behind_the_handshake_in_one_packet(self) -> None:
-        factory = WebSocketFactory(self.house.hub, self.line, self.clock, lambda origin: False, fast=FAST)
+        factory = WebSocketFactory(self.house.hub, self.line, self.clock, lambda origin: False)
         protocol, wire = factory.buildProtocol(None), Wire()
         protocol.makeConnection(wire)
         protocol.dataReceived(handshake() + ASK)
@@ -322,7 +321,7 @@ class DeflateTests(WebSocketCase):
 class NoDeflateTests(WebSocketCase):
     def agreed(self, offer: str, compress: bool = True) -> str:
         factory = WebSocketFactory(
-            self.house.hub, self.line, self.clock, lambda origin: False, compress=compress, fast=FAST
+            self.house.hub, self.line, self.clock, lambda origin: False, compress=compress
         )
         protocol, wire = factory.buildProtocol(None), Wire()
         protocol.makeConnection(wire)

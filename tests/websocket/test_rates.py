@@ -1,4 +1,4 @@
-"""What a WebSocket client is told that says too much, or does not read."""
+"""Limits on a WebSocket client that sends too much, or does not read."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Lets graphql-core await on a Twisted reactor: the one file that knows asyncio.
+"""An asyncio event loop on a Twisted reactor, for graphql-core: the one file that knows asyncio.
 
 graphql-core runs parallel fields as asyncio tasks.  All they need of an event
-loop is to call things soon, which an `IReactorTime` does as well: so this works
+loop is to schedule callbacks, which an `IReactorTime` does as well: so this works
 on every reactor and on a bare `task.Clock`, also beside a loop that is running
-already (`--reactor=asyncio`), and nobody else has to know.  What crosses over
-crosses through `Deferred.fromFuture` and `Deferred.asFuture`.
+already (`--reactor=asyncio`).  `Deferred.fromFuture` and `Deferred.asFuture`
+convert between the two.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Ts = TypeVarTuple("Ts")
 
 
 class TwistedEventLoop(AbstractEventLoop):
-    """An asyncio event loop that only keeps time; sockets, threads and signals are the reactor's."""
+    """An asyncio event loop that only schedules callbacks; sockets, threads and signals are the reactor's."""
 
     _log = Logger()
 
@@ -32,14 +32,15 @@ class TwistedEventLoop(AbstractEventLoop):
         self._clock = clock
         self._ready: list[Handle] = []
 
-    # What our side calls.
+    # Called from Twisted's side.
 
     @classmethod
     def for_clock(cls, clock: IReactorTime) -> TwistedEventLoop:
+        """A loop on `clock`; mypy takes the class itself for abstract."""
         return cls(clock)
 
     def run(self, work: Callable[[], Awaitable[T] | T]) -> Deferred[T]:
-        """Call `work` where asyncio's tasks may be made, and wait for what it gives."""
+        """Call `work` with this loop as the running one, and wait for its result."""
         with self._as_running_loop():
             result = work()
             if not isawaitable(result):
@@ -48,7 +49,7 @@ class TwistedEventLoop(AbstractEventLoop):
         return Deferred.fromFuture(future)
 
     def result_or_future(self, coroutine: Coroutine[Deferred[Any], Any, T]) -> T | Future[T]:
-        """What `coroutine`, which awaits Deferreds, returns: at once if it can, else as a future."""
+        """Run `coroutine`, which awaits Deferreds: its result if it has one at once, else a future."""
         deferred = Deferred.fromCoroutine(coroutine)
         done: list[T] = []
         deferred.addCallback(done.append)
@@ -56,7 +57,7 @@ class TwistedEventLoop(AbstractEventLoop):
             return done[0]
         return deferred.addCallback(lambda _: done[0]).asFuture(self)
 
-    # What asyncio calls.
+    # Called by asyncio.
 
     def time(self) -> float:
         return self._clock.seconds()
@@ -116,7 +117,7 @@ class TwistedEventLoop(AbstractEventLoop):
         self._log.warn("{message}: {exception!r}", **{"exception": None, **context})
 
     def _timer_handle_cancelled(self, handle: TimerHandle) -> None:
-        """`_run_handle` will see."""
+        """`_run_handle` skips it."""
 
     def _run_ready(self) -> None:
         ready, self._ready = self._ready, []

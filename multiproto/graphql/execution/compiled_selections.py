@@ -1,17 +1,18 @@
-"""A short way to complete what a resolver gave: each selection of plain values is compiled once, with its document.
+"""Compiles selections of plain values into functions, once for each cached document.
 
-graphql-core asks of every field of every item for its definition, its arguments,
-its resolver and what kind its type is, and gives each a path.  Where all that is
-below a field is read from dicts and nothing depends on variables, the answer is
-known beforehand.  Whatever is unusual in a value (a null where there may be
-none, another type than the schema says) is left to graphql-core, from the field
-down: reading has no effects, so its answer and its errors are the only ones.
+For every field of every item, graphql-core looks up its definition, its arguments,
+its resolver and the kind of its type, and builds a path.  Where everything below a
+field is read from dicts and nothing depends on variables, all that can be done
+beforehand.  A value that is unusual (a null where there may be none, another type
+than the schema has) is left to graphql-core, from the field down: reading has
+no effects, so its answer and its errors are the only ones.
 
-A field that leads to another thing (`relations`) is known beforehand, too, once
-what it leads to was put into its dict: a plan can gather all that are wanted.
+A relation field (see `prefetch`) can be compiled as well: its value is read from
+the dict of its owner once it was prefetched, and a compiled selection can
+collect all relations that have to be.
 
-Bought, with `ahead`, in CPU of a list of 50 with 5 fields and a cursor each:
-2,900 to 480 µs (docs/decisions/022-graphql-plans.md).
+With `root_prefetch`, a list of 50 with 5 fields and a cursor each costs 480
+instead of 2,900 µs of CPU (docs/decisions/022-graphql-plans.md).
 """
 
 from __future__ import annotations
@@ -38,64 +39,68 @@ from graphql.execution import Executor
 from .prefetch import PREFETCHED_KEY_PREFIX, RELATION_EXTENSION, RelationField
 
 Completer = Callable[[Any], Any]
-PendingRelations = list[tuple[dict[str, Any], RelationField]]  # what has a relation, and which
+PendingRelations = list[tuple[dict[str, Any], RelationField]]  # owners of relations to prefetch
 RelationCollector = Callable[[Any, PendingRelations], None]
 
-STRING_SCALARS = frozenset(("String", "ID", "DateTime"))  # scalars that are shown as the texts that they are
+STRING_SCALARS = frozenset(
+    ("String", "ID", "DateTime")
+)  # scalars whose values are strings that are sent unchanged
 
 
 @frozen(eq=False)
 class CompiledSelection:
     complete: Completer  # raises `UnexpectedValue`
-    collect_relations: RelationCollector | None = (
-        None  # where there are relations: to be asked for what they lead to, before
-    )
+    collect_relations: RelationCollector | None = None  # set if there are relations, to be prefetched before
 
 
 class UnexpectedValue(Exception):
-    """A value that is not for us."""
+    """A value that a compiled selection leaves to graphql-core."""
 
 
 class NotCompilable(Exception):
-    """A selection that is not for us."""
+    """A selection that is left to graphql-core."""
 
 
 @define(eq=False, repr=False)
 class SelectionCompiler:
-    """Those of one document, which keeps them."""
+    """The compiled selections of one document."""
 
     _compiled: dict[int, tuple[FieldNode, CompiledSelection | None]] = Factory(dict)  # by the field's node
 
     def compile(
         self, node: FieldNode, type_: GraphQLOutputType, executor: Executor[Any]
     ) -> CompiledSelection | None:
-        """How to complete the value of `node`; `None` if that is for graphql-core."""
-        known = self._compiled.get(id(node))
-        if known is None:
+        """The compiled selection of `node`; `None` if it is left to graphql-core."""
+        entry = self._compiled.get(id(node))
+        if entry is None:
             try:
-                made: CompiledSelection | None = _compile_type(
+                compiled: CompiledSelection | None = _compile_type(
                     type_, node.selection_set, executor.fragment_definitions
                 )
             except NotCompilable:
-                made = None
-            known = self._compiled[id(node)] = node, made  # which stays, so no other has its id
-        return known[1]
+                compiled = None
+            entry = self._compiled[id(node)] = node, compiled  # keeps `node` alive, so no other gets its id
+        return entry[1]
 
 
 class CompiledExecutor(Executor[Any]):
-    """graphql-core's, with a look at the plans first."""
+    """graphql-core's executor, which tries the compiled selection of a field first."""
 
     compiler: SelectionCompiler
-    prefetched: CompiledSelection | None = None  # the one whose relations were asked for
+    prefetched: CompiledSelection | None = None  # the selection whose relations were prefetched
 
     def complete_value(self, return_type, field_details_list, info, path, result, position_context):  # type: ignore[no-untyped-def]
         if len(field_details_list) == 1 and not isinstance(result, Exception):
-            plan = self.compiler.compile(field_details_list[0].node, info.return_type, self)
-            if plan is not None and plan.collect_relations is not None and plan is not self.prefetched:
-                plan = None
-            if plan is not None and return_type is info.return_type:
+            compiled = self.compiler.compile(field_details_list[0].node, info.return_type, self)
+            if (
+                compiled is not None
+                and compiled.collect_relations is not None
+                and compiled is not self.prefetched
+            ):
+                compiled = None
+            if compiled is not None and return_type is info.return_type:
                 try:
-                    return plan.complete(result)
+                    return compiled.complete(result)
                 except UnexpectedValue:
                     pass
         return super().complete_value(return_type, field_details_list, info, path, result, position_context)
@@ -109,14 +114,14 @@ def _compile_type(
 ) -> CompiledSelection:
     if isinstance(type_, GraphQLNonNull):
         return _compile_non_null(type_.of_type, selected, fragments)
-    some = _compile_non_null(type_, selected, fragments)
-    return CompiledSelection(_complete_nullable(some.complete), some.collect_relations)
+    inner = _compile_non_null(type_, selected, fragments)
+    return CompiledSelection(_complete_nullable(inner.complete), inner.collect_relations)
 
 
 def _compile_non_null(
     type_: GraphQLOutputType, selected: SelectionSetNode | None, fragments: Fragments
 ) -> CompiledSelection:
-    """For a value that is there: to all of these, a null is `UnexpectedValue`."""
+    """For a value that is not null: a null raises `UnexpectedValue`."""
     if isinstance(type_, GraphQLList):
         return _compile_list(_compile_type(type_.of_type, selected, fragments))
     if isinstance(type_, GraphQLScalarType):
@@ -126,44 +131,44 @@ def _compile_non_null(
     raise NotCompilable
 
 
-def _complete_nullable(some: Completer) -> Completer:
-    return lambda value: None if value is None else some(value)
+def _complete_nullable(complete: Completer) -> Completer:
+    return lambda value: None if value is None else complete(value)
 
 
 def _compile_list(item: CompiledSelection) -> CompiledSelection:
-    one, below = item.complete, item.collect_relations
+    complete_item, collect_from_item = item.complete, item.collect_relations
 
-    def read(value: Any) -> Any:
+    def complete(value: Any) -> Any:
         if type(value) is not list and type(value) is not tuple:
             raise UnexpectedValue
-        return [one(each) for each in value]
+        return [complete_item(member) for member in value]
 
-    def gather(value: Any, wanted: PendingRelations) -> None:
-        if below is not None and isinstance(value, (list, tuple)):
-            for each in value:
-                below(each, wanted)
+    def collect(value: Any, pending: PendingRelations) -> None:
+        if collect_from_item is not None and isinstance(value, (list, tuple)):
+            for member in value:
+                collect_from_item(member, pending)
 
-    return CompiledSelection(read, gather if below else None)
+    return CompiledSelection(complete, collect if collect_from_item else None)
 
 
 def _compile_scalar(type_: GraphQLScalarType) -> Completer:
-    """Of those that say nothing of their own, what needs no thought."""
+    """Completes a scalar by its own coercion; unusual results are left to graphql-core."""
     if type_.name in STRING_SCALARS:
         return _complete_string
     coerce = type_.coerce_output_value
 
-    def coerced(value: Any) -> Any:
+    def complete(value: Any) -> Any:
         if type(value) not in (int, float, str, bool, dict, list):
             raise UnexpectedValue
         try:
-            found = coerce(value)
+            coerced = coerce(value)
         except Exception as error:
             raise UnexpectedValue from error
-        if found is None:
+        if coerced is None:
             raise UnexpectedValue
-        return found
+        return coerced
 
-    return coerced
+    return complete
 
 
 def _complete_string(value: Any) -> Any:
@@ -175,15 +180,15 @@ def _complete_string(value: Any) -> Any:
 def _compile_object(
     type_: GraphQLObjectType, selected: SelectionSetNode, fragments: Fragments
 ) -> CompiledSelection:
-    parts: dict[str, tuple[str, str, Completer]] = {}
+    parts: dict[str, tuple[str, str, Completer]] = {}  # response key -> it, key in the value, completer
     relations: list[RelationField] = []
-    below: list[tuple[str, RelationCollector]] = []
+    collectors: list[tuple[str, RelationCollector]] = []
     for node in _selected_fields(type_, selected, fragments):
-        name, shown = node.name.value, node.alias.value if node.alias else node.name.value
-        if shown in parts:
-            raise NotCompilable  # two that are one; they may select different things
+        name, response_key = node.name.value, node.alias.value if node.alias else node.name.value
+        if response_key in parts:
+            raise NotCompilable  # graphql-core merges the selections of both
         if name == "__typename":
-            parts[shown] = shown, "", _complete_typename(type_)
+            parts[response_key] = response_key, "", _complete_typename(type_)
             continue
         field = type_.fields.get(name)
         relation: RelationField | None = (
@@ -191,61 +196,62 @@ def _compile_object(
         )
         if field is None or field.args or node.arguments or (field.resolve is not None and relation is None):
             raise NotCompilable
-        plan = _compile_type(field.type, node.selection_set, fragments)
+        compiled = _compile_type(field.type, node.selection_set, fragments)
         if relation is not None:
-            if plan.collect_relations is not None:
-                raise NotCompilable  # what it leads to would have to be asked for first
+            if compiled.collect_relations is not None:
+                raise NotCompilable  # a relation of a relation: the first would have to be read before
             relations.append(relation)
-            parts[shown] = shown, PREFETCHED_KEY_PREFIX + name, _complete_prefetched(plan.complete)
+            complete_relation = _complete_prefetched(compiled.complete)
+            parts[response_key] = response_key, PREFETCHED_KEY_PREFIX + name, complete_relation
             continue
-        parts[shown] = shown, name, plan.complete
-        if plan.collect_relations is not None:
-            below.append((name, plan.collect_relations))
-    wanted = tuple(parts.values())
-    if len(wanted) > 1 and all(part is _complete_string for _, _, part in wanted):
+        parts[response_key] = response_key, name, compiled.complete
+        if compiled.collect_relations is not None:
+            collectors.append((name, compiled.collect_relations))
+    fields = tuple(parts.values())
+    if len(fields) > 1 and all(complete is _complete_string for _, _, complete in fields):
         return CompiledSelection(
-            _complete_string_fields(tuple(parts), itemgetter(*(name for _, name, _ in wanted)))
+            _complete_string_fields(tuple(parts), itemgetter(*(name for _, name, _ in fields)))
         )
 
-    def read(value: Any) -> Any:
+    def complete(value: Any) -> Any:
         if type(value) is not dict:
             raise UnexpectedValue
-        return {shown: part(value.get(name)) for shown, name, part in wanted}
+        return {key: complete_field(value.get(name)) for key, name, complete_field in fields}
 
-    def gather(value: Any, found: PendingRelations) -> None:
+    def collect(value: Any, pending: PendingRelations) -> None:
         if type(value) is dict:
-            found.extend((value, relation) for relation in relations)
-            for name, gather in below:
-                gather(value.get(name), found)
+            pending.extend((value, relation) for relation in relations)
+            for name, collect_from_field in collectors:
+                collect_from_field(value.get(name), pending)
 
-    return CompiledSelection(read, gather if relations or below else None)
+    return CompiledSelection(complete, collect if relations or collectors else None)
 
 
-def _complete_prefetched(some: Completer) -> Completer:
-    """Of what was put into its place, in a tuple of one."""
+def _complete_prefetched(complete: Completer) -> Completer:
+    """Completes a prefetched value, which is in a tuple of one, for it may be `None`."""
 
-    def read(value: Any) -> Any:
+    def complete_prefetched(value: Any) -> Any:
         if value is None:
             raise UnexpectedValue
-        return some(value[0])
+        return complete(value[0])
 
-    return read
+    return complete_prefetched
 
 
-def _complete_string_fields(shown: tuple[str, ...], get: Callable[[Any], tuple[Any, ...]]) -> Completer:
-    """Of an object of nothing else, as most in lists are: read together, which takes half of the time."""
+def _complete_string_fields(keys: tuple[str, ...], get: Callable[[Any], tuple[Any, ...]]) -> Completer:
+    """Completes an object that has only string fields, as most in lists have: reading them together takes half the time."""
 
-    def read(value: Any) -> Any:
+    def complete(value: Any) -> Any:
         if type(value) is not dict:
             raise UnexpectedValue
         try:
             values = get(value)
-            "".join(values)  # nothing shows sooner that all are texts
+            "".join(values)  # the fastest check that all are strings
         except (KeyError, TypeError):
             raise UnexpectedValue from None
-        return dict(zip(shown, values))
+        return dict(zip(keys, values))
 
-    return read
+    return complete
 
 
 def _complete_typename(type_: GraphQLNamedType) -> Completer:
@@ -255,7 +261,7 @@ def _complete_typename(type_: GraphQLNamedType) -> Completer:
 def _selected_fields(
     type_: GraphQLObjectType, selected: SelectionSetNode, fragments: Fragments
 ) -> Iterator[FieldNode]:
-    """The fields that are selected whatever the variables, those of fragments in their place."""
+    """The selected fields, with those of fragments in their place; raises if variables could leave any out."""
     for node in selected.selections:
         if node.directives:
             raise NotCompilable

@@ -1,4 +1,4 @@
-"""Who asks, and what belongs to one operation of theirs."""
+"""The caller of an operation, and the context that its resolvers share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...core.connections.send_queue import BufferBudget
 from ...core.errors import Refusal, Unauthorized
 from ...core.identity import Identity
 from ...core.request_authenticator import RequestAuthenticator
-from ..schema.dataloaders import OperationLoaders
+from .dataloaders import OperationLoaders
 
 
 @frozen
@@ -19,16 +19,16 @@ class Caller:
     host: str  # the client's address
     identity: Identity | None = None
     refusal: Refusal | None = None  # why there is no identity, when a token was sent
-    connection_id: str | None = None  # id of the socket's session
-    user_agent: str = ""  # what the client calls itself
-    allowance: BufferBudget | None = None  # of the subscriptions on that socket
+    connection_id: str | None = None  # of the socket
+    user_agent: str = ""
+    allowance: BufferBudget | None = None  # shared by the subscriptions of the socket
 
     @property
     def client(self) -> ClientInfo:
         return ClientInfo("graphql", self.host, self.user_agent)
 
     def require_identity(self) -> Identity:
-        """Raises what the gate said of the token, or `Unauthorized` when there was none."""
+        """The identity; raises why the token was refused, or `Unauthorized` when there was none."""
         if self.identity is None:
             raise self.refusal or Unauthorized("Authentication required")
         return self.identity
@@ -36,12 +36,12 @@ class Caller:
 
 @define(eq=False, repr=False)
 class Context:
-    """What resolvers are given of one operation, or of one event of a subscription."""
+    """What the resolvers of one operation, or of one event of a subscription, share."""
 
     caller: Caller
     loaders: OperationLoaders
     cursor: str | None = None  # of the newest event that a mutation caused
-    prefetched_root: Any = None  # a coroutine's outcome, for the root field that is going to ask for it
+    prefetched_root: Any = None  # `PrefetchedResult` of the root field, if it was resolved ahead
 
 
 def parse_bearer(authorization: str) -> str:
@@ -55,10 +55,10 @@ def parse_bearer(authorization: str) -> str:
 async def authenticate_caller(
     access: RequestAuthenticator, authorization: str | None, host: str, agent: str
 ) -> Caller:
-    """Who sent this header.
+    """The caller who sent this Authorization header.
 
-    A token that is not good is no reason to decline the request: a client that
-    asks for `refresh` sends its expired one along.
+    A bad token does not refuse the request: a client that calls `refresh` sends
+    its expired one along.
     """
     caller = Caller(host, user_agent=agent)
     if not authorization:

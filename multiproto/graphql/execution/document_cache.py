@@ -1,8 +1,7 @@
-"""Documents, parsed and validated, and the last ones kept: that work costs forty times an execution."""
+"""Parses and validates documents, and caches the last ones: that work costs forty times an execution."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Any, Mapping
 
 from attrs import Factory, define, field
@@ -17,29 +16,35 @@ from graphql import (
 )
 from graphql.execution import Executor, get_variable_values
 
+from ...base.bounded_map import BoundedMap
 from .compiled_selections import CompiledExecutor, SelectionCompiler
 from .errors import request_error
 from .limits import QueryLimits, check_complexity, check_document
 
-MAX_CACHED_CHARACTERS = 131_072  # characters of all documents kept; their trees take some 200 bytes for each
-MAX_ERRORS = 20  # that are told of one document's variables, or of the document itself
+MAX_CACHED_DOCUMENTS = 4096
+MAX_CACHED_CHARACTERS = (
+    131_072  # characters of all cached documents; their syntax trees take some 200 bytes for each
+)
+MAX_ERRORS = 20  # reported for a document, or for the variables of a request
 
 
 @define(eq=False, repr=False)
 class CachedDocument:
-    """A document, and what is known of its operations."""
+    """A validated document, and its operations as far as they were executed."""
 
     document: DocumentNode
-    compiler: SelectionCompiler | None  # where graphql-core has help
-    operations: dict[str | None, CachedOperation] = Factory(dict)  # by the name they are asked for
+    compiler: SelectionCompiler = Factory(SelectionCompiler)
+    operations: dict[str | None, CachedOperation] = Factory(dict)  # by `operationName`
 
 
 @define(eq=False, repr=False)
 class CachedOperation:
-    """An operation, as far as it is the same each time; `checked_numbers` are the numbers it was weighed with and found good."""
+    """An operation, as far as it is the same for all variables."""
 
     executor: Executor[Any]
-    checked_numbers: tuple[tuple[str, int], ...] | None = None
+    checked_numbers: tuple[tuple[str, int], ...] | None = (
+        None  # variables with which its complexity was accepted
+    )
 
 
 @define(eq=False, repr=False)
@@ -47,42 +52,41 @@ class DocumentCache:
     _schema: GraphQLSchema
     _limits: QueryLimits
     hides_schema: bool  # no introspection, and no names suggested in errors
-    _fast: bool = True
-    _cache: OrderedDict[str, CachedDocument] = Factory(OrderedDict)  # by text, the longest unused first
-    _size: int = field(default=0, init=False)  # characters of them
+    _cache: BoundedMap[str, CachedDocument] = field(init=False)  # by text
+
+    def __attrs_post_init__(self) -> None:
+        self._cache = BoundedMap(MAX_CACHED_DOCUMENTS, MAX_CACHED_CHARACTERS)
 
     def get_executor(self, text: str, name: str | None, variables: Mapping[str, Any]) -> Executor[Any]:
-        """What executes an operation of the document that `text` says, once.  Raises `Declined`."""
-        kept = self.get_document(text)
-        prepared = kept.operations.get(name)
-        if prepared is None:
-            executor = self._build_executor(kept, name, variables)
-            prepared = CachedOperation(executor)
-            if len(kept.operations) < len(kept.document.definitions) + 1:  # each has one name, or none
-                kept.operations[name] = prepared
+        """An executor for one execution of the operation `name` of the document `text`.  Raises `RequestError`."""
+        cached = self.get_document(text)
+        operation = cached.operations.get(name)
+        if operation is None:
+            executor = self._build_executor(cached, name, variables)
+            operation = CachedOperation(executor)
+            if len(cached.operations) < len(cached.document.definitions) + 1:  # each has one name, or none
+                cached.operations[name] = operation
         else:
-            executor = self._rebuild_executor(kept, prepared.executor, variables)
-        self._check_complexity(kept, prepared, executor)
+            executor = self._rebuild_executor(cached, operation.executor, variables)
+        self._check_complexity(cached, operation, executor)
         return executor
 
     def get_document(self, text: str) -> CachedDocument:
-        """The document that `text` says.  Raises `Declined`."""
-        kept = self._cache.get(text)
-        if kept is None:
+        """The document in `text`, parsed and validated.  Raises `RequestError`."""
+        cached = self._cache.get(text)
+        if cached is None:
             document = self._parse(text)
             self._validate(document)
-            kept = CachedDocument(document, SelectionCompiler() if self._fast else None)
-            self._store(text, kept)
-        self._cache.move_to_end(text)
-        return kept
+            cached = CachedDocument(document)
+            self._cache.put(text, cached, len(text))
+        return cached
 
     def _build_executor(
-        self, kept: CachedDocument, name: str | None, variables: Mapping[str, Any]
-    ) -> Executor[Any]:
-        kind = Executor if kept.compiler is None else CompiledExecutor
-        built = kind.build(
+        self, cached: CachedDocument, name: str | None, variables: Mapping[str, Any]
+    ) -> CompiledExecutor:
+        built = CompiledExecutor.build(
             self._schema,
-            kept.document,
+            cached.document,
             raw_variable_values=dict(variables),
             operation_name=name,
             max_coercion_errors=MAX_ERRORS,
@@ -90,50 +94,52 @@ class DocumentCache:
         )
         if isinstance(built, list):
             raise request_error(built)
-        return _with_compiler(built, kept.compiler)
+        assert isinstance(built, CompiledExecutor)
+        built.compiler = cached.compiler
+        return built
 
     def _rebuild_executor(
-        self, kept: CachedDocument, known: Executor[Any], variables: Mapping[str, Any]
-    ) -> Executor[Any]:
-        """Another one of an operation that was built before."""
-        wanted = known.operation.variable_definitions or ()
+        self, cached: CachedDocument, executor: Executor[Any], variables: Mapping[str, Any]
+    ) -> CompiledExecutor:
+        """An executor of the same operation as `executor`, for other variables."""
         values = get_variable_values(
             self._schema,
-            wanted,
+            executor.operation.variable_definitions or (),
             dict(variables),
             max_errors=MAX_ERRORS,
             hide_suggestions=self.hides_schema,
         )
         if isinstance(values, list):
             raise request_error(values)
-        made = type(known)(
+        rebuilt = CompiledExecutor(
             self._schema,
-            known.fragment_definitions,
-            known.fragments,
+            executor.fragment_definitions,
+            executor.fragments,
             None,
             None,
-            known.operation,
+            executor.operation,
             values,
-            known.field_resolver,
-            known.type_resolver,
-            known.subscribe_field_resolver,
+            executor.field_resolver,
+            executor.type_resolver,
+            executor.subscribe_field_resolver,
             hide_suggestions=self.hides_schema,
         )
-        return _with_compiler(made, kept.compiler)
+        rebuilt.compiler = cached.compiler
+        return rebuilt
 
     def _check_complexity(
-        self, kept: CachedDocument, prepared: CachedOperation, executor: Executor[Any]
+        self, cached: CachedDocument, operation: CachedOperation, executor: Executor[Any]
     ) -> None:
-        """How large an answer may be depends on nothing but numbers."""
+        """Check the complexity again only for other numbers: on nothing else it depends."""
         values = executor.variable_values.coerced
         numbers = tuple((name, value) for name, value in values.items() if isinstance(value, int))
-        if numbers == prepared.checked_numbers:
+        if numbers == operation.checked_numbers:
             return
         try:
-            check_complexity(kept.document, executor.operation, values, self._limits)
+            check_complexity(cached.document, executor.operation, values, self._limits)
         except GraphQLError as error:
             raise request_error([error]) from None
-        prepared.checked_numbers = numbers
+        operation.checked_numbers = numbers
 
     def _parse(self, text: str) -> DocumentNode:
         limits = self._limits
@@ -158,16 +164,3 @@ class DocumentCache:
         )
         if errors:
             raise request_error(errors, "GRAPHQL_VALIDATION_FAILED")
-
-    def _store(self, text: str, kept: CachedDocument) -> None:
-        self._cache[text] = kept
-        self._size += len(text)
-        while self._size > MAX_CACHED_CHARACTERS and len(self._cache) > 1:
-            forgotten, _ = self._cache.popitem(last=False)
-            self._size -= len(forgotten)
-
-
-def _with_compiler(executor: Executor[Any], plans: SelectionCompiler | None) -> Executor[Any]:
-    if isinstance(executor, CompiledExecutor) and plans is not None:
-        executor.compiler = plans
-    return executor

@@ -1,11 +1,11 @@
-"""What goes wrong with an operation, in the contract's words.
+"""Formats the errors of an operation as the contract has them.
 
 `extensions.code` is a name of the contract's section 1 or 6, `extensions.status`
-the HTTP status that goes with it.  A bug of ours is logged whole and told
-without detail.
+the HTTP status that goes with it.  A bug of ours is logged with its traceback
+and reported without detail.
 
-graphql-core quotes the value that it does not like.  That may be a password, and
-errors are what clients log: they name what is wrong, and repeat no value.
+graphql-core quotes the value that it rejects.  That may be a password, and
+clients log errors: our messages name what is wrong, and repeat no value.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FormattedError = dict[str, Any]  # JSON-ready
 
 _log = Logger()
 
-# How graphql-core 3.3 says what a value is, in its scalars, its validation and its parser.
+# How graphql-core 3.3 quotes a value, in the messages of its scalars, its validation and its parser.
 _QUOTED_VALUE = re.compile(
     r"""(?P<scalar>\ cannot\ represent\ [^:]{0,100}):\ .*
     | (?P<input>[.,;?])\ [Ff]ound:\ .*
@@ -41,17 +41,17 @@ class RequestError(Exception):
 
 
 def coded_error(code: str, message: str) -> GraphQLError:
-    """A fault of the request itself, whose `code` section 6 names."""
+    """An error in the request itself, with a `code` of the contract's section 6."""
     return GraphQLError(message, extensions={"code": code})
 
 
 def request_error(errors: Sequence[GraphQLError], code: str = "BAD_REQUEST") -> RequestError:
-    """What is wrong with a request before anything of ours has run, so none of it is our bug."""
+    """The error for a request that was refused before any resolver ran, so none of `errors` is a bug of ours."""
     return RequestError([_format_request_error(error, code) for error in errors])
 
 
 def format_error(error: GraphQLError) -> FormattedError:
-    """What a field raised, as the client reads it."""
+    """The error that a field raised, as it is sent to the client."""
     cause: BaseException | None = error
     while isinstance(cause, GraphQLError):
         cause = cause.original_error
@@ -64,21 +64,21 @@ def format_error(error: GraphQLError) -> FormattedError:
 
 def _format_request_error(error: GraphQLError, code: str) -> FormattedError:
     extensions = {"code": code, "status": 400, **(error.extensions or {})}
-    # Python's own words would be about Python, as when a number has too many digits for it.
+    # A message of Python's own would be about Python, as when a number has too many digits.
     is_ours = error.original_error is None or isinstance(error.original_error, GraphQLError)
     message = redact_values(error.message) if is_ours else "This literal does not fit its type"
     return {"message": message, "extensions": extensions} | _location(error)
 
 
 def redact_values(message: str) -> str:
-    """What graphql-core says of a value, without the value."""
+    """A message of graphql-core, without the value that it quotes."""
 
-    def kept(found: re.Match[str]) -> str:
+    def without_value(found: re.Match[str]) -> str:
         if found["input"] is not None:
             return "?" if found["input"] == "?" else "."
         return found["scalar"] or found["token"]
 
-    return _QUOTED_VALUE.sub(kept, message)
+    return _QUOTED_VALUE.sub(without_value, message)
 
 
 def _location(error: GraphQLError) -> FormattedError:

@@ -1,8 +1,8 @@
-"""How much a document may ask for, judged from its text and variables, before anything is executed.
+"""Limits of depth, complexity and size of a document, checked before anything is executed.
 
 Contract, section 6.  Depth and complexity go by field names alone: `edges`,
 `node` and `sessions` mean one thing each in our schema, and so a document can be refused before
-validation, whose work grows with the square of its size, looks at it.
+validation, whose work grows with the square of its size.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class QueryLimits:
     tokens: int = 1000  # of one document; the worst found takes 0.03 s to validate
     comments: int = 500
     source_length: int = 131_072  # characters of one document; large values belong into variables
-    aliases: int = 30  # and repetitions of a name among the same selections, together
+    aliases: int = 30  # together with repetitions of a name among the same selections
     introspections: int = 2  # `__schema` and `__type`; one may take 15 ms to answer
     directives: int = 50
     batch: int = 10  # requests in one array
 
 
 def check_document(document: DocumentNode, limits: QueryLimits) -> None:
-    """Raise `GraphQLError` for what no variables can make acceptable."""
+    """Raise `GraphQLError` for a document that exceeds a limit whatever its variables."""
     aliases, directives, introspections = _count_repeatable_syntax(document)
     if aliases > limits.aliases:
         raise coded_error("BAD_REQUEST", f"More than {limits.aliases} aliases and repeated fields")
@@ -123,14 +123,14 @@ SelectionParent = (
 
 @define(eq=False, repr=False)
 class _Siblings:
-    """What selections are among; those of an inline fragment are among what is around it."""
+    """The selections of one set; those of an inline fragment count to the set around it."""
 
-    is_introspection: bool = False  # of the schema's own description
+    is_introspection: bool = False  # fields of `__schema` or `__type`
     names: set[str] = Factory(set)  # found so far
 
 
 def _walk_nodes(document: DocumentNode) -> Iterator[tuple[SelectionParent, _Siblings]]:
-    """All that may hold selections or stands in some."""
+    """Every node that has selections or is one, with the set that it belongs to."""
     waiting = [(node, _Siblings()) for node in document.definitions if isinstance(node, SelectionParent)]
     while waiting:
         node, siblings = waiting.pop()
@@ -142,7 +142,7 @@ def _walk_nodes(document: DocumentNode) -> Iterator[tuple[SelectionParent, _Sibl
 
 
 def _is_introspection(node: SelectionParent) -> bool:
-    """Whether what `node` selects describes the schema: its types' names begin with two underscores."""
+    """Whether `node` selects from the description of the schema, whose type names begin with two underscores."""
     if isinstance(node, FragmentDefinitionNode):
         return node.type_condition.name.value.startswith("__")
     return isinstance(node, FieldNode) and node.name.value in INTROSPECTION_FIELDS
@@ -150,7 +150,7 @@ def _is_introspection(node: SelectionParent) -> bool:
 
 @define(eq=False, repr=False)
 class _SelectionVisitor:
-    """One way through the selections.  Each fragment is walked once, however often it is spread."""
+    """Walks through selections.  Each fragment is walked once, however often it is spread."""
 
     _fragments: Fragments
     _nesting: int = field(default=0, init=False)
@@ -168,10 +168,10 @@ class _SelectionVisitor:
 
 @define(eq=False, repr=False)
 class _DepthVisitor(_SelectionVisitor):
-    """How many fields that give objects are below each other."""
+    """Measures the depth: how many fields that return objects are nested."""
 
     _fragment_depths: dict[tuple[str, bool], int] = Factory(dict)
-    _visiting: dict[str, None] = Factory(dict)  # fragments that we are within
+    _visiting: dict[str, None] = Factory(dict)  # fragments around the current node
 
     def measure(self, selections: SelectionSetNode, in_edges: bool = False) -> int:
         with self._nested():
@@ -196,7 +196,7 @@ class _DepthVisitor(_SelectionVisitor):
         if name in self._visiting:
             raise coded_error("GRAPHQL_VALIDATION_FAILED", f"Cannot spread fragment '{name}' within itself.")
         if name not in self._fragments:
-            return 0  # validation says so
+            return 0  # an unknown fragment: validation reports it
         key = name, in_edges
         if key not in self._fragment_depths:
             self._visiting[name] = None
@@ -207,13 +207,13 @@ class _DepthVisitor(_SelectionVisitor):
 
 @define(eq=False, repr=False)
 class _ComplexityVisitor(_SelectionVisitor):
-    """How many objects selections may give."""
+    """Measures the complexity: how many objects the answer may hold."""
 
     _variables: Mapping[str, object]
     _fragment_sizes: dict[tuple[str, int], int] = Factory(dict)
 
     def measure(self, selections: SelectionSetNode, limit: int = 1) -> int:
-        """`limit` is that of the field whose selections these are: as many `edges` it may give."""
+        """`limit` is the argument of the field around `selections`: it may return as many `edges`."""
         with self._nested():
             return sum(self._measure_selection(node, limit) for node in selections.selections)
 
@@ -239,7 +239,7 @@ class _ComplexityVisitor(_SelectionVisitor):
         return self._fragment_sizes[key]
 
     def _limit_argument(self, node: FieldNode) -> int:
-        """The `limit` that `node` asks for; what is out of bounds gives no items, but a refusal."""
+        """The argument `limit` of `node`; one out of bounds is refused when the field is resolved."""
         value: object = None
         for argument in node.arguments or ():
             if argument.name.value == "limit" and isinstance(argument.value, VariableNode):

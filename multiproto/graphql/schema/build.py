@@ -1,4 +1,4 @@
-"""`schema.graphql` with our resolvers bound to it, and `@auth` enforced where it says so."""
+"""Builds the schema from `schema.graphql`: binds the resolvers, and enforces `@auth`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def load_sdl() -> str:
 
 
 def make_schema(resolvers: Resolvers, loop: TwistedEventLoop) -> GraphQLSchema:
-    """Every field of the root types, and those that lead from one thing to another, has its resolver."""
+    """The schema, with a resolver for every root field and every relation; other fields are read from dicts."""
     schema = build_schema(load_sdl())
     for root, methods in (
         (schema.query_type, resolvers.queries),
@@ -54,7 +54,7 @@ def make_schema(resolvers: Resolvers, loop: TwistedEventLoop) -> GraphQLSchema:
     for name, field in schema.subscription_type.fields.items():
         method = getattr(resolvers.subscriptions, _to_snake_case(name))
         field.subscribe = _authorized(schema, field, _root_resolver(method, loop))
-        field.resolve = _return_source  # each event's root is what the field gives
+        field.resolve = _return_source  # the root value of each event is the field's value
     _bind_relations(schema, resolvers.relations, loop)
     any_json = schema.type_map["JSON"]
     assert isinstance(any_json, GraphQLScalarType)
@@ -70,10 +70,10 @@ def _bind_relations(schema: GraphQLSchema, relations: RelationResolvers, loop: T
     ):
         field = _fields_of(schema, type_name)[name]
         field.resolve = _authorized(schema, field, _relation_resolver(method, loop))
-    for name, key, perhaps in (("user", "userId", False), ("recipient", "recipientId", True)):
+    for name, id_key, nullable in (("user", "userId", False), ("recipient", "recipientId", True)):
         field = _fields_of(schema, "Message")[name]
         field.extensions[RELATION_EXTENSION] = RelationField(
-            name, key, _authorization_check(schema, field), perhaps
+            name, id_key, _authorization_check(schema, field), nullable
         )
 
 
@@ -103,22 +103,22 @@ def _return_source(source: object, info: GraphQLResolveInfo[Any], **args: object
 
 
 def _authorized(schema: GraphQLSchema, field: GraphQLField, resolve: Resolver) -> Resolver:
-    """`resolve`, for those that the schema lets in."""
-    guard = _authorization_check(schema, field)
-    if guard is None:
+    """`resolve`, preceded by the check of the field's `@auth`, if it has one."""
+    check = _authorization_check(schema, field)
+    if check is None:
         return resolve
 
-    def guarded(source: object, info: GraphQLResolveInfo[Any], **args: object) -> Any:
-        guard(info.context)
+    def check_and_resolve(source: object, info: GraphQLResolveInfo[Any], **args: object) -> Any:
+        check(info.context)
         return resolve(source, info, **args)
 
-    return guarded
+    return check_and_resolve
 
 
 def _authorization_check(schema: GraphQLSchema, field: GraphQLField) -> AuthorizationCheck | None:
-    """Lets authenticated callers pass where the schema says `@auth`.
+    """The check of a field with `@auth`: the caller must be authenticated.
 
-    Who came with a credential must find `topics` there, too.
+    With a credential of a device, only fields with `@auth(topics: true)` are allowed.
     """
     directive = schema.get_directive("auth")
     assert directive is not None and field.ast_node is not None
@@ -126,12 +126,12 @@ def _authorization_check(schema: GraphQLSchema, field: GraphQLField) -> Authoriz
     if auth is None:
         return None
 
-    def guard(context: Context) -> None:
-        who = context.caller.require_identity()
+    def check(context: Context) -> None:
+        identity = context.caller.require_identity()
         if not auth["topics"]:
-            check_full_access(who)
+            check_full_access(identity)
 
-    return guard
+    return check
 
 
 def _to_snake_case(name: str) -> str:
@@ -139,9 +139,9 @@ def _to_snake_case(name: str) -> str:
 
 
 def _parse_json_literal(node: ValueNode, variables: dict[str, Any] | None = None) -> Any:
-    """A JSON value written in the document; what JSON can't say (1e999) is refused as in a body.
+    """The value of a JSON literal in a document; what JSON does not allow (1e999) is refused as in a body.
 
-    A variable in it that has no value is null; validation asks when none has one yet.
+    A variable in it that has no value is null: during validation, none has one yet.
     """
     try:
         value = value_from_ast_untyped(node, variables)

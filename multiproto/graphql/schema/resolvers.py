@@ -1,8 +1,8 @@
-"""What each field of the schema gives, from the same core that serves every wire.
+"""The resolvers of the schema's fields, on the same core that serves every protocol.
 
-A resolver takes the operation's `Context` and the field's arguments by their
-names in the schema, which are the core's own names for its fields.  Users and
-messages travel as what the public sees of them, as events carry them too.
+A resolver is called with the operation's `Context` and the field's arguments by
+their names in the schema, which are the core's own names for its fields.  Users
+and messages are passed on as their public JSON objects, as events have them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ...core.pubsub.publisher import Publisher
 from ...core.pubsub.topics import escape_word
 from ...core.validation import check_id
 from ..execution.context import Context
-from .subscription_source import EventMapper, SourceStream, estimate_size
+from ..execution.subscriptions import EventMapper, SubscriptionSource, estimate_size
 
 Args = Mapping[str, Any]
 
@@ -41,41 +41,44 @@ class QueryResolvers:
     _policy: Policy
     _health: Callable[[], Awaitable[Mapping[str, Any]]]
 
-    async def user(self, at: Context, args: Args) -> JsonObject:
+    async def user(self, context: Context, args: Args) -> JsonObject:
         return (await self._accounts.read(args["id"])).value.to_json()
 
-    async def users(self, at: Context, args: Args) -> JsonObject:
+    async def users(self, context: Context, args: Args) -> JsonObject:
         return to_relay_connection(await self._accounts.page(args))
 
-    async def me(self, at: Context, args: Args) -> JsonObject:
-        return (await self._accounts.read(at.caller.require_identity().user_id)).value.to_json()
+    async def me(self, context: Context, args: Args) -> JsonObject:
+        return (await self._accounts.read(context.caller.require_identity().user_id)).value.to_json()
 
-    async def sessions(self, at: Context, args: Args) -> list[JsonObject]:
+    async def sessions(self, context: Context, args: Args) -> list[JsonObject]:
         return [
             session.to_json()
-            for session in await self._login_sessions.list_active(at.caller.require_identity())
+            for session in await self._login_sessions.list_active(context.caller.require_identity())
         ]
 
-    async def message(self, at: Context, args: Args) -> JsonObject:
-        return (await self._messages.read(at.caller.require_identity(), args["id"])).value.to_json()
+    async def message(self, context: Context, args: Args) -> JsonObject:
+        return (await self._messages.read(context.caller.require_identity(), args["id"])).value.to_json()
 
-    async def messages(self, at: Context, args: Args) -> JsonObject:
-        return to_relay_connection(await self._messages.page(at.caller.require_identity(), args))
+    async def messages(self, context: Context, args: Args) -> JsonObject:
+        return to_relay_connection(await self._messages.page(context.caller.require_identity(), args))
 
-    async def user_messages(self, at: Context, args: Args) -> JsonObject:
-        return to_relay_connection(await self._messages.page(at.caller.require_identity(), args))
+    async def user_messages(self, context: Context, args: Args) -> JsonObject:
+        return to_relay_connection(await self._messages.page(context.caller.require_identity(), args))
 
-    async def channel_messages(self, at: Context, args: Args) -> JsonObject:
-        return to_relay_connection(await self._messages.page(at.caller.require_identity(), args))
+    async def channel_messages(self, context: Context, args: Args) -> JsonObject:
+        return to_relay_connection(await self._messages.page(context.caller.require_identity(), args))
 
-    async def credentials(self, at: Context, args: Args) -> list[JsonObject]:
-        return [each.to_json() for each in await self._credentials.list_active(at.caller.require_identity())]
+    async def credentials(self, context: Context, args: Args) -> list[JsonObject]:
+        return [
+            credential.to_json()
+            for credential in await self._credentials.list_active(context.caller.require_identity())
+        ]
 
-    async def explain(self, at: Context, args: Args) -> JsonObject:
-        return self._policy.explain(at.caller.require_identity(), args["verb"], args["topic"])
+    async def explain(self, context: Context, args: Args) -> JsonObject:
+        return self._policy.explain(context.caller.require_identity(), args["verb"], args["topic"])
 
-    async def health(self, at: Context, args: Args) -> JsonObject:
-        """As REST says it, but with the dependencies in a list: their names are data."""
+    async def health(self, context: Context, args: Args) -> JsonObject:
+        """As `GET /health` has it, but with the dependencies in a list: their names are data."""
         health = await self._health()
         dependencies = [{"name": name, **state} for name, state in health["dependencies"].items()]
         return {**health, "dependencies": dependencies}
@@ -90,74 +93,78 @@ class MutationResolvers:
     _publisher: Publisher
     _throttle: Callable[[str], Awaitable[None]]  # a client's address; raises `RateLimited`
 
-    async def register(self, at: Context, args: Args) -> JsonObject:
-        await self._throttle(at.caller.host)
+    async def register(self, context: Context, args: Args) -> JsonObject:
+        await self._throttle(context.caller.host)
         fields = args["input"]
-        at.cursor = (await self._accounts.register(fields, at.caller.client)).cursor
-        return to_auth_response(await self._login_sessions.login(fields, at.caller.client))
+        context.cursor = (await self._accounts.register(fields, context.caller.client)).cursor
+        return to_auth_response(await self._login_sessions.login(fields, context.caller.client))
 
-    async def login(self, at: Context, args: Args) -> JsonObject:
-        await self._throttle(at.caller.host)
-        return to_auth_response(await self._login_sessions.login(args, at.caller.client))
+    async def login(self, context: Context, args: Args) -> JsonObject:
+        await self._throttle(context.caller.host)
+        return to_auth_response(await self._login_sessions.login(args, context.caller.client))
 
-    async def refresh(self, at: Context, args: Args) -> JsonObject:
-        return to_auth_response(await self._login_sessions.refresh(args, at.caller.client))
+    async def refresh(self, context: Context, args: Args) -> JsonObject:
+        return to_auth_response(await self._login_sessions.refresh(args, context.caller.client))
 
-    async def logout(self, at: Context, args: Args) -> bool:
-        await self._login_sessions.logout(at.caller.require_identity(), at.caller.client)
+    async def logout(self, context: Context, args: Args) -> bool:
+        await self._login_sessions.logout(context.caller.require_identity(), context.caller.client)
         return True
 
-    async def logout_all(self, at: Context, args: Args) -> bool:
-        await self._login_sessions.logout_all(at.caller.require_identity(), at.caller.client)
+    async def logout_all(self, context: Context, args: Args) -> bool:
+        await self._login_sessions.logout_all(context.caller.require_identity(), context.caller.client)
         return True
 
-    async def revoke_session(self, at: Context, args: Args) -> bool:
-        await self._login_sessions.revoke(at.caller.require_identity(), args["id"], at.caller.client)
+    async def revoke_session(self, context: Context, args: Args) -> bool:
+        await self._login_sessions.revoke(
+            context.caller.require_identity(), args["id"], context.caller.client
+        )
         return True
 
-    async def update_user(self, at: Context, args: Args) -> JsonObject:
-        who = at.caller.require_identity()
-        kept = await self._accounts.update(who, who.user_id, args["input"], at.caller.client)
-        at.cursor = kept.cursor
-        return kept.value.to_json()
+    async def update_user(self, context: Context, args: Args) -> JsonObject:
+        identity = context.caller.require_identity()
+        result = await self._accounts.update(identity, identity.user_id, args["input"], context.caller.client)
+        context.cursor = result.cursor
+        return result.value.to_json()
 
-    async def delete_user(self, at: Context, args: Args) -> bool:
-        who = at.caller.require_identity()
-        at.cursor = await self._accounts.close(who, who.user_id, at.caller.client)
+    async def delete_user(self, context: Context, args: Args) -> bool:
+        identity = context.caller.require_identity()
+        context.cursor = await self._accounts.close(identity, identity.user_id, context.caller.client)
         return True
 
-    async def send_message(self, at: Context, args: Args) -> JsonObject:
+    async def send_message(self, context: Context, args: Args) -> JsonObject:
         key = args.get("idempotencyKey")
-        kept = await self._messages.send(at.caller.require_identity(), args["input"], key)
-        at.cursor = kept.cursor
-        return kept.value.to_json()
+        result = await self._messages.send(context.caller.require_identity(), args["input"], key)
+        context.cursor = result.cursor
+        return result.value.to_json()
 
-    async def delete_message(self, at: Context, args: Args) -> bool:
-        at.cursor = await self._messages.delete(at.caller.require_identity(), args["id"])
+    async def delete_message(self, context: Context, args: Args) -> bool:
+        context.cursor = await self._messages.delete(context.caller.require_identity(), args["id"])
         return True
 
-    async def create_credential(self, at: Context, args: Args) -> JsonObject:
+    async def create_credential(self, context: Context, args: Args) -> JsonObject:
         return (
-            await self._credentials.create(at.caller.require_identity(), args["input"], at.caller.client)
+            await self._credentials.create(
+                context.caller.require_identity(), args["input"], context.caller.client
+            )
         ).to_json()
 
-    async def revoke_credential(self, at: Context, args: Args) -> bool:
-        await self._credentials.revoke(at.caller.require_identity(), args["id"], at.caller.client)
+    async def revoke_credential(self, context: Context, args: Args) -> bool:
+        await self._credentials.revoke(context.caller.require_identity(), args["id"], context.caller.client)
         return True
 
-    async def publish(self, at: Context, args: Args) -> JsonObject:
+    async def publish(self, context: Context, args: Args) -> JsonObject:
         metadata = args.get("metadata")
         if metadata is not None and not isinstance(metadata, dict):
             raise ValidationError.for_field("metadata", "Must be an object")
         published = await self._publisher.publish(
-            at.caller.require_identity(),
+            context.caller.require_identity(),
             args["topic"],
             args.get("data"),
             metadata,
-            at.caller.connection_id,
+            context.caller.connection_id,
             args.get("idempotencyKey"),
         )
-        at.cursor = published.cursor
+        context.cursor = published.cursor
         accepted = published.publication
         return {
             "topic": accepted.topic,
@@ -173,23 +180,26 @@ class SubscriptionResolvers:
     _hub: Hub
     _admission: Admission
 
-    async def user_created(self, at: Context, args: Args) -> SourceStream:
-        return await self._subscribe(at, args, "users", map_event_of_type(USER_CREATED, "user"))
+    async def user_created(self, context: Context, args: Args) -> SubscriptionSource:
+        return await self._subscribe(context, args, "users", map_event_of_type(USER_CREATED, "user"))
 
-    async def user_updated(self, at: Context, args: Args) -> SourceStream:
+    async def user_updated(self, context: Context, args: Args) -> SubscriptionSource:
         return await self._subscribe(
-            at, args, f"users.{check_id(args['userId'], 'userId')}", map_event_of_type(USER_UPDATED, "user")
+            context,
+            args,
+            f"users.{check_id(args['userId'], 'userId')}",
+            map_event_of_type(USER_UPDATED, "user"),
         )
 
-    async def message_sent(self, at: Context, args: Args) -> SourceStream:
+    async def message_sent(self, context: Context, args: Args) -> SubscriptionSource:
         channel = args.get("channelId")
         pattern = "messages" if channel is None else f"messages.channel.{escape_word(channel)}"
-        return await self._subscribe(at, args, pattern, map_event_of_type(MESSAGE_SENT, "message"))
+        return await self._subscribe(context, args, pattern, map_event_of_type(MESSAGE_SENT, "message"))
 
-    async def message_to_user(self, at: Context, args: Args) -> SourceStream:
-        """The topic also tells what the user sent, which is not meant here."""
+    async def message_to_user(self, context: Context, args: Args) -> SubscriptionSource:
+        """Messages to the user only: the topic also has those that the user sent."""
         user = check_id(args["userId"], "userId")
-        if user != at.caller.require_identity().user_id:
+        if user != context.caller.require_identity().user_id:
             raise Forbidden("These messages are someone else's")
         sent = map_event_of_type(MESSAGE_SENT, "message")
 
@@ -197,46 +207,48 @@ class SubscriptionResolvers:
             message = sent(delivery)
             return message if message and message.get("recipientId") == user else None
 
-        return await self._subscribe(at, args, f"messages.user.{escape_word(user)}", received)
+        return await self._subscribe(context, args, f"messages.user.{escape_word(user)}", received)
 
-    async def topic(self, at: Context, args: Args) -> SourceStream:
-        return await self._subscribe(at, args, args["pattern"], map_delivery)
+    async def topic(self, context: Context, args: Args) -> SubscriptionSource:
+        return await self._subscribe(context, args, args["pattern"], map_delivery)
 
-    async def _subscribe(self, at: Context, args: Args, pattern: str, shape: EventMapper) -> SourceStream:
-        who = at.caller.require_identity()
-        allowance = at.caller.allowance
-        feed = await SubscriptionStream.open(
+    async def _subscribe(
+        self, context: Context, args: Args, pattern: str, map_event: EventMapper
+    ) -> SubscriptionSource:
+        identity = context.caller.require_identity()
+        allowance = context.caller.allowance
+        stream = await SubscriptionStream.open(
             self._hub,
             self._admission,
-            at.caller.host,
-            who,
+            context.caller.host,
+            identity,
             estimate_size,
             pattern,
             args.get("after"),
             allowance,
         )
-        return SourceStream(feed, shape, allowance)
+        return SubscriptionSource(stream, map_event, allowance)
 
 
 @define(eq=False, repr=False)
 class RelationResolvers:
-    """Fields that lead from one thing to another, batched over all the things of a list."""
+    """Fields that refer from one object to others, batched over all objects of a list."""
 
-    async def messages(self, at: Context, user: JsonObject, args: Args) -> JsonObject:
+    async def messages(self, context: Context, user: JsonObject, args: Args) -> JsonObject:
         author = str(user["id"])
         return to_relay_connection(
-            await at.loaders.load_messages_of(at.caller.require_identity(), author, args)
+            await context.loaders.load_messages_of(context.caller.require_identity(), author, args)
         )
 
-    async def user(self, at: Context, message: JsonObject, args: Args) -> JsonObject:
-        return await self._load_user(at, message["userId"])
+    async def user(self, context: Context, message: JsonObject, args: Args) -> JsonObject:
+        return await self._load_user(context, message["userId"])
 
-    async def recipient(self, at: Context, message: JsonObject, args: Args) -> JsonObject | None:
+    async def recipient(self, context: Context, message: JsonObject, args: Args) -> JsonObject | None:
         recipient = message.get("recipientId")
-        return None if recipient is None else await self._load_user(at, recipient)
+        return None if recipient is None else await self._load_user(context, recipient)
 
-    async def _load_user(self, at: Context, id: object) -> JsonObject:
-        user = await at.loaders.load_user(str(id))
+    async def _load_user(self, context: Context, id: object) -> JsonObject:
+        user = await context.loaders.load_user(str(id))
         if user is None:
             raise NotFound.of("User", str(id))
         return user.to_json()
@@ -267,16 +279,16 @@ def to_auth_response(login: LoginResult) -> JsonObject:
     }
 
 
-def map_event_of_type(event_type: str, what: str) -> EventMapper:
-    """What an event of this type tells of; `None` of all others."""
+def map_event_of_type(event_type: str, key: str) -> EventMapper:
+    """Maps an event of this type to the object under `key` in its content, and all others to `None`."""
 
-    def shape(delivery: Delivery) -> JsonObject | None:
+    def map_event(delivery: Delivery) -> JsonObject | None:
         if delivery.metadata.get("eventType") != event_type or not isinstance(delivery.content, dict):
             return None
-        thing: JsonObject = delivery.content[what]
-        return thing
+        value: JsonObject = delivery.content[key]
+        return value
 
-    return shape
+    return map_event
 
 
 def map_delivery(delivery: Delivery) -> JsonObject:

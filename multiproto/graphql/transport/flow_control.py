@@ -1,36 +1,33 @@
-"""Waiting until a transport takes more: one answer to backpressure for streams and sockets."""
+"""Flow control towards a slow reader of an event stream: wait until its transport accepts more."""
 
 from __future__ import annotations
 
 from attrs import Factory, define
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
+
+from ...base.waiters import Waiters
 
 
 @implementer(IPushProducer)
 @define(eq=False, repr=False)
 class FlowControl:
-    """A streaming producer of the transport, or told by one; `await opened()` before each write."""
+    """To be registered with the transport as its producer; await `wait_until_writable` before each write."""
 
     is_writable: bool = True
-    _waiters: list[Deferred[None]] = Factory(list)
+    _waiters: Waiters[None] = Factory(Waiters)
 
     async def wait_until_writable(self) -> None:
-        while not self.is_writable:
-            waiter: Deferred[None] = Deferred()
-            self._waiters.append(waiter)
-            await waiter
+        while not self.is_writable:  # another waiter may have filled the transport again
+            await self._waiters.wait()
 
     def pauseProducing(self) -> None:
         self.is_writable = False
 
     def resumeProducing(self) -> None:
         self.is_writable = True
-        waiting, self._waiters = self._waiters, []
-        for waiter in waiting:
-            waiter.callback(None)
+        self._waiters.release(None)
 
     def stopProducing(self) -> None:
-        """The connection is no more: whoever waits may look for themselves."""
+        """The connection is closed: release all waiters, which check for that themselves."""
         self.resumeProducing()

@@ -19,14 +19,15 @@ from ...core.errors import InternalError, Refusal, TooLarge
 from ...core.request_authenticator import RequestAuthenticator
 from ..execution.context import Caller, authenticate_caller
 from ..execution.errors import RequestError, format_refusal
-from ..execution.execute import GraphQLRequest, OperationExecutor, Payload
+from ..execution.execute import OperationExecutor
+from ..execution.request import BadGraphQLRequest, GraphQLRequest
+from ..execution.subscriptions import Payload
 from .http_response import GraphQLHttpResponse
 from .negotiation import (
     EVENT_STREAM_TYPE,
     GRAPHQL_RESPONSE_TYPE,
     HTML_TYPE,
     JSON_TYPE,
-    BadGraphQLRequest,
     is_json_content_type,
     parse_accept,
     parse_body,

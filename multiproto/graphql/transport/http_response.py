@@ -13,7 +13,7 @@ from ...base import strict_json
 from ...core.errors import InternalError, Unavailable
 from ...core.protocol import CloseReason, Farewell, Ping
 from ..execution.errors import FormattedError, format_refusal
-from ..execution.execute import Payload, ResponseStream
+from ..execution.subscriptions import Payload, ResponseStream
 from .flow_control import FlowControl
 from .negotiation import EVENT_STREAM_TYPE, GRAPHQL_RESPONSE_TYPE, JSON_TYPE, parse_accept, select_media_type
 

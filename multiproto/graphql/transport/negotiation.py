@@ -6,9 +6,7 @@ from functools import lru_cache
 from typing import Any, Mapping, Sequence
 
 from ...base import strict_json
-from ...core.errors import InvalidInput
-from ..execution.execute import GraphQLRequest
-from ..execution.persisted_queries import parse_hash
+from ..execution.request import BadGraphQLRequest, GraphQLRequest, parse_request
 
 JSON_TYPE = "application/json"
 GRAPHQL_RESPONSE_TYPE = "application/graphql-response+json"
@@ -21,12 +19,6 @@ SUPPORTED_TYPES = (
     EVENT_STREAM_TYPE,
     HTML_TYPE,
 )  # the first also for `*/*` and for whatever we do not know
-
-
-class BadGraphQLRequest(InvalidInput):
-    """The request holds no operation that could be read."""
-
-    name = "BAD_REQUEST"
 
 
 @lru_cache(256)
@@ -95,33 +87,6 @@ def parse_query_string(args: Mapping[bytes, Sequence[bytes]]) -> GraphQLRequest:
         for value in args.get(name.encode(), ())[:1]:
             fields[name] = _parse_json(value, name)
     return parse_request(fields)
-
-
-def parse_request(value: object) -> GraphQLRequest:
-    """A request from its parameters, as a body or a socket's `subscribe` carries them."""
-    if not isinstance(value, dict):
-        raise BadGraphQLRequest("A request must be an object")
-    query, name, variables = value.get("query"), value.get("operationName"), value.get("variables")
-    persisted = _parse_persisted_hash(value.get("extensions"))
-    if query is None and persisted is not None:
-        query = ""
-    elif not isinstance(query, str) or not query:
-        raise BadGraphQLRequest("query must be a non-empty string")
-    if name is not None and not isinstance(name, str):
-        raise BadGraphQLRequest("operationName must be a string")
-    for field in ("variables", "extensions"):
-        if not isinstance(value.get(field), (dict, type(None))):
-            raise BadGraphQLRequest(f"{field} must be an object")
-    return GraphQLRequest(query, name or None, variables, persisted)
-
-
-def _parse_persisted_hash(extensions: object) -> str | None:
-    if not isinstance(extensions, dict) or extensions.get("persistedQuery") is None:
-        return None
-    name = parse_hash(extensions["persistedQuery"])
-    if name is None:
-        raise BadGraphQLRequest("persistedQuery must have version 1, and in sha256Hash 64 hexadecimal digits")
-    return name
 
 
 def _parse_json(text: bytes, what: str) -> Any:

@@ -1,4 +1,4 @@
-"""What one socket has under way: operations that begin in turn, and answer when the line takes it."""
+"""The operations of one socket: started one in each turn, and answered when the socket is writable."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ...core.errors import InternalError, RateLimited, Unavailable
 from ...core.protocol import CloseReason, Ping
 from ..execution.context import Caller
 from ..execution.errors import RequestError, format_refusal
-from ..execution.execute import GraphQLRequest, OperationExecutor, PreparedOperation, ResponseStream
+from ..execution.execute import OperationExecutor, PreparedOperation
+from ..execution.request import BadGraphQLRequest, GraphQLRequest
+from ..execution.subscriptions import ResponseStream
 from . import transport_ws
-from .flow_control import FlowControl
-from .negotiation import BadGraphQLRequest
 
 MAX_RUNNING_OPERATIONS = 100  # on one socket at a time, subscriptions included
-PAUSE_READING_AT = 8  # operations begun and not yet answered, from which on the socket is not read
+PAUSE_READING_AT = 8  # unanswered operations at which the socket is no longer read
 
-# Endings that the socket shares with its subscriptions, and says itself.
+# Reasons that end the whole connection: its Close frame has them, not the error of each subscription.
 CONNECTION_WIDE_REASONS = (CloseReason.SHUTDOWN, CloseReason.TOKEN_EXPIRED, CloseReason.REVOKED)
 
 
@@ -31,7 +31,7 @@ CONNECTION_WIDE_REASONS = (CloseReason.SHUTDOWN, CloseReason.TOKEN_EXPIRED, Clos
 class SocketOperation:
     id: str
     request: GraphQLRequest
-    stopped: bool = False  # nothing more is to be said of it
+    stopped: bool = False  # nothing more is sent for it
     is_mutating: bool = False  # a mutation that is being executed
     stream: ResponseStream | None = None
 
@@ -45,12 +45,12 @@ class SocketOperation:
 class RunningOperations:
     _operation_executor: OperationExecutor
     _clock: IReactorTime
-    _flow_control: FlowControl
-    _get_caller: Callable[[], Awaitable[Caller]]  # may end the session, and so stop everything
+    _wait_until_writable: Callable[[], Awaitable[None]]
+    _get_caller: Callable[[], Awaitable[Caller]]  # may close the connection, and so stop everything
     _send: Callable[[bytes], object]
-    _on_busy: Callable[[bool], object]  # told whether there is enough to do
+    _on_busy: Callable[[bool], object]  # called with whether too many are unanswered
     _running: dict[str, SocketOperation] = Factory(dict)  # by id
-    _queue: Deque[SocketOperation] = Factory(deque)  # to begin, one in each turn of the reactor
+    _queue: Deque[SocketOperation] = Factory(deque)  # to start, one in each turn of the reactor
     _unanswered: int = field(default=0, init=False)
     _on_drained: Callable[[], object] | None = field(default=None, init=False)
 
@@ -60,11 +60,11 @@ class RunningOperations:
         return id in self._running
 
     def start(self, id: str, request: GraphQLRequest | BadGraphQLRequest) -> None:
-        """Execute `request` under an `id` that is free; what is wrong with it is its answer."""
+        """Execute `request` under an `id` that is free; a bad request is answered with its error."""
         if isinstance(request, GraphQLRequest) and len(self._running) < MAX_RUNNING_OPERATIONS:
-            running = self._running[id] = SocketOperation(id, request)
+            operation = self._running[id] = SocketOperation(id, request)
             self._change_unanswered(1)
-            self._queue.append(running)
+            self._queue.append(operation)
             if len(self._queue) == 1:
                 self._clock.callLater(0, self._start_next)
             return
@@ -76,95 +76,96 @@ class RunningOperations:
         )
 
     def complete(self, id: str) -> None:
-        """The client has done with it; one that has ended by itself is no fault."""
-        running = self._running.pop(id, None)
-        if running is not None:
-            running.stop()
+        """The client completed the operation; it may have ended by itself before."""
+        operation = self._running.pop(id, None)
+        if operation is not None:
+            operation.stop()
             self._notify_if_drained()
 
     def stop(self) -> None:
-        """Nothing is left of any."""
+        """Stop all operations."""
         running, self._running, self._on_drained = self._running, {}, None
-        for each in running.values():
-            each.stop()
+        for operation in running.values():
+            operation.stop()
 
-    def drain(self, then: Callable[[], object]) -> None:
-        """Stop all but mutations that are being executed; call `then` when they are answered.
+    def drain(self, on_drained: Callable[[], object]) -> None:
+        """Stop all but mutations that are being executed; call `on_drained` when they are answered.
 
-        One of them may be what ends the socket, as `logout` is.
+        One of them may be the one that closes the socket, as `logout` does.
         """
-        left = {id: each for id, each in self._running.items() if each.is_mutating}
-        for each in self._running.values():
-            if not each.is_mutating:
-                each.stop()
-        self._running, self._on_drained = left, then
+        mutations = {id: operation for id, operation in self._running.items() if operation.is_mutating}
+        for operation in self._running.values():
+            if not operation.is_mutating:
+                operation.stop()
+        self._running, self._on_drained = mutations, on_drained
         self._notify_if_drained()
 
     def _notify_if_drained(self) -> None:
         if self._on_drained is not None and not self._running:
-            wound_up, self._on_drained = self._on_drained, None
-            wound_up()
+            on_drained, self._on_drained = self._on_drained, None
+            on_drained()
 
     def _start_next(self) -> None:
-        """One in a turn: checking a document may take a while, and others want to be served too."""
-        running = self._queue.popleft()
+        """Start one in a turn: validating a document may take a while, and other connections wait."""
+        operation = self._queue.popleft()
         if self._queue:
             self._clock.callLater(0, self._start_next)
-        Deferred.fromCoroutine(self._run(running)).addErrback(self._on_failure, running)
+        Deferred.fromCoroutine(self._run(operation)).addErrback(self._on_failure, operation)
 
-    async def _run(self, running: SocketOperation) -> None:
+    async def _run(self, operation: SocketOperation) -> None:
         try:
             caller = await self._get_caller()
-            if running.stopped:
+            if operation.stopped:
                 return
-            operation = self._operation_executor.prepare(running.request)
-            if operation.kind == "subscription":
-                running.stream = await self._operation_executor.subscribe(operation, caller)
+            prepared = self._operation_executor.prepare(operation.request)
+            if prepared.kind == "subscription":
+                operation.stream = await self._operation_executor.subscribe(prepared, caller)
             else:
-                running.is_mutating = operation.kind == "mutation"
-                await self._send_result(running, operation, caller)
+                operation.is_mutating = prepared.kind == "mutation"
+                await self._send_response(operation, prepared, caller)
         except RequestError as declined:
-            self._finish(running, transport_ws.encode_error(running.id, declined.errors))
+            self._finish(operation, transport_ws.encode_error(operation.id, declined.errors))
         except Unavailable as unavailable:
-            self._finish(running, transport_ws.encode_error(running.id, [format_refusal(unavailable)]))
+            self._finish(operation, transport_ws.encode_error(operation.id, [format_refusal(unavailable)]))
         finally:
             self._change_unanswered(-1)
-        if running.stream is not None:
-            await self._send_stream(running, running.stream)
+        if operation.stream is not None:
+            await self._send_stream(operation, operation.stream)
 
-    async def _send_result(
-        self, running: SocketOperation, operation: PreparedOperation, caller: Caller
+    async def _send_response(
+        self, operation: SocketOperation, prepared: PreparedOperation, caller: Caller
     ) -> None:
-        payload = await self._operation_executor.execute(operation, caller)
-        await self._flow_control.wait_until_writable()
-        if not running.stopped:
-            self._send(transport_ws.encode_next(running.id, payload))
-            self._finish(running, transport_ws.encode_complete(running.id))
+        payload = await self._operation_executor.execute(prepared, caller)
+        await self._wait_until_writable()
+        if not operation.stopped:
+            self._send(transport_ws.encode_next(operation.id, payload))
+            self._finish(operation, transport_ws.encode_complete(operation.id))
 
-    async def _send_stream(self, running: SocketOperation, stream: ResponseStream) -> None:
+    async def _send_stream(self, operation: SocketOperation, stream: ResponseStream) -> None:
         try:
-            while not running.stopped and (payload := await stream.next()) is not None:
-                await self._flow_control.wait_until_writable()
-                if not running.stopped and not isinstance(payload, Ping):
-                    self._send(transport_ws.encode_next(running.id, payload))
-            why = stream.farewell
-            if why is not None and why.reason not in CONNECTION_WIDE_REASONS:
-                ended = Unavailable(why.message, {"cursor": why.cursor} if why.cursor else None)
-                self._finish(running, transport_ws.encode_error(running.id, [format_refusal(ended)]))
+            while not operation.stopped and (payload := await stream.next()) is not None:
+                await self._wait_until_writable()
+                if not operation.stopped and not isinstance(payload, Ping):
+                    self._send(transport_ws.encode_next(operation.id, payload))
+            farewell = stream.farewell
+            if farewell is not None and farewell.reason not in CONNECTION_WIDE_REASONS:
+                details = {"cursor": farewell.cursor} if farewell.cursor else None
+                error = format_refusal(Unavailable(farewell.message, details))
+                self._finish(operation, transport_ws.encode_error(operation.id, [error]))
         finally:
             stream.close()
 
-    def _finish(self, running: SocketOperation, last: bytes) -> None:
-        """Say the last of an operation, unless the client has done with it; its id is free again."""
-        if not running.stopped:
-            running.stopped = True
-            del self._running[running.id]
-            self._send(last)
+    def _finish(self, operation: SocketOperation, last_message: bytes) -> None:
+        """Send the last message of an operation, unless the client completed it; its id is free again."""
+        if not operation.stopped:
+            operation.stopped = True
+            del self._running[operation.id]
+            self._send(last_message)
             self._notify_if_drained()
 
-    def _on_failure(self, failure: Failure, running: SocketOperation) -> None:
+    def _on_failure(self, failure: Failure, operation: SocketOperation) -> None:
         self._log.failure("a GraphQL operation broke", failure=failure)
-        self._finish(running, transport_ws.encode_error(running.id, [format_refusal(InternalError())]))
+        self._finish(operation, transport_ws.encode_error(operation.id, [format_refusal(InternalError())]))
 
     def _change_unanswered(self, change: int) -> None:
         self._unanswered += change

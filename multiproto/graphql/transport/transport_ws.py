@@ -12,18 +12,17 @@ from attrs import field, frozen
 from ...base import strict_json
 from ...core.protocol import CloseReason
 from ..execution.errors import FormattedError
-from ..execution.execute import GraphQLRequest
-from .negotiation import BadGraphQLRequest, parse_request
+from ..execution.request import BadGraphQLRequest, GraphQLRequest, parse_request
 
 SUBPROTOCOL = "graphql-transport-ws"
 MAX_ID_LENGTH = 255  # characters
 
-# Close codes; clients of this protocol try again after those that are not fatal to them.
+# Close codes; clients of this protocol reconnect after those that are not fatal to it.
 GOING_AWAY, POLICY_VIOLATION, TRY_AGAIN_LATER = 1001, 1008, 1013
 BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, SUBPROTOCOL_NOT_ACCEPTABLE = 4400, 4401, 4403, 4406
 TIMEOUT, SUBSCRIBER_ALREADY_EXISTS, TOO_MANY_INIT_REQUESTS, INTERNAL_SERVER_ERROR = 4408, 4409, 4429, 4500
 
-# Where the peer left, or broke this protocol or RFC 6455, what it said or did has the code.
+# For the other reasons, the Close frame has the code that the peer sent, or that of its protocol error.
 CLOSE_CODES = {
     CloseReason.SHUTDOWN: GOING_AWAY,
     CloseReason.TOKEN_EXPIRED: FORBIDDEN,
@@ -37,7 +36,7 @@ CLOSE_CODES = {
 
 
 class InvalidMessage(Exception):
-    """No message of this protocol; the text says why."""
+    """Not a message of this protocol; the text says why."""
 
 
 @frozen
@@ -50,7 +49,7 @@ class SubscribeMessage:
     """`subscribe`: execute an operation; its results carry `id`."""
 
     id: str
-    request: GraphQLRequest | BadGraphQLRequest  # what it asks for, or why that can't be read
+    request: GraphQLRequest | BadGraphQLRequest  # or why it is not valid
 
 
 @frozen
@@ -76,11 +75,11 @@ PONG = b'{"type":"pong"}'
 
 
 def decode(payload: bytes) -> ClientMessage:
-    """Read one message.  Raises `InvalidMessage`, never anything else."""
+    """The message in `payload`.  Raises `InvalidMessage`, never anything else."""
     try:
         message = strict_json.loads(payload)
-    except strict_json.InvalidJson as fault:
-        raise InvalidMessage(f"Invalid message: {fault}") from None
+    except strict_json.InvalidJson as error:
+        raise InvalidMessage(f"Invalid message: {error}") from None
     if not isinstance(message, dict):
         raise InvalidMessage("Invalid message: not an object")
     match message.get("type"):
@@ -97,9 +96,9 @@ def decode(payload: bytes) -> ClientMessage:
     raise InvalidMessage("Invalid message: unknown type")
 
 
-def encode_expiring(at: str) -> bytes:
-    """A `ping` that clients answer like any other; this protocol has no word for more."""
-    return strict_json.dumps({"type": "ping", "payload": {"expiresAt": at}})
+def encode_expiring(expires_at: str) -> bytes:
+    """The warning that the token expires: a `ping`, for this protocol has no message of its own for it."""
+    return strict_json.dumps({"type": "ping", "payload": {"expiresAt": expires_at}})
 
 
 def encode_next(id: str, payload: object) -> bytes:
@@ -129,7 +128,7 @@ def _parse_request(payload: object) -> GraphQLRequest | BadGraphQLRequest:
 
 
 def _parse_authorization(payload: object) -> str | None:
-    """What `connection_init` carries as Authorization, its name in any case."""
+    """The Authorization in the payload of `connection_init`, its name in upper or lower case."""
     if payload is None:
         return None
     if not isinstance(payload, dict):

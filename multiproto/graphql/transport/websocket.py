@@ -1,4 +1,4 @@
-"""graphql-transport-ws: the connection, which is a session, and the operations it carries."""
+"""The WebSocket of /graphql: passes messages of graphql-transport-ws between a client, a `Connection` and its operations."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from ...core.connections.admission import Admission
 from ...core.connections.connection import Connection
 from ...core.connections.hub import Hub
 from ...core.connections.send_queue import BufferBudget
-from ...core.errors import Forbidden, InternalError, RateLimited, Refusal, TooLarge, Unauthorized, Unavailable
+from ...core.errors import RateLimited, Unauthorized, Unavailable
 from ...core.model import format_timestamp
 from ...core.protocol import (
     Authenticate,
     Authenticated,
     CloseReason,
     DeliveryBatch,
-    EndOfInput,
     ErrorReply,
     Farewell,
     Ping,
@@ -27,89 +26,66 @@ from ...core.protocol import (
     TokenExpiring,
 )
 from ...rfc6455.codec import encode_frame
-from ...rfc6455.factory import Rfc6455Factory
-from ...rfc6455.protocol import Rfc6455Protocol
+from ...rfc6455.connection import (
+    HANDSHAKE_ERRORS,
+    WebSocketConnectionFactory,
+    WebSocketConnectionProtocol,
+)
 from ..execution.context import Caller, parse_bearer
 from ..execution.errors import format_refusal
 from ..execution.execute import OperationExecutor
+from ..execution.request import BadGraphQLRequest
 from . import transport_ws
-from .flow_control import FlowControl
-from .negotiation import BadGraphQLRequest
 from .running_operations import CONNECTION_WIDE_REASONS, RunningOperations
 
 MAX_MESSAGE_SIZE = 2**20  # bytes
-MAX_QUEUED_SIZE = 8 * 2**20  # bytes that all subscriptions of a socket may hold for it
-
-# Of handshakes; all others are a BAD_REQUEST.
-HANDSHAKE_ERRORS: dict[int, type[Refusal]] = {
-    403: Forbidden,
-    429: RateLimited,
-    431: TooLarge,
-    500: InternalError,
-}
+MAX_QUEUED_SIZE = 8 * 2**20  # bytes that all subscriptions of a socket may buffer together
 
 
-class GraphQLWebSocketProtocol(Rfc6455Protocol):
-    """See the module.  The session authenticates, keeps alive and ends; each subscription is a feed."""
+class GraphQLWebSocketProtocol(WebSocketConnectionProtocol):
+    """The connection authenticates, keeps alive and closes; each subscription is a stream of its own."""
 
     maxMessagePayloadSize = MAX_MESSAGE_SIZE
     subprotocols = (transport_ws.SUBPROTOCOL,)
 
     factory: GraphQLWebSocketFactory
-    connection: Connection | None = None
 
     def __init__(self, factory: GraphQLWebSocketFactory) -> None:
         super().__init__()
         self.factory = factory
-        self._flow_control = FlowControl()
         self._allowance = BufferBudget(MAX_QUEUED_SIZE)
         self._running_operations = RunningOperations(
             factory.operation_executor,
             factory.clock,
-            self._flow_control,
+            self._wait_until_writable,
             self._current_caller,
             self._send_message,
             lambda is_busy: (self.pause_for if is_busy else self.resume_from)("busy"),
         )
         self._init_received = self._acknowledged = False
 
-    # Autobahn calls these.
-
-    def dataReceived(self, data: bytes) -> None:
-        self.factory.admission.stats.record_bytes_received(len(data))
-        if self.connection is not None:
-            self.connection.on_activity(len(data))
-        super().dataReceived(data)
-
-    def onOpen(self) -> None:
-        super().onOpen()
+    def admit(self) -> None:
         if self.websocket_protocol_in_use is None:
-            return self.reject(
-                transport_ws.SUBPROTOCOL_NOT_ACCEPTABLE,
-                f"Subprotocol not acceptable: use {transport_ws.SUBPROTOCOL}",
-            )
-        try:
-            self.connection = self.factory.hub.admit(self, self.host, self.factory.admission)
-        except Refusal as refusal:
-            code = (
-                transport_ws.GOING_AWAY if isinstance(refusal, Unavailable) else transport_ws.POLICY_VIOLATION
-            )
-            return self.reject(code, refusal.message)
-        self.transport.registerProducer(self, True)
+            code = transport_ws.SUBPROTOCOL_NOT_ACCEPTABLE
+            self.reject(code, f"Subprotocol not acceptable: use {transport_ws.SUBPROTOCOL}")
+        else:
+            super().admit()
+
+    # Autobahn calls these.
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         assert self.connection is not None
         if self.connection.farewell:
             return
         try:
-            said = transport_ws.decode(payload)
+            message = transport_ws.decode(payload)
         except transport_ws.InvalidMessage as malformed:
             return self._close_with(transport_ws.BAD_REQUEST, str(malformed))
-        match said:
+        match message:
             case transport_ws.ConnectionInitMessage(authorization=authorization):
                 self._handle_init(self.connection, authorization)
             case transport_ws.SubscribeMessage():
-                self._handle_subscribe(self.connection, said)
+                self._handle_subscribe(self.connection, message)
             case transport_ws.CompleteMessage(id=id):
                 self._running_operations.complete(id)
             case transport_ws.PingMessage():
@@ -119,20 +95,14 @@ class GraphQLWebSocketProtocol(Rfc6455Protocol):
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         self._running_operations.stop()
-        self._flow_control.stopProducing()
+        super().onClose(wasClean, code, reason)
         if self.connection is not None:
-            self.connection.connection_lost()
+            self.connection.send_queue.stopProducing()  # releases what waited after the farewell
 
-    # The base class calls these.
-
-    def on_end_of_input(self, failed: bool) -> None:
-        assert self.connection is not None
-        self.connection.receive(
-            EndOfInput(CloseReason.PROTOCOL_ERROR if failed else CloseReason.CLIENT_CLOSED)
-        )
+    # The base class calls this.
 
     def refusal_body(self, code: int, reason: str) -> bytes:
-        """As the endpoint declines requests over HTTP."""
+        """As the endpoint refuses requests over HTTP."""
         extensions = {"code": HANDSHAKE_ERRORS.get(code, BadGraphQLRequest).name, "status": code}
         return strict_json.dumps({"errors": [{"message": reason, "extensions": extensions}]})
 
@@ -140,18 +110,17 @@ class GraphQLWebSocketProtocol(Rfc6455Protocol):
 
     def pauseProducing(self) -> None:
         super().pauseProducing()
-        self._flow_control.pauseProducing()
         self.pause_for("clogged")
 
     def resumeProducing(self) -> None:
         super().resumeProducing()
-        self._flow_control.resumeProducing()
-        if self._flow_control.is_writable:  # and not clogged again by what waited
+        assert self.connection is not None
+        if not self.connection.send_queue.is_blocked:  # it may be again, by what waited
             self.resume_from("clogged")
 
     # Messages.
 
-    def _handle_init(self, session: Connection, authorization: str | None) -> None:
+    def _handle_init(self, connection: Connection, authorization: str | None) -> None:
         if self._init_received:
             return self._close_with(transport_ws.TOO_MANY_INIT_REQUESTS, "Too many initialisation requests")
         self._init_received = True
@@ -162,40 +131,44 @@ class GraphQLWebSocketProtocol(Rfc6455Protocol):
             return self._close_with(transport_ws.FORBIDDEN, refusal.message)
         if token is None:
             return self._send_ack()
-        session.receive(Authenticate(token), len(token))
+        connection.receive(Authenticate(token), len(token))
 
     def _send_ack(self) -> None:
         self._acknowledged = True
         self._send_message(transport_ws.CONNECTION_ACK)
 
-    def _handle_subscribe(self, session: Connection, said: transport_ws.SubscribeMessage) -> None:
+    def _handle_subscribe(self, connection: Connection, message: transport_ws.SubscribeMessage) -> None:
         if not self._acknowledged:
             return self._close_with(transport_ws.UNAUTHORIZED, "Unauthorized")
-        if said.id in self._running_operations:
+        if message.id in self._running_operations:
             return self._close_with(
-                transport_ws.SUBSCRIBER_ALREADY_EXISTS, f"Subscriber for {said.id} already exists"
+                transport_ws.SUBSCRIBER_ALREADY_EXISTS, f"Subscriber for {message.id} already exists"
             )
         try:
-            session.command_limiter.charge()
+            connection.command_limiter.charge()
         except RateLimited as refusal:
-            self._send_message(transport_ws.encode_error(said.id, [format_refusal(refusal)]))
-            session.command_limiter.charge_refusal(refusal)
+            self._send_message(transport_ws.encode_error(message.id, [format_refusal(refusal)]))
+            connection.command_limiter.charge_refusal(refusal)
         else:
-            self._running_operations.start(said.id, said.request)
+            self._running_operations.start(message.id, message.request)
 
     async def _current_caller(self) -> Caller:
-        """Who asks; a token that ran out ends the session here, not at the hub's next look.
+        """The caller of an operation; an expired token closes the connection here, not at the hub's next tick.
 
-        Raises `Unavailable` where the rights of an identity could have ended unseen.
+        Raises `Unavailable` while this instance could miss a revocation.
         """
-        session = self.connection
-        assert session is not None
-        if session.identity is not None:
+        connection = self.connection
+        assert connection is not None
+        if connection.identity is not None:
             await self.factory.hub.wait_until_current()
-        identity = session.identity
+        identity = connection.identity
         if identity is not None and self.factory.clock.seconds() >= identity.expires_at:
-            session.close(CloseReason.TOKEN_EXPIRED)
-        return Caller(self.host, identity, connection_id=session.id, allowance=self._allowance)
+            connection.close(CloseReason.TOKEN_EXPIRED)
+        return Caller(self.host, identity, connection_id=connection.id, allowance=self._allowance)
+
+    async def _wait_until_writable(self) -> None:
+        assert self.connection is not None
+        await self.connection.wait_until_writable()
 
     def _send_message(self, payload: bytes) -> None:
         self.write_frame(encode_frame(payload))
@@ -205,7 +178,7 @@ class GraphQLWebSocketProtocol(Rfc6455Protocol):
         self.close_status = code, reason
         self.connection.close(CloseReason.PROTOCOL_ERROR)
 
-    # The session calls these: core.ports.Peer.
+    # The connection calls these: core.ports.Transport.
 
     def send(self, reply: Reply) -> int:
         match reply:
@@ -218,57 +191,44 @@ class GraphQLWebSocketProtocol(Rfc6455Protocol):
                     else transport_ws.FORBIDDEN
                 )
                 self._close_with(code, refusal.message)
-            case TokenExpiring(expires_at=until):
-                self._send_message(transport_ws.encode_expiring(format_timestamp(until)))
+            case TokenExpiring(expires_at=expires_at):
+                self._send_message(transport_ws.encode_expiring(format_timestamp(expires_at)))
             case Ping():
                 self._send_message(transport_ws.PING)
             case Pong():
                 self._send_message(transport_ws.PONG)
         return self.size_of(reply)
 
-    def send_batch(self, burst: DeliveryBatch) -> int:
+    def send_batch(self, batch: DeliveryBatch) -> int:
         return 0
 
     def size_of(self, reply: Reply) -> int:
         return len(transport_ws.CONNECTION_ACK)
 
-    def close(self, why: Farewell) -> None:
-        if why.reason in transport_ws.CLOSE_CODES:
-            self.close_status = transport_ws.CLOSE_CODES[why.reason], why.message
-        if why.reason in CONNECTION_WIDE_REASONS:
-            self._running_operations.drain(
-                self.start_closing_handshake
-            )  # the hub waits so long, and no longer
+    def close(self, farewell: Farewell) -> None:
+        if farewell.reason in transport_ws.CLOSE_CODES:
+            self.close_status = transport_ws.CLOSE_CODES[farewell.reason], farewell.message
+        if farewell.reason in CONNECTION_WIDE_REASONS:
+            # The connection aborts it after `ConnectionLimits.close_timeout`.
+            self._running_operations.drain(self.start_closing_handshake)
         else:
             self._running_operations.stop()
             self.start_closing_handshake()
 
-    def abort(self) -> None:
-        self.transport.abortConnection()
 
-    def pause_reading(self) -> None:
-        self.pause_for("session")
-
-    def resume_reading(self) -> None:
-        self.resume_from("session")
-
-
-class GraphQLWebSocketFactory(Rfc6455Factory):
+class GraphQLWebSocketFactory(WebSocketConnectionFactory):
     """Builds the protocol for each connection."""
 
     def __init__(
         self,
         operations: OperationExecutor,
         hub: Hub,
-        line: Admission,
+        admission: Admission,
         clock: IReactorTime,
         allowed_origin: Callable[[str], bool],
-        fast: bool = True,
     ) -> None:
-        super().__init__(clock, allowed_origin, line.acquire, fast)
+        super().__init__(hub, admission, clock, allowed_origin)
         self.operation_executor = operations
-        self.hub = hub
-        self.admission = line
 
     def buildProtocol(self, addr: IAddress | None) -> GraphQLWebSocketProtocol:
         return GraphQLWebSocketProtocol(self)

@@ -16,7 +16,7 @@ NAMES = ("a", "edges", "node", "messages", "__schema")
 
 
 def fault_of(text: str, limits: QueryLimits = LIMITS, **variables: object) -> tuple[Any, str] | None:
-    """Code and text of what is wrong with a document whose first definition is the operation."""
+    """Code and text of the error for a document whose first definition is the operation."""
     document = parse(text)
     operation = document.definitions[0]
     assert isinstance(operation, OperationDefinitionNode)
@@ -30,7 +30,7 @@ def fault_of(text: str, limits: QueryLimits = LIMITS, **variables: object) -> tu
 
 
 def size_of(text: str, **variables: object) -> int:
-    """The complexity of a document, as the refusal tells it."""
+    """The complexity of a document, as the error has it."""
     fault = fault_of(text, QueryLimits(complexity=-1), **variables)
     assert fault is not None
     return int(fault[1].split()[4])

@@ -34,7 +34,7 @@ class StreamCase(ServerCase):
 
 
 class FieldTests(StreamCase):
-    """Fault 19: each event is told once, and only under its own name."""
+    """Fault 19: each event is delivered once, and only to its own subscription."""
 
     def test_users(self) -> None:
         created = self.follow("subscription { userCreated { name } }", self.bob)

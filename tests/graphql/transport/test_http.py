@@ -239,7 +239,7 @@ class DocumentTests(ServerCase):
         for text in (texts[0], texts[1], texts[0], texts[2], texts[3]):
             self.post({"query": text})
         self.assertEqual([text[:24] for text in documents._cache], [t[:24] for t in texts[2:]])
-        self.assertLess(documents._size, 131_072)
+        self.assertLess(documents._cache.weight, 131_072)
 
 
 class IntrospectionTests(ServerCase):

@@ -7,13 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.graphql.execution.execute import GraphQLRequest
+from multiproto.graphql.execution.request import BadGraphQLRequest, GraphQLRequest
 from multiproto.graphql.transport.negotiation import (
     EVENT_STREAM_TYPE,
     GRAPHQL_RESPONSE_TYPE,
     HTML_TYPE,
     JSON_TYPE,
-    BadGraphQLRequest,
     is_json_content_type,
     parse_accept,
     parse_body,

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.graphql.execution.execute import GraphQLRequest
+from multiproto.graphql.execution.request import BadGraphQLRequest, GraphQLRequest
 from multiproto.graphql.transport import transport_ws
-from multiproto.graphql.transport.negotiation import BadGraphQLRequest
 from multiproto.graphql.transport.transport_ws import (
     CompleteMessage,
     ConnectionInitMessage,

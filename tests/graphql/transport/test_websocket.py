@@ -53,7 +53,7 @@ class Client:
         self.case.turn()
 
     def say(self, *messages: dict[str, Any]) -> list[Any]:
-        """Send `messages` in one packet; what the server says to it."""
+        """Send `messages` in one packet; returns what the server sent since."""
         self.receive(b"".join(frame(TEXT, json.dumps(message).encode()) for message in messages))
         return self.heard()
 
@@ -65,7 +65,7 @@ class Client:
         return {"type": "subscribe", "id": id, "payload": {"query": query, "variables": variables}}
 
     def heard(self) -> list[Any]:
-        """What came since the last look; a Close as (code, reason)."""
+        """What the server sent since the last call; a Close as (code, reason)."""
         self.case.turn()
         data, self.read = self.wire.value()[self.read :], len(self.wire.value())
         said: list[Any] = []
@@ -350,7 +350,7 @@ class LineTests(SocketCase):
             self.assertTrue(reason.startswith("Invalid message"))
 
     def test_the_end_of_an_authority(self) -> None:
-        """A minute before its token runs out, a `ping` says when that is."""
+        """A minute before the token expires, a `ping` carries that time."""
         expiring = {"type": "ping", "payload": {"expiresAt": "2027-01-15T08:15:00.000Z"}}
         for end, last in (
             (lambda: self.clock.pump([1] * 901), [expiring, (4403, "Token expired")]),
@@ -395,7 +395,7 @@ class LineTests(SocketCase):
         self.assertEqual(client.heard(), [])
 
     def test_nothing_is_done_on_a_token_that_ran_out(self) -> None:
-        """Not even between two looks of the hub at the clock."""
+        """Not even between two ticks of the hub."""
         self.gate.expires_at = self.clock.seconds() + 0.5
         client = self.client(self.ann)
         self.clock.rightNow += 0.6
@@ -458,6 +458,33 @@ class LineTests(SocketCase):
             self.assertEqual(len(client.heard()), 1)
         producer.resumeProducing()
         self.assertTrue(client.wire.reading)
+
+    def test_a_mutation_of_a_clogged_line_is_answered_before_the_close(self) -> None:
+        answer: Deferred[Any] = Deferred()
+        client = self.client(self.ann)
+        with patch.object(OperationExecutor, "execute", lambda *_: answer):
+            client.run("1", "mutation { logout }")
+        client.wire.producer.pauseProducing()
+        self.ask("mutation { deleteUser }", self.ann)
+        self.assertEqual(client.heard(), [])
+        answer.callback({"data": {"logout": True}})
+        self.assertEqual(
+            client.heard(), [next_("1", {"data": {"logout": True}}), complete("1"), (4403, "Token revoked")]
+        )
+
+    def test_what_waits_behind_the_farewell_ends_with_the_connection(self) -> None:
+        answer: Deferred[Any] = Deferred()
+        client = self.client(self.ann)
+        with patch.object(OperationExecutor, "execute", lambda *_: answer):
+            client.run("1", "mutation { logout }")
+        self.ask("mutation { deleteUser }", self.ann)
+        client.wire.producer.pauseProducing()
+        answer.callback({"data": {"logout": True}})
+        self.assertEqual(client.heard(), [])
+        operations = client.wire.protocol._running_operations
+        self.assertEqual(operations._unanswered, 1)
+        client.hang_up()
+        self.assertEqual((client.heard(), operations._unanswered, len(self.hub)), ([], 0, 0))
 
     def test_a_slow_subscription_ends_alone(self) -> None:
         client = self.client(self.ann)
@@ -523,7 +550,7 @@ class LineTests(SocketCase):
 
 
 class SightTests(SocketCase):
-    """An instance that can't see the log does not know whose rights have ended (guarantee G7)."""
+    """An instance that is behind the log may have missed a revocation (guarantee G7)."""
 
     SAY = 'mutation { publish(topic: "room", data: 1) { topic } }'
 
