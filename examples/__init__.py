@@ -1,1 +1,1 @@
-"""Small clients to read, run and copy; each says with `--help` what it shows."""
+"""Small clients to read, run and copy; `--help` says what each shows."""

@@ -1,19 +1,19 @@
 """A device on the framed TCP protocol, with nothing but Python's standard library.
 
-It proves who it is, subscribes to the topics named, prints what comes, and with
---publish sends a reading every few seconds.  It answers the server's pings, and when
-the connection is lost it comes back by itself, waiting longer after each failure.
+It authenticates, subscribes to topics, prints their messages, and with --publish sends
+a reading every few seconds.  It answers the server's pings, and when the connection is
+lost it reconnects by itself, waiting longer after each failure.
 
     python3 -m examples.device messages.channel.hello
     python3 -m examples.device --publish sensors.kitchen 'sensors.*'
 
 With a credential of its own (POST /api/v1/auth/credentials) it needs no account, and may
-do what the credential was granted.  From the environment nobody else can read it:
+do what the credential was granted.  In the environment no other user can see it:
 
     MULTIPROTO_CREDENTIAL=mpd_… python3 -m examples.device --publish sensors.kitchen
 
-A frame is four bytes that say how long the rest is (big-endian), one byte that says
-its type, and a JSON object.  `Device` is meant to be copied: the rest of this file is
+A frame is four bytes for the length of the rest (big-endian), one byte for its type,
+and a JSON object: docs/tcp.md#frames.  `Device` is meant to be copied: the rest of this file is
 only its command line.
 """
 
@@ -37,20 +37,20 @@ MESSAGE, SERVER_MESSAGE, MESSAGE_ACK = 0x20, 0x21, 0x22
 PING, PONG = 0x30, 0x31
 ERROR = 0xFF
 
-PATIENCE = 10.0  # seconds that an answer may take
-SILENCE = 90.0  # seconds; the server pings every 30
-LONGEST_PAUSE = 60.0  # seconds between two tries to connect
-TRY_LATER = {"7", "13", "51", "54", "55"}  # errors that pass: too many, overload, shutdown, time-out
+REPLY_TIMEOUT = 10.0  # seconds that an answer may take
+SILENCE = 90.0  # seconds without a byte; the server pings every 30
+MAX_PAUSE = 60.0  # seconds between two tries to connect
+TRY_LATER = {"7", "13", "51", "54", "55"}  # temporary errors: too many, overload, shutdown, time-out
 
 Fields = dict[str, Any]
 
 
 class Device:
-    """A connection that mends itself.
+    """A connection that reconnects by itself.
 
     All work is done in `receive` and `publish`, in the caller's thread: call `receive`
-    at least once a minute, or the server's pings stay unanswered and it hangs up.
-    What was published while the connection was down is not seen again.
+    at least once a minute, or the server's pings stay unanswered and it closes the connection.
+    What was published while the connection was down is not received later.
     """
 
     def __init__(
@@ -58,51 +58,51 @@ class Device:
         address: tuple[str, int],
         token: Callable[[], str],
         topics: Iterable[str] = (),
-        tell: Callable[[str], object] = lambda what: None,
+        log: Callable[[str], object] = lambda line: None,
     ) -> None:
-        """`token` gives an access token, or a credential, at each connection; `tell` hears of comings and goings."""
+        """`token` gives an access token, or a credential, for each connection; `log` takes lines about it."""
         self._address = address
         self._token = token
         self._topics = tuple(topics)
-        self._tell = tell
+        self._log = log
         self._socket: socket.socket | None = None
         self._buffer = bytearray()  # of bytes that are not a whole frame yet
-        self._arrived: deque[Fields] = deque()  # deliveries nobody has asked for yet
-        self._heard_at = 0.0
+        self._deliveries: deque[Fields] = deque()  # deliveries that `receive` has not returned yet
+        self._received_at = 0.0
         self._published = 0
 
     def receive(self, seconds: float) -> Fields | None:
-        """The next delivery: `topic`, `content`, `timestamp`; None when none came in time.
+        """The next delivery: `topic`, `content`, `timestamp`; or None if none came in time.
 
         While the server is away this waits for it, however long that takes.
         """
         until = time.monotonic() + seconds
-        while not self._arrived:
-            self._be_connected()
+        while not self._deliveries:
+            self._ensure_connected()
             try:
                 frame = self._frame(until)
-            except OSError as fault:
-                self._lost(fault)
+            except OSError as error:
+                self._lost(error)
                 continue
             if frame is None:
                 return None
             if frame[0] == ERROR:
-                self._tell(frame[1]["error"])  # a farewell, mostly; the end of the connection follows
-        return self._arrived.popleft()
+                self._log(frame[1]["error"])  # a farewell, mostly; the end of the connection follows
+        return self._deliveries.popleft()
 
     def publish(self, topic: str, content: object) -> None:
         """Send `content`; returns once the server has accepted it.
 
         Raises `Refused`, or `OSError` when the connection was lost before the answer:
-        then nobody knows whether it was accepted.
+        then it is unknown whether it was accepted.
         """
-        self._be_connected()
+        self._ensure_connected()
         self._published += 1
         try:
             self._send(MESSAGE, topic=topic, content=content, id=self._published)
-            self._answer(MESSAGE_ACK, self._published)
-        except OSError as fault:
-            self._lost(fault)
+            self._wait_for(MESSAGE_ACK, self._published)
+        except OSError as error:
+            self._lost(error)
             raise
 
     def close(self) -> None:
@@ -112,49 +112,49 @@ class Device:
 
     # Connecting.
 
-    def _be_connected(self) -> None:
+    def _ensure_connected(self) -> None:
         pause = 0.5  # seconds
         while self._socket is None:
             try:
                 self._connect()
-            except OSError as fault:
-                # At random, so that a thousand devices do not come back in the same instant.
+            except OSError as error:
+                # At random, so that a thousand devices do not reconnect in the same instant.
                 wait = random.uniform(pause / 2, pause)
-                self._lost(fault, f"; next try in {wait:.1f} s")
+                self._lost(error, f"; next try in {wait:.1f} s")
                 time.sleep(wait)
-                pause = min(pause * 2, LONGEST_PAUSE)
+                pause = min(pause * 2, MAX_PAUSE)
             except Refused:
-                self.close()  # asking again would not help
+                self.close()  # trying again would not help
                 raise
 
     def _connect(self) -> None:
-        """Say everything at once: the server obeys in order, however long AUTH takes."""
+        """Send everything at once: the server processes frames in order, however long AUTH takes."""
         token = self._token()
-        self._socket = socket.create_connection(self._address, PATIENCE)
+        self._socket = socket.create_connection(self._address, REPLY_TIMEOUT)
         self._buffer.clear()
-        self._heard_at = time.monotonic()
+        self._received_at = time.monotonic()
         self._send(AUTH, token=token)
         for topic in self._topics:
             self._send(SUBSCRIBE, topic=topic)
-        self._answer(AUTH_SUCCESS)
+        self._wait_for(AUTH_SUCCESS)
         for _ in self._topics:
-            self._answer(SUBSCRIBED)
-        self._tell(f"connected, subscribed to {', '.join(self._topics) or 'nothing'}")
+            self._wait_for(SUBSCRIBED)
+        self._log(f"connected, subscribed to {', '.join(self._topics) or 'nothing'}")
 
-    def _lost(self, fault: OSError, what_now: str = "") -> None:
+    def _lost(self, error: OSError, note: str = "") -> None:
         self.close()
-        self._tell(f"{fault}{what_now}")
+        self._log(f"{error}{note}")
 
     # Frames.
 
-    def _answer(self, kind: int, id: int | None = None) -> None:
-        """Wait for the frame that answers us; raises `Refused` for an error in its stead."""
-        until = time.monotonic() + PATIENCE
+    def _wait_for(self, kind: int, id: int | None = None) -> None:
+        """Wait for the reply to our frame; raises `Refused` if it is an error."""
+        until = time.monotonic() + REPLY_TIMEOUT
         while frame := self._frame(until):
             found, fields = frame
             if found in (ERROR, AUTH_ERROR):
                 if fields.get("id") != id:
-                    self._tell(fields["error"])
+                    self._log(fields["error"])
                 elif fields["code"] in TRY_LATER:
                     raise ConnectionError(fields["error"])
                 else:
@@ -164,13 +164,13 @@ class Device:
         raise ConnectionError("no answer")
 
     def _frame(self, until: float) -> tuple[int, Fields] | None:
-        """The next frame that is more than keepalive, None when none comes in time."""
+        """The next frame other than keepalive, or None if none comes in time."""
         while (body := self._body(until)) is not None:
             kind, fields = body[0], json.loads(body[1:])
             if kind == PING:
                 self._send(PONG, timestamp=int(time.time() * 1000))
             elif kind == SERVER_MESSAGE:
-                self._arrived.append(fields)
+                self._deliveries.append(fields)
                 return kind, fields
             else:
                 return kind, fields
@@ -185,7 +185,7 @@ class Device:
                 del self._buffer[:size]
                 return body
             now = time.monotonic()
-            if now - self._heard_at >= SILENCE:
+            if now - self._received_at >= SILENCE:
                 raise ConnectionError("nothing heard from the server for too long")
             if now >= until:
                 return None
@@ -196,13 +196,13 @@ class Device:
                 return None
             if not chunk:
                 raise ConnectionError("the server closed the connection")
-            self._heard_at = time.monotonic()
+            self._received_at = time.monotonic()
             self._buffer += chunk
 
     def _send(self, kind: int, **fields: object) -> None:
         assert self._socket is not None
         body = bytes([kind]) + json.dumps(fields).encode()
-        self._socket.settimeout(PATIENCE)
+        self._socket.settimeout(REPLY_TIMEOUT)
         self._socket.sendall(struct.pack(">I", len(body)) + body)
 
 
@@ -225,7 +225,7 @@ def main() -> None:
         given.tcp,
         lambda: credential or token(given.url, given.account),
         given.topics,
-        lambda what: print(what, file=sys.stderr, flush=True),
+        lambda line: print(line, file=sys.stderr, flush=True),
     )
     while True:
         if given.publish:
@@ -237,7 +237,7 @@ def main() -> None:
 
 
 def publish_reading(device: Device, topic: str) -> None:
-    """Once or, when the connection breaks on the way, twice."""
+    """Publish once; if the connection is lost before the answer, once more."""
     reading = {"celsius": round(random.gauss(21, 0.5), 1)}
     try:
         device.publish(topic, reading)

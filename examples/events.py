@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from .login import options, run, token
 
-Event = tuple[str, dict[str, Any]]  # its name, and what it says
+Event = tuple[str, dict[str, Any]]  # its name and its data
 
 
 def topic_events(url: str, token: str, pattern: str) -> Iterator[Event]:

@@ -1,12 +1,11 @@
-"""Send on every protocol, listen on every protocol, and show who heard what how soon.
+"""Send over every protocol, subscribe over every protocol, and show how soon each message arrives.
 
     python -m examples.four_ways
 
-Five listeners subscribe: WebSocket, TCP, GraphQL over WebSocket, GraphQL over server-sent
+Five subscribers: WebSocket, TCP, GraphQL over WebSocket, GraphQL over server-sent
 events, REST's server-sent events.  Then one message is written by REST and one by GraphQL,
 and one publication is sent by each of the four protocols.  The table shows the milliseconds
-from before the sending to the listener's having read it; the exit status is 1 when anyone
-missed anything.
+from sending to receiving; the exit status is 1 when a subscriber missed anything.
 """
 
 from __future__ import annotations
@@ -29,76 +28,76 @@ from .login import Refused, options, request, run, token
 from .websocket_subscriber import frames
 
 LISTENERS = ("WebSocket", "TCP", "GraphQL-WS", "GraphQL-SSE", "REST-SSE")
-PATIENCE = 5.0  # seconds
+TIMEOUT = 5.0  # seconds
 
-Heard = queue.Queue[tuple[str, str, float]]  # listener, text, when
+Received = queue.Queue[tuple[str, str, float]]  # listener, text, when
 Send = Callable[[str], object]
 
 
 class Listeners:
-    """All of `LISTENERS`, each in a thread of its own, putting what they hear into one queue."""
+    """A subscriber of each of `LISTENERS`, in a thread of its own, that puts what it receives into one queue."""
 
     def __init__(self, url: str, tcp: tuple[str, int], token: str, *topics: str) -> None:
-        asked = [f'subscription {{ topic(pattern: "{topic}") {{ data }} }}' for topic in topics]
-        self._heard: Heard = queue.Queue()
-        self._hear("WebSocket", (f["data"] for f in frames(url, token, *topics) if f["type"] == "message"))
-        self._hear("TCP", device_contents(Device(tcp, lambda: token, topics)))
-        self._hear("GraphQL-WS", (r["data"]["topic"]["data"] for r in results(url, token, *asked)))
-        for topic, operation in zip(topics, asked):
+        operations = [f'subscription {{ topic(pattern: "{topic}") {{ data }} }}' for topic in topics]
+        self._received: Received = queue.Queue()
+        self._listen("WebSocket", (f["data"] for f in frames(url, token, *topics) if f["type"] == "message"))
+        self._listen("TCP", device_contents(Device(tcp, lambda: token, topics)))
+        self._listen("GraphQL-WS", (r["data"]["topic"]["data"] for r in results(url, token, *operations)))
+        for topic, operation in zip(topics, operations):
             events = graphql_events(url, token, operation)
-            self._hear("GraphQL-SSE", (said["data"]["topic"]["data"] for event, said in events))
+            self._listen("GraphQL-SSE", (fields["data"]["topic"]["data"] for event, fields in events))
             events = topic_events(url, token, topic)
-            self._hear("REST-SSE", (said["data"] for event, said in events if event == "message"))
+            self._listen("REST-SSE", (fields["data"] for event, fields in events if event == "message"))
 
-    def time(self, send: Send, text: str, patience: float = PATIENCE) -> dict[str, float]:
-        """Send `text`; the milliseconds until each listener had read it, of those who did."""
+    def time(self, send: Send, text: str, timeout: float = TIMEOUT) -> dict[str, float]:
+        """Send `text`; the milliseconds until each listener received it, of those that did."""
         sent_at = time.perf_counter()
         send(text)
         took: dict[str, float] = {}
-        while len(took) < len(LISTENERS) and (left := sent_at + patience - time.perf_counter()) > 0:
+        while len(took) < len(LISTENERS) and (left := sent_at + timeout - time.perf_counter()) > 0:
             try:
-                listener, heard, at = self._heard.get(timeout=left)
+                listener, received, at = self._received.get(timeout=left)
             except queue.Empty:
                 break
-            if heard == text:
+            if received == text:
                 took[listener] = (at - sent_at) * 1000
         return took
 
-    def _hear(self, listener: str, contents: Iterable[Any]) -> None:
-        threading.Thread(target=self._pass_on, args=(listener, contents), daemon=True).start()
+    def _listen(self, listener: str, contents: Iterable[Any]) -> None:
+        threading.Thread(target=self._forward, args=(listener, contents), daemon=True).start()
 
-    def _pass_on(self, listener: str, contents: Iterable[Any]) -> None:
+    def _forward(self, listener: str, contents: Iterable[Any]) -> None:
         try:
             for content in contents:
-                # A message comes in its event, a publication as it was sent.
+                # A message is inside of its event, a publication is what was sent.
                 text = content["message"]["content"] if isinstance(content, dict) else content
-                self._heard.put((listener, text, time.perf_counter()))
-        except (OSError, Refused) as fault:
-            print(f"{listener}: {fault}", file=sys.stderr)
+                self._received.put((listener, text, time.perf_counter()))
+        except (OSError, Refused) as error:
+            print(f"{listener}: {error}", file=sys.stderr)
 
 
 def device_contents(device: Device) -> Iterator[Any]:
     while True:
-        if message := device.receive(PATIENCE):
+        if message := device.receive(TIMEOUT):
             yield message["content"]
 
 
 class WebSocketSender:
-    """Publishes over a WebSocket of its own, and waits for the server's word."""
+    """Publishes over a WebSocket of its own, and waits for the acknowledgement."""
 
     def __init__(self, url: str, token: str) -> None:
         self._socket = connect(f"{url.replace('http', 'ws', 1)}/ws", legacy=True)
-        self._ask({"type": "auth", "token": token})
+        self._request({"type": "auth", "token": token})
 
     def publish(self, topic: str, data: str) -> None:
-        self._ask({"type": "message", "topic": topic, "data": data, "id": data})
+        self._request({"type": "message", "topic": topic, "data": data, "id": data})
 
     def close(self) -> None:
         self._socket.close()
 
-    def _ask(self, frame: dict[str, str]) -> None:
+    def _request(self, frame: dict[str, str]) -> None:
         self._socket.send(json.dumps(frame))
-        answer = json.loads(self._socket.recv(PATIENCE))
+        answer = json.loads(self._socket.recv(TIMEOUT))
         if answer["type"] not in ("auth_success", "ack"):
             raise Refused(f"WebSocket: {answer}")
 
@@ -106,7 +105,7 @@ class WebSocketSender:
 def senders(
     url: str, token: str, channel: str, topic: str, websocket: WebSocketSender, device: Device
 ) -> dict[str, Send]:
-    """Every way to say something: in the channel, as a message that is kept, or to the topic."""
+    """Every way to send: a message, which is stored, to the channel, or a publication to the topic."""
 
     def mutate(field: str) -> None:
         answer = request(f"{url}/graphql", {"query": f"mutation {{ {field} }}"}, token)
@@ -137,11 +136,11 @@ def senders(
 
 
 def wait_for(listeners: Listeners, send: Send) -> None:
-    """Until all are subscribed: one protocol or other has no word for that, so all must hear a probe."""
+    """Wait until all are subscribed: not every protocol confirms that, so each must receive a probe."""
     for attempt in range(20):
-        if len(listeners.time(send, f"probe {attempt}", patience=0.25)) == len(LISTENERS):
+        if len(listeners.time(send, f"probe {attempt}", timeout=0.25)) == len(LISTENERS):
             return
-    print("not every listener hears the probes; going on all the same", file=sys.stderr)
+    print("not every listener receives the probes; going on all the same", file=sys.stderr)
 
 
 def row(title: str, cells: Iterable[str]) -> str:
@@ -153,7 +152,7 @@ def main() -> None:
     parser.add_argument("--tcp", type=address, default=("127.0.0.1", 3001), metavar="HOST:PORT")
     given = parser.parse_args()
     access = token(given.url, given.account)
-    channel = f"four-ways-{secrets.token_hex(4)}"  # of this run alone
+    channel = f"four-ways-{secrets.token_hex(4)}"  # only of this run
     topic = f"demo.{channel}"
 
     listeners = Listeners(given.url, given.tcp, access, f"messages.channel.{channel}", topic)
@@ -167,7 +166,7 @@ def main() -> None:
             missed += len(LISTENERS) - len(took)
             print(row(title, (f"{took[name]:.1f}" if name in took else "-" for name in LISTENERS)))
     if missed:
-        sys.exit(f"{missed} not heard within {PATIENCE:.0f} s")
+        sys.exit(f"{missed} not heard within {TIMEOUT:.0f} s")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ ACCOUNT = Path("data/demo-account.json")
 
 
 class Refused(Exception):
-    """The server understood and declined; its own words say why."""
+    """The server declined a request; the text is its own."""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
@@ -32,7 +32,7 @@ class Refused(Exception):
 
 
 def token(url: str, account: Path) -> str:
-    """An access token that is good now, for the account kept in the file `account`.
+    """A valid access token for the account in the file `account`.
 
     The file is locked meanwhile: of several examples started together one logs in
     and the others use its token.
@@ -74,7 +74,7 @@ def options(description: str | None) -> argparse.ArgumentParser:
 
 
 def run(main: Callable[[], object]) -> None:
-    """Call `main`; what a user can mend ends in one line, Ctrl-C in none."""
+    """Call `main`; an error that a user can fix ends in one line, Ctrl-C in none."""
     try:
         main()
     except (OSError, Refused) as fault:
@@ -85,7 +85,7 @@ def run(main: Callable[[], object]) -> None:
 
 def _somebody_new() -> dict[str, str]:
     name = f"demo-{secrets.token_hex(4)}"
-    # The ending makes sure of one of each kind of character.
+    # The ending guarantees one character of each kind.
     return {"email": f"{name}@example.com", "password": f"{secrets.token_urlsafe(24)}aA1-", "token": ""}
 
 
@@ -121,7 +121,7 @@ def _reason(error: urllib.error.HTTPError) -> str:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[IO[str]]:
-    """The file, made for its owner only where it is missing, and ours alone."""
+    """The file, created for its owner only if it is missing, and locked."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

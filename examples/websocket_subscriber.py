@@ -20,10 +20,10 @@ from .login import Refused, options, run, token
 
 
 def frames(url: str, token: str, *patterns: str) -> Iterator[dict[str, Any]]:
-    """What the server says, frame by frame, to one who authenticates and subscribes.
+    """Authenticate, subscribe, and yield what the server sends, frame by frame.
 
-    Nothing is waited for: the server obeys in order.  Raises `Refused` when it declines,
-    `ConnectionError` when it hangs up.
+    There is no need to wait for replies: the server processes frames in order.  Raises
+    `Refused` when it declines, `ConnectionError` when it closes.
     """
     try:
         with connect(f"{url.replace('http', 'ws', 1)}/ws") as websocket:

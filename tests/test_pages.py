@@ -1,4 +1,4 @@
-"""The pages that we write for people: what they link to exists, what they show is so."""
+"""The pages that we write for people: what they show and list is so."""
 
 from __future__ import annotations
 
@@ -9,25 +9,87 @@ from typing import Iterator
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.banner import render_banner
+from multiproto.core import errors
 from multiproto.core.domain.audit_log import ACTIONS
+from multiproto.observe.metrics import Metrics
+from multiproto.observe.protocol_stats import REFUSAL_NAMES, ProtocolStats
 
 from .test_banner import DEFAULT, commands
 
 ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "multiproto"
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md"))
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+def section(text: str, heading: str) -> str:
+    """What stands below `heading`, up to the next one of its level."""
+    level = heading.partition(" ")[0]
+    return text.partition(f"\n{heading}\n")[2].partition(f"\n{level} ")[0]
+
+
+def first_cells(table: str) -> list[str]:
+    """The first cell of each row of a table, its head and rule left out."""
+    rows = re.findall(r"^\| *(.*?) *\|", table, re.MULTILINE)
+    return rows[2:]
+
+
+def undocumented(names: set[str], text: str) -> list[str]:
+    """Those of `names` that stand nowhere in backticks."""
+    return sorted(names - set(re.findall(r"`([^`\n]+)`", text)))
 
 
 class PagesTests(SynchronousTestCase):
     def test_the_readme_shows_the_banners_commands(self) -> None:
-        readme = (ROOT / "README.md").read_text().splitlines()
+        readme = page("README.md").splitlines()
         self.assertEqual(
             [command for command in commands(render_banner(DEFAULT)) if command not in readme], []
         )
 
-    def test_all_actions_of_the_trail_are_told(self) -> None:
-        section = (ROOT / "docs/rest.md").read_text().partition("### GET /auth/audit")[2].partition("```")[0]
-        told = re.findall(r"`([^`]+)`", section.partition("one of")[2].partition(".\n")[0])
-        self.assertEqual(sorted(told), sorted(ACTIONS))
+    def test_all_actions_of_the_audit_log_are_listed(self) -> None:
+        paragraph = page("docs/rest.md").partition("### GET /auth/audit")[2].partition("```")[0]
+        listed = re.findall(r"`([^`]+)`", paragraph.partition("one of")[2].partition(".\n")[0])
+        self.assertEqual(sorted(listed), sorted(ACTIONS))
+
+    def test_all_errors_are_listed_as_they_are(self) -> None:
+        """Numbers, names and statuses; names that are counted and never raised are reserved."""
+        table = section(page("docs/common.md"), "## Error codes")
+        rows = re.findall(r"^\| (\d+) \| (\w+) \| (\d+) \| (.*) \|$", table, re.MULTILINE)
+        listed = {(int(code), name, int(status)) for code, name, status, _ in rows}
+        raised = {
+            (refusal.code, refusal.name, refusal.status)
+            for refusal in vars(errors).values()
+            if isinstance(refusal, type) and issubclass(refusal, errors.Refusal)
+        }
+        self.assertEqual(raised - listed, set())
+        reserved = {name for _, name, _, meaning in rows if meaning == "reserved"}
+        self.assertEqual({name for _, name, _ in raised} | reserved, set(REFUSAL_NAMES))
+        self.assertEqual({name for _, name, _, _ in rows} - {"SUCCESS"}, set(REFUSAL_NAMES))
+
+    def test_all_metrics_are_listed(self) -> None:
+        metrics = Metrics()
+        metrics.add_protocol(ProtocolStats("tcp"))
+        names = {
+            family.name.replace("tcp_", "PROTOCOL_") + ("_total" if family.type == "counter" else "")
+            for family in metrics.registry.collect()
+            if not family.name.startswith(("process_", "python_gc_"))
+        }
+        text = page("docs/metrics.md")
+        self.assertEqual(undocumented(names, text), [])
+        listed = {
+            name
+            for cell in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
+            for name in re.findall(r"`([^`]+)`", cell)
+        }
+        self.assertEqual(listed - names, set())
+
+    def test_a_metric_that_is_not_listed_is_found(self) -> None:
+        self.assertEqual(
+            undocumented({"http_requests_total", "made_up"}, page("docs/metrics.md")), ["made_up"]
+        )
 
     def links(self) -> Iterator[tuple[Path, str]]:
         for page in PAGES:
@@ -51,3 +113,36 @@ class PagesTests(SynchronousTestCase):
         """The anchors of a page, as they are commonly made of its headings."""
         titles = re.findall(r"^#+ +(.*)$", page.read_text(), flags=re.MULTILINE)
         return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+class GlossaryTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.entries = re.findall(r"^\*\*(.+?)\.\*\* (.+)$", page("docs/glossary.md"), re.MULTILINE)
+
+    def test_it_is_alphabetical(self) -> None:
+        words = [word.lower() for word, _ in self.entries]
+        self.assertEqual(words, sorted(words))
+        self.assertGreater(len(words), 40)
+
+    def test_each_names_what_there_is(self) -> None:
+        """In brackets at the end: classes of the package, and files or folders."""
+        sources = "\n".join(path.read_text("utf-8") for path in PACKAGE.rglob("*.py"))
+        classes = set(re.findall(r"^class (\w+)", sources, re.MULTILINE))
+        for word, text in self.entries:
+            names = re.findall(r"`([^`]+)`", text.rpartition("(")[2])
+            self.assertNotEqual(names, [], f"{word} names nothing")
+            for name in names:
+                there = name in classes or (ROOT / name).exists() or (PACKAGE / name).exists()
+                self.assertTrue(there, f"{word} names {name}, which is not there")
+
+
+class RoomsTests(SynchronousTestCase):
+    def test_every_folder_has_its_row(self) -> None:
+        """CONTRIBUTING.md says of each what it is for."""
+        rows = first_cells(section(page("CONTRIBUTING.md"), "## Where things are"))
+        listed = {name.rstrip("/") for row in rows for name in re.findall(r"`([^`]+)`", row)}
+        folders = {f"multiproto/{path.name}" for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+        folders |= {f"multiproto/core/{path.name}" for path in (PACKAGE / "core").iterdir() if path.is_dir()}
+        folders -= {"multiproto/core/__pycache__"}
+        self.assertEqual(folders - listed, set(), "folders without a row")
+        self.assertEqual({name for name in listed if not (ROOT / name).exists()}, set(), "rows of nothing")
