@@ -12,12 +12,12 @@ from typing import Any
 from twisted.web.resource import IResource
 
 from . import __version__
-from .auth.authenticator import StoreAuthenticator
+from .auth.authenticator import TokenAuthenticator
 from .auth.credential_format import RandomCredentialIssuer
-from .auth.credential_usage import CredentialUsageRecorder
+from .auth.credential_usage import CredentialUsage
 from .auth.key_files import KeyFiles
 from .auth.passwords import BcryptPasswords
-from .auth.token_cache import RevocationNotifyingStore, TokenCache
+from .auth.token_cache import TokenCache
 from .auth.tokens import JwtTokens
 from .banner import print_to_stdout, render_banner, startup_info
 from .base import strict_json
@@ -42,7 +42,7 @@ from .core.pubsub.namespaces import Namespaces
 from .core.pubsub.policy import Policy
 from .core.pubsub.publisher import Publisher
 from .core.pubsub.replay import ReplayReader
-from .core.request_authenticator import RequestAuthenticator
+from .core.revocations import RevocationAnnouncingStore
 from .core.transactions import Query
 from .equipment import (
     make_connection_limits,
@@ -109,9 +109,19 @@ def make_service(config: Config, reactor: Any, parent: SupervisorLink | None = N
     tokens = JwtTokens(
         keys, int(auth.access_token_lifetime), format_duration(auth.access_token_lifetime), now, new_id
     )
-    asking = StoreAuthenticator(tokens, store, now, metrics.auth)
-    known = TokenCache(asking, audience, reactor, config.redis.cache_ttl, metrics, keys)
-    gate = CredentialUsageRecorder(known, store, reactor)
+    audit = AuditRecorder(now, new_id)
+    attempts = FailedAttempts(store, audit, reactor, metrics.audit_dropped.inc)
+    usage = CredentialUsage(store, reactor)
+    authenticator = TokenAuthenticator(
+        tokens=tokens,
+        store=store,
+        cache=TokenCache(audience, reactor, config.redis.cache_ttl, keys),
+        usage=usage,
+        failed_attempts=attempts,
+        revocations=audience.revocations,
+        observer=metrics,
+        now=now,
+    )
     passwords = BcryptPasswords(reactor, auth.bcrypt_rounds)
     counts = make_shared_limits(config, reactor)
 
@@ -119,9 +129,7 @@ def make_service(config: Config, reactor: Any, parent: SupervisorLink | None = N
 
     # What one can do.
     events = EventBuilder(new_id)
-    keeping = RevocationNotifyingStore(store, known.revoke)
-    audit = AuditRecorder(now, new_id)
-    attempts = FailedAttempts(store, audit, reactor, metrics.audit_dropped.inc)
+    keeping = RevocationAnnouncingStore(store, audience.revocations)
     sessions = LoginSessions(
         keeping,
         passwords,
@@ -150,8 +158,7 @@ def make_service(config: Config, reactor: Any, parent: SupervisorLink | None = N
         Policy(config.rules), broker, sends, namespaces, now, new_id, strict_json.dumps, often
     )
     history = ReplayReader(store, audience, namespaces, reactor)
-    hub = Hub(gate, audience, history, publisher, reactor, new_id, attempts)
-    access = RequestAuthenticator(gate, hub, attempts)
+    hub = Hub(authenticator, audience, history, publisher, reactor, new_id)
 
     def line(name: str, limits: ConnectionLimits, most_per_host: int, most: int | None = None) -> Admission:
         arrivals = ConnectionRateLimiter(config.rate_limits.connect_rate, reactor)
@@ -193,7 +200,7 @@ def make_service(config: Config, reactor: Any, parent: SupervisorLink | None = N
             accounts,
             sessions,
             keyring,
-            access,
+            authenticator,
             messages,
             publisher,
             hub,
@@ -216,7 +223,7 @@ def make_service(config: Config, reactor: Any, parent: SupervisorLink | None = N
         SiteParts(
             reactor,
             new_id,
-            access,
+            authenticator,
             hub,
             accounts,
             sessions,
@@ -255,7 +262,7 @@ def make_service(config: Config, reactor: Any, parent: SupervisorLink | None = N
     if config.has_reloadable_files:
         house.add("hangup", SighupHandler(reactor, (*edge.reload_callbacks, keys.reload)))
     house.add("passwords", passwords)
-    house.add("uses", gate)
+    house.add("uses", usage)
     if lane is not None:
         house.add("live", lane)
     if counts is not None:

@@ -9,10 +9,16 @@ from typing import Any, Callable, Iterable
 from attrs import Factory, define, frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import Clock
 
+from multiproto.auth.authenticator import AuthenticationObserver, TokenAuthenticator
 from multiproto.auth.credential_format import RandomCredentialIssuer
+from multiproto.auth.credential_usage import CredentialUsage
+from multiproto.auth.token_cache import TokenCache
+from multiproto.auth.tokens import JwtTokens
 from multiproto.base import strict_json
 from multiproto.broker.memory import MemoryBroker
+from multiproto.core.client_info import ClientInfo
 from multiproto.core.connections.admission import Admission, ConnectionLimits
 from multiproto.core.connections.hub import Hub
 from multiproto.core.domain.accounts import Accounts
@@ -31,6 +37,7 @@ from multiproto.core.pubsub.namespaces import MESSAGES, USERS, Namespace, Namesp
 from multiproto.core.pubsub.policy import Policy
 from multiproto.core.pubsub.publisher import Publisher
 from multiproto.core.pubsub.replay import ReplayReader
+from multiproto.core.revocations import Revocations
 from multiproto.core.transactions import Entry, Event, Page, Unit
 from multiproto.log.follower import Follower
 from multiproto.observe.protocol_stats import ProtocolStats
@@ -41,21 +48,26 @@ FAST = os.environ.get("MULTIPROTO_FAST_PATHS", "true") == "true"
 
 @define
 class FakeAuthenticator:
-    """A gate that knows who "token-<name>" is; `slow` holds its answers back."""
+    """An authenticator for which "token-<name>" proves to be <name>; `slow` holds its answers back."""
 
     slow: bool = False
     expires_at: float = 1000.0  # seconds
     pending: list[tuple[str, Deferred[Identity]]] = Factory(list)
     identities: dict[str, Identity] = Factory(dict)  # by name: those who are more than a name
+    revocations: Revocations = Factory(Revocations)
 
-    async def authenticate(self, token: str, host: str = "") -> Identity:
+    async def authenticate(self, token: str, client: ClientInfo = ClientInfo()) -> Identity:
         if not token.startswith("token-"):
             raise Unauthorized("Invalid token")
         if self.slow:
             answer: Deferred[Identity] = Deferred()
             self.pending.append((token, answer))
-            return await answer
-        return await succeed(self._identity(token))
+            identity = await answer
+        else:
+            identity = await succeed(self._identity(token))
+        if self.revocations.is_revoked(identity):
+            raise Unauthorized("Token revoked", "revoked")
+        return identity
 
     def release_one(self) -> None:
         """Let go of the first answer held back."""
@@ -204,6 +216,38 @@ def make_account_services(
     return AccountServices(audit, attempts, sessions, accounts, keyring, trail)
 
 
+class IgnoringObserver:
+    """An `AuthenticationObserver` that keeps nothing."""
+
+    def on_cache_lookup(self, found: bool, seconds: float) -> None:
+        pass
+
+    def auth(self, method: str, outcome: str) -> None:
+        pass
+
+
+def make_authenticator(
+    tokens: JwtTokens,
+    store: Any,
+    dispatcher: Dispatcher,
+    failed_attempts: FailedAttempts,
+    now: Callable[[], float],
+    observer: AuthenticationObserver = IgnoringObserver(),
+) -> TokenAuthenticator:
+    """The real one, without a cache, and with uses of credentials that are not written."""
+    clock: Any = Clock()
+    return TokenAuthenticator(
+        tokens=tokens,
+        store=store,
+        cache=TokenCache(dispatcher, clock, 0.0),
+        usage=CredentialUsage(store, clock),
+        failed_attempts=failed_attempts,
+        revocations=dispatcher.revocations,
+        observer=observer,
+        now=now,
+    )
+
+
 def sequential_ids(prefix: str) -> Callable[[], str]:
     """prefix1, prefix2, …"""
     return (f"{prefix}{n}" for n in itertools.count(1)).__next__
@@ -232,7 +276,8 @@ def make_core(clock: IReactorTime, *logged: str, policy: Policy = Policy()) -> I
 
     The log keeps `logged` patterns besides the server's own; the test starts the follower, if it needs it.
     """
-    gate, audience = FakeAuthenticator(), Dispatcher()
+    audience = Dispatcher()
+    gate = FakeAuthenticator(revocations=audience.revocations)
     new_id = sequential_ids("id")
     namespaces = Namespaces.with_builtin(map(Namespace, logged))
     notes = MemoryLog()
