@@ -92,6 +92,11 @@ def dumps(value: object) -> bytes:
     return _encode(value)
 
 
+def splice(value: object, encoded: bytes | None) -> object:
+    """`value`, to stand within what `dumps` is given; where its text is known, `dumps` copies it as it is."""
+    return value if encoded is None else msgspec.Raw(encoded)
+
+
 def _count_keys(value: object) -> int:
     """How many keys there are in all of `value`; fewer than colons where one came twice.
 

@@ -147,6 +147,9 @@ class Delivery:
     cursor: str | None = None  # only from the log
     replay_pattern: str | None = None  # the pattern that is catching up, if this was missed and is told again
     position: int = field(default=0, repr=False)  # of the cursor; never told
+    encoded_content: bytes | None = field(
+        default=None, repr=False
+    )  # `content` as JSON, where known: to splice
     encoded: dict[Any, bytes] = field(factory=dict, init=False, repr=False)
     sizes: dict[str, int] = field(factory=dict, init=False, repr=False)
 

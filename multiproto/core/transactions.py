@@ -52,7 +52,10 @@ class Event:
     occurred_at: str  # RFC 3339
     namespace: str
     sender_id: str | None = None  # user id, of a client's publication
-    metadata: Mapping[str, object] | None = field(default=None, repr=False)  # a client's publication's
+    metadata: Mapping[str, object] | None = field(default=None, repr=False)  # of a client's publication
+    encoded_content: bytes | None = field(
+        default=None, eq=False, repr=False
+    )  # `content` as JSON, where known
 
 
 @frozen
@@ -104,3 +107,6 @@ class Publication:
     sender_id: str  # user id
     accepted_at: float  # seconds since the epoch
     size: int = field(default=0, eq=False, repr=False)  # bytes of content and metadata, where that is known
+    encoded_content: bytes | None = field(
+        default=None, eq=False, repr=False
+    )  # `content` as JSON, where known

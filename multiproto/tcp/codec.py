@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ..base.strict_json import InvalidJson, dumps, loads
+from ..base.strict_json import InvalidJson, dumps, loads, splice
 from ..core.errors import (
     InternalError,
     InvalidFrame,
@@ -162,7 +162,7 @@ def _encode_frame(kind: int, fields: Fields) -> bytes:
 def _delivery_fields(delivery: Delivery) -> Fields:
     fields: Fields = {
         "topic": delivery.topic,
-        "content": delivery.content,
+        "content": splice(delivery.content, delivery.encoded_content),
         "timestamp": format_timestamp(delivery.accepted_at),
     }
     if delivery.sender_id is not None:

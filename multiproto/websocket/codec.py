@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ..base.strict_json import InvalidJson, dumps, loads
+from ..base.strict_json import InvalidJson, dumps, loads, splice
 from ..core.errors import InternalError, InvalidInput, Refusal, UnknownMessageType, ValidationError
 from ..core.model import format_timestamp
 from ..core.protocol import (
@@ -135,7 +135,7 @@ def _delivery_fields(delivery: Delivery) -> Fields:
     fields: Fields = {
         "type": "message",
         "topic": delivery.topic,
-        "data": delivery.content,
+        "data": splice(delivery.content, delivery.encoded_content),
         "metadata": delivery.metadata,
         "timestamp": format_timestamp(delivery.accepted_at),
     }

@@ -96,6 +96,7 @@ class Dispatcher:
                 publication.accepted_at,
                 publication.sender_id,
                 publication.id,
+                encoded_content=publication.encoded_content,
             )
             for publication in publications
         )
@@ -210,4 +211,5 @@ def delivery_of(entry: Entry, topic: str, replay_pattern: str | None = None) -> 
         entry.cursor,
         replay_pattern,
         entry.position,
+        event.encoded_content,
     )

@@ -21,7 +21,9 @@ SIZE_KEY = "graphql"
 def estimate_size(delivery: Delivery) -> int:
     """About how many bytes a result of this delivery has; measured once for all who hear it."""
     if SIZE_KEY not in delivery.sizes:
-        delivery.sizes[SIZE_KEY] = ENVELOPE_SIZE + len(strict_json.dumps(delivery.content))
+        content = delivery.encoded_content
+        size = len(strict_json.dumps(delivery.content) if content is None else content)
+        delivery.sizes[SIZE_KEY] = ENVELOPE_SIZE + size
     return delivery.sizes[SIZE_KEY]
 
 
