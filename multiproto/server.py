@@ -24,7 +24,7 @@ from .core.pubsub.dispatcher import Dispatcher
 from .core.pubsub.namespaces import Namespaces
 from .core.ratelimit.fixed_window import RateLimit
 from .core.transactions import Query
-from .core.wiring import make_core_services
+from .core.wiring import make_core_services, make_failed_attempts
 from .edge.listeners import EdgeWrapper
 from .edge.wiring import make_edge_wrapper
 from .http.wire import make_cors_policy
@@ -85,8 +85,15 @@ def make_service(
     )
 
     # Identity.
+    failed_attempts = make_failed_attempts(store=store, clock=reactor, new_id=new_id, metrics=metrics)
     auth = make_auth_services(
-        config, reactor=reactor, new_id=new_id, store=store, dispatcher=dispatcher, metrics=metrics
+        config,
+        reactor=reactor,
+        new_id=new_id,
+        store=store,
+        dispatcher=dispatcher,
+        failed_attempts=failed_attempts,
+        metrics=metrics,
     )
 
     # Accounts, messages, publish/subscribe, and the limits that instances share.
@@ -94,12 +101,12 @@ def make_service(
     redis_broker = make_redis_broker(config, reactor=reactor, dispatcher=dispatcher, metrics=metrics)
     core = make_core_services(
         store=store,
-        account_store=auth.account_store,
         dispatcher=dispatcher,
         broker=redis_broker or make_memory_broker(config, dispatcher),
         namespaces=namespaces,
         rules=config.rules,
         authenticator=auth.authenticator,
+        failed_attempts=failed_attempts,
         passwords=auth.passwords,
         tokens=auth.tokens,
         credential_issuer=RandomCredentialIssuer(),
@@ -148,10 +155,10 @@ def make_service(
         ("keys", auth.keys),
         ("sighup", make_sighup_handler(config, reactor, (*edge.reload_callbacks, auth.keys.reload))),
         ("passwords", auth.passwords),
-        ("credential-usage", auth.authenticator),
+        ("credential-usage", auth.usage),
         ("broker", redis_broker),
         ("shared-limits", shared_limits),
-        ("failed-attempts", core.failed_attempts),
+        ("failed-attempts", failed_attempts),
         ("follower", log.follower),
         ("canary", log.canary),
         ("pruner", log.pruner),

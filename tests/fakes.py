@@ -9,13 +9,21 @@ from typing import Any, Callable, Iterable
 from attrs import Factory, define, frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import Clock
 
+from multiproto.auth.authenticator import AuthenticationObserver, TokenAuthenticator
 from multiproto.auth.credential_format import RandomCredentialIssuer
+from multiproto.auth.credential_usage import CredentialUsage
+from multiproto.auth.token_cache import TokenCache
+from multiproto.auth.tokens import JwtTokens
 from multiproto.base import strict_json
 from multiproto.broker.memory import MemoryBroker
 from multiproto.core import wiring
+from multiproto.core.client_info import ClientInfo
 from multiproto.core.connections.admission import Admission, ConnectionLimits
 from multiproto.core.connections.hub import Hub
+from multiproto.core.domain.audit_log import AuditRecorder
+from multiproto.core.domain.failed_attempts import FailedAttempts
 from multiproto.core.errors import Unauthorized, Unavailable
 from multiproto.core.idempotency import IdempotentSends
 from multiproto.core.identity import Identity
@@ -26,6 +34,7 @@ from multiproto.core.pubsub.namespaces import MESSAGES, USERS, Namespace, Namesp
 from multiproto.core.pubsub.policy import Policy
 from multiproto.core.pubsub.publisher import Publisher
 from multiproto.core.pubsub.replay import ReplayReader
+from multiproto.core.revocations import Revocations
 from multiproto.core.transactions import Entry, Event, Page, Unit
 from multiproto.core.wiring import AccountServices
 from multiproto.log.follower import Follower
@@ -37,21 +46,26 @@ FAST = os.environ.get("MULTIPROTO_FAST_PATHS", "true") == "true"
 
 @define
 class FakeAuthenticator:
-    """A gate that knows who "token-<name>" is; `slow` holds its answers back."""
+    """An authenticator for which "token-<name>" proves to be <name>; `slow` holds its answers back."""
 
     slow: bool = False
     expires_at: float = 1000.0  # seconds
     pending: list[tuple[str, Deferred[Identity]]] = Factory(list)
     identities: dict[str, Identity] = Factory(dict)  # by name: those who are more than a name
+    revocations: Revocations = Factory(Revocations)
 
-    async def authenticate(self, token: str, host: str = "") -> Identity:
+    async def authenticate(self, token: str, client: ClientInfo = ClientInfo()) -> Identity:
         if not token.startswith("token-"):
             raise Unauthorized("Invalid token")
         if self.slow:
             answer: Deferred[Identity] = Deferred()
             self.pending.append((token, answer))
-            return await answer
-        return await succeed(self._identity(token))
+            identity = await answer
+        else:
+            identity = await succeed(self._identity(token))
+        if self.revocations.is_revoked(identity):
+            raise Unauthorized("Token revoked", "revoked")
+        return identity
 
     def release_one(self) -> None:
         """Let go of the first answer held back."""
@@ -179,18 +193,50 @@ def make_account_services(
     dropped: Callable[[int], object] = lambda count: None,
 ) -> AccountServices:
     """As the server has them; the test starts `failed_attempts`, if it needs them written."""
+    failed_attempts = FailedAttempts(store, AuditRecorder(now, new_id), clock, dropped)
     return wiring.make_account_services(
         store=store,
         passwords=passwords,
         tokens=tokens,
         credential_issuer=RandomCredentialIssuer(),
-        clock=clock,
+        failed_attempts=failed_attempts,
         now=now,
         new_id=new_id,
         decode_json=strict_json.loads,
         refresh_token_lifetime=lifetime,
         operators=operators,
-        on_audit_dropped=dropped,
+    )
+
+
+class IgnoringObserver:
+    """An `AuthenticationObserver` that keeps nothing."""
+
+    def on_cache_lookup(self, found: bool, seconds: float) -> None:
+        pass
+
+    def auth(self, method: str, outcome: str) -> None:
+        pass
+
+
+def make_authenticator(
+    tokens: JwtTokens,
+    store: Any,
+    dispatcher: Dispatcher,
+    failed_attempts: FailedAttempts,
+    now: Callable[[], float],
+    observer: AuthenticationObserver = IgnoringObserver(),
+) -> TokenAuthenticator:
+    """The real one, without a cache, and with uses of credentials that are not written."""
+    clock: Any = Clock()
+    return TokenAuthenticator(
+        tokens=tokens,
+        store=store,
+        cache=TokenCache(dispatcher, clock, 0.0),
+        usage=CredentialUsage(store, clock),
+        failed_attempts=failed_attempts,
+        revocations=dispatcher.revocations,
+        observer=observer,
+        now=now,
     )
 
 
@@ -222,7 +268,8 @@ def make_core(clock: IReactorTime, *logged: str, policy: Policy = Policy()) -> I
 
     The log keeps `logged` patterns besides the server's own; the test starts the follower, if it needs it.
     """
-    gate, audience = FakeAuthenticator(), Dispatcher()
+    audience = Dispatcher()
+    gate = FakeAuthenticator(revocations=audience.revocations)
     new_id = sequential_ids("id")
     namespaces = Namespaces.with_builtin(map(Namespace, logged))
     notes = MemoryLog()

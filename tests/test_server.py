@@ -22,7 +22,7 @@ WITH_KEY_FILE = {"JWT_PRIVATE_KEY_FILE": "key.pem"}
 class StartOrderTests(SynchronousTestCase):
     def names(self, supervisor: SupervisorLink | None = None, **environ: str) -> list[str | None]:
         """Of the services, in the order in which they start."""
-        config = load_config({}, {"APP_ENV": "test", **environ}, None)
+        config = load_config({}, {"APP_ENV": "test", **environ}, None).config
         return [service.name for service in make_service(config, reactor, supervisor)]
 
     def test_of_one_process(self) -> None:

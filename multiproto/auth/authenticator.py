@@ -1,51 +1,84 @@
-"""The one door for all wires: from a token or a credential to an identity that still exists."""
+"""From a token or a credential to an identity that still has rights: the one way in, for every wire."""
 
 from __future__ import annotations
 
 from hmac import compare_digest
-from typing import Callable
+from typing import Callable, Protocol
 
 from attrs import define
 
-from ..base.timestamps import parse_timestamp
+from ..base.timestamps import format_timestamp, parse_timestamp
+from ..core.client_info import ClientInfo
+from ..core.domain.failed_attempts import FailedAttempts
 from ..core.errors import Refusal, Unauthorized
 from ..core.identity import Identity
-from ..core.model import format_timestamp
 from ..core.ports import Store
 from ..core.pubsub import permissions
+from ..core.revocations import Revocations
 from ..core.transactions import Query
 from .credential_format import PREFIX, hash_secret, parse_credential_id
+from .credential_usage import CredentialUsage
+from .token_cache import TokenCache
 from .tokens import JwtTokens
 
-TOKEN, CREDENTIAL = "token", "credential"  # methods, as metrics call them
+TOKEN, CREDENTIAL = "token", "credential"  # methods, as metrics name them
 
 
-def auth_method_of(who: Identity) -> str:
-    """What they came with."""
-    return TOKEN if who.grants is None else CREDENTIAL
+class AuthenticationObserver(Protocol):
+    """Told of what metrics show."""
+
+    def on_cache_lookup(self, found: bool, seconds: float) -> None:
+        """A token was found in the cache, or not, after so long."""
+
+    def auth(self, method: str, outcome: str) -> None:
+        """An attempt by `method` ended with "success", or with the reason of its refusal."""
 
 
 @define(eq=False, repr=False)
-class StoreAuthenticator:
-    """`core.ports.Gate`: a good signature is not enough, its session and user must be there too."""
+class TokenAuthenticator:
+    """`core.ports.Authenticator`: a good signature is not enough, its session and user must exist, too."""
 
     _tokens: JwtTokens
     _store: Store
+    _cache: TokenCache
+    _usage: CredentialUsage
+    _failed_attempts: FailedAttempts
+    _revocations: Revocations
+    _observer: AuthenticationObserver
     _now: Callable[[], float]  # seconds since the epoch
-    _on_authentication: Callable[[str, str], object] = lambda method, outcome: None  # "success", or why not
 
-    async def authenticate(self, token: str, host: str = "") -> Identity:
+    async def authenticate(self, token: str, client: ClientInfo = ClientInfo()) -> Identity:
         is_credential = token.startswith(PREFIX)
         method = CREDENTIAL if is_credential else TOKEN
+        began = self._now()
+        identity = self._cache.get(token)
+        self._observer.on_cache_lookup(identity is not None, self._now() - began)
         try:
-            identity = await (self._by_credential(token) if is_credential else self._by_token(token))
+            if identity is None:
+                seen = self._cache.version
+                identity = await (self._verify_credential(token) if is_credential else self._verify(token))
+                self._cache.put(token, identity, seen)
+            if self._revocations.is_revoked(identity):  # since the store was asked
+                raise Unauthorized("Token revoked", "revoked")
         except Refusal as refusal:
-            self._on_authentication(method, refusal.reason)
+            self._observer.auth(method, refusal.reason)
+            # Every client has a token that has expired, in time: that is no attempt at anything.
+            if isinstance(refusal, Unauthorized) and refusal.reason != "expired":
+                self._failed_attempts.record("token", refusal.reason, client)
             raise
-        self._on_authentication(method, "success")
+        self._observer.auth(method, "success")
+        if is_credential:
+            self._usage.record(identity.session_id, client.address)
         return identity
 
-    async def _by_credential(self, secret: str) -> Identity:
+    async def _verify(self, token: str) -> Identity:
+        claims = self._tokens.verify(token)
+        params = {"id": claims.session_id, "user_id": claims.user_id, "now": format_timestamp(self._now())}
+        if not (await self._store.read(Query("session_live", params))).results[0]:
+            raise Unauthorized("Token revoked", "revoked")
+        return Identity(claims.user_id, claims.session_id, claims.expires_at, issued_at=claims.issued_at)
+
+    async def _verify_credential(self, secret: str) -> Identity:
         id = parse_credential_id(secret)  # what was mistyped costs no read
         rows = (await self._store.read(Query("credential_by_id", {"id": id}))).results[0]
         if not rows:
@@ -53,14 +86,7 @@ class StoreAuthenticator:
         (row,) = rows
         if not compare_digest(row["hash"], hash_secret(secret)):
             raise Unauthorized("Invalid credential")
-        until = float("inf") if row["expires_at"] is None else parse_timestamp(row["expires_at"])
-        if until <= self._now():
+        expires_at = float("inf") if row["expires_at"] is None else parse_timestamp(row["expires_at"])
+        if expires_at <= self._now():
             raise Unauthorized("Credential expired", "expired")
-        return Identity(row["user_id"], id, until, row["name"], permissions.deserialize(row["grants"]))
-
-    async def _by_token(self, token: str) -> Identity:
-        claims = self._tokens.verify(token)
-        params = {"id": claims.session_id, "user_id": claims.user_id, "now": format_timestamp(self._now())}
-        if not (await self._store.read(Query("session_live", params))).results[0]:
-            raise Unauthorized("Token revoked", "revoked")
-        return Identity(claims.user_id, claims.session_id, claims.expires_at, issued_at=claims.issued_at)
+        return Identity(row["user_id"], id, expires_at, row["name"], permissions.deserialize(row["grants"]))

@@ -1,9 +1,9 @@
-"""How the secret of a credential looks, is made and is kept: here and nowhere else.
+"""The format of a credential's secret: how it is made, parsed and hashed.
 
 `mpd_` and 64 characters of lower-case base32 (RFC 4648), which are 40 bytes: the
-credential's id, 20 random ones, and a CRC-32 over all before it.  So a scanner
-of source code knows one when it sees one, and what was mistyped or cut short is
-refused without asking the database.
+credential's id, 20 random ones, and a CRC-32 over all before it.  So scanners of
+source code recognize a leaked one, and a mistyped or truncated one is refused
+without a database read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from attrs import define
 from ..core.errors import Unauthorized
 
 PREFIX = "mpd_"
-RANDOM_BYTES = 20  # bytes: nobody tries 160 bits, so a fast hash is enough
+RANDOM_BYTES = 20  # bytes: 160 bits can't be guessed, so a fast hash is enough
 _ID_BYTES, _CHECKSUM_BYTES = 16, 4  # bytes
 
 _FORMAT = re.compile(f"{PREFIX}([a-z2-7]{{{(_ID_BYTES + RANDOM_BYTES + _CHECKSUM_BYTES) * 8 // 5}}})")
@@ -29,7 +29,7 @@ _FORMAT = re.compile(f"{PREFIX}([a-z2-7]{{{(_ID_BYTES + RANDOM_BYTES + _CHECKSUM
 
 @define(eq=False, repr=False)
 class RandomCredentialIssuer:
-    """`core.ports.Mint`."""
+    """`core.ports.CredentialIssuer`."""
 
     _random: Callable[[int], bytes] = secrets.token_bytes
 
@@ -40,7 +40,7 @@ class RandomCredentialIssuer:
 
 
 def parse_credential_id(secret: str) -> str:
-    """The id of the credential that `secret` is of, or would be.  Raises `Unauthorized`."""
+    """The id in `secret`, whether or not there is such a credential.  Raises `Unauthorized` for another format."""
     found = _FORMAT.fullmatch(secret)
     whole = b32decode(found[1].upper()) if found else b""
     body, checksum = whole[:-_CHECKSUM_BYTES], whole[-_CHECKSUM_BYTES:]
@@ -50,7 +50,7 @@ def parse_credential_id(secret: str) -> str:
 
 
 def hash_secret(secret: str) -> str:
-    """What is kept of `secret`."""
+    """The hash of `secret`, which is all of it that is stored."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

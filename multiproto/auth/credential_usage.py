@@ -1,6 +1,6 @@
-"""When a credential was last used, and from where: noted at the door, written down now and then.
+"""When each credential was last used, and from where: recorded in memory, written to the store once a minute.
 
-Nobody waits for it and nothing depends on it: what can't be written is forgotten.
+Nothing waits for it and nothing depends on it: what can't be written is dropped.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..core.errors import Refusal
-from ..core.identity import Identity
 from ..core.model import format_timestamp
-from ..core.ports import Authenticator, Store
+from ..core.ports import Store
 from ..core.transactions import Step, Unit
 
 WRITE_INTERVAL = 60.0  # seconds between two writes, and so for each credential
-MAX_RECORDED = 10_000  # credentials that are noted in between; what comes after is forgotten
+MAX_RECORDED = 10_000  # credentials that are recorded in between; the use of more of them is dropped
 BATCH_SIZE = 100  # written in one unit
 
 
@@ -34,10 +33,7 @@ class _LastUse:
 
 
 @define(eq=False, repr=False)
-class CredentialUsageRecorder(Service):
-    """`core.ports.Gate`, in front of one that knows."""
-
-    _authenticator: Authenticator
+class CredentialUsage(Service):
     _store: Store
     _clock: IReactorTime  # seconds since the epoch
     _max_recorded: int = MAX_RECORDED
@@ -47,13 +43,11 @@ class CredentialUsageRecorder(Service):
 
     _log = Logger()
 
-    async def authenticate(self, token: str, host: str = "") -> Identity:
-        who = await self._authenticator.authenticate(token, host)
-        if who.grants is not None and (
-            who.session_id in self._recorded or len(self._recorded) < self._max_recorded
-        ):
-            self._recorded[who.session_id] = _LastUse(self._clock.seconds(), host)
-        return who
+    def record(self, credential_id: str, host: str) -> None:
+        """The credential was used now, from the address `host`."""
+        # No `BoundedMap`: those recorded first stay, and all go at once with the next write.
+        if credential_id in self._recorded or len(self._recorded) < self._max_recorded:
+            self._recorded[credential_id] = _LastUse(self._clock.seconds(), host)
 
     def startService(self) -> None:
         super().startService()
@@ -62,7 +56,7 @@ class CredentialUsageRecorder(Service):
         self._loop.start(WRITE_INTERVAL, now=False)
 
     def stopService(self) -> Deferred[None]:
-        """Fires when the last of them are written."""
+        """Fires when the last recorded uses are written."""
         super().stopService()
         if self._loop is not None:
             self._loop.stop()
@@ -81,20 +75,22 @@ class CredentialUsageRecorder(Service):
         self._log.failure("uses could not be written", failure)
 
     async def _write_all(self) -> None:
-        noted, self._recorded = self._recorded, {}
+        recorded, self._recorded = self._recorded, {}
         steps = (
             Step("credential_used", {"id": id, "at": format_timestamp(use.at), "host": use.host})
-            for id, use in noted.items()
+            for id, use in recorded.items()
         )
-        for some in _batches(steps):
+        for batch in _batches(steps):
             try:
-                await self._store.commit(Unit(some))
+                await self._store.commit(Unit(batch))
             except Refusal as refusal:
                 self._log.info(
-                    "the use of {count} credentials is forgotten: {why}", count=len(some), why=refusal.message
+                    "the use of {count} credentials is forgotten: {why}",
+                    count=len(batch),
+                    why=refusal.message,
                 )
 
 
 def _batches(steps: Iterator[Step]) -> Iterator[tuple[Step, ...]]:
-    while some := tuple(islice(steps, BATCH_SIZE)):
-        yield some
+    while batch := tuple(islice(steps, BATCH_SIZE)):
+        yield batch

@@ -1,4 +1,4 @@
-"""Who is next, where many wait for the same few threads: each in turn, and each with a share of the queue."""
+"""A bounded queue that is fair between its users: each has its turn, and only a share of the places."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 @define(eq=False, repr=False)
 class FairQueue(Generic[T]):
-    _max_waiting: int  # that wait
-    _max_waiting_each: int  # of them, on behalf of one
-    _queues: dict[str, Deque[T]] = Factory(dict)  # whose turn it is comes first
+    _max_waiting: int
+    _max_waiting_each: int  # on behalf of one user or address
+    _queues: dict[str, Deque[T]] = Factory(dict)  # by user or address; the one whose turn is next comes first
     _count: int = 0
 
     def __len__(self) -> int:
@@ -29,20 +29,20 @@ class FairQueue(Generic[T]):
         if len(self._queues.get(on_behalf_of, ())) >= self._max_waiting_each:
             raise RateLimited("Too many logins at once; try again in a moment", retry_after=1.0)
 
-    def enqueue(self, thing: T, on_behalf_of: str) -> None:
+    def enqueue(self, item: T, on_behalf_of: str) -> None:
         """Raises what `check_capacity` raises."""
         self.check_capacity(on_behalf_of)
-        self._queues.setdefault(on_behalf_of, deque()).append(thing)
+        self._queues.setdefault(on_behalf_of, deque()).append(item)
         self._count += 1
 
     def dequeue(self) -> T | None:
-        """The oldest of whoever's turn it is; then it is the next one's."""
+        """The oldest item of the user or address whose turn it is."""
         if not self._count:
             return None
-        whose = next(iter(self._queues))
-        waiting = self._queues.pop(whose)
-        thing = waiting.popleft()
+        owner = next(iter(self._queues))
+        queue = self._queues.pop(owner)
+        item = queue.popleft()
         self._count -= 1
-        if waiting:
-            self._queues[whose] = waiting
-        return thing
+        if queue:
+            self._queues[owner] = queue  # behind all others
+        return item

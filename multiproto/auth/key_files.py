@@ -1,4 +1,4 @@
-"""Where the keys of tokens come from when the server starts, and again when it is told that the files changed."""
+"""Loads the keys of tokens from files when the server starts, and again on reload."""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ class BadKeyFile(Exception):
 
 @define(eq=False, repr=False)
 class KeyFiles(Service):
-    """The `KeyRing` of now.  Read with privileges, so that a key may be root's own."""
+    """Gives the present `KeyRing`.  The files are first read with privileges, so only root need be able to read them."""
 
-    _find_secret: Callable[[], str]  # asked once, at the start, when the data directory is ours; "" for none
+    _find_secret: Callable[
+        [], str
+    ]  # called once, at the start, when the data directory is locked; "" for none
     _private_file: str  # the file of the key that signs; "" where the secret does
-    _public_files: tuple[str, ...]  # files of keys that verify besides
+    _public_files: tuple[str, ...]  # files of more keys that verify
     _secret: str = ""
     _keyring: KeyRing | None = None
 
@@ -54,7 +56,7 @@ class KeyFiles(Service):
         return self().public_jwks
 
     def reload(self) -> bool:
-        """Read the files again; whether that went well.  If not, all keys stay as they are."""
+        """Read the files again; whether that succeeded.  If not, all keys stay as they are."""
         try:
             self._install(self._read_keys())
         except BadKeyFile as bad:
@@ -96,7 +98,7 @@ class KeyFiles(Service):
             raise BadKeyFile(f"{setting} ({file}) {bad}") from None
 
     def _read_file(self, setting: str, file: str) -> bytes:
-        """What is in the file: some hundred bytes, and read seldom, so on the reactor's own time."""
+        """The file's content: some hundred bytes, and read seldom, so a blocking read is no harm."""
         with Path(file).open("rb") as opened:
             if setting == PRIVATE_KEY_SETTING and os.fstat(opened.fileno()).st_mode & stat.S_IROTH:
                 self._log.warn(

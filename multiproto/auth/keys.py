@@ -1,9 +1,9 @@
-"""The keys that sign and verify tokens, and how they come from PEM: Ed25519 and P-256 in files, or one secret.
+"""The keys that sign and verify tokens: Ed25519 and P-256 keys in PEM, or one shared secret.
 
-Which key a token is verified with is said by its `kid`; with which algorithm, by
-the key alone (RFC 8725, 3.1).  A header that says anything else than ours do
-finds no key: what could tell us where to get one (`jku`, `x5u`, `jwk`) or what
-else to understand (`crit`) is not read but refused.
+The key that verifies a token is chosen by its `kid`; the algorithm, by the key
+alone (RFC 8725, 3.1).  A header with other members than ours finds no key: one
+that says where to get a key (`jku`, `x5u`, `jwk`) or which extensions to
+understand (`crit`) is refused, not followed.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 from ..base import strict_json
 
 _PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)  # RFC 7468
-_HEADER_MEMBERS = {"alg", "typ", "kid"}  # of a header of ours
+_HEADER_MEMBERS = {"alg", "typ", "kid"}  # of the tokens that this server signs
 UNSUPPORTED_KEY = "must hold an Ed25519 or a P-256 key"
 
 
 class BadKey(ValueError):
-    """Not a key that we take; the message says why, as the end of the sentence "FILE ..."."""
+    """Not a usable key; the message says why, as the end of the sentence "FILE ..."."""
 
 
 @frozen
 class VerificationKey:
-    """What a token is verified with."""
+    """A key that verifies tokens."""
 
     algorithm: str  # the only one that a token of this key may name
     jwk: PyJWK = field(repr=False)  # bound to that algorithm
-    public_jwk: Mapping[str, str] = field(factory=dict)  # for others, as a JWK; nothing of a secret is
+    public_jwk: Mapping[str, str] = field(factory=dict)  # the published JWK; empty for the secret
     id: str | None = None  # its RFC 7638 thumbprint; the secret has none
 
     @classmethod
     def from_secret(cls, secret: str) -> VerificationKey:
-        """Raises `BadKey` for what is a key of another kind and may be public."""
+        """Raises `BadKey` for a text that is a key of another kind, which may be public."""
         try:
             jwk = PyJWK({"kty": "oct", "k": _base64url(secret.encode())}, "HS256")
             jwk.Algorithm.prepare_key(jwk.key)
@@ -79,7 +79,7 @@ class VerificationKey:
 
 @frozen
 class SigningKey:
-    """What tokens are signed with, and the key that verifies them."""
+    """A key that signs tokens, with the key that verifies them."""
 
     material: Any = field(repr=False)
     verification_key: VerificationKey
@@ -87,7 +87,7 @@ class SigningKey:
 
 @frozen
 class KeyRing:
-    """All keys of one moment: one signs, all verify."""
+    """All keys in use: one signs, all verify."""
 
     signing_key: SigningKey
     secret_key: VerificationKey | None  # verifies tokens without `kid`
@@ -97,7 +97,7 @@ class KeyRing:
     def build(
         cls, secret: str, signer: SigningKey | None = None, others: Iterable[VerificationKey] = ()
     ) -> KeyRing:
-        """The secret signs where there is no `load_signing_key`, and verifies unless it is "".  Raises `BadKey`."""
+        """The secret signs where there is no `signer`, and verifies unless it is "".  Raises `BadKey`."""
         shared = VerificationKey.from_secret(secret) if secret else None
         if signer is None:
             if shared is None:
@@ -107,7 +107,7 @@ class KeyRing:
         return cls(signer, shared, {key.id: key for key in (*own, *others) if key.id is not None})
 
     def find(self, header: object) -> VerificationKey | None:
-        """The key that a token with this header must be signed with, if it says nothing else."""
+        """The key that a token with this header must be signed with; `None` for a header unlike ours."""
         if (
             not isinstance(header, dict)
             or not header.keys() <= _HEADER_MEMBERS
@@ -121,7 +121,7 @@ class KeyRing:
 
     @property
     def public_jwks(self) -> list[Mapping[str, str]]:
-        """What others may verify with: the signing key, if it is none that is shared, then the others."""
+        """The published keys: the signing key, unless it is the secret, then the others."""
         return [key.public_jwk for key in self.keys_by_id.values()]
 
 
@@ -135,7 +135,7 @@ def load_signing_key(text: bytes) -> SigningKey:
         raise BadKey(f"must hold one private key in PEM, and holds {len(private)}")
     try:
         key = load_pem_private_key(text, None)
-    except TypeError:  # so it says that it wants a pass phrase
+    except TypeError:  # raised for a key with a pass phrase
         raise BadKey(
             "is encrypted, and there is nobody to type a pass phrase: decrypt it (openssl pkey)"
         ) from None
@@ -147,10 +147,7 @@ def load_signing_key(text: bytes) -> SigningKey:
 
 
 def load_verification_keys(text: bytes) -> list[VerificationKey]:
-    """All public keys in `text`, one block behind the other; what stands between them is comment.
-
-    Raises `BadKey`.
-    """
+    """All public keys in `text`, one block after the other; text between them is ignored.  Raises `BadKey`."""
     blocks = list(_PEM_BLOCK.finditer(text))
     if not blocks:
         raise BadKey("holds no public key in PEM")
@@ -171,7 +168,7 @@ def _load_verification_key(label: bytes, block: bytes) -> VerificationKey:
 
 
 def thumbprint(jwk: Mapping[str, str]) -> str:
-    """Names a public key by its content (RFC 7638)."""
+    """The id of a public key, made from its content (RFC 7638)."""
     required = {name: jwk[name] for name in ("crv", "kty", "x", "y") if name in jwk}
     return _base64url(sha256(strict_json.dumps(required)).digest())
 

@@ -1,7 +1,8 @@
-"""Passwords, hashed slowly in threads of their own, so that a login storm starves nobody else.
+"""Hashes and verifies passwords with bcrypt, in a thread pool with a bounded, fair queue.
 
-bcrypt lets Python run while it works, so one core less than there are leaves the
-reactor its own.
+A storm of logins must not slow down anything else.  bcrypt releases the GIL
+while it works, so a pool of one thread fewer than there are cores leaves the
+reactor its own core.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ from .fair_queue import FairQueue
 
 T = TypeVar("T")
 
-NICENESS = 10  # of the threads that hash, on Linux, where each thread has its own
+NICENESS = 10  # of the pool's threads, on Linux, where each thread has its own
 
 
 @define(eq=False, repr=False)
 class BcryptPasswords(Service):
-    """`core.ports.Passwords` on bcrypt."""
+    """`core.ports.PasswordHasher` on bcrypt."""
 
     _reactor: Any
     _rounds: int = 10  # bcrypt's cost: 2**rounds
     _threads: int = field(factory=lambda: spare_cores())
-    _max_waiting: int = 100  # beyond those at work; at 10 rounds some 6 s of one core
-    _max_waiting_each: int = 10  # of them, on behalf of one address or user
+    _max_waiting: int = 100  # in the queue; at 10 rounds some 6 s of one core
+    _max_waiting_each: int = 10  # in the queue, on behalf of one address or user
     _pool: ThreadPool = field(init=False)
     _queue: FairQueue[Deferred[None]] = field(init=False)
     _running: int = 0
@@ -47,7 +48,7 @@ class BcryptPasswords(Service):
 
     @property
     def waiting(self) -> int:
-        """How many are at work or in the queue."""
+        """How many are running or in the queue."""
         return self._running + len(self._queue)
 
     def startService(self) -> Deferred[None]:
@@ -71,7 +72,7 @@ class BcryptPasswords(Service):
         """Takes the same work whether there is a hash or not, and whatever the password's length."""
         given = password.encode(errors="replace")
         against = self._dummy_hash if hashed is None else hashed.encode()
-        # bcrypt raises above its limit; no password that long was ever accepted.
+        # bcrypt raises above its limit; no longer password was ever accepted.
         fits = len(given) <= MAX_PASSWORD_BYTES
         cut = given[:MAX_PASSWORD_BYTES]
         matches = await self._in_thread(lambda: bcrypt.checkpw(cut, against), on_behalf_of)
@@ -98,7 +99,7 @@ class BcryptPasswords(Service):
             self._release_slot()
 
     def _release_slot(self) -> None:
-        """The place of one who is done goes to whoever is next."""
+        """Pass the thread of a finished task to the next one in the queue."""
         turn = self._queue.dequeue()
         if turn is None:
             self._running -= 1
@@ -107,10 +108,10 @@ class BcryptPasswords(Service):
 
 
 def _run_nice(work: Callable[[], T]) -> T:
-    """Do `work` in this thread, which lets others go first.
+    """Do `work` in this thread, with a lower priority than the reactor's.
 
-    Where cores are few, as fair a share as everybody's kept the reactor waiting
-    for a third to a half of the time (`python -m tests.system.overload`).
+    With few cores and the same priority, the reactor had to wait for a third to a
+    half of the time (`python -m tests.system.overload`).
     """
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
@@ -118,6 +119,6 @@ def _run_nice(work: Callable[[], T]) -> T:
 
 
 def spare_cores() -> int:
-    """All but the one that the reactor has; at least one."""
+    """The number of cores without the reactor's; at least one."""
     ours = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     return max(1, len(ours) - 1)

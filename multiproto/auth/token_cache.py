@@ -1,37 +1,23 @@
-"""Tokens and credentials that were found good a moment ago: not looked up again until their rights end.
+"""A cache of verified tokens and credentials, invalidated by revocations.
 
-Rights end through the log, and this listens to it.  So a token is known only
-while this instance can see the log, and is forgotten as soon as the log, or
-somebody in this process, tells of the end of its session or its user.
+Rights end through the log.  So a token is cached only while this instance is
+caught up with the log, and is forgotten as soon as the log, or somebody in this
+process, announces the end of its session or its user.
 """
 
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Awaitable, Callable, Protocol, Sequence
+from typing import Callable, Sequence
 
-from attrs import Factory, define, frozen
+from attrs import Factory, define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
-from ..core.events import revoked_ids
+from ..base.bounded_map import BoundedMap
 from ..core.identity import Identity
-from ..core.ports import Authenticator, Store
-from ..core.protocol import Delivery
 from ..core.pubsub.dispatcher import Dispatcher
-from ..core.pubsub.namespaces import REVOCATIONS
-from ..core.transactions import Query, Snapshot, Unit
-from .authenticator import auth_method_of
 
 MAX_TOKENS = 10_000  # tokens; some 6 MB
-
-
-class TokenCacheObserver(Protocol):
-    """Told of what metrics show."""
-
-    def on_cache_lookup(self, found: bool, seconds: float) -> None:
-        """A value was found in the cache, or not, after so long."""
-
-    def auth(self, method: str, outcome: str) -> None: ...
 
 
 @frozen
@@ -42,120 +28,91 @@ class _CachedIdentity:
 
 @define(eq=False, repr=False)
 class TokenCache:
-    """`core.ports.Gate`, in front of one that asks the store."""
+    """Keeps digests, so that no token is in memory longer than its request."""
 
-    _authenticator: Authenticator
-    _dispatcher: Dispatcher
+    _dispatcher: Dispatcher  # whose view of the log decides whether the cache may be used
     _clock: IReactorTime
-    _lifetime: float  # seconds that a token is known for at most; 0: not at all
-    _observer: TokenCacheObserver
-    _keys: Callable[[], object] = lambda: (
-        None
-    )  # that tokens are verified with; another object when they change
+    _lifetime: float  # seconds that a token is cached for at most; 0: not at all
+    _keys: Callable[[], object] = lambda: None  # that verify tokens: another object once they are replaced
     _max_tokens: int = MAX_TOKENS
-    _cached: dict[bytes, _CachedIdentity] = Factory(dict)  # by the token's digest; the oldest first
-    _digests_by_owner: dict[str, set[bytes]] = Factory(
-        dict
-    )  # of the tokens that end with a session or a user
-    _revocations: int = 0  # that were heard of
+    version: int = field(default=0, init=False)  # another one after each invalidation
+    _by_digest: BoundedMap[bytes, _CachedIdentity] = field(init=False)
+    _digests_by_owner: dict[str, set[bytes]] = Factory(dict)  # by the id of their session and of their user
     _verified_with: object = None
 
     def __attrs_post_init__(self) -> None:
-        for topic in ("users", REVOCATIONS):
-            self._dispatcher.subscribe(topic, self)
-        self._dispatcher.revocation_listeners.append(self)
+        self._by_digest = BoundedMap(self._max_tokens)
+        self._dispatcher.revocations.on_revoked.append(self.revoke)
 
     def __len__(self) -> int:
-        return len(self._cached)
+        return len(self._by_digest)
 
-    async def authenticate(self, token: str, host: str = "") -> Identity:
+    def get(self, token: str) -> Identity | None:
+        """The identity that `token` has proven, if that still stands."""
         self._check_keys()
-        began, digest = self._clock.seconds(), _token_digest(token)
-        known = self._cached.get(digest) if self._is_usable else None
-        if known is not None and began >= known.expires_at:
-            self._evict(digest)
-            known = None
-        self._observer.on_cache_lookup(known is not None, self._clock.seconds() - began)
-        if known is not None:
-            self._observer.auth(auth_method_of(known.identity), "success")
-            return known.identity
-        endings = self._revocations
-        identity = await self._authenticator.authenticate(token, host)
-        if self._is_usable and endings == self._revocations:  # else what was read may be over already
-            self._store_identity(
-                digest, _CachedIdentity(identity, min(identity.expires_at, began + self._lifetime))
-            )
-        return identity
+        if not self._is_usable:
+            return None
+        digest = _token_digest(token)
+        cached = self._by_digest.get(digest)
+        if cached is None:
+            return None
+        if self._clock.seconds() >= cached.expires_at:
+            self._remove(digest)
+            return None
+        return cached.identity
 
-    def deliver(self, delivery: Delivery) -> bool:
-        content = delivery.content
-        assert isinstance(content, dict)
-        self.revoke(revoked_ids(str(delivery.metadata["eventType"]), content))
-        return True
+    def put(self, token: str, identity: Identity, version: int) -> None:
+        """Cache that `token` proves `identity`, unless it was verified before the last invalidation.
+
+        `version` is the cache's, from before the token was verified.
+        """
+        if not self._is_usable or version != self.version:
+            return
+        digest = _token_digest(token)
+        self._remove(digest)  # two may have verified one token at once
+        expires_at = min(identity.expires_at, self._clock.seconds() + self._lifetime)
+        for id in _owner_ids(identity):
+            self._digests_by_owner.setdefault(id, set()).add(digest)
+        for evicted, cached in self._by_digest.put(digest, _CachedIdentity(identity, expires_at)):
+            self._forget_owners(evicted, cached)
 
     def revoke(self, ids: Sequence[str]) -> None:
         """The users and sessions with these ids have no rights any more."""
-        self._revocations += len(ids)
+        self.version += 1
         for id in ids:
             for digest in list(self._digests_by_owner.get(id, ())):
-                self._evict(digest)
+                self._remove(digest)
 
     def _check_keys(self) -> None:
-        """What was good by other keys must prove itself again."""
+        """What older keys have verified must be verified again."""
         keys = self._keys()
         if keys is not self._verified_with:
             self._verified_with = keys
-            self._revocations += 1
-            self._cached.clear()
+            self.version += 1
+            self._by_digest.clear()
             self._digests_by_owner.clear()
 
     @property
     def _is_usable(self) -> bool:
-        """Whether this instance would have heard of an end."""
-        sight = self._dispatcher.freshness
-        return self._lifetime > 0 and sight is not None and not sight.is_stale
+        """Whether this instance would know of a revocation."""
+        freshness = self._dispatcher.freshness
+        return self._lifetime > 0 and freshness is not None and not freshness.is_stale
 
-    def _store_identity(self, digest: bytes, known: _CachedIdentity) -> None:
-        self._evict(digest)  # two may have looked for one token at once
-        while len(self._cached) >= self._max_tokens:
-            self._evict(next(iter(self._cached)))
-        self._cached[digest] = known
-        for id in _owner_ids(known.identity):
-            self._digests_by_owner.setdefault(id, set()).add(digest)
+    def _remove(self, digest: bytes) -> None:
+        cached = self._by_digest.pop(digest)
+        if cached is not None:
+            self._forget_owners(digest, cached)
 
-    def _evict(self, digest: bytes) -> None:
-        known = self._cached.pop(digest, None)
-        for id in _owner_ids(known.identity) if known else ():
+    def _forget_owners(self, digest: bytes, cached: _CachedIdentity) -> None:
+        for id in _owner_ids(cached.identity):
             self._digests_by_owner[id].discard(digest)
             if not self._digests_by_owner[id]:
                 del self._digests_by_owner[id]
 
 
-@frozen
-class RevocationNotifyingStore:
-    """A store that tells of the rights which end with what it commits, before anybody can read so in the log."""
-
-    _store: Store
-    _on_revoked: Callable[[Sequence[str]], object]
-
-    def read(self, *queries: Query) -> Awaitable[Snapshot]:
-        return self._store.read(*queries)
-
-    async def commit(self, unit: Unit) -> str:
-        cursor = await self._store.commit(unit)
-        for event in unit.events:
-            if isinstance(event.content, dict):
-                self._on_revoked(revoked_ids(event.type, event.content))
-        return cursor
-
-    def cursor_of(self, position: int) -> str:
-        return self._store.cursor_of(position)
-
-
-def _owner_ids(who: Identity) -> tuple[str, str]:
-    return who.user_id, who.session_id
+def _owner_ids(identity: Identity) -> tuple[str, str]:
+    return identity.user_id, identity.session_id
 
 
 def _token_digest(token: str) -> bytes:
-    """So that no token is kept."""
     return blake2b(token.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -1,8 +1,7 @@
-"""Access tokens: signed here, verified here, nowhere else (contract, section 1).
+"""Signs and verifies access tokens, which are JWTs (contract, section 1).
 
-A token is read as strictly as the ones we write: three parts in the one spelling
-of base64url, a header that leads to one of our keys, then that key's signature,
-and only then what it says.
+A token is parsed strictly: three parts in canonical base64url, a header that
+names one of our keys, then the signature of that key, and only then the claims.
 """
 
 from __future__ import annotations
@@ -20,32 +19,32 @@ from ..core.errors import Unauthorized
 from .keys import KeyRing, VerificationKey
 
 MAX_TOKEN_LENGTH = 4096  # characters; ours have some 400
-MAX_TIMESTAMP = 2**53  # a time that every float can tell
+MAX_TIMESTAMP = 2**53  # the largest integer that a float has exactly
 
-# Base64url without padding, which PyJWT would take.  It sees to the bits that are left over (RFC 4648, 3.5).
+# Base64url without padding, which PyJWT would accept.  PyJWT checks unused bits itself (RFC 4648, 3.5).
 _COMPACT = re.compile(r"([A-Za-z0-9_-]++)\.[A-Za-z0-9_-]++\.[A-Za-z0-9_-]++")
 
 _STRING_CLAIMS = ("userId", "email", "sid", "jti")
 _TIME_CLAIMS = ("iat", "exp")
-# Ours say nothing of these; a token that does was made under our key for somebody else.
+# Our tokens have none of these; one that has was made with our key for another service.
 _FORBIDDEN_CLAIMS = {"aud", "iss", "nbf"}
 
 
 @frozen
 class Claims:
-    """What a valid token says."""
+    """The claims of a valid token."""
 
     user_id: str
     session_id: str
     expires_at: float  # seconds since the epoch
-    issued_at: float  # when it was issued, likewise
+    issued_at: float  # seconds since the epoch
 
 
 @define(eq=False, repr=False)
 class JwtTokens:
-    _current_keys: Callable[[], KeyRing]  # those of now; known once the server starts
-    _lifetime_seconds: int  # that a token is good for
-    lifetime: str  # the same, as configured, e.g. "15m"
+    _current_keys: Callable[[], KeyRing]  # available once the server starts
+    _lifetime_seconds: int
+    lifetime: str  # as configured, e.g. "15m"
     _now: Callable[[], float]  # seconds since the epoch
     _new_id: Callable[[], str]
 
@@ -65,7 +64,7 @@ class JwtTokens:
         return jwt.encode(claims, signer.material, signer.verification_key.algorithm, named)
 
     def verify(self, token: str) -> Claims:
-        """Raises `Unauthorized` for anything but a token of ours in its time."""
+        """Raises `Unauthorized` for anything but an unexpired token of ours."""
         claims = self._verified_claims(token)
         if not _is_well_formed(claims):
             raise Unauthorized("Invalid token")
@@ -74,7 +73,7 @@ class JwtTokens:
         return Claims(claims["userId"], claims["sid"], float(claims["exp"]), float(claims["iat"]))
 
     def _verified_claims(self, token: str) -> Any:
-        """What is signed, whatever it is."""
+        """The signed JSON value, whatever it is."""
         key = self._find_key(token)
         if key is None:
             raise Unauthorized("Invalid token")

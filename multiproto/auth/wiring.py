@@ -10,14 +10,15 @@ from attrs import frozen
 from ..config import Config
 from ..config.parsers import format_duration
 from ..config.signing_secret import signing_secret
+from ..core.domain.failed_attempts import FailedAttempts
 from ..core.ports import Store
 from ..core.pubsub.dispatcher import Dispatcher
 from ..observe.metrics import Metrics
-from .authenticator import StoreAuthenticator
-from .credential_usage import CredentialUsageRecorder
+from .authenticator import TokenAuthenticator
+from .credential_usage import CredentialUsage
 from .key_files import KeyFiles
 from .passwords import BcryptPasswords
-from .token_cache import RevocationNotifyingStore, TokenCache
+from .token_cache import TokenCache
 from .tokens import JwtTokens
 
 
@@ -26,8 +27,8 @@ class AuthServices:
     keys: KeyFiles
     tokens: JwtTokens
     passwords: BcryptPasswords
-    authenticator: CredentialUsageRecorder
-    account_store: RevocationNotifyingStore  # for commits that may end sessions or credentials
+    usage: CredentialUsage
+    authenticator: TokenAuthenticator
 
 
 def make_auth_services(
@@ -37,6 +38,7 @@ def make_auth_services(
     new_id: Callable[[], str],
     store: Store,
     dispatcher: Dispatcher,
+    failed_attempts: FailedAttempts,
     metrics: Metrics,
 ) -> AuthServices:
     settings = config.auth
@@ -48,14 +50,17 @@ def make_auth_services(
         reactor.seconds,
         new_id,
     )
-    verifier = StoreAuthenticator(tokens, store, reactor.seconds, metrics.auth)
-    cache = TokenCache(verifier, dispatcher, reactor, config.redis.cache_ttl, metrics, keys)
+    usage = CredentialUsage(store, reactor)
+    authenticator = TokenAuthenticator(
+        tokens=tokens,
+        store=store,
+        cache=TokenCache(dispatcher, reactor, config.redis.cache_ttl, keys),
+        usage=usage,
+        failed_attempts=failed_attempts,
+        revocations=dispatcher.revocations,
+        observer=metrics,
+        now=reactor.seconds,
+    )
     passwords = BcryptPasswords(reactor, settings.bcrypt_rounds)
     metrics.pool_queue.labels("passwords").set_function(lambda: passwords.waiting)
-    return AuthServices(
-        keys,
-        tokens,
-        passwords,
-        CredentialUsageRecorder(cache, store, reactor),
-        RevocationNotifyingStore(store, cache.revoke),
-    )
+    return AuthServices(keys, tokens, passwords, usage, authenticator)

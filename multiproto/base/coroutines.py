@@ -1,7 +1,7 @@
-"""Coroutines that mostly have nothing to wait for.
+"""Runs coroutines that mostly have nothing to wait for, without the cost of a Deferred.
 
 `Deferred.fromCoroutine` costs some 5 µs, a tenth of what a command costs.  Here
-the first step is taken by hand, and only what waits gets a Deferred.
+the first step is executed at once, and only a coroutine that waits gets a Deferred.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ T = TypeVar("T")
 def start_eagerly(
     work: Coroutine[Any, Any, T], failed: Callable[[Failure], None]
 ) -> Deferred[T | None] | T | None:
-    """Begin `work`: what it gives, at once where it could; `None` where it raised, which `failed` is told of."""
+    """Start `work`: its result, if it did not wait, else a Deferred; `None` if it raised, which calls `failed`."""
     try:
         awaited = work.send(None)
     except StopIteration as done:
@@ -30,18 +30,18 @@ def start_eagerly(
 
 
 def _remaining_steps(work: Coroutine[Any, Any, T], awaited: Any) -> Generator[Any, Any, T]:
-    """All but the first step of `work`, which awaits that."""
+    """Continue `work` after its first step, which awaits `awaited`."""
     while True:
         step: Callable[[Any], Any] = work.send
         try:
             value = yield awaited
         except GeneratorExit:
-            work.close()  # forgotten by all; the garbage collector may have closed it already
+            work.close()  # nothing refers to it any more; the garbage collector may have closed it already
             raise
         except BaseException as error:
             step, value = work.throw, error
         try:
             awaited = step(value)
         except StopIteration as done:
-            given: T = done.value
-            return given
+            result: T = done.value
+            return result

@@ -1,9 +1,9 @@
-"""JSON text, read strictly and written compactly: one pair of functions for every wire.
+"""Parses JSON strictly and writes it compactly: one pair of functions for every wire.
 
 Strict (contract, section 1): UTF-8, no NaN or infinity, no number beyond a
-double, no lone surrogate, no two keys of one object that differ in value, at
-most 64 levels.  `msgspec` refuses all but the last two and is four times
-faster than the standard library, which is asked only where a key may be double.
+double, no lone surrogate, no duplicate keys with different values, at most 64
+levels.  `msgspec` refuses all but the last two and is four times faster than the
+standard library, which is used only where a key may be a duplicate.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_EXTREME_NUMBERS = (
 )
 
 _EXTREME_NUMBER = re.compile(rb"[0-9.][eE][+-]?[0-9]{3}")
-# A string that does not end goes to the end of the text: else each quote in it would be tried as a beginning.
+# An unterminated string goes to the end of the text: else each quote in it would be tried as a beginning.
 _STRING_LITERAL = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 
 _decode = msgspec.json.Decoder().decode
@@ -32,11 +32,11 @@ T = TypeVar("T")
 
 
 class InvalidJson(ValueError):
-    """The text is not JSON as the contract wants it; the message says why."""
+    """The text is not strict JSON; the message says why."""
 
 
 def loads(text: bytes) -> Any:
-    """The value that `text` says.  Raises `InvalidJson`, never anything else."""
+    """The value of `text`.  Raises `InvalidJson`, never anything else."""
     if text.count(b"[") + text.count(b"{") > MAX_CONTAINERS and _count_containers(text) > MAX_CONTAINERS:
         raise InvalidJson(f"more than {MAX_CONTAINERS} arrays and objects")
     if _has_too_many_extreme_numbers(text):
@@ -61,9 +61,9 @@ def loads_trusted(text: str) -> Any:
 
 
 class StructDecoder(Generic[T]):
-    """The short way in for texts that look as most of a kind do: those of a `Struct` and nothing besides.
+    """A fast decoder for the objects that are most frequent: with the fields of a `Struct` and no others.
 
-    The fields that are not in `optional` are required, and hold no arrays or objects.
+    The fields that are not in `optional` are required, and have no arrays or objects.
     """
 
     def __init__(self, struct: type[T], required: int, *optional: str) -> None:
@@ -72,7 +72,7 @@ class StructDecoder(Generic[T]):
         self._optional_fields = optional
 
     def decode(self, text: bytes) -> T | None:
-        """What `text` says; `None` where only `loads` can tell, or tell what is wrong."""
+        """The value of `text`; `None` where `loads` must decide, or say what is wrong."""
         if len(text) > MAX_CONTAINERS or _has_too_many_extreme_numbers(text):
             return None
         keys, nested = self._required_count, []
@@ -88,7 +88,7 @@ class StructDecoder(Generic[T]):
                 keys += _count_keys(nested)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             return None
-        # A key that is not the struct's, or that comes twice, has its colon all the same.
+        # An unknown or duplicate key is not counted, but its colon is.
         return value if keys == text.count(b":") else None
 
 
@@ -97,20 +97,25 @@ def dumps(value: object) -> bytes:
     return _encode(value)
 
 
-def _count_keys(value: object) -> int:
-    """How many keys there are in all of `value`; fewer than colons where one came twice.
+def splice(value: object, encoded: bytes | None) -> object:
+    """`value`, to stand within what `dumps` is given; where its text is known, `dumps` copies it as it is."""
+    return value if encoded is None else msgspec.Raw(encoded)
 
-    Goes level by level: a function that calls itself took three times as long.
+
+def _count_keys(value: object) -> int:
+    """The number of keys in all of `value`: fewer than colons in the text if one was a duplicate.
+
+    Goes level by level: a recursive function took three times as long.
     """
     count, level = 0, [value] if isinstance(value, (dict, list)) else []
     for _ in range(MAX_DEPTH):
         below: list[Any] = []
-        for each in level:
-            if isinstance(each, dict):
-                count += len(each)
-                below += [member for member in each.values() if isinstance(member, (dict, list))]
+        for container in level:
+            if isinstance(container, dict):
+                count += len(container)
+                below += [member for member in container.values() if isinstance(member, (dict, list))]
             else:
-                below += [member for member in each if isinstance(member, (dict, list))]
+                below += [member for member in container if isinstance(member, (dict, list))]
         if not below:
             return count
         level = below
@@ -118,13 +123,13 @@ def _count_keys(value: object) -> int:
 
 
 def _count_containers(text: bytes) -> int:
-    """How many arrays and objects `text` begins, those in its strings not counted."""
-    bare = _STRING_LITERAL.sub(b"", text)
-    return bare.count(b"[") + bare.count(b"{")
+    """The number of arrays and objects in `text`, without brackets in its strings."""
+    without_strings = _STRING_LITERAL.sub(b"", text)
+    return without_strings.count(b"[") + without_strings.count(b"{")
 
 
 def _has_too_many_extreme_numbers(text: bytes) -> bool:
-    """Those in its strings not counted; short texts have no room for so many."""
+    """Numbers in its strings are not counted; a short text can't have so many."""
     if len(text) < 5 * MAX_EXTREME_NUMBERS or len(_EXTREME_NUMBER.findall(text)) <= MAX_EXTREME_NUMBERS:
         return False
     return len(_EXTREME_NUMBER.findall(_STRING_LITERAL.sub(b"", text))) > MAX_EXTREME_NUMBERS

@@ -1,4 +1,4 @@
-"""Times as people and other programs read them."""
+"""Formats and parses times: RFC 3339, in UTC, with milliseconds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import modf
 
 
 def format_timestamp(seconds: float) -> str:
-    """`parse_timestamp` since the epoch as RFC 3339 in UTC with milliseconds (contract, section 1)."""
+    """Seconds since the epoch as RFC 3339 in UTC with milliseconds (contract, section 1)."""
     fraction, whole = modf(seconds)
     microseconds = round(fraction * 1_000_000)  # as `datetime` rounds
     return f"{_format_second(whole + microseconds // 1_000_000)}.{microseconds % 1_000_000 // 1000:03d}Z"
@@ -16,10 +16,10 @@ def format_timestamp(seconds: float) -> str:
 
 @lru_cache(maxsize=64)
 def _format_second(seconds: float) -> str:
-    """A whole one, without its zone: nearly always the present or the last."""
+    """A whole second, without its zone: nearly always the present one or the last."""
     return datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None).isoformat()
 
 
 def parse_timestamp(moment: str) -> float:
-    """What `format_timestamp` was given, to the millisecond."""
+    """The seconds since the epoch that `format_timestamp` was given, to the millisecond."""
     return datetime.fromisoformat(moment).timestamp()

@@ -1,8 +1,8 @@
-"""Ids that sort by their time: UUIDs of version 7 (RFC 9562, 5.7).
+"""Generates ids that sort by their time: UUIDs of version 7 (RFC 9562, 5.7).
 
-Lists are ordered by time and then by id, so ids made in one millisecond must
-keep the order they were made in; and rows that come in time's order are kinder
-to an index than random ones.
+Lists are ordered by time and then by id, so ids of one millisecond must keep
+the order in which they were made; and an index takes rows in the order of time
+more cheaply than random ones.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Callable
 
 from attrs import Factory, define
 
-RANDOM_POOL_SIZE = 4096  # bytes that the system is asked for at a time: some 10 µs for 512 ids
+RANDOM_POOL_SIZE = 4096  # bytes of randomness that are fetched at a time: some 10 µs for 512 ids
 
 
 @define(eq=False, repr=False)

@@ -1,9 +1,9 @@
-"""The live lane between instances: what is published here is told here at once, and through Redis elsewhere.
+"""The broker of several instances: delivers live publications here at once, and on others through Redis pub/sub.
 
-All goes over one channel.  That the way through Redis works is not assumed but
-tried: a probe goes round every second, since a subscription can be dead behind
-a connection that lives.  While it does not come back the lane is an
-instance's own, and says so (`scope`).
+All go over one channel.  Whether Redis delivers is checked by a probe every
+second, since a subscription can be dead behind a connection that is alive.
+While the probe does not come back, publications reach this instance only, and
+`scope` says so.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txredisapi import RedisError
 
+from ..base.bounded_map import BoundedMap
 from ..core.pubsub.dispatcher import Dispatcher
 from ..core.transactions import Publication
 from ..redis.address import RedisAddress
@@ -28,24 +29,26 @@ from ..redis.connection import RedisCommandProtocol, RedisConnection, RedisSubsc
 from .redis_codec import BadBrokerMessage, BrokerMacKey, decode, encode, encode_publication
 
 PROBE_INTERVAL = 1.0  # seconds between probes; one that takes longer has failed
-START_TIMEOUT = 2.0  # seconds that a start waits for the first one
-MAX_IN_FLIGHT = 8 << 20  # bytes that Redis has not answered yet; beyond, nothing more is said
-MAX_MESSAGE_SIZE = 256 << 10  # bytes of publications in one message, but for what the last one has beyond
-MAX_DISPATCH_TIME = 0.01  # seconds of telling what others said, before the reactor has its turn
-MAX_INSTANCES = 1000  # whose numbers are remembered
+START_TIMEOUT = 2.0  # seconds that a start waits for the first probe
+MAX_IN_FLIGHT = 8 << 20  # bytes that Redis has not acknowledged; beyond, publications are dropped for others
+MAX_MESSAGE_SIZE = 256 << 10  # bytes of publications in one message, exceeded by the last one at most
+MAX_DISPATCH_TIME = (
+    0.01  # seconds of dispatching other instances' publications, before the reactor has its turn
+)
+MAX_INSTANCES = 1000  # of which the last sequence number is kept
 
 
 class RedisBrokerObserver(Protocol):
     """Told of what metrics show."""
 
     def on_dropped(self) -> None:
-        """A publication was not said to other instances."""
+        """A publication was not sent to other instances."""
 
     def on_malformed(self) -> None:
-        """Something on our channel was not ours."""
+        """A message on our channel was not from one of our instances."""
 
     def on_probed(self, seconds: float) -> None:
-        """A probe came back after so long."""
+        """A probe came back after `seconds`."""
 
 
 @define(eq=False, repr=False)
@@ -61,21 +64,23 @@ class RedisBroker(Service):
     _instance_id: str = field(factory=lambda: secrets.token_hex(8))
     up: bool = field(default=False, init=False)  # the last probe came back
     _sequence: int = field(default=0, init=False)
-    _last_sequences: dict[str, int] = field(factory=dict, init=False)  # the last one of each other instance
-    _outgoing: list[bytes] = field(factory=list, init=False)  # to be said at the end of this turn
-    _flush_call: IDelayedCall | None = field(default=None, init=False)  # that end
-    _incoming: deque[Publication] = field(factory=deque, init=False)  # by others, to be heard here
-    _dispatch_call: IDelayedCall | None = field(
-        default=None, init=False
-    )  # in a later turn; we read no more till then
+    # The last sequence number of each other instance.
+    _last_sequences: BoundedMap[str, int] = field(factory=lambda: BoundedMap(MAX_INSTANCES), init=False)
+    _outgoing: list[bytes] = field(factory=list, init=False)  # to be sent at the end of this turn
+    _flush_call: IDelayedCall | None = field(default=None, init=False)  # at that end
+    _incoming: deque[Publication] = field(
+        factory=deque, init=False
+    )  # of other instances, to be dispatched here
+    # In a later turn; until then nothing more is read.
+    _dispatch_call: IDelayedCall | None = field(default=None, init=False)
     _in_flight: int = field(default=0, init=False)  # bytes
     _pending_probe: tuple[bytes, float] | None = field(
         default=None, init=False
-    )  # what was sent when, and is not back
+    )  # its payload, and when it was sent
     _probe_call: IDelayedCall | None = field(
         default=None, init=False
-    )  # probe, or the end of waiting for this one
-    _probe_error: str = field(default="", init=False)  # Redis's answer to the last one
+    )  # the next probe, or the timeout of this one
+    _probe_error: str = field(default="", init=False)  # Redis's error for the last probe
     _first_probe: Deferred[None] = field(factory=Deferred, init=False)
     _command_connection: RedisConnection = field(init=False)
     _subscriber_connection: RedisConnection = field(init=False)
@@ -96,7 +101,7 @@ class RedisBroker(Service):
 
     @property
     def scope(self) -> str | None:
-        """ "instance" while only those who listen here hear what is published here."""
+        """ "instance" while publications reach the subscribers of this instance only."""
         return None if self.up else "instance"
 
     @property
@@ -106,22 +111,22 @@ class RedisBroker(Service):
         )
 
     def publish(self, publication: Publication) -> Deferred[None]:
-        """Never fails: the live lane is at most once, and those who listen here need no Redis."""
-        told = self._dispatcher.dispatch_live(publication) or succeed(None)
+        """Never fails: the live lane is at most once, and the subscribers of this instance need no Redis."""
+        delivered = self._dispatcher.dispatch_live(publication) or succeed(None)
         if not self.running or self._command_connection.protocol is None or self._in_flight > MAX_IN_FLIGHT:
             self._observer.on_dropped()
-            return told
+            return delivered
         if self._flush_call is None:
             self._flush_call = self._reactor.callLater(0, self._flush)
-        said = encode_publication(publication)
-        self._outgoing.append(said)
-        self._in_flight += len(said)
-        return told
+        row = encode_publication(publication)
+        self._outgoing.append(row)
+        self._in_flight += len(row)
+        return delivered
 
     # The service.
 
     def startService(self) -> Deferred[None]:
-        """Fires once the lane is up, or after `START_TIMEOUT` seconds without that: it comes up by itself."""
+        """Fires once the first probe is back, or after `START_TIMEOUT` seconds: the connections retry by themselves."""
         super().startService()
         self._command_connection.start()
         self._subscriber_connection.start()
@@ -130,12 +135,12 @@ class RedisBroker(Service):
         return waited
 
     async def health(self) -> None:
-        """For a health check.  Raises when the lane is down."""
+        """For a health check.  Raises when the last probe has failed."""
         if not self.up:
             raise ConnectionError(self._down_reason())
 
     def stopService(self) -> Deferred[Any]:
-        """Fires when what was published has been said, if Redis takes it, and both connections are closed."""
+        """Fires when all publications have been sent, if Redis accepts them, and both connections are closed."""
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
 
@@ -146,7 +151,7 @@ class RedisBroker(Service):
             self._flush()
         if self._command_connection.protocol is not None:
             with suppress(RedisError):
-                await self._command_connection.protocol.ping()  # answered behind all that was said before
+                await self._command_connection.protocol.ping()  # answered after all that was sent before
         self.up = False
         if self._dispatch_call is not None:
             self._dispatch_call.cancel()
@@ -157,7 +162,7 @@ class RedisBroker(Service):
         stopping = (each.stop() for each in (self._command_connection, self._subscriber_connection))
         await gatherResults([each for each in stopping if each is not None])
 
-    # Saying.
+    # Publishing.
 
     def _flush(self) -> None:
         rows, self._outgoing, self._flush_call = self._outgoing, [], None
@@ -180,13 +185,13 @@ class RedisBroker(Service):
         answered.addBoth(self._on_published, rows, size)
 
     def _on_published(self, result: object, rows: list[bytes], size: int) -> None:
-        """A failing Redis is found out by the probe; here is only counted what it cost."""
+        """Count what was dropped; a failing Redis is detected by the probe."""
         self._in_flight -= size
         if isinstance(result, Failure):
             for _ in rows:
                 self._observer.on_dropped()
 
-    # Hearing.
+    # Receiving.
 
     @property
     def _live_channel(self) -> bytes:
@@ -204,23 +209,20 @@ class RedisBroker(Service):
             self._on_probe_returned(message)
             return
         try:
-            told = decode(self._mac_key, message, self._instance_id)
+            batch = decode(self._mac_key, message, self._instance_id)
         except BadBrokerMessage as malformed:
             self._observer.on_malformed()
             self._log.debug("a message in Redis is {why}", why=str(malformed))
             return
-        if told is None or told.sequence <= self._last_sequences.get(told.instance, 0):
-            return  # our own, or heard before
-        self._last_sequences.pop(told.instance, None)
-        self._last_sequences[told.instance] = told.sequence
-        if len(self._last_sequences) > MAX_INSTANCES:
-            del self._last_sequences[next(iter(self._last_sequences))]
-        self._incoming += told.publications
+        if batch is None or batch.sequence <= (self._last_sequences.get(batch.instance) or 0):
+            return  # our own, or replayed
+        self._last_sequences.put(batch.instance, batch.sequence)
+        self._incoming += batch.publications
         if self._dispatch_call is None:
             self._dispatch_incoming()
 
     def _dispatch_incoming(self) -> None:
-        """As much as one turn has time for; until the rest is told, no more is read."""
+        """Dispatch as much as one turn has time for; until the rest is dispatched, no more is read."""
         self._dispatch_call, end = None, self._reactor.seconds() + MAX_DISPATCH_TIME
         while self._incoming:
             self._dispatcher.dispatch_batch([self._incoming.popleft()])
@@ -234,7 +236,7 @@ class RedisBroker(Service):
     # Probing.
 
     def _on_connection_change(self) -> None:
-        """A connection came or went."""
+        """A connection was made or lost."""
         self._schedule_probe_call(None)
         if self.connections == 2 and self.running:
             self._send_probe()
@@ -242,7 +244,7 @@ class RedisBroker(Service):
             self._mark_down()
 
     def _schedule_probe_call(self, then: Callable[[], object] | None) -> None:
-        """Do `then` in so many seconds, and nothing else that was to be done."""
+        """Call `then` in `PROBE_INTERVAL` seconds, in place of what was scheduled before."""
         if self._probe_call is not None and self._probe_call.active():
             self._probe_call.cancel()
         self._pending_probe = None
@@ -251,19 +253,19 @@ class RedisBroker(Service):
     def _send_probe(self) -> None:
         self._schedule_probe_call(self._on_probe_timeout)
         self._pending_probe = secrets.token_bytes(16), self._reactor.seconds()
-        asked = self._command_connection.protocol.execute_command(
+        published = self._command_connection.protocol.execute_command(
             "PUBLISH", self._probe_channel, self._pending_probe[0]
         )
-        asked.addCallbacks(
-            lambda heard: self._set_probe_error(""),
+        published.addCallbacks(
+            lambda receivers: self._set_probe_error(""),
             lambda failure: self._set_probe_error(failure.getErrorMessage()),
         )
 
-    def _set_probe_error(self, refusal: str) -> None:
-        self._probe_error = refusal
+    def _set_probe_error(self, message: str) -> None:
+        self._probe_error = message
 
     def _on_probe_timeout(self) -> None:
-        if self._incoming:  # what is behind is this instance: the probe may be among what it has not read
+        if self._incoming:  # this instance is behind: the probe may be among what it has not read yet
             self._probe_call = self._reactor.callLater(PROBE_INTERVAL, self._on_probe_timeout)
             return
         self._schedule_probe_call(None)
@@ -288,7 +290,7 @@ class RedisBroker(Service):
             self._log.error("{why}", why=self._down_reason())
 
     def _down_reason(self) -> str:
-        """What the operator should know."""
+        """Why publications reach this instance only, for the operator."""
         lost = [
             each.down_reason
             for each in (self._command_connection, self._subscriber_connection)

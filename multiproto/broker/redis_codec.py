@@ -1,11 +1,11 @@
-"""What instances say to each other through Redis: some publications, under a key they share.
+"""The messages between instances through Redis: batches of publications, authenticated by a shared key.
 
     16 bytes   keyed BLAKE2b (RFC 7693) of the rest
-    the rest   JSON: [instance, number, [[id, topic, content, metadata, sender, at], …]]
+    the rest   JSON: [instance, sequence, [[id, topic, content, metadata, sender, at], …]]
 
-Whoever can write into Redis can't make up a publication, since the key is made
-from the secret that signs tokens; nor can they repeat one to instances that
-heard its instance before, since each numbers what it sends.
+Whoever can write into Redis can't forge a publication, since the key is derived
+from the secret that signs tokens; nor can they replay one to instances that
+have heard from its instance before, since each numbers its messages.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ..base import strict_json
 from ..core.transactions import Publication
 
 MAC_SIZE = 16  # bytes
-PERSONALIZATION = b"multiproto live"  # what else the secret is used for gives other keys
+PERSONALIZATION = b"multiproto live"  # so that the secret's other uses have other keys
 
 
 class BadBrokerMessage(ValueError):
-    """Not from an instance with our key."""
+    """Not from an instance with our key, or not in this version's format."""
 
 
 @frozen
@@ -43,31 +43,32 @@ class BrokerMacKey:
 @frozen
 class PublicationBatch:
     instance: str
-    sequence: int  # from 1, of all that this instance said
+    sequence: int  # of the messages of this instance, from 1
     publications: tuple[Publication, ...]
 
 
 def encode_publication(publication: Publication) -> bytes:
     """One publication, as `encode` takes it."""
     p = publication
-    return strict_json.dumps([p.id, p.topic, p.content, p.metadata, p.sender_id, p.accepted_at])
+    content = strict_json.splice(p.content, p.encoded_content)
+    return strict_json.dumps([p.id, p.topic, content, p.metadata, p.sender_id, p.accepted_at])
 
 
-def encode(key: BrokerMacKey, instance: str, number: int, rows: Sequence[bytes]) -> bytes:
-    body = b'["%s",%d,[%s]]' % (instance.encode(), number, b",".join(rows))
+def encode(key: BrokerMacKey, instance: str, sequence: int, rows: Sequence[bytes]) -> bytes:
+    body = b'["%s",%d,[%s]]' % (instance.encode(), sequence, b",".join(rows))
     return key.mac(body) + body
 
 
 def decode(key: BrokerMacKey, payload: bytes, own: str = "") -> PublicationBatch | None:
-    """Total: gives what was encoded, or raises `BadBrokerMessage`; `None`, unread, for what the instance `own` said."""
+    """What was encoded; `None`, undecoded, for a message of the instance `own`.  Raises `BadBrokerMessage` only."""
     mac, body = payload[:MAC_SIZE], payload[MAC_SIZE:]
     if not compare_digest(mac, key.mac(body)):
         raise BadBrokerMessage("not made with the key of our instances")
     if own and body.startswith(b'["%s",' % own.encode()):
         return None
-    try:  # what our own kind wrote; another version may write it in another way
-        instance, number, publications = json.loads(body)
-        return PublicationBatch(str(instance), int(number), tuple(map(_decode_publication, publications)))
+    try:  # another version may have written it in another way
+        instance, sequence, publications = json.loads(body)
+        return PublicationBatch(str(instance), int(sequence), tuple(map(_decode_publication, publications)))
     except (ValueError, TypeError, RecursionError) as error:
         raise BadBrokerMessage("not as this version writes it") from error
 

@@ -1,4 +1,4 @@
-"""Who counts as one address."""
+"""Network addresses: which count as one client's, which may connect, and which are trusted proxies."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from typing import Union
 
 from attrs import frozen
 
-# Who an address belongs to: whether it may come in, and whether what it says of others is taken.
 
-
-@lru_cache(4096)  # it is asked for with each request
+@lru_cache(4096)  # it is needed with each request
 def client_network(host: str) -> str:
-    """For IPv6 a whole /64, since that is what one customer has."""
+    """The network that counts as one client: an IPv4 address, or a whole /64 of IPv6, since that is what one customer has."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -31,10 +29,7 @@ IPNetwork = Union[IPv4Network, IPv6Network]
 
 @lru_cache(maxsize=4096)
 def parse_address(host: str) -> IPAddress | None:
-    """`host` as an address, of IPv4 wherever it is one in IPv6's clothes; `None` where it is none.
-
-    A UNIX socket's peer has none.
-    """
+    """`host` as an address, IPv4-mapped IPv6 as IPv4; `None` where it is none, as with a UNIX socket."""
     try:
         address = ip_address(host.partition("%")[0])
     except ValueError:
@@ -44,14 +39,14 @@ def parse_address(host: str) -> IPAddress | None:
 
 @frozen
 class AddressRules:
-    """By networks.  Without any, all may come in and nobody is a proxy."""
+    """The networks that may connect.  Without any, all may, and none is a proxy."""
 
     allow: tuple[IPNetwork, ...] = ()  # none: all
-    deny: tuple[IPNetwork, ...] = ()  # of more weight
-    trusted_proxies: tuple[IPNetwork, ...] = ()  # who may say whom they speak for
+    deny: tuple[IPNetwork, ...] = ()  # takes precedence over `allow`
+    trusted_proxies: tuple[IPNetwork, ...] = ()  # whose forwarding headers are believed
 
     def is_allowed(self, host: str) -> bool:
-        """Proxies need not be among `allow`, which is about those they speak for."""
+        """Proxies need not be in `allow`, which is about their clients."""
         if not self.allow and not self.deny:
             return True
         address = parse_address(host)

@@ -1,4 +1,4 @@
-"""Whom a request came from, as far as its wire can tell: shown to users and operators, trusted by nobody."""
+"""Where a request came from, as far as its wire can tell: shown to users and operators, never trusted."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ MAX_USER_AGENT = 200  # characters of a User-Agent; a browser's has some 120
 
 
 def sanitize(text: str) -> str:
-    """`text` in one line of at most `MAX_USER_AGENT` characters that can all be seen.
+    """`text` as one line of at most `MAX_USER_AGENT` printable characters.
 
-    A client wrote it: whoever shows it in a terminal, a log or a page is not to
-    be told colours, line ends or the direction to write in.
+    A client wrote it: in a terminal, a log or a page it must not set colours, end
+    the line or change the direction of the text.
     """
-    shown = text if text.isprintable() else "".join(filter(str.isprintable, text))
-    return shown[:MAX_USER_AGENT].strip()
+    printable = text if text.isprintable() else "".join(filter(str.isprintable, text))
+    return printable[:MAX_USER_AGENT].strip()
 
 
 @frozen
 class ClientInfo:
     protocol: str = ""  # "rest", "graphql", "websocket", "tcp"
     address: str = field(default="", converter=sanitize)
-    user_agent: str = field(default="", converter=sanitize)  # what it calls itself
+    user_agent: str = field(default="", converter=sanitize)  # as the client calls itself
 
     def columns(self) -> dict[str, object]:
-        """As a session keeps it; what is not known is none."""
+        """The columns of a session's row; unknown values are `None`."""
         return {"address": self.address or None, "client": self.user_agent or None}

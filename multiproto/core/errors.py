@@ -1,8 +1,8 @@
-"""Everything the server may decline, as exceptions whose text the peer may read.
+"""The errors that clients get, as exceptions whose text the client may read.
 
-Raise these anywhere behind an adapter.  `code` is the contract's number and
-`name` its word (contract, section 1); `status` is what HTTP says for it.  Each
-wire picks the one it speaks; a `Refusal` never ends more than one request.
+Raise these anywhere behind a wire.  `code` is the contract's number and `name`
+its name (contract, section 1); `status` is HTTP's.  Each wire uses the one that
+it has; a `Refusal` never ends more than one request.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ ErrorDetails = Mapping[str, object]
 
 
 class Refusal(Exception):
-    """A request that was understood and declined.  Never raised itself."""
+    """The base of all errors that clients get.  Never raised itself."""
 
     code: ClassVar[int] = 50
     name: ClassVar[str] = "INTERNAL_ERROR"
     status: ClassVar[int] = 500
-    reason: str = "unavailable"  # for an attempt to authenticate, in the words of `observe.traffic`
-    retry_after: float | None = None  # seconds until trying again may work, where that is known
+    reason: str = "unavailable"  # of a failed authentication, one of `observe.protocol_stats.AUTH_FAILURES`
+    retry_after: float | None = None  # seconds until another attempt may succeed, where that is known
 
     def __init__(self, message: str, details: ErrorDetails | None = None) -> None:
         super().__init__(message)
@@ -37,12 +37,12 @@ class Refusal(Exception):
 
     @property
     def retry_after_fields(self) -> dict[str, int]:
-        """`retry_after` as connections tell it: in milliseconds, and not too early."""
+        """`retry_after` as sockets send it: in milliseconds, rounded up."""
         return {} if self.retry_after is None else {"retryAfter": ceil(self.retry_after * 1000)}
 
 
 class InvalidInput(Refusal):
-    """The request can't be read at all: not JSON, not UTF-8, not an object."""
+    """The request can't be parsed at all: not JSON, not UTF-8, not an object."""
 
     code, name, status = 1, "INVALID_INPUT", 400
 
@@ -56,7 +56,7 @@ class FieldError:
 
 
 class ValidationError(Refusal):
-    """The request was read, but its fields do not say what they must."""
+    """The request was parsed, but some of its fields are missing or invalid."""
 
     code, name, status = 2, "VALIDATION_ERROR", 400
 
@@ -67,12 +67,12 @@ class ValidationError(Refusal):
 
     @classmethod
     def for_field(cls, field: str, message: str) -> ValidationError:
-        """One fault at one field of the request."""
+        """An error with one fault, of one field of the request."""
         return cls([FieldError((field,), message)])
 
 
 class NotFound(Refusal):
-    """There is no such thing, or none that this identity may know of."""
+    """There is no such resource, or none that this identity may see."""
 
     code, name, status = 3, "NOT_FOUND", 404
 
@@ -82,31 +82,31 @@ class NotFound(Refusal):
 
 
 class Unauthorized(Refusal):
-    """No identity, or a token that is expired, forged, revoked or for nobody."""
+    """No token, or one that is expired, forged or revoked."""
 
     code, name, status = 4, "UNAUTHORIZED", 401
 
     def __init__(self, message: str, reason: str = "invalid") -> None:
-        """`reason` is "invalid", "expired" or "revoked", for our own counting."""
+        """`reason` is "invalid", "expired" or "revoked", for metrics and the audit log."""
         super().__init__(message)
         self.reason = reason
 
 
 class Forbidden(Refusal):
-    """A known identity asking for what is not theirs."""
+    """The identity has no right to do this."""
 
     code, name, status = 5, "FORBIDDEN", 403
 
 
 class Conflict(Refusal):
-    """The request contradicts what already is, e.g. a taken address."""
+    """The request contradicts the present state, e.g. an address that is already registered."""
 
     code, name, status = 6, "CONFLICT", 409
     reason = "conflict"
 
 
 class RateLimited(Refusal):
-    """A limit on count or rate was reached; trying later may work."""
+    """A limit on count or rate was reached; a later attempt may succeed."""
 
     code, name, status = 7, "RATE_LIMITED", 429
 
@@ -118,7 +118,7 @@ class RateLimited(Refusal):
 
 
 class TooLarge(Refusal):
-    """More bytes than this server takes in one piece."""
+    """More bytes than this server accepts in one request or publication."""
 
     code, name, status = 8, "PAYLOAD_TOO_LARGE", 413
 
@@ -140,7 +140,7 @@ class UnknownMessageType(Refusal):
 
 
 class InternalError(Refusal):
-    """A bug of ours.  What happened is in the log, never in the answer."""
+    """A bug of the server.  Details are in the log, never in the response."""
 
     def __init__(self) -> None:
         super().__init__("Internal server error")
@@ -155,6 +155,6 @@ class TimedOut(Refusal):
 
 
 class Unavailable(Refusal):
-    """Overload, shutdown, or something we depend on is away; nothing was half done."""
+    """Overload, shutdown, or a dependency is away; nothing was done."""
 
     code, name, status = 55, "SERVICE_UNAVAILABLE", 503

@@ -1,7 +1,7 @@
-"""What happened, told once: which topics hear of it and what they may see.
+"""Builds the events of accounts, messages and sessions: their types, topics and content.
 
-This is the only road from a stored change to subscribers on any wire
-(contract, section 3).  Nothing in here ever holds a password or its hash.
+This is the only way from a stored change to subscribers on any wire
+(contract, section 3).  No event ever has a password or its hash.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from .transactions import Event
 USER_CREATED, USER_UPDATED, USER_DELETED = "user.created", "user.updated", "user.deleted"
 MESSAGE_SENT, MESSAGE_DELETED = "message.sent", "message.deleted"
 SESSION_REVOKED = "session.revoked"
-WITHDRAWALS = frozenset((USER_DELETED, MESSAGE_DELETED))  # of what was told before
+WITHDRAWALS = frozenset(
+    (USER_DELETED, MESSAGE_DELETED)
+)  # with them, the content of earlier events is redacted
 EVENT_TYPES = (USER_CREATED, USER_UPDATED, USER_DELETED, MESSAGE_SENT, MESSAGE_DELETED, SESSION_REVOKED)
 
 
 @define(eq=False, repr=False)
 class EventBuilder:
-    """Makes the events; `new_id` gives each its id."""
+    """Builds each kind of event; `new_id` gives each its id."""
 
     _new_id: Callable[[], str]
 
@@ -36,7 +38,7 @@ class EventBuilder:
         return self._event(USER_UPDATED, topics, {"user": user.to_json()}, user.id, user.updated_at)
 
     def user_deleted(self, user_id: str, at: str) -> Event:
-        # Its own subject: blanking what was told of the user must not blank that they left.
+        # Without subject: redacting the user's events must not redact this one.
         return self._event(USER_DELETED, ("users", f"users.{user_id}"), {"userId": user_id}, "", at)
 
     def message_sent(self, message: Message) -> Event:
@@ -52,7 +54,7 @@ class EventBuilder:
         return self._event(MESSAGE_DELETED, _message_topics(message), content, "", at)
 
     def sessions_revoked(self, user_id: str, session_ids: Sequence[str], at: str) -> Event:
-        """One for all that end together: each hub looks through its connections once."""
+        """One event for all sessions that end together: each hub goes through its connections once."""
         content: JsonObject = {"userId": user_id, "sessionIds": list(session_ids)}
         return self._event(SESSION_REVOKED, (REVOCATIONS,), content, "", at)
 
@@ -75,7 +77,7 @@ def revoked_ids(type: str, content: Mapping[str, object]) -> Sequence[str]:
 
 
 def _message_topics(message: Message) -> tuple[str, ...]:
-    """The topics that hear of `message`: a direct one only those of its two people."""
+    """The topics of events about `message`: of a direct one only those of its author and recipient."""
     author = f"messages.user.{message.user_id}"
     if message.recipient_id is not None:
         return tuple(dict.fromkeys((author, f"messages.user.{message.recipient_id}")))

@@ -1,8 +1,8 @@
-"""Sends that are kept, each with one effect however often it is repeated (guarantee G5).
+"""Idempotency keys: a publication or message takes effect once, however often it is repeated (guarantee G5).
 
-A key is claimed in the transaction of what it is for, so a repeat finds either
-nothing or all of it: across a crash, a restart and another instance.  Kept
-are a hash of what was sent and the ids that the answer is made from.
+A key is claimed in the transaction of what it is for, so a repetition finds
+either nothing or all of it: across a crash, a restart and another instance.
+Stored are a hash of the request and the ids from which the response is made.
 """
 
 from __future__ import annotations
@@ -17,23 +17,25 @@ from .model import format_timestamp
 from .ports import Store
 from .transactions import Event, Query, Step, Unit
 
-KEY_RETENTION = 86_400.0  # seconds that a key is remembered
+KEY_RETENTION = 86_400.0  # seconds
 MAX_KEY_LENGTH = 128  # characters
 
 
 @frozen
 class SendResult:
-    result_id: str  # the id that was given to what was sent
-    at: str  # RFC 3339, when
+    """What was stored, now or by the first request with the same key."""
+
+    result_id: str  # of the publication or message
+    at: str  # RFC 3339
     cursor: str
 
 
 class _KeyAlreadyClaimed(Refusal):
-    """The key was claimed before."""
+    """An earlier request has this key."""
 
 
 def check_key(key: str) -> str:
-    """Return `key` if it can be one, else raise `ValidationError`."""
+    """Return `key` if it is valid, else raise `ValidationError`."""
     if not 1 <= len(key) <= MAX_KEY_LENGTH or not key.isprintable():
         raise ValidationError.for_field(
             "idempotencyKey", f"Must have 1 to {MAX_KEY_LENGTH} printable characters"
@@ -47,22 +49,28 @@ class IdempotentSends:
     _now: Callable[[], float]  # seconds since the epoch
 
     async def commit(
-        self, user_id: str, key: str | None, body: object, steps: tuple[Step, ...], event: Event, answer: str
+        self,
+        user_id: str,
+        key: str | None,
+        body: object,
+        steps: tuple[Step, ...],
+        event: Event,
+        result_id: str,
     ) -> SendResult:
-        """Do `steps` and tell `event`, or give what the same `key` gave for the same `body`.
+        """Commit `steps` and `event`, or give the result of the first request with the same `key` and `body`.
 
-        `body` is what was asked for, with a `repr` that tells one from another.
-        Raises `Conflict` where the key was used for something else.
+        `body` is the request, with a `repr` that differs for different ones; `result_id`
+        is the id of what is stored.  Raises `Conflict` where the key was used for another body.
         """
         if key is None:
-            return SendResult(answer, event.occurred_at, await self._store.commit(Unit(steps, (event,))))
+            return SendResult(result_id, event.occurred_at, await self._store.commit(Unit(steps, (event,))))
         fingerprint = hashlib.sha256(repr(body).encode()).hexdigest()
         claim = {
             "user_id": user_id,
             "key": check_key(key),
             "fingerprint": fingerprint,
             "event_id": event.id,
-            "answer": answer,
+            "answer": result_id,
             "at": event.occurred_at,
             "expired": format_timestamp(self._now() - KEY_RETENTION),
         }
@@ -75,7 +83,7 @@ class IdempotentSends:
                 ),
                 (event,),
             )
-            return SendResult(answer, event.occurred_at, await self._store.commit(unit))
+            return SendResult(result_id, event.occurred_at, await self._store.commit(unit))
         except _KeyAlreadyClaimed:
             return await self._previous_result(user_id, key, fingerprint)
 
@@ -84,8 +92,8 @@ class IdempotentSends:
         (claim,) = claims.results[0]
         if claim["fingerprint"] != fingerprint:
             raise Conflict("This idempotency key was used for something else")
-        places = await self._store.read(Query("event_position", {"id": claim["event_id"]}))
-        rows = places.results[0]
-        # An event that was pruned since has no cursor any more; that of now misses nothing of it.
-        cursor = self._store.cursor_of(rows[0]["position"]) if rows else places.cursor
+        positions = await self._store.read(Query("event_position", {"id": claim["event_id"]}))
+        rows = positions.results[0]
+        # An event that was pruned since has no cursor any more; the log's head is after it, too.
+        cursor = self._store.cursor_of(rows[0]["position"]) if rows else positions.cursor
         return SendResult(claim["answer"], claim["created_at"], cursor)

@@ -1,4 +1,4 @@
-"""Who a peer has proven to be, and what it may do at most."""
+"""An authenticated identity, and the grants of a credential."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .errors import Forbidden
 
 @frozen
 class Identity:
-    """Who a peer has proven to be, and until when."""
+    """The user and session, or credential, that a token has proven, until it expires."""
 
     user_id: str
     session_id: str  # or the id of a credential
     expires_at: float  # seconds since the epoch; infinite for a credential that does not expire
-    device_name: str | None = None  # the name, one topic word, of the device credential it came with
-    grants: tuple[Grant, ...] | None = None  # all that this credential may do; `None`: what its user may
-    issued_at: float = 0.0  # when the token that proved it was made, likewise
+    device_name: str | None = None  # the name, one topic word, of the credential, if it is one
+    grants: tuple[Grant, ...] | None = None  # all that this credential may do; `None`: all that its user may
+    issued_at: float = 0.0  # of the token, in seconds since the epoch
 
 
 def _to_frozenset(some: Iterable[str]) -> frozenset[str]:
@@ -27,18 +27,18 @@ def _to_frozenset(some: Iterable[str]) -> frozenset[str]:
 
 @frozen
 class Grant:
-    """One thing that a credential was given; with any, it may do nothing else."""
+    """Verbs that a credential may do on the topics of a pattern; with any grant, it may do nothing else."""
 
     pattern: str
     verbs: frozenset[str] = field(converter=_to_frozenset)
-    words: list[str] = field(init=False, eq=False, repr=False)  # of `pattern`, cut once
+    words: list[str] = field(init=False, eq=False, repr=False)  # of `pattern`, split once
 
     @words.default
     def _split_pattern(self) -> list[str]:
         return self.pattern.split(".")
 
 
-def check_full_access(who: Identity) -> None:
-    """Raise `Forbidden` for who may not do all that their user may."""
-    if who.grants is not None:
+def check_full_access(identity: Identity) -> None:
+    """Raise `Forbidden` for a credential, which may not do all that its user may."""
+    if identity.grants is not None:
         raise Forbidden("This credential is for topics only")

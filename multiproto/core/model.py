@@ -1,4 +1,4 @@
-"""The things the server keeps, as immutable values, and how the public sees them."""
+"""Users, messages and pages of lists, as immutable values, with their JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..base.timestamps import format_timestamp as format_timestamp
 
 T = TypeVar("T")
 
-JsonObject = dict[str, object]  # JSON-ready, in the contract's spelling
+JsonObject = dict[str, object]  # with the contract's field names
 
 
 @frozen
@@ -37,7 +37,7 @@ class User:
 
 @frozen
 class UserRecord:
-    """What only `accounts` may see of a user."""
+    """A user with the password hash, which only `domain` sees."""
 
     user: User
     password_hash: str = field(repr=False)
@@ -74,7 +74,7 @@ class Message:
 
 @frozen
 class PageOf(Generic[T]):
-    """One page of a list, newest first, and how much there is in all."""
+    """One page of a list, newest first, and the size of the whole list."""
 
     items: tuple[T, ...]
     page: int  # from 1
@@ -96,7 +96,7 @@ class PageOf(Generic[T]):
 
 @frozen
 class WithCursor(Generic[T]):
-    """A value as the store has it now, with the cursor from which its changes can be followed."""
+    """A value as the store had it, with the cursor from which its changes can be followed."""
 
     value: T
     cursor: str

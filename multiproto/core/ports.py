@@ -1,13 +1,14 @@
-"""What the core needs from the outside, named by the core.
+"""The interfaces through which the core uses everything outside it.
 
-The rooms that implement these (`auth`, `broker`, `storage`, and every wire's
-adapter) import this file; this file imports none of them.
+The packages that implement them (`auth`, `broker`, `storage`, and every wire)
+import this module; it imports none of them.
 """
 
 from __future__ import annotations
 
 from typing import Awaitable, Callable, Mapping, Protocol
 
+from .client_info import ClientInfo
 from .identity import Identity
 from .protocol import Delivery, DeliveryBatch, Farewell, Reply
 from .ratelimit.token_bucket import Rate
@@ -15,10 +16,11 @@ from .transactions import Entry, Page, Publication, Query, Snapshot, Unit
 
 
 class Authenticator(Protocol):
-    def authenticate(self, token: str, host: str = "") -> Awaitable[Identity]:
+    def authenticate(self, token: str, client: ClientInfo = ClientInfo()) -> Awaitable[Identity]:
         """Whose token or credential this is, by a session and a user that still exist.
 
-        `host` is the address that it came from, where that is known.  Raises `Unauthorized`.
+        When it returns, no revocation that this instance knows of has ended that identity.
+        `client` is where the token came from.  Raises `Unauthorized`, or `Unavailable`.
         """
 
 
@@ -33,18 +35,18 @@ class TokenIssuer(Protocol):
 
 class CredentialIssuer(Protocol):
     def issue(self, id: str) -> tuple[str, str]:
-        """A new secret of the credential `id`, which is shown once, and what is kept of it."""
+        """A new secret of the credential `id`, which is shown once, and its hash, which is stored."""
 
 
 class PasswordHasher(Protocol):
     """A slow hash in a bounded pool.
 
-    `on_behalf_of` names whose share of it is used: an address, say.  All raise
-    `RateLimited` when that is used up, and `Unavailable` when the queue is full.
+    `on_behalf_of` names the address or user whose share of the pool is used.  All
+    raise `RateLimited` when that is used up, and `Unavailable` when the queue is full.
     """
 
     def check_capacity(self, on_behalf_of: str = "") -> None:
-        """Raises at once what the others would raise now: to be asked before any work for them is done."""
+        """Raise what the other methods would raise now: to be called before other work for them is done."""
 
     def hash(self, password: str, on_behalf_of: str = "") -> Awaitable[str]: ...
 
@@ -53,16 +55,16 @@ class PasswordHasher(Protocol):
 
 
 class SharedLimitStore(Protocol):
-    """Buckets and marks that all instances share.  All raise `Unavailable` soon rather than wait long."""
+    """Token buckets and marks that all instances share.  All raise `Unavailable` soon rather than wait long."""
 
     def lease(self, key: str, rate: Rate, tokens: int) -> Awaitable[tuple[int, float]]:
-        """As many of `tokens` as the bucket `key` has, and if none, the seconds until it has one.
+        """Take up to `tokens` from the bucket `key`; gives how many, and if none, the seconds until it has one.
 
-        Below 0: that many are given back.
+        A negative number gives that many back.
         """
 
     def mark(self, key: str, seconds: float) -> Awaitable[None]:
-        """Remember `key` for so long."""
+        """Remember `key` for that many seconds."""
 
     def has_mark(self, key: str) -> Awaitable[bool]: ...
 
@@ -132,52 +134,52 @@ class Broker(Protocol):
     def publish(self, publication: Publication) -> Awaitable[None]:
         """Accept and deliver.  Raises `Unavailable`.
 
-        Called in order, answered in order: a session submits several without
+        Called in order, completed in order: a connection submits several without
         waiting for each.
         """
 
     @property
     def scope(self) -> str | None:
-        """ "instance" while what is published reaches only those who listen here, although there may be others."""
+        """ "instance" while publications reach only the subscribers of this instance, although there may be others."""
 
 
 class DeliveryListener(Protocol):
     def deliver(self, delivery: Delivery) -> bool:
-        """Take `delivery`, unless its owner may not read that topic: then False."""
+        """Accept `delivery`; False, where the listener's user may not read its topic."""
 
 
 class DeliveryBatchListener:
-    """A `DeliveryListener` that may take several deliveries at once; others are told of each."""
+    """A `DeliveryListener` that can accept several deliveries at once; others get them one by one."""
 
     __slots__ = ()
 
-    def deliver_batch(self, burst: DeliveryBatch) -> bool | None:
-        """Take all of `burst`, unless its owner may not read that topic: then False.
+    def deliver_batch(self, batch: DeliveryBatch) -> bool | None:
+        """Accept all of `batch`; False, where the listener's user may not read its topic.
 
-        `None`, with nothing taken, where they had better come one by one.
+        `None`, with none accepted, where they are to be delivered one by one.
         """
         raise NotImplementedError
 
 
 class Transport(Protocol):
-    """What a wire must be able to do for its session."""
+    """What a wire must be able to do for its `Connection`."""
 
     def send(self, reply: Reply) -> int:
-        """Write `reply` and return its size in bytes; 0 for what this wire leaves unsaid."""
+        """Write `reply` and return its size in bytes; 0 for a reply that this wire does not have."""
 
-    def send_batch(self, burst: DeliveryBatch) -> int:
-        """Write all of `burst` at once and return its size in bytes; 0 where they are to be sent one by one."""
+    def send_batch(self, batch: DeliveryBatch) -> int:
+        """Write all of `batch` at once and return its size in bytes; 0 where they are to be sent one by one."""
 
     def size_of(self, reply: Reply) -> int:
         """What `send` would return, without sending."""
 
-    def close(self, why: Farewell) -> None:
-        """Say `why` in the wire's own manner and hang up politely.  Called once."""
+    def close(self, farewell: Farewell) -> None:
+        """Send `farewell` in the wire's own form, then close the connection gracefully.  Called once."""
 
     def abort(self) -> None:
-        """Cut the line now, whatever is still unsent."""
+        """Close the connection now, whatever is still unsent."""
 
     def pause_reading(self) -> None:
-        """Read no more for now; the session has enough to do."""
+        """Read no more for now: too many commands wait, or too many bytes came."""
 
     def resume_reading(self) -> None: ...

@@ -1,9 +1,9 @@
-"""The words a connected peer and the server exchange, whatever carries them.
+"""The commands of a connected peer and the replies of the server, the same for every wire.
 
-A codec turns bytes into one of `Command` and one of `Reply` into bytes.  The
-values are immutable and compare by content, so tests read as dialogues.  A
-`ref` is the client's own `id` for a request: its answer carries it back, and it
-means nothing else (contract, sections 4 and 5).
+A codec decodes bytes to a `Command` and encodes a `Reply` to bytes.  The values
+are immutable and compare by content, so tests read as dialogues.  A `ref` is the
+client's own `id` for a command: the reply has the same, and it means nothing
+else (contract, sections 4 and 5).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .errors import Refusal
 Ref = Union[str, int, float, None]
 
 
-# What a peer says.
+# Commands.
 
 
 @frozen
@@ -45,13 +45,13 @@ class Publish:
     topic: str
     content: object = field(repr=False)
     metadata: Mapping[str, object] | None = field(default=None, repr=False)
-    idempotency_key: str | None = None  # idempotency key
+    idempotency_key: str | None = None
     ref: Ref = None
 
 
 @frozen
 class Ping:
-    """Either side may ask; the other answers `Pong`."""
+    """Either side may send it; the other replies with `Pong`."""
 
     ref: Ref = None
 
@@ -63,36 +63,36 @@ class Pong:
 
 @frozen
 class BadCommand:
-    """What a codec makes of bytes that are no command: the refusal to answer with."""
+    """Bytes that are no command: a codec gives the refusal to reply with."""
 
     refusal: Refusal
     ref: Ref = None
 
 
 class CloseReason(Enum):
-    """How a session ends; each wire says it in its own manner."""
+    """Why a connection is closed; each wire has its own code for it."""
 
-    CLIENT_CLOSED = "left"  # the peer hung up
-    SHUTDOWN = "shutdown"  # we are stopping; come back later
-    TOKEN_EXPIRED = "expired"  # the token's time is over; log in again
-    REVOKED = "revoked"  # the account or session is no more
-    AUTH_TIMEOUT = "unauthenticated"  # did not authenticate in time
-    IDLE_TIMEOUT = "silent"  # nothing heard for `ConnectionLimits.idle_timeout`
-    SLOW_CONSUMER = "slow"  # does not read as fast as it subscribed
-    FLOODING = "flooding"  # goes on although it is told that it is too much
-    PROTOCOL_ERROR = "untrusted"  # the byte stream can't be followed any more
-    INTERNAL_ERROR = "broken"  # a bug of ours
+    CLIENT_CLOSED = "left"  # by the peer
+    SHUTDOWN = "shutdown"  # the server stops; the client may reconnect later
+    TOKEN_EXPIRED = "expired"  # the client has to log in again
+    REVOKED = "revoked"  # the account was closed, or the session ended
+    AUTH_TIMEOUT = "unauthenticated"  # not authenticated in time
+    IDLE_TIMEOUT = "silent"  # nothing received for `ConnectionLimits.idle_timeout`
+    SLOW_CONSUMER = "slow"  # the peer reads more slowly than its deliveries come
+    FLOODING = "flooding"  # the peer exceeded its command rate again and again
+    PROTOCOL_ERROR = "untrusted"  # the byte stream can't be parsed any further
+    INTERNAL_ERROR = "broken"  # a bug of the server
 
 
 @frozen
 class EndOfInput:
-    """Nothing more is to come: the session ends once all that was said before is answered."""
+    """The peer sends nothing more: the connection closes once all earlier commands are answered."""
 
     reason: CloseReason = CloseReason.CLIENT_CLOSED
     ref: Ref = None
 
 
-# What the server says.
+# Replies.
 
 
 @frozen
@@ -107,10 +107,10 @@ class Subscribed:
     pattern: str
     subscription_id: str
     retention: str  # "log" or "live"
-    cursor: str | None = None  # where the subscription stands in the log
-    recovered: bool | None = None  # only when asked to resume
+    cursor: str | None = None  # from which the subscription follows the log
+    recovered: bool | None = None  # whether it resumes without a gap; `None` if it was not to resume
     ref: Ref = None
-    position: int = field(default=0, eq=False, repr=False)  # of the cursor; never told
+    position: int = field(default=0, eq=False, repr=False)  # of the cursor; never sent
     scope: str | None = None  # "instance" while a live topic does not reach the other instances
 
 
@@ -123,7 +123,7 @@ class Unsubscribed:
 
 @frozen
 class Accepted:
-    """A publication with a `ref` was taken; on a logged topic: is durable."""
+    """A publication with a `ref` was accepted; on a logged topic: is durable."""
 
     ref: Ref
     cursor: str | None = None
@@ -131,22 +131,25 @@ class Accepted:
 
 @frozen(eq=False)
 class Delivery:
-    """One publication or event, on the one topic it is heard on.
+    """One publication or event, on the one topic that it is delivered on.
 
-    The same object goes to every peer that hears it, so that each wire encodes
-    it once: `encoded` holds the bytes by codec, `sizes` how many they are where
-    a wire only wants to know that.
+    The same object goes to every subscriber, so that each wire encodes it once:
+    `encoded` has the bytes by codec, `sizes` their number where a wire needs only
+    that.
     """
 
     topic: str
     content: object = field(repr=False)
     metadata: Mapping[str, object] = field(repr=False)
-    accepted_at: float  # seconds since the epoch, when it was accepted
+    accepted_at: float  # seconds since the epoch
     sender_id: str | None = None  # user id; none for the server's own events
     id: str | None = None
     cursor: str | None = None  # only from the log
-    replay_pattern: str | None = None  # the pattern that is catching up, if this was missed and is told again
-    position: int = field(default=0, repr=False)  # of the cursor; never told
+    replay_pattern: str | None = None  # the pattern of the subscription that catches up, if it is replayed
+    position: int = field(default=0, repr=False)  # of the cursor; never sent
+    encoded_content: bytes | None = field(
+        default=None, repr=False
+    )  # `content` as JSON, where known: to splice
     encoded: dict[Any, bytes] = field(factory=dict, init=False, repr=False)
     sizes: dict[str, int] = field(factory=dict, init=False, repr=False)
 
@@ -173,7 +176,7 @@ MAX_BATCH_BYTES = (
 
 @frozen(eq=False)
 class DeliveryBatch:
-    """Deliveries on one topic, in order, that came in one turn of the reactor: each wire may say them as one."""
+    """Deliveries on one topic, in order, of one turn of the reactor: each wire may write them as one."""
 
     topic: str
     deliveries: tuple[Delivery, ...] = field(repr=False)
@@ -182,17 +185,17 @@ class DeliveryBatch:
 
 @frozen
 class CaughtUp:
-    """All that a resumed subscription had missed was told; what follows is new."""
+    """All that a resumed subscription had missed is replayed; what follows is new."""
 
     pattern: str
     cursor: str | None
     ref: Ref = None
-    position: int = field(default=0, eq=False, repr=False)  # of the cursor; never told
+    position: int = field(default=0, eq=False, repr=False)  # of the cursor; never sent
 
 
 @frozen
 class TokenExpiring:
-    """The token's time is nearly over: a fresh one of the same user extends it.  Said once for each token."""
+    """The token expires soon: a fresh one of the same user extends the connection.  Sent once for each token."""
 
     expires_at: float  # seconds since the epoch
     ref: Ref = None
@@ -200,7 +203,7 @@ class TokenExpiring:
 
 @frozen
 class ErrorReply:
-    """`command_type` is the kind of command that was declined: some wires have a word of its own for AUTH."""
+    """A command was refused; `command_type` is its class, since some wires have an error of its own for AUTH."""
 
     refusal: Refusal
     command_type: type | None = None
@@ -209,7 +212,7 @@ class ErrorReply:
 
 @frozen
 class Farewell:
-    """The last reply of a session."""
+    """The last reply of a connection."""
 
     reason: CloseReason
     message: str

@@ -1,4 +1,4 @@
-"""What is read from the store, written to it and published: plain data, the same for every engine."""
+"""Queries, transactions, log entries and publications: plain data, the same for every storage engine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Row = Mapping[str, Any]  # column -> value
 
 @frozen
 class Query:
-    """A named statement of `sql/<engine>` that only reads."""
+    """A named, reading statement of `sql/<engine>`."""
 
     name: str
     params: Mapping[str, object] = field(factory=dict, repr=False)
@@ -21,11 +21,11 @@ class Query:
 
 @frozen
 class Step:
-    """A named statement that writes, and what it means when it does not.
+    """A named, writing statement, and what it means when it fails.
 
-    `miss` is raised when it affects other than `expected_rows` rows (`None` takes any
-    count), `clash` when it violates a constraint.  Either undoes the whole unit
-    and no other.
+    `miss` is raised when it affects other than `expected_rows` rows (`None` allows
+    any number), `clash` when it violates a constraint.  Either rolls back the whole
+    unit and no other.
     """
 
     name: str
@@ -37,11 +37,11 @@ class Step:
 
 @frozen
 class Event:
-    """What happened, to be appended to the log in the same transaction.
+    """An event, to be appended to the log in the transaction of the change that it reports.
 
-    `topics` are all that hear of it, in the contract's order; `content` is what
-    they see, any JSON value; `subject` is the id of what it tells of, by which
-    its content can be blanked later.  `namespace` decides how long it is kept.
+    `topics` are all it is delivered on, in the contract's order; `content` is any
+    JSON value; `subject` is the id of the user or message that it is about, by
+    which its content can be redacted later; `namespace` decides its retention.
     """
 
     id: str
@@ -52,12 +52,15 @@ class Event:
     occurred_at: str  # RFC 3339
     namespace: str
     sender_id: str | None = None  # user id, of a client's publication
-    metadata: Mapping[str, object] | None = field(default=None, repr=False)  # a client's publication's
+    metadata: Mapping[str, object] | None = field(default=None, repr=False)  # of a client's publication
+    encoded_content: bytes | None = field(
+        default=None, eq=False, repr=False
+    )  # `content` as JSON, where known
 
 
 @frozen
 class Unit:
-    """All of `steps` and `events` happen, or nothing does."""
+    """One transaction: all of `steps` and `events` are committed, or none."""
 
     steps: tuple[Step, ...]
     events: tuple[Event, ...] = ()
@@ -65,7 +68,7 @@ class Unit:
 
 @frozen
 class Snapshot:
-    """What some queries gave in one transaction, and the log's head at that moment."""
+    """The results of some queries in one transaction, and the log's head at that moment."""
 
     results: tuple[tuple[Row, ...], ...] = field(repr=False)
     cursor: str
@@ -78,24 +81,21 @@ class Entry:
     position: int  # strictly increasing in commit order; dense until the log is pruned
     cursor: str
     event: Event
-    redacted: bool = False  # what it told of was withdrawn: nothing of its content is left
+    redacted: bool = False  # its content was withdrawn, and deleted
 
 
 @frozen
 class Page:
-    """The entries of one stretch of the log that a reader may care for."""
+    """The entries of one range of the log that were asked for."""
 
     entries: tuple[Entry, ...]
-    end_position: int  # the stretch ends with this position, whether or not there is an entry
-    retention_floors: Mapping[str, int]  # as `LogReader.retention_floors` had them when it was read
-
-
-# The live lane.
+    end_position: int  # the last position of the range, whether or not it has an entry
+    retention_floors: Mapping[str, int]  # as of `LogReader.retention_floors` when it was read
 
 
 @frozen
 class Publication:
-    """What a client publishes, checked and permitted."""
+    """A client's publication, checked and authorized."""
 
     id: str
     topic: str
@@ -104,3 +104,6 @@ class Publication:
     sender_id: str  # user id
     accepted_at: float  # seconds since the epoch
     size: int = field(default=0, eq=False, repr=False)  # bytes of content and metadata, where that is known
+    encoded_content: bytes | None = field(
+        default=None, eq=False, repr=False
+    )  # `content` as JSON, where known

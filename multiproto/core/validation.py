@@ -1,6 +1,6 @@
-"""What a client filled in, read field by field; all faults are listed, not the first.
+"""Validates the fields of a request, for every wire: all faults are listed, not the first alone.
 
-The rules are the contract's, section 1 "Limits on input", for every wire.
+The rules are the contract's, section 1 "Limits on input".
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from .errors import FieldError, ValidationError
 from .protocol import Ref
 from .pubsub.topics import is_word
 
-MAX_REF_LENGTH = 255  # characters; the answer carries it back, and must fit a frame
+MAX_REF_LENGTH = 255  # characters; the reply has it, too, and must fit a frame
 MAX_MESSAGE_LENGTH = 10_000  # characters of a message
 MAX_CHANNEL_LENGTH = 100  # characters
 MAX_CREDENTIAL_NAME_LENGTH = 64  # characters of a credential's name
-MAX_PASSWORD_BYTES = 72  # bcrypt reads no further
-MAX_PAGE = 2**31 - 1  # what a GraphQL Int can say; beyond it an offset would overflow the database's integers
+MAX_PASSWORD_BYTES = 72  # bcrypt ignores the rest
+MAX_PAGE = 2**31 - 1  # the largest GraphQL Int; beyond it an offset would overflow the database's integers
 MAX_LIMIT = 100
 
 # RFC 5321, 4.1.2: a Dot-string, "@", and a Domain of two labels or more.
@@ -40,7 +40,7 @@ def is_uuid(text: str) -> bool:
 
 
 def check_id(text: str, field: str = "id") -> str:
-    """A UUID as we write it, whatever case it came in.  Raises `ValidationError`."""
+    """A UUID in lower case, from either case.  Raises `ValidationError`."""
     id = text.lower()
     if not is_uuid(id):
         raise ValidationError.for_field(field, "Must be a UUID")
@@ -52,13 +52,13 @@ def is_email(text: str) -> bool:
 
 
 def email_key(email: str) -> str:
-    """What makes two addresses the same: all but their case."""
+    """The form in which two addresses are compared: without regard to case."""
     return email.lower()
 
 
 @define(eq=False, repr=False)
 class FieldValidator:
-    """The fields of one request.  Ask for each, then `check` before using any."""
+    """The fields of one request.  Get each, then call `check` before using any."""
 
     _fields: Mapping[str, object]
     _errors: list[FieldError] = Factory(list)
@@ -79,11 +79,11 @@ class FieldValidator:
         return self._validated_text("channelId", _channel_errors, required)
 
     def credential_name(self) -> str:
-        """`name`, of a credential."""
+        """The field `name` of a credential."""
         return self._validated_text("name", _credential_name_errors)
 
     def duration(self, field: str, most: int) -> int | None:
-        """Seconds, from text such as 90s, 15m, 12h, 30d; `most` in days.  `None` where it is absent or at fault."""
+        """Seconds, from text such as 90s, 15m, 12h, 30d; at most `most` days.  `None` where it is absent or invalid."""
         value = self._fields.get(field)
         if value is None:
             return None
@@ -94,19 +94,19 @@ class FieldValidator:
         return seconds
 
     def uuid(self, field: str, required: bool = True) -> str:
-        """An id in canonical text; upper case is taken too."""
+        """An id in lower case, from either case."""
         return self._validated_text(field, _uuid_errors, required).lower()
 
     def text(self, field: str) -> str:
-        """Any text at all, for what is only compared, e.g. a password at login."""
+        """Any text, for what is only compared, e.g. a password at login."""
         return self._validated_text(field, lambda text: [])
 
     def optional_text(self, field: str) -> str | None:
-        """The same, of a field that may be absent."""
+        """As `text`, of a field that may be absent."""
         return self.text(field) if self.has(field) else None
 
     def ref(self) -> Ref:
-        """`id`, the client's own name for its request, if it can be one."""
+        """The field `id`, by which the client names its request, if it is valid."""
         id = self._fields.get("id")
         if isinstance(id, str) and len(id) <= MAX_REF_LENGTH:
             return id
@@ -117,7 +117,7 @@ class FieldValidator:
         return None
 
     def integer(self, field: str, default: int, most: int) -> int:
-        """From 1 to `most`; digits in a string, as a query has them, are taken too."""
+        """From 1 to `most`; digits in a string, as in a URL's query, are accepted, too."""
         value = self._fields.get(field)
         if value is None:
             return default
@@ -135,11 +135,11 @@ class FieldValidator:
         return self._fields.get(field) is not None
 
     def add_error(self, field: str | None, message: str) -> None:
-        """Note a fault of one field, or with `None` of the request as a whole."""
+        """Add a fault of one field, or with `None` of the request as a whole."""
         self._errors.append(FieldError((field,) if field else (), message))
 
     def add_errors(self, invalid: ValidationError) -> None:
-        """Note what somebody else found wrong with a field."""
+        """Add the faults of another validation."""
         self._errors += invalid.errors
 
     def check(self) -> None:
@@ -150,7 +150,7 @@ class FieldValidator:
     def _validated_text(
         self, field: str, faults: Callable[[str], ErrorMessages], required: bool = True
     ) -> str:
-        """The field's text, or "" where it is absent or at fault."""
+        """The field's text, or "" where it is absent or invalid."""
         value = self._fields.get(field)
         if value is None:
             if required:
@@ -194,13 +194,13 @@ def _password_errors(text: str) -> ErrorMessages:
         faults.append(f"Must have at most {MAX_PASSWORD_BYTES} bytes in UTF-8")
     if "\0" in text:
         faults.append("Must not hold a NUL character")
-    wanted: tuple[tuple[str, Callable[[str], bool]], ...] = (
+    required: tuple[tuple[str, Callable[[str], bool]], ...] = (
         ("a lower-case letter", str.islower),
         ("an upper-case letter", str.isupper),
         ("a digit", str.isdigit),
         ("a character that is neither letter nor digit", lambda c: not c.isalnum()),
     )
-    faults += [f"Must have {what}" for what, is_it in wanted if not any(map(is_it, text))]
+    faults += [f"Must have {kind}" for kind, is_of_kind in required if not any(map(is_of_kind, text))]
     return faults
 
 

@@ -37,7 +37,7 @@ from .pubsub.replay import ReplayReader
 from .ratelimit.publish_limits import PublishLimits
 from .ratelimit.shared_bucket import SharedBuckets
 from .ratelimit.token_bucket import Rate
-from .request_authenticator import RequestAuthenticator
+from .revocations import RevocationAnnouncingStore
 
 
 class LoggedStore(Store, LogReader, Protocol):
@@ -64,7 +64,7 @@ class CoreServices:
     dispatcher: Dispatcher
     publisher: Publisher
     hub: Hub
-    request_authenticator: RequestAuthenticator
+    authenticator: Authenticator
     messages: Messages
     accounts: Accounts
     login_sessions: LoginSessions
@@ -73,13 +73,21 @@ class CoreServices:
     failed_attempts: FailedAttempts
 
 
+def make_failed_attempts(
+    *, store: Store, clock: IReactorTime, new_id: Callable[[], str], metrics: Metrics
+) -> FailedAttempts:
+    """Made first: the authenticator and the accounts both record in it."""
+    audit_recorder = AuditRecorder(clock.seconds, new_id)
+    return FailedAttempts(store, audit_recorder, clock, metrics.audit_dropped.inc)
+
+
 def make_account_services(
     *,
     store: Store,
     passwords: PasswordHasher,
     tokens: TokenIssuer,
     credential_issuer: CredentialIssuer,
-    clock: IReactorTime,
+    failed_attempts: FailedAttempts,
     now: Callable[[], float],  # seconds since the epoch
     new_id: Callable[[], str],
     decode_json: Callable[[bytes], object],
@@ -87,10 +95,8 @@ def make_account_services(
     operators: Iterable[str] = (),
     login_throttle: LoginThrottle | None = None,
     on_authentication: Callable[[str, str], object] = lambda method, outcome: None,
-    on_audit_dropped: Callable[[int], object] = lambda count: None,
 ) -> AccountServices:
     events, audit = EventBuilder(new_id), AuditRecorder(now, new_id)
-    failed_attempts = FailedAttempts(store, audit, clock, on_audit_dropped)
     login_sessions = LoginSessions(
         store=store,
         passwords=passwords,
@@ -124,12 +130,12 @@ def make_account_services(
 def make_core_services(
     *,
     store: LoggedStore,
-    account_store: Store,  # the same, where what is committed may end sessions
     dispatcher: Dispatcher,
     broker: Broker,
     namespaces: Namespaces,
     rules: tuple[Rule, ...],
     authenticator: Authenticator,
+    failed_attempts: FailedAttempts,
     passwords: PasswordHasher,
     tokens: TokenIssuer,
     credential_issuer: CredentialIssuer,
@@ -146,11 +152,11 @@ def make_core_services(
 ) -> CoreServices:
     now = clock.seconds
     account_services = make_account_services(
-        store=account_store,
+        store=RevocationAnnouncingStore(store, dispatcher.revocations),
+        failed_attempts=failed_attempts,
         passwords=passwords,
         tokens=tokens,
         credential_issuer=credential_issuer,
-        clock=clock,
         now=now,
         new_id=new_id,
         decode_json=decode_json,
@@ -158,7 +164,6 @@ def make_core_services(
         operators=operators,
         login_throttle=LoginThrottle(clock, shared_limits),
         on_authentication=metrics.auth,
-        on_audit_dropped=metrics.audit_dropped.inc,
     )
     publish_limits = PublishLimits(
         SharedBuckets("user", user_publish_rate, clock, shared_limits) if user_publish_rate else None,
@@ -177,7 +182,6 @@ def make_core_services(
         encode=encode_json,
         limits=publish_limits,
     )
-    failed_attempts = account_services.failed_attempts
     hub = Hub(
         authenticator=authenticator,
         dispatcher=dispatcher,
@@ -185,7 +189,6 @@ def make_core_services(
         publisher=publisher,
         clock=clock,
         new_id=new_id,
-        failed_attempts=failed_attempts,
     )
     return CoreServices(
         clock=clock,
@@ -193,7 +196,7 @@ def make_core_services(
         dispatcher=dispatcher,
         publisher=publisher,
         hub=hub,
-        request_authenticator=RequestAuthenticator(authenticator, hub, failed_attempts),
+        authenticator=authenticator,
         messages=Messages(store, idempotent_sends, EventBuilder(new_id), now, new_id, publish_limits),
         accounts=account_services.accounts,
         login_sessions=account_services.login_sessions,

@@ -24,7 +24,7 @@ def graphql_wire(config: Config) -> MountedWire:
                 accounts=core.accounts,
                 login_sessions=core.login_sessions,
                 credentials=core.credentials,
-                request_authenticator=core.request_authenticator,
+                request_authenticator=core.authenticator,
                 messages=core.messages,
                 publisher=core.publisher,
                 hub=core.hub,

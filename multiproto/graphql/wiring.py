@@ -13,8 +13,8 @@ from ..core.domain.accounts import Accounts
 from ..core.domain.credentials import CredentialStore
 from ..core.domain.login_sessions import LoginSessions
 from ..core.domain.messages import Messages
+from ..core.ports import Authenticator
 from ..core.pubsub.publisher import Publisher
-from ..core.request_authenticator import RequestAuthenticator
 from ..rfc6455.resource import UpgradeResource
 from .execution.asyncio_loop import TwistedEventLoop
 from .execution.dataloaders import OperationLoaders
@@ -39,7 +39,7 @@ class GraphQLDependencies:
     accounts: Accounts
     login_sessions: LoginSessions
     credentials: CredentialStore
-    request_authenticator: RequestAuthenticator
+    request_authenticator: Authenticator
     messages: Messages
     publisher: Publisher
     hub: Hub

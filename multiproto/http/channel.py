@@ -23,7 +23,7 @@ from zope.interface import implementer
 from ..core.addresses import client_network
 from .codec import HttpProtocolError
 from .inlet import PIPELINE_FULL, ChannelInput
-from .limits import Deadline, HttpLimits
+from .limits import HttpLimits, RequestDeadline
 from .reader import RequestReader
 from .request import HttpRequest
 
@@ -50,12 +50,15 @@ class Channel(ChannelInput):
     _responding: bool = False
     _processing: bool = False
     _closing: bool = False
-    _deadline: Deadline = field(init=False)
+    _deadline: RequestDeadline = field(init=False)
 
     # The connection's life.
 
     def __attrs_post_init__(self) -> None:
-        self._reader, self._deadline = RequestReader(self._limits.max_body_bytes), Deadline(self.site.clock)
+        self._reader, self._deadline = (
+            RequestReader(self._limits.max_body_bytes),
+            RequestDeadline(self.site.clock),
+        )
         self.limit_read_rate(self._limits.read_rate, self.site.clock)
 
     @property

@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import BaseConverter
 
 from ..core.errors import Refusal
-from ..core.request_authenticator import RequestAuthenticator
+from ..core.ports import Authenticator
 from . import envelope
 from .envelope import JsonResponse
 from .request import HttpRequest
@@ -33,7 +33,7 @@ class _PathSegmentConverter(BaseConverter):
 
 
 def make_klein_resource(
-    access: RequestAuthenticator, clock: IReactorTime, api: Iterable[Route], bare: Iterable[Route]
+    access: Authenticator, clock: IReactorTime, api: Iterable[Route], bare: Iterable[Route]
 ) -> KleinResource:
     """A resource that answers the routes of `api` under each prefix, and those of `bare` as they are."""
     app = Klein()
@@ -55,7 +55,7 @@ def make_klein_resource(
 
 
 def _add_route(
-    app: Klein, access: RequestAuthenticator, clock: IReactorTime, route: Route, prefix: str, template: str
+    app: Klein, access: Authenticator, clock: IReactorTime, route: Route, prefix: str, template: str
 ) -> None:
     async def answer(request: HttpRequest, **words: str) -> bytes:
         request.route_template = template

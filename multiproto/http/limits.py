@@ -22,7 +22,7 @@ class HttpLimits:
 
 
 @define(eq=False, repr=False)
-class Deadline:
+class RequestDeadline:
     """One at a time: what is to be done unless something else comes first.
 
     It is put off with each request.  So the reactor is asked once, and when its

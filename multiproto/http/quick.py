@@ -23,8 +23,8 @@ from twisted.web.http import NO_BODY_CODES
 
 from ..base.coroutines import start_eagerly
 from ..core.errors import InternalError, RateLimited, Refusal
+from ..core.ports import Authenticator
 from ..core.ratelimit.fixed_window import RateLimitCheck
-from ..core.request_authenticator import RequestAuthenticator
 from ..observe.logs import CURRENT_REQUEST_ID
 from . import envelope
 from .access_log import CLIENT_CLOSED_REQUEST, UNMATCHED_ROUTE, log_access, method_label
@@ -66,7 +66,7 @@ class Ordinary:
 class Short:
     """The way itself, for all requests of a site."""
 
-    access: RequestAuthenticator
+    access: Authenticator
     table: Table
 
     def take(self, channel: Channel, site: Site, head: RequestHead) -> Quick | None:
@@ -104,7 +104,7 @@ class Quick:
 
     http_channel: Channel
     _site: Site
-    _access: RequestAuthenticator
+    _access: Authenticator
     _asked: Ordinary
     request_id: str
     started_at: float = field(init=False)

@@ -11,7 +11,7 @@ from ..base import strict_json
 from ..core.client_info import ClientInfo
 from ..core.errors import InvalidInput, Unauthorized
 from ..core.identity import Identity, check_full_access
-from ..core.request_authenticator import RequestAuthenticator
+from ..core.ports import Authenticator
 from .envelope import JsonResponse, RawResponse, UnsupportedMediaType
 from .request import HttpRequest
 
@@ -36,7 +36,7 @@ class IncomingRequest(Protocol):
 @define(eq=False, repr=False)
 class RequestContext:
     request: IncomingRequest
-    _authenticator: RequestAuthenticator
+    _authenticator: Authenticator
     _route: Route
 
     @property

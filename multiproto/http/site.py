@@ -21,9 +21,9 @@ from ..core.domain.audit_log import AuditLog
 from ..core.domain.credentials import CredentialStore
 from ..core.domain.login_sessions import LoginSessions
 from ..core.domain.messages import Messages
+from ..core.ports import Authenticator
 from ..core.pubsub.publisher import Publisher
 from ..core.ratelimit.fixed_window import RateLimit, RateLimitCheck
-from ..core.request_authenticator import RequestAuthenticator
 from .channel import Channel
 from .codec import HttpProtocolError, RequestHead
 from .cors import CorsPolicy
@@ -67,7 +67,7 @@ class SiteParts:
 
     clock: IReactorTime
     new_id: Callable[[], str]  # for requests without a correlation id
-    authenticator: RequestAuthenticator
+    authenticator: Authenticator
     hub: Hub
     accounts: Accounts
     login_sessions: LoginSessions
@@ -271,7 +271,7 @@ def make_site(parts: SiteParts, settings: SiteSettings = SiteSettings()) -> Site
     return site
 
 
-def make_short(access: RequestAuthenticator, site: Site, routes: list[Route], bare: list[Route]) -> Short:
+def make_short(access: Authenticator, site: Site, routes: list[Route], bare: list[Route]) -> Short:
     """The short way to all that no mount is in front of."""
     table = Table()
     for prefix, template, there in (

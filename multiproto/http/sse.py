@@ -99,7 +99,7 @@ def encode_delivery(delivery: Delivery) -> bytes:
     if event is None:
         shown: dict[str, object] = {
             "topic": delivery.topic,
-            "data": delivery.content,
+            "data": strict_json.splice(delivery.content, delivery.encoded_content),
             "metadata": delivery.metadata,
             "timestamp": format_timestamp(delivery.accepted_at),
         }

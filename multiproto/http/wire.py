@@ -44,7 +44,7 @@ def http_wire(
             SiteParts(
                 clock=core.clock,
                 new_id=core.new_id,
-                authenticator=core.request_authenticator,
+                authenticator=core.authenticator,
                 hub=core.hub,
                 accounts=core.accounts,
                 login_sessions=core.login_sessions,

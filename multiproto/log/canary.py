@@ -1,7 +1,7 @@
-"""Ready means delivering (guarantee G12): what is written comes back through the log, or we are not ready.
+"""Checks that the log delivers: an event written by this instance must come back, or it is not ready (guarantee G12).
 
-Every few seconds this instance writes an event of its own to the log and waits
-for its own follower to tell it.  No client pattern covers its topic.
+Every few seconds this instance writes a canary event to the log and waits for
+its own follower to dispatch it.  No client pattern covers its topic.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from ..core.pubsub.namespaces import CANARIES
 from ..core.transactions import Event, Unit
 
 INTERVAL = 3.0  # seconds
-FRESH_FOR = 10.0  # seconds that one counts for
-START_TIMEOUT = 2.0  # seconds that a start waits for the first one
+FRESH_FOR = 10.0  # seconds after it was sent that a canary which came back counts
+START_TIMEOUT = 2.0  # seconds that a start waits for the first canary
 EVENT_TYPE = "canary"
 
 
@@ -36,9 +36,9 @@ class Canary(Service):
     _dispatcher: Dispatcher
     _clock: IReactorTime
     _new_id: Callable[[], str]
-    _pending_id: str | None = None  # of the one that is on its way
+    _pending_id: str | None = None  # of the last canary sent
     _sent_at: float = 0.0
-    _last_returned_at: float | None = None  # when the last one that came back was sent
+    _last_returned_at: float | None = None  # when the last canary that came back was sent
     _first_returned: Deferred[None] | None = None
     _loop: LoopingCall | None = None
 
@@ -46,13 +46,13 @@ class Canary(Service):
 
     @property
     def is_fresh(self) -> bool:
-        """Whether one that was sent in the last `FRESH_FOR` seconds has come back."""
+        """Whether a canary sent in the last `FRESH_FOR` seconds has come back."""
         return (
             self._last_returned_at is not None and self._clock.seconds() - self._last_returned_at <= FRESH_FOR
         )
 
     def startService(self) -> Deferred[None]:
-        """Fires once the first one is back, or after `START_TIMEOUT` seconds without that."""
+        """Fires once the first canary is back, or after `START_TIMEOUT` seconds."""
         super().startService()
         self._dispatcher.subscribe(CANARIES, self)
         self._first_returned = Deferred()
@@ -69,14 +69,14 @@ class Canary(Service):
 
     def deliver(self, delivery: Delivery) -> bool:
         if delivery.id != self._pending_id:
-            return False  # another instance's
+            return False  # another instance's canary
         self._last_returned_at = self._sent_at
         if self._first_returned is not None and not self._first_returned.called:
             self._first_returned.callback(None)
         return True
 
     def _send(self) -> None:
-        """Not waited for: one that hangs must not keep the next from being sent."""
+        """Send the next canary, without waiting for one that hangs."""
         self._pending_id, self._sent_at = self._new_id(), self._clock.seconds()
         event = Event(
             self._pending_id, EVENT_TYPE, (CANARIES,), None, "", format_timestamp(self._sent_at), CANARIES
@@ -88,7 +88,7 @@ class Canary(Service):
         await self._store.commit(Unit((), (event,)))
 
     def _send_refused(self, failure: Failure) -> None:
-        """The store says so in its own metrics and log."""
+        """The store reports it in its own metrics and log."""
         failure.trap(Refusal)
 
     def _start_timed_out(self, failure: Failure) -> None:

@@ -1,11 +1,12 @@
-"""The logged lane: reads the log in order and tells this instance's audience.
+"""Follows the log: reads new entries in order and passes them to the dispatcher.
 
-Woken by its own writer at once, by the hint of another instance's, and by the
-clock every `POLL_INTERVAL` seconds, so that a lost hint costs latency, never a message.
-Nobody hears of a logged event by any other road.
+It is woken at once by a commit of its own process, by a hint of another
+instance, and every `POLL_INTERVAL` seconds, so that a lost hint costs latency,
+never a message.  Logged events are delivered in no other way.
 
-It is also the instance's sight: when it has lost it and comes back, it looks
-ahead for rights that ended meanwhile, before anybody hears of what came first.
+It also knows whether this instance is caught up with the log.  After it was
+stale, it reads ahead for revocations, before any entry that comes first is
+delivered.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from ..core.pubsub.dispatcher import Dispatcher
 from ..core.pubsub.log_freshness import LogFreshness
 from ..core.transactions import Entry
 
-POLL_INTERVAL = 0.25  # seconds; with the time of a read, well under what counts as blind
-PAGE_SIZE = 500  # entries a read
-TURN_BUDGET = 0.01  # seconds of telling, before the reactor has its turn
-LOOKAHEAD_INTERVAL = 0.5  # seconds between two looks ahead
-REVOCATION_TOPICS = ("_sessions", "users")  # how topics begin that tell of rights that ended
+POLL_INTERVAL = 0.25  # seconds; with the time of a read, well under `STALE_AFTER`
+PAGE_SIZE = 500  # entries of one read
+TURN_BUDGET = 0.01  # seconds of dispatching, before the reactor has its turn
+LOOKAHEAD_INTERVAL = 0.5  # seconds between two reads ahead
+REVOCATION_TOPICS = ("_sessions", "users")  # prefixes of the topics with revocations
 
 
 @define(eq=False, repr=False)
@@ -41,25 +42,28 @@ class Follower(Service):
     _wake_requested: bool = False
     _reading: Deferred[None] | None = None
     _poll_call: IDelayedCall | None = None
-    _unavailable: bool = False  # the log could not be read, last
-    _announced: tuple[float, int] = (0.0, 0)  # when was looked ahead, and up to which position
+    _unavailable: bool = False  # the last read failed
+    _read_ahead: tuple[float, int] = (
+        0.0,
+        0,
+    )  # when revocations were last read ahead, and up to which position
 
     _log = Logger()
 
     def startService(self) -> Deferred[None]:
-        """Fires once the log's head is known: what comes behind it is told."""
+        """Fires once the log's head is known: entries after it will be dispatched."""
         super().startService()
         return Deferred.fromCoroutine(self._start_at_head())
 
     def stopService(self) -> Deferred[None] | None:
-        """Fires once the last page being read was told."""
+        """Fires once the page being read is dispatched."""
         super().stopService()
         if self._poll_call is not None:
             self._poll_call.cancel()
         return self._reading
 
     def wake(self) -> None:
-        """There may be something new."""
+        """There may be new entries."""
         self._wake_requested = True
         if self.running and self._reading is None:
             self._reading = Deferred.fromCoroutine(self._catch_up()).addErrback(self._read_failed)
@@ -96,7 +100,7 @@ class Follower(Service):
             self._unavailable = False
 
     async def _dispatch_entries(self, entries: Sequence[Entry]) -> None:
-        """In slices: each may be for thousands, and others have their turn in between."""
+        """In slices, between which the reactor has its turn: each entry may have thousands of subscribers."""
         ends = self._clock.seconds() + TURN_BUDGET
         for entry in entries:
             if self._clock.seconds() >= ends:
@@ -107,19 +111,19 @@ class Follower(Service):
             self._dispatcher.dispatch_logged(entry)
 
     async def _announce_revocations_ahead(self) -> None:
-        """Rights that ended while we were blind end now, wherever in the backlog that is told."""
-        now, (looked, warned) = self._clock.seconds(), self._announced
-        low = max(self._dispatcher.position, warned)
-        head, _ = await self._log_source.head() if now - looked >= LOOKAHEAD_INTERVAL else (low, "")
-        for lead in REVOCATION_TOPICS:
-            reached = low
-            while reached < head:
-                page = await self._log_source.read_page(lead, reached, head)
+        """Rights that ended while the log was stale end now, wherever in the backlog the revocation is."""
+        now, (last_at, last_position) = self._clock.seconds(), self._read_ahead
+        low = max(self._dispatcher.position, last_position)
+        head, _ = await self._log_source.head() if now - last_at >= LOOKAHEAD_INTERVAL else (low, "")
+        for prefix in REVOCATION_TOPICS:
+            position = low
+            while position < head:
+                page = await self._log_source.read_page(prefix, position, head)
                 for entry in page.entries:
                     self._dispatcher.announce_revocations(entry)
-                reached = page.end_position
+                position = page.end_position
         if head > low:
-            self._announced = now, head
+            self._read_ahead = now, head
 
     def _read_failed(self, failure: Failure) -> None:
         """The log can't be read now; the next poll tries again."""

@@ -1,7 +1,8 @@
-"""Forgets what the log was told to keep only so long, or only so much of; and rows that are of no use any more.
+"""Deletes log entries beyond their namespace's retention, and other rows that have expired.
 
-In bites that leave the writer free for others in between, each with the floor
-it raises in one transaction: a client whose cursor is below a floor is told.
+In batches, so that other writes have their turn in between.  Each batch raises
+the namespace's retention floor in the same transaction, so that a client whose
+cursor is below it learns that it has missed events.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ..core.transactions import Query, Step, Unit
 INTERVAL = 30.0  # seconds
 BATCH_SIZE = 500  # rows that one transaction deletes
 ENDED_SESSION_RETENTION = (
-    86_400.0  # seconds that a session which has ended is kept: clocks may differ, nobody needs it
+    86_400.0  # seconds that an ended session is kept: nobody needs it, but clocks may differ
 )
 
 
@@ -51,7 +52,7 @@ class Pruner(Service):
         self._loop.start(INTERVAL, now=False)
 
     def stopService(self) -> Deferred[None] | None:
-        """Fires when the bite under way is done."""
+        """Fires when the present batch is done."""
         super().stopService()
         if self._loop is not None:
             self._loop.stop()
@@ -62,45 +63,45 @@ class Pruner(Service):
         return self._pruning
 
     async def prune(self) -> None:
-        """All that is due now."""
+        """Delete all that is due now."""
         for namespace in self._namespaces:
             for position in [await self._last_expired(namespace), await self._last_surplus(namespace)]:
                 await self._prune_namespace(namespace.match, position)
-        for rows, kept in (
+        for table, retention in (
             ("keys", KEY_RETENTION),
             ("refresh_tokens", ENDED_SESSION_RETENTION),
             ("sessions", ENDED_SESSION_RETENTION),
             ("audit", self._audit_retention),
         ):
-            await self._prune_rows(rows, format_timestamp(self._now() - kept))
+            await self._prune_rows(table, format_timestamp(self._now() - retention))
 
-    async def _prune_rows(self, rows: str, before: str) -> None:
-        """Delete those that are older, bite by bite."""
-        while self.running and await self._read_position(f"{rows}_due", before=before):
-            await self._store.commit(Unit((Step(f"{rows}_prune", {"before": before, "most": BATCH_SIZE}),)))
+    async def _prune_rows(self, table: str, before: str) -> None:
+        """Delete older rows, batch by batch."""
+        while self.running and await self._read_position(f"{table}_due", before=before):
+            await self._store.commit(Unit((Step(f"{table}_prune", {"before": before, "most": BATCH_SIZE}),)))
 
     async def _last_expired(self, namespace: Namespace) -> int:
-        """The newest position that is older than the namespace keeps; 0 for none."""
+        """The newest position that is older than the namespace's retention; 0 for none."""
         if namespace.retention is None:
             return 0
         before = format_timestamp(self._now() - namespace.retention)
         return await self._read_position("log_expired", namespace=namespace.match, before=before)
 
     async def _last_surplus(self, namespace: Namespace) -> int:
-        """The newest position beyond as many as the namespace keeps; 0 for none."""
+        """The newest position beyond the namespace's `max_events`; 0 for none."""
         if namespace.max_events is None:
             return 0
         return await self._read_position("log_surplus", namespace=namespace.match, most=namespace.max_events)
 
     async def _prune_namespace(self, name: str, last: int) -> None:
-        """Delete the namespace up to `last`, bite by bite; not what was not told to anybody yet."""
-        reached, last = 0, min(last, self._dispatcher.position)
-        while reached < last and self.running:
+        """Delete the namespace's entries up to `last`, batch by batch; none that was not dispatched yet."""
+        position, last = 0, min(last, self._dispatcher.position)
+        while position < last and self.running:
             nth = await self._read_position("log_nth", namespace=name, n=BATCH_SIZE)
-            reached = min(last, nth or last)
+            position = min(last, nth or last)
             steps = (
-                Step("log_prune", {"namespace": name, "upto": reached}),
-                Step("floor_raise", {"namespace": name, "position": reached}),
+                Step("log_prune", {"namespace": name, "upto": position}),
+                Step("floor_raise", {"namespace": name, "position": position}),
             )
             await self._store.commit(Unit(steps))
 

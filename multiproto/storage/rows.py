@@ -11,12 +11,13 @@ from .cursors import Terms
 
 def event_to_row(position: int, event: Event) -> dict[str, object]:
     """The parameters of the statement `log_append`."""
+    content = strict_json.dumps(event.content) if event.encoded_content is None else event.encoded_content
     return {
         "position": position,
         "id": event.id,
         "type": event.type,
         "topics": strict_json.dumps(event.topics).decode(),
-        "content": strict_json.dumps(event.content).decode(),
+        "content": content.decode(),
         "subject": event.subject,
         "at": event.occurred_at,
         "namespace": event.namespace,
@@ -27,19 +28,21 @@ def event_to_row(position: int, event: Event) -> dict[str, object]:
 
 def entry_from_row(row: Row, terms: Terms) -> Entry:
     """The entry of a row that one of the log's statements gave."""
+    content = row["content"]
     event = Event(
         row["id"],
         row["type"],
         tuple(strict_json.loads_trusted(row["topics"])),
-        _parse_json(row["content"]),
+        _parse_json(content),
         row["subject"],
         row["created_at"],
         row["namespace"],
         row["sender"],
         _parse_json(row["metadata"]),
+        None if content is None else content.encode(),
     )
     position = row["position"]
-    return Entry(position, terms.cursor_of(position), event, redacted=row["content"] is None)
+    return Entry(position, terms.cursor_of(position), event, redacted=content is None)
 
 
 def _parse_json(text: str | None) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, Callable
 
 from msgspec import UNSET, Struct, UnsetType
 
-from ..base.strict_json import InvalidJson, StructDecoder, dumps, loads
+from ..base.strict_json import InvalidJson, StructDecoder, dumps, loads, splice
 from ..core.errors import (
     InternalError,
     InvalidFrame,
@@ -224,7 +224,7 @@ def _encode_frame(type_: int, fields: Fields) -> bytes:
 def _delivery_fields(delivery: Delivery) -> Fields:
     fields: Fields = {
         "topic": delivery.topic,
-        "content": delivery.content,
+        "content": splice(delivery.content, delivery.encoded_content),
         "timestamp": format_timestamp(delivery.accepted_at),
     }
     if delivery.sender_id is not None:

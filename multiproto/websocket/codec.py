@@ -13,7 +13,7 @@ from typing import Any, Callable, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from ..base.strict_json import InvalidJson, StructDecoder, dumps, loads
+from ..base.strict_json import InvalidJson, StructDecoder, dumps, loads, splice
 from ..core.errors import InternalError, InvalidInput, Refusal, UnknownMessageType, ValidationError
 from ..core.model import format_timestamp
 from ..core.protocol import (
@@ -168,7 +168,7 @@ def _delivery_fields(delivery: Delivery) -> Fields:
     fields: Fields = {
         "type": "message",
         "topic": delivery.topic,
-        "data": delivery.content,
+        "data": splice(delivery.content, delivery.encoded_content),
         "metadata": delivery.metadata,
         "timestamp": format_timestamp(delivery.accepted_at),
     }

@@ -1,4 +1,4 @@
-"""Uses of credentials: noted for nothing, written now and then, and never waited for."""
+"""Uses of credentials: recorded in memory, written once a minute, and never waited for."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.auth.credential_usage import BATCH_SIZE, WRITE_INTERVAL, CredentialUsageRecorder
-from multiproto.core.errors import Unauthorized, Unavailable
-from multiproto.core.identity import Grant, Identity
+from multiproto.auth.credential_usage import BATCH_SIZE, WRITE_INTERVAL, CredentialUsage
+from multiproto.core.errors import Unavailable
 from multiproto.core.model import format_timestamp
-from multiproto.core.pubsub.permissions import PUBLISH
 from multiproto.core.transactions import Query, Snapshot, Step, Unit
-
-from ..fakes import FakeAuthenticator
 
 Written = list[tuple[str, str, str]]  # id, when, from where
 
@@ -44,20 +40,14 @@ class Store:
         raise AssertionError(position)
 
 
-class UsesTests(SynchronousTestCase):
+class CredentialUsageTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.clock, self.store, self.gate = Clock(), Store(), FakeAuthenticator()
-        self.uses = self.noting()
-        self.uses.startService()
+        self.clock, self.store = Clock(), Store()
+        self.usage = CredentialUsage(self.store, self.clock, 1000)
+        self.usage.startService()
 
-    def noting(self, most: int = 1000) -> CredentialUsageRecorder:
-        return CredentialUsageRecorder(self.gate, self.store, self.clock, most)
-
-    def come(self, name: str, host: str = "192.0.2.1") -> None:
-        grants = (Grant("a", [PUBLISH]),)
-        self.gate.identities.setdefault(name, Identity("ann", f"id-{name}", float("inf"), name, grants))
-        who = self.successResultOf(Deferred.fromCoroutine(self.uses.authenticate(f"token-{name}", host)))
-        self.assertEqual(who, self.gate.identities[name])
+    def use(self, name: str, host: str = "192.0.2.1") -> None:
+        self.usage.record(f"id-{name}", host)
 
     def written(self) -> list[Written]:
         units, self.store.units = self.store.units, []
@@ -68,28 +58,22 @@ class UsesTests(SynchronousTestCase):
         return str(step.params["id"]), str(step.params["at"]), str(step.params["host"])
 
     def test_once_a_minute_with_the_latest_use_of_each(self) -> None:
-        self.come("pump")
+        self.use("pump")
         self.clock.advance(30)
-        self.come("pump", "192.0.2.2")
-        self.come("lamp")
+        self.use("pump", "192.0.2.2")
+        self.use("lamp")
         self.assertEqual(self.written(), [])
         self.clock.advance(30)
         at = format_timestamp(30)
         self.assertEqual(self.written(), [[("id-pump", at, "192.0.2.2"), ("id-lamp", at, "192.0.2.1")]])
         self.clock.advance(WRITE_INTERVAL)
-        self.assertEqual(self.written(), [])  # nobody came
-
-    def test_tokens_are_not_noted_nor_what_is_refused(self) -> None:
-        self.successResultOf(Deferred.fromCoroutine(self.uses.authenticate("token-ann")))
-        self.failureResultOf(Deferred.fromCoroutine(self.uses.authenticate("mpd_")), Unauthorized)
-        self.clock.advance(WRITE_INTERVAL)
-        self.assertEqual(self.written(), [])
+        self.assertEqual(self.written(), [])  # none was used
 
     def test_nobody_waits_for_a_slow_store(self) -> None:
         self.store.slow = True
-        self.come("pump")
+        self.use("pump")
         self.clock.advance(WRITE_INTERVAL)
-        self.come("lamp")
+        self.use("lamp")
         self.clock.advance(WRITE_INTERVAL)
         self.assertEqual([len(unit) for unit in self.written()], [1])  # the next write waits for it
         self.store.slow = False
@@ -99,35 +83,35 @@ class UsesTests(SynchronousTestCase):
 
     def test_what_can_not_be_written_is_forgotten(self) -> None:
         self.store.away = True
-        self.come("pump")
+        self.use("pump")
         self.clock.advance(WRITE_INTERVAL)
         self.assertEqual(len(self.written()), 1)
         self.store.away = False
-        self.come("lamp")
+        self.use("lamp")
         self.clock.advance(WRITE_INTERVAL)
         self.assertEqual([unit[0][0] for unit in self.written()], ["id-lamp"])
 
     def test_in_bites_that_leave_the_writer_free_for_others(self) -> None:
         for n in range(BATCH_SIZE + 1):
-            self.come(f"d{n}")
+            self.use(f"d{n}")
         self.clock.advance(WRITE_INTERVAL)
         self.assertEqual([len(unit) for unit in self.written()], [BATCH_SIZE, 1])
 
     def test_memory_is_bounded(self) -> None:
-        """One more than there is room for is let in, but not noted."""
-        self.uses = self.noting(most=2)
-        self.uses.startService()
+        """One more than there is room for is not recorded."""
+        self.usage = CredentialUsage(self.store, self.clock, 2)
+        self.usage.startService()
         for name in ("a", "b", "c", "a"):
-            self.come(name)
+            self.use(name)
         self.clock.advance(WRITE_INTERVAL)
         self.assertEqual([[id for id, _, _ in unit] for unit in self.written()], [["id-a", "id-b"]])
 
     def test_the_last_are_written_at_the_end(self) -> None:
         self.store.slow = True
-        self.come("pump")
+        self.use("pump")
         self.clock.advance(WRITE_INTERVAL)
-        self.come("lamp")
-        stopped = self.uses.stopService()
+        self.use("lamp")
+        stopped = self.usage.stopService()
         self.assertNoResult(stopped)
         for _ in range(2):
             self.store.waiting.pop().callback("cursor")

@@ -32,7 +32,6 @@ from multiproto.core.pubsub.namespaces import Namespaces
 from multiproto.core.pubsub.policy import Policy
 from multiproto.core.pubsub.publisher import Publisher
 from multiproto.core.pubsub.replay import ReplayReader
-from multiproto.core.request_authenticator import RequestAuthenticator
 from multiproto.core.transactions import Entry, Page, Query, Snapshot, Unit
 from multiproto.graphql.wiring import GraphQLDependencies, make_graphql_resource
 from multiproto.log.follower import Follower
@@ -193,8 +192,8 @@ class ServerCase(SynchronousTestCase):
         clock.rightNow = START
         self.store = InlineStore(clock)
         new_id = Uuid7Generator(clock.seconds)
-        self.gate = FakeAuthenticator(expires_at=START + 900)
         self.audience = audience = Dispatcher()
+        self.gate = FakeAuthenticator(expires_at=START + 900, revocations=audience.revocations)
         follower = Follower(self.store, audience, clock)
         self.store.on_commit = follower.wake
         sends, namespaces = IdempotentSends(self.store, clock.seconds), Namespaces.with_builtin(())
@@ -216,7 +215,7 @@ class ServerCase(SynchronousTestCase):
             self.accounts,
             self.sessions,
             self.members.credentials,
-            RequestAuthenticator(self.gate, self.hub, self.members.failed_attempts),
+            self.gate,
             self.messages,
             publisher,
             self.hub,

@@ -17,7 +17,6 @@ from multiproto.core.pubsub.namespaces import Namespaces
 from multiproto.core.pubsub.policy import Policy
 from multiproto.core.pubsub.publisher import Publisher
 from multiproto.core.pubsub.replay import ReplayReader
-from multiproto.core.request_authenticator import RequestAuthenticator
 from multiproto.graphql.execution.context import Caller
 from multiproto.graphql.execution.request import GraphQLRequest
 from multiproto.graphql.wiring import GraphQLDependencies, make_operation_executor
@@ -56,7 +55,7 @@ class ThreadedStoreTests(StoreCase):
                 self.accounts,
                 self.members.login_sessions,
                 self.members.credentials,
-                RequestAuthenticator(gate, hub, self.members.failed_attempts),
+                gate,
                 self.messages,
                 publisher,
                 hub,

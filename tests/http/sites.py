@@ -8,11 +8,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.connections.admission import ConnectionLimits, ConnectionRateLimiter
-from multiproto.core.domain.failed_attempts import FailedAttempts
 from multiproto.core.pubsub.policy import Policy
 from multiproto.core.ratelimit.fixed_window import RateLimit
 from multiproto.core.ratelimit.token_bucket import Rate
-from multiproto.core.request_authenticator import RequestAuthenticator
 from multiproto.http.site import Site, SiteParts, SiteSettings, make_site
 
 from ..fakes import FAST, make_core, sequential_ids
@@ -56,9 +54,7 @@ class SiteCase(SynchronousTestCase):
         parts = SiteParts(
             self.clock,
             sequential_ids("correlation"),
-            RequestAuthenticator(
-                self.house.authenticator, self.house.hub, FailedAttempts(nobody, nobody, self.clock)
-            ),
+            self.house.authenticator,
             self.house.hub,
             nobody,
             nobody,

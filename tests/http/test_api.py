@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
-from multiproto.auth.authenticator import StoreAuthenticator
 from multiproto.auth.keys import KeyRing
 from multiproto.auth.tokens import JwtTokens
 from multiproto.base import strict_json
@@ -23,13 +22,12 @@ from multiproto.core.pubsub.policy import Policy
 from multiproto.core.pubsub.publisher import Publisher
 from multiproto.core.pubsub.replay import ReplayReader
 from multiproto.core.ratelimit.fixed_window import RateLimit
-from multiproto.core.request_authenticator import RequestAuthenticator
 from multiproto.http.site import SiteParts, make_site
 from multiproto.log.follower import Follower
 from multiproto.observe.protocol_stats import ProtocolStats
 from tests.canary import PASSWORD
 
-from ..fakes import make_account_services
+from ..fakes import make_account_services, make_authenticator
 from ..stores import StoreCase
 from .client import Line, Response
 from .sites import Health
@@ -60,7 +58,11 @@ class ApiCase(StoreCase):
         clock: Any = reactor
         ring = KeyRing.build(secrets.token_hex(32))
         tokens = JwtTokens(lambda: ring, 900, "15m", self.now, self.new_id)
-        gate, audience = StoreAuthenticator(tokens, self.store, self.now), Dispatcher()
+        audience = Dispatcher()
+        self.members = make_account_services(
+            self.store, PlainPasswords(), tokens, clock, self.now, self.new_id, operators=[OPS["email"]]
+        )
+        gate = make_authenticator(tokens, self.store, audience, self.members.failed_attempts, self.now)
         namespaces = Namespaces.with_builtin(())
         publisher = Publisher(
             Policy(), MemoryBroker(audience), self.sends, namespaces, self.now, self.new_id, strict_json.dumps
@@ -73,15 +75,12 @@ class ApiCase(StoreCase):
         self.store.on_commit(follower.wake)
         await follower.startService()
         self.addCleanup(follower.stopService)
-        self.members = make_account_services(
-            self.store, PlainPasswords(), tokens, clock, self.now, self.new_id, operators=[OPS["email"]]
-        )
         self.answered: Deferred[None] = Deferred()
         self.site = make_site(
             SiteParts(
                 clock,
                 self.new_id,
-                RequestAuthenticator(gate, self.hub, self.members.failed_attempts),
+                gate,
                 self.hub,
                 self.members.accounts,
                 self.members.login_sessions,

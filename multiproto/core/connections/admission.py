@@ -1,4 +1,4 @@
-"""What one session may take of the server, and what it is told when it has to end."""
+"""Who may connect by one wire: its limits for each connection, its capacity, and the rate of new connections."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from ..errors import RateLimited, TooManyConnections
 from ..protocol import CloseReason
 from ..ratelimit.token_bucket import MAX_BUCKETS, Rate, TokenBuckets
 
-# How often one address may come: connections of each wire, before anything is kept of them.
-
 
 @frozen
 class ConnectionLimits:
-    max_subscriptions: int = 100  # patterns per session
-    max_queued_commands: int = 64  # commands waiting before we stop reading
-    max_queued_command_bytes: int = 2**20  # of them
+    """The limits and timeouts of each connection."""
+
+    max_subscriptions: int = 100  # patterns
+    max_queued_commands: int = 64  # commands waiting before the reading is paused
+    max_queued_command_bytes: int = 2**20  # of these commands
     max_queued_replies: int = 1000  # replies waiting before the peer counts as slow
-    max_queued_reply_bytes: int = 4 * 2**20  # of them
+    max_queued_reply_bytes: int = 4 * 2**20  # of these replies
     max_in_flight: int = 64  # publications submitted and not yet accepted
     auth_timeout: float = 10.0  # seconds
     ping_interval: float = 30.0  # seconds
-    idle_timeout: float = 240.0  # seconds without a byte before we hang up
-    close_timeout: float = 5.0  # seconds a farewell may take before we cut the line
+    idle_timeout: float = 240.0  # seconds without a byte before the connection is closed
+    close_timeout: float = 5.0  # seconds that a graceful close may take before the connection is aborted
     command_rate: Rate | None = None
-    read_rate: Rate | None = None  # of what is read
+    read_rate: Rate | None = None  # of bytes
 
 
 FAREWELL_MESSAGES = {
@@ -46,7 +46,7 @@ FAREWELL_MESSAGES = {
 
 @define(eq=False, repr=False)
 class ConnectionRateLimiter:
-    """Of one wire, by network; without a rate, all may come."""
+    """Limits the rate of new connections of one wire from each network; without a rate there is no limit."""
 
     _rate: Rate | None
     _clock: IReactorTime
@@ -57,7 +57,7 @@ class ConnectionRateLimiter:
         self._buckets = TokenBuckets(self._rate, self._max_keys) if self._rate else None
 
     def acquire(self, host: str) -> float:
-        """Seconds until `host` may come; 0.0 if it may now, and then that counts."""
+        """Count a connection from `host`: 0.0 if it is admitted, else the seconds until one would be."""
         return (
             0.0
             if self._buckets is None
@@ -66,29 +66,29 @@ class ConnectionRateLimiter:
 
 
 def too_many_connections(wait: float) -> RateLimited:
-    """What one is told who may come in `acquire` seconds."""
+    """The refusal of a connection, where `acquire` gave `wait` seconds."""
     return RateLimited("Too many connections from this address", retry_after=wait)
 
 
 @frozen(eq=False)
 class Admission:
-    """One wire's share of the hub: what its sessions may, how many they may be, what they did."""
+    """One wire's share of the hub: the limits of its connections, how many there may be, and its statistics."""
 
     limits: ConnectionLimits
     stats: ProtocolStats
-    max_connections: int | None = None  # sessions
-    max_connections_per_host: int | None = None  # sessions from one address
-    rate_limiter: ConnectionRateLimiter | None = None  # of connections
+    max_connections: int | None = None
+    max_connections_per_host: int | None = None  # from one address
+    rate_limiter: ConnectionRateLimiter | None = None
 
     def acquire(self, host: str) -> float:
-        """Asked before a connection is looked at: seconds until `host` may come; 0.0 if it may."""
+        """Count a new connection from `host`, before anything is read: 0.0, or the seconds until one is admitted."""
         wait = 0.0 if self.rate_limiter is None else self.rate_limiter.acquire(host)
         if wait:
             self.stats.record_rejected()
         return wait
 
     def check_rate(self, host: str) -> None:
-        """The same; raises `RateLimited`."""
+        """As `acquire`, but raises `RateLimited`."""
         wait = self.acquire(host)
         if wait:
             raise too_many_connections(wait)

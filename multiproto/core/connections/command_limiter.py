@@ -1,4 +1,4 @@
-"""What one peer asks in a while: how many commands, how much of our time, and how often in vain."""
+"""Limits one peer's rate of commands, its share of the reactor's time, and how often it may exceed the rate."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from ..errors import RateLimited, Refusal
 from ..protocol import Command, EndOfInput
 from ..ratelimit.token_bucket import Rate, TokenBucket
 
-TIME_SLICE = 0.01  # seconds of work for one peer before the others have their turn
-MAX_REFUSED_BURSTS = 10  # bursts of commands that may be refused before the peer has to go
+TIME_SLICE = 0.01  # seconds of work for one peer before others have their turn
+MAX_REFUSED_BURSTS = 10  # bursts of commands that may be refused before the connection is closed
 
 
 @define(eq=False, repr=False)
 class CommandLimiter:
     _rate: Rate | None  # of commands
     _clock: IReactorTime
-    _on_flooding: Callable[[], object]  # the peer goes on, however often it is told that it is too much
+    _on_flooding: Callable[[], object]  # called when the peer exceeds the rate again and again
     _command_bucket: TokenBucket | None = field(default=None, init=False)
-    _refusal_bucket: TokenBucket | None = field(
-        default=None, init=False
-    )  # made for the first: most peers never hear one
+    # Made for the first refusal: most peers never get one.
+    _refusal_bucket: TokenBucket | None = field(default=None, init=False)
     _slice_used: float = field(default=0.0, init=False)  # seconds of the present slice, waiting included
 
     def __attrs_post_init__(self) -> None:
@@ -32,7 +31,7 @@ class CommandLimiter:
             self._command_bucket = TokenBucket(self._rate, self._clock.seconds())
 
     def charge(self, command: Command | None = None) -> None:
-        """One command more, whatever becomes of it.  Raises `RateLimited`."""
+        """Count one command, even if it is refused for another reason.  Raises `RateLimited`."""
         if self._command_bucket is None or isinstance(command, EndOfInput):
             return
         wait = self._command_bucket.acquire(self._clock.seconds())
@@ -40,12 +39,12 @@ class CommandLimiter:
             raise RateLimited("Too many commands", retry_after=wait)
 
     def charge_refusal(self, refusal: Refusal) -> None:
-        """So a command was answered."""
+        """Count a refusal for the rate; too many of them call `on_flooding`."""
         if self._rate is None or not isinstance(refusal, RateLimited):
             return
         now = self._clock.seconds()
         if self._refusal_bucket is None:
-            # It fills slowly: who takes what we say for what it is seldom hears it.
+            # It fills slowly: a peer that waits as it is told seldom gets a refusal.
             self._refusal_bucket = TokenBucket(
                 Rate(self._rate.per_second / MAX_REFUSED_BURSTS, self._rate.burst * MAX_REFUSED_BURSTS), now
             )
@@ -53,7 +52,7 @@ class CommandLimiter:
             self._on_flooding()
 
     async def charge_time(self, seconds: float) -> None:
-        """So long took a command; thousands may come in one packet."""
+        """Count the time that a command took, and yield to others after a slice: one packet may hold thousands."""
         self._slice_used += seconds
         if self._slice_used >= TIME_SLICE:
             self._slice_used = 0.0

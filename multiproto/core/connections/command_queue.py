@@ -1,4 +1,4 @@
-"""What a peer has said and was not yet obeyed: in order, and bounded by reading no more."""
+"""A peer's commands that wait to be processed: in order, and bounded by pausing the reading."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..protocol import Command
 from .admission import ConnectionLimits
 from .read_throttle import ReadThrottle
 
-QUEUE_FULL = "inbox"  # why the peer is not read
+QUEUE_FULL = "queue"  # reason to pause the reading
 
 
 @define(eq=False, repr=False)
@@ -17,7 +17,7 @@ class CommandQueue:
     _limits: ConnectionLimits
     _queue: list[tuple[Command, int]] = Factory(list)  # with sizes in bytes
     _bytes: int = 0
-    _paused: bool = False  # we asked for the peer to be read no more
+    _paused: bool = False  # the reading, by this queue
 
     def __bool__(self) -> bool:
         return bool(self._queue)
@@ -27,7 +27,7 @@ class CommandQueue:
         self._bytes += size
 
     def dequeue(self) -> Command:
-        """The oldest.  Reading goes on once half of the bound is free again."""
+        """Remove the oldest command.  The reading resumes once the queue is less than half full."""
         command, size = self._queue.pop(0)
         self._bytes -= size
         if self._paused and not self._reaches_limit(2):
@@ -36,7 +36,7 @@ class CommandQueue:
         return command
 
     def pause_if_full(self) -> None:
-        """Stop the reading if too much waits."""
+        """Pause the reading if the queue has reached its limit."""
         if not self._paused and self._reaches_limit(1):
             self._paused = True
             self._read_throttle.pause(QUEUE_FULL)
@@ -46,7 +46,7 @@ class CommandQueue:
         self._bytes = 0
 
     def _reaches_limit(self, divisor: int) -> bool:
-        """Whether that part of the bound, or more, is taken."""
+        """Whether the queue has reached the limit divided by `divisor`, in number or in bytes."""
         limits = self._limits
         return (
             len(self._queue) >= limits.max_queued_commands // divisor

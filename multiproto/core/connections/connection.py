@@ -1,7 +1,8 @@
-"""One peer's conversation with the server, whatever wire carries it.
+"""One connected peer, whatever wire it uses: its commands, its replies, its rights and its end.
 
-Authentication, subscriptions, publishing, order, keepalive and flow control live here once.  An adapter
-feeds commands to `receive`, carries replies out through its `Transport`, and reports the end.
+Authentication, subscriptions, publishing, order, keepalive and flow control are implemented here once.
+A wire passes decoded commands to `receive`, writes replies as their `Transport`, and reports
+`connection_lost`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from twisted.python.failure import Failure
 
 from ...base.coroutines import start_eagerly
 from ...observe.protocol_stats import ProtocolStats
+from ..client_info import ClientInfo
 from ..errors import Conflict, InternalError, Refusal, Unauthorized
 from ..identity import Identity
 from ..ports import Authenticator, DeliveryBatchListener, Transport
@@ -55,7 +57,7 @@ from .timers import ConnectionTimers
 
 @define(eq=False, repr=False)
 class Connection(DeliveryBatchListener):
-    """One instance lives exactly as long as one connection or stream."""
+    """Lives exactly as long as one connection of a wire, or one stream."""
 
     _transport: Transport
     id: str
@@ -67,14 +69,13 @@ class Connection(DeliveryBatchListener):
     _limits: ConnectionLimits
     _stats: ProtocolStats
     _new_id: Callable[[], str]
-    _is_revoked: Callable[[Identity], bool]  # since the gate looked
     _on_closed: Callable[[Connection], None]
     identity: Identity | None = None
     _host: str = ""  # the peer's address
     last_received_at: float = field(init=False)  # by `_clock`, like all times here
-    farewell: Farewell | None = None  # said, or about to be
-    disconnected: bool = False  # the connection itself is no more
-    send_queue: SendQueue = field(init=False)  # the adapter registers it as its transport's producer
+    farewell: Farewell | None = None  # why it is closing or closed
+    disconnected: bool = False  # the transport has reported its end
+    send_queue: SendQueue = field(init=False)  # the wire registers it as its transport's producer
     _timers: ConnectionTimers = field(init=False)
     _closed_at: float = 0.0
     _subscriptions: ConnectionSubscriptions = field(init=False)
@@ -83,7 +84,6 @@ class Connection(DeliveryBatchListener):
     command_limiter: CommandLimiter = field(init=False)
     _publish_window: PublishWindow = field(init=False)
     _processing: bool = False
-    _spent: float = 0.0  # seconds of the present slice, waiting included
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -105,34 +105,33 @@ class Connection(DeliveryBatchListener):
         self.last_received_at = self._clock.seconds()
         self._timers = ConnectionTimers(limits, self.last_received_at, self.last_received_at)
 
-    # What the adapter calls.
+    # What the wire calls.
 
     def receive(self, command: Command, size: int = 0) -> None:
-        """Take one command of `size` bytes, or what a codec made of bytes that were none.
+        """Queue one command of `size` bytes, or the `BadCommand` that a codec made of other bytes.
 
-        They are answered one at a time, in order: SUBSCRIBE waits for the AUTH
+        They are processed one at a time, in order: SUBSCRIBE waits for the AUTH
         before it, even while a database looks up the user.
         """
         if self.farewell:
             return
-        self.on_activity()
         self._command_queue.enqueue(command, size)
         if not self._processing:
             start_eagerly(self._process_commands(), self._on_internal_error)
         self._command_queue.pause_if_full()
 
     def on_activity(self, size: int = 0) -> None:
-        """The peer gave a sign of life, of `size` bytes."""
+        """Note that `size` bytes came: once for each read, however many commands are in it."""
         self.last_received_at = self._clock.seconds()
         self._read_throttle.charge(size)
 
-    def close(self, why: CloseReason) -> None:
-        """Stop taking part and say goodbye; the line closes in its own time."""
+    def close(self, reason: CloseReason) -> None:
+        """End all subscriptions and send a farewell; the transport closes in its own time."""
         if self.farewell:
             return
-        self.farewell = Farewell(why, FAREWELL_MESSAGES[why], self._subscriptions.resume_cursor())
+        self.farewell = Farewell(reason, FAREWELL_MESSAGES[reason], self._subscriptions.resume_cursor())
         self._closed_at = self._clock.seconds()
-        self._log.debug("session ended: {why}", why=why.value, connection=self.id)
+        self._log.debug("connection closing: {why}", why=reason.value, connection=self.id)
         self._subscriptions.close_all()
         self._command_queue.clear()
         self._read_throttle.stop()
@@ -141,51 +140,51 @@ class Connection(DeliveryBatchListener):
             self._transport.close(self.farewell)
 
     def connection_lost(self) -> None:
-        """The connection is no more, whoever closed it."""
+        """The transport is closed, whichever side closed it."""
         if not self.disconnected:
             self.disconnected = True
             self.close(CloseReason.CLIENT_CLOSED)
             self._on_closed(self)
 
-    # What the hub, the audience and its subscriptions call.
+    # What the hub calls.
 
     def tick(self) -> None:
-        """Ask a quiet peer, warn one whose token runs out, end a dead one, cut a stuck one."""
+        """Ping, warn of the token's expiry, close or abort, whichever is due."""
         now = self._clock.seconds()
         if self.farewell:
             if now - self._closed_at >= self._limits.close_timeout:
                 self._transport.abort()
             return
         match self._timers.due(now, self.last_received_at, self.identity):
-            case CloseReason() as why:
-                self.close(why)
+            case CloseReason() as reason:
+                self.close(reason)
             case reply:
                 self.send(reply)
 
-    # What the dispatcher calls, thousands of times a turn: authorize, check expiry, enqueue.
+    # What the dispatcher and the subscriptions call, thousands of times a turn: authorize, check expiry, enqueue.
 
     def deliver(self, delivery: Delivery) -> bool:
-        # A pattern may cover topics its owner may not read: checked per delivery, where the topic is known.
+        # A pattern may cover topics that its owner may not read: authorized here, where the topic is known.
         if self.identity is None or not self._publisher.policy.may_read(self.identity, delivery.topic):
             return False
         if not self._close_if_expired():
             self.send(delivery)
         return True
 
-    def deliver_batch(self, burst: DeliveryBatch) -> bool | None:
-        who = self.identity
-        if who is None or not self._publisher.policy.may_read(who, burst.topic):
+    def deliver_batch(self, batch: DeliveryBatch) -> bool | None:
+        identity = self.identity
+        if identity is None or not self._publisher.policy.may_read(identity, batch.topic):
             return False
-        if (self.farewell or self._clock.seconds() >= who.expires_at) and self._close_if_expired():
+        if (self.farewell or self._clock.seconds() >= identity.expires_at) and self._close_if_expired():
             return True
-        size = 0 if self.send_queue.is_blocked else self._transport.send_batch(burst)
+        size = 0 if self.send_queue.is_blocked else self._transport.send_batch(batch)
         if not size:
             return None
-        self._stats.record_sent("Delivery", size, len(burst.deliveries))
+        self._stats.record_sent("Delivery", size, len(batch.deliveries))
         return True
 
     async def wait_until_writable(self) -> None:
-        while self.send_queue.is_blocked:  # another replay may have clogged it since
+        while self.send_queue.is_blocked:  # another replay may have filled it since
             await self.send_queue.flushed()
 
     def deliver_replayed(self, delivery: Delivery) -> bool:
@@ -204,7 +203,7 @@ class Connection(DeliveryBatchListener):
                 kind = type(command).__name__
                 self._stats.record_command(kind)
                 if self._publish_window.has_pending and kind != "Publish":
-                    await self._dispatcher.flushed()  # what was published before is answered before
+                    await self._dispatcher.flushed()  # so earlier publications are acknowledged earlier
                     if self._close_if_expired():
                         break
                 self.send(await self._reply_or_error(command, self._handle_command(command)))
@@ -213,18 +212,18 @@ class Connection(DeliveryBatchListener):
         finally:
             self._processing = False
 
-    async def _reply_or_error(self, command: Command, doing: Awaitable[Reply | None]) -> Reply | None:
-        """What `doing` gives, or why not: a bug costs one command, never the session."""
+    async def _reply_or_error(self, command: Command, handling: Awaitable[Reply | None]) -> Reply | None:
+        """The result of `handling`, or an `ErrorReply`: a bug costs one command, never the connection."""
         try:
-            return await doing
-        except Refusal as refusal:
-            declined = refusal
+            return await handling
+        except Refusal as raised:
+            refusal = raised
         except Exception:
             self._log.failure("{command} broke", command=type(command).__name__, connection=self.id)
-            declined = InternalError()
-        self._stats.record_refusal(declined.name)
-        self.command_limiter.charge_refusal(declined)
-        return ErrorReply(declined, type(command), command.ref)
+            refusal = InternalError()
+        self._stats.record_refusal(refusal.name)
+        self.command_limiter.charge_refusal(refusal)
+        return ErrorReply(refusal, type(command), command.ref)
 
     async def _handle_command(self, command: Command) -> Reply | None:
         self.command_limiter.charge(command)
@@ -242,10 +241,10 @@ class Connection(DeliveryBatchListener):
                 return Pong(ref)
             case Pong():
                 return None
-            case EndOfInput(reason=why):
+            case EndOfInput(reason=reason):
                 await self._publish_window.wait_until_below(1)
                 await self.send_queue.flushed()
-                self.close(why)
+                self.close(reason)
                 return None
         if self.identity is None:
             raise Unauthorized("Authenticate first")
@@ -261,19 +260,19 @@ class Connection(DeliveryBatchListener):
             case Publish():
                 await self._publish_window.wait_until_below(self._limits.max_in_flight)
                 if not self._close_if_expired():
-                    answer = self._reply_or_error(
+                    reply = self._reply_or_error(
                         command, self._publish_window.publish(self.identity, command)
                     )
-                    self._publish_window.add(answer, self.send, self._on_internal_error)
+                    self._publish_window.add(reply, self.send, self._on_internal_error)
                 return None
         raise AssertionError(command)
 
     async def _authenticate(self, token: str) -> Identity:
-        """Who the token proves the peer to be; the same user may extend its stay."""
+        """The identity that `token` proves; a later one of the same user extends the connection."""
         try:
-            identity = await self._authenticator.authenticate(token, self._host)
-            if self._is_revoked(identity):
-                raise Unauthorized("Token revoked", "revoked")
+            identity = await self._authenticator.authenticate(
+                token, ClientInfo(self._stats.protocol, self._host)
+            )
             if self.identity and identity.user_id != self.identity.user_id:
                 raise Conflict("Already authenticated as another user")
         except Refusal as refusal:
@@ -281,15 +280,15 @@ class Connection(DeliveryBatchListener):
             raise
         return identity
 
-    async def _subscribe(self, who: Identity, command: Subscribe) -> None:
-        subscribed = await self._subscriptions.open(who, command)
+    async def _subscribe(self, identity: Identity, command: Subscribe) -> None:
+        subscribed = await self._subscriptions.open(identity, command)
         self.send(subscribed)
         if subscribed.recovered:
-            following = self._subscriptions.catch_up(subscribed.pattern)
-            Deferred.fromCoroutine(following).addErrback(self._on_replay_failed, subscribed.pattern)
+            replay = self._subscriptions.catch_up(subscribed.pattern)
+            Deferred.fromCoroutine(replay).addErrback(self._on_replay_failed)
 
-    def _on_replay_failed(self, failure: Failure, pattern: str) -> None:
-        """The log can't be read any further: better to end than to leave a hole; the client resumes."""
+    def _on_replay_failed(self, failure: Failure) -> None:
+        """The log can't be read any further: closing is better than a gap, for the client can resume."""
         if isinstance(failure.value, Refusal):
             self.close(
                 CloseReason.SLOW_CONSUMER
@@ -300,13 +299,13 @@ class Connection(DeliveryBatchListener):
             self._on_internal_error(failure)
 
     def _close_if_expired(self) -> bool:
-        """Whether this session is over; a token that ran out ends it here, not at the next tick."""
+        """Whether the connection is closing; an expired token closes it here, not at the next tick."""
         if not self.farewell and self.identity and self._clock.seconds() >= self.identity.expires_at:
             self.close(CloseReason.TOKEN_EXPIRED)
         return self.farewell is not None
 
     def _on_internal_error(self, failure: Failure) -> None:
-        self._log.failure("session broke", failure=failure, connection=self.id)
+        self._log.failure("connection broke", failure=failure, connection=self.id)
         self.close(CloseReason.INTERNAL_ERROR)
 
     def send(self, reply: Reply | None) -> None:

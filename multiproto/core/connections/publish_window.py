@@ -1,4 +1,4 @@
-"""Work that was submitted and is answered in its order, however it completes."""
+"""The publications of one connection that are in flight: submitted without waiting, acknowledged in order."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from ...base.coroutines import start_eagerly
+from ...base.waiters import Waiters
 from ...observe.protocol_stats import ProtocolStats
 from ..identity import Identity
 from ..protocol import Accepted, Publish, Reply
 from ..pubsub.publisher import Publisher
-
-# What one peer publishes: submitted one behind the other, acknowledged in that order.
 
 ReplyCallback = Callable[[Reply | None], None]
 
@@ -28,50 +27,52 @@ class _InFlightReply:
 
 @define(eq=False, repr=False)
 class InFlightReplies:
+    """Passes on replies in the order in which their commands were added, in whatever order they complete."""
+
     _queue: list[_InFlightReply] = Factory(list)
-    _waiter: tuple[int, Deferred[None]] | None = None  # who waits for fewer than that many
+    _waiters: Waiters[None] | None = None  # for a reply; made for the first: most connections never have one
 
     def __bool__(self) -> bool:
         return bool(self._queue)
 
-    def add(self, work: Deferred[Reply | None] | Reply | None, answer: ReplyCallback) -> None:
-        """Call `on_reply` with what `work` gives or gave, once all that was added before is answered."""
+    def add(self, work: Deferred[Reply | None] | Reply | None, on_reply: ReplyCallback) -> None:
+        """Call `on_reply` with the result of `work`, once all that was added before has its reply."""
         if not isinstance(work, Deferred):
             if not self._queue:
-                return answer(work)
+                return on_reply(work)
             work = succeed(work)
-        pending = _InFlightReply(answer)
+        pending = _InFlightReply(on_reply)
         self._queue.append(pending)
         work.addCallback(self._on_completed, pending)
 
     async def wait_until_below(self, count: int) -> None:
-        """Return once fewer than `count` are unanswered.  One may wait at a time."""
-        if len(self._queue) >= count:
-            self._waiter = count, Deferred()
-            await self._waiter[1]
+        """Return once fewer than `count` are in flight."""
+        while len(self._queue) >= count:
+            if self._waiters is None:
+                self._waiters = Waiters()
+            await self._waiters.wait()
 
     def _on_completed(self, reply: Reply | None, pending: _InFlightReply) -> None:
         pending.reply, pending.done = reply, True
         while self._queue and self._queue[0].done:
             first = self._queue.pop(0)
             first.on_reply(first.reply)
-        if self._waiter and len(self._queue) < self._waiter[0]:
-            (_, waiting), self._waiter = self._waiter, None
-            waiting.callback(None)
+        if self._waiters is not None:
+            self._waiters.release(None)
 
 
 @define(eq=False, repr=False)
 class PublishWindow:
-    """Nobody waits for one before the next is submitted: that would cost one disk sync per message."""
+    """Waiting for each acknowledgement before the next publication would cost one disk sync per message."""
 
     _publisher: Publisher
     _stats: ProtocolStats
-    _connection_id: str  # id of the session
+    _connection_id: str
     _in_flight: InFlightReplies = Factory(InFlightReplies)
 
-    async def publish(self, who: Identity, command: Publish) -> Accepted | None:
+    async def publish(self, identity: Identity, command: Publish) -> Accepted | None:
         published = await self._publisher.publish(
-            who,
+            identity,
             command.topic,
             command.content,
             command.metadata,
@@ -83,18 +84,18 @@ class PublishWindow:
 
     @property
     def has_pending(self) -> bool:
-        """Whether any is unanswered."""
+        """Whether any is in flight."""
         return bool(self._in_flight)
 
     def add(
         self,
-        submitting: Coroutine[Any, Any, Reply | None],
-        answer: ReplyCallback,
-        broken: Callable[[Failure], None],
+        submission: Coroutine[Any, Any, Reply | None],
+        on_reply: ReplyCallback,
+        on_failure: Callable[[Failure], None],
     ) -> None:
-        """Begin with it, and call `answer` with what becomes of it in its turn."""
-        self._in_flight.add(start_eagerly(submitting, broken), answer)
+        """Start `submission`, and call `on_reply` with its result in its turn."""
+        self._in_flight.add(start_eagerly(submission, on_failure), on_reply)
 
     def wait_until_below(self, count: int) -> Awaitable[None]:
-        """Returns once fewer than `count` are unanswered."""
+        """Return once fewer than `count` are in flight."""
         return self._in_flight.wait_until_below(count)

@@ -1,4 +1,4 @@
-"""When a peer is read: not while too much of it waits, nor faster than its bytes may come."""
+"""Pauses the reading from a peer while its commands wait, or while it sends faster than its byte rate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ..ratelimit.token_bucket import Rate, TokenBucket
 
-BYTE_RATE = "bytes"  # the reason that is ours
+BYTE_RATE = "bytes"  # the throttle's own reason to pause
 
 
 @define(eq=False, repr=False)
@@ -29,7 +29,7 @@ class ReadThrottle:
             self._bucket = TokenBucket(self._rate, self._clock.seconds())
 
     def charge(self, size: int) -> None:
-        """So many bytes came.  They can't be sent back: what is too much is made up for by not reading on."""
+        """Count `size` bytes that came: above the rate, the reading pauses until the bucket is balanced again."""
         if self._bucket is not None:
             wait = self._bucket.charge(self._clock.seconds(), size)
             if wait and self._timer is None:
@@ -49,7 +49,7 @@ class ReadThrottle:
                 self._resume_reading()
 
     def stop(self) -> None:
-        """The peer is read, or not, as others see fit."""
+        """The connection is closing: from now on the wire alone decides whether it reads."""
         self._pause_reasons = frozenset()
         self._bucket = None
         if self._timer is not None:

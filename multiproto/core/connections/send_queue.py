@@ -1,20 +1,21 @@
-"""What waits to be written to a peer that reads more slowly than it is told: bounded, in order."""
+"""Replies that wait to be written to a slow peer: in order, and bounded in number and bytes."""
 
 from __future__ import annotations
 
 from typing import Callable
 
 from attrs import Factory, define
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
+from ...base.waiters import Waiters
 from ..protocol import Reply
 
 
 @define(eq=False, repr=False)
 class BufferBudget:
-    """What several outboxes may hold together, for one peer that reads them all."""
+    """The bytes that several buffers of one peer may hold together."""
 
     max_bytes: int  # bytes
     used_bytes: int = 0
@@ -26,18 +27,18 @@ class BufferBudget:
 @implementer(IPushProducer)
 @define(eq=False, repr=False)
 class SendQueue:
-    """Writes at once while the transport takes it; the transport says so through `IPushProducer`."""
+    """Writes at once unless the transport has paused it, as it does every `IPushProducer`."""
 
     _write: Callable[[Reply], None]
     _size_of: Callable[[Reply], int]  # in bytes
-    _max_replies: int  # replies
+    _max_replies: int
     _max_bytes: int
-    budget: BufferBudget | None = None  # shared with others
+    budget: BufferBudget | None = None  # shared with other queues and streams
     _queue: list[Reply] = Factory(list)  # short: an empty deque has 760 bytes
-    _sizes: list[int] = Factory(list)  # theirs; beside them, for pairs would be the collector's work
+    _sizes: list[int] = Factory(list)  # of the replies; a list of pairs costs the garbage collector more
     _bytes: int = 0
     _paused: bool = False
-    _flush_waiters: list[Deferred[None]] = Factory(list)  # who waits for that
+    _flush_waiters: Waiters[None] | None = None  # made for the first: most connections never have one
 
     def enqueue(self, reply: Reply) -> bool:
         """Write `reply`, now or in its turn.  False when there is no room for it."""
@@ -60,15 +61,16 @@ class SendQueue:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether anything does."""
+        """Whether the next reply would have to wait."""
         return self._paused or bool(self._queue)
 
     def flushed(self) -> Deferred[None]:
-        """Fires once nothing waits."""
-        emptied: Deferred[None] = Deferred()
-        self._flush_waiters.append(emptied)
-        self._notify_if_flushed()
-        return emptied
+        """Fires once no reply waits."""
+        if not self.is_blocked:
+            return succeed(None)
+        if self._flush_waiters is None:
+            self._flush_waiters = Waiters()
+        return self._flush_waiters.wait()
 
     def clear(self) -> None:
         """Nothing more will be written."""
@@ -89,7 +91,7 @@ class SendQueue:
         self._notify_if_flushed()
 
     def stopProducing(self) -> None:
-        """The transport lost its connection; the adapter tells the session so itself."""
+        """The transport is closed; the wire calls `Connection.connection_lost` itself."""
         self.clear()
 
     def _add_queued(self, size: int) -> None:
@@ -98,7 +100,5 @@ class SendQueue:
             self.budget.used_bytes += size
 
     def _notify_if_flushed(self) -> None:
-        if self._flush_waiters and not self.is_blocked:
-            emptied, self._flush_waiters = self._flush_waiters, []
-            for each in emptied:
-                each.callback(None)
+        if self._flush_waiters is not None and not self.is_blocked:
+            self._flush_waiters.release(None)

@@ -1,7 +1,7 @@
-"""A subscription as something to ask for the next delivery: for streams that only listen.
+"""A subscription whose deliveries are pulled one by one: for GraphQL subscriptions and server-sent events.
 
-A GraphQL subscription or a server-sent event stream is a `Connection` like any
-other connection; `SubscriptionStream` is its peer.
+Such a stream is a `Connection` like any other; `SubscriptionStream` is its
+`Transport`.
 """
 
 from __future__ import annotations
@@ -30,15 +30,19 @@ from .connection import Connection
 from .hub import Hub
 from .send_queue import BufferBudget
 
-MAX_BUFFERED = 65_536  # bytes held for the reader before the session's own, bounded outbox fills
+MAX_BUFFERED = 65_536  # bytes buffered for the reader before the connection's send queue fills
 
-# `CaughtUp`: a resumed stream has no more to replay; `Ping`: nothing for a while; `None`: the end
+# `CaughtUp`: the replay is complete; `Ping`: no delivery for a while; `None`: the end
 StreamItem = Union[Delivery, CaughtUp, Ping, None]
 
 
 @define(eq=False, repr=False)
 class SubscriptionStream:
-    """Deliveries of one pattern, in order, for one reader, who must `unsubscribe` in the end."""
+    """Deliveries of one pattern, in order, for one reader, who must `unsubscribe` in the end.
+
+    It has a buffer of its own in front of the connection's send queue, because what was
+    delivered before the connection closed is still for the reader, while the queue is cleared.
+    """
 
     _encoded_size: Callable[[Delivery], int]  # bytes that this stream's wire writes
     subscribed: Subscribed = field(init=False)
@@ -46,7 +50,7 @@ class SubscriptionStream:
     _connection: Connection = field(init=False)
     _buffer: Deque[Delivery | CaughtUp] = Factory(deque)
     _buffered_bytes: int = 0
-    _budget: BufferBudget | None = None  # shared with other feeds
+    _budget: BufferBudget | None = None  # shared with other streams
     _pending_next: Deferred[StreamItem] | None = None
     _when_subscribed: Deferred[Subscribed] = Factory(Deferred)
 
@@ -54,31 +58,31 @@ class SubscriptionStream:
     async def open(
         cls,
         hub: Hub,
-        line: Admission,
+        admission: Admission,
         host: str,
-        who: Identity,
-        weigh: Callable[[Delivery], int],
+        identity: Identity,
+        encoded_size: Callable[[Delivery], int],
         pattern: str,
         after: str | None = None,
         allowance: BufferBudget | None = None,
     ) -> SubscriptionStream:
-        """Subscribe `who`.  Raises what `Hub.admit` and a subscription may raise.
+        """Subscribe `identity` to `pattern`.  Raises what `Hub.admit` and a subscription may raise.
 
-        Feeds that share an `allowance` hold no more than that unread, all together.
+        Streams that share an `allowance` buffer no more than that together.
         """
-        feed = cls(weigh)
-        feed._connection = hub.admit(feed, host, line, who)
-        feed._connection.send_queue.budget = feed._budget = allowance
-        feed._connection.receive(Subscribe(pattern, after))
+        stream = cls(encoded_size)
+        stream._connection = hub.admit(stream, host, admission, identity)
+        stream._connection.send_queue.budget = stream._budget = allowance
+        stream._connection.receive(Subscribe(pattern, after))
         try:
-            feed.subscribed = await feed._when_subscribed
+            stream.subscribed = await stream._when_subscribed
         except BaseException:
-            feed.unsubscribe()
+            stream.unsubscribe()
             raise
-        return feed
+        return stream
 
     def next(self) -> Deferred[StreamItem]:
-        """What comes next.  One question at a time; cancelling it loses nothing."""
+        """The next item.  One call at a time may wait; cancelling it loses nothing."""
         if self._buffer:
             delivery = self._buffer.popleft()
             self._add_buffered(-self.size_of(delivery))
@@ -91,9 +95,9 @@ class SubscriptionStream:
         return self._pending_next
 
     def unsubscribe(self) -> None:
-        """The reader wants no more; nothing of the subscription is left."""
+        """End the stream: nothing of the subscription is left."""
         self._add_buffered(-self._buffered_bytes)
-        self._buffer.clear()  # feed and session hold each other, so it would wait for the garbage collector
+        self._buffer.clear()  # stream and connection are a cycle: else it would wait for the garbage collector
         self.abort()
 
     def _add_buffered(self, size: int) -> None:
@@ -104,14 +108,14 @@ class SubscriptionStream:
     def _on_next_cancelled(self, reader: Deferred[StreamItem]) -> None:
         self._pending_next = None
 
-    def _resolve_next(self, heard: StreamItem) -> bool:
-        """Give `heard` to the reader, if it waits."""
+    def _resolve_next(self, item: StreamItem) -> bool:
+        """Give `item` to the reader, if it waits."""
         reader, self._pending_next = self._pending_next, None
         if reader is not None:
-            reader.callback(heard)
+            reader.callback(item)
         return reader is not None
 
-    # The session calls these: ports.Peer.
+    # The connection calls these, as of any `Transport`.
 
     def send(self, reply: Reply) -> int:
         match reply:
@@ -120,7 +124,7 @@ class SubscriptionStream:
             case ErrorReply(refusal=refusal):
                 self._when_subscribed.errback(refusal)
             case Ping():
-                self._connection.on_activity()  # a stream has no way to answer
+                self._connection.on_activity()  # the client has no way to answer: it counts as alive
                 self._resolve_next(reply)
             case Delivery() | CaughtUp():
                 if not self._resolve_next(reply):
@@ -130,16 +134,16 @@ class SubscriptionStream:
                         self._connection.send_queue.pauseProducing()
         return self.size_of(reply)
 
-    def send_batch(self, burst: DeliveryBatch) -> int:
+    def send_batch(self, batch: DeliveryBatch) -> int:
         return 0
 
     def size_of(self, reply: Reply) -> int:
         return self._encoded_size(reply) if isinstance(reply, Delivery) else 0
 
-    def close(self, why: Farewell) -> None:
-        self.farewell = why
+    def close(self, farewell: Farewell) -> None:
+        self.farewell = farewell
         if not self._when_subscribed.called:
-            self._when_subscribed.errback(Unavailable(why.message))
+            self._when_subscribed.errback(Unavailable(farewell.message))
         self._resolve_next(None)
 
     def abort(self) -> None:
@@ -148,7 +152,7 @@ class SubscriptionStream:
         self._resolve_next(None)
 
     def pause_reading(self) -> None:
-        """A stream says nothing that could be paused."""
+        """Nothing is read from a stream's client."""
 
     def resume_reading(self) -> None:
-        """Nothing was paused."""
+        """Nothing is read from a stream's client."""

@@ -1,4 +1,4 @@
-"""What one session listens to: patterns, within its rights and its limit, from where it left off."""
+"""The subscriptions of one connection: authorized, limited in number, and resumed from a cursor."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from ..pubsub.topics import check_pattern, overlaps
 from ..transactions import Entry
 from .admission import ConnectionLimits
 
-REPLAY_CHUNK = 32  # entries sent between two looks at who else wants the reactor
+REPLAY_CHUNK = 32  # entries that are replayed in one turn of the reactor
 
 
 class SubscriptionOwner(DeliveryListener, Protocol):
-    """The session, as far as its subscriptions need it."""
+    """The connection, as far as its subscriptions need it."""
 
     @property
     def identity(self) -> Identity | None: ...
 
     async def wait_until_writable(self) -> None:
-        """Return once the transport takes more."""
+        """Return once the send queue is empty."""
 
     def deliver_replayed(self, delivery: Delivery) -> bool:
-        """Send `delivery`; False when the session is over."""
+        """Send `delivery`; False when the connection is closing."""
 
     def send(self, reply: CaughtUp) -> None: ...
 
@@ -41,9 +41,9 @@ ResumePoint = tuple[int, str]  # a position and its cursor
 
 @define(eq=False)
 class _Subscription:
-    start_position: int  # where the log stood when it was opened: what was told before is the past
-    replayed_to: int | None = None  # up to which it was replayed; `None`: it hears what happens
-    resume_point: ResumePoint | None = None  # up to which its peer has it, as long as it catches up
+    start_position: int  # the log's head when it was opened: what comes before needs the right to replay
+    replayed_to: int | None = None  # the position reached by the replay; `None`: it has caught up
+    resume_point: ResumePoint | None = None  # up to which its peer has all of it, during the replay
 
 
 @define(eq=False, repr=False)
@@ -57,16 +57,16 @@ class ConnectionSubscriptions:
     _publisher: Publisher
     _by_pattern: dict[str, _Subscription] = Factory(dict)
     _live_resume_point: ResumePoint | None = (
-        None  # up to which the peer has all that those who do not catch up heard
+        None  # up to which its peer has all of the caught-up subscriptions
     )
 
-    async def open(self, who: Identity, wanted: Subscribe) -> Subscribed:
-        """Raises `Invalid`, `Forbidden`, `Conflict`, or `RateLimited` for one too many.
+    async def open(self, identity: Identity, command: Subscribe) -> Subscribed:
+        """Raises `ValidationError`, `Forbidden`, `Conflict`, or `RateLimited` for one too many.
 
-        A subscription that resumes hears nothing before `catch_up`.
+        A subscription that resumes gets no deliveries before `catch_up`.
         """
-        pattern = check_pattern(wanted.pattern)
-        self._publisher.policy.authorize_subscribe(who, pattern, history=wanted.after is not None)
+        pattern = check_pattern(command.pattern)
+        self._publisher.policy.authorize_subscribe(identity, pattern, history=command.after is not None)
         if pattern in self._by_pattern:
             raise Conflict(f"Already subscribed: {pattern}")
         if len(self._by_pattern) >= self._limits.max_subscriptions:
@@ -75,29 +75,29 @@ class ConnectionSubscriptions:
         self._stats.record_subscribed()
         if not self._replay_reader.is_logged(pattern):
             self._dispatcher.subscribe(pattern, self._owner)
-            return Subscribed(pattern, self._new_id(), "live", ref=wanted.ref, scope=self._publisher.scope)
+            return Subscribed(pattern, self._new_id(), "live", ref=command.ref, scope=self._publisher.scope)
         recovered = None
-        if wanted.after is not None:
+        if command.after is not None:
             try:
-                subscription.replayed_to = await self._replay_reader.locate(pattern, wanted.after)
+                subscription.replayed_to = await self._replay_reader.locate(pattern, command.after)
             except BaseException:
                 self.close(pattern)
                 raise
             recovered = subscription.replayed_to is not None
         if not recovered and self._by_pattern.get(pattern) is subscription:
             self._dispatcher.subscribe(pattern, self._owner)
-        cursor = wanted.after if recovered else self._dispatcher.cursor
+        cursor = command.after if recovered else self._dispatcher.cursor
         position = subscription.replayed_to if recovered else self._dispatcher.position
-        return Subscribed(pattern, self._new_id(), "log", cursor, recovered, wanted.ref, position or 0)
+        return Subscribed(pattern, self._new_id(), "log", cursor, recovered, command.ref, position or 0)
 
     async def catch_up(self, pattern: str) -> None:
-        """Replay what a resumed subscription has missed, then join what happens without a hole."""
+        """Replay what a resumed subscription has missed, then subscribe it to new events without a gap."""
         subscription = self._by_pattern.get(pattern)
         while subscription is not None and subscription.replayed_to is not None:
             if not await self._replay_page(pattern, subscription, subscription.replayed_to):
                 return
             if subscription.replayed_to == self._dispatcher.position:
-                # Nothing happens between this look and the next line.
+                # Nothing is dispatched between this comparison and the next line.
                 subscription.replayed_to = None
                 self._dispatcher.subscribe(pattern, self._owner)
                 self._owner.send(
@@ -105,7 +105,7 @@ class ConnectionSubscriptions:
                 )
 
     async def _replay_page(self, pattern: str, subscription: _Subscription, position: int) -> bool:
-        """Replay one page more; False when nobody wants it any more."""
+        """Replay one more page; False when the subscription was closed."""
         if position >= self._dispatcher.position:
             await self._dispatcher.wait_for(position)
             return self._by_pattern.get(pattern) is subscription
@@ -114,47 +114,50 @@ class ConnectionSubscriptions:
             if number % REPLAY_CHUNK == 0:
                 await self._replay_reader.wait_for_turn()
             await self._owner.wait_until_writable()
-            who = self._owner.identity
-            if self._by_pattern.get(pattern) is not subscription or who is None:
+            identity = self._owner.identity
+            if self._by_pattern.get(pattern) is not subscription or identity is None:
                 return False
             delivery = self._replayed_delivery(
-                entry, pattern, who, entry.position <= subscription.start_position
+                entry, pattern, identity, entry.position <= subscription.start_position
             )
             if delivery is not None and not self._owner.deliver_replayed(delivery):
                 return False
         subscription.replayed_to = page.end_position
         return self._by_pattern.get(pattern) is subscription
 
-    def _replayed_delivery(self, entry: Entry, pattern: str, who: Identity, past: bool) -> Delivery | None:
-        """`entry` on the first of its topics that is covered and may be told again, marked as replayed."""
+    def _replayed_delivery(
+        self, entry: Entry, pattern: str, identity: Identity, past: bool
+    ) -> Delivery | None:
+        """`entry` on the first of its topics that is covered and may be replayed, marked as such."""
         policy = self._publisher.policy
-        may = policy.may_replay if past else policy.may_read
+        may_receive = policy.may_replay if past else policy.may_read
         for topic in entry.event.topics:
-            if overlaps(pattern, topic) and may(who, topic):
+            if overlaps(pattern, topic) and may_receive(identity, topic):
                 return delivery_of(entry, topic, pattern)
         return None
 
     def on_written(self, reply: Delivery | Subscribed | CaughtUp) -> None:
-        """`reply` left the outbox, and with it all that was put there before."""
+        """`reply` left the send queue, and with it all that was queued before."""
         if reply.cursor is None:
             return
-        place = reply.position, reply.cursor
+        resume_point = reply.position, reply.cursor
         resumes = isinstance(reply, Subscribed) and reply.recovered is True
         pattern = reply.replay_pattern if isinstance(reply, Delivery) else reply.pattern
         subscription = self._by_pattern.get(pattern) if pattern is not None else None
         if subscription is not None:
-            subscription.resume_point = place if resumes or isinstance(reply, Delivery) else None
-        # Where a subscription resumes may be ahead of what the others have heard; all else is not.
-        if not resumes and (self._live_resume_point is None or place > self._live_resume_point):
-            self._live_resume_point = place
+            subscription.resume_point = resume_point if resumes or isinstance(reply, Delivery) else None
+        # A subscription may resume from ahead of what was delivered to the others; all else is not ahead.
+        if not resumes and (self._live_resume_point is None or resume_point > self._live_resume_point):
+            self._live_resume_point = resume_point
 
     def resume_cursor(self) -> str | None:
-        """The cursor from which nothing is missed on any pattern."""
-        places = [each.resume_point for each in self._by_pattern.values()] + [self._live_resume_point]
-        return min((place for place in places if place is not None), default=(0, None))[1]
+        """The cursor to resume from so that nothing is missed on any pattern."""
+        points = [subscription.resume_point for subscription in self._by_pattern.values()]
+        points.append(self._live_resume_point)
+        return min((point for point in points if point is not None), default=(0, None))[1]
 
     def close(self, pattern: str) -> bool:
-        """Whether there was anything to close."""
+        """End the subscription; whether there was one."""
         if pattern not in self._by_pattern:
             return False
         del self._by_pattern[pattern]

@@ -1,4 +1,4 @@
-"""What is due to one peer because time has passed: a farewell, a warning, a question."""
+"""The timers of one connection: authentication timeout, token expiry and its warning, idle timeout, keepalive ping."""
 
 from __future__ import annotations
 
@@ -10,44 +10,42 @@ from ..identity import Identity
 from ..protocol import CloseReason, Ping, TokenExpiring
 from .admission import ConnectionLimits
 
-WARN_BEFORE = (
-    60.0  # seconds before a token runs out that its owner is told, or a tenth of its lifetime if less
-)
-MIN_WARN_BEFORE = 2.0  # seconds of that: the clock is looked at once a second, and an answer takes its time
+WARN_BEFORE = 60.0  # seconds before its expiry that a token is warned of, or a tenth of its lifetime if less
+MIN_WARN_BEFORE = 2.0  # seconds, at least: timers are checked once a second, and an answer takes its time
 
 
 @define(eq=False, repr=False)
 class ConnectionTimers:
-    """All times are by the session's clock."""
+    """All times are by the connection's clock."""
 
     _limits: ConnectionLimits
     _opened_at: float
     _pinged_at: float
-    _warned_expiry: float | None = None  # the end of the token that was warned of: once for each
+    _warned_expiry: float | None = None  # expiry of the token that was warned of: once for each token
 
     def due(
-        self, now: float, heard_at: float, who: Identity | None
+        self, now: float, last_received_at: float, identity: Identity | None
     ) -> Union[CloseReason, TokenExpiring, Ping, None]:
-        """How the session ends, or what is to be said; one thing at a time."""
+        """The reason to close, or the reply to send, now; one thing at a time."""
         limits = self._limits
-        if who is None and now - self._opened_at >= limits.auth_timeout:
+        if identity is None and now - self._opened_at >= limits.auth_timeout:
             return CloseReason.AUTH_TIMEOUT
-        if who is not None and now >= who.expires_at:
+        if identity is not None and now >= identity.expires_at:
             return CloseReason.TOKEN_EXPIRED
-        if now - heard_at >= limits.idle_timeout:
+        if now - last_received_at >= limits.idle_timeout:
             return CloseReason.IDLE_TIMEOUT
         if (
-            who is not None
-            and who.expires_at != self._warned_expiry
-            and now >= who.expires_at - _warn_before(who)
+            identity is not None
+            and identity.expires_at != self._warned_expiry
+            and now >= identity.expires_at - _warn_before(identity)
         ):
-            self._warned_expiry = who.expires_at
-            return TokenExpiring(who.expires_at)
+            self._warned_expiry = identity.expires_at
+            return TokenExpiring(identity.expires_at)
         if now - self._pinged_at >= limits.ping_interval:
             self._pinged_at = now
             return Ping()
         return None
 
 
-def _warn_before(who: Identity) -> float:
-    return max(MIN_WARN_BEFORE, min(WARN_BEFORE, (who.expires_at - who.issued_at) / 10))
+def _warn_before(identity: Identity) -> float:
+    return max(MIN_WARN_BEFORE, min(WARN_BEFORE, (identity.expires_at - identity.issued_at) / 10))

@@ -1,4 +1,4 @@
-"""Accounts: registered, read, amended and closed.  Every wire calls these and no others."""
+"""Accounts: registering, reading, updating and closing them, for every wire."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..validation import FieldValidator, check_id, email_key, paging
 from .audit_log import AuditRecorder
 from .login_sessions import ConcurrentChange, LoginSessions
 
-RequestFields = Mapping[str, object]  # a request's, unchecked
+RequestFields = Mapping[str, object]  # unvalidated
 
 
 @define(eq=False, repr=False)
@@ -32,7 +32,7 @@ class Accounts:
     _new_id: Callable[[], str]
 
     async def register(self, fields: RequestFields, client: ClientInfo = ClientInfo()) -> WithCursor[User]:
-        """Raises `Invalid`, or `Conflict` when the address is taken in any spelling of its case."""
+        """Raises `ValidationError`, or `Conflict` when the address is registered, in upper or lower case."""
         form = FieldValidator(fields)
         email, name, password = form.email(), form.name(), form.password()
         form.check()
@@ -42,9 +42,9 @@ class Accounts:
         params = _user_columns(user) | {"id": user.id, "password_hash": hashed, "at": at}
         taken = Conflict("Email already registered")
         add = Step("user_add", params, expected_rows=1, miss=taken, clash=taken)
-        note = self._audit_recorder.record_step("account.created", client, actor=user.id, subject=user.id)
+        audit = self._audit_recorder.record_step("account.created", client, actor=user.id, subject=user.id)
         return WithCursor(
-            user, await self._store.commit(Unit((add, note), (self._events.user_created(user),)))
+            user, await self._store.commit(Unit((add, audit), (self._events.user_created(user),)))
         )
 
     async def read(self, id: str) -> WithCursor[User]:
@@ -55,7 +55,7 @@ class Accounts:
         return WithCursor(User.from_row(snapshot.results[0][0]), snapshot.cursor)
 
     async def read_many(self, ids: Iterable[str]) -> dict[str, User]:
-        """Those of `ids` that exist, in one statement."""
+        """The users of `ids` that exist, in one statement."""
         snapshot = await self._store.read(Query("users_by_ids", {"ids": list(ids)}))
         return {row["id"]: User.from_row(row) for row in snapshot.results[0]}
 
@@ -70,11 +70,11 @@ class Accounts:
         return PageOf(tuple(map(User.from_row, rows)), page, limit, count[0]["total"], snapshot.cursor)
 
     async def update(
-        self, who: Identity, id: str, fields: RequestFields, client: ClientInfo = ClientInfo()
+        self, identity: Identity, id: str, fields: RequestFields, client: ClientInfo = ClientInfo()
     ) -> WithCursor[User]:
-        """Change one's own address, name or password; at least one of them.
+        """Change the address, name or password of one's own account; at least one of them.
 
-        A new password ends all other sessions: whoever knew the old one is out.
+        A new password ends all other sessions: whoever knew the old one has no access any more.
         """
         form = FieldValidator(fields)
         email, name, password = form.email(False), form.name(False), form.password(False)
@@ -82,59 +82,60 @@ class Accounts:
             form.add_error(None, "At least one of email, name, password is required")
         form.check()
         id = check_id(id)
-        if id != who.user_id:
+        if id != identity.user_id:
             raise Forbidden("This account is someone else's")
         hashed = await self._passwords.hash(password, id) if password else ""
         while True:
-            known = await self._read_record(id)
-            at = max(format_timestamp(self._now()), known.user.updated_at)
-            user = User(id, email or known.user.email, name or known.user.name, known.user.created_at, at)
+            record = await self._read_record(id)
+            old = record.user
+            at = max(format_timestamp(self._now()), old.updated_at)
+            user = User(id, email or old.email, name or old.name, old.created_at, at)
             try:
-                return WithCursor(user, await self._commit_update(who, known, user, hashed, client))
+                return WithCursor(user, await self._commit_update(identity, record, user, hashed, client))
             except ConcurrentChange:
-                continue  # each time, somebody else's change succeeded
+                continue  # each time, another change has succeeded
 
-    async def close(self, who: Identity, id: str, client: ClientInfo = ClientInfo()) -> str:
-        """Delete one's own account, its messages, and what the log tells of both; gives the cursor."""
+    async def close(self, identity: Identity, id: str, client: ClientInfo = ClientInfo()) -> str:
+        """Delete one's own account and messages, and redact the log's events about both; gives the cursor."""
         id = check_id(id)
-        if id != who.user_id:
+        if id != identity.user_id:
             raise Forbidden("This account is someone else's")
         steps = (
             Step("log_blank_account", {"id": id}),
             Step("user_drop", {"id": id}, expected_rows=1, miss=NotFound.of("User", id)),
             self._audit_recorder.record_step(
-                "account.closed", client, actor=id, subject=id, session=who.session_id
+                "account.closed", client, actor=id, subject=id, session=identity.session_id
             ),
         )
         event = self._events.user_deleted(id, format_timestamp(self._now()))
         return await self._store.commit(Unit(steps, (event,)))
 
     async def _commit_update(
-        self, who: Identity, known: UserRecord, user: User, hashed: str, client: ClientInfo
+        self, identity: Identity, record: UserRecord, user: User, hashed: str, client: ClientInfo
     ) -> str:
-        """From `known` to `user`, with a new password unless `hashed` is "".  Raises `ConcurrentChange`."""
+        """Change `record` to `user`, with a new password unless `hashed` is "".  Raises `ConcurrentChange`."""
         params = _user_columns(user) | {
             "id": user.id,
-            "version": known.version,
-            "password_hash": hashed or known.password_hash,
+            "version": record.version,
+            "password_hash": hashed or record.password_hash,
             "at": user.updated_at,
         }
         taken = Conflict("Email already registered")
         steps = [Step("user_amend", params, expected_rows=1, miss=ConcurrentChange(""), clash=taken)]
         events = [self._events.user_updated(user)]
 
-        def note(action: str, details: Mapping[str, object] | None = None) -> Step:
+        def audit(action: str, details: Mapping[str, object] | None = None) -> Step:
             return self._audit_recorder.record_step(
-                action, client, actor=user.id, subject=user.id, session=who.session_id, details=details
+                action, client, actor=user.id, subject=user.id, session=identity.session_id, details=details
             )
 
-        if user.email != known.user.email:
-            steps.append(note("email.changed"))
+        if user.email != record.user.email:
+            steps.append(audit("email.changed"))
         if hashed:
-            # Behind the change: who logs in with the old password at this moment is seen then, or is refused.
-            ids, ending = await self._login_sessions.revocation_of(user.id, keep=who.session_id)
-            steps += [*ending.steps, note("password.changed", {"sessionsEnded": len(ids)})]
-            events += ending.events
+            # After the change: a login with the old password at this moment is revoked, too, or is refused.
+            ids, revocation = await self._login_sessions.revocation_of(user.id, keep=identity.session_id)
+            steps += [*revocation.steps, audit("password.changed", {"sessionsEnded": len(ids)})]
+            events += revocation.events
         return await self._store.commit(Unit(tuple(steps), tuple(events)))
 
     async def _read_record(self, id: str) -> UserRecord:

@@ -1,9 +1,9 @@
-"""What is noted of accounts and sessions, for their owners and for operators.
+"""The audit log of accounts and sessions: written here, read by their owners and by operators.
 
-A note is a step of a unit of work, so it is kept together with the change that
-it tells of, or not at all.  What changes nothing, as a login that failed, is
-noted by `core.attempts`.  No note ever holds a password, a token, or an address
-of a mailbox.
+A record is written by a step of the unit that makes the change, so it is stored
+together with the change, or not at all.  What changes nothing, such as a failed
+login, is recorded by `failed_attempts`.  No record ever has a password, a token,
+or a mailbox address.
 """
 
 from __future__ import annotations
@@ -22,11 +22,9 @@ from ..ports import Store
 from ..transactions import Query, Row, Step
 from ..validation import FieldValidator, email_key, paging
 
-# The audit trail as it is read: one's own by everybody, all of it by operators.
-
 SUCCESS = "success"
 
-# Who adds an action names it here: these are what the trail can be asked for.
+# All actions, by which the audit log can be filtered.
 ACTIONS = (
     *("login", "refresh", "token", "logout", "session.revoked"),
     *("credential.created", "credential.revoked"),
@@ -36,7 +34,7 @@ ACTIONS = (
 
 @define(eq=False, repr=False)
 class AuditRecorder:
-    """Makes the notes; `new_id` gives each its id."""
+    """Builds the steps that write records; `new_id` gives each its id."""
 
     _now: Callable[[], float]  # seconds since the epoch
     _new_id: Callable[[], str]
@@ -53,11 +51,11 @@ class AuditRecorder:
         times: int = 1,
         details: Mapping[str, object] | None = None,
     ) -> Step:
-        """One row, to stand in the `Unit` of what it tells of.
+        """One record, as a step for the `Unit` of the change.
 
-        `action` is one of `ACTIONS`; `actor` and `subject` are ids of users: who
-        did it, if that is proven, and whose account it concerns (or what else it
-        does).  `details` is any JSON object, and is shown as it is.
+        `action` is one of `ACTIONS`; `actor` is the id of the user who did it, if
+        that is proven; `subject` the id of the user, or of what else, it was done to.
+        `details` is any JSON object, and is shown unchanged.
         """
         assert action in ACTIONS, action
         params = {
@@ -77,20 +75,20 @@ class AuditRecorder:
 
 
 def unknown_email_subject(email: str) -> str:
-    """The subject of what was tried with an address that nobody has here.
+    """The subject of an attempt to log in with an address that no account has.
 
-    It may be somebody's all the same, or a password in the wrong field, so it
-    is not written down; who suspects an address can compute the same.
+    It may be a person's address all the same, or a password in the wrong field, so
+    only its hash is stored; whoever suspects an address can compute the same.
     """
     return f"email:{hashlib.sha256(email_key(email.strip()).encode()).hexdigest()[:16]}"
 
 
-RequestFields = Mapping[str, object]  # a request's, unchecked
+RequestFields = Mapping[str, object]  # unvalidated
 
 
 @frozen
 class AuditRecord:
-    """One row of the trail."""
+    """One record of the audit log."""
 
     id: str
     at: str  # RFC 3339
@@ -105,8 +103,14 @@ class AuditRecord:
     details: object  # a JSON object, or none
 
     def to_json(self) -> JsonObject:
-        shown: JsonObject = {"id": self.id, "at": self.at, "action": self.action, "outcome": self.outcome}
-        others = {
+        required: JsonObject = {
+            "id": self.id,
+            "at": self.at,
+            "action": self.action,
+            "outcome": self.outcome,
+            "times": self.times,
+        }
+        optional = {
             "actor": self.actor,
             "subject": self.subject,
             "protocol": self.protocol or None,
@@ -114,7 +118,7 @@ class AuditRecord:
             "sessionId": self.session,
             "details": self.details,
         }
-        return shown | {"times": self.times} | {k: v for k, v in others.items() if v is not None}
+        return required | {name: value for name, value in optional.items() if value is not None}
 
 
 @define(eq=False, repr=False)
@@ -123,21 +127,21 @@ class AuditLog:
     _operators: Set[str]  # ids and addresses of users, in lower case
     _decode_json: Callable[[bytes], object]  # JSON
 
-    async def page(self, who: Identity, fields: RequestFields) -> PageOf[AuditRecord]:
-        """What was noted of all, or of the account `user`, the `action`.  Raises `Forbidden`, `Invalid`."""
-        await self._check_operator(who)
+    async def page(self, identity: Identity, fields: RequestFields) -> PageOf[AuditRecord]:
+        """All records, filtered by `user` and `action`, for operators.  Raises `Forbidden`, `ValidationError`."""
+        await self._check_operator(identity)
         form = FieldValidator(fields)
         return await self._read_page(form, form.uuid("user", False))
 
-    async def own_page(self, who: Identity, fields: RequestFields) -> PageOf[AuditRecord]:
-        """What was noted of the account of `who`.  Raises `Invalid`."""
-        return await self._read_page(FieldValidator(fields), who.user_id)
+    async def own_page(self, identity: Identity, fields: RequestFields) -> PageOf[AuditRecord]:
+        """The records of one's own account.  Raises `ValidationError`."""
+        return await self._read_page(FieldValidator(fields), identity.user_id)
 
-    async def _check_operator(self, who: Identity) -> None:
-        if who.user_id in self._operators:
+    async def _check_operator(self, identity: Identity) -> None:
+        if identity.user_id in self._operators:
             return
         if any("@" in operator for operator in self._operators):
-            rows = (await self._store.read(Query("user_by_id", {"id": who.user_id}))).results[0]
+            rows = (await self._store.read(Query("user_by_id", {"id": identity.user_id}))).results[0]
             if any(row["email_key"] in self._operators for row in rows):
                 return
         raise Forbidden("Only operators may read this")
@@ -148,13 +152,13 @@ class AuditLog:
         if action and action not in ACTIONS:
             form.add_error("action", f"Must be one of {', '.join(ACTIONS)}")
         form.check()
-        which = "_by_subject" if subject else "_by_action" if action else ""
-        asked: dict[str, object] = {"action": action} if which else {}
+        suffix = "_by_subject" if subject else "_by_action" if action else ""
+        filters: dict[str, object] = {"action": action} if suffix else {}
         if subject:
-            asked["subject"] = subject
+            filters["subject"] = subject
         snapshot = await self._store.read(
-            Query(f"audit_page{which}", asked | {"limit": limit, "offset": (page - 1) * limit}),
-            Query(f"audit_count{which}", asked),
+            Query(f"audit_page{suffix}", filters | {"limit": limit, "offset": (page - 1) * limit}),
+            Query(f"audit_count{suffix}", filters),
         )
         rows, count = snapshot.results
         return PageOf(tuple(map(self._record_from_row, rows)), page, limit, count[0]["total"])

@@ -1,7 +1,7 @@
-"""Credentials of a user's devices and services: made, listed and revoked.  Every wire calls these and no others.
+"""Credentials of a user's devices and services: creating, listing and revoking them, for every wire.
 
-A credential is not a login: it can do what its grants say on topics, until it
-expires or is revoked, and nothing else.  In particular it can't make another.
+A credential is not a login: it can do what its grants permit on topics, until it
+expires or is revoked, and nothing else.  In particular it can't create another.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from ..validation import FieldValidator, check_id
 from .audit_log import AuditRecorder
 
 MAX_CREDENTIALS = 100  # of one user
-MAX_LIFETIME_DAYS = 3650  # that one may be good for, if it is to expire at all
+MAX_LIFETIME_DAYS = 3650  # of a credential that expires at all
 
-RequestFields = Mapping[str, object]  # a request's, unchecked
+RequestFields = Mapping[str, object]  # unvalidated
 
 
 @frozen
@@ -38,18 +38,25 @@ class Credential:
     last_used_from: str | None = None  # an address
 
     def to_json(self) -> JsonObject:
-        """Absent fields are left out."""
-        times: JsonObject = {"expiresAt": self.expires_at, "lastUsedAt": self.last_used_at}
-        more = times | {"lastUsedFrom": self.last_used_from}
-        shown: JsonObject = {"id": self.id, "name": self.name, "grants": permissions.to_json(self.grants)}
-        shown["createdAt"] = self.created_at
-        return shown | {name: value for name, value in more.items() if value is not None}
+        """Without the fields that are `None`."""
+        required: JsonObject = {
+            "id": self.id,
+            "name": self.name,
+            "grants": permissions.to_json(self.grants),
+            "createdAt": self.created_at,
+        }
+        optional: JsonObject = {
+            "expiresAt": self.expires_at,
+            "lastUsedAt": self.last_used_at,
+            "lastUsedFrom": self.last_used_from,
+        }
+        return required | {name: value for name, value in optional.items() if value is not None}
 
 
 @frozen
 class NewCredential:
     credential: Credential
-    secret: str = field(repr=False)  # nobody can show it again
+    secret: str = field(repr=False)  # shown once: only its hash is stored
 
     def to_json(self) -> JsonObject:
         return self.credential.to_json() | {"credential": self.secret}
@@ -65,65 +72,65 @@ class CredentialStore:
     _new_id: Callable[[], str]
 
     async def create(
-        self, who: Identity, fields: RequestFields, client: ClientInfo = ClientInfo()
+        self, identity: Identity, fields: RequestFields, client: ClientInfo = ClientInfo()
     ) -> NewCredential:
         """Raises `ValidationError`, or `Conflict` when the name is taken or there are too many."""
-        check_full_access(who)
+        check_full_access(identity)
         form = FieldValidator(fields)
         name, lifetime = form.credential_name(), form.duration("expiresIn", MAX_LIFETIME_DAYS)
-        granted: tuple[Grant, ...] = ()
+        grants: tuple[Grant, ...] = ()
         try:
-            granted = permissions.parse(fields.get("grants"))
+            grants = permissions.parse(fields.get("grants"))
         except ValidationError as invalid:
             form.add_errors(invalid)
         form.check()
         now = self._now()
         expires_at = None if lifetime is None else format_timestamp(now + lifetime)
-        made = Credential(self._new_id(), name, granted, format_timestamp(now), expires_at)
-        secret, hashed = self._issuer.issue(made.id)
+        credential = Credential(self._new_id(), name, grants, format_timestamp(now), expires_at)
+        secret, hashed = self._issuer.issue(credential.id)
         params = {
-            "id": made.id,
-            "user_id": who.user_id,
+            "id": credential.id,
+            "user_id": identity.user_id,
             "name": name,
             "hash": hashed,
-            "grants": permissions.serialize(granted),
-            "at": made.created_at,
+            "grants": permissions.serialize(grants),
+            "at": credential.created_at,
             "expires_at": expires_at,
             "most": MAX_CREDENTIALS,
         }
-        full = Conflict(f"You have {MAX_CREDENTIALS} credentials: revoke one that is not needed")
+        too_many = Conflict(f"You have {MAX_CREDENTIALS} credentials: revoke one that is not needed")
         taken = Conflict("You have a credential of this name")
         steps = (
-            Step("credentials_drop_expired", {"user_id": who.user_id, "now": made.created_at}),
-            Step("credential_add", params, expected_rows=1, miss=full, clash=taken),
-            self._audit_step("credential.created", who, made.id, client),
+            Step("credentials_drop_expired", {"user_id": identity.user_id, "now": credential.created_at}),
+            Step("credential_add", params, expected_rows=1, miss=too_many, clash=taken),
+            self._audit_step("credential.created", identity, credential.id, client),
         )
         await self._store.commit(Unit(steps))
-        return NewCredential(made, secret)
+        return NewCredential(credential, secret)
 
-    async def list_active(self, who: Identity) -> tuple[Credential, ...]:
-        """One's own that are worth something, newest first."""
-        check_full_access(who)
+    async def list_active(self, identity: Identity) -> tuple[Credential, ...]:
+        """One's own credentials that have not expired, newest first."""
+        check_full_access(identity)
         now = format_timestamp(self._now())
-        snapshot = await self._store.read(Query("credentials_of_user", {"user_id": who.user_id}))
+        snapshot = await self._store.read(Query("credentials_of_user", {"user_id": identity.user_id}))
         found = map(_credential_from_row, snapshot.results[0])
         return tuple(each for each in found if each.expires_at is None or each.expires_at > now)
 
-    async def revoke(self, who: Identity, id: str, client: ClientInfo = ClientInfo()) -> None:
-        """End one of one's own, on every connection of every instance; its name is free again."""
-        check_full_access(who)
+    async def revoke(self, identity: Identity, id: str, client: ClientInfo = ClientInfo()) -> None:
+        """End one of one's own credentials, on every connection of every instance; its name is free again."""
+        check_full_access(identity)
         id = check_id(id)
-        gone = NotFound.of("Credential", id)
-        drop = Step("credential_drop", {"id": id, "user_id": who.user_id}, expected_rows=1, miss=gone)
-        event = self._events.sessions_revoked(who.user_id, [id], format_timestamp(self._now()))
+        unknown = NotFound.of("Credential", id)
+        drop = Step("credential_drop", {"id": id, "user_id": identity.user_id}, expected_rows=1, miss=unknown)
+        event = self._events.sessions_revoked(identity.user_id, [id], format_timestamp(self._now()))
         await self._store.commit(
-            Unit((drop, self._audit_step("credential.revoked", who, id, client)), (event,))
+            Unit((drop, self._audit_step("credential.revoked", identity, id, client)), (event,))
         )
 
-    def _audit_step(self, action: str, who: Identity, id: str, client: ClientInfo) -> Step:
-        details = {"credential": id}
+    def _audit_step(self, action: str, identity: Identity, id: str, client: ClientInfo) -> Step:
+        user = identity.user_id
         return self._audit_recorder.record_step(
-            action, client, actor=who.user_id, subject=who.user_id, session=who.session_id, details=details
+            action, client, actor=user, subject=user, session=identity.session_id, details={"credential": id}
         )
 
 

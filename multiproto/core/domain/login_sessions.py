@@ -1,7 +1,7 @@
-"""Sessions: begun by a login, prolonged, listed and ended.  Every wire calls these and no others.
+"""Login sessions: login, refresh, list, logout and revocation, for every wire.
 
-A session that ends is told of on the log, in the transaction that ends it:
-`Hub` closes what lives on it, on every instance.
+The transaction that ends a session appends an event to the log, by which every
+instance closes the session's connections.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from .audit_log import AuditRecorder, unknown_email_subject
 from .failed_attempts import FailedAttempts
 from .login_throttle import LoginThrottle
 
-MAX_SESSIONS = 100  # sessions of one user that have not ended; the oldest ends when one more begins
-NO_LIMIT = 2**31 - 1  # of them, where it may be more: instances that log in at once may be one over, each
+MAX_SESSIONS = 100  # active sessions of one user; the oldest ends when one more begins
+NO_LIMIT = 2**31 - 1  # for reading all of them: concurrent logins on several instances may exceed the limit
 
-RequestFields = Mapping[str, object]  # a request's, unchecked
+RequestFields = Mapping[str, object]  # unvalidated
 
 
 @frozen
@@ -41,30 +41,30 @@ class LoginResult:
 
 @frozen
 class SessionInfo:
-    """A session that has not ended, as its owner sees it."""
+    """An active session, as its owner sees it."""
 
     id: str
     created_at: str  # RFC 3339, like all times here
     last_used_at: str  # when it was last refreshed, or began
     expires_at: str
     address: str | None  # where it was last used from
-    client: str | None  # what that called itself
-    current: bool  # whether it is the one that asks
+    client: str | None  # the user agent there
+    current: bool  # whether it is the one that made the request
 
     def to_json(self) -> JsonObject:
-        shown: JsonObject = {
+        required: JsonObject = {
             "id": self.id,
             "createdAt": self.created_at,
             "lastUsedAt": self.last_used_at,
             "expiresAt": self.expires_at,
             "current": self.current,
         }
-        known = {"address": self.address, "client": self.client}
-        return shown | {name: value for name, value in known.items() if value is not None}
+        optional = {"address": self.address, "client": self.client}
+        return required | {name: value for name, value in optional.items() if value is not None}
 
 
 class ConcurrentChange(Refusal):
-    """Somebody changed a row between our look and our change: look again."""
+    """A row was changed by another transaction between the read and the commit: read again, and retry."""
 
 
 @define(eq=False, repr=False)
@@ -84,45 +84,46 @@ class LoginSessions:
     _login_throttle: LoginThrottle | None = None  # how often a password may be tried
 
     async def login(self, fields: RequestFields, client: ClientInfo = ClientInfo()) -> LoginResult:
-        """Raises `Unauthorized` with one text, after one amount of work, whatever was wrong.
+        """Raises `Unauthorized` with the same text, after the same amount of work, whatever was wrong.
 
-        `RateLimited`: too many have tried to log in to this account, be there one or not.
+        Raises `RateLimited` after too many attempts to log in to an account, whether or not it exists.
         """
         form = FieldValidator(fields)
         email, password = form.text("email"), form.text("password")
         form.check()
         host, key = client.address, email_key(email.strip())
-        self._passwords.check_capacity(
-            client_network(host)
-        )  # a storm is not to cost a look into the database each
+        # First, so that in a storm of logins those that are refused cost no database read.
+        self._passwords.check_capacity(client_network(host))
         attempt = await self._login_throttle.begin_attempt(key, host) if self._login_throttle else None
         right = None
         try:
-            known = await self._find_user(email)
-            hashed = known.password_hash if known else None
+            record = await self._find_user(email)
+            hashed = record.password_hash if record else None
             right = await self._passwords.verify(password, hashed, client_network(host))
         finally:
             if self._login_throttle and attempt:
                 await self._login_throttle.finish_attempt(attempt, right)
         self._on_authentication("password", "success" if right else "invalid")
-        if known is None or not right:
-            subject = known.user.id if known else unknown_email_subject(email)
+        if record is None or not right:
+            subject = record.user.id if record else unknown_email_subject(email)
             self._failed_attempts.record("login", "invalid", client, subject)
             raise Unauthorized("Invalid credentials")
-        verified = known.password_hash
-        while known is not None and known.password_hash == verified:
+        verified = record.password_hash
+        while record is not None and record.password_hash == verified:
             try:
-                return await self._create_session(known, client)
+                return await self._create_session(record, client)
             except ConcurrentChange:
-                known = await self._find_user(email)
-        raise Unauthorized("Invalid credentials")  # closed, or another password, meanwhile
+                record = await self._find_user(email)
+        raise Unauthorized(
+            "Invalid credentials"
+        )  # the account was closed, or the password changed, meanwhile
 
     async def refresh(self, fields: RequestFields, client: ClientInfo = ClientInfo()) -> LoginResult:
-        """A new pair for a refresh token.
+        """A new access token and refresh token for a refresh token.
 
-        The token given is used up once its successor is used, so that a lost
-        reply may be asked for again; any other successor is used up then too.
-        A used-up one is taken for stolen: it ends its session.
+        A refresh token is spent once its successor is used, so that a request whose
+        response was lost can be repeated; its other successors are spent then, too.
+        A spent one that is used again counts as stolen: its session is revoked.
         """
         form = FieldValidator(fields)
         token = form.text("refreshToken")
@@ -131,7 +132,7 @@ class LoginSessions:
         row = await self._read_one(Query("refresh_by_hash", {"hash": hashed}))
         if row is None or row["revoked_at"] is not None or row["expires_at"] <= now:
             self._on_authentication("refresh", "invalid")
-            if row is None or row["revoked_at"] is not None:  # one that has run out is everyday life
+            if row is None or row["revoked_at"] is not None:  # every client has an expired one in time
                 self._failed_attempts.record("refresh", "invalid", client, row["user_id"] if row else None)
             raise Unauthorized("Invalid refresh token")
         if row["spent_at"] is not None:
@@ -156,9 +157,9 @@ class LoginSessions:
             await self._login_throttle.trust_network(email_key(user.email), client.address)
         return login
 
-    async def list_active(self, who: Identity) -> tuple[SessionInfo, ...]:
-        """Those of `who` that have not ended, newest first."""
-        rows = await self._active_rows(who.user_id, format_timestamp(self._now()), MAX_SESSIONS)
+    async def list_active(self, identity: Identity) -> tuple[SessionInfo, ...]:
+        """One's own active sessions, newest first."""
+        rows = await self._active_rows(identity.user_id, format_timestamp(self._now()), MAX_SESSIONS)
         return tuple(
             SessionInfo(
                 row["id"],
@@ -167,56 +168,52 @@ class LoginSessions:
                 row["expires_at"],
                 row["address"],
                 row["client"],
-                row["id"] == who.session_id,
+                row["id"] == identity.session_id,
             )
             for row in rows
         )
 
-    async def logout(self, who: Identity, client: ClientInfo = ClientInfo()) -> None:
-        """End the session that `who` came with, on every connection of every instance."""
-        at = format_timestamp(self._now())
-        note = self._audit_recorder.record_step(
-            "logout", client, actor=who.user_id, subject=who.user_id, session=who.session_id
-        )
-        steps = (Step("session_revoke", {"id": who.session_id, "at": at}), note)
-        await self._store.commit(
-            Unit(steps, (self._events.sessions_revoked(who.user_id, [who.session_id], at),))
-        )
+    async def logout(self, identity: Identity, client: ClientInfo = ClientInfo()) -> None:
+        """End the session of `identity`, on every connection of every instance."""
+        at, user, session = format_timestamp(self._now()), identity.user_id, identity.session_id
+        audit = self._audit_recorder.record_step("logout", client, actor=user, subject=user, session=session)
+        steps = (Step("session_revoke", {"id": session, "at": at}), audit)
+        await self._store.commit(Unit(steps, (self._events.sessions_revoked(user, [session], at),)))
 
-    async def logout_all(self, who: Identity, client: ClientInfo = ClientInfo()) -> None:
-        """The same with all sessions of `who`, at once."""
+    async def logout_all(self, identity: Identity, client: ClientInfo = ClientInfo()) -> None:
+        """End all sessions of the user, at once."""
         while True:
-            ids, ending = await self.revocation_of(who.user_id)
-            note = self._audit_recorder.record_step(
+            ids, revocation = await self.revocation_of(identity.user_id)
+            audit = self._audit_recorder.record_step(
                 "logout",
                 client,
-                actor=who.user_id,
-                subject=who.user_id,
-                session=who.session_id,
+                actor=identity.user_id,
+                subject=identity.user_id,
+                session=identity.session_id,
                 details={"all": True, "sessions": len(ids)},
             )
             try:
-                await self._store.commit(Unit((*ending.steps, note), ending.events))
+                await self._store.commit(Unit((*revocation.steps, audit), revocation.events))
                 return
             except ConcurrentChange:
-                continue  # each time, somebody logged in or out
+                continue  # each time, another login or logout has succeeded
 
-    async def revoke(self, who: Identity, id: str, client: ClientInfo = ClientInfo()) -> None:
-        """End one of the sessions of `who`.  Raises `NotFound` for another's as for none."""
+    async def revoke(self, identity: Identity, id: str, client: ClientInfo = ClientInfo()) -> None:
+        """End one of one's own sessions.  Raises `NotFound`, also for another user's session."""
         id = check_id(id)
-        at, user = format_timestamp(self._now()), who.user_id
-        note = self._audit_recorder.record_step(
+        at, user = format_timestamp(self._now()), identity.user_id
+        audit = self._audit_recorder.record_step(
             "session.revoked", client, actor=user, subject=user, session=id
         )
-        end = {"id": id, "user_id": user, "at": at}
-        steps = (Step("session_revoke_own", end, expected_rows=1, miss=NotFound.of("Session", id)), note)
+        params = {"id": id, "user_id": user, "at": at}
+        steps = (Step("session_revoke_own", params, expected_rows=1, miss=NotFound.of("Session", id)), audit)
         await self._store.commit(Unit(steps, (self._events.sessions_revoked(user, [id], at),)))
 
     async def revocation_of(self, user_id: str, keep: str = "") -> tuple[Sequence[str], Unit]:
-        """The ids of all sessions of a user but `keep`, and what ends them.
+        """The ids of all sessions of a user but `keep`, and the steps and events that end them.
 
-        To be committed soon, with whatever is the reason: it misses with
-        `ConcurrentChange` when by then there are others.
+        To be committed soon, together with the change that is the reason: fails with
+        `ConcurrentChange` when other sessions have begun by then.
         """
         at = format_timestamp(self._now())
         ids = [row["id"] for row in await self._active_rows(user_id, at) if row["id"] != keep]
@@ -225,31 +222,31 @@ class LoginSessions:
         steps, events = self._revocation_steps(user_id, ids, at)
         return ids, Unit((*steps, rest), events)
 
-    async def _create_session(self, known: UserRecord, client: ClientInfo) -> LoginResult:
+    async def _create_session(self, record: UserRecord, client: ClientInfo) -> LoginResult:
         """Raises `ConcurrentChange`."""
-        user, now, id = known.user, self._now(), self._new_id()
+        user, now, id = record.user, self._now(), self._new_id()
         at = format_timestamp(now)
         surplus = [row["id"] for row in await self._active_rows(user.id, at)][MAX_SESSIONS - 1 :]
         steps, events = self._revocation_steps(user.id, surplus, at)
         session = {
             "id": id,
             "user_id": user.id,
-            "password_hash": known.password_hash,
+            "password_hash": record.password_hash,
             "at": at,
             "expires_at": format_timestamp(now + self._lifetime),
             "most": MAX_SESSIONS,
             **client.columns(),
         }
-        overtaken = ConcurrentChange("")
+        changed = ConcurrentChange("")
         steps += (
-            Step("session_add", session, expected_rows=1, miss=overtaken, clash=overtaken),
+            Step("session_add", session, expected_rows=1, miss=changed, clash=changed),
             self._audit_recorder.record_step("login", client, actor=user.id, subject=user.id, session=id),
         )
-        for ended in surplus:
-            why = {"why": f"more than {MAX_SESSIONS}"}
+        for surplus_id in surplus:
+            details = {"why": f"more than {MAX_SESSIONS}"}
             steps += (
                 self._audit_recorder.record_step(
-                    "session.revoked", client, subject=user.id, session=ended, details=why
+                    "session.revoked", client, subject=user.id, session=surplus_id, details=details
                 ),
             )
         return await self._issue_tokens(user, id, None, Unit(steps, events))
@@ -257,7 +254,7 @@ class LoginSessions:
     def _revocation_steps(
         self, user_id: str, ids: Sequence[str], at: str
     ) -> tuple[tuple[Step, ...], tuple[Event, ...]]:
-        """What ends just these; misses with `ConcurrentChange` when one of them has."""
+        """The steps and events that end these sessions; fail with `ConcurrentChange` when one of them has ended."""
         if not ids:
             return (), ()
         step = Step(
@@ -266,23 +263,25 @@ class LoginSessions:
         return (step,), (self._events.sessions_revoked(user_id, ids, at),)
 
     async def _revoke_for_reuse(self, row: Row, client: ClientInfo) -> None:
-        """A used-up refresh token was used: nobody goes on with its session."""
+        """A spent refresh token was used again: its session ends."""
         at, user, id = format_timestamp(self._now()), row["user_id"], row["session_id"]
-        note = self._audit_recorder.record_step("refresh", client, subject=user, outcome="reused", session=id)
-        steps = (Step("session_revoke", {"id": id, "at": at}), note)
+        audit = self._audit_recorder.record_step(
+            "refresh", client, subject=user, outcome="reused", session=id
+        )
+        steps = (Step("session_revoke", {"id": id, "at": at}), audit)
         await self._store.commit(Unit(steps, (self._events.sessions_revoked(user, [id], at),)))
 
     async def _issue_tokens(self, user: User, session: str, parent: str | None, unit: Unit) -> LoginResult:
-        """Do `unit`, keep a new refresh token of `session`, and hand out the pair."""
+        """Commit `unit` with a new refresh token of `session`, and give both tokens."""
         secret = secrets.token_urlsafe(32)
-        kept = {
+        params = {
             "hash": _token_hash(secret),
             "session_id": session,
             "parent": parent,
             "at": format_timestamp(self._now()),
         }
-        gone = Unauthorized("Invalid credentials")
-        add = Step("refresh_add", kept, expected_rows=1, miss=gone, clash=gone)
+        ended = Unauthorized("Invalid credentials")
+        add = Step("refresh_add", params, expected_rows=1, miss=ended, clash=ended)
         await self._store.commit(Unit((*unit.steps, add), unit.events))
         token = self._tokens.issue(user.id, user.email, session)
         return LoginResult(user, token, self._tokens.lifetime, secret)
@@ -301,5 +300,5 @@ class LoginSessions:
 
 
 def _token_hash(token: str) -> str:
-    """How a refresh token is kept: it has 256 random bits, so a fast hash is enough."""
+    """The hash by which a refresh token is stored: it has 256 random bits, so a fast one is enough."""
     return hashlib.sha256(token.encode()).hexdigest()

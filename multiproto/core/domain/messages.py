@@ -1,7 +1,7 @@
-"""Messages: sent, read, listed and withdrawn.  Every wire calls these and no others.
+"""Messages: sending, reading, listing and deleting them, for every wire.
 
-A direct message is visible to its two people only: to all others it is not
-found, in every list, total and operation (contract, section 1).
+A direct message is visible to its author and its recipient only: for all others
+it does not exist, in every list, total and operation (contract, section 1).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from ..ratelimit.publish_limits import PublishLimits
 from ..transactions import Query, Row, Step, Unit
 from ..validation import FieldValidator, check_id, paging
 
-RequestFields = Mapping[str, object]  # a request's, unchecked
+RequestFields = Mapping[str, object]  # unvalidated
 
-# which statements serve a list, by the filters it has
+# The suffix of the statements for a list, by its filters.
 _LIST_STATEMENTS = {
     (): "",
     ("user_id",): "_by_user",
@@ -38,15 +38,17 @@ class Messages:
     _events: EventBuilder
     _now: Callable[[], float]  # seconds since the epoch
     _new_id: Callable[[], str]
-    _limits: PublishLimits = Factory(PublishLimits)  # the same as of publications
+    _limits: PublishLimits = Factory(PublishLimits)  # shared with publications
 
-    async def send(self, who: Identity, fields: RequestFields, key: str | None = None) -> WithCursor[Message]:
-        """Keep a message and its event; `key` makes repeating it harmless.
+    async def send(
+        self, identity: Identity, fields: RequestFields, key: str | None = None
+    ) -> WithCursor[Message]:
+        """Store a message and its event; `key` makes repeating it harmless.
 
-        Raises `Invalid`, `NotFound` for an unknown recipient, `RateLimited`, or
-        `Conflict` where the key was used for something else.
+        Raises `ValidationError`, `NotFound` for an unknown recipient, `RateLimited`,
+        or `Conflict` where the key was used for another message.
         """
-        self._limits.charge(who)
+        self._limits.charge(identity)
         form = FieldValidator(fields)
         content, channel = form.content(), form.channel_id()
         recipient = form.uuid("recipientId", required=False)
@@ -54,35 +56,36 @@ class Messages:
             form.add_error(None, "At least one of recipientId, channelId is required")
         form.check()
         at = format_timestamp(self._now())
-        message = Message(self._new_id(), who.user_id, content, channel or None, recipient or None, at, at)
+        author = identity.user_id
+        message = Message(self._new_id(), author, content, channel or None, recipient or None, at, at)
         params = {
             "id": message.id,
-            "user_id": who.user_id,
+            "user_id": author,
             "content": content,
             "channel_id": message.channel_id,
             "recipient_id": message.recipient_id,
             "at": at,
         }
-        stranger = NotFound.of("User", recipient) if recipient else Unauthorized("This account is closed")
-        add = Step("message_add", params, expected_rows=1, miss=stranger, clash=stranger)
+        no_user = NotFound.of("User", recipient) if recipient else Unauthorized("This account is closed")
+        add = Step("message_add", params, expected_rows=1, miss=no_user, clash=no_user)
         body = ("message", content, channel, recipient)
         event = self._events.message_sent(message)
-        sent = await self._idempotent_sends.commit(who.user_id, key, body, (add,), event, message.id)
-        if sent.result_id != message.id:  # it was sent before
+        sent = await self._idempotent_sends.commit(author, key, body, (add,), event, message.id)
+        if sent.result_id != message.id:  # an earlier request had the same key
             message = evolve(message, id=sent.result_id, created_at=sent.at, updated_at=sent.at)
         return WithCursor(message, sent.cursor)
 
-    async def read(self, who: Identity, id: str) -> WithCursor[Message]:
+    async def read(self, identity: Identity, id: str) -> WithCursor[Message]:
         id = check_id(id)
         snapshot = await self._store.read(Query("message_by_id", {"id": id}))
         for row in snapshot.results[0]:
             message = _message_from_row(row)
-            if message.is_visible_to(who.user_id):
+            if message.is_visible_to(identity.user_id):
                 return WithCursor(message, snapshot.cursor)
         raise NotFound.of("Message", id)
 
-    async def page(self, who: Identity, fields: RequestFields) -> PageOf[Message]:
-        """What `who` may see, newest first, filtered by `userId` and `channelId` where they are given."""
+    async def page(self, identity: Identity, fields: RequestFields) -> PageOf[Message]:
+        """The messages that `identity` may see, newest first, filtered by `userId` and `channelId`, if given."""
         form = FieldValidator(fields)
         page, limit = paging(form)
         filters = {}
@@ -91,27 +94,27 @@ class Messages:
         if form.has("channelId"):
             filters["channel_id"] = form.channel_id()
         form.check()
-        which = _LIST_STATEMENTS[tuple(filters)]
-        seen = {"viewer": who.user_id, **filters}
+        suffix = _LIST_STATEMENTS[tuple(filters)]
+        params = {"viewer": identity.user_id, **filters}
         snapshot = await self._store.read(
-            Query("messages_page" + which, seen | {"limit": limit, "offset": (page - 1) * limit}),
-            Query("messages_count" + which, seen),
+            Query("messages_page" + suffix, params | {"limit": limit, "offset": (page - 1) * limit}),
+            Query("messages_count" + suffix, params),
         )
         rows, count = snapshot.results
         return PageOf(tuple(map(_message_from_row, rows)), page, limit, count[0]["total"], snapshot.cursor)
 
     async def pages_by_author(
-        self, who: Identity, user_ids: Iterable[str], fields: RequestFields
+        self, identity: Identity, user_ids: Iterable[str], fields: RequestFields
     ) -> dict[str, PageOf[Message]]:
         """The same page of the messages of each of several authors, in two statements."""
         form = FieldValidator(fields)
         page, limit = paging(form)
         form.check()
         authors = list(user_ids)
-        seen = {"viewer": who.user_id, "user_ids": authors}
+        params = {"viewer": identity.user_id, "user_ids": authors}
         snapshot = await self._store.read(
-            Query("messages_of_users_page", seen | {"limit": limit, "offset": (page - 1) * limit}),
-            Query("messages_of_users_count", seen),
+            Query("messages_of_users_page", params | {"limit": limit, "offset": (page - 1) * limit}),
+            Query("messages_of_users_count", params),
         )
         rows, counts = snapshot.results
         totals = {row["user_id"]: row["total"] for row in counts}
@@ -123,10 +126,10 @@ class Messages:
             for author, messages in by_author.items()
         }
 
-    async def delete(self, who: Identity, id: str) -> str:
-        """Delete one's own message, and blank what the log tells of it; gives the cursor."""
-        message = (await self.read(who, id)).value
-        if message.user_id != who.user_id:
+    async def delete(self, identity: Identity, id: str) -> str:
+        """Delete one's own message, and redact the log's event about it; gives the cursor."""
+        message = (await self.read(identity, id)).value
+        if message.user_id != identity.user_id:
             raise Forbidden("Only its author may delete a message")
         steps = (
             Step(

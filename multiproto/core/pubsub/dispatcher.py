@@ -1,6 +1,7 @@
-"""Everyone who listens on this instance, and how a publication reaches them.
+"""Delivers publications and log events to all subscribers of this instance.
 
-Both lanes end here: the live broker and the log's follower tell, sessions hear.
+Both lanes end here: the broker dispatches live publications, the log's
+follower dispatches logged events, and the listeners deliver them to their peers.
 """
 
 from __future__ import annotations
@@ -14,37 +15,39 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ...base.timestamps import parse_timestamp
+from ...base.waiters import Waiters
 from ..events import WITHDRAWALS
 from ..ports import DeliveryBatchListener, DeliveryListener
 from ..protocol import Delivery, DeliveryBatch
+from ..revocations import Revocations
 from ..transactions import Entry, Publication
 from .batching import PublicationBatcher
 from .log_freshness import LogFreshness
 from .topics import TopicTree
 
-MAX_PENDING = 100  # publications on live topics, of at most a megabyte each, that wait while we are blind
+MAX_PENDING = 100  # publications on live topics, of at most a megabyte each, that wait while the log is stale
 
-# Told of each publication and event: its type ("publication" for a client's), how many heard it,
-# and how many failed to.
+# Called for each publication and event with its type ("publication" for a client's), how many
+# listeners accepted it, and how many failed to.
 DispatchObserver = Callable[[str, int, int], object]
 
 
-def _ignore(kind: str, heard: int, failed: int) -> None:
+def _ignore(event_type: str, delivered: int, failed: int) -> None:
     pass
 
 
 @define(eq=False, repr=False)
 class Dispatcher:
     _on_dispatch: DispatchObserver = _ignore
+    revocations: Revocations = field(factory=Revocations)
     _tree: TopicTree[DeliveryListener] = field(factory=TopicTree)
-    revocation_listeners: list[DeliveryListener] = field(factory=list)  # who end sessions
-    on_withdrawal: list[Callable[[], object]] = field(factory=list)  # who keep what may be withdrawn
-    position: int = 0  # of the newest entry of the log that was told, or of its head at start
+    on_withdrawal: list[Callable[[], object]] = field(factory=list)  # called when logged content is withdrawn
+    position: int = 0  # of the newest entry of the log that was dispatched, or of its head at the start
     cursor: str | None = None  # of that position
-    freshness: LogFreshness | None = None  # of the log, by whoever follows it
-    _waiters: list[tuple[int, Deferred[None]]] = field(factory=list)
-    _pending: Deque[Publication] = field(factory=deque)  # while blind
-    _batcher: PublicationBatcher | None = None  # where what is published waits for the end of the turn
+    freshness: LogFreshness | None = None  # set by whoever follows the log
+    _advanced: Waiters[None] = field(factory=Waiters)  # released when `position` grows
+    _pending: Deque[Publication] = field(factory=deque)  # while the log is stale
+    _batcher: PublicationBatcher | None = None  # if publications wait for the end of the reactor's turn
 
     _log = Logger()
 
@@ -59,144 +62,154 @@ class Dispatcher:
         self._tree.remove(pattern, listener)
 
     def enable_batching(self, clock: IReactorTime) -> None:
-        """From now on, tell what is published at the end of the turn."""
+        """From now on, deliver live publications at the end of the reactor's turn."""
         self._batcher = PublicationBatcher(self.dispatch_batch, clock)
 
-    def dispatch_live(self, told: Publication) -> Deferred[None] | None:
-        """Deliver on the live lane to all who listen and may read; what it gives fires once that is done."""
-        if not self._tree.has_match(told.topic):
+    def dispatch_live(self, publication: Publication) -> Deferred[None] | None:
+        """Deliver to all subscribers who may read it; the Deferred fires once that is done, `None`: it is done."""
+        if not self._tree.has_match(publication.topic):
             self._on_dispatch("publication", 0, 0)
         elif self._batcher is not None:
-            return self._batcher.enqueue(told)
+            return self._batcher.enqueue(publication)
         else:
-            self.dispatch_batch([told])
+            self.dispatch_batch([publication])
         return None
 
     def flushed(self) -> Deferred[None]:
-        """Fires once all that `dispatch_live` was asked for is told."""
+        """Fires once all that `dispatch_live` has accepted so far is delivered."""
         return succeed(None) if self._batcher is None else self._batcher.flushed()
 
-    def dispatch_batch(self, told: Sequence[Publication]) -> int:
-        """Deliver these, which are on one topic: now, or once we are not blind any more.
+    def dispatch_batch(self, publications: Sequence[Publication]) -> int:
+        """Deliver these, which are on one topic: now, or once the log is not stale any more.
 
-        Gives to how many listeners several had to be told one by one.
+        Gives to how many listeners several had to be delivered one by one.
         """
         if self._pending or (self.freshness is not None and self.freshness.is_stale):
-            for each in told:
-                self._enqueue_pending(each)
+            for publication in publications:
+                self._enqueue_pending(publication)
             return 0
         deliveries = tuple(
-            Delivery(each.topic, each.content, each.metadata, each.accepted_at, each.sender_id, each.id)
-            for each in told
+            Delivery(
+                publication.topic,
+                publication.content,
+                publication.metadata,
+                publication.accepted_at,
+                publication.sender_id,
+                publication.id,
+                encoded_content=publication.encoded_content,
+            )
+            for publication in publications
         )
-        singly = self._deliver_batch(DeliveryBatch(told[0].topic, deliveries))
-        return singly if len(deliveries) > 1 else 0
+        one_by_one = self._deliver_batch(DeliveryBatch(publications[0].topic, deliveries))
+        return one_by_one if len(deliveries) > 1 else 0
 
     async def wait_until_current(self) -> None:
-        """For a command: returns while we are not blind.  Raises `Unavailable`."""
+        """Return once the log is not stale: before a command is executed.  Raises `Unavailable`."""
         if self.freshness is not None:
             await self.freshness.wait_until_current()
 
-    def _enqueue_pending(self, told: Publication) -> None:
-        """The oldest goes where there are too many: the live lane is at most once."""
+    def _enqueue_pending(self, publication: Publication) -> None:
+        """The oldest is dropped where there are too many: the live lane is at most once."""
         assert self.freshness is not None
         if not self._pending:
             self.freshness.when_current().addCallback(self._dispatch_pending)
         elif len(self._pending) == MAX_PENDING:
             self._pending.popleft()
             self._on_dispatch("publication", 0, 1)
-        self._pending.append(told)
+        self._pending.append(publication)
 
     def _dispatch_pending(self, _: object) -> None:
-        held, self._pending = self._pending, deque()
-        for told in held:
-            self.dispatch_batch([told])
+        pending, self._pending = self._pending, deque()
+        for publication in pending:
+            self.dispatch_batch([publication])
 
     def announce_revocations(self, entry: Entry) -> None:
-        """Tell the `revocation_listeners` of what is further on in the log, before anybody hears of what comes first."""
-        for guard in self.revocation_listeners:
-            guard.deliver(delivery_of(entry, entry.event.topics[0]))
+        """Revoke what `entry`, further on in the log, ends: before any entry between is delivered."""
+        self.revocations.revoke_logged(entry.event)
 
     def set_head(self, position: int, cursor: str) -> None:
         """Where the log stood when this instance began to follow it."""
         self.position, self.cursor = position, cursor
 
-    def wait_for(self, position: int) -> Deferred[None]:
-        """Fires once the entry at `position` was told."""
-        told: Deferred[None] = Deferred()
-        if position <= self.position:
-            told.callback(None)
-        else:
-            self._waiters.append((position, told))
-        return told
+    async def wait_for(self, position: int) -> None:
+        """Return once the entry at `position` was dispatched."""
+        while position > self.position:
+            await self._advanced.wait()
 
     def dispatch_logged(self, entry: Entry) -> None:
-        """Deliver from the log: once to each listener, on the first topic it covers and may read."""
+        """Deliver from the log: once to each listener, on the first topic that it covers and may read."""
         self.set_head(entry.position, entry.cursor)
+        self.revocations.revoke_logged(entry.event)
         if entry.event.type in WITHDRAWALS:
-            for forget in self.on_withdrawal:
-                forget()
-        if not entry.redacted:  # else what it told of was withdrawn since
+            for callback in self.on_withdrawal:
+                callback()
+        if not entry.redacted:  # else its content was withdrawn since
             self._deliver_entry(entry)
-        if self._waiters:
-            reached = [told for position, told in self._waiters if position <= self.position]
-            self._waiters = [each for each in self._waiters if each[0] > self.position]
-            for told in reached:
-                told.callback(None)
+        self._advanced.release(None)
 
     def _deliver_entry(self, entry: Entry) -> None:
-        heard: set[DeliveryListener] = set()
+        reached: set[DeliveryListener] = set()
         failed = 0
         for topic in entry.event.topics:
             delivery = None
             for listener in self._tree.match(topic):
-                if listener in heard:
+                if listener in reached:
                     continue
                 delivery = delivery or delivery_of(entry, topic)
                 try:
                     if listener.deliver(delivery):
-                        heard.add(listener)
+                        reached.add(listener)
                 except Exception:
                     failed += self._listener_failed(topic)
-        self._on_dispatch(entry.event.type, len(heard), failed)
+        self._on_dispatch(entry.event.type, len(reached), failed)
 
-    def _deliver_batch(self, burst: DeliveryBatch) -> int:
-        """Each listener hears all of it at once, or one by one; gives how many wanted the latter."""
-        singly: list[DeliveryListener] = []
-        whole = broken = 0
-        for listener in self._tree.match(burst.topic):
+    def _deliver_batch(self, batch: DeliveryBatch) -> int:
+        """Each listener gets all of it at once, or one by one; gives how many wanted the latter."""
+        one_by_one: list[DeliveryListener] = []
+        reached_at_once = failed_at_once = 0
+        for listener in self._tree.match(batch.topic):
             try:
-                taken = listener.deliver_batch(burst) if isinstance(listener, DeliveryBatchListener) else None
+                accepted = (
+                    listener.deliver_batch(batch) if isinstance(listener, DeliveryBatchListener) else None
+                )
             except Exception:
-                broken += self._listener_failed(burst.topic)
+                failed_at_once += self._listener_failed(batch.topic)
                 continue
-            if taken is None:
-                singly.append(listener)
+            if accepted is None:
+                one_by_one.append(listener)
             else:
-                whole += taken
-        for delivery in burst.deliveries:
-            heard, failed = whole, broken
-            for listener in singly:
+                reached_at_once += accepted
+        for delivery in batch.deliveries:
+            reached, failed = reached_at_once, failed_at_once
+            for listener in one_by_one:
                 try:
-                    heard += listener.deliver(delivery)
+                    reached += listener.deliver(delivery)
                 except Exception:
-                    failed += self._listener_failed(burst.topic)
-            self._on_dispatch("publication", heard, failed)
-        return len(singly)
+                    failed += self._listener_failed(batch.topic)
+            self._on_dispatch("publication", reached, failed)
+        return len(one_by_one)
 
     def _listener_failed(self, topic: str) -> int:
-        """One broken listener must not cost the others their message.  Returns 1."""
+        """One broken listener must not cost the others their delivery.  Returns 1."""
         self._log.failure("listener failed on {topic}", topic=topic)
         return 1
 
 
-def delivery_of(entry: Entry, topic: str, replay: str | None = None) -> Delivery:
-    """What the log tells of, as it is heard on `topic`; again, on behalf of the pattern `replay`."""
+def delivery_of(entry: Entry, topic: str, replay_pattern: str | None = None) -> Delivery:
+    """`entry` as it is delivered on `topic`; replayed, on behalf of `replay_pattern`."""
     event = entry.event
-    shown = event.metadata
-    if shown is None:
-        shown = {"eventType": event.type, "eventId": event.id, "timestamp": event.occurred_at}
-    at = parse_timestamp(event.occurred_at)
+    metadata = event.metadata
+    if metadata is None:
+        metadata = {"eventType": event.type, "eventId": event.id, "timestamp": event.occurred_at}
     return Delivery(
-        topic, event.content, shown, at, event.sender_id, event.id, entry.cursor, replay, entry.position
+        topic,
+        event.content,
+        metadata,
+        parse_timestamp(event.occurred_at),
+        event.sender_id,
+        event.id,
+        entry.cursor,
+        replay_pattern,
+        entry.position,
+        event.encoded_content,
     )

@@ -1,16 +1,17 @@
-"""Whether this instance knows what the log holds.
+"""Whether this instance is caught up with the head of the log, or stale.
 
-Rights end through the log.  An instance that has not read to the log's end for
-`STALE_AFTER` seconds might serve somebody whose rights have ended on another one, so
-it holds what it would say and do until it has caught up (guarantee G7).
+Rights end through the log.  An instance that has not read to the log's head for
+`STALE_AFTER` seconds might serve a user whose rights were revoked on another
+one, so it holds back deliveries and commands until it is caught up (guarantee G7).
 """
 
 from __future__ import annotations
 
 from attrs import Factory, define
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import Deferred, TimeoutError, succeed
 from twisted.internet.interfaces import IReactorTime
 
+from ...base.waiters import Waiters
 from ..errors import Unavailable
 
 STALE_AFTER = 1.0  # seconds
@@ -22,34 +23,25 @@ COMMAND_GRACE = (
 @define(eq=False, repr=False)
 class LogFreshness:
     _clock: IReactorTime
-    _current_at: float | None = (
-        None  # when the last look began that found the log's end; `None`: nobody looks
-    )
-    _waiters: list[Deferred[None]] = Factory(list)
+    _current_at: float | None = None  # when the last read began that reached the head; `None`: never followed
+    _waiters: Waiters[None] = Factory(Waiters)
 
     @property
     def is_stale(self) -> bool:
         return self._age() > STALE_AFTER
 
     def mark_current(self, at: float) -> None:
-        """A look at the log that began `at`, by the clock, has found its end."""
+        """A read of the log that began `at`, by the clock, has reached its head."""
         self._current_at = at
         if not self.is_stale:
-            waiting, self._waiters = self._waiters, []
-            for each in waiting:
-                each.callback(None)
+            self._waiters.release(None)
 
     def when_current(self) -> Deferred[None]:
-        """Fires when the instance is not blind; at once, if so."""
-        regained: Deferred[None] = Deferred()
-        if self.is_stale:
-            self._waiters.append(regained)
-        else:
-            regained.callback(None)
-        return regained
+        """Fires once this instance is not stale."""
+        return self._waiters.wait() if self.is_stale else succeed(None)
 
     async def wait_until_current(self) -> None:
-        """For a command: waits a little for the sight to come back.  Raises `Unavailable`."""
+        """For a command: wait for a short time only.  Raises `Unavailable`."""
         while self.is_stale:
             left = STALE_AFTER + COMMAND_GRACE - self._age()
             try:

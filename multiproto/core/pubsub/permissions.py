@@ -1,9 +1,9 @@
-"""What a topic rule and a grant say; `policy` decides by them.
+"""Permissions on topics: the rules of the operator, and the grants of a credential; `policy` decides by them.
 
-A rule is the operator's: who may do what on the topics that its pattern covers.
-Words `{user}` and `{device}` in it stand for the id of the user who asks, and
-for the name of the device credential that they came with.  A grant is a
-credential's own, and only narrows what its user may.
+A rule says who may do what on the topics that its pattern covers.  Words
+`{user}` and `{device}` in it stand for the id of the user, and for the name of
+the device credential that authenticated them.  A grant belongs to a credential,
+and only narrows what its user may do.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ from ..errors import FieldError, ValidationError
 from ..identity import Grant, _to_frozenset
 from .topics import MAX_TOPIC_BYTES, MAX_TOPIC_WORDS, check_pattern, is_word
 
-# The grants of a credential: as a client asks for them, as they are kept, and as they are shown.
-
 PUBLISH, SUBSCRIBE, HISTORY = VERBS = ("publish", "subscribe", "history")
 USER, DEVICE = VARIABLES = ("{user}", "{device}")
 SERVER_TOPICS = ("users", "messages")  # first words
 
 MAX_RULES = 256  # a subscription is compared with each
+MAX_GRANTS = 16  # of one credential: each is compared with the topic of each delivery
 
 
 class Principal(Protocol):
-    """An `Identity`, as far as rules look at it."""
+    """An `Identity`, as far as rules need it."""
 
     @property
     def user_id(self) -> str: ...
@@ -37,7 +36,7 @@ class Principal(Protocol):
 
 @frozen
 class Rule:
-    """Lets who is meant do all of `allow` on what `match` covers, and nobody else on what it rules."""
+    """Permits its principals all of `allow` on the topics that `match` covers, and closes its prefix to others."""
 
     match: str  # a pattern with variables, which is also its name
     allow: frozenset[str] = field(converter=_to_frozenset)
@@ -48,18 +47,18 @@ class Rule:
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """The words before the first that is not literal: whatever begins with them is ruled."""
+        """The words before the first wildcard or variable: on topics that begin so, only rules permit anything."""
         words = self.words
-        open = (index for index, word in enumerate(words) if word in ("*", "**", *VARIABLES))
-        return tuple(words[: next(open, len(words))])
+        not_literal = (index for index, word in enumerate(words) if word in ("*", "**", *VARIABLES))
+        return tuple(words[: next(not_literal, len(words))])
 
     @property
     def index_pattern(self) -> str:
-        """The pattern that covers what `match` covers, whoever asks."""
+        """The pattern that covers what `match` covers for any user and device."""
         return ".".join("*" if word in VARIABLES else word for word in self.words)
 
     def find_problem(self) -> str | None:
-        """Why `match`, a pattern, is none that a rule may have: the end of "match ...", or `None`."""
+        """Why a rule may not have this `match`, as the end of a sentence "match ...", or `None`."""
         words = self.words
         if words[0] in SERVER_TOPICS or words[0].startswith("_"):
             return "is about topics of the server's own, which rules neither open nor close"
@@ -70,17 +69,17 @@ class Rule:
                 return f"has {word}, which is none of {', '.join(VARIABLES)}"
         return None
 
-    def pattern_for(self, who: Principal) -> str | None:
-        """The pattern as it is meant for `who`; `None` where they can't be meant."""
-        names = {USER: who.user_id, DEVICE: who.device_name or ""}
+    def pattern_for(self, principal: Principal) -> str | None:
+        """`match` with the variables replaced for `principal`; `None` where that is no pattern."""
+        names = {USER: principal.user_id, DEVICE: principal.device_name or ""}
         if not all(is_word(names[word]) for word in self.words if word in VARIABLES):
             return None
         return ".".join(names.get(word, word) for word in self.words)
 
     def principals(self, topic: list[str]) -> tuple[str | None, str | None] | None:
-        """Which user and which device may have it on `topic`, which `index_pattern` covers; in their place, `None` is any.
+        """The (user, device) that the rule is for on `topic`, which `index_pattern` covers; in either place, `None` is any.
 
-        `None` for nobody: one variable would have to be two words.
+        `None` for nobody: one variable would have to stand for two words.
         """
         found = {USER: set[str](), DEVICE: set[str]()}
         for index, word in enumerate(self.words):
@@ -92,38 +91,38 @@ class Rule:
         return user, device
 
 
-MAX_GRANTS = 16  # of one credential: each is compared with what it hears
+# The grants of a credential: as a client writes them, as the store has them, and as clients see them.
 
 
 def parse(value: object) -> tuple[Grant, ...]:
-    """What a client wrote: a list of `{pattern, verbs}`.  Raises `ValidationError` with all its faults."""
+    """The grants that a client wrote: a list of `{pattern, verbs}`.  Raises `ValidationError` with all faults."""
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_GRANTS:
         raise ValidationError.for_field("grants", f"Must be a list of 1 to {MAX_GRANTS} grants")
     faults: list[FieldError] = []
     grants = []
-    for place, each in enumerate(value):
-        found = [FieldError(("grants", place, *path), message) for path, message in _grant_errors(each)]
+    for index, grant in enumerate(value):
+        found = [FieldError(("grants", index, *path), message) for path, message in _grant_errors(grant)]
         faults += found
         if not found:
-            grants.append(Grant(each["pattern"], each["verbs"]))
+            grants.append(Grant(grant["pattern"], grant["verbs"]))
     if faults:
         raise ValidationError(faults)
     return tuple(grants)
 
 
 def serialize(grants: Iterable[Grant]) -> str:
-    """As text: a line for each.  No pattern holds white space, so there is one way to read it."""
+    """As text: a line for each.  No pattern has white space, so it is unambiguous."""
     return "\n".join(f"{','.join(_ordered_verbs(grant))} {grant.pattern}" for grant in grants)
 
 
 def deserialize(text: str) -> tuple[Grant, ...]:
-    """What `serialize` was given."""
+    """The grants that `serialize` was given."""
     lines = (line.split(" ") for line in text.split("\n"))
     return tuple(Grant(pattern, verbs.split(",")) for verbs, pattern in lines)
 
 
 def to_json(grants: Iterable[Grant]) -> list[dict[str, object]]:
-    """JSON-ready, as it was asked for."""
+    """As JSON, in the form that `parse` takes."""
     return [{"pattern": grant.pattern, "verbs": _ordered_verbs(grant)} for grant in grants]
 
 
@@ -139,7 +138,7 @@ def _ordered_verbs(grant: Grant) -> list[str]:
 
 
 def _grant_errors(grant: object) -> Iterable[tuple[tuple[str, ...], str]]:
-    """(path, message) of all that is wrong with one."""
+    """(path, message) of each fault of `grant`."""
     if not isinstance(grant, dict):
         yield (), "Must be an object with pattern and verbs"
         return

@@ -1,13 +1,13 @@
-"""Who may read and write which topic: the only place that decides.
+"""Decides who may read and write which topic: the only place that does.
 
-Contract, section 3.  What is reserved to the server stands first, and no rule
-touches it.  Where a rule is configured for what a topic begins with, only rules
-let anybody in; all other topics are everybody's.  A credential with grants may
-do what both they and all this let it.
+Contract, section 3.  The server's own topics come first, and no rule changes
+their permissions.  Where a rule is configured for the first words of a topic,
+only rules permit anything; all other topics are open to everybody.  A credential
+with grants may do what its grants and all this permit.
 
-Reading is decided per delivery, where the topic is known, so that a wide
-pattern never leaks; `authorize_subscribe` only refuses early what could never match
-anything readable.
+Reading is authorized per delivery, where the topic is known, so that a wide
+pattern never leaks; `authorize_subscribe` only refuses early a pattern that
+could never match a readable topic.
 """
 
 from __future__ import annotations
@@ -25,15 +25,17 @@ from .topics import TopicTree, check_topic, matches, overlaps
 RESTRICTED_PREFIXES = (
     "_",
     "messages.user",
-)  # without rules and grants, only what begins so may be closed to a reader
-MAX_CACHED_ACCESS = 1024  # judgements, of about a kilobyte: all who hear of a topic share them
+)  # of all topics that somebody may not read, without rules and grants
+MAX_CACHED_ACCESS = 1024  # topics and verbs, of about a kilobyte each: all subscribers of a topic share them
 
 
 @frozen
 class Decision:
+    """Whether something is permitted, and why, in words for the user."""
+
     allowed: bool
-    why: str  # for who asked
-    rule: str | None = None  # the `match` of the rule that let them
+    why: str
+    rule: str | None = None  # the `match` of the rule that permits it
 
 
 ALLOWED_UNRULED = Decision(True, "No rule is about this topic: it is everybody's")
@@ -48,18 +50,18 @@ DENIED_NOTHING_READABLE = Decision(False, "No topic that this pattern covers is 
 
 @frozen
 class _TopicAccess:
-    """Who may do one thing on one topic: whom a door is for, as (user, device, what they are told); `None` is any."""
+    """Who may do one verb on one topic."""
 
     words: list[str]  # of the topic
     default: Decision
-    exceptions: tuple[tuple[str | None, str | None, Decision], ...] = ()
+    exceptions: tuple[tuple[str | None, str | None, Decision], ...] = ()  # (user, device, …); `None` is any
 
 
 @frozen(eq=False, repr=False)
 class Policy:
     rules: tuple[Rule, ...] = ()
     _tree: TopicTree[Rule] = field(init=False)
-    _prefixes: frozenset[tuple[str, ...]] = field(init=False)  # whatever begins so is ruled
+    _prefixes: frozenset[tuple[str, ...]] = field(init=False)  # of all topics that rules are about
     _access_to: Callable[[str, str], _TopicAccess] = field(init=False)
 
     @_tree.default
@@ -77,77 +79,77 @@ class Policy:
     def _cached_access(self) -> Callable[[str, str], _TopicAccess]:
         return lru_cache(MAX_CACHED_ACCESS)(partial(_topic_access, self._tree, self._prefixes))
 
-    def decide(self, who: Identity, verb: str, topic: str) -> Decision:
-        """The one decision that all others are made of.  To be told of the past, one must be let hear, too."""
+    def decide(self, identity: Identity, verb: str, topic: str) -> Decision:
+        """The decision that all others are made of.  Replaying needs the right to subscribe, too."""
         if verb == HISTORY:
-            heard = self.decide(who, SUBSCRIBE, topic)
-            if not heard.allowed:
-                return heard
-        judgement = self._access_to(verb, topic)
-        decision = judgement.default
-        for user, device, open in judgement.exceptions:
-            if user in (None, who.user_id) and device in (None, who.device_name):
-                decision = open
+            subscribing = self.decide(identity, SUBSCRIBE, topic)
+            if not subscribing.allowed:
+                return subscribing
+        access = self._access_to(verb, topic)
+        decision = access.default
+        for user, device, exception in access.exceptions:
+            if user in (None, identity.user_id) and device in (None, identity.device_name):
+                decision = exception
                 break
-        if who.grants is None or not decision.allowed:
+        if identity.grants is None or not decision.allowed:
             return decision
-        granted = any(verb in grant.verbs and matches(grant.words, judgement.words) for grant in who.grants)
+        granted = any(verb in grant.verbs and matches(grant.words, access.words) for grant in identity.grants)
         return decision if granted else DENIED_NOT_GRANTED
 
-    def may_read(self, who: Identity, topic: str) -> bool:
-        """`decide`, asked for each delivery: what nobody restricts is let through without it."""
-        if not self.rules and who.grants is None and not topic.startswith(RESTRICTED_PREFIXES):
+    def may_read(self, identity: Identity, topic: str) -> bool:
+        """Called for each delivery: `decide`, with a short cut for topics that nothing restricts."""
+        if not self.rules and identity.grants is None and not topic.startswith(RESTRICTED_PREFIXES):
             return True
-        return self.decide(who, SUBSCRIBE, topic).allowed
+        return self.decide(identity, SUBSCRIBE, topic).allowed
 
-    def may_replay(self, who: Identity, topic: str) -> bool:
-        return self.decide(who, HISTORY, topic).allowed
+    def may_replay(self, identity: Identity, topic: str) -> bool:
+        return self.decide(identity, HISTORY, topic).allowed
 
-    def authorize_publish(self, who: Identity, topic: str) -> None:
+    def authorize_publish(self, identity: Identity, topic: str) -> None:
         """Raises `Forbidden`."""
-        decision = self.decide(who, PUBLISH, topic)
+        decision = self.decide(identity, PUBLISH, topic)
         if not decision.allowed:
             raise Forbidden(decision.why)
 
-    def authorize_subscribe(self, who: Identity, pattern: str, history: bool = False) -> None:
-        """Raise `Forbidden` for a pattern none of whose topics could be read; with `history`, replayed."""
+    def authorize_subscribe(self, identity: Identity, pattern: str, history: bool = False) -> None:
+        """Raise `Forbidden` for a pattern without any readable topic; with `history`, without any to replay."""
         for verb in (SUBSCRIBE, HISTORY) if history else (SUBSCRIBE,):
-            decision = self._best_decision(who, verb, pattern)
+            decision = self._best_decision(identity, verb, pattern)
             if not decision.allowed:
                 raise Forbidden(decision.why)
 
-    def explain(self, who: Identity, verb: str, topic: str) -> dict[str, object]:
-        """`decide`, for somebody who wonders.  Raises `ValidationError`."""
+    def explain(self, identity: Identity, verb: str, topic: str) -> dict[str, object]:
+        """`decide`, as JSON, for users and operators.  Raises `ValidationError`."""
         if verb not in VERBS:
             raise ValidationError.for_field("verb", f"Must be one of {', '.join(VERBS)}")
-        decision = self.decide(who, verb, check_topic(topic))
+        decision = self.decide(identity, verb, check_topic(topic))
         return {"topic": topic, "verb": verb, **asdict(decision)}
 
-    def _best_decision(self, who: Identity, verb: str, pattern: str) -> Decision:
-        """The decision on some topic of `pattern`, as favourable as there may be.
+    def _best_decision(self, identity: Identity, verb: str, pattern: str) -> Decision:
+        """The most favourable decision on any topic of `pattern`.
 
-        It may hope for too much where a pattern, a grant and a rule have a topic
-        in common two by two, but not all three.
+        It is too favourable where a pattern, a grant and a rule have topics in
+        common two by two, but none all three.
         """
         words = pattern.split(".")
         if not {"*", "**"} & {*words}:
-            return self.decide(who, verb, pattern)
-        granted = who.grants is None or any(
-            verb in grant.verbs and overlaps(grant.pattern, pattern) for grant in who.grants
+            return self.decide(identity, verb, pattern)
+        granted = identity.grants is None or any(
+            verb in grant.verbs and overlaps(grant.pattern, pattern) for grant in identity.grants
         )
         if not granted:
             return DENIED_NOT_GRANTED
         first = words[0]
         if first.startswith("_"):
             return DENIED_INTERNAL
-        if words[:2] == ["messages", "user"] and words[2] not in (who.user_id, "*", "**"):
+        if words[:2] == ["messages", "user"] and words[2] not in (identity.user_id, "*", "**"):
             return DENIED_FOREIGN_MESSAGES
-        # What begins with a wildcard covers users.**, where everybody may read; and nothing
-        # that begins otherwise than a ruled prefix can be all below it.
+        # A pattern that begins with a wildcard covers users.**, which everybody may read; and one that
+        # begins with none of the rules' prefixes has topics that no rule is about.
         if first in ("*", "**", *SERVER_TOPICS) or _ruling_prefix(words, self._prefixes) is None:
             return ALLOWED_UNRULED
         for rule in self.rules:
-            bound = rule.pattern_for(who) if verb in rule.allow else None
+            bound = rule.pattern_for(identity) if verb in rule.allow else None
             if bound is not None and overlaps(bound, pattern):
                 return ALLOWED_UNRULED
         return DENIED_NOTHING_READABLE
@@ -156,7 +158,7 @@ class Policy:
 def _topic_access(
     rules: TopicTree[Rule], prefixes: frozenset[tuple[str, ...]], verb: str, topic: str
 ) -> _TopicAccess:
-    """What holds for a topic, whoever asks; in this order."""
+    """The permissions of `verb` on `topic`: the server's own topics first, then the rules."""
     words = topic.split(".")
     if words[0].startswith("_"):
         return _TopicAccess(words, DENIED_SERVER_WRITTEN if verb == PUBLISH else DENIED_INTERNAL)
@@ -172,20 +174,21 @@ def _topic_access(
     if prefix is None:
         return _TopicAccess(words, ALLOWED_UNRULED)
     what = f"under {'.'.join(prefix)}" if prefix else "outside users and messages"
-    doors = []
+    permitted = []
     for rule in rules.match(topic):
-        meant = rule.principals(words) if verb in rule.allow else None
-        if meant is not None:
-            doors.append((*meant, Decision(True, f"A rule lets you {_VERB_PHRASES[verb]}", rule.match)))
-    closed = Decision(False, f"Topics {what} are ruled, and no rule lets you {_VERB_PHRASES[verb]}")
-    return _TopicAccess(words, closed, tuple(doors))
+        principals = rule.principals(words) if verb in rule.allow else None
+        if principals is not None:
+            decision = Decision(True, f"A rule lets you {_VERB_PHRASES[verb]}", rule.match)
+            permitted.append((*principals, decision))
+    denied = Decision(False, f"Topics {what} are ruled, and no rule lets you {_VERB_PHRASES[verb]}")
+    return _TopicAccess(words, denied, tuple(permitted))
 
 
 _VERB_PHRASES = {PUBLISH: "publish here", SUBSCRIBE: "hear this", HISTORY: "hear what was said here before"}
 
 
 def _ruling_prefix(words: list[str], prefixes: frozenset[tuple[str, ...]]) -> tuple[str, ...] | None:
-    """The longest ruled prefix that `words` of a topic or a pattern begin with."""
+    """The longest of the rules' `prefixes` that `words` of a topic or a pattern begin with."""
     for count in range(len(words), -1, -1):
         prefix = tuple(words[:count])
         if prefix in prefixes:

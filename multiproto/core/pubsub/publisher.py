@@ -1,4 +1,4 @@
-"""A client's publication, from whatever wire: checked, permitted, handed to its lane."""
+"""Publishes for clients of every wire: checks, authorizes, and passes to the broker or to the log."""
 
 from __future__ import annotations
 
@@ -24,19 +24,21 @@ PUBLICATION = "publication"  # the type of such an event
 
 @frozen
 class PublishResult:
+    """What was accepted, with the id and time of the first one where it is a repeated publication."""
+
     publication: Publication
     cursor: str | None  # on a logged topic
 
 
 @define(eq=False, repr=False)
 class Publisher:
-    policy: Policy  # also for those who listen: there is but one
+    policy: Policy  # the server's only one: connections and routes use it through the publisher
     _broker: Broker  # for live topics
-    _idempotent_sends: IdempotentSends  # for those that the log keeps
+    _idempotent_sends: IdempotentSends  # for logged topics
     _namespaces: Namespaces
     _now: Callable[[], float]  # seconds since the epoch
     _new_id: Callable[[], str]
-    _encode: Callable[[object], bytes]  # as a delivery will have it
+    _encode: Callable[[object], bytes]  # to JSON
     _limits: PublishLimits = Factory(PublishLimits)
 
     @property
@@ -46,32 +48,35 @@ class Publisher:
 
     async def publish(
         self,
-        who: Identity,
+        identity: Identity,
         topic: str,
         content: object,
         metadata: Mapping[str, object] | None = None,
         connection: str | None = None,
         key: str | None = None,
     ) -> PublishResult:
-        """Returns once it is accepted; on a logged topic: durable.
+        """Returns once the publication is accepted; on a logged topic: once it is durable.
 
-        `key` makes repeating it harmless where the topic is logged.  Raises
-        `ValidationError`, `Forbidden`, `TooLarge`, `Conflict`, `RateLimited`, or `Unavailable`.
+        `connection` is the id of the one that it came on.  `key` makes repeating it
+        harmless where the topic is logged.  Raises `ValidationError`, `Forbidden`,
+        `TooLarge`, `Conflict`, `RateLimited`, or `Unavailable`.
         """
-        self._limits.charge(who)
-        self.policy.authorize_publish(who, check_topic(topic))
+        self._limits.charge(identity)
+        self.policy.authorize_publish(identity, check_topic(topic))
         if key is not None:
             check_key(key)
-        encoded = self._encode(content)
+        encoded = self._encode(content)  # the only time: wires, broker and log splice these bytes
         if len(encoded) > MAX_CONTENT:
             raise TooLarge(f"Data has at most {MAX_CONTENT} bytes of JSON")
         size = len(encoded) + (len(self._encode(metadata)) if metadata else 0)
         if size > len(encoded) + MAX_METADATA:
             raise ValidationError.for_field("metadata", f"Must have at most {MAX_METADATA} bytes of JSON")
-        signed = {**(metadata or {}), "senderId": who.user_id}
+        signed = {**(metadata or {}), "senderId": identity.user_id}
         if connection is not None:
             signed["senderConnectionId"] = connection
-        publication = Publication(self._new_id(), topic, content, signed, who.user_id, self._now(), size)
+        publication = Publication(
+            self._new_id(), topic, content, signed, identity.user_id, self._now(), size, encoded
+        )
         namespace = self._namespaces.find(topic)
         if namespace is None:
             await self._broker.publish(publication)
@@ -81,13 +86,14 @@ class Publisher:
             PUBLICATION,
             (topic,),
             content,
-            who.user_id,  # blanked when the account is closed
+            identity.user_id,  # the subject: redacted when the account is closed
             format_timestamp(publication.accepted_at),
             namespace.match,
-            who.user_id,
+            identity.user_id,
             signed,
+            encoded,
         )
         body = (PUBLICATION, topic, encoded, metadata)
-        sent = await self._idempotent_sends.commit(who.user_id, key, body, (), event, publication.id)
+        sent = await self._idempotent_sends.commit(identity.user_id, key, body, (), event, publication.id)
         first = evolve(publication, id=sent.result_id, accepted_at=parse_timestamp(sent.at))
         return PublishResult(first, sent.cursor)

@@ -1,4 +1,4 @@
-"""Topic names, patterns, and who listens where.  Pure data: no I/O, no clock.
+"""Topic names, topic patterns, and the tree of subscriptions.  Pure data: no I/O, no clock.
 
 A topic is dot-separated words: ``messages.user.42``.  In a pattern ``*`` stands
 for exactly one word and ``**`` for any number, zero included, wherever it
@@ -20,14 +20,12 @@ T = TypeVar("T")
 MAX_TOPIC_BYTES = 255  # of UTF-8
 MAX_TOPIC_WORDS = 16
 
-_FORBIDDEN_CHARACTERS = (
-    r".*\s\x00-\x1f\x7f-\x9f"  # what a word can't hold: dots, stars, white space, controls
-)
+_FORBIDDEN_CHARACTERS = r".*\s\x00-\x1f\x7f-\x9f"  # in a word: dots, stars, white space, controls
 _WORD = re.compile(f"[^{_FORBIDDEN_CHARACTERS}]+")
 _TO_ESCAPE = re.compile(f"[{_FORBIDDEN_CHARACTERS}%]")
 
 
-@lru_cache(1024)  # one is published to again and again
+@lru_cache(1024)  # the same topic is published to again and again
 def check_topic(topic: str) -> str:
     """Return `topic` if it may be published to, else raise `ValidationError`."""
     return _check("topic", topic, ())
@@ -56,31 +54,32 @@ def is_word(text: str) -> bool:
 
 
 def escape_word(text: str) -> str:
-    """`text` as one topic word, with ``%XX`` (UTF-8) for all that a word can't hold and for ``%``."""
+    """`text` as one topic word, with ``%XX`` (UTF-8) for each character that a word can't have, and for ``%``."""
     return _TO_ESCAPE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), text)
 
 
 def matches(pattern: Sequence[str], topic: Sequence[str]) -> bool:
-    """`overlaps` for the words of a pattern and of a topic, which are often asked for: in half the time or less."""
-    at = here = upto = 0
-    swallows = -1  # where the last `**` stands that was passed; it has taken the words before `upto`
-    while here < len(topic):
-        word = pattern[at] if at < len(pattern) else None
+    """As `overlaps`, for the words of a pattern and of a topic: in half the time or less, since it is called often."""
+    at_pattern = at_topic = 0
+    last_double = -1  # index of the last `**` so far, which stands for the words before `double_end`
+    double_end = 0
+    while at_topic < len(topic):
+        word = pattern[at_pattern] if at_pattern < len(pattern) else None
         if word == "**":
-            swallows, upto = at, here
-            at += 1
-        elif word == "*" or word == topic[here]:
-            at, here = at + 1, here + 1
-        elif swallows >= 0:
-            upto += 1
-            at, here = swallows + 1, upto
+            last_double, double_end = at_pattern, at_topic
+            at_pattern += 1
+        elif word == "*" or word == topic[at_topic]:
+            at_pattern, at_topic = at_pattern + 1, at_topic + 1
+        elif last_double >= 0:  # let the `**` stand for one word more, and try again behind it
+            double_end += 1
+            at_pattern, at_topic = last_double + 1, double_end
         else:
             return False
-    return all(word == "**" for word in pattern[at:])
+    return all(word == "**" for word in pattern[at_pattern:])
 
 
 def overlaps(one: str, other: str) -> bool:
-    """Whether two patterns cover a topic in common; a topic is a pattern that covers itself."""
+    """Whether two patterns have a topic in common; a topic is a pattern that covers itself."""
     left, right = one.split("."), other.split(".")
     waiting, seen = [(0, 0)], set()
     while waiting:
@@ -92,7 +91,7 @@ def overlaps(one: str, other: str) -> bool:
         b = right[j] if j < len(right) else None
         if a is None and b is None:
             return True
-        if a == "**" or b == "**":  # it ends here, or swallows what the other has
+        if a == "**" or b == "**":  # it ends here, or stands for one more word of the other
             waiting += [(i + 1, j)] if a is not None else []
             waiting += [(i, j + 1)] if b is not None else []
         elif a is not None and b is not None and (a == b or "*" in (a, b)):
@@ -101,16 +100,16 @@ def overlaps(one: str, other: str) -> bool:
 
 
 def literal_prefix(pattern: str) -> str:
-    """How every topic that `pattern` covers begins."""
+    """The text that every topic which `pattern` covers begins with."""
     literal, star, _ = pattern.partition("*")
     return literal.removesuffix(".") if star else pattern
 
 
 @define(eq=False)
 class _TopicNode(Generic[T]):
-    is_multi_word: bool = False  # a `**`: it stays where it is for any number of words
+    is_multi_word: bool = False  # a `**`, which matches any number of words
     children: dict[str, _TopicNode[T]] = Factory(dict)
-    listeners: dict[T, None] = Factory(dict)  # a dict, not a set: listeners keep their order of arrival
+    listeners: dict[T, None] = Factory(dict)  # a dict, not a set: it keeps their order
 
     @property
     def is_empty(self) -> bool:
@@ -119,12 +118,12 @@ class _TopicNode(Generic[T]):
 
 @define(eq=False, repr=False)
 class TopicTree(Generic[T]):
-    """Listeners filed under patterns; one walk finds all that a topic reaches.
+    """Listeners by pattern: one walk finds all whose patterns cover a topic.
 
     The cost of `match` grows with the words of the topic, not with the number of
     patterns, and no pattern can make it backtrack: all branches that may still
-    match advance together, word by word.  Branches without listeners are cut,
-    so a peer that subscribes and leaves in a loop costs nothing in the end.
+    match advance together, word by word.  Branches without listeners are removed,
+    so a peer that subscribes and unsubscribes in a loop leaves nothing behind.
     """
 
     _root: _TopicNode[T] = Factory(_TopicNode)
@@ -143,7 +142,7 @@ class TopicTree(Generic[T]):
         node.listeners[listener] = None
 
     def remove(self, pattern: str, listener: T) -> None:
-        """Undo `add`; what was never added is no fault."""
+        """Undo `add`; no error if it was never added."""
         path = [(self._root, "")]
         for word in pattern.split("."):
             node = path[-1][0].children.get(word)
@@ -164,7 +163,7 @@ class TopicTree(Generic[T]):
         return list(dict.fromkeys(listener for here in found for listener in here))
 
     def has_match(self, topic: str) -> bool:
-        """Whether there is any."""
+        """Whether `match` would find any."""
         return any(node.listeners for node in self._matching_nodes(topic))
 
     def _matching_nodes(self, topic: str) -> dict[_TopicNode[T], None]:
@@ -183,7 +182,7 @@ class TopicTree(Generic[T]):
 
 
 def _collect(reached: dict[_TopicNode[T], None], node: _TopicNode[T]) -> None:
-    """Add `node`, and every `**` right below it, which also covers no word at all."""
+    """Add `node`, and every `**` right below it, which also matches no word at all."""
     following: _TopicNode[T] | None = node
     while following is not None and following not in reached:
         reached[following] = None

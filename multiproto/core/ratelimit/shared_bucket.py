@@ -1,10 +1,10 @@
-"""Buckets that instances share, drawn from by the handful.
+"""Token buckets in Redis that all instances share, from which each instance leases tokens in batches.
 
 Asking for each token would make every publication wait for Redis.  So an
-instance takes a tenth of a bucket at a time, ahead of need, and nobody ever
-waits: what is spent while the next handful is on its way is taken off it.  All
-instances together may overdraw by what they spend in one round trip.  Each
-keeps a bucket of its own besides, which alone counts while Redis is away.
+instance leases a tenth of a bucket at a time, ahead of need, and nobody ever
+waits: tokens used while the next lease is on its way are deducted from it.  All
+instances together may overdraw by what they use in one round trip.  Each has a
+local bucket, too, which alone counts while Redis is away.
 """
 
 from __future__ import annotations
@@ -15,41 +15,41 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ...base.bounded_map import BoundedMap
 from ..errors import Unavailable
 from ..ports import SharedLimitStore
 from .token_bucket import MAX_BUCKETS, Rate, TokenBuckets
 
-BATCHES_PER_BURST = 10  # handfuls in a burst
+BATCHES_PER_BURST = 10  # leases in a burst
 
 
 @define(eq=False, repr=False)
 class LeasedTokens:
-    tokens: float = 0.0  # tokens; below 0, what the next handful is owed
+    tokens: float = 0.0  # left to use; below 0, what the next lease must cover
     refilling: bool = False
     exhausted_until: float = 0.0  # by the clock: when the shared bucket will have some again
 
 
 @define(eq=False, repr=False)
 class SharedBuckets:
-    """So much for each key, on all instances together where there is a Redis."""
+    """One bucket for each key, on all instances together where there is a Redis."""
 
-    _name: str  # among those that are shared
+    _name: str  # distinguishes it from other buckets in Redis
     rate: Rate
     _clock: IReactorTime
     _shared: SharedLimitStore | None = None
     _max_buckets: int = MAX_BUCKETS
     _local: TokenBuckets = field(init=False)
-    _leases: dict[str, LeasedTokens] = field(
-        factory=dict, init=False
-    )  # the one that was used last comes last
+    _leases: BoundedMap[str, LeasedTokens] = field(init=False)
 
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
         self._local = TokenBuckets(self.rate, self._max_buckets)
+        self._leases = BoundedMap(self._max_buckets)
 
     def acquire(self, key: str) -> float:
-        """0.0 if there was a token, which is taken; else the seconds until there will be."""
+        """Take one token: 0.0 if there was one, else the seconds until there will be."""
         now = self._clock.seconds()
         wait = self._local.acquire(key, now)
         if wait or self._shared is None:
@@ -76,17 +76,15 @@ class SharedBuckets:
         except Unavailable:
             lease.tokens = float(
                 self._batch_size
-            )  # as far as this instance's own bucket goes; then we ask again
+            )  # within this instance's own bucket; then Redis is asked again
         finally:
             lease.refilling = False
 
     def _lease(self, key: str) -> LeasedTokens:
-        lease = self._leases.pop(key, None)
+        lease = self._leases.get(key)
         if lease is None:
             lease = LeasedTokens()
-            if len(self._leases) >= self._max_buckets:
-                del self._leases[next(iter(self._leases))]
-        self._leases[key] = lease
+            self._leases.put(key, lease)
         return lease
 
     def _refill_failed(self, failure: Failure) -> None:

@@ -1,15 +1,15 @@
-"""How often something may happen: token buckets, which fill continuously and are full to begin with.
+"""Token buckets, which limit how often something may happen: they fill continuously and are full at first.
 
-Pure: whoever asks says what time it is.  `docs/decisions/018-limits.md` says why
-they are our own.
+Pure: the caller passes the time.  `docs/decisions/018-limits.md` says why they
+are our own.
 """
 
 from __future__ import annotations
 
 from attrs import Factory, define, field, frozen
 
-MAX_BUCKETS = 50_000  # buckets of one kind that are remembered, each some 300 bytes: 15 MB
-ROUNDING_TOLERANCE = 0.001  # of a token: what a clock that counts the epoch's seconds may round away
+MAX_BUCKETS = 50_000  # buckets of one kind that are kept, each some 300 bytes: 15 MB
+ROUNDING_TOLERANCE = 0.001  # of a token: the rounding error of times in seconds since the epoch
 
 
 @frozen
@@ -18,7 +18,7 @@ class Rate:
     burst: float  # tokens that a bucket holds
 
     def __str__(self) -> str:
-        """As one would configure it."""
+        """In the spelling of the configuration."""
         unit, count = (
             ("s", self.per_second)
             if self.per_second == round(self.per_second)
@@ -32,14 +32,14 @@ class TokenBucket:
     """Times are in seconds, of one clock."""
 
     _rate: Rate
-    _refilled_at: float  # when it was last looked at
-    level: float = field(init=False)  # tokens; below 0, somebody owes some
+    _refilled_at: float
+    level: float = field(init=False)  # tokens; below 0 after a `charge` for more than there was
 
     def __attrs_post_init__(self) -> None:
         self.level = self._rate.burst
 
     def acquire(self, now: float, tokens: float = 1.0) -> float:
-        """0.0 if they were there and are taken; else none is, and it says in how many seconds they will be there."""
+        """Take `tokens` if there are as many: 0.0 if so, else the seconds until there will be, with none taken."""
         self._refill(now)
         if self.level + ROUNDING_TOLERANCE < tokens:
             return (tokens - self.level) / self._rate.per_second
@@ -47,13 +47,13 @@ class TokenBucket:
         return 0.0
 
     def charge(self, now: float, tokens: float = 0.0) -> float:
-        """Take them although they may not be there; gives the seconds until nothing is owed."""
+        """Take `tokens` whether or not there are as many; gives the seconds until the level is 0 again."""
         self._refill(now)
         self.level -= tokens
         return -self.level / self._rate.per_second if self.level < -ROUNDING_TOLERANCE else 0.0
 
     def refund(self, now: float, tokens: float = 1.0) -> None:
-        """Give back what was taken."""
+        """Give back tokens that were taken."""
         self._refill(now)
         self.level = min(self._rate.burst, self.level + tokens)
 
@@ -69,10 +69,11 @@ class TokenBucket:
 
 @define(eq=False, repr=False)
 class TokenBuckets:
-    """One for each key.  Of too many, the one that was asked for longest ago is forgotten, which makes it full."""
+    """A bucket for each key.  Of too many, the one used longest ago is dropped, which makes it a full one."""
 
     rate: Rate
     _max_buckets: int = MAX_BUCKETS
+    # No `BoundedMap`, which never shrinks: here full buckets make room for others before there are too many.
     _by_key: dict[str, TokenBucket] = Factory(dict)  # the one that was used last comes last
 
     def __len__(self) -> int:
@@ -94,8 +95,8 @@ class TokenBuckets:
         return bucket
 
     def _evict(self, now: float) -> None:
-        """One that is full tells nothing that a new one would not."""
-        for _ in range(2):  # so that their number shrinks again
+        """Drop the oldest buckets that are full, for a new one is the same, and the oldest of too many."""
+        for _ in range(2):  # two for each new one, so that their number shrinks again
             oldest = next(iter(self._by_key), None)
             if (
                 oldest is None

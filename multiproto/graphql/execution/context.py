@@ -10,7 +10,7 @@ from ...core.client_info import ClientInfo
 from ...core.connections.send_queue import BufferBudget
 from ...core.errors import Refusal, Unauthorized
 from ...core.identity import Identity
-from ...core.request_authenticator import RequestAuthenticator
+from ...core.ports import Authenticator
 from .dataloaders import OperationLoaders
 
 
@@ -53,7 +53,7 @@ def parse_bearer(authorization: str) -> str:
 
 
 async def authenticate_caller(
-    access: RequestAuthenticator, authorization: str | None, host: str, agent: str
+    access: Authenticator, authorization: str | None, host: str, agent: str
 ) -> Caller:
     """The caller who sent this Authorization header.
 

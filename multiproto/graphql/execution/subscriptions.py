@@ -22,7 +22,9 @@ SIZE_KEY = "graphql"
 def estimate_size(delivery: Delivery) -> int:
     """About how many bytes a response for `delivery` has; computed once for all subscribers."""
     if SIZE_KEY not in delivery.sizes:
-        delivery.sizes[SIZE_KEY] = ENVELOPE_SIZE + len(strict_json.dumps(delivery.content))
+        encoded = delivery.encoded_content
+        size = len(strict_json.dumps(delivery.content) if encoded is None else encoded)
+        delivery.sizes[SIZE_KEY] = ENVELOPE_SIZE + size
     return delivery.sizes[SIZE_KEY]
 
 

@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from ...base import strict_json
 from ...core.errors import InternalError, Refusal, TooLarge
-from ...core.request_authenticator import RequestAuthenticator
+from ...core.ports import Authenticator
 from ..execution.context import Caller, authenticate_caller
 from ..execution.errors import RequestError, format_refusal
 from ..execution.execute import OperationExecutor
@@ -60,7 +60,7 @@ class UnsupportedContentType(BadGraphQLRequest):
 @define(eq=False, repr=False)
 class GraphQLResource:
     _operation_executor: OperationExecutor
-    _request_authenticator: RequestAuthenticator
+    _request_authenticator: Authenticator
     _clock: IReactorTime
     _max_batch: int  # requests in one array
     _websocket: IResource

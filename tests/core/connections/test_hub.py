@@ -8,11 +8,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from multiproto.core import events
 from multiproto.core.connections.admission import ConnectionLimits
 from multiproto.core.connections.connection import Connection
-from multiproto.core.errors import TooManyConnections, Unauthorized, Unavailable
+from multiproto.core.errors import TooManyConnections, Unavailable
 from multiproto.core.events import EventBuilder
 from multiproto.core.identity import Identity
 from multiproto.core.model import format_timestamp
-from multiproto.core.protocol import Authenticate, Authenticated, CloseReason, ErrorReply, Farewell
+from multiproto.core.protocol import Authenticate, Authenticated, CloseReason, Farewell
 from multiproto.core.pubsub.namespaces import USERS
 from multiproto.core.transactions import Entry, Event
 
@@ -98,22 +98,6 @@ class RevocationTests(HubCase):
             )
         )
         self.assertEqual(len(peer.sent), 1)
-
-    def test_revoked_while_the_gate_was_looking(self) -> None:
-        """The gate saw the session alive; the revocation came before its answer did."""
-        self.house.authenticator.slow = True
-        peer, session = self.connect("ann")
-        self.happen(self.events.sessions_revoked("ann", ["session-ann"], format_timestamp(0)))
-        self.house.authenticator.release_one()
-        self.assertEqual(peer.sent, [ErrorReply(Unauthorized("Token revoked", "revoked"), Authenticate)])
-        self.assertIsNone(session.identity)
-
-    def test_what_is_remembered_is_forgotten_again(self) -> None:
-        self.happen(self.events.sessions_revoked("ann", ["session-ann"], format_timestamp(0)))
-        who = Identity("ann", "session-ann", 1000.0)
-        self.assertTrue(self.hub.is_revoked(who))
-        self.clock.advance(61)
-        self.assertFalse(self.hub.is_revoked(who))
 
 
 class ShutdownTests(HubCase):

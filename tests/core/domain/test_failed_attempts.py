@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import Factory, define
-from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -13,12 +12,10 @@ from multiproto.core.client_info import ClientInfo
 from multiproto.core.domain import failed_attempts
 from multiproto.core.domain.audit_log import AuditRecorder
 from multiproto.core.domain.failed_attempts import WRITE_INTERVAL, FailedAttempts
-from multiproto.core.errors import Unauthorized, Unavailable
-from multiproto.core.identity import Identity
-from multiproto.core.protocol import Authenticate, Authenticated, ErrorReply
+from multiproto.core.errors import Unavailable
 from multiproto.core.transactions import Unit
 
-from ...fakes import FakeAuthenticator, RecordingTransport, make_core, sequential_ids
+from ...fakes import sequential_ids
 
 HERE = ClientInfo("tcp", "192.0.2.1")
 
@@ -37,7 +34,7 @@ class Kept:
         return "cursor"
 
 
-class AttemptsCase(SynchronousTestCase):
+class FailedAttemptsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.store = Clock(), Kept()
         self.dropped: list[int] = []
@@ -53,8 +50,6 @@ class AttemptsCase(SynchronousTestCase):
             [tuple(step.params[name] for name in names) for step in unit.steps] for unit in self.store.units
         ]
 
-
-class WritingTests(AttemptsCase):
     def test_alike_ones_are_one_row(self) -> None:
         for _ in range(1000):
             self.attempts.record("login", "invalid", HERE, "ann")
@@ -113,48 +108,3 @@ class WritingTests(AttemptsCase):
         self.successResultOf(self.attempts.stopService())
         self.assertEqual(len(self.written()), 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
-
-
-class Strict(FakeAuthenticator):
-    """A gate that says what it is told to."""
-
-    async def authenticate(self, token: str, host: str = "") -> Identity:
-        raise Unauthorized("no", token)
-
-
-class GateTests(AttemptsCase):
-    def test_who_is_turned_away_is_noted(self) -> None:
-        """Not a token that ran out: every client has one in time."""
-        gate = self.attempts.recording(Strict(), HERE)
-        for reason in ("invalid", "revoked", "expired"):
-            self.failureResultOf(Deferred.fromCoroutine(gate.authenticate(reason)), Unauthorized)
-        self.clock.advance(WRITE_INTERVAL)
-        self.assertEqual(
-            self.written(),
-            [[("token", "invalid", "192.0.2.1", None, 1), ("token", "revoked", "192.0.2.1", None, 1)]],
-        )
-
-    def test_a_good_token_is_no_news(self) -> None:
-        who = self.successResultOf(
-            Deferred.fromCoroutine(
-                self.attempts.recording(FakeAuthenticator(), HERE).authenticate("token-ann")
-            )
-        )
-        self.assertEqual(who.user_id, "ann")
-        self.clock.advance(WRITE_INTERVAL)
-        self.assertEqual(self.written(), [])
-
-    def test_on_connections_too(self) -> None:
-        """With their address and protocol; what the peer hears is the same."""
-        core = make_core(self.clock)
-        core.hub._failed_attempts = self.attempts
-        peer = RecordingTransport()
-        session = core.hub.admit(peer, "192.0.2.9", core.admission("websocket"))
-        session.receive(Authenticate("forged"))
-        session.receive(Authenticate("token-ann"))
-        self.assertEqual(
-            peer.sent, [ErrorReply(Unauthorized("Invalid token"), Authenticate), Authenticated("ann", "id1")]
-        )
-        self.clock.advance(WRITE_INTERVAL)
-        self.assertEqual(self.written(), [[("token", "invalid", "192.0.2.9", None, 1)]])
-        self.assertEqual(self.store.units[0].steps[0].params["protocol"], "websocket")

@@ -10,10 +10,10 @@ from unittest.mock import ANY, patch
 from twisted.internet.defer import Deferred
 
 from multiproto.core.connections.admission import Admission, ConnectionLimits
-from multiproto.core.connections.hub import REVOCATION_TTL
 from multiproto.core.errors import Unavailable
 from multiproto.core.identity import Identity
 from multiproto.core.pubsub.log_freshness import COMMAND_GRACE, STALE_AFTER
+from multiproto.core.revocations import REMEMBERED_FOR
 from multiproto.graphql.execution.execute import OperationExecutor
 from multiproto.graphql.transport import websocket
 from multiproto.graphql.transport.running_operations import MAX_RUNNING_OPERATIONS, PAUSE_READING_AT
@@ -377,7 +377,7 @@ class LineTests(SocketCase):
             )
             client.hang_up()
             self.assertEqual((len(self.hub), self.streams.stats.active_subscriptions), (0, 0))
-            self.clock.advance(REVOCATION_TTL + 1)
+            self.clock.pump([1, REMEMBERED_FOR])
 
     def test_a_mutation_that_hangs_holds_no_farewell_for_ever(self) -> None:
         answer: Deferred[bytes] = Deferred()

@@ -6,17 +6,17 @@ from typing import Sequence
 
 from multiproto.auth.token_cache import TokenCache
 from multiproto.core.connections.connection import Connection
-from multiproto.core.connections.hub import Hub
 from multiproto.core.protocol import CloseReason
+from multiproto.core.revocations import Revocations
 
 
 def keeps_connections() -> None:
     """Those that live on what was revoked go on."""
     end = Connection.close
 
-    def lenient(session: Connection, why: CloseReason) -> None:
-        if why is not CloseReason.REVOKED:
-            end(session, why)
+    def lenient(connection: Connection, reason: CloseReason) -> None:
+        if reason is not CloseReason.REVOKED:
+            end(connection, reason)
 
     Connection.close = lenient  # type: ignore[method-assign, assignment]
 
@@ -28,4 +28,4 @@ def keeps_tokens() -> None:
         """Nothing is forgotten."""
 
     TokenCache.revoke = deaf  # type: ignore[method-assign]
-    Hub.is_revoked = lambda self, who: False  # type: ignore[method-assign]
+    Revocations.is_revoked = lambda self, identity: False  # type: ignore[method-assign]
