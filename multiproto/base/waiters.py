@@ -27,7 +27,7 @@ class Waiters(Generic[T]):
         return waiter
 
     def release(self, value: T) -> None:
-        """Fire all that wait now, in the order they came; who waits again meanwhile is not among them."""
+        """Fire all that wait now, in the order of their waiting; one that waits again meanwhile is not released."""
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             waiter.callback(value)

@@ -68,18 +68,15 @@ class RedisBroker(Service):
     _last_sequences: BoundedMap[str, int] = field(factory=lambda: BoundedMap(MAX_INSTANCES), init=False)
     _outgoing: list[bytes] = field(factory=list, init=False)  # to be sent at the end of this turn
     _flush_call: IDelayedCall | None = field(default=None, init=False)  # at that end
-    _incoming: deque[Publication] = field(
-        factory=deque, init=False
-    )  # of other instances, to be dispatched here
+    # Of other instances, to be dispatched here.
+    _incoming: deque[Publication] = field(factory=deque, init=False)
     # In a later turn; until then nothing more is read.
     _dispatch_call: IDelayedCall | None = field(default=None, init=False)
     _in_flight: int = field(default=0, init=False)  # bytes
-    _pending_probe: tuple[bytes, float] | None = field(
-        default=None, init=False
-    )  # its payload, and when it was sent
-    _probe_call: IDelayedCall | None = field(
-        default=None, init=False
-    )  # the next probe, or the timeout of this one
+    # Its payload, and when it was sent.
+    _pending_probe: tuple[bytes, float] | None = field(default=None, init=False)
+    # The next probe, or the timeout of this one.
+    _probe_call: IDelayedCall | None = field(default=None, init=False)
     _probe_error: str = field(default="", init=False)  # Redis's error for the last probe
     _first_probe: Deferred[None] = field(factory=Deferred, init=False)
     _command_connection: RedisConnection = field(init=False)

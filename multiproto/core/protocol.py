@@ -147,9 +147,8 @@ class Delivery:
     cursor: str | None = None  # only from the log
     replay_pattern: str | None = None  # the pattern of the subscription that catches up, if it is replayed
     position: int = field(default=0, repr=False)  # of the cursor; never sent
-    encoded_content: bytes | None = field(
-        default=None, repr=False
-    )  # `content` as JSON, where known: to splice
+    # `content` as JSON, where known: to splice.
+    encoded_content: bytes | None = field(default=None, repr=False)
     encoded: dict[Any, bytes] = field(factory=dict, init=False, repr=False)
     sizes: dict[str, int] = field(factory=dict, init=False, repr=False)
 

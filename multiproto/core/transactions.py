@@ -53,9 +53,8 @@ class Event:
     namespace: str
     sender_id: str | None = None  # user id, of a client's publication
     metadata: Mapping[str, object] | None = field(default=None, repr=False)  # of a client's publication
-    encoded_content: bytes | None = field(
-        default=None, eq=False, repr=False
-    )  # `content` as JSON, where known
+    # `content` as JSON, where known.
+    encoded_content: bytes | None = field(default=None, eq=False, repr=False)
 
 
 @frozen
@@ -104,6 +103,5 @@ class Publication:
     sender_id: str  # user id
     accepted_at: float  # seconds since the epoch
     size: int = field(default=0, eq=False, repr=False)  # bytes of content and metadata, where that is known
-    encoded_content: bytes | None = field(
-        default=None, eq=False, repr=False
-    )  # `content` as JSON, where known
+    # `content` as JSON, where known.
+    encoded_content: bytes | None = field(default=None, eq=False, repr=False)

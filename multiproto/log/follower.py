@@ -43,10 +43,11 @@ class Follower(Service):
     _reading: Deferred[None] | None = None
     _poll_call: IDelayedCall | None = None
     _unavailable: bool = False  # the last read failed
+    # When revocations were last read ahead, and up to which position.
     _read_ahead: tuple[float, int] = (
         0.0,
         0,
-    )  # when revocations were last read ahead, and up to which position
+    )
 
     _log = Logger()
 

@@ -78,9 +78,8 @@ class LoginSessions:
     _now: Callable[[], float]  # seconds since the epoch
     _new_id: Callable[[], str]
     _lifetime: float = 7 * 86400.0  # seconds that a session may be refreshed for
-    _on_authentication: Callable[[str, str], object] = lambda method, outcome: (
-        None
-    )  # of each login and refresh
+    # Called with the outcome of each login and refresh.
+    _on_authentication: Callable[[str, str], object] = lambda method, outcome: None
     _login_throttle: LoginThrottle | None = None  # how often a password may be tried
 
     async def login(self, fields: RequestFields, client: ClientInfo = ClientInfo()) -> LoginResult:
@@ -114,9 +113,8 @@ class LoginSessions:
                 return await self._create_session(record, client)
             except ConcurrentChange:
                 record = await self._find_user(email)
-        raise Unauthorized(
-            "Invalid credentials"
-        )  # the account was closed, or the password changed, meanwhile
+        # The account was closed, or the password changed, meanwhile.
+        raise Unauthorized("Invalid credentials")
 
     async def refresh(self, fields: RequestFields, client: ClientInfo = ClientInfo()) -> LoginResult:
         """A new access token and refresh token for a refresh token.

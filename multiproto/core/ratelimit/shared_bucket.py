@@ -74,9 +74,8 @@ class SharedBuckets:
             lease.tokens += granted
             lease.exhausted_until = self._clock.seconds() + wait
         except Unavailable:
-            lease.tokens = float(
-                self._batch_size
-            )  # within this instance's own bucket; then Redis is asked again
+            # Within this instance's own bucket; then Redis is asked again.
+            lease.tokens = float(self._batch_size)
         finally:
             lease.refilling = False
 
