@@ -1,4 +1,4 @@
-"""`twistd multiproto`, as far as it goes without a reactor of its own; `live.test_twistd` has the rest."""
+"""`twistd multiproto`, without running a reactor; `live.test_twistd` has the rest."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ class OptionsTests(SynchronousTestCase):
     def test_no_flag_sets_nothing(self) -> None:
         self.assertEqual(self.options().flag_settings(), {})
 
-    def test_every_flag_sets_something_there_is(self) -> None:
+    def test_every_flag_names_a_setting(self) -> None:
         self.assertEqual(set(tap.SETTING_BY_FLAG.values()) - {row.name for row, _ in iter_settings()}, set())
 
-    def test_flags_that_say_nothing(self) -> None:
+    def test_malformed_options_are_refused(self) -> None:
         for words in (("--set", "PORT"), ("--set", "=1"), ("--prot", "1"), ("one", "two")):
             self.assertRaises(usage.UsageError, self.options, *words)
 
-    def test_help_teaches(self) -> None:
-        """Examples as they are typed, the names of the environment, and where to read on; nothing over 120 wide."""
+    def test_help_has_examples_and_names_of_settings(self) -> None:
+        """Examples as they are typed, names of settings, and where to read on; no line over 120 characters."""
         lines = self.options().getUsage().splitlines()
         self.assertTrue(max(map(len, lines)) <= 120)
         for needed in (
@@ -64,18 +64,18 @@ class OptionsTests(SynchronousTestCase):
 
 
 class PluginTests(SynchronousTestCase):
-    def test_twistd_knows_it(self) -> None:
-        (plugin,) = [each for each in getPlugins(IServiceMaker) if each.tapname == "multiproto"]
+    def test_twistd_finds_the_plugin(self) -> None:
+        (plugin,) = [maker for maker in getPlugins(IServiceMaker) if maker.tapname == "multiproto"]
         self.assertIs(plugin.options, tap.Options)
         self.assertIs(plugin.makeService, tap.makeService)
 
-    def test_no_reactor_is_chosen_by_looking(self) -> None:
-        """twistd picks the reactor after it has loaded the plugin and its options."""
-        look = "import sys, multiproto.tap; multiproto.tap.Options(); print('twisted.internet.reactor' in sys.modules)"
-        said = subprocess.run([sys.executable, "-c", look], capture_output=True, cwd=ROOT, check=True)
-        self.assertEqual(said.stdout, b"False\n")
+    def test_loading_the_plugin_installs_no_reactor(self) -> None:
+        """twistd installs the reactor after it has loaded the plugin and its options."""
+        program = "import sys, multiproto.tap; multiproto.tap.Options(); print('twisted.internet.reactor' in sys.modules)"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, cwd=ROOT, check=True)
+        self.assertEqual(done.stdout, b"False\n")
 
-    def test_ours_is_taken_where_nobody_chose_another(self) -> None:
+    def test_our_reactor_is_installed_unless_another_one_is(self) -> None:
         make = (
             "from multiproto import tap; options = tap.Options(); options.parseOptions(%r); tap.makeService(options);"
             "from twisted.internet import reactor; print(type(reactor).__module__)"
@@ -89,13 +89,13 @@ class PluginTests(SynchronousTestCase):
         ):
             options = ["--data-dir", self.mktemp(), "--set", f"fast_paths={fast}"]
             command = [sys.executable, "-c", before + make % options]
-            said = subprocess.run(command, capture_output=True, cwd=ROOT, check=True, text=True)
-            self.assertEqual(said.stdout.splitlines()[-1:], [expected], said.stderr)
+            done = subprocess.run(command, capture_output=True, cwd=ROOT, check=True, text=True)
+            self.assertEqual(done.stdout.splitlines()[-1:], [expected], done.stderr)
 
 
 class ConfiguredTests(SynchronousTestCase):
-    def test_faults_go_to_the_operator(self) -> None:
-        """All of them, one line each, and the process ends with status 1."""
+    def test_invalid_settings_are_reported(self) -> None:
+        """All of them on stderr, one line each, and the process ends with status 1."""
         stderr = io.StringIO()
         self.patch(lifecycle.sys, "__stderr__", stderr)
         ended = self.assertRaises(SystemExit, tap.load_config_or_exit, {"PRT": "1", "PORT": "x"}, {})
@@ -112,16 +112,16 @@ class ConfiguredTests(SynchronousTestCase):
 class MakeServiceCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.configs: list[Config] = []
-        self.house = MultiService()
-        self.parents: list[SupervisorLink | None] = []
-        self.patch(tap, "make_service_on_reactor", self.wired)
+        self.service = MultiService()
+        self.supervisors: list[SupervisorLink | None] = []
+        self.patch(tap, "make_service_on_reactor", self.make_service)
         self.patch(tap.sys, "stdout", io.StringIO())
         self.patch(os, "environ", {"PORT": "1", "TCP_PORT": "2", "APP_ENV": "test"})
 
-    def wired(self, config: Config, parent: SupervisorLink | None) -> MultiService:
+    def make_service(self, config: Config, supervisor: SupervisorLink | None) -> MultiService:
         self.configs.append(config)
-        self.parents.append(parent)
-        return self.house
+        self.supervisors.append(supervisor)
+        return self.service
 
     def made(self, *words: str, **twistd: Any) -> Any:
         options = tap.Options()
@@ -140,7 +140,7 @@ class MakeServiceTests(MakeServiceCase):
         (config,) = self.configs
         self.assertEqual((config.http.port, config.tcp.port, config.metrics.port), (1, 4, 3))
 
-    def test_the_application_logs_as_we_do(self) -> None:
+    def test_the_application_uses_our_observer(self) -> None:
         application = self.made("--log-level", "warn")
         observer = ILogObserver(application)
         observer({"log_level": LogLevel.warn, "log_format": "careful", "log_time": 0.0, "log_namespace": "x"})
@@ -148,10 +148,10 @@ class MakeServiceTests(MakeServiceCase):
         (line,) = tap.sys.stdout.getvalue().splitlines()
         self.assertEqual(json.loads(line)["message"], "careful")
         (server,) = IService(application)
-        self.assertEqual(list(server), [self.house])
-        self.assertEqual(self.parents, [None])
+        self.assertEqual(list(server), [self.service])
+        self.assertEqual(self.supervisors, [None])
 
-    def test_the_collector_leaves_alone_what_is_there_from_the_start(self) -> None:
+    def test_objects_of_the_start_are_exempt_from_garbage_collection(self) -> None:
         self.addCleanup(gc.unfreeze)
         gc.unfreeze()
         (server,) = IService(self.made())
@@ -160,38 +160,38 @@ class MakeServiceTests(MakeServiceCase):
 
 
 class WorkersTests(MakeServiceCase):
-    """One process, or the supervisor of several, or one of them."""
+    """One process, or a supervisor, or one of its workers."""
 
     SHARED = {"DATABASE_URL": "postgresql://h/d", "REDIS_URL": "redis://h", "JWT_SECRET": "x" * 32}
 
     def test_one_worker_is_the_plain_server(self) -> None:
         (server,) = IService(self.made("--workers", "1"))
-        self.assertEqual(list(server), [self.house])
+        self.assertEqual(list(server), [self.service])
 
-    def test_several_have_a_supervisor(self) -> None:
-        """It holds the ports and serves nothing."""
+    def test_several_workers_have_a_supervisor(self) -> None:
+        """It reserves the ports and serves nothing."""
         os.environ.update(self.SHARED, APP_ENV="development")
         (server,) = IService(self.made("-w", "3"))
         (supervisor,) = server
         self.assertEqual([service.name for service in supervisor], ["tcp", "http", "workers", "banner"])
         self.assertEqual(self.configs, [])
 
-    def test_only_what_is_served_is_held(self) -> None:
+    def test_only_ports_that_are_served_are_reserved(self) -> None:
         os.environ.update(self.SHARED, TCP_ENABLED="false", METRICS_ENABLED="false", METRICS_PORT="65535")
         ((supervisor,),) = IService(self.made("-w", "3"))
         self.assertEqual([service.name for service in supervisor], ["http", "workers"])
 
-    def test_a_worker_has_what_the_supervisor_read(self) -> None:
-        """And nothing from anywhere else; its lines say which one it is."""
+    def test_a_worker_has_the_settings_of_its_supervisor(self) -> None:
+        """And no others; its log lines have its number."""
         os.environ.update(MULTIPROTO_WORKER="1", HOST="10.0.0.1")
         texts = {**self.SHARED, "WORKERS": "2", "APP_ENV": "development", "TCP_PORT": "7"}
         self.patch(tap.sys, "stdin", io.StringIO(json.dumps(texts) + "\n"))
         Path(".env").write_text("PORT=8\n")
         self.addCleanup(Path(".env").unlink)
         application = self.made("--tcp-port", "4")
-        ((config,), (parent,)) = (self.configs, self.parents)
-        assert parent is not None
-        self.assertEqual(parent.worker_number, 1)
+        ((config,), (link,)) = (self.configs, self.supervisors)
+        assert link is not None
+        self.assertEqual(link.worker_number, 1)
         self.assertEqual(
             (config.http.host, config.http.port, config.tcp.port, config.metrics.port),
             ("127.0.0.1", 3000, 7, 9091),
@@ -200,7 +200,7 @@ class WorkersTests(MakeServiceCase):
         ILogObserver(application)(event)
         self.assertEqual(json.loads(tap.sys.stdout.getvalue())["worker"], 1)
 
-    def test_what_can_not_be_had_with_them(self) -> None:
+    def test_options_of_twistd_that_workers_exclude(self) -> None:
         os.environ.update(self.SHARED)
         stderr = io.StringIO()
         self.patch(lifecycle.sys, "__stderr__", stderr)
@@ -210,28 +210,28 @@ class WorkersTests(MakeServiceCase):
 
 
 class ObserverTests(SynchronousTestCase):
-    def said(self, logs: LogConfig, stdout: io.StringIO, **twistd: Any) -> str:
+    def logged(self, logs: LogConfig, stdout: io.StringIO, **twistd: Any) -> str:
         self.patch(tap.sys, "stdout", stdout)
         observer = tap.make_log_observer(logs, {"nodaemon": True, **twistd})
         assert observer is not None
         observer({"log_level": LogLevel.info, "log_format": "hello", "log_time": 0.0, "log_namespace": "x"})
         return stdout.getvalue()
 
-    def test_lines_for_people_on_a_terminal(self) -> None:
+    def test_readable_lines_on_a_terminal(self) -> None:
         terminal = io.StringIO()
         terminal.isatty = lambda: True  # type: ignore[method-assign]
-        self.assertEqual(self.said(LogConfig(), terminal), "00:00:00.000 info  hello\n")
+        self.assertEqual(self.logged(LogConfig(), terminal), "00:00:00.000 info  hello\n")
 
-    def test_or_when_asked(self) -> None:
-        self.assertEqual(self.said(LogConfig(pretty=True), io.StringIO()), "00:00:00.000 info  hello\n")
-        self.assertTrue(self.said(LogConfig(), io.StringIO()).startswith("{"))
+    def test_readable_lines_where_configured(self) -> None:
+        self.assertEqual(self.logged(LogConfig(pretty=True), io.StringIO()), "00:00:00.000 info  hello\n")
+        self.assertTrue(self.logged(LogConfig(), io.StringIO()).startswith("{"))
 
-    def test_in_the_file_that_twistd_was_told(self) -> None:
+    def test_in_the_log_file_of_twistd(self) -> None:
         path = Path(self.mktemp())
-        self.assertEqual(self.said(LogConfig(), io.StringIO(), logfile=str(path)), "")
+        self.assertEqual(self.logged(LogConfig(), io.StringIO(), logfile=str(path)), "")
         self.assertEqual(json.loads(path.read_text())["message"], "hello")
 
-    def test_not_where_syslog_was_asked_for(self) -> None:
+    def test_not_with_syslog(self) -> None:
         self.assertIsNone(tap.make_log_observer(LogConfig(), {"syslog": True}))
         application = Application("multiproto")
         tap.ServerService(None).setServiceParent(application)

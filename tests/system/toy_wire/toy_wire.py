@@ -88,6 +88,8 @@ class ToyProtocol(LineReceiver):
 
     def dataReceived(self, data: bytes) -> None:
         self._admission.stats.record_bytes_received(len(data))
+        if self.connection is not None:
+            self.connection.on_activity(len(data))
         super().dataReceived(data)
 
     def lineReceived(self, line: bytes) -> None:
