@@ -8,9 +8,11 @@ from twisted.logger import globalLogPublisher
 from twisted.scripts.trial import run
 
 from . import canary, servers
+from .timing import be_patient
 
 
 def main() -> int:
+    be_patient()
     globalLogPublisher.addObserver(canary.observe)
     try:
         run()

@@ -77,8 +77,6 @@ WORDS = {"Authenticate", "Subscribe", "Unsubscribe", "Publish", "Ping", "Pong", 
 
 
 class MatrixTests(LiveCase):
-    timeout = 240
-
     def configure(self, config: Config) -> Config:
         config = super().configure(config)
         self.patch(server, "MAX_LOGINS_PER_WINDOW", 10_000)
