@@ -52,7 +52,7 @@ test: venv servers strace $(NODE_CLIENTS)  ## everything, as CI runs it: all of 
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
-	$(BIN)/python -m tests.run --coverage tests
+	$(BIN)/python -m tests.run --coverage --jobs 2 tests
 
 ledger: venv  ## a mixed load with kill -9 on four protocols, and the checker's verdict: half a minute
 	$(LEDGER)
