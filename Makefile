@@ -19,7 +19,7 @@ LEDGER = $(BIN)/python -m tests.ledger --seconds 20 --kills 5 --must-recover
 FAST_TESTS := $(filter-out tests.live tests.postgresql tests.redis tests.system,$(subst /,.,$(patsubst %/,%,$(dir $(wildcard tests/*/__init__.py))))) \
 	$(subst /,.,$(basename $(wildcard tests/test_*.py)))  tests.system.revocation
 
-.PHONY: help run venv check test servers strace ledger ledger-mutants revocations bench bench-durable bench-peers bench-instances bench-choices $(addprefix bench-,$(AREAS)) format clean
+.PHONY: help run venv check test prove servers strace ledger ledger-mutants revocations bench bench-durable bench-peers bench-instances bench-choices $(addprefix bench-,$(AREAS)) format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,11 +48,14 @@ check: venv  ## format, lint, types and all tests that need no ports: half a min
 	$(BIN)/mypy
 	$(BIN)/python -m tests.run --jobs 2 $(FAST_TESTS)
 
-test: venv servers strace $(NODE_CLIENTS)  ## everything, as CI runs it: all of check, live tests, branch coverage of 90 %
+test: venv servers strace $(NODE_CLIENTS)  ## everything, as CI runs it: all of check, live tests, branch coverage of 90 %; half an hour at most
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	$(BIN)/python -m tests.run --coverage --jobs 2 tests
+
+prove: venv servers  ## what takes longer or a stop-watch, on an idle machine: one line a proof; PROOFS="storm stalls" for some
+	$(BIN)/python -m tests.prove $(PROOFS)
 
 ledger: venv  ## a mixed load with kill -9 on four protocols, and the checker's verdict: half a minute
 	$(LEDGER)
