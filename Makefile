@@ -5,6 +5,11 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
+PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --quiet --disable-pip-version-check
+EDITABLE := --config-settings editable_mode=compat --editable
+# Two runs of make in one checkout build nothing twice at once; who comes second finds it done.
+ONCE := $(shell command -v flock >/dev/null && echo flock Makefile) sh -ec
+newer = stale=; for each in $(2); do test $(1) -nt $$each || stale=yes; done; test -z "$$stale" ||
 NODE_CLIENTS := tests/live/node/node_modules/.package-lock.json
 NODE_PEERS := benchmarks/peers/node_modules/.package-lock.json
 PYTHON_PEERS := .venv-peers/.ready
@@ -14,23 +19,28 @@ LEDGER = $(BIN)/python -m tests.ledger --seconds 20 --kills 5 --must-recover
 FAST_TESTS := $(filter-out tests.live tests.postgresql tests.redis tests.system,$(subst /,.,$(patsubst %/,%,$(dir $(wildcard tests/*/__init__.py))))) \
 	$(subst /,.,$(basename $(wildcard tests/test_*.py)))  tests.system.revocation
 
-.PHONY: help run venv check test servers strace ledger ledger-mutants revocations bench bench-durable bench-peers bench-instances bench-choices $(addprefix bench-,$(AREAS)) format clean
+.PHONY: help run venv check test prove servers strace ledger ledger-mutants revocations bench bench-durable bench-peers bench-instances bench-choices $(addprefix bench-,$(AREAS)) format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-run: venv  ## the server in development mode on loopback; Ctrl-C stops it
+run: $(VENV)/.runs  ## the server in development mode on loopback; Ctrl-C stops it
 	@$(BIN)/twistd --nodaemon --pidfile= multiproto
 
 venv: $(VENV)/.ready  ## .venv with the package and what its tests need
 
-$(VENV)/.ready: setup.cfg pyproject.toml
-	@echo "building $(VENV): a minute on a first run"
-	@test -n "$(PYTHON)" || { echo "multiproto needs Python 3.11 or newer: make run PYTHON=/path/to/python3.12"; exit 1; }
-	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable '.[test]'
-	@touch $@
+# What running needs: the package, and what the commands that the server prints at its start use.
+$(VENV)/.runs: setup.cfg pyproject.toml
+	@$(ONCE) '$(call newer,$@,$^) { \
+		echo "building $(VENV) for running: half a minute or so on a first run"; \
+		test -n "$(PYTHON)" || { echo "multiproto needs Python 3.11 or newer: make run PYTHON=/path/to/python3.12"; exit 1; }; \
+		$(PYTHON) -m venv $(VENV) && $(PIP) install $(EDITABLE) ".[examples]" && touch $@; }'
+
+# The linters and the test tools beside it.
+$(VENV)/.ready: $(VENV)/.runs
+	@$(ONCE) '$(call newer,$@,$^) { \
+		echo "adding the test tools to $(VENV): half a minute or so on a first run"; \
+		$(PIP) install $(EDITABLE) ".[test]" && touch $@; }'
 
 check: venv  ## format, lint, types and all tests that need no ports: half a minute or so
 	$(BIN)/ruff format --check --quiet .
@@ -38,11 +48,14 @@ check: venv  ## format, lint, types and all tests that need no ports: half a min
 	$(BIN)/mypy
 	$(BIN)/python -m tests.run --jobs 2 $(FAST_TESTS)
 
-test: venv servers strace $(NODE_CLIENTS)  ## everything, as CI runs it: all of check, live tests, branch coverage of 90 %
+test: venv servers strace $(NODE_CLIENTS)  ## everything, as CI runs it: all of check, live tests, branch coverage of 90 %; half an hour at most
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
-	$(BIN)/python -m tests.run --coverage tests
+	$(BIN)/python -m tests.run --coverage --jobs 2 tests
+
+prove: venv servers  ## what takes longer or a stop-watch, on an idle machine: one line a proof; PROOFS="storm stalls" for some
+	$(BIN)/python -m tests.prove $(PROOFS)
 
 ledger: venv  ## a mixed load with kill -9 on four protocols, and the checker's verdict: half a minute
 	$(LEDGER)
@@ -98,7 +111,7 @@ strace:
 
 # The npm clients that prove our protocols; without node, their tests are skipped and say so.
 $(NODE_CLIENTS): tests/live/node/package-lock.json
-	@if command -v npm >/dev/null; then npm ci --prefix tests/live/node --silent --no-audit --no-fund; fi
+	@if command -v npm >/dev/null; then $(ONCE) '$(call newer,$@,$^) npm ci --prefix tests/live/node --silent --no-audit --no-fund'; fi
 
 format: venv  ## put the code into its form
 	$(BIN)/ruff check --quiet --fix .

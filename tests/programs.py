@@ -19,7 +19,7 @@ from typing import Any, Callable, Iterator, Mapping, TypeVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
-FINISH_WITHIN = 300  # seconds, each step of an installation
+INSTALL_RESCUE = 300  # seconds, each step of an installation
 DEBIAN = Path("/usr/lib/postgresql")
 POLICY = Path("/usr/sbin/policy-rc.d")  # asked by Debian's packages whether they may start their services
 NAMED_BY = {"postgresql": "MULTIPROTO_POSTGRESQL_BIN", "redis": "MULTIPROTO_REDIS_SERVER"}
@@ -142,7 +142,7 @@ def _run(*command: str) -> None:
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
     try:
-        subprocess.run(command, env=environment, timeout=FINISH_WITHIN, **quiet)
+        subprocess.run(command, env=environment, timeout=INSTALL_RESCUE, **quiet)
     except (OSError, subprocess.TimeoutExpired) as error:
         print(error, file=sys.stderr)
 

@@ -11,6 +11,8 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from .timing import RESCUE
+
 HOST = "127.0.0.1"
 
 
@@ -102,7 +104,7 @@ class Proxy:
             return
         far = Factory.forProtocol(lambda: _End(self, to_server=True))  # type: ignore[arg-type]
         far.noisy = False
-        connected = TCP4ClientEndpoint(reactor, HOST, ports[0], timeout=2).connect(far)
+        connected = TCP4ClientEndpoint(reactor, HOST, ports[0], timeout=RESCUE).connect(far)
         connected.addCallbacks(client.join, lambda refused: self._try(client, ports[1:]))
 
 

@@ -1,14 +1,18 @@
 """`python -m tests.run [--coverage] [--jobs N] TESTS`: trial, with one plain line at the end that counts.
 
-A secret of `tests.canary` in anything that is said, the output of the run included, fails it.
+A secret of `tests.canary` in anything that is printed or logged, the output of the run included, fails it.
 
-With `--jobs` the modules are dealt out to so many processes, which say what they did one after the other.
+With `--jobs` the modules are dealt out to so many processes at a time; each prints what it did when it is done.
 With `--coverage` the branches of the package that these tests take are measured,
 and too few of them fail the run.  What a `twistd` of theirs does is not counted.
+
+All files of a run are in a temporary directory of its own, so that several may go on at once.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -17,12 +21,16 @@ import tempfile
 from argparse import ArgumentParser
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Iterable
 
 from . import canary
+from .watched import SECONDS
 
 ROOT = Path(__file__).parent.parent
+SHARES = 4  # that each of several processes' turns is dealt into, so that all are busy to the end
+SLOWEST = 10  # modules that are named at the end
 
 
 def main(arguments: list[str]) -> int:
@@ -31,37 +39,87 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("tests", nargs="+")
     options = parser.parse_args(arguments)
-    if options.coverage:
-        subprocess.run([sys.executable, "-m", "coverage", "erase"], cwd=ROOT, check=True)
-    temporary = Path(tempfile.mkdtemp(prefix="trial-"))  # several runs may go on at once
-    runs: list[subprocess.Popen[str]] = []
+    temporary = Path(tempfile.mkdtemp(prefix="trial-"))
     try:
-        for share in dealt(options.tests, options.jobs):
-            runs.append(started(share, temporary / str(len(runs)), options.coverage))
-        with ThreadPoolExecutor() as pool:
-            first, *others = (run.stdout or () for run in runs)
-            waiting = [pool.submit(list, other) for other in others]
-            heard = [follow(first), *(follow(other.result()) for other in waiting)]
-        told = sum(secrets for secrets, _ in heard) + sum(map(told_in_file, temporary.rglob("*.log")))
-        status = int(told > 0 or any(run.wait() for run in runs))
+        return Run(temporary, options.coverage, options.jobs).all(options.tests)
     finally:
-        for run in runs:
-            run.terminate()
         shutil.rmtree(temporary, ignore_errors=True)
-    if options.coverage:
-        subprocess.run([sys.executable, "-m", "coverage", "combine", "--quiet"], cwd=ROOT, check=True)
-        report = subprocess.run([sys.executable, "-m", "coverage", "report"], cwd=ROOT)
-        status = status or report.returncode
-    print(summary(last for _, last in heard))
-    return status
 
 
-def dealt(tests: list[str], hands: int) -> list[list[str]]:
-    """`tests`, packages among them taken apart, to each of `hands`; to one as they are."""
-    if hands == 1:
+class Run:
+    def __init__(self, temporary: Path, coverage: bool, jobs: int) -> None:
+        self._temporary = temporary
+        self._coverage = coverage
+        self._jobs = jobs
+        self._environment = {**os.environ, "COVERAGE_FILE": str(temporary / "coverage")}
+        self._running: set[subprocess.Popen[str]] = set()
+
+    def all(self, tests: list[str]) -> int:
+        """The status for the process."""
+        shares = dealt(tests, self._jobs)
+        try:
+            with ThreadPoolExecutor(self._jobs) as pool:
+                if self._jobs == 1:
+                    done = [self._follow(0, shares[0])]
+                else:
+                    done = [printed(*each) for each in pool.map(self._collect, range(len(shares)), shares)]
+        finally:
+            for process in list(self._running):
+                process.terminate()
+        secrets = sum(secrets for _, secrets, _ in done)
+        secrets += sum(map(secrets_in_file, self._temporary.rglob("*.log")))
+        status = int(secrets > 0 or any(status for status, _, _ in done))
+        if self._coverage:
+            status = self._report_coverage() or status
+        print(slowest(self._temporary.glob("*.seconds")))
+        print(summary(last for _, _, last in done))
+        return status
+
+    def _follow(self, number: int, tests: list[str]) -> tuple[int, int, str]:
+        """Run `tests` and show what they print meanwhile; see `printed`."""
+        process = self._start(number, tests)
+        secrets, last = follow(process.stdout or ())
+        return process.wait(), secrets, last
+
+    def _collect(self, number: int, tests: list[str]) -> tuple[int, list[str]]:
+        """Status and output of `tests`."""
+        process = self._start(number, tests)
+        lines = list(process.stdout or ())
+        return process.wait(), lines
+
+    def _start(self, number: int, tests: list[str]) -> subprocess.Popen[str]:
+        measured = ["-m", "coverage", "run"] if self._coverage else []
+        watched = [
+            "-m",
+            "tests.watched",
+            "--rterrors",
+            "--temp-directory",
+            str(self._temporary / str(number)),
+        ]
+        process = subprocess.Popen(
+            [sys.executable, *measured, *watched, *tests],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+            env={**self._environment, SECONDS: str(self._temporary / f"{number}.seconds")},
+        )
+        self._running.add(process)
+        return process
+
+    def _report_coverage(self) -> int:
+        coverage = partial(subprocess.run, cwd=ROOT, env=self._environment)
+        coverage([sys.executable, "-m", "coverage", "combine", "--quiet"], check=True)
+        return int(coverage([sys.executable, "-m", "coverage", "report"]).returncode)
+
+
+def dealt(tests: list[str], jobs: int) -> list[list[str]]:
+    """`tests`, packages among them taken apart, in shares for `jobs` processes; for one as they are."""
+    if jobs == 1:
         return [tests]
     modules = [module for test in tests for module in modules_of(test)]
-    return [modules[hand::hands] for hand in range(min(hands, len(modules)))]
+    shares = min(jobs * SHARES, len(modules))
+    return [modules[number::shares] for number in range(shares)]
 
 
 def modules_of(test: str) -> list[str]:
@@ -70,39 +128,41 @@ def modules_of(test: str) -> list[str]:
     return [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files] or [test]
 
 
-def started(tests: list[str], temporary: Path, coverage: bool) -> subprocess.Popen[str]:
-    measured = ["-m", "coverage", "run"] if coverage else []
-    watched = ["-m", "tests.watched", "--temp-directory", str(temporary)]
-    return subprocess.Popen(
-        [sys.executable, *measured, *watched, *tests],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=ROOT,
-    )
+def printed(status: int, lines: list[str]) -> tuple[int, int, str]:
+    """Show the `lines`; (status, how many have a secret, trial's own count)."""
+    return (status, *follow(lines))
 
 
 def follow(lines: Iterable[str]) -> tuple[int, str]:
     """Show them; (how many have a secret, trial's own count)."""
-    told, last = 0, ""
+    secrets, last = 0, ""
     for line in lines:
-        told += told_in(line)
+        secrets += has_secret(line)
         print(canary.masked(line), end="", flush=True)
         last = line.strip() if line.startswith(("PASSED", "FAILED")) else last
-    return told, last
+    return secrets, last
 
 
-def told_in(line: str) -> bool:
+def has_secret(line: str) -> bool:
     """Whether a line of the output has a secret."""
     return canary.masked(line) != line
 
 
-def told_in_file(path: Path) -> bool:
+def secrets_in_file(path: Path) -> bool:
     """Whether a log that was left has one: trial's, with all that was logged here, or a server's own."""
-    lines = filter(told_in, path.read_text(errors="replace").splitlines())
+    lines = filter(has_secret, path.read_text(errors="replace").splitlines())
     found = [f"A SECRET WAS TOLD: {path.name}: {canary.masked(line)}" for line in lines]
     print("\n".join(found), end="\n" if found else "", flush=True)
     return bool(found)
+
+
+def slowest(files: Iterable[Path]) -> str:
+    """The modules that took longest, in a line."""
+    seconds = Counter[str]()
+    for file in files:
+        seconds.update(json.loads(file.read_text()))
+    named = [f"{module.removeprefix('tests.')} {took:.0f}" for module, took in seconds.most_common(SLOWEST)]
+    return f"slowest, in seconds: {', '.join(named)}"
 
 
 def summary(last: Iterable[str]) -> str:

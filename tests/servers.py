@@ -28,19 +28,13 @@ from urllib.parse import quote
 import psycopg
 
 from . import canary
+from .ports import HOST, free_port
 from .programs import Missing, main, needs, postgresql_bin, redis_server
+from .timing import RESCUE
 
 __all__ = ["HOST", "Missing", "Postgres", "Redis", "Server", "free_port", "needs", "postgresql", "redis"]
 
-HOST = "127.0.0.1"
-UP_WITHIN = 30.0  # seconds
-DOWN_WITHIN = 10.0  # seconds
 PR_SET_PDEATHSIG = 1  # prctl(2)
-
-
-def free_port() -> int:
-    with socket.create_server((HOST, 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 def _dying_with_parent() -> Callable[[], object] | None:
@@ -95,7 +89,7 @@ class Server:
                 user=self.owner,
                 preexec_fn=_dying_with_parent(),
             )
-        give_up = time.monotonic() + UP_WITHIN
+        give_up = time.monotonic() + RESCUE
         while not self.answers():
             if self._process.poll() is not None or time.monotonic() > give_up:
                 said = (self.directory / "log").read_text()[-1000:]
@@ -119,7 +113,7 @@ class Server:
             self._process.send_signal(signal.SIGCONT)  # a test may have halted it
             self._process.send_signal(self.END)
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(DOWN_WITHIN)
+                self._process.wait(RESCUE)
         self.kill()
         if (self.directory / "log").exists():
             canary.look(f"log of {self.directory.name}", (self.directory / "log").read_text(errors="replace"))
@@ -152,7 +146,7 @@ class Postgres(Server):
 
     def start(self) -> None:
         """Behind a kill, the new one first waits until the old one's processes have noticed."""
-        give_up = time.monotonic() + UP_WITHIN
+        give_up = time.monotonic() + RESCUE
         while True:
             try:
                 return super().start()

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from . import canary
 from .canary import CANARY, PASSWORD, Leak
-from .run import told_in
+from .run import has_secret
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJ1c2VySWQiOiIxIn0.c2lnbmF0dXJlc2lnbmF0dXJlc2ln"
 CREDENTIAL = "mpd_" + "a2" * 32
@@ -39,7 +39,7 @@ class CanaryTests(SynchronousTestCase):
         ):
             canary.look("here", text)
             self.assertEqual(self.found(), [kind])
-            self.assertTrue(told_in(text), kind)
+            self.assertTrue(has_secret(text), kind)
         canary.look("here", "listening on 127.0.0.1:3001 eyJ.eyJ mpd_ $2b$")
         self.assertEqual(self.found(), [])
 

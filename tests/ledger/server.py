@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,24 +12,20 @@ from typing import Callable, Mapping
 
 from attrs import Factory, define
 
+from .. import ports
+from ..timing import RESCUE
 from . import log
-from .http import HOST, Http, Unanswered, Unsent
+from .http import Http, Unanswered, Unsent
 from .lines import Ports
 from .log import Log
 
 TWISTD = "from twisted.scripts.twistd import run; run()"
 ROOT = Path(__file__).parents[2]
 LOGGED = "ledger"  # first word of the topics that clients publish to and the log keeps
-READY_WITHIN = 20.0  # seconds
 
 
 def free_ports() -> Ports:
-    sockets = [socket.create_server((HOST, 0)) for _ in range(3)]
-    try:
-        return Ports(*(each.getsockname()[1] for each in sockets))
-    finally:
-        for each in sockets:
-            each.close()
+    return Ports(*ports.free_ports(3))
 
 
 @define(eq=False)
@@ -91,7 +86,7 @@ class Server:
                 stdout=output,
                 stderr=output,
             )
-        while time.monotonic() - begun < READY_WITHIN and self._process.poll() is None:
+        while time.monotonic() - begun < RESCUE and self._process.poll() is None:
             try:
                 if Http(self.ports.http).ask("GET", "/health/ready").status == 200:
                     self.restarts.append(time.monotonic() - begun)
@@ -111,4 +106,4 @@ class Server:
         """SIGTERM, as an operator would."""
         assert self._process is not None
         self._process.terminate()
-        self._process.wait(60)
+        self._process.wait(RESCUE)

@@ -22,8 +22,7 @@ from twisted.python.failure import Failure
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
 
 from tests import canary
-
-PATIENCE = 10.0  # seconds to wait for what must come
+from tests.timing import RESCUE
 
 
 @define(eq=False)
@@ -48,13 +47,13 @@ class Inbox:
             self.closed.callback(reason)
 
     def next(self) -> Deferred[Any]:
-        """What came next; fails after `PATIENCE`."""
+        """What came next; fails after `RESCUE`."""
         answer: Deferred[Any] = Deferred()
         if self._came:
             answer.callback(self._came.popleft())
         else:
             self._asked.append(answer)
-            answer.addTimeout(PATIENCE, reactor)
+            answer.addTimeout(RESCUE, reactor)
         return answer
 
     def rest(self) -> list[Any]:

@@ -123,8 +123,6 @@ def refused_by_tcp(said: Any) -> str:
 class AttacksTests(LiveCase):
     """A server with a key that signs, one of another kind that verifies, and a secret."""
 
-    timeout = 120
-
     def configure(self, config: Config) -> Config:
         self.edwards, self.p256 = ed25519(), p256()
         folder = Path(self.mktemp())
@@ -218,13 +216,18 @@ class AttacksTests(LiveCase):
         self.assertEqual((await device.ask(0x30))[0], 0x31)
 
     async def hang_up(self) -> None:
-        """Files are read anew, in a turn of the reactor."""
+        """Files, which hold other keys than before, are read anew."""
+        before = await self.published_keys()
         os.kill(os.getpid(), signal.SIGHUP)
-        await deferLater(reactor, 0.01)
+        while await self.published_keys() == before:
+            await deferLater(reactor, 0.01)
+
+    async def published_keys(self) -> Any:
+        response = await treq.get(self.address.url(JWKS), agent=Agent(reactor))
+        return await response.json()
 
     async def others_verify(self, token: str) -> None:
         """A service that knows only where the keys are."""
-        response = await treq.get(self.address.url(JWKS), agent=Agent(reactor))
-        keys = jwt.PyJWKSet.from_dict(await response.json())
+        keys = jwt.PyJWKSet.from_dict(await self.published_keys())
         key = keys[jwt.get_unverified_header(token)["kid"]]
         self.assertEqual(jwt.decode(token, key)["typ"], "access")

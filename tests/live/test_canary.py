@@ -7,6 +7,7 @@ from pathlib import Path
 from twisted.trial.unittest import TestCase
 
 from tests.canary import PASSWORD
+from tests.timing import TEST_RESCUE
 
 from .processes import Program
 
@@ -24,7 +25,7 @@ class PlantedTests(SynchronousTestCase):
 
 
 class RunTests(TestCase):
-    timeout = 60
+    timeout = TEST_RESCUE
 
     async def ran(self, statement: str) -> tuple[int, str]:
         """Status and output of a run of one test that does this."""

@@ -12,6 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.web.client import Agent
 
+from ..timing import Stopwatch
 from .clients import Rest, WebSocket, frame
 from .running import LiveCase
 
@@ -59,10 +60,14 @@ class FaultTests(LiveCase):
             listener = await self.ann.websocket()
             await listener.ask(type="subscribe", topic="room.*")
             await listener.close()
-        await moment()
-        status, stats = await Rest(self.metrics()).ask("GET", "/stats")
-        connections = stats["protocols"]["websocket"]["connections"]
-        self.assertEqual((connections["totalSubscriptions"], connections["activeConnections"]), (0, 0))
+        while await self.connections() != (0, 0):
+            await moment()
+
+    async def connections(self) -> tuple[int, int]:
+        """How many subscriptions and connections the server counts on WebSocket."""
+        _, stats = await Rest(self.metrics()).ask("GET", "/stats")
+        found = stats["protocols"]["websocket"]["connections"]
+        return found["totalSubscriptions"], found["activeConnections"]
 
     def metrics(self) -> Any:
         from attrs import evolve
@@ -81,21 +86,21 @@ class FaultTests(LiveCase):
         response = await treq.get(self.metrics().url("/metrics"), agent=Agent(reactor))
         return str(await response.text())
 
-    async def test_15_a_deleted_user_is_gone_everywhere_within_a_second(self) -> None:
+    async def test_15_a_deleted_user_is_gone_everywhere(self) -> None:
         socket, device, graphql = (
             await self.ann.websocket(),
             await self.ann.device(),
             await self.ann.graphql_socket(),
         )
         stream = await self.ann.stream("GET", "/api/v1/topics/room.1/events")
-        begun = reactor.seconds()  # type: ignore[attr-defined]
+        revoking = Stopwatch()
         status, _ = await self.ann.rest.ask("DELETE", f"/api/v1/users/{self.ann.id}")
         self.assertEqual(status, 204)
         self.assertEqual((await socket.inbox.closed)[0], 4401)
         self.assertEqual((await graphql.inbox.closed)[0], 4403)
         await device.inbox.closed
         await stream.inbox.closed
-        self.assertLess(reactor.seconds() - begun, 1.0)  # type: ignore[attr-defined]
+        revoking.stop("a deleted account's connections end", 1.0)
         self.assertEqual(device.inbox.rest()[-1], (0xFF, {"error": "Token revoked", "code": "4"}))
         self.assertEqual((await self.ann.rest.ask("GET", "/api/v1/auth/me"))[0], 401)
         again = await WebSocket.open(self.address)
@@ -152,8 +157,8 @@ class FaultTests(LiveCase):
         await self.ann.rest.graphql("{ me { id } }")
         device.transport.write(frame(0x77))
         await device.inbox.next()
-        await moment(0.6)  # the reactor's lag is noted every half second
-        text = await self.scrape()
+        while "\nreactor_lag_seconds_count 0.0\n" in (text := await self.scrape()):
+            await moment()  # the lag is noted every half second
         moved = {
             line.split("{")[0].split(" ")[0]
             for line in text.splitlines()

@@ -11,12 +11,13 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from ..ports import free_ports
 from ..test_banner import commands
+from ..timing import RESCUE, TEST_RESCUE
 from .clients import Address
 from .processes import ROOT, Program
-from .test_twistd import TWISTD, free_ports
+from .test_twistd import TWISTD
 
-PATIENCE = 15.0  # seconds that a program may take to say what it must
 MESSAGE = "One message, four protocols"
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 
@@ -24,7 +25,7 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 class FirstMinutesTests(TestCase):
     """One server in development for each test, as `make run` starts it."""
 
-    timeout = 90
+    timeout = TEST_RESCUE
 
     def setUp(self) -> None:
         self.data = Path(self.mktemp()).absolute()
@@ -52,7 +53,7 @@ class FirstMinutesTests(TestCase):
 
     async def said(self, program: Program, words: str) -> str:
         """All that `program` has printed, once `words` are there and the line is whole."""
-        give_up = reactor.seconds() + PATIENCE  # type: ignore[attr-defined]
+        give_up = reactor.seconds() + RESCUE  # type: ignore[attr-defined]
         while reactor.seconds() < give_up:  # type: ignore[attr-defined]
             text = (program.said + program.errors).decode()
             if words in text and text.endswith("\n"):

@@ -7,11 +7,9 @@ import re
 from typing import Any
 
 from attrs import evolve
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import connectProtocol
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.internet.task import deferLater
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
@@ -32,16 +30,26 @@ QUERY = b'{"query": "{ health { status } }"}'
 
 
 class Said(Protocol):
-    """All that a connection heard until its end."""
+    """All that a connection heard until its end; `answered` fires with the first whole response or the end."""
 
     def __init__(self) -> None:
         self.heard = b""
+        self.answered: Deferred[None] = Deferred()
         self.ended: Deferred[bytes] = Deferred()
 
     def dataReceived(self, data: bytes) -> None:
         self.heard += data
+        head, separator, body = self.heard.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)\r\ncontent-length: *([0-9]+)", head)
+        if separator and len(body) >= int(length[1] if length else 0):
+            self.answer()
+
+    def answer(self) -> None:
+        if not self.answered.called:
+            self.answered.callback(None)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.answer()
         self.ended.callback(self.heard)
 
 
@@ -60,7 +68,7 @@ class InjectionTests(LiveCase):
         """Status, lines of the head, and what follows it, of a request that is sent as it is."""
         said: Any = await connectProtocol(self.address.endpoint(self.address.http), Said())  # type: ignore[arg-type]
         said.transport.write(request)
-        await deferLater(reactor, 0.1)
+        await said.answered
         said.transport.loseConnection()
         head, _, rest = (await said.ended).partition(b"\r\n\r\n")
         return int(head.split(b" ")[1]), head.decode("latin-1").split("\r\n"), rest

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from attrs import evolve
-from twisted.internet import reactor
 
 from multiproto.config import Config
 
+from ..timing import Stopwatch
 from . import test_matrix, test_resume
 from .clients import Person, Rest
 from .roaming import Roaming
@@ -23,16 +23,17 @@ class PrivacyTests(Shared, test_matrix.PrivacyTests):
 
 class AuthorityTests(Shared):
     async def test_a_token_that_is_known_on_one_ends_with_its_session_on_the_other(self) -> None:
-        """Within the second that is promised; on the one where it was ended, at once."""
+        """On the one where it was ended, at once."""
         ann = await Person.register(self.addresses[0], "Ann")
         here, there = (Rest(address, ann.token) for address in self.addresses)
         for rest in (here, there, here, there):
             self.assertEqual((await rest.ask("GET", "/api/v1/auth/me"))[0], 200)
-        begun = reactor.seconds()  # type: ignore[attr-defined]
+        ending = Stopwatch()
         self.assertEqual((await here.ask("POST", "/api/v1/auth/logout"))[0], 204)
         self.assertEqual((await here.ask("GET", "/api/v1/auth/me"))[0], 401)
         while (await there.ask("GET", "/api/v1/auth/me"))[0] == 200:
-            self.assertLess(reactor.seconds() - begun, 1.0)  # type: ignore[attr-defined]
+            pass  # trial's timeout ends it
+        ending.stop("a token ends on the other instance", 1.0)
 
     async def test_what_one_changes_the_other_shows(self) -> None:
         """However lately it was read there."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -20,10 +19,12 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.ports import free_ports
+from tests.timing import RESCUE
+
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = ("multiproto", "sql", "twisted", "setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md")
 JUNK = shutil.ignore_patterns("__pycache__", "*.pyc", "dropin.cache")
-READY = 20.0  # seconds until it must serve
 
 
 class WheelTests(SynchronousTestCase):
@@ -92,23 +93,15 @@ class WheelTests(SynchronousTestCase):
             self.assertEqual(health["dependencies"]["database"]["status"], "up")
         finally:
             server.terminate()
-            output, _ = server.communicate(timeout=30)
+            output, _ = server.communicate(timeout=RESCUE)
         self.assertNotIn("Traceback", output)
         self.assertEqual([each.name for each in folder.iterdir()], ["data"], output)
         self.assertIn("multiproto.db", [each.name for each in (folder / "data").iterdir()])
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
 def answer_of(url: str, server: subprocess.Popen[str]) -> dict[str, object]:
     """What the server says, once it is up."""
-    give_up = time.monotonic() + READY
+    give_up = time.monotonic() + RESCUE
     while time.monotonic() < give_up and server.poll() is None:
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:

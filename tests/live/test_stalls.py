@@ -5,11 +5,12 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
+from ..timing import TEST_RESCUE
 from .processes import Program
 
 
 class StallTests(TestCase):
-    timeout = 180
+    timeout = TEST_RESCUE
 
     async def test_no_turn_is_too_long(self) -> None:
         program = Program.python("-m", "tests.system.reactor_latency", "--readers", "200", "--events", "3000")

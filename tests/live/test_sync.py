@@ -20,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import multiproto
 from multiproto.storage.sqlite.store import DATABASE_FILE
 
+from ..timing import RESCUE
 from .syncing import ACKNOWLEDGED, REFUSED
 
 ROOT = Path(multiproto.__file__).parent.parent
@@ -35,7 +36,7 @@ def traced(directory: Path, *options: str) -> list[str]:
     trace = directory.with_suffix(".strace")
     child = [sys.executable, "-m", "tests.live.syncing", str(directory), str(UNITS)]
     command = [strace, "-f", "-o", str(trace), "-e", "trace=fdatasync,fsync,write", *options, *child]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=RESCUE)
     if "ptrace" in done.stderr:
         raise SkipTest(f"strace can't attach here: {done.stderr.splitlines()[0]}")
     assert done.returncode == 0, done.stderr

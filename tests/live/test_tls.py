@@ -20,6 +20,7 @@ from twisted.internet.threads import deferToThread
 from multiproto.config import Config
 from multiproto.edge.certificate import TlsCertificate
 from tests.certificates import Authority, Files
+from tests.timing import RESCUE
 
 from . import test_matrix, test_twistd
 from .clients import Person, Rest
@@ -189,7 +190,7 @@ class ClientTests(TlsCase):
     async def test_what_is_no_tls_harms_nobody(self) -> None:
         def answer(data: bytes, port: int) -> bytes:
             plain = self.connected(port)
-            plain.settimeout(10)
+            plain.settimeout(RESCUE)
             plain.sendall(data)
             heard = b""
             while chunk := plain.recv(4096):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib  # trial takes a `suppress` of this module for its own
 import json
 import os
-import random
 import signal
 import socket
 from pathlib import Path
@@ -18,28 +16,15 @@ from twisted.internet.task import deferLater
 from twisted.web.client import Agent
 
 from tests.canary import SECRET
+from tests.ports import free_ports, free_run
 from tests.servers import needs, postgresql, redis
+from tests.timing import RESCUE
 
 from .clients import Address, Person, Rest
 from .processes import Program
-from .test_twistd import STOPPED, TWISTD, Started, TwistdCase, free_ports
+from .test_twistd import STOPPED, TWISTD, Started, TwistdCase
 
 WORKERS = 2
-PATIENCE = 20.0  # seconds
-
-
-def free_run(count: int) -> int:
-    """The first of so many free ports, one after the other.
-
-    Not where the kernel chooses ports for connections: with servers and clients
-    all around, the one behind a free one is seldom free for long.
-    """
-    while True:
-        first = random.randrange(10_000, 30_000)
-        with contextlib.suppress(OSError):
-            for port in range(first, first + count):
-                socket.create_server(("127.0.0.1", port)).close()
-            return first
 
 
 def alive(pid: int) -> bool:
@@ -98,7 +83,7 @@ class Crew(Started):
         return self.program.ended.called
 
     async def until(self, so: Callable[[], bool]) -> None:
-        give_up = reactor.seconds() + PATIENCE  # type: ignore[attr-defined]
+        give_up = reactor.seconds() + RESCUE  # type: ignore[attr-defined]
         while not so():
             assert reactor.seconds() < give_up, self.output  # type: ignore[attr-defined]
             await deferLater(reactor, 0.02)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ import websockets
 
 
 async def main(url: str, token: str, topic: str, count: int) -> None:
-    async with websockets.connect(url) as socket:
+    async with websockets.connect(url, open_timeout=None, ping_timeout=None) as socket:
         for fields in ({"type": "auth", "token": token}, {"type": "subscribe", "topic": topic}):
             await socket.send(json.dumps(fields))
             await socket.recv()

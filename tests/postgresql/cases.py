@@ -11,16 +11,21 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from multiproto.core.errors import Refusal
+from multiproto.storage.postgresql import writer
 from multiproto.storage.postgresql.store import PostgresStore
 from tests.proxy import HOST, Proxy
 from tests.servers import Postgres, needs, postgresql
+from tests.timing import RESCUE, TEST_RESCUE
 
 
 @needs("postgresql")
 class DatabaseCase(TestCase):
-    timeout = 60
+    timeout = TEST_RESCUE
+    is_patient = True  # with a database that is slow to answer, as on a busy machine
 
     def setUp(self) -> Deferred[None] | None:
+        if self.is_patient:
+            self.patch(writer, "WRITE_TIMEOUT", RESCUE)
         self.server = self.use_server()
         self.conninfo = self.server.new_database()
         self.addCleanup(self.server.drop, self.conninfo)

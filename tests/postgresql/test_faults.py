@@ -14,17 +14,20 @@ from multiproto.storage.postgresql.read_queue import MAX_PIPELINED_READS
 from multiproto.storage.postgresql.store import PostgresStore
 from tests.servers import Postgres
 from tests.storage.units import TAKEN, add_user, event, say, user_by_id
+from tests.timing import Stopwatch, measured
 
 from .cases import DatabaseCase, refusal
 
 COMMIT = b"commit\0"  # the name of the prepared statement, in a Bind
 
 
-def seconds() -> float:
-    return reactor.seconds()  # type: ignore[attr-defined, no-any-return]
+class FaultCase(DatabaseCase):
+    """How long the store waits is part of what is tested."""
+
+    is_patient = False
 
 
-class CommitTests(DatabaseCase):
+class CommitTests(FaultCase):
     """A COMMIT whose answer is lost is looked up; nothing is done twice, and nothing said that is not so."""
 
     async def through(self) -> tuple[Any, PostgresStore]:
@@ -105,9 +108,9 @@ class CommitTests(DatabaseCase):
 
         proxy.on_request = on_request
         proxy.on_answer = lambda data: b"" if proxy.refusing else data
-        asked = seconds()
+        asked = Stopwatch()
         self.assertIsInstance(await refusal(store.commit(say(event("e1", "ada")))), DatabaseError)
-        self.assertLess(seconds() - asked, 3)
+        asked.stop("a commit of unknown outcome is answered", 3)
         proxy.refusing = False
         proxy.on_request = lambda data: data
         while isinstance(await outcome(store.commit(say(event("e2", "ada")))), Refusal):
@@ -134,7 +137,7 @@ class CommitTests(DatabaseCase):
         self.assertIsInstance(bob, str)
 
 
-class AwayTests(DatabaseCase):
+class AwayTests(FaultCase):
     """G10: fast refusals, no lost connection of ours, and back by itself."""
 
     def use_server(self) -> Postgres:
@@ -147,20 +150,21 @@ class AwayTests(DatabaseCase):
         kept: list[str] = []
         unknown: list[str] = []
         slowest = 0.0
-        killed_at = back_at = healed_at = 0.0
+        back: Stopwatch | None = None
         going = True
 
         async def write(name: str) -> None:
-            nonlocal slowest, healed_at
+            nonlocal slowest, back
             n = 0
             while going:
-                id, n, asked = f"{name}.{n}", n + 1, seconds()
+                id, n, asked = f"{name}.{n}", n + 1, Stopwatch()
                 answer = await outcome(store.commit(say(event(id, "ada"))))
-                slowest = max(slowest, seconds() - asked)
+                slowest = max(slowest, asked.seconds)
                 if isinstance(answer, str):
                     kept.append(id)
-                    if back_at and not healed_at:
-                        healed_at = seconds()
+                    if back is not None:
+                        back.stop("commits go on when PostgreSQL is back", 5)
+                        back = None
                 elif isinstance(answer, Unavailable):
                     await deferLater(reactor, 0.02)
                 else:
@@ -169,38 +173,36 @@ class AwayTests(DatabaseCase):
 
         writing = gatherResults([Deferred.fromCoroutine(write(f"w{n}")) for n in range(10)])
         for _ in range(3):
-            await deferLater(reactor, 0.3)
-            killed_at = seconds()
+            enough = len(kept) + 20
+            while len(kept) < enough:
+                await deferLater(reactor, 0.02)
             self.server.kill()
             await deferLater(reactor, 0.5)
-            healed_at = 0.0
             self.server.start()
-            back_at = seconds()
-            while not healed_at and seconds() - back_at < 10:
+            back = Stopwatch()
+            while back is not None:
                 await deferLater(reactor, 0.02)
-            self.assertTrue(0 < healed_at - back_at < 5, (killed_at, back_at, healed_at))
         going = False
         await writing
-        self.assertLess(slowest, 4)
+        measured("a commit is answered while PostgreSQL goes away", slowest, 4)
         entries = await store.read_after(0, 100_000)
         self.assertEqual([entry.position for entry in entries], list(range(1, len(entries) + 1)))
         there = [entry.event.id for entry in entries]
         self.assertEqual(len(there), len(set(there)))
         self.assertTrue(set(kept) <= set(there) <= set(kept) | set(unknown))
-        self.assertGreater(len(kept), 30)
 
     async def test_while_it_is_away_everything_is_refused_at_once(self) -> None:
         store = await self.make_store()
         self.server.kill()
         while not isinstance(await outcome(store.read()), Unavailable):
             await deferLater(reactor, 0.01)
-        asked = seconds()
+        asked = Stopwatch()
         answers = [store.commit(say(event("e", "ada"))) for _ in range(100)] + [
             store.read() for _ in range(100)
         ]
         for answer in answers:
             self.assertIsInstance(await refusal(answer), Unavailable)
-        self.assertLess(seconds() - asked, 2)
+        asked.stop("200 requests are refused while PostgreSQL is away", 2)
         self.server.start()
         while not isinstance(await outcome(store.commit(say(event("e", "ada")))), str):
             await deferLater(reactor, 0.02)
@@ -218,32 +220,32 @@ class AwayTests(DatabaseCase):
         self.assertEqual([success for success, _ in await DeferredList(answers)], [True, True])
 
 
-class SilentTests(DatabaseCase):
+class SilentTests(FaultCase):
     """A server, or another instance, that gives no answer and no error."""
 
-    async def test_a_silent_server_is_given_up_within_two_seconds(self) -> None:
+    async def test_a_silent_server_is_given_up(self) -> None:
         proxy, conninfo = await self.proxied()
         store = await self.make_store(conninfo)
         proxy.silent = True
-        asked = seconds()
+        asked = Stopwatch()
         first, second = store.commit(say(event("e1", "ada"))), store.commit(say(event("e2", "ada")))
         self.assertIsInstance(await refusal(first), Unavailable)
         self.assertIsInstance(await refusal(second), Unavailable)
-        self.assertLess(seconds() - asked, 2.1)
+        asked.stop("a silent PostgreSQL is given up", 2.1)
         proxy.silent = False
         proxy.cut()
         while not isinstance(await outcome(store.commit(say(event("e3", "ada")))), str):
             await deferLater(reactor, 0.05)
-        self.assertLess(seconds() - asked, 7)
+        asked.stop("commits go on after a silence", 7)
         self.assertEqual([entry.event.id for entry in await store.read_after(0, 9)], ["e3"])
 
     async def test_an_instance_that_halts_with_the_lock_does_not_hold_up_the_others_for_long(self) -> None:
         store = await self.make_store()
         with psycopg.connect(self.conninfo) as halted:
             halted.execute("SELECT position FROM head FOR UPDATE")
-            asked = seconds()
+            asked = Stopwatch()
             self.assertIsInstance(await refusal(store.commit(say(event("e1", "ada")))), Unavailable)
-            self.assertLess(seconds() - asked, 2.1)
+            asked.stop("a commit behind a halted instance is refused", 2.1)
         while not isinstance(await outcome(store.commit(say(event("e2", "ada")))), str):
             await deferLater(reactor, 0.05)
         self.assertEqual([entry.event.id for entry in await store.read_after(0, 9)], ["e2"])
@@ -257,7 +259,7 @@ class SilentTests(DatabaseCase):
             self.assertEqual(await quick, ())
 
 
-class QueueTests(DatabaseCase):
+class QueueTests(FaultCase):
     async def test_the_queue_takes_so_many_and_no_more(self) -> None:
         store = await self.make_store(max_waiting=3)
         with psycopg.connect(self.conninfo) as other:
@@ -301,9 +303,10 @@ class QueueTests(DatabaseCase):
                 self.assertIsInstance(await refusal(store.commit(unit)), Unavailable)
             self.assertEqual((await store.read(user_by_id("bob"))).results[0], ())
             other.execute("DROP TRIGGER no_room ON events")
-        begun = seconds()
+        healing = Stopwatch()
         while isinstance(await Deferred.fromCoroutine(outcome(store.commit(units[1]))), Refusal):
-            self.assertLess(seconds() - begun, 5.0)
+            pass
+        healing.stop("commits go on when the disk has room again", 5)
         self.assertEqual([entry.event.id for entry in await store.read_after(0, 9)], ["e1", "e3"])
 
     async def test_many_reads_open_more_connections_up_to_the_most(self) -> None:

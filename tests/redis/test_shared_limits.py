@@ -16,13 +16,14 @@ from multiproto.redis.connection import RedisCommandProtocol, RedisConnection
 from multiproto.redis.shared_limits import RedisSharedLimits
 from tests.proxy import HOST, Proxy
 from tests.servers import Redis
+from tests.timing import RESCUE, measured
 
 from .cases import RedisCase
 
 
 class CountsCase(RedisCase):
     async def counts(
-        self, window: float = 60.0, port: int | None = None, patience: float = 5.0
+        self, window: float = 60.0, port: int | None = None, patience: float = RESCUE
     ) -> RedisSharedLimits:
         """Patient, since a busy machine is none of these tests' business."""
         address = RedisAddress(HOST, port or self.server.port)
@@ -41,6 +42,10 @@ class CountsCase(RedisCase):
             return await client.protocol.execute_command(*command)
         finally:
             await client.stop()
+
+    async def pause(self) -> None:
+        """Redis answers nothing that may write, and so no script, until it is told to go on."""
+        await self.redis("CLIENT", "PAUSE", 600_000, "WRITE")
 
     async def refused_at_once(self, counts: RedisSharedLimits) -> None:
         asked = counts.count("ann")
@@ -78,17 +83,20 @@ class CountingTests(CountsCase):
             return (await counts.count("ann"))[0] == 1
 
         while not await ended():  # each of these would put the end off if it were set anew
-            self.assertLess(time.monotonic() - begun, 5)
+            self.assertLess(time.monotonic() - begun, RESCUE)
         self.assertGreaterEqual(time.monotonic() - begun, 0.19)
 
     async def test_nothing_is_kept_beyond_the_window(self) -> None:
+        counts = await self.counts()
+        await counts.count("bob")
+        left = await self.redis("PTTL", f"{self.prefix}rate:bob")
+        self.assertTrue(0 < left <= 60_000, left)
         counts = await self.counts(window=0.05)
         await counts.count("ann")
         key = f"{self.prefix}rate:ann".encode()
-        self.assertGreater(await self.redis("PTTL", key), -2)
         begun = time.monotonic()
         while await self.redis("EXISTS", key):
-            self.assertLess(time.monotonic() - begun, 5)
+            self.assertLess(time.monotonic() - begun, RESCUE)
 
     async def test_a_key_that_lost_its_expiry_gets_one(self) -> None:
         counts = await self.counts()
@@ -170,7 +178,7 @@ class LeaseTests(CountsCase):
         await counts.lease("ann", Rate(1000, 10), 10)
         begun = time.monotonic()
         while await self.redis("EXISTS", f"{self.prefix}bucket:ann"):
-            self.assertLess(time.monotonic() - begun, 5)
+            self.assertLess(time.monotonic() - begun, RESCUE)
 
     async def test_a_moment_that_is_too_late_is_not_believed(self) -> None:
         """As when Redis's clock was set back."""
@@ -201,7 +209,7 @@ class LeaseTests(CountsCase):
         await here.mark("bob", 0.01)
         begun = time.monotonic()
         while await there.has_mark("bob"):
-            self.assertLess(time.monotonic() - begun, 5)
+            self.assertLess(time.monotonic() - begun, RESCUE)
 
 
 class AwayTests(CountsCase):
@@ -217,32 +225,33 @@ class AwayTests(CountsCase):
         await self.until(lambda: not counts.connections)
         await self.refused_at_once(counts)
         self.server.start()
-        self.assertLess(await self.until(lambda: counts.connections), 2)
+        measured("shared limits come back with Redis", await self.until(lambda: counts.connections), 2)
         self.assertEqual((await counts.count("ann"))[0], 1)  # nothing was on the disk
 
     async def test_a_slow_redis_keeps_the_first_waiting_for_the_patience_and_others_not_at_all(self) -> None:
         counts = await self.counts(patience=0.05)
-        await self.redis("CLIENT", "PAUSE", 600)
+        await self.pause()
         self.assertGreater(await self.refused(counts), 0.04)
         await self.refused_at_once(counts)
+        await self.redis("CLIENT", "UNPAUSE")
         begun = time.monotonic()
         while True:  # it is asked again once it has answered
             try:
                 self.assertGreater((await counts.count("bob"))[0], 0)
                 break
             except Unavailable:
-                self.assertLess(time.monotonic() - begun, 5)
+                self.assertLess(time.monotonic() - begun, RESCUE)
                 await self.until(lambda: not counts.client.overdue)
         self.assertEqual(counts.client.in_flight, 0)
 
-    async def test_one_that_never_answers_is_left_within_a_second(self) -> None:
+    async def test_one_that_never_answers_is_left(self) -> None:
         proxy = Proxy(self.server.port)
         proxy.listen()
         self.addCleanup(proxy.stop)
         counts = await self.counts(port=proxy.port, patience=0.05)
         proxy.silent = True
         await self.refused(counts)
-        self.assertLess(await self.until(lambda: not counts.connections), 2)
+        measured("a Redis that never answers is left", await self.until(lambda: not counts.connections), 2)
         self.assertEqual((counts.client.in_flight, counts.client.overdue), (0, 0))
         proxy.silent = False
         await self.until(lambda: counts.connections)
@@ -250,9 +259,10 @@ class AwayTests(CountsCase):
 
     async def test_what_waits_for_an_answer_is_bounded(self) -> None:
         counts = await self.counts()
-        await self.redis("CLIENT", "PAUSE", 300)
+        await self.pause()
         asked = [counts.count("ann") for _ in range(MAX_IN_FLIGHT)]
         await self.refused_at_once(counts)
+        await self.redis("CLIENT", "UNPAUSE")
         found = await gatherResults(asked)
         self.assertEqual(max(count for count, _ in found), MAX_IN_FLIGHT)
 
@@ -269,7 +279,7 @@ class AwayTests(CountsCase):
 
     async def test_those_who_wait_when_it_stops_are_told(self) -> None:
         counts = await self.counts()
-        await self.redis("CLIENT", "PAUSE", 300)
+        await self.pause()
         asked = counts.count("ann")
         await counts.stopService()
         await self.assertFailure(asked, Unavailable)

@@ -79,7 +79,6 @@ COMMANDS = {"Authenticate", "Subscribe", "Unsubscribe", "Publish", "Ping", "Pong
 
 
 class MatrixTests(LiveCase):
-    timeout = 240
     wires = (*WIRES, toy_wire)
 
     def configure(self, config: Config) -> Config:

@@ -14,6 +14,8 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
+from ...timing import RESCUE
+
 reactor: Any = installed
 
 HOST = "127.0.0.1"
@@ -70,7 +72,7 @@ class Storm:
         self._number += 1
         self.under_way += 1
         source = f"127.0.2.{1 + self._number % self._addresses}"
-        endpoint = TCP4ClientEndpoint(reactor, HOST, self._port, bindAddress=(source, 0), timeout=30)
+        endpoint = TCP4ClientEndpoint(reactor, HOST, self._port, bindAddress=(source, 0), timeout=RESCUE)
         try:
             attempt: Attempt = await connectProtocol(endpoint, Attempt(request(self._number)))
             status = await attempt.status

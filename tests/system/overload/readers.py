@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from ...ledger.lines import Ports
 from ...rfc6455 import wire as websocket
 from ...tcp import wire as tcp
+from ...timing import RESCUE
 
 reactor: Any = installed
 
@@ -119,7 +120,7 @@ async def gather(ports: Ports, token: str, count: int, at_once: int = 50) -> lis
             port, said, marker = HELLOS[kinds[number * 37 % 100]](token)
             source = f"127.0.1.{1 + number % 40}"
             endpoint = TCP4ClientEndpoint(
-                reactor, HOST, getattr(ports, port), bindAddress=(source, 0), timeout=30
+                reactor, HOST, getattr(ports, port), bindAddress=(source, 0), timeout=RESCUE
             )
             opening.append(connectProtocol(endpoint, Reader(said, marker)))
         opened: Any = await gatherResults(opening, consumeErrors=True)

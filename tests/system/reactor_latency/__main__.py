@@ -21,6 +21,7 @@ from twisted.internet.threads import deferToThread
 from ...ledger.http import Http
 from ...ledger.server import LOGGED, Server
 from ...tcp.wire import frame
+from ...timing import RESCUE
 from ..overload.logins import Storm
 from ..overload.readers import TOPIC, Reader, gather
 from . import bombs
@@ -168,7 +169,8 @@ class Run:
             Http(self.server.ports.http, self.token).ask, "POST", "/api/v1/auth/logout-all"
         )
         assert answer.status == 204, answer
-        for _ in range(100):  # who does not answer a farewell is cut after a while
+        give_up = self.reactor.seconds() + RESCUE
+        while self.reactor.seconds() < give_up:  # who does not answer a farewell is cut after a while
             if all(reader.gone or reader.last.endswith(b"\r\n0\r\n\r\n") for reader in self.readers):
                 return
             await deferLater(self.reactor, 0.1)

@@ -8,6 +8,7 @@ from http.client import HTTPConnection
 from typing import Iterator
 
 from ...ledger.http import HOST
+from ...timing import RESCUE
 
 FIELDS = "id email name createdAt updatedAt"
 PUBLISH = 'mutation($d: JSON) { publish(topic: "a", data: $d) { topic } }'
@@ -83,7 +84,7 @@ def bodies(port: int, token: str) -> None:
 
 def ask(port: int, token: str, path: str, body: bytes) -> None:
     """Whatever is answered, something is: none of these ends the server, or the patience of its clients."""
-    connection = HTTPConnection(HOST, port, timeout=30)
+    connection = HTTPConnection(HOST, port, timeout=RESCUE)
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
     with suppress(BrokenPipeError, ConnectionResetError):  # it was told so before it had said all
         connection.request("POST", path, body, headers)

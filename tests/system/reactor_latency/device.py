@@ -11,6 +11,7 @@ from twisted.internet.protocol import Protocol
 
 from ...ledger.http import HOST
 from ...tcp.wire import frame
+from ...timing import RESCUE
 
 
 class Device(Protocol):
@@ -20,7 +21,7 @@ class Device(Protocol):
 
     @classmethod
     async def open(cls, port: int, token: str) -> Device:
-        endpoint = TCP4ClientEndpoint(reactor, HOST, port, timeout=30)
+        endpoint = TCP4ClientEndpoint(reactor, HOST, port, timeout=RESCUE)
         device: Device = await connectProtocol(endpoint, cls())
         device.say(frame(0x01, token=token))
         await device.heard(b'"userId"')

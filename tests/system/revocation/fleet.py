@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Sequence
 
+import psycopg
 from attrs import define, field
 
 from tests.canary import SECRET
 from tests.live.clients import Address
-from tests.live.operators import look_over
+from tests.live.operators import look_over, metrics
 from tests.live.processes import Program
-from tests.live.test_twistd import TWISTD, Started, free_ports
+from tests.live.test_twistd import TWISTD, Started
+from tests.ports import free_ports
 from tests.proxy import HOST, Proxy
 from tests.servers import postgresql, redis
 
@@ -49,6 +52,7 @@ class Fleet:
     """Rights end at `here`; those who lose them are `there`, which sees the database through `road`."""
 
     with_redis: bool
+    is_patient: bool = False  # for a machine that does other work, too; see `mutants.is_patient`
     mutants: Sequence[str] = ()  # what the instance `there` does wrong
     road: Proxy = field(init=False)
     _instances: list[Instance] = field(factory=list, init=False)
@@ -62,7 +66,8 @@ class Fleet:
         lane: dict[str, Any] = {"PUBSUB_ADAPTER": "memory"}
         if self.with_redis:
             lane = {"REDIS_URL": redis().url, "PUBSUB_REDIS_PREFIX": f"{through}:"}
-        for mutants, database in (((), self._database), (self.mutants, through)):
+        changes = ("is_patient",) if self.is_patient else ()
+        for mutants, database in ((changes, self._database), ((*changes, *self.mutants), through)):
             self._instances.append(Instance(mutants, DATABASE_URL=database, **lane))
             await self._instances[-1].ready()  # one after the other: the first makes the tables
 
@@ -73,6 +78,19 @@ class Fleet:
     @property
     def there(self) -> Address:
         return self._instances[1].address
+
+    def head(self) -> int:
+        """The position of the log's end."""
+        with psycopg.connect(self._database) as connection:
+            found = connection.execute("SELECT position FROM head").fetchone()
+        assert found is not None
+        return int(found[0])
+
+    async def position(self) -> int:
+        """Up to which `there` says that it has read the log and done what it says."""
+        shown = await metrics(self.there)
+        (found,) = re.findall(r"^log_position (\S+)$", shown, re.MULTILINE)
+        return int(float(found))
 
     def blind(self) -> None:
         """What `there` asks the database is lost from now on, and so is what it would be told."""

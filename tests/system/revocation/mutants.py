@@ -1,4 +1,8 @@
-"""Servers that break the promise, each in one way: a whole run must find them out."""
+"""Changes to a server before it starts.
+
+Servers that break the promise, each in one way: a whole run must find them out.
+And one that waits longer than the promise in seconds allows, for a busy machine.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,19 @@ from typing import Sequence
 from multiproto.auth.token_cache import TokenCache
 from multiproto.core.connections.connection import Connection
 from multiproto.core.protocol import CloseReason
+from multiproto.core.pubsub import log_freshness
 from multiproto.core.revocations import Revocations
+from multiproto.storage.postgresql import connector, writer
+
+
+def is_patient() -> None:
+    """It takes a log that it has not read, or a database that gives no answer, for lost only after a while.
+
+    What it then does, and in which order, is the same.
+    """
+    log_freshness.STALE_AFTER = 5.0  # seconds
+    writer.WRITE_TIMEOUT = 20.0  # seconds
+    connector.CONNECT_TIMEOUT = 20  # seconds
 
 
 def keeps_connections() -> None:
