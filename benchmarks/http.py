@@ -46,6 +46,35 @@ def public(rounds: int, seconds: float) -> Iterator[Contest]:
             yield Contest(title, "request", missing=missing).run(runs, rounds, seconds)
 
 
+def proxied(rounds: int, seconds: float) -> Iterator[Contest]:
+    """What a trusted proxy costs: the same server, asked directly and with the header that such a proxy adds."""
+    contenders = [
+        Multiproto(name="direct"),
+        Multiproto(name="by a trusted proxy", settings={"TRUSTED_PROXIES": "127.0.0.0/8"}),
+    ]
+    with started(contenders) as (there, missing):
+        small: dict[str, Run] = {}
+        varied: dict[str, Run] = {}
+        for each in there:
+            added = {"X-Forwarded-For": "203.0.113.7"} if each is contenders[1] else {}
+            small[each.name] = asking(
+                each, [wires.request("GET", "/health/live", b'"alive"', wires.BROWSER | added)]
+            )
+            token, names = known(each, [])
+            headers = wires.BROWSER | added | {"Authorization": f"Bearer {token}"}
+            varied[each.name] = asking(each, reads(names, headers))
+        title = "GET a small public JSON behind a trusted proxy"
+        yield Contest(title, "request", missing=missing).run(small, rounds, seconds)
+        title = f"GET /api/v1/users/:id behind a trusted proxy, {USERS} users"
+        yield Contest(title, "request", missing=missing).run(varied, rounds, seconds)
+
+
+def reads(names: list[str], headers: dict[str, str]) -> list[load.Request]:
+    return [
+        wires.request("GET", f"/api/v1/users/{name}", f'"id":"{name}"'.encode(), headers) for name in names
+    ]
+
+
 def asking(of: Contender, requests: list[load.Request], depth: int = 1, status: int = 200) -> Run:
     def run(seconds: float) -> Lap:
         with connected(of.port, CONNECTIONS) as lines:
@@ -90,13 +119,9 @@ def _private(postgres: Postgres | None, rounds: int, seconds: float) -> Iterator
         for each in there:
             token, names = callers[each.name]
             headers = wires.BROWSER | {"Authorization": f"Bearer {token}"}
-            reads = [
-                wires.request("GET", f"/api/v1/users/{name}", f'"id":"{name}"'.encode(), headers)
-                for name in names
-            ]
             said = {"content": "x" * 100, "channelId": "bench"}
             write = wires.request("POST", "/api/v1/messages", b"xxxxxxxx", headers, said)
-            reading[each.name] = asking(each, reads)
+            reading[each.name] = asking(each, reads(names, headers))
             writing[each.name] = asking(each, [write], status=201)
         title = f"GET /api/v1/users/:id with a token, {USERS} users"
         yield Contest(title, "request", missing=missing).run(reading, rounds, seconds)
@@ -126,6 +151,7 @@ def known(of: Contender, ids: list[str]) -> tuple[str, list[str]]:
 
 def measure(rounds: int, seconds: float) -> Iterator[Contest]:
     yield from public(rounds, seconds)
+    yield from proxied(rounds, seconds)
     yield from private(rounds, seconds)
 
 

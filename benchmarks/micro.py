@@ -1,4 +1,4 @@
-"""What the fast paths buy: the same server with and without them, by turns, in CPU of the server per operation.
+"""What changes of the code buy: the server of an earlier checkout and this one, by turns, in CPU of the server per operation.
 
 Two real servers run side by side and are asked the same; each answer is
 counted, so that a fast wrong answer counts as nothing.  What tells is the
@@ -37,9 +37,8 @@ READ = 1 << 18  # bytes
 class Contestant(Server):
     """A server with these settings, and what its process costs."""
 
-    def __init__(self, directory: Path, fast: bool, code: str | None = None) -> None:
+    def __init__(self, directory: Path, code: str | None = None) -> None:
         super().__init__(directory)
-        self.fast = fast
         self.code = code  # another checkout
 
     def start(self) -> None:
@@ -64,7 +63,6 @@ class Contestant(Server):
             "TCP_PING_INTERVAL": "1h",
             "WEBSOCKET_PING_INTERVAL": "1h",
             "LOG_LEVEL": "warn",
-            "FAST_PATHS": str(self.fast).lower(),
         }
         with (self.directory / "server.log").open("wb") as output:
             self._process = subprocess.Popen(
@@ -332,24 +330,24 @@ def main() -> None:
     parser.add_argument("--subscribers", type=int, default=1000)
     parser.add_argument("--idle", type=int, default=3000)
     parser.add_argument("--only", nargs="*", choices=list(WIRES))
-    parser.add_argument("--before", help="a checkout of earlier code, to compare with instead")
+    parser.add_argument("--before", required=True, help="a checkout of earlier code, to compare with")
     parser.add_argument("--what", nargs="*", default=["fanout", "ingest", "echo", "idle"])
     args = parser.parse_args()
     os.sched_setaffinity(0, {1})
     with tempfile.TemporaryDirectory() as directory:
-        plain = Contestant(Path(directory) / "plain", args.before is not None, args.before)
-        contestants = {"plain": plain, "fast": Contestant(Path(directory) / "fast", fast=True)}
+        before = Contestant(Path(directory) / "before", args.before)
+        contestants = {"before": before, "now": Contestant(Path(directory) / "now")}
         try:
             for each in contestants.values():
                 each.start()
             shown = []
             for what, taken in rows(args, contestants):
-                plain, fast = median(taken["plain"]), median(taken["fast"])
-                shown.append((what, f"{plain:.2f}", f"{fast:.2f}", f"{fast / plain:.2f}"))
+                old, new = median(taken["before"]), median(taken["now"])
+                shown.append((what, f"{old:.2f}", f"{new:.2f}", f"{new / old:.2f}"))
                 print(
                     shown[-1], {name: [round(x, 2) for x in each] for name, each in taken.items()}, flush=True
                 )
-            print(table(("µs of the server's CPU", "plain", "fast", "fast / plain"), shown))
+            print(table(("µs of the server's CPU", "before", "now", "now / before"), shown))
         finally:
             for each in contestants.values():
                 each.stop()

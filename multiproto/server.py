@@ -72,8 +72,7 @@ def make_service(
     namespaces = Namespaces.with_builtin(config.namespaces)
     store = make_store(config, reactor=reactor, namespaces=namespaces, metrics=metrics)
     dispatcher = Dispatcher(metrics.on_event_dispatched)
-    if config.fast_paths:
-        dispatcher.enable_batching(reactor)
+    dispatcher.enable_batching(reactor)
     log = make_log_services(
         store=store,
         dispatcher=dispatcher,
@@ -145,7 +144,7 @@ def make_service(
     )
     listeners = make_wire_listeners([make_wire(config) for make_wire in wires], context)
     edge = make_edge_wrapper(config, reactor)
-    coalescer = WriteCoalescer(reactor) if config.fast_paths else None
+    coalescer = WriteCoalescer(reactor)
     drain_timeout = min(DRAIN_TIMEOUT, config.shutdown_timeout / 3)
 
     start_order: list[tuple[str, Service | None]] = [

@@ -156,8 +156,7 @@ def make_server(
     config: Config, twistd: Mapping[str, Any], supervisor: SupervisorLink | None = None
 ) -> ServerService:
     """The server itself: the only process, or a worker of a `supervisor`."""
-    if config.fast_paths:
-        install_preferred_reactor()
+    install_preferred_reactor()
     server = ServerService(
         make_log_observer(config.logs, twistd, None if supervisor is None else supervisor.worker_number)
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from typing import Any, Callable, Iterable
 
 from attrs import Factory, define, frozen
@@ -39,9 +38,6 @@ from multiproto.core.transactions import Entry, Event, Page, Unit
 from multiproto.core.wiring import AccountServices
 from multiproto.log.follower import Follower
 from multiproto.observe.protocol_stats import ProtocolStats
-
-# The rooms' tests run with the fast paths or, to compare, without: MULTIPROTO_FAST_PATHS=false make check
-FAST = os.environ.get("MULTIPROTO_FAST_PATHS", "true") == "true"
 
 
 @define

@@ -14,8 +14,6 @@ from multiproto.core.events import EventBuilder
 from multiproto.core.idempotency import IdempotentSends
 from multiproto.storage.sqlite.store import SqliteStore
 
-from .fakes import FAST
-
 
 class StoreCase(TestCase):
     """`self.store` is open; a subclass may add an `asyncSetUp` of its own."""
@@ -33,7 +31,6 @@ class StoreCase(TestCase):
             reactor,
             reactor,
             lambda operation, *_: self.reads_and_writes.append(operation),
-            inline_reads=FAST,
         )
         await self.store.startService()
         self.addCleanup(self.store.stopService)

@@ -25,7 +25,6 @@ HARMLESS = {
     "multiproto.http.limits.HttpLimits.body_timeout": "seconds",
     "multiproto.graphql.execution.limits.QueryLimits.tokens": "how many words a document may have",
     "multiproto.http.envelope.RawResponse.content_type": "the name of one",
-    "multiproto.http.route.Route.allows_credentials": "whether one may be used there",
     "multiproto.config.settings.RateLimitConfig.credential_publish_rate": "a rate",
     "multiproto.core.ratelimit.publish_limits.PublishLimits._by_credential": "counts, by the id of a credential",
     "multiproto.core.transactions.Step.expected_rows": "a number",
@@ -34,7 +33,7 @@ HARMLESS = {
     "multiproto.config.settings.Config.environment": "development, test or production",
     "multiproto.graphql.execution.request.GraphQLRequest.persisted_hash": "the SHA-256 of a query's text",
     "multiproto.graphql.wiring.GraphQLDependencies.credentials": "a CredentialStore, which does not show itself",
-    "multiproto.http.site.SiteParts.credential_store": "a CredentialStore, which does not show itself",
+    "multiproto.http.wiring.SiteParts.credential_store": "a CredentialStore, which does not show itself",
 }
 
 

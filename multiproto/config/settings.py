@@ -258,12 +258,6 @@ class Config:
         1,
         "processes that serve, all on the same ports; more than one need PostgreSQL and Redis",
     )
-    fast_paths: bool = setting(
-        "FAST_PATHS",
-        parsers.boolean,
-        True,
-        "fast paths for common traffic; off only for comparison, or to look for a fault in them",
-    )
     namespaces: tuple[Namespace, ...] = setting(
         "NAMESPACES",
         parsers.namespaces,

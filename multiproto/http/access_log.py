@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 from time import time
-from typing import TYPE_CHECKING, Protocol
 
 from twisted.logger import LogEvent, Logger, LogLevel
 
 from ..observe.logs import ACCESS_FORMAT
 from .codec import METHODS
+from .interfaces import AccessObserver, FinishedRequest
 
 UNMATCHED_ROUTE = "unmatched"  # the route of a request that none was found for
 CLIENT_CLOSED_REQUEST = 499  # the status of a client that did not wait for its answer
 
-if TYPE_CHECKING:
-    from .site import Site
-
 LOG = Logger("multiproto.http.request.Request")
 
 
-class FinishedRequest(Protocol):
-    """A request that is."""
-
-    @property
-    def method(self) -> bytes: ...
-
-    route_template: str
-    started_at: float  # by the site's clock
-    request_id: str
-
-    @property
-    def client_address(self) -> str:
-        """The client's."""
-
-
-def log_access(site: Site, request: FinishedRequest, status: int, read: int, sent: int) -> None:
+def log_access(site: AccessObserver, request: FinishedRequest, status: int, read: int, sent: int) -> None:
     """`read` and `sent` are bytes of bodies."""
     seconds = site.clock.seconds() - request.started_at
     named = method_label(request.method)

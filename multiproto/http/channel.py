@@ -7,10 +7,11 @@ time is read and answered; what a client sends ahead waits in a bounded buffer.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable
+from typing import Any, Callable, Sequence
 
 from attrs import define, field
 from twisted.internet.interfaces import (
+    IAddress,
     IHalfCloseableProtocol,
     IProtocol,
     IPushProducer,
@@ -21,31 +22,34 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..core.addresses import client_network
+from ..core.connections.read_throttle import ReadThrottle
 from .codec import HttpProtocolError
-from .inlet import PIPELINE_FULL, ChannelInput
+from .interfaces import ChannelRequest, ChannelSite
 from .limits import HttpLimits, RequestDeadline
 from .reader import RequestReader
-from .request import HttpRequest
+from .understanding import Understanding
 
-if TYPE_CHECKING:
-    from .quick import Ordinary, Quick
-    from .site import Site
+PIPELINE_FULL = "ahead"  # the client has sent as much as may wait
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, IPushProducer)
 @define(eq=False, repr=False)
-class Channel(ChannelInput):
-    """camelCase methods are called by the transport or by `twisted.web.http.Request`."""
+class Channel:
+    """camelCase methods are called by the transport or by the request."""
 
-    site: Site
+    site: ChannelSite
     _limits: HttpLimits
     persistent: bool = True  # whether another request may follow the one being answered
     secure: bool = False
     peer_address: str = ""  # of whoever is at the other end
     peer_network: str = ""
-    direct: bool = False  # no proxy carries it, and the address may come in
-    request: HttpRequest | Quick | None = None  # being received or answered
-    ordinary: Ordinary | None = None  # what the last one asked for, if that was ordinary
+    request: ChannelRequest | None = None  # being received or answered
+    understood: Understanding | None = None  # what the last head said
+    _transport: Any = field(default=None, init=False)
+    _write_paused: bool = field(default=False, init=False)  # the transport has more to send than it likes
+    _producer: IPushProducer | None = field(default=None, init=False)  # of the response being streamed
+    _read_closed: bool = field(default=False, init=False)  # the client half-closed
+    _read_throttle: ReadThrottle = field(init=False)
     _reader: RequestReader = field(init=False)
     _responding: bool = False
     _processing: bool = False
@@ -59,7 +63,9 @@ class Channel(ChannelInput):
             RequestReader(self._limits.max_body_bytes),
             RequestDeadline(self.site.clock),
         )
-        self.limit_read_rate(self._limits.read_rate, self.site.clock)
+        self._read_throttle = ReadThrottle(
+            self._pause_reading, self._resume_reading, self._limits.read_rate, self.site.clock
+        )
 
     @property
     def transport(self) -> Any:
@@ -69,7 +75,7 @@ class Channel(ChannelInput):
     def transport(self, transport: Any) -> None:
         """A resource takes the connection over by setting this to `None`, as Autobahn's does."""
         request = self.request
-        if transport is None and isinstance(request, HttpRequest):
+        if transport is None and request is not None:
             self._transport.unregisterProducer()
             self._detach()
             request.on_upgraded()
@@ -80,9 +86,6 @@ class Channel(ChannelInput):
         self.secure = ISSLTransport.providedBy(transport)
         self.peer_address = str(getattr(transport.getPeer(), "host", ""))
         self.peer_network = client_network(self.peer_address)
-        self.direct = self.site.address_rules.is_allowed(
-            self.peer_address
-        ) and not self.site.address_rules.is_trusted_proxy(self.peer_address)
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)
@@ -230,9 +233,44 @@ class Channel(ChannelInput):
     def _on_receive_timeout(self) -> None:
         self._close_with_error(HttpProtocolError(408, "The request took too long to arrive"))
 
-    # Answers out: called by `HttpRequest`.
+    # When the transport is read.
 
-    def requestDone(self, request: HttpRequest | Quick) -> None:
+    def _pause_reading(self) -> None:
+        self._transport.pauseProducing()
+
+    def _resume_reading(self) -> None:
+        if not self._read_closed:  # its end is not to be heard twice
+            self._transport.resumeProducing()
+
+    # Answers out: called by the request.
+
+    def write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def writeSequence(self, data: Sequence[bytes]) -> None:
+        self.write(b"".join(data))
+
+    def abort(self) -> None:
+        """Lose the connection, and with it what was not sent yet."""
+        if self._transport is not None:
+            self._transport.abortConnection()
+
+    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
+        self._producer = producer
+        if self._write_paused:
+            producer.pauseProducing()
+
+    def unregisterProducer(self) -> None:
+        self._producer = None
+
+    def getPeer(self) -> IAddress:
+        return self._transport.getPeer()  # type: ignore[no-any-return]
+
+    def getHost(self) -> IAddress:
+        return self._transport.getHost()  # type: ignore[no-any-return]
+
+    def requestDone(self, request: ChannelRequest) -> None:
         self.request, self._responding = None, False
         self.site.on_response_done(self)
         if not self.persistent:
@@ -260,6 +298,9 @@ class Channel(ChannelInput):
             self._half_close()
         elif not self._responding:
             self._process_pipelined()
+
+    def stopProducing(self) -> None:
+        """The connection is lost; `connectionLost` follows."""
 
     # The end.
 

@@ -61,6 +61,25 @@ class RequestHead:
         """All but the request line."""
         return self.raw[self.raw.find(b"\n") + 1 :]
 
+    def values(self, name: bytes) -> list[bytes]:
+        """Every value of the field `name`, which is in lower case; the Host is the one that was asked for."""
+        if name == b"host":
+            return [self.host]
+        if self.fields_by_name is not None:
+            value = self.fields_by_name.get(name)
+            return [] if value is None else [value]
+        return _field_values(self.fields, name)
+
+    def first(self, name: bytes) -> bytes | None:
+        if self.fields_by_name is not None and name != b"host":
+            return self.fields_by_name.get(name)
+        return next(iter(self.values(name)), None)
+
+    def last(self, name: bytes) -> bytes | None:
+        if self.fields_by_name is not None and name != b"host":
+            return self.fields_by_name.get(name)
+        return next(reversed(self.values(name)), None)
+
 
 def head_size(buffer: bytearray, start: int = 0) -> int | None:
     """How many bytes of `buffer` are a head, its empty line included; `None` while it is not all there.

@@ -34,6 +34,7 @@ class RawResponse:
     status: int
     content_type: bytes
     body: bytes = field(repr=False)
+    headers: ResponseHeaders = ()  # of its own
 
 
 class UnsupportedMediaType(InvalidInput):
@@ -46,6 +47,11 @@ class MethodNotAllowed(InvalidInput):
     """The route is there, but not for this method."""
 
     status = 405
+
+    def __init__(self, message: str, allowed: str) -> None:
+        """`allowed` are the methods that it is there for."""
+        super().__init__(message)
+        self.allowed = allowed
 
 
 def route_not_found(path: str) -> Refusal:
@@ -83,7 +89,10 @@ def error_body(refusal: Refusal, now: float) -> bytes:
 
 
 def error_headers(refusal: Refusal) -> ResponseHeaders:
-    """A 401 says how to authenticate (RFC 9110, 15.5.2), and one that may be tried again says when (10.2.3)."""
+    """A 401 says how to authenticate (RFC 9110, 15.5.2), a 405 which methods there are (15.5.6), and one that
+    may be tried again says when (10.2.3)."""
+    if isinstance(refusal, MethodNotAllowed):
+        return ((b"Allow", refusal.allowed.encode("ascii")),)
     if refusal.retry_after is not None:
         return ((b"Retry-After", b"%d" % ceil(refusal.retry_after)),)
     return ((b"WWW-Authenticate", b"Bearer"),) if isinstance(refusal, Unauthorized) else ()

@@ -1,92 +1,120 @@
-"""The REST API on Klein: one table of routes, under `/api/v1` and its alias `/api`."""
+"""The REST API on Klein: one table of routes, under `/api/v1` and its alias `/api`, and what is mounted beside them."""
 
 from __future__ import annotations
 
 import re
-from typing import Any, Iterable, cast
-from urllib.parse import unquote
+from typing import Any, Awaitable, Callable, Iterable, Mapping
 
-from klein import Klein
-from klein.resource import KleinResource
-from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
-from werkzeug.routing import BaseConverter
+from attrs import frozen
+from twisted.web.resource import IResource
+from twisted.web.server import NOT_DONE_YET
 
-from ..core.errors import Refusal
+from ..base.bearer import parse_bearer
+from ..core.errors import Refusal, Unauthorized
+from ..core.identity import Identity, check_full_access
 from ..core.ports import Authenticator
 from . import envelope
-from .envelope import JsonResponse
 from .request import HttpRequest
-from .route import RequestContext, Route
-
-API_PREFIXES = ("/api/v1", "/api")  # the first one names a route in metrics
+from .route import Auth, RequestContext, Route
+from .routing import API_PREFIXES, PathSegments, RoutedApp
 
 _PATH_PARAM = re.compile(r":([A-Za-z]+)")
 
 
-class _PathSegmentConverter(BaseConverter):
-    """One word of a path, in any characters; it comes in the spelling of `paths.canonical`."""
-
-    def to_python(self, value: str) -> str:
-        return unquote(value, errors="strict")
+class UndeclaredAuth(Exception):
+    """A route of ours does not say who may ask it."""
 
 
-def make_klein_resource(
-    access: Authenticator, clock: IReactorTime, api: Iterable[Route], bare: Iterable[Route]
-) -> KleinResource:
-    """A resource that answers the routes of `api` under each prefix, and those of `bare` as they are."""
-    app = Klein()
-    app.url_map.converters["text"] = _PathSegmentConverter
-    app.url_map.merge_slashes = False  # an empty word is not to be redirected away
+@frozen
+class Guard:
+    """Finds out who asks a route, and whether they may."""
+
+    _authenticator: Authenticator
+    _check_operator: Callable[[Identity], Awaitable[None]]  # raises `Forbidden`
+
+    async def identify(self, context: RequestContext, auth: Auth) -> Identity:
+        """The only place where REST reads a token.  Raises `Unauthorized`, `Forbidden`."""
+        token = parse_bearer(context.header("authorization") or "")
+        if not token:
+            raise Unauthorized("Send a bearer token")
+        identity = await self._authenticator.authenticate(token, context.client)
+        if auth is not Auth.SCOPED:
+            check_full_access(identity)
+        if auth is Auth.OPERATOR:
+            await self._check_operator(identity)
+        return identity
+
+
+def make_app(
+    guard: Guard, api: Iterable[Route], bare: Iterable[Route], mounts: Mapping[PathSegments, IResource]
+) -> RoutedApp:
+    """An app that answers the routes of `api` under each prefix, those of `bare` as they are, and has the mounts.
+
+    Raises `UndeclaredAuth`.
+    """
+    app = RoutedApp()
+    for segments, resource in mounts.items():
+        _add_mount(app, segments, resource)
     for route in bare:
-        _add_route(app, access, clock, route, "", route.path)
+        _add_route(app, guard, route, "", route.path)
     for route in api:
         for prefix in API_PREFIXES:
-            _add_route(app, access, clock, route, prefix, API_PREFIXES[0] + route.path)
-    # Klein's types know only IRequest; the site hands it nothing but ours.
-    for kind, handler in (
-        (Refusal, _on_refusal),
-        (HTTPException, _on_routing_error),
-        (Exception, _on_unexpected_error),
-    ):
-        app.handle_errors(kind)(cast(Any, handler))
-    return app.resource()
+            _add_route(app, guard, route, prefix, API_PREFIXES[0] + route.path)
+    check_declared(app)
+    return app
 
 
-def _add_route(
-    app: Klein, access: Authenticator, clock: IReactorTime, route: Route, prefix: str, template: str
-) -> None:
-    async def answer(request: HttpRequest, **words: str) -> bytes:
+def check_declared(app: RoutedApp) -> None:
+    """Raise `UndeclaredAuth` if there is a route in `app` that was not declared with who may ask it."""
+    for rule in app.url_map.iter_rules():
+        # Klein keeps the attributes of what it wraps.
+        if not isinstance(getattr(app.endpoints[rule.endpoint], "auth", None), Auth):
+            raise UndeclaredAuth(f"The route {rule.rule} does not declare who may ask it: give it an `Auth`")
+
+
+def _add_route(app: RoutedApp, guard: Guard, route: Route, prefix: str, template: str) -> None:
+    async def respond(request: HttpRequest, words: Mapping[str, str]) -> None:
+        try:
+            context = RequestContext(request)
+            if route.auth is not Auth.NONE:
+                context = RequestContext(request, await guard.identify(context, route.auth))
+            answer = await route.handler(context, **words)
+        except Refusal as refusal:
+            return request.send_refusal(refusal)
+        if answer is not None:
+            request.send(answer)
+        elif not request.is_disconnected:
+            request.finish()
+
+    def endpoint(request: HttpRequest, **words: str) -> int:
         request.route_template = template
-        answer = await route.handler(RequestContext(request, access, route), **words)
-        if answer is None:
-            return b""
-        assert isinstance(answer, JsonResponse)  # pages are given at mounts only
-        if answer.data is None:
-            return request.prepare_response(answer.status, b"", envelope.NO_STORE)
-        return request.prepare_response(
-            answer.status, envelope.success_body(answer, clock.seconds()), envelope.NO_STORE
-        )
+        request.run(respond(request, words))
+        return NOT_DONE_YET
 
-    path = prefix + _PATH_PARAM.sub(r"<text:\1>", route.path)
-    app.route(path, methods=[route.method], endpoint=f"{route.method} {path}")(answer)
+    path = prefix + _PATH_PARAM.sub(r"<string:\1>", route.path)
+    _register(app, path, endpoint, route.auth, route.method)
 
 
-def _on_refusal(request: HttpRequest, failure: Failure) -> bytes:
-    assert isinstance(failure.value, Refusal)
-    return request.prepare_refusal(failure.value)
+def _add_mount(app: RoutedApp, segments: PathSegments, resource: IResource) -> None:
+    """A leaf answers for all below it, too; below another there is nothing.  A resource finds out by itself who asks."""
+    path = "/" + "/".join(segments)
+
+    def endpoint(request: HttpRequest, rest: str | None = None) -> int:
+        request.route_template = path
+        request.split_path(len(segments))
+        if rest is not None and (request.asks_websocket or not resource.isLeaf):
+            raise envelope.route_not_found(request.path.decode())
+        request.render(resource)
+        return NOT_DONE_YET
+
+    _register(app, path, endpoint, Auth.NONE)
+    _register(app, path + "/<rest:rest>", endpoint, Auth.NONE)
 
 
-def _on_routing_error(request: HttpRequest, failure: Failure) -> bytes:
-    path = request.path.decode("utf-8", "replace")
-    if not isinstance(failure.value, MethodNotAllowed):
-        return request.prepare_refusal(envelope.route_not_found(path))
-    allowed = ", ".join(sorted({*(failure.value.valid_methods or ()), "OPTIONS"})).encode("ascii")
-    if request.method == b"OPTIONS":
-        return request.prepare_response(204, b"", ((b"Allow", allowed),))
-    return request.prepare_refusal(envelope.MethodNotAllowed("Method not allowed"), ((b"Allow", allowed),))
-
-
-def _on_unexpected_error(request: HttpRequest, failure: Failure) -> bytes:
-    return request.prepare_internal_error(failure)
+def _register(
+    app: RoutedApp, path: str, endpoint: Callable[..., int], auth: Auth, method: str | None = None
+) -> None:
+    declared: Any = endpoint
+    declared.auth = auth
+    methods = None if method is None else [method]
+    app.route(path, methods=methods, endpoint=f"{method or 'any'} {path}")(endpoint)

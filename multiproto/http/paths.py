@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote, unquote_to_bytes
 
 from ..core.errors import InvalidInput
+
+# Spelled as most are: nothing to decode, and no slash at its end.
+_PLAIN_PATH = re.compile(rb"/[A-Za-z0-9_.~/-]*[A-Za-z0-9_.~-]")
 
 
 def decode_segments(path: bytes) -> tuple[str, ...]:
@@ -12,6 +16,8 @@ def decode_segments(path: bytes) -> tuple[str, ...]:
 
     A slash that came as %2F stays within its segment.
     """
+    if _PLAIN_PATH.fullmatch(path):
+        return tuple(path.decode("ascii")[1:].split("/"))
     parts = path[1:].split(b"/")
     if parts[-1] == b"" and len(parts) > 1:
         del parts[-1]
@@ -21,6 +27,8 @@ def decode_segments(path: bytes) -> tuple[str, ...]:
         raise InvalidInput("The path is not UTF-8") from None
 
 
-def canonical_segments(parts: tuple[str, ...]) -> list[bytes]:
-    """`parts` in the one spelling that routes are looked up by."""
-    return [quote(part, safe="").encode("ascii") for part in parts]
+def canonical_path(path: bytes, segments: tuple[str, ...]) -> str:
+    """`path`, whose segments these are, in the one spelling that routes are looked up by."""
+    if _PLAIN_PATH.fullmatch(path):
+        return path.decode("ascii")
+    return "/" + "/".join([quote(segment, safe="") for segment in segments])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from attrs import frozen
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress
-from twisted.web.http_headers import Headers
 
 from ..core.addresses import AddressRules, parse_address
 from ..core.errors import Forbidden, InvalidInput
+from .codec import RequestHead
 
 _FORWARDED_ADDRESS = re.compile(
     r"(?P<v4>[0-9.]{7,15})(:[0-9]{1,5})?"
@@ -19,13 +20,16 @@ _FORWARDED_ADDRESS = re.compile(
 )
 
 
+_FORWARDED_FOR, _FORWARDED_PROTO = b"x-forwarded-for", b"x-forwarded-proto"
+
+
 @frozen
 class ForwardedClient:
     address: IAddress
     secure: bool | None = None  # whether the client spoke TLS; `None` where nobody said
 
 
-def resolve_client(headers: Headers, peer: IAddress, rules: AddressRules) -> ForwardedClient:
+def resolve_client(head: RequestHead, peer: IAddress, rules: AddressRules) -> ForwardedClient:
     """The client at the other end of `peer`'s connection, as far back as trusted proxies vouch for it.
 
     Each proxy appends whom it heard the request from, so the first address from
@@ -35,22 +39,18 @@ def resolve_client(headers: Headers, peer: IAddress, rules: AddressRules) -> For
     """
     if not rules.is_trusted_proxy(getattr(peer, "host", "")):
         return ForwardedClient(peer)
-    listed = ",".join(_header_values(headers, b"X-Forwarded-For")).split(",")
     client = peer
-    for member in reversed([each.strip() for each in listed if each.strip()]):
-        client = _parse_address(member)
+    for member in reversed(b",".join(head.values(_FORWARDED_FOR)).decode("latin-1").split(",")):
+        if not (named := member.strip()):
+            continue
+        client = _parse_address(named)
         if not rules.is_trusted_proxy(client.host):
             break
-    schemes = [
-        each.strip().lower() for each in ",".join(_header_values(headers, b"X-Forwarded-Proto")).split(",")
-    ]
-    return ForwardedClient(client, schemes[-1] == "https" if schemes[-1] in ("http", "https") else None)
+    scheme = b",".join(head.values(_FORWARDED_PROTO)).rpartition(b",")[2].strip().lower()
+    return ForwardedClient(client, scheme == b"https" if scheme in (b"http", b"https") else None)
 
 
-def _header_values(headers: Headers, name: bytes) -> list[str]:
-    return [value.decode("latin-1") for value in headers.getRawHeaders(name, ())]
-
-
+@lru_cache(4096)  # a proxy names the same clients again and again
 def _parse_address(member: str) -> IPv4Address | IPv6Address:
     """An address, perhaps with a port, as some proxies write it."""
     found = _FORWARDED_ADDRESS.fullmatch(member)
@@ -61,9 +61,9 @@ def _parse_address(member: str) -> IPv4Address | IPv6Address:
     return kind("TCP", str(address), 0)
 
 
-def resolve_admitted_client(headers: Headers, peer: IAddress, rules: AddressRules) -> ForwardedClient:
+def resolve_admitted_client(head: RequestHead, peer: IAddress, rules: AddressRules) -> ForwardedClient:
     """`resolve_client`, for one who may ask at all.  Raises `InvalidInput`, `Forbidden`."""
-    origin = resolve_client(headers, peer, rules)
+    origin = resolve_client(head, peer, rules)
     if not rules.is_allowed(str(getattr(origin.address, "host", ""))):
         raise Forbidden("This address may not come in")
     return origin

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Callable
 
-from twisted.web.http_headers import Headers
+from .codec import RequestHead
 
-REQUEST_ID_HEADERS = (b"X-Correlation-ID", b"X-Request-ID")
+REQUEST_ID_HEADERS = (b"x-correlation-id", b"x-request-id")
 
 _VALID_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
-def request_id_of(headers: Headers, new_id: Callable[[], str]) -> str:
-    """The first fit one that the client sent, or a new one."""
+def request_id_of(head: RequestHead) -> str | None:
+    """The first fit one that the client sent."""
     for name in REQUEST_ID_HEADERS:
-        for value in headers.getRawHeaders(name, ()):
-            if found := valid_request_id(value):
-                return found
-    return new_id()
-
-
-def valid_request_id(value: bytes | None) -> str | None:
-    """What a client sent, if it will do."""
-    return value.decode("ascii") if value is not None and _VALID_ID.fullmatch(value) else None
+        for value in head.values(name):
+            if _VALID_ID.fullmatch(value):
+                return value.decode("ascii")
+    return None

@@ -1,85 +1,68 @@
-"""What a route may ask of the request it answers, and what routes are made of."""
+"""What routes are made of, who may ask them, and what a handler may know of the request that it answers."""
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Mapping, Protocol
+from enum import Enum
+from typing import Any, Awaitable, Callable
 from urllib.parse import parse_qsl
 
-from attrs import define, frozen
+from attrs import define, field, frozen
+from attrs.validators import instance_of
 
 from ..base import strict_json
 from ..core.client_info import ClientInfo
-from ..core.errors import InvalidInput, Unauthorized
-from ..core.identity import Identity, check_full_access
-from ..core.ports import Authenticator
+from ..core.errors import InvalidInput
+from ..core.identity import Identity
 from .envelope import JsonResponse, RawResponse, UnsupportedMediaType
 from .request import HttpRequest
 
 MAX_PARAMS = 100  # in a query or a form
 
 
-class IncomingRequest(Protocol):
-    """A request, whoever read it."""
+class Auth(Enum):
+    """Who may ask a route; every route says so."""
 
-    @property
-    def client_address(self) -> str:
-        """The client's."""
-
-    @property
-    def query(self) -> bytes: ...
-    @property
-    def body(self) -> bytes: ...
-    def first_header(self, name: bytes) -> bytes | None:
-        """The first header of that name, in lower case."""
+    NONE = "none"  # anybody, and nobody is asked who they are
+    LOGIN = "login"  # who has logged in; a credential of a device, which is for topics only, is refused
+    SCOPED = "scoped"  # who has logged in, or comes with a credential: `policy` knows what that was granted
+    OPERATOR = "operator"  # who has logged in and is one of `OPERATORS`
 
 
 @define(eq=False, repr=False)
 class RequestContext:
-    request: IncomingRequest
-    _authenticator: Authenticator
-    _route: Route
+    """A request, as a route's handler sees it."""
+
+    http_request: HttpRequest  # for a handler that writes its answer itself
+    _identity: Identity | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """Who asks: proven before the handler is called, unless its route is for anybody."""
+        assert self._identity is not None, "the route was declared with Auth.NONE"
+        return self._identity
 
     @property
     def client_address(self) -> str:
         """The client's address."""
-        return self.request.client_address
-
-    @property
-    def http_request(self) -> HttpRequest:
-        """For a route that is not `whole`, which writes its answer itself."""
-        assert isinstance(self.request, HttpRequest)
-        return self.request
+        return self.http_request.client_address
 
     @property
     def client(self) -> ClientInfo:
         return ClientInfo("rest", self.client_address, self.header("user-agent") or "")
 
-    async def authenticate(self) -> Identity:
-        """Whose bearer token or credential came in the header: the only place it is read from.
-
-        Raises `Forbidden` for a credential on a route that is not about topics.
-        """
-        scheme, _, token = (self.header("authorization") or "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise Unauthorized("Send a bearer token")
-        who = await self._authenticator.authenticate(token.strip(), self.client)
-        if not self._route.allows_credentials:
-            check_full_access(who)
-        return who
-
     def header(self, name: str) -> str | None:
-        value = self.request.first_header(name.encode("ascii"))
+        value = self.http_request.first_header(name.encode("ascii"))
         return None if value is None else value.decode("latin-1")
 
     def query_params(self) -> dict[str, str]:
-        return _parse_params(self.request.query, "query")
+        return _parse_params(self.http_request.query, "query")
 
     def body_fields(self) -> dict[str, Any]:
         """The body, an object.  Raises `InvalidInput`, or `UnsupportedMediaType` for what is neither JSON nor a form."""
         kind = _parse_media_type(self.header("content-type") or "application/json")
         if self.header("content-encoding") not in (None, "identity"):
             raise UnsupportedMediaType("The body must not be compressed")
-        body = self.request.body
+        body = self.http_request.body
         if kind == "application/x-www-form-urlencoded":
             return dict(_parse_params(body, "body"))
         if kind != "application/json" and not kind.endswith("+json"):
@@ -102,17 +85,12 @@ RouteHandler = Callable[
 
 @frozen
 class Route:
-    """`path` is a template such as /users/:id; `handler` gives `None` when it wrote its own answer.
-
-    Only a route that says so lets those in who came with a credential.
-    """
+    """`path` is a template such as /users/:id; `handler` gives `None` when it wrote its own answer."""
 
     method: str
     path: str
     handler: RouteHandler
-    allows_credentials: bool = False
-    whole: bool = True  # it gives a `JsonResponse` or a `RawResponse`
-    fits: Callable[[Mapping[bytes, bytes]], bool] | None = None  # whether it is for such headers
+    auth: Auth = field(validator=instance_of(Auth), kw_only=True)
 
 
 def _parse_media_type(header: str) -> str:

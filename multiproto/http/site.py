@@ -1,96 +1,31 @@
-"""Everything that listens on the HTTP port, made from its parts, and how it comes to rest."""
+"""Everything that listens on the HTTP port: its connections, what their requests have in common, how it comes to rest."""
 
 from __future__ import annotations
 
 from typing import AbstractSet as Set
-from typing import Callable, Mapping, Sequence
+from typing import Callable
 
 from attrs import Factory as New
-from attrs import define, field, frozen
+from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.web.http import datetimeToString
-from twisted.web.resource import IResource
 
 from ..core.addresses import AddressRules
-from ..core.connections.admission import Admission, ConnectionRateLimiter
-from ..core.connections.hub import Hub
-from ..core.domain.accounts import Accounts
-from ..core.domain.audit_log import AuditLog
-from ..core.domain.credentials import CredentialStore
-from ..core.domain.login_sessions import LoginSessions
-from ..core.domain.messages import Messages
-from ..core.ports import Authenticator
-from ..core.pubsub.publisher import Publisher
+from ..core.connections.admission import ConnectionRateLimiter
 from ..core.ratelimit.fixed_window import RateLimit, RateLimitCheck
 from .channel import Channel
 from .codec import HttpProtocolError, RequestHead
-from .cors import CorsPolicy
-from .klein_app import API_PREFIXES, make_klein_resource
 from .limits import HttpLimits
-from .quick import Quick, Short
 from .request import HttpRequest
-from .route import Route
-from .routes.accounts import AccountRoutes
-from .routes.audit import AuditRoutes
-from .routes.credentials import CredentialRoutes
-from .routes.health import HealthReporter, HealthRoutes
-from .routes.index import IndexRoutes
-from .routes.jwks import JwksRoutes, PublicKeySource
-from .routes.messages import MessageRoutes
-from .routes.topics import TopicRoutes
-from .table import Table
+from .routing import RoutedApp, Router
+from .understanding import AnswerPolicy, HeaderFacts, Understanding
 
 # method, route, status, seconds, bytes of the request's body, bytes of the answer's
 RequestObserver = Callable[[str, str, int, float, int, int], None]
 
-
-@frozen
-class SiteSettings:
-    name: str = "multiproto"
-    version: str = ""
-    cors: CorsPolicy = CorsPolicy()
-    compression: bool = True
-    security_headers: bool = True
-    limits: HttpLimits = HttpLimits()
-    max_connections_per_host: int = (
-        200  # connections from one address; event streams, which count on a line, left out
-    )
-    address_rules: AddressRules = AddressRules()
-    fast: bool = True
-
-
-@frozen
-class SiteParts:
-    """Whom the site works with.  A mount answers requests at its path, e.g. `b"/ws"`, and a leaf those below it."""
-
-    clock: IReactorTime
-    new_id: Callable[[], str]  # for requests without a correlation id
-    authenticator: Authenticator
-    hub: Hub
-    accounts: Accounts
-    login_sessions: LoginSessions
-    credential_store: CredentialStore
-    audit_log: AuditLog
-    messages: Messages
-    publisher: Publisher
-    stream_admission: Admission  # that event streams count on
-    health: HealthReporter
-    on_request_done: RequestObserver
-    request_limit: RateLimit  # of any kind, from one address
-    login_limit: RateLimit  # of them, those to log in and to register
-    mounts: Mapping[bytes, IResource] = field(factory=dict)
-    public_keys: PublicKeySource = list  # that others may verify tokens with
-    connection_rate_limiter: ConnectionRateLimiter | None = None  # of connections
-    shorts: Sequence[Route] = ()  # to mounts, for ordinary requests
-
-
-PathSegments = tuple[str, ...]
-
-_LOGIN_PATHS = frozenset(
-    tuple(f"{prefix}/auth/{what}"[1:].split("/")) for prefix in API_PREFIXES for what in ("login", "register")
-)
+_UNREADABLE = RequestHead(b"", b"", b"HTTP/1.1", (), b"", 0, False, False, {})
 
 
 @define(eq=False, repr=False)
@@ -98,20 +33,15 @@ class Site(Factory):
     noisy = False
 
     clock: IReactorTime
-    new_id: Callable[[], str]
+    new_id: Callable[[], str]  # for requests without a correlation id
     on_request_done: RequestObserver
-    api: IResource
-    mounts: Mapping[PathSegments, IResource]
-    cors: CorsPolicy
-    compression: bool
-    security_headers: bool
-    address_rules: AddressRules
+    router: Router
+    policy: AnswerPolicy
     _limits: HttpLimits
     _request_limit: RateLimit
     _login_limit: RateLimit
     _max_connections_per_host: int
     _connection_rate_limiter: ConnectionRateLimiter
-    short: Short | None = None  # for ordinary requests
     draining: bool = False
     _channels: set[Channel] = New(set)
     _streaming_channels: set[Channel] = New(set)  # of them, those that answer for as long as they can
@@ -169,12 +99,40 @@ class Site(Factory):
 
     # Called by channels and requests.
 
-    def make_request(self, channel: Channel, head: RequestHead | None) -> HttpRequest | Quick:
-        if self.short is not None and head is not None:
-            quick = self.short.take(channel, self, head)
-            if quick is not None:
-                return quick
-        return HttpRequest(channel, self, head)
+    @property
+    def app(self) -> RoutedApp:
+        """To add routes to."""
+        return self.router.app
+
+    @property
+    def address_rules(self) -> AddressRules:
+        return self.policy.address_rules
+
+    def make_request(self, channel: Channel, head: RequestHead | None) -> HttpRequest:
+        """Of a head that could not be read, a request that can only be refused."""
+        understood = channel.understood
+        if (
+            understood is None
+            or understood.head is not head
+            or understood.routes_version != self.router.version
+        ):
+            understood = self._understand(channel, head or _UNREADABLE)
+        return HttpRequest(channel, self, understood)
+
+    def _understand(self, channel: Channel, head: RequestHead) -> Understanding:
+        before = channel.understood
+        if before is not None and before.head.fields is head.fields:
+            facts = before.facts
+        else:
+            facts = HeaderFacts.of(head, channel.getPeer(), channel.secure, self.policy)
+        path, _, query = head.target.partition(b"?")
+        destination = self.router.destination(head.method, path)
+        upgrade = facts.asks_websocket and head.method == b"GET" and self.router.is_upgrade_path(destination)
+        preflight = facts.asks_method and head.method == b"OPTIONS" and facts.origin is not None
+        understood = channel.understood = Understanding(
+            head, facts, destination, query, self.router.version, upgrade, preflight
+        )
+        return understood
 
     def date_header(self) -> bytes:
         """For the header of that name, now."""
@@ -183,17 +141,10 @@ class Site(Factory):
             self._date_second, self._date_header = now, datetimeToString(now)
         return self._date_header
 
-    def find_mount(self, at: PathSegments) -> PathSegments | None:
-        """Where the resource is mounted that answers for the path `at`, if one does."""
-        for depth in range(1, len(at) + 1):
-            if at[:depth] in self.mounts:
-                return at[:depth]
-        return None
-
-    def check_rate_limits(self, host: str, at: PathSegments) -> RateLimitCheck:
+    def check_rate_limits(self, host: str, is_login: bool) -> RateLimitCheck:
         """Count a request, by each limit that it falls under."""
         counted = [(self._request_limit, self._request_limit.count_request(host))]
-        if at in _LOGIN_PATHS and not counted[0][1].exceeded:
+        if is_login and not counted[0][1].exceeded:
             counted.append((self._login_limit, self._login_limit.count_request(host)))
         return RateLimitCheck(host, tuple(counted))
 
@@ -233,55 +184,3 @@ class Site(Factory):
         if self._drained is not None and self._channels <= self._not_awaited:
             emptied, self._drained = self._drained, None
             emptied.callback(None)
-
-
-def make_site(parts: SiteParts, settings: SiteSettings = SiteSettings()) -> Site:
-    clock = parts.clock
-    routes = [
-        *AccountRoutes(parts.accounts, parts.login_sessions).routes(),
-        *CredentialRoutes(parts.credential_store).routes(),
-        *AuditRoutes(parts.audit_log).routes(),
-        *MessageRoutes(parts.messages).routes(),
-        *TopicRoutes(parts.publisher, parts.hub, parts.stream_admission, clock).routes(),
-    ]
-    bare = [
-        *IndexRoutes(settings.name, settings.version, clock).routes(),
-        *HealthRoutes(parts.health).routes(),
-        *JwksRoutes(parts.public_keys).routes(),
-    ]
-    site = Site(
-        clock,
-        parts.new_id,
-        parts.on_request_done,
-        make_klein_resource(parts.authenticator, clock, routes, bare),
-        {_split_path(path.decode()): resource for path, resource in parts.mounts.items()},
-        settings.cors,
-        settings.compression,
-        settings.security_headers,
-        settings.address_rules,
-        settings.limits,
-        parts.request_limit,
-        parts.login_limit,
-        settings.max_connections_per_host,
-        parts.connection_rate_limiter or ConnectionRateLimiter(None, clock),
-    )
-    if settings.fast:
-        site.short = make_short(parts.authenticator, site, routes, bare)
-        site.short.table.add(parts.shorts)
-    return site
-
-
-def make_short(access: Authenticator, site: Site, routes: list[Route], bare: list[Route]) -> Short:
-    """The short way to all that no mount is in front of."""
-    table = Table()
-    for prefix, template, there in (
-        ("", "", bare),
-        *((prefix, API_PREFIXES[0], routes) for prefix in API_PREFIXES),
-    ):
-        free = [each for each in there if each.whole and not site.find_mount(_split_path(prefix + each.path))]
-        table.add(free, prefix, template)
-    return Short(access, table)
-
-
-def _split_path(path: str) -> PathSegments:
-    return tuple(path.strip("/").split("/"))

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from zope.interface import implementer
 
 from ..base import strict_json
+from ..base.sse import KEEP_ALIVE, format_event
 from ..core.connections.stream import SubscriptionStream
 from ..core.model import format_timestamp
 from ..core.protocol import CaughtUp, Delivery, Farewell, Ping, Subscribed
@@ -17,8 +18,6 @@ from .request import HttpRequest
 
 RETRY_DELAY = 3000  # milliseconds that a client should wait before it comes back
 DRAIN_TIMEOUT = 30.0  # seconds that a client may take none of what was written
-
-_KEEP_ALIVE = b":\n\n"
 
 
 @implementer(IPushProducer)
@@ -40,7 +39,7 @@ class EventStream:
                 await self._write_events()
         finally:
             self._subscription.unsubscribe()
-            if self._request.channel is not None:
+            if not self._request.is_disconnected:
                 self._request.unregisterProducer()
 
     def _start_response(self) -> None:
@@ -60,7 +59,7 @@ class EventStream:
                 case CaughtUp() as caught_up:
                     self._request.write(_encode_caught_up(caught_up))
                 case Ping():
-                    self._request.write(_KEEP_ALIVE)
+                    self._request.write(KEEP_ALIVE)
                 case None:
                     assert self._subscription.farewell is not None
                     self._request.write(_encode_farewell(self._subscription.farewell))
@@ -138,9 +137,5 @@ def _encode_farewell(farewell: Farewell) -> bytes:
 
 
 def _encode_event(name: str, data: Mapping[str, object], id: str | None) -> bytes:
-    """One event; JSON has no line ends, so its data is one line."""
-    lines = [b"event: " + name.encode("ascii")]
-    if id is not None:
-        lines.append(b"id: " + id.encode("ascii"))
-    lines.append(b"data: " + strict_json.dumps(data))
-    return b"\n".join(lines) + b"\n\n"
+    named = None if id is None else id.encode("ascii")
+    return format_event(name.encode("ascii"), strict_json.dumps(data), named)

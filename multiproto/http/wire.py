@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Callable, Mapping, Sequence
-
-from twisted.web.resource import IResource
-
 from .. import __version__
 from ..config import Config
 from ..core.connections.admission import ConnectionRateLimiter
 from ..wire import STREAM_LIMITS, AdmissionSettings, ListeningWire, WireContext, WireListener
 from .cors import CorsPolicy
 from .limits import HttpLimits
-from .route import Route
-from .site import SiteParts, SiteSettings, make_site
+from .wiring import SiteParts, SiteSettings, make_site
 
 STREAM_ADMISSION = "sse"
 
@@ -23,10 +18,7 @@ def make_cors_policy(config: Config) -> CorsPolicy:
     return CorsPolicy(frozenset(origins or ()), allow_localhost=origins is None)
 
 
-def http_wire(
-    config: Config,
-    make_mounted_routes: Callable[[Mapping[str, IResource]], Sequence[Route]] = lambda mounts: (),
-) -> ListeningWire:
+def http_wire(config: Config) -> ListeningWire:
     settings = SiteSettings(
         name=config.app_name,
         version=__version__,
@@ -35,7 +27,6 @@ def http_wire(
         security_headers=config.http.security_headers,
         address_rules=config.edge.address_rules,
         limits=HttpLimits(read_rate=config.rate_limits.byte_rate),
-        fast=config.fast_paths,
     )
 
     def make_listener(context: WireContext) -> WireListener:
@@ -60,7 +51,6 @@ def http_wire(
                 mounts={path.encode(): resource for path, resource in context.mounts.items()},
                 public_keys=context.public_jwks,
                 connection_rate_limiter=ConnectionRateLimiter(config.rate_limits.connect_rate, core.clock),
-                shorts=make_mounted_routes(context.mounts),
             ),
             settings,
         )

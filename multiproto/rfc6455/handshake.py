@@ -14,6 +14,7 @@ from autobahn.twisted.websocket import WebSocketServerProtocol
 from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
+from ..base.bearer import parse_bearer
 from .factory import Rfc6455Factory
 from .memory import CompactConnection
 
@@ -107,9 +108,7 @@ class HandshakeProtocol(WebSocketServerProtocol, CompactConnection):
             and not self.factory.allowed_origin(origin)
         ):
             raise ConnectionDeny(403, f"Origin not allowed: {origin}")
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            self.token = token.strip()
+        self.token = parse_bearer(request.headers.get("authorization", ""))
         return next((name for name in request.protocols if name in self.subprotocols), None)
 
     def failHandshake(self, reason: str, code: int = 400, responseHeaders: object = None) -> None:

@@ -8,12 +8,14 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.connections.admission import ConnectionLimits, ConnectionRateLimiter
+from multiproto.core.domain.audit_log import AuditLog
 from multiproto.core.pubsub.policy import Policy
 from multiproto.core.ratelimit.fixed_window import RateLimit
 from multiproto.core.ratelimit.token_bucket import Rate
-from multiproto.http.site import Site, SiteParts, SiteSettings, make_site
+from multiproto.http.site import Site
+from multiproto.http.wiring import SiteParts, SiteSettings, make_site
 
-from ..fakes import FAST, make_core, sequential_ids
+from ..fakes import make_core, sequential_ids
 from .client import Line, Response
 
 
@@ -33,7 +35,7 @@ class Health:
 class SiteCase(SynchronousTestCase):
     """`self.site`; its clock stands at 0."""
 
-    settings = SiteSettings(fast=FAST)
+    settings = SiteSettings()
     requests = 100  # in a minute, from one address
     counts: Any = None  # what instances share
     policy = Policy()
@@ -52,24 +54,24 @@ class SiteCase(SynchronousTestCase):
     def make_site(self, settings: SiteSettings | None = None) -> Site:
         nobody: Any = None  # no test here asks for rows
         parts = SiteParts(
-            self.clock,
-            sequential_ids("correlation"),
-            self.house.authenticator,
-            self.house.hub,
-            nobody,
-            nobody,
-            nobody,
-            nobody,
-            nobody,
-            self.house.publisher,
-            self.streams,
-            self.health,
-            lambda *seen: self.observed.append(seen),
-            RateLimit(self.requests, 60.0, clock=self.clock, shared_counter=self.counts),
-            RateLimit(2, 60.0, clock=self.clock),
-            self.mounts,
-            lambda: self.keys,
-            ConnectionRateLimiter(self.arrivals, self.clock),
+            clock=self.clock,
+            new_id=sequential_ids("correlation"),
+            authenticator=self.house.authenticator,
+            hub=self.house.hub,
+            accounts=nobody,
+            login_sessions=nobody,
+            credential_store=nobody,
+            audit_log=AuditLog(nobody, frozenset({"ops"}), nobody),
+            messages=nobody,
+            publisher=self.house.publisher,
+            stream_admission=self.streams,
+            health=self.health,
+            on_request_done=lambda *seen: self.observed.append(seen),
+            request_limit=RateLimit(self.requests, 60.0, clock=self.clock, shared_counter=self.counts),
+            login_limit=RateLimit(2, 60.0, clock=self.clock),
+            mounts=self.mounts,
+            public_keys=lambda: self.keys,
+            connection_rate_limiter=ConnectionRateLimiter(self.arrivals, self.clock),
         )
         site = make_site(parts, settings or self.settings)
         self.addCleanup(site.close_remaining)

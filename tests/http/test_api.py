@@ -22,7 +22,7 @@ from multiproto.core.pubsub.policy import Policy
 from multiproto.core.pubsub.publisher import Publisher
 from multiproto.core.pubsub.replay import ReplayReader
 from multiproto.core.ratelimit.fixed_window import RateLimit
-from multiproto.http.site import SiteParts, make_site
+from multiproto.http.wiring import SiteParts, make_site
 from multiproto.log.follower import Follower
 from multiproto.observe.protocol_stats import ProtocolStats
 from tests.canary import PASSWORD
@@ -78,22 +78,22 @@ class ApiCase(StoreCase):
         self.answered: Deferred[None] = Deferred()
         self.site = make_site(
             SiteParts(
-                clock,
-                self.new_id,
-                gate,
-                self.hub,
-                self.members.accounts,
-                self.members.login_sessions,
-                self.members.credentials,
-                self.members.audit_log,
-                Messages(self.store, self.sends, self.events, self.now, self.new_id),
-                publisher,
-                Admission(ConnectionLimits(), ProtocolStats("sse")),
-                Health(),
+                clock=clock,
+                new_id=self.new_id,
+                authenticator=gate,
+                hub=self.hub,
+                accounts=self.members.accounts,
+                login_sessions=self.members.login_sessions,
+                credential_store=self.members.credentials,
+                audit_log=self.members.audit_log,
+                messages=Messages(self.store, self.sends, self.events, self.now, self.new_id),
+                publisher=publisher,
+                stream_admission=Admission(ConnectionLimits(), ProtocolStats("sse")),
+                health=Health(),
                 # Behind the answer's last byte, not in the middle of writing it.
-                lambda *_: clock.callLater(0, self._say_answered),
-                RateLimit(1000, 900.0, clock=clock),
-                RateLimit(1000, 900.0, clock=clock),
+                on_request_done=lambda *_: clock.callLater(0, self._say_answered),
+                request_limit=RateLimit(1000, 900.0, clock=clock),
+                login_limit=RateLimit(1000, 900.0, clock=clock),
             ),
         )
 

@@ -13,7 +13,7 @@ from zope.interface.verify import verifyObject
 
 from multiproto.http.codec import MAX_FIELD_BYTES, MAX_FIELDS, MAX_REQUEST_LINE
 from multiproto.http.limits import HttpLimits
-from multiproto.http.site import SiteSettings
+from multiproto.http.wiring import SiteSettings
 
 from .client import Line, responses
 from .sites import SiteCase

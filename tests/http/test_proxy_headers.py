@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from multiproto.core.addresses import AddressRules
 from multiproto.http import access_log
-from multiproto.http.site import SiteSettings
+from multiproto.http.wiring import SiteSettings
 
 from .client import Line, Response
 from .sites import SiteCase

@@ -6,7 +6,7 @@ from multiproto.core.ratelimit.publish_limits import PublishLimits
 from multiproto.core.ratelimit.shared_bucket import SharedBuckets
 from multiproto.core.ratelimit.token_bucket import Rate
 from multiproto.http.limits import HttpLimits
-from multiproto.http.site import SiteSettings
+from multiproto.http.wiring import SiteSettings
 
 from .client import Line
 from .sites import SiteCase

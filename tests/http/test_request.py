@@ -14,7 +14,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from multiproto.http.cors import CorsPolicy
-from multiproto.http.site import SiteSettings
+from multiproto.http.wiring import SiteSettings
 from multiproto.observe.logs import CURRENT_REQUEST_ID
 
 from .client import Line, responses

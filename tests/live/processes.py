@@ -15,7 +15,6 @@ from twisted.python.failure import Failure
 
 from tests import canary
 
-from ..fakes import FAST
 from .clients import Inbox
 
 ROOT = Path(__file__).parent.parent.parent
@@ -40,7 +39,7 @@ class Program(ProcessProtocol):
             program,
             command[0],
             command,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "FAST_PATHS": str(FAST).lower(), **environment},
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
             path=str(ROOT),
         )
         return program

@@ -23,7 +23,6 @@ from multiproto.wire_table import WIRES
 from tests import canary
 from tests.servers import needs, postgresql, redis
 
-from ..fakes import FAST
 from ..timing import RESCUE, TEST_RESCUE
 from .clients import Address, Person
 from .operators import look_over
@@ -78,7 +77,6 @@ class LiveCase(TestCase):
         return evolve(
             config,
             environment="test",
-            fast_paths=FAST,
             http=evolve(config.http, port=0),
             tcp=evolve(config.tcp, port=0),
             metrics=evolve(config.metrics, port=0),

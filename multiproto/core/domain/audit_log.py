@@ -127,9 +127,11 @@ class AuditLog:
     _operators: Set[str]  # ids and addresses of users, in lower case
     _decode_json: Callable[[bytes], object]  # JSON
 
-    async def page(self, identity: Identity, fields: RequestFields) -> PageOf[AuditRecord]:
-        """All records, filtered by `user` and `action`, for operators.  Raises `Forbidden`, `ValidationError`."""
-        await self._check_operator(identity)
+    async def page(self, fields: RequestFields) -> PageOf[AuditRecord]:
+        """All records, filtered by `user` and `action`.  Raises `ValidationError`.
+
+        For operators: whoever offers it calls `check_operator` before.
+        """
         form = FieldValidator(fields)
         return await self._read_page(form, form.uuid("user", False))
 
@@ -137,7 +139,8 @@ class AuditLog:
         """The records of one's own account.  Raises `ValidationError`."""
         return await self._read_page(FieldValidator(fields), identity.user_id)
 
-    async def _check_operator(self, identity: Identity) -> None:
+    async def check_operator(self, identity: Identity) -> None:
+        """Raises `Forbidden` for an identity that is none of the operators'."""
         if identity.user_id in self._operators:
             return
         if any("@" in operator for operator in self._operators):

@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import define, frozen
 
+from ...base.bearer import parse_bearer
 from ...core.client_info import ClientInfo
 from ...core.connections.send_queue import BufferBudget
 from ...core.errors import Refusal, Unauthorized
@@ -44,12 +45,12 @@ class Context:
     prefetched_root: Any = None  # `PrefetchedResult` of the root field, if it was resolved ahead
 
 
-def parse_bearer(authorization: str) -> str:
-    """The token in an Authorization header (RFC 6750, 2.1).  Raises `Unauthorized`."""
-    scheme, _, token = authorization.strip().partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+def require_bearer(authorization: str) -> str:
+    """The token in an Authorization header.  Raises `Unauthorized`."""
+    token = parse_bearer(authorization)
+    if not token:
         raise Unauthorized("Authorization must be: Bearer <token>")
-    return token.strip()
+    return token
 
 
 async def authenticate_caller(
@@ -64,7 +65,7 @@ async def authenticate_caller(
     if not authorization:
         return caller
     try:
-        who = await access.authenticate(parse_bearer(authorization), caller.client)
+        who = await access.authenticate(require_bearer(authorization), caller.client)
         return Caller(host, who, user_agent=agent)
     except Refusal as refusal:
         return Caller(host, refusal=refusal, user_agent=agent)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping
+from functools import partial
+from typing import Any
 
 from attrs import define
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -14,8 +14,8 @@ from twisted.web import server
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from ...base import strict_json
-from ...core.errors import InternalError, Refusal, TooLarge
+from ...base.coroutines import start_eagerly
+from ...core.errors import Refusal, TooLarge
 from ...core.ports import Authenticator
 from ..execution.context import Caller, authenticate_caller
 from ..execution.errors import RequestError, format_refusal
@@ -27,18 +27,13 @@ from .negotiation import (
     EVENT_STREAM_TYPE,
     GRAPHQL_RESPONSE_TYPE,
     HTML_TYPE,
-    JSON_TYPE,
     is_json_content_type,
-    parse_accept,
     parse_body,
     parse_query_string,
-    select_media_type,
 )
 from .playground import CONTENT_SECURITY_POLICY, Playground
 
 MAX_BODY_SIZE = 2**20  # bytes (contract, section 1)
-GetHeader = Callable[[str], str | None]  # a request's, by its name
-BufferedResponse = tuple[int, bytes, bytes]  # status, content type and body of an answer
 EVENT_STREAM_REQUIRED = "Subscriptions need Accept: text/event-stream, or graphql-transport-ws"
 
 
@@ -77,38 +72,8 @@ class GraphQLResource:
             answer: int | bytes = self._websocket.render(request)
             return answer
         exchange = GraphQLHttpResponse(request)
-        answering = Deferred.fromCoroutine(self._handle_request(exchange))
-        answering.addErrback(self._on_failure, exchange)
+        start_eagerly(self._handle_request(exchange), partial(self._on_failure, exchange))
         return server.NOT_DONE_YET
-
-    # The short way.
-
-    async def handle_post(self, header: GetHeader, body: bytes, host: str) -> BufferedResponse:
-        """What `_handle_request` would say to a POST that `wants_buffered_response`."""
-        media = select_media_type(parse_accept(header("accept")))
-        try:
-            return _buffered_response(200, media, await self._execute_post(header, body, host))
-        except RequestError as declined:
-            return _buffered_response(
-                400 if media == GRAPHQL_RESPONSE_TYPE else 200, media, {"errors": declined.errors}
-            )
-        except Refusal as refusal:
-            return _buffered_response(refusal.status, media, {"errors": [format_refusal(refusal)]})
-        except Exception:
-            self._log.failure("a GraphQL request broke")
-            return _buffered_response(500, media, {"errors": [format_refusal(InternalError())]})
-
-    async def _execute_post(self, header: GetHeader, body: bytes, host: str) -> object:
-        asked = self._parse_body(header("content-type"), body)
-        caller = await authenticate_caller(
-            self._request_authenticator, header("authorization"), host, header("user-agent") or ""
-        )
-        if isinstance(asked, list):
-            return [await self._execute_batch_member(member, caller) for member in asked]
-        operation = self._operation_executor.prepare(asked)
-        if operation.kind == "subscription":
-            raise NotAcceptable(EVENT_STREAM_REQUIRED)
-        return await self._operation_executor.execute(operation, caller)
 
     def _parse_body(self, content_type: str | None, body: bytes) -> GraphQLRequest | list[GraphQLRequest]:
         """Raises `UnsupportedContentType`, `TooLarge`, `BadGraphQLRequest`."""
@@ -209,18 +174,6 @@ class GraphQLResource:
         except BadGraphQLRequest as refusal:
             return {"errors": [format_refusal(refusal)]}
 
-    def _on_failure(self, failure: Failure, exchange: GraphQLHttpResponse) -> None:
+    def _on_failure(self, exchange: GraphQLHttpResponse, failure: Failure) -> None:
         self._log.failure("a GraphQL request broke", failure=failure)
         exchange.send_internal_error()
-
-
-def wants_buffered_response(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a request asks neither for events nor for another protocol."""
-    accept = headers.get(b"accept")
-    wanted = parse_accept(None if accept is None else accept.decode("latin-1"))
-    return b"upgrade" not in headers and EVENT_STREAM_TYPE not in wanted
-
-
-def _buffered_response(status: int, media: str, value: object) -> BufferedResponse:
-    shown = GRAPHQL_RESPONSE_TYPE if media == GRAPHQL_RESPONSE_TYPE else JSON_TYPE
-    return status, f"{shown}; charset=utf-8".encode("ascii"), strict_json.dumps(value)

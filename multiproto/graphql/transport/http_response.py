@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 from twisted.web.server import Request
 
 from ...base import strict_json
+from ...base.sse import KEEP_ALIVE, format_comment, format_event
 from ...core.errors import InternalError, Unavailable
 from ...core.protocol import CloseReason, Farewell, Ping
 from ..execution.errors import FormattedError, format_refusal
@@ -75,7 +76,7 @@ class GraphQLHttpResponse:
             while (payload := await stream.next()) is not None:
                 await self._flow_control.wait_until_writable()
                 if isinstance(payload, Ping):
-                    self._write(b":\n\n")  # a comment, so that nobody takes the silence for an end
+                    self._write(KEEP_ALIVE)
                 else:
                     self._write_next_event(payload)
         finally:
@@ -94,7 +95,7 @@ class GraphQLHttpResponse:
                 {"errors": [{"message": why.message, "extensions": UNAUTHORIZED_EXTENSIONS}]}
             )
         else:
-            self._write(b": " + why.message.encode() + b"\n\n")
+            self._write(format_comment(why.message.encode()))
         self._end_event_stream(complete=final)
 
     def send_internal_error(self) -> None:
@@ -111,14 +112,14 @@ class GraphQLHttpResponse:
             self.request.setHeader("X-Accel-Buffering", "no")  # a proxy is not to wait for more
             self.request.registerProducer(self._flow_control, True)
             self._streaming = True
-        self._write(b":\n\n")  # sends the head: a browser takes the stream for open only then
+        self._write(KEEP_ALIVE)  # sends the head: a browser takes the stream for open only then
 
     def _write_next_event(self, payload: Payload) -> None:
-        self._write(b"event: next\ndata: " + strict_json.dumps(payload) + b"\n\n")
+        self._write(format_event(b"next", strict_json.dumps(payload)))
 
     def _end_event_stream(self, complete: bool) -> None:
         if complete:
-            self._write(b"event: complete\ndata: \n\n")
+            self._write(format_event(b"complete", b""))
         if not self._disconnected:
             self.request.unregisterProducer()
             self.request.finish()

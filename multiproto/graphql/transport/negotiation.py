@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any, Mapping, Sequence
 
 from ...base import strict_json
+from ...base.accept import parse_weights
 from ..execution.request import BadGraphQLRequest, GraphQLRequest, parse_request
 
 JSON_TYPE = "application/json"
@@ -25,10 +26,8 @@ SUPPORTED_TYPES = (
 def parse_accept(header: str | None) -> tuple[str, ...]:
     """The media types of `SUPPORTED_TYPES` that an Accept header names, the most wanted first (RFC 9110, 12.5.1)."""
     wanted: list[tuple[float, str]] = []
-    for item in (header or "*/*").split(","):
-        media, *parameters = (part.strip().lower() for part in item.split(";"))
+    for media, quality in parse_weights(header or "*/*"):
         media = JSON_TYPE if media in ("*/*", "application/*") else media
-        quality = _parse_quality(parameters)
         if media in SUPPORTED_TYPES and quality > 0:
             wanted.append((-quality, media))
     return tuple(media for _, media in sorted(wanted, key=lambda pair: pair[0]))
@@ -40,17 +39,6 @@ def select_media_type(wanted: Sequence[str]) -> str:
         (media for media in wanted if media in (JSON_TYPE, GRAPHQL_RESPONSE_TYPE, EVENT_STREAM_TYPE)),
         JSON_TYPE,
     )
-
-
-def _parse_quality(parameters: Sequence[str]) -> float:
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "q":
-            try:
-                return float(value)
-            except ValueError:
-                return 0.0
-    return 1.0
 
 
 def is_json_content_type(content_type: str | None) -> bool:

@@ -31,7 +31,7 @@ from ...rfc6455.connection import (
     WebSocketConnectionFactory,
     WebSocketConnectionProtocol,
 )
-from ..execution.context import Caller, parse_bearer
+from ..execution.context import Caller, require_bearer
 from ..execution.errors import format_refusal
 from ..execution.execute import OperationExecutor
 from ..execution.request import BadGraphQLRequest
@@ -126,7 +126,7 @@ class GraphQLWebSocketProtocol(WebSocketConnectionProtocol):
         self._init_received = True
         token, self.token = self.token, None
         try:
-            token = parse_bearer(authorization) if authorization else token
+            token = require_bearer(authorization) if authorization else token
         except Unauthorized as refusal:
             return self._close_with(transport_ws.FORBIDDEN, refusal.message)
         if token is None:

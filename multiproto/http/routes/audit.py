@@ -7,7 +7,7 @@ from attrs import define
 from ...core.domain.audit_log import AuditLog, AuditRecord
 from ...core.model import PageOf
 from ..envelope import JsonResponse
-from ..route import RequestContext, Route
+from ..route import Auth, RequestContext, Route
 
 
 @define(eq=False, repr=False)
@@ -16,15 +16,15 @@ class AuditRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route("GET", "/auth/audit", self.list_own),
-            Route("GET", "/audit", self.list_all),
+            Route("GET", "/auth/audit", self.list_own, auth=Auth.LOGIN),
+            Route("GET", "/audit", self.list_all, auth=Auth.OPERATOR),
         ]
 
     async def list_own(self, call: RequestContext) -> JsonResponse:
-        return _page_response(await self._audit_log.own_page(await call.authenticate(), call.query_params()))
+        return _page_response(await self._audit_log.own_page(call.identity, call.query_params()))
 
     async def list_all(self, call: RequestContext) -> JsonResponse:
-        return _page_response(await self._audit_log.page(await call.authenticate(), call.query_params()))
+        return _page_response(await self._audit_log.page(call.query_params()))
 
 
 def _page_response(page: PageOf[AuditRecord]) -> JsonResponse:

@@ -6,7 +6,7 @@ from attrs import define
 
 from ...core.domain.credentials import CredentialStore
 from ..envelope import JsonResponse
-from ..route import RequestContext, Route
+from ..route import Auth, RequestContext, Route
 
 
 @define(eq=False, repr=False)
@@ -15,21 +15,21 @@ class CredentialRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route("POST", "/auth/credentials", self.create),
-            Route("GET", "/auth/credentials", self.list_own),
-            Route("DELETE", "/auth/credentials/:id", self.revoke),
+            Route("POST", "/auth/credentials", self.create, auth=Auth.LOGIN),
+            Route("GET", "/auth/credentials", self.list_own, auth=Auth.LOGIN),
+            Route("DELETE", "/auth/credentials/:id", self.revoke, auth=Auth.LOGIN),
         ]
 
     async def create(self, call: RequestContext) -> JsonResponse:
-        made = await self._credential_store.create(await call.authenticate(), call.body_fields(), call.client)
+        made = await self._credential_store.create(call.identity, call.body_fields(), call.client)
         return JsonResponse(201, made.to_json())
 
     async def list_own(self, call: RequestContext) -> JsonResponse:
         return JsonResponse(
             200,
-            [each.to_json() for each in await self._credential_store.list_active(await call.authenticate())],
+            [each.to_json() for each in await self._credential_store.list_active(call.identity)],
         )
 
     async def revoke(self, call: RequestContext, id: str) -> JsonResponse:
-        await self._credential_store.revoke(await call.authenticate(), id, call.client)
+        await self._credential_store.revoke(call.identity, id, call.client)
         return JsonResponse(204)

@@ -7,7 +7,7 @@ from typing import Awaitable, Mapping, Protocol
 from attrs import define
 
 from ..envelope import JsonResponse
-from ..route import RequestContext, Route
+from ..route import Auth, RequestContext, Route
 
 
 class HealthReporter(Protocol):
@@ -26,9 +26,9 @@ class HealthRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route("GET", "/health", self.report),
-            Route("GET", "/health/ready", self.ready),
-            Route("GET", "/health/live", self.live),
+            Route("GET", "/health", self.report, auth=Auth.NONE),
+            Route("GET", "/health/ready", self.ready, auth=Auth.NONE),
+            Route("GET", "/health/live", self.live, auth=Auth.NONE),
         ]
 
     async def report(self, call: RequestContext) -> JsonResponse:

@@ -8,8 +8,8 @@ from attrs import define
 from twisted.internet.interfaces import IReactorTime
 
 from ...core.model import format_timestamp
-from ..envelope import JsonResponse
-from ..route import RequestContext, Route
+from ..envelope import JsonResponse, RawResponse
+from ..route import Auth, RequestContext, Route
 
 _INDEX_HTML = """<!doctype html>
 <html lang="en">
@@ -34,16 +34,12 @@ class IndexRoutes:
     _clock: IReactorTime
 
     def routes(self) -> list[Route]:
-        return [Route("GET", "/", self.index, whole=False)]
+        return [Route("GET", "/", self.index, auth=Auth.NONE)]
 
-    async def index(self, call: RequestContext) -> JsonResponse | None:
+    async def index(self, call: RequestContext) -> JsonResponse | RawResponse:
         if "text/html" in (call.header("accept") or ""):
             page = _INDEX_HTML.format(name=escape(self._name), version=escape(self._version))
-            body = call.http_request.prepare_response(
-                200, page.encode(), ((b"Vary", b"Accept"),), b"text/html; charset=utf-8"
-            )
-            call.http_request.write(body)
-            return None
+            return RawResponse(200, b"text/html; charset=utf-8", page.encode(), ((b"Vary", b"Accept"),))
         return JsonResponse(
             200,
             {

@@ -7,7 +7,8 @@ from typing import Callable, Mapping, Sequence
 from attrs import define
 
 from ...base import strict_json
-from ..route import RequestContext, Route
+from ..envelope import RawResponse
+from ..route import Auth, RequestContext, Route
 
 JWKS_MAX_AGE = (
     300  # seconds that others may go without asking; a new key is to be here that long before it signs
@@ -21,11 +22,9 @@ class JwksRoutes:
     _public_keys: PublicKeySource
 
     def routes(self) -> list[Route]:
-        return [Route("GET", "/.well-known/jwks.json", self.jwks, whole=False)]
+        return [Route("GET", "/.well-known/jwks.json", self.jwks, auth=Auth.NONE)]
 
-    async def jwks(self, call: RequestContext) -> None:
+    async def jwks(self, call: RequestContext) -> RawResponse:
         body = strict_json.dumps({"keys": self._public_keys()})
         may_keep = ((b"Cache-Control", b"public, max-age=%d" % JWKS_MAX_AGE),)
-        call.http_request.write(
-            call.http_request.prepare_response(200, body, may_keep, b"application/jwk-set+json")
-        )
+        return RawResponse(200, b"application/jwk-set+json", body, may_keep)

@@ -7,7 +7,7 @@ from attrs import define
 from ...core.domain.messages import Messages
 from ...core.model import Message, PageOf
 from ..envelope import JsonResponse
-from ..route import RequestContext, Route
+from ..route import Auth, RequestContext, Route
 
 
 @define(eq=False, repr=False)
@@ -16,31 +16,28 @@ class MessageRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route("POST", "/messages", self.send),
-            Route("GET", "/messages", self.list_page),
-            Route("GET", "/messages/user/:userId", self.list_page),
-            Route("GET", "/messages/channel/:channelId", self.list_page),
-            Route("GET", "/messages/:id", self.get),
-            Route("DELETE", "/messages/:id", self.withdraw),
+            Route("POST", "/messages", self.send, auth=Auth.LOGIN),
+            Route("GET", "/messages", self.list_page, auth=Auth.LOGIN),
+            Route("GET", "/messages/user/:userId", self.list_page, auth=Auth.LOGIN),
+            Route("GET", "/messages/channel/:channelId", self.list_page, auth=Auth.LOGIN),
+            Route("GET", "/messages/:id", self.get, auth=Auth.LOGIN),
+            Route("DELETE", "/messages/:id", self.withdraw, auth=Auth.LOGIN),
         ]
 
     async def send(self, call: RequestContext) -> JsonResponse:
-        kept = await self._messages.send(
-            await call.authenticate(), call.body_fields(), call.header("idempotency-key")
-        )
+        kept = await self._messages.send(call.identity, call.body_fields(), call.header("idempotency-key"))
         return JsonResponse(201, kept.value.to_json(), kept.cursor)
 
     async def list_page(self, call: RequestContext, **of: str) -> JsonResponse:
         """A list; what the path says of it goes before the query."""
-        who = await call.authenticate()
-        return _page_response(await self._messages.page(who, {**call.query_params(), **of}))
+        return _page_response(await self._messages.page(call.identity, {**call.query_params(), **of}))
 
     async def get(self, call: RequestContext, id: str) -> JsonResponse:
-        kept = await self._messages.read(await call.authenticate(), id)
+        kept = await self._messages.read(call.identity, id)
         return JsonResponse(200, kept.value.to_json(), kept.cursor)
 
     async def withdraw(self, call: RequestContext, id: str) -> JsonResponse:
-        await self._messages.delete(await call.authenticate(), id)
+        await self._messages.delete(call.identity, id)
         return JsonResponse(204)
 
 

@@ -12,7 +12,7 @@ from ...core.errors import FieldError, ValidationError
 from ...core.pubsub.permissions import SUBSCRIBE
 from ...core.pubsub.publisher import Publisher
 from ..envelope import JsonResponse
-from ..route import RequestContext, Route
+from ..route import Auth, RequestContext, Route
 from ..sse import EventStream, event_size
 
 
@@ -25,13 +25,13 @@ class TopicRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route("POST", "/topics/:topic", self.publish, allows_credentials=True),
-            Route("GET", "/topics/:pattern/events", self.stream_events, allows_credentials=True, whole=False),
-            Route("GET", "/topics/:topic/explain", self.explain, allows_credentials=True),
+            Route("POST", "/topics/:topic", self.publish, auth=Auth.SCOPED),
+            Route("GET", "/topics/:pattern/events", self.stream_events, auth=Auth.SCOPED),
+            Route("GET", "/topics/:topic/explain", self.explain, auth=Auth.SCOPED),
         ]
 
     async def publish(self, call: RequestContext, topic: str) -> JsonResponse:
-        who, fields = await call.authenticate(), call.body_fields()
+        fields = call.body_fields()
         metadata, faults = fields.get("metadata"), []
         if "data" not in fields:
             faults.append(FieldError(("data",), "Required"))
@@ -40,7 +40,7 @@ class TopicRoutes:
         if faults:
             raise ValidationError(faults)
         published = await self._publisher.publish(
-            who, topic, fields["data"], metadata, key=call.header("idempotency-key")
+            call.identity, topic, fields["data"], metadata, key=call.header("idempotency-key")
         )
         self._admission.stats.record_published()
         accepted = {"id": published.publication.id}
@@ -50,13 +50,12 @@ class TopicRoutes:
 
     async def explain(self, call: RequestContext, topic: str) -> JsonResponse:
         """Whether the caller may, and why: their own standing only."""
-        who, verb = await call.authenticate(), call.query_params().get("verb", SUBSCRIBE)
-        return JsonResponse(200, self._publisher.policy.explain(who, verb, topic))
+        verb = call.query_params().get("verb", SUBSCRIBE)
+        return JsonResponse(200, self._publisher.policy.explain(call.identity, verb, topic))
 
     async def stream_events(self, call: RequestContext, pattern: str) -> None:
-        who = await call.authenticate()
         after = call.header("last-event-id") or call.query_params().get("after")
         feed = await SubscriptionStream.open(
-            self._hub, self._admission, call.client_address, who, event_size, pattern, after
+            self._hub, self._admission, call.client_address, call.identity, event_size, pattern, after
         )
         await EventStream(call.http_request, feed, self._clock).run()

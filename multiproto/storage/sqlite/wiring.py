@@ -19,5 +19,4 @@ def make_sqlite_store(
         reactor,
         on_job_completed,
         namespaces,
-        inline_reads=config.fast_paths,
     )

@@ -19,12 +19,10 @@ from multiproto.core.model import Message, User
 from multiproto.graphql.execution import compiled_selections, execute, persisted_queries
 from multiproto.graphql.execution.context import Caller
 from multiproto.graphql.execution.errors import RequestError
-from multiproto.graphql.execution.execute import OperationExecutor
 from multiproto.graphql.execution.request import GraphQLRequest
 from multiproto.graphql.schema.build import load_sdl
 from multiproto.graphql.schema.resolvers import RelationResolvers
-from multiproto.graphql.transport.http import wants_buffered_response
-from multiproto.graphql.wiring import make_graphql_resource, make_operation_executor
+from multiproto.graphql.wiring import make_operation_executor
 
 from ..server import START, ServerCase
 
@@ -217,67 +215,6 @@ class SameTests(ServerCase):
                 self.operations, GraphQLRequest(text), Caller("", Identity(self.ann, "s", START + 900))
             )
         self.assertTrue(read)
-
-
-class PostTests(ServerCase):
-    def test_the_same_answers(self) -> None:
-        endpoint = make_graphql_resource(self.needs)
-        bodies: list[bytes] = [
-            json.dumps(each).encode()
-            for each in (
-                {"query": "{ me { name } }"},
-                {"query": "{ me { name } nothing }"},
-                {"query": "{ me {"},
-                {"query": "query A { me { id } } query B { me { name } }", "operationName": "B"},
-                {"query": "query($a: Int!) { users(limit: $a) { cursor } }", "variables": {"a": "x"}},
-                {"query": 'subscription { topic(pattern: "a") { data } }'},
-                {"query": 1},
-                [{"query": "{ me { name } }"}, {"query": "{ nothing }"}],
-                [],
-                [{"query": "{ me { name } }"}] * 11,
-            )
-        ] + [b"", b"{", b"x" * (2**20 + 1)]
-        for headers in (
-            {"Content-Type": "application/json"},
-            {"Content-Type": "application/json", "Authorization": f"Bearer token-{self.ann}"},
-            {"Content-Type": "application/json", "Authorization": "Bearer nobody"},
-            {"Content-Type": "application/json", "Accept": "application/graphql-response+json"},
-            {"Content-Type": "application/json; charset=latin-1"},
-            {"Content-Type": "text/plain"},
-            {},
-        ):
-            for body in bodies:
-                exchanged = self.request(
-                    "POST", body=body, **{k.replace("-", "_"): v for k, v in headers.items()}
-                )
-                lower = {name.lower(): value for name, value in headers.items()}
-                status, kind, text = self.done(endpoint.handle_post(lower.get, body, "192.0.2.1"))
-                expected = exchanged.answer
-                self.assertEqual(
-                    (status, kind.decode(), text.decode()),
-                    (expected.status, expected.headers["content-type"], expected.text),
-                )
-
-    def test_streams_and_sockets_go_the_long_way(self) -> None:
-        for headers, whole in (
-            ({}, True),
-            ({b"accept": b"*/*"}, True),
-            ({b"accept": b"text/event-stream"}, False),
-            ({b"accept": b"application/json, text/event-stream;q=0.1"}, False),
-            ({b"upgrade": b"websocket"}, False),
-        ):
-            self.assertEqual(wants_buffered_response(headers), whole, headers)
-
-    def test_a_bug_is_told_without_detail(self) -> None:
-        endpoint = make_graphql_resource(self.needs)
-        with patch.object(OperationExecutor, "prepare", lambda *_: 1 / 0):
-            headers = {"content-type": "application/json"}
-            posting = endpoint.handle_post(headers.get, b'{"query": "{ me { id } }"}', "192.0.2.1")
-            status, _, text = self.done(posting)
-        self.assertEqual(
-            (status, json.loads(text)["errors"][0]["extensions"]["code"]), (500, "INTERNAL_ERROR")
-        )
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
 
 class PersistedTests(ServerCase):

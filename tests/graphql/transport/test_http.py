@@ -11,12 +11,22 @@ from graphql import build_client_schema, get_introspection_query
 from multiproto.graphql.execution.limits import QueryLimits
 
 from ..server import Answer, ServerCase
+from .post_dialogues import DIALOGUES
 
 RESPONSE = "application/graphql-response+json"
 HEALTH = {"query": "{ health { status } }"}
 
 
 class PostTests(ServerCase):
+    def test_dialogues(self) -> None:
+        for headers, exchanges in DIALOGUES:
+            said = {name: value.replace("{ann}", self.ann) for name, value in headers.items()}
+            for body, *expected in exchanges:
+                answer = self.request("POST", body=body.encode(), **said).answer
+                self.assertEqual(
+                    [answer.status, answer.headers["content-type"], answer.text], expected, (headers, body)
+                )
+
     def test_required_variables_work(self) -> None:
         """Fault 18: they never worked on the real server."""
         query = "query($id: ID!) { user(id: $id) { name } }"

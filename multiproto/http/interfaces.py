@@ -1,0 +1,124 @@
+"""What the parts of an HTTP connection ask of each other: the site, its connections and their requests.
+
+Each names what it needs of the others here, so that none of them has to import
+who made it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IAddress, IPushProducer, IReactorTime
+from twisted.python.failure import Failure
+
+from ..core.addresses import AddressRules
+from ..core.ratelimit.fixed_window import RateLimitCheck
+from .codec import HttpProtocolError, RequestHead
+from .routing import Router
+from .understanding import AnswerPolicy
+
+
+class FinishedRequest(Protocol):
+    """A request that was answered or given up, as the access log shows it."""
+
+    @property
+    def method(self) -> bytes: ...
+    @property
+    def route_template(self) -> str: ...
+    @property
+    def started_at(self) -> float:
+        """By the site's clock."""
+
+    @property
+    def request_id(self) -> str: ...
+    @property
+    def client_address(self) -> str: ...
+
+
+class AccessObserver(Protocol):
+    """Where the access log finds the time, and who counts requests."""
+
+    @property
+    def clock(self) -> IReactorTime: ...
+
+    def on_request_done(
+        self, method: str, route: str, status: int, seconds: float, read: int, sent: int
+    ) -> None:
+        """`read` and `sent` are bytes of bodies."""
+
+
+class ChannelRequest(Protocol):
+    """A request, as its connection drives it."""
+
+    def check_admission(self) -> bool:
+        """Whether the request may go on: asked before any of its body is read."""
+
+    def reject(self) -> None:
+        """Answer one that may not go on."""
+
+    def reject_protocol_error(self, fault: HttpProtocolError) -> None:
+        """Answer one that can't be followed."""
+
+    def receive_body(self, body: bytes) -> None:
+        """All of it, before `process`."""
+
+    def process(self) -> None:
+        """Answer it."""
+
+    def on_upgraded(self) -> None:
+        """The connection speaks another protocol from here on."""
+
+    def connectionLost(self, reason: Failure) -> None: ...
+
+
+class RequestChannel(Protocol):
+    """The connection of a request, as the request uses it."""
+
+    @property
+    def transport(self) -> Any: ...
+    @property
+    def persistent(self) -> bool:
+        """Whether another request may follow."""
+
+    @property
+    def pipelined_bytes(self) -> bytes:
+        """What was sent behind the request."""
+
+    @property
+    def secure(self) -> bool: ...
+    def write(self, data: bytes) -> None: ...
+    def abort(self) -> None: ...
+    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None: ...
+    def unregisterProducer(self) -> None: ...
+    def getPeer(self) -> IAddress: ...
+    def getHost(self) -> IAddress: ...
+    def requestDone(self, request: Any) -> None: ...
+
+
+class RequestSite(AccessObserver, Protocol):
+    """The site, as its requests use it."""
+
+    @property
+    def router(self) -> Router: ...
+    @property
+    def policy(self) -> AnswerPolicy: ...
+    def new_id(self) -> str: ...
+    def date_header(self) -> bytes: ...
+    def check_rate_limits(self, host: str, is_login: bool) -> RateLimitCheck: ...
+    def mark_streaming(self, channel: Any) -> None: ...
+
+
+class ChannelSite(Protocol):
+    """The site, as its connections use it."""
+
+    @property
+    def clock(self) -> IReactorTime: ...
+    @property
+    def address_rules(self) -> AddressRules: ...
+    @property
+    def draining(self) -> bool: ...
+    def make_request(self, channel: Any, head: RequestHead | None) -> ChannelRequest: ...
+    def admission_error(self, channel: Any) -> HttpProtocolError | None: ...
+    def is_streaming(self, channel: Any) -> bool: ...
+    def on_response_done(self, channel: Any) -> None: ...
+    def on_channel_closed(self, channel: Any) -> None: ...

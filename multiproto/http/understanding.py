@@ -1,0 +1,102 @@
+"""What a request's head says, worked out once: a client repeats its heads, and its header fields even more often."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+from attrs import define, field, frozen
+from twisted.internet.interfaces import IAddress
+
+from ..core.addresses import AddressRules
+from ..core.errors import Refusal
+from .codec import RequestHead
+from .compression import accepts_gzip
+from .cors import CorsPolicy
+from .proxy_headers import resolve_admitted_client
+from .request_id import request_id_of
+from .routing import Destination
+from .security_headers import HSTS_HEADER, SECURITY_HEADERS
+
+HeaderLines = tuple[tuple[bytes, bytes], ...]
+
+
+def format_lines(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
+    return b"".join([b"%s: %s\r\n" % field for field in fields])
+
+
+@frozen
+class AnswerPolicy:
+    """What all answers of a site have in common."""
+
+    cors: CorsPolicy
+    compression: bool
+    security_headers: bool
+    address_rules: AddressRules
+
+
+@define(eq=False, repr=False)
+class HeaderFacts:
+    """What the header fields of a request say, whatever it asks for; not to be changed."""
+
+    client: IAddress  # that a trusted proxy speaks for, or the peer
+    client_address: str
+    refusal: Refusal | None  # why the client may not ask at all
+    secure: bool  # whether the client spoke TLS
+    request_id: str | None
+    origin: bytes | None
+    accepts_gzip: bool
+    asks_websocket: bool
+    asks_method: bool  # by Access-Control-Request-Method
+    cors_headers: HeaderLines
+    cors_lines: bytes
+    security_headers: HeaderLines
+    security_lines: bytes
+
+    @classmethod
+    def of(cls, head: RequestHead, peer: IAddress, secure: bool, policy: AnswerPolicy) -> HeaderFacts:
+        refusal: Refusal | None = None
+        client = peer
+        try:
+            forwarded = resolve_admitted_client(head, peer, policy.address_rules)
+        except Refusal as fault:
+            refusal = fault
+        else:
+            client = forwarded.address
+            secure = secure if forwarded.secure is None else forwarded.secure
+        origin = head.last(b"origin")
+        cors = policy.cors.response_headers(origin, secure, head.host)
+        security: HeaderLines = ()
+        if policy.security_headers:
+            security = _SECURE if secure else SECURITY_HEADERS
+        return cls(
+            client,
+            str(getattr(client, "host", "")),
+            refusal,
+            secure,
+            request_id_of(head),
+            origin,
+            accepts_gzip(head.last(b"accept-encoding") or b""),
+            (head.last(b"upgrade") or b"").lower() == b"websocket",
+            head.last(b"access-control-request-method") is not None,
+            cors,
+            format_lines(cors) if cors else b"",
+            security,
+            _LINES[security],
+        )
+
+
+_SECURE = (*SECURITY_HEADERS, HSTS_HEADER)
+_LINES = {each: format_lines(each) for each in ((), SECURITY_HEADERS, _SECURE)}
+
+
+@define(eq=False, repr=False)
+class Understanding:
+    """A head, and all that it says; kept by the connection until another comes."""
+
+    head: RequestHead
+    facts: HeaderFacts
+    destination: Destination
+    query: bytes
+    routes_version: int  # that `destination` was found in
+    is_upgrade: bool = field(default=False)  # asks for another protocol, where one is spoken
+    is_preflight: bool = field(default=False)  # of CORS

@@ -1,0 +1,110 @@
+"""Puts the HTTP room together: one value of what it needs in, one site out."""
+
+from __future__ import annotations
+
+from typing import Callable, Mapping
+
+from attrs import field, frozen
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.resource import IResource
+
+from ..core.addresses import AddressRules
+from ..core.connections.admission import Admission, ConnectionRateLimiter
+from ..core.connections.hub import Hub
+from ..core.domain.accounts import Accounts
+from ..core.domain.audit_log import AuditLog
+from ..core.domain.credentials import CredentialStore
+from ..core.domain.login_sessions import LoginSessions
+from ..core.domain.messages import Messages
+from ..core.ports import Authenticator
+from ..core.pubsub.publisher import Publisher
+from ..core.ratelimit.fixed_window import RateLimit
+from .cors import CorsPolicy
+from .klein_app import Guard, make_app
+from .limits import HttpLimits
+from .routes.accounts import AccountRoutes
+from .routes.audit import AuditRoutes
+from .routes.credentials import CredentialRoutes
+from .routes.health import HealthReporter, HealthRoutes
+from .routes.index import IndexRoutes
+from .routes.jwks import JwksRoutes, PublicKeySource
+from .routes.messages import MessageRoutes
+from .routes.topics import TopicRoutes
+from .routing import PathSegments, Router
+from .site import RequestObserver, Site
+from .understanding import AnswerPolicy
+
+
+@frozen(kw_only=True)
+class SiteSettings:
+    name: str = "multiproto"
+    version: str = ""
+    cors: CorsPolicy = CorsPolicy()
+    compression: bool = True
+    security_headers: bool = True
+    limits: HttpLimits = HttpLimits()
+    max_connections_per_host: int = (
+        200  # connections from one address; event streams, which count on a line, left out
+    )
+    address_rules: AddressRules = AddressRules()
+
+
+@frozen(kw_only=True)
+class SiteParts:
+    """What the site works with.  A mount answers requests at its path, e.g. `b"/ws"`, and a leaf those below it."""
+
+    clock: IReactorTime
+    new_id: Callable[[], str]  # for requests without a correlation id
+    authenticator: Authenticator
+    hub: Hub
+    accounts: Accounts
+    login_sessions: LoginSessions
+    credential_store: CredentialStore
+    audit_log: AuditLog
+    messages: Messages
+    publisher: Publisher
+    stream_admission: Admission  # that event streams count on
+    health: HealthReporter
+    on_request_done: RequestObserver
+    request_limit: RateLimit  # of any kind, from one address
+    login_limit: RateLimit  # of them, those to log in and to register
+    mounts: Mapping[bytes, IResource] = field(factory=dict)
+    public_keys: PublicKeySource = list  # that others may verify tokens with
+    connection_rate_limiter: ConnectionRateLimiter | None = None  # of connections
+
+
+def make_site(parts: SiteParts, settings: SiteSettings = SiteSettings()) -> Site:
+    """Raises `UndeclaredAuth` for a route that does not say who may ask it."""
+    clock = parts.clock
+    routes = [
+        *AccountRoutes(parts.accounts, parts.login_sessions).routes(),
+        *CredentialRoutes(parts.credential_store).routes(),
+        *AuditRoutes(parts.audit_log).routes(),
+        *MessageRoutes(parts.messages).routes(),
+        *TopicRoutes(parts.publisher, parts.hub, parts.stream_admission, clock).routes(),
+    ]
+    bare = [
+        *IndexRoutes(settings.name, settings.version, clock).routes(),
+        *HealthRoutes(parts.health).routes(),
+        *JwksRoutes(parts.public_keys).routes(),
+    ]
+    guard = Guard(parts.authenticator, parts.audit_log.check_operator)
+    mounts = {_split_path(path.decode()): resource for path, resource in parts.mounts.items()}
+    return Site(
+        clock=clock,
+        new_id=parts.new_id,
+        on_request_done=parts.on_request_done,
+        router=Router(make_app(guard, routes, bare, mounts), frozenset(mounts)),
+        policy=AnswerPolicy(
+            settings.cors, settings.compression, settings.security_headers, settings.address_rules
+        ),
+        limits=settings.limits,
+        request_limit=parts.request_limit,
+        login_limit=parts.login_limit,
+        max_connections_per_host=settings.max_connections_per_host,
+        connection_rate_limiter=parts.connection_rate_limiter or ConnectionRateLimiter(None, clock),
+    )
+
+
+def _split_path(path: str) -> PathSegments:
+    return tuple(path.strip("/").split("/"))

@@ -1,0 +1,1039 @@
+"""What is said to the site and what it answers, byte for byte: the table of `test_dialogues`.
+
+The clock stands at 0, ids are correlation1, correlation2, …, an address may make 1000 requests in a minute; pages
+of localhost are let in, 10.0.0.0/8 are trusted proxies, and 203.0.113.0/24 may not come in.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+EPOCH = "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
+SECURITY = (
+    "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n"
+    "Cross-Origin-Opener-Policy: same-origin\r\n"
+    "Cross-Origin-Resource-Policy: same-origin\r\n"
+    "Referrer-Policy: no-referrer\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
+    "X-Frame-Options: DENY\r\n"
+)
+LIMIT = "Ratelimit-Policy: 1000;w=60\r\nRatelimit-Limit: 1000\r\nRatelimit-Remaining: %d\r\nRatelimit-Reset: 60\r\n"
+FIRST, SECOND = LIMIT % 999, LIMIT % 998  # of a client's requests
+
+
+@frozen
+class Dialogue:
+    name: str
+    said: str
+    heard: str
+    by_proxy: bool = False
+    closes: bool = False  # the server, afterwards
+
+
+DIALOGUES = (
+    Dialogue(
+        "a public answer",
+        "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 18\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "\r\n"
+        '{"status":"alive"}',
+    ),
+    Dialogue(
+        "HTTP/1.0",
+        "GET /health/live HTTP/1.0\r\n\r\n",
+        "HTTP/1.0 200 OK\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 18\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "Connection: close\r\n"
+        "\r\n"
+        '{"status":"alive"}',
+        closes=True,
+    ),
+    Dialogue(
+        "HEAD",
+        "HEAD /health/live HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 18\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "\r\n",
+    ),
+    Dialogue(
+        "OPTIONS",
+        "OPTIONS /health/live HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\n"
+        "Allow: GET, HEAD, OPTIONS\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "\r\n",
+    ),
+    Dialogue(
+        "OPTIONS of the server",
+        "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\n"
+        "Allow: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, TRACE\r\n"
+        + EPOCH
+        + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n",
+    ),
+    Dialogue(
+        "a wrong method",
+        "DELETE /health/live HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 405 Method Not Allowed\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 106\r\n"
+        "Allow: GET, HEAD, OPTIONS\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":1,"message":"Method not allowed"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "an unknown method",
+        "BREW /health/live HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 501 Not Implemented\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 102\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "Connection: close\r\n"
+        "\r\n"
+        '{"success":false,"error":{"code":1,"message":"Unknown method"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        closes=True,
+    ),
+    Dialogue(
+        "another version",
+        "GET / HTTP/2.0\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 505 HTTP Version Not Supported\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 130\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "Connection: close\r\n"
+        "\r\n"
+        '{"success":false,"error":{"code":1,"message":"Only HTTP/1.1 and HTTP/1.0 are spoken here"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        closes=True,
+    ),
+    Dialogue(
+        "no Host",
+        "GET /health/live HTTP/1.1\r\n\r\n",
+        "HTTP/1.1 400 Bad Request\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 118\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "Connection: close\r\n"
+        "\r\n"
+        '{"success":false,"error":{"code":1,"message":"A request has exactly one Host"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        closes=True,
+    ),
+    Dialogue(
+        "two Hosts",
+        "GET /health/live HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        "HTTP/1.1 400 Bad Request\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 118\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "Connection: close\r\n"
+        "\r\n"
+        '{"success":false,"error":{"code":1,"message":"A request has exactly one Host"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        closes=True,
+    ),
+    Dialogue(
+        "a bad field",
+        "GET /health/live HTTP/1.1\r\nHost: a\r\nBad Field: x\r\n\r\n",
+        "HTTP/1.1 400 Bad Request\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 110\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "Connection: close\r\n"
+        "\r\n"
+        '{"success":false,"error":{"code":1,"message":"Malformed header field"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        closes=True,
+    ),
+    Dialogue(
+        "a folded field",
+        "GET /health/live HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
+        "HTTP/1.1 400 Bad Request\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 110\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "Connection: close\r\n"
+        "\r\n"
+        '{"success":false,"error":{"code":1,"message":"Malformed header field"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        closes=True,
+    ),
+    Dialogue(
+        "an unknown expectation",
+        "GET /health/live HTTP/1.1\r\nHost: a\r\nExpect: more\r\n\r\n",
+        "HTTP/1.1 417 Expectation Failed\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 135\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "Connection: close\r\n"
+        "\r\n"
+        '{"success":false,"error":{"code":1,"message":"The only expectation known here is 100-continue"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        closes=True,
+    ),
+    Dialogue(
+        "a client that closes",
+        "GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 18\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "Connection: close\r\n"
+        "\r\n"
+        '{"status":"alive"}',
+        closes=True,
+    ),
+    Dialogue(
+        "an absolute target",
+        "GET http://b/health/live HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 18\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "\r\n"
+        '{"status":"alive"}',
+    ),
+    Dialogue(
+        "a slash at the end",
+        "GET /health/live/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 18\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "\r\n"
+        '{"status":"alive"}',
+    ),
+    Dialogue(
+        "two slashes at the end",
+        "GET /health/live// HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 404 Not Found\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 156\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":3,"message":"Route not found","details":{"resource":"Route","id":"/health/live//"}},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "two slashes before",
+        "GET //health/live HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 404 Not Found\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 155\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":3,"message":"Route not found","details":{"resource":"Route","id":"//health/live"}},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "two slashes within",
+        "GET /health//live HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 404 Not Found\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 155\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":3,"message":"Route not found","details":{"resource":"Route","id":"/health//live"}},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "an escaped letter",
+        "GET /health/%6cive HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 18\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "\r\n"
+        '{"status":"alive"}',
+    ),
+    Dialogue(
+        "a bad escape",
+        "GET /health/%6 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 400 Bad Request\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 112\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "Connection: close\r\n"
+        "\r\n"
+        '{"success":false,"error":{"code":1,"message":"Malformed request target"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        closes=True,
+    ),
+    Dialogue(
+        "a path that is not UTF-8",
+        "GET /api/v1/topics/%FF HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 400 Bad Request\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 109\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":1,"message":"The path is not UTF-8"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "another case",
+        "GET /HEALTH/live HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 404 Not Found\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 154\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":3,"message":"Route not found","details":{"resource":"Route","id":"/HEALTH/live"}},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "nothing there",
+        "GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 404 Not Found\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 150\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":3,"message":"Route not found","details":{"resource":"Route","id":"/nowhere"}},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "an empty query",
+        "GET /health/live? HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 18\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "\r\n"
+        '{"status":"alive"}',
+    ),
+    Dialogue(
+        "fields that come twice",
+        "GET /health/live HTTP/1.1\r\nHost: a\r\nAccept: x\r\nAccept: y\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 18\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "\r\n"
+        '{"status":"alive"}',
+    ),
+    Dialogue(
+        "the same head twice",
+        "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\nGET /health/live HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 18\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "\r\n"
+        '{"status":"alive"}HTTP/1.1 200 OK\r\n'
+        "Content-Type: application/json\r\n"
+        "Content-Length: 18\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation2\r\n"
+        "Vary: Origin\r\n" + SECURITY + "\r\n"
+        '{"status":"alive"}',
+    ),
+    Dialogue(
+        "the same fields, another path",
+        "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\nGET /health/ready HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 18\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "\r\n"
+        '{"status":"alive"}HTTP/1.1 200 OK\r\n'
+        "Content-Type: application/json\r\n"
+        "Content-Length: 18\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation2\r\n"
+        "Vary: Origin\r\n" + SECURITY + "\r\n"
+        '{"status":"ready"}',
+    ),
+    Dialogue(
+        "an id of the client's",
+        "GET /health/live HTTP/1.1\r\nHost: a\r\nX-Correlation-ID: mine\r\nX-Request-ID: other\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 18\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: mine\r\n"
+        "Vary: Origin\r\n" + SECURITY + "\r\n"
+        '{"status":"alive"}',
+    ),
+    Dialogue(
+        "an id that will not do",
+        "GET /health/live HTTP/1.1\r\n"
+        "Host: a\r\n"
+        "X-Correlation-ID: not a good one\r\n"
+        "X-Request-ID: other\r\n"
+        "\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 18\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: other\r\n"
+        "Vary: Origin\r\n" + SECURITY + "\r\n"
+        '{"status":"alive"}',
+    ),
+    Dialogue(
+        "a page of localhost",
+        "GET /health/live HTTP/1.1\r\nHost: a\r\nOrigin: http://localhost:5000\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 18\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n"
+        "Access-Control-Allow-Origin: http://localhost:5000\r\n"
+        "Access-Control-Allow-Credentials: true\r\n"
+        "Access-Control-Expose-Headers: X-Correlation-ID, Retry-After, RateLimit-Policy, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset\r\n"
+        + SECURITY
+        + "\r\n"
+        '{"status":"alive"}',
+    ),
+    Dialogue(
+        "a page of a stranger",
+        "GET /health/live HTTP/1.1\r\nHost: a\r\nOrigin: https://evil.example\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 18\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "\r\n"
+        '{"status":"alive"}',
+    ),
+    Dialogue(
+        "a preflight",
+        "OPTIONS /api/v1/users/x HTTP/1.1\r\n"
+        "Host: a\r\n"
+        "Origin: http://localhost:5000\r\n"
+        "Access-Control-Request-Method: PUT\r\n"
+        "\r\n",
+        "HTTP/1.1 204 No Content\r\n"
+        "Access-Control-Allow-Origin: http://localhost:5000\r\n"
+        "Access-Control-Allow-Credentials: true\r\n"
+        "Access-Control-Expose-Headers: X-Correlation-ID, Retry-After, RateLimit-Policy, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset\r\n"
+        "Access-Control-Allow-Methods: GET, HEAD, POST, PUT, DELETE\r\n"
+        "Access-Control-Allow-Headers: Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Correlation-ID, X-Request-ID\r\n"
+        "Access-Control-Max-Age: 7200\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "\r\n",
+    ),
+    Dialogue(
+        "a stranger's preflight",
+        "OPTIONS /api/v1/users/x HTTP/1.1\r\n"
+        "Host: a\r\n"
+        "Origin: https://evil.example\r\n"
+        "Access-Control-Request-Method: PUT\r\n"
+        "\r\n",
+        "HTTP/1.1 204 No Content\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "\r\n",
+    ),
+    Dialogue(
+        "the root for a program",
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 92\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"name":"multiproto","version":"","status":"running","timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "the root for a person",
+        "GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: text/html; charset=utf-8\r\n"
+        "Content-Length: 412\r\n"
+        "Vary: Accept\r\n"
+        "Vary: Origin\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n" + FIRST + SECURITY + "\r\n"
+        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n<title>multiproto</title>\n<h1>multiproto </h1>\n<p>One conversation over REST, WebSocket, GraphQL and framed TCP.</p>\n<ul>\n<li>REST: <code>/api/v1</code>\n<li>WebSocket: <code>/ws</code>\n<li>GraphQL: <a href="/graphql"><code>/graphql</code></a>\n<li>Health: <a href="/health"><code>/health</code></a>\n</ul>\n',
+    ),
+    Dialogue(
+        "the keys",
+        "GET /.well-known/jwks.json HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: application/jwk-set+json\r\n"
+        "Content-Length: 11\r\n"
+        "Cache-Control: public, max-age=300\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"keys":[]}',
+    ),
+    Dialogue(
+        "no token",
+        "GET /api/v1/topics/room/explain HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 401 Unauthorized\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 107\r\n"
+        "WWW-Authenticate: Bearer\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":4,"message":"Send a bearer token"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "another scheme",
+        "GET /api/v1/topics/room/explain HTTP/1.1\r\nHost: a\r\nAuthorization: Basic x\r\n\r\n",
+        "HTTP/1.1 401 Unauthorized\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 107\r\n"
+        "WWW-Authenticate: Bearer\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":4,"message":"Send a bearer token"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a scheme alone",
+        "GET /api/v1/topics/room/explain HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer\r\n\r\n",
+        "HTTP/1.1 401 Unauthorized\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 107\r\n"
+        "WWW-Authenticate: Bearer\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":4,"message":"Send a bearer token"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a bad token",
+        "GET /api/v1/topics/room/explain HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer nobody\r\n\r\n",
+        "HTTP/1.1 401 Unauthorized\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 101\r\n"
+        "WWW-Authenticate: Bearer\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":4,"message":"Invalid token"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a good token",
+        "GET /api/v1/topics/room/explain?verb=publish HTTP/1.1\r\n"
+        "Host: a\r\n"
+        "Authorization: Bearer token-ann\r\n"
+        "\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 178\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":true,"data":{"topic":"room","verb":"publish","allowed":true,"why":"No rule is about this topic: it is everybody\'s","rule":null},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a scheme in small letters",
+        "GET /api/topics/room/explain HTTP/1.1\r\nHost: a\r\nauthorization: bearer  token-ann\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 180\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":true,"data":{"topic":"room","verb":"subscribe","allowed":true,"why":"No rule is about this topic: it is everybody\'s","rule":null},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a device, about a topic",
+        "GET /api/v1/topics/a.b/explain HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer token-dev\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 186\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":true,"data":{"topic":"a.b","verb":"subscribe","allowed":false,"why":"The credential that you came with was not given this","rule":null},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a device, about itself",
+        "GET /api/v1/auth/audit HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer token-dev\r\n\r\n",
+        "HTTP/1.1 403 Forbidden\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 122\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":5,"message":"This credential is for topics only"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a device, for operators",
+        "GET /api/v1/audit HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer token-dev\r\n\r\n",
+        "HTTP/1.1 403 Forbidden\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 122\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":5,"message":"This credential is for topics only"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a user, for operators",
+        "GET /api/v1/audit HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer token-ann\r\n\r\n",
+        "HTTP/1.1 403 Forbidden\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 116\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":5,"message":"Only operators may read this"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a query that says two things",
+        "GET /api/v1/topics/room/explain?verb=eat&verb=publish HTTP/1.1\r\n"
+        "Host: a\r\n"
+        "Authorization: Bearer token-ann\r\n"
+        "\r\n",
+        "HTTP/1.1 400 Bad Request\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 142\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":1,"message":"A field of the query comes twice with different values"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a query that is not UTF-8",
+        "GET /api/v1/topics/room/explain?a=%FF HTTP/1.1\r\n"
+        "Host: a\r\n"
+        "Authorization: Bearer token-ann\r\n"
+        "\r\n",
+        "HTTP/1.1 400 Bad Request\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 110\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":1,"message":"The query is not UTF-8"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a query of too many fields",
+        "GET /api/v1/topics/room/explain?" + "a=1&" * 120 + " HTTP/1.1\r\n"
+        "Host: a\r\n"
+        "Authorization: Bearer token-ann\r\n"
+        "\r\n",
+        "HTTP/1.1 400 Bad Request\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 120\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":1,"message":"The query has at most 100 fields"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a bad topic",
+        "GET /api/v1/topics/a..b/explain HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer token-ann\r\n\r\n",
+        "HTTP/1.1 400 Bad Request\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 179\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":2,"message":"Validation failed","details":{"errors":[{"path":["topic"],"message":"Not a topic: \'a..b\'"}]}},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a topic escaped",
+        "GET /api/v1/topics/r%C3%B6m/explain HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer token-ann\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 180\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":true,"data":{"topic":"r\u00c3\u00b6m","verb":"subscribe","allowed":true,"why":"No rule is about this topic: it is everybody\'s","rule":null},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a publication",
+        "POST /api/v1/topics/room HTTP/1.1\r\n"
+        "Host: a\r\n"
+        "Authorization: Bearer token-ann\r\n"
+        "Content-Length: 10\r\n"
+        "\r\n"
+        '{"data":1}',
+        "HTTP/1.1 202 Accepted\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 75\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":true,"data":{"id":"id1"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a publication in chunks",
+        "POST /api/v1/topics/room HTTP/1.1\r\n"
+        "Host: a\r\n"
+        "Authorization: Bearer token-ann\r\n"
+        "Transfer-Encoding: chunked\r\n"
+        "\r\n"
+        "a\r\n"
+        '{"data":1}\r\n'
+        "0\r\n"
+        "\r\n",
+        "HTTP/1.1 202 Accepted\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 75\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":true,"data":{"id":"id1"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a form",
+        "POST /api/v1/topics/room HTTP/1.1\r\n"
+        "Host: a\r\n"
+        "Authorization: Bearer token-ann\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\n"
+        "Content-Length: 6\r\n"
+        "\r\n"
+        "data=1",
+        "HTTP/1.1 202 Accepted\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 75\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":true,"data":{"id":"id1"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a body awaited",
+        "POST /api/v1/topics/room HTTP/1.1\r\n"
+        "Host: a\r\n"
+        "Authorization: Bearer token-ann\r\n"
+        "Expect: 100-continue\r\n"
+        "Content-Length: 10\r\n"
+        "\r\n"
+        '{"data":1}',
+        "HTTP/1.1 100 Continue\r\n"
+        "\r\n"
+        "HTTP/1.1 202 Accepted\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 75\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":true,"data":{"id":"id1"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a body without data",
+        "POST /api/v1/topics/room HTTP/1.1\r\n"
+        "Host: a\r\n"
+        "Authorization: Bearer token-ann\r\n"
+        "Content-Length: 2\r\n"
+        "\r\n"
+        "{}",
+        "HTTP/1.1 400 Bad Request\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 167\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":2,"message":"Validation failed","details":{"errors":[{"path":["data"],"message":"Required"}]}},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "no body",
+        "POST /api/v1/topics/room HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer token-ann\r\n\r\n",
+        "HTTP/1.1 400 Bad Request\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 121\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":1,"message":"Malformed JSON: not JSON in UTF-8"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a broken body",
+        "POST /api/v1/topics/room HTTP/1.1\r\n"
+        "Host: a\r\n"
+        "Authorization: Bearer token-ann\r\n"
+        "Content-Length: 9\r\n"
+        "\r\n"
+        '{"data":1',
+        "HTTP/1.1 400 Bad Request\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 121\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":1,"message":"Malformed JSON: not JSON in UTF-8"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a body that is no object",
+        "POST /api/v1/topics/room HTTP/1.1\r\n"
+        "Host: a\r\n"
+        "Authorization: Bearer token-ann\r\n"
+        "Content-Length: 3\r\n"
+        "\r\n"
+        "[1]",
+        "HTTP/1.1 400 Bad Request\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 118\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":1,"message":"The body must be a JSON object"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a body in another character set",
+        "POST /api/v1/topics/room HTTP/1.1\r\n"
+        "Host: a\r\n"
+        "Authorization: Bearer token-ann\r\n"
+        "Content-Type: application/json; charset=latin-1\r\n"
+        "Content-Length: 2\r\n"
+        "\r\n"
+        "{}",
+        "HTTP/1.1 415 Unsupported Media Type\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 113\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":1,"message":"The body must be in UTF-8"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a body of another kind",
+        "POST /api/v1/topics/room HTTP/1.1\r\n"
+        "Host: a\r\n"
+        "Authorization: Bearer token-ann\r\n"
+        "Content-Type: text/plain\r\n"
+        "Content-Length: 2\r\n"
+        "\r\n"
+        "{}",
+        "HTTP/1.1 415 Unsupported Media Type\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 158\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":1,"message":"The body must be application/json or application/x-www-form-urlencoded"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a compressed body",
+        "POST /api/v1/topics/room HTTP/1.1\r\n"
+        "Host: a\r\n"
+        "Authorization: Bearer token-ann\r\n"
+        "Content-Encoding: gzip\r\n"
+        "Content-Length: 2\r\n"
+        "\r\n"
+        "{}",
+        "HTTP/1.1 415 Unsupported Media Type\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 119\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":1,"message":"The body must not be compressed"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a body and no token",
+        "POST /api/v1/topics/room HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n[1]",
+        "HTTP/1.1 401 Unauthorized\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 107\r\n"
+        "WWW-Authenticate: Bearer\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":4,"message":"Send a bearer token"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a body that is too long",
+        "POST /api/v1/topics/room HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\n",
+        "HTTP/1.1 413 Request Entity Too Large\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 120\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "Connection: close\r\n"
+        "\r\n"
+        '{"success":false,"error":{"code":8,"message":"A body has at most 1048576 bytes"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        closes=True,
+    ),
+    Dialogue(
+        "events without a token",
+        "GET /api/v1/topics/room/events HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 401 Unauthorized\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 107\r\n"
+        "WWW-Authenticate: Bearer\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":4,"message":"Send a bearer token"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "events",
+        "GET /api/v1/topics/room/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer token-ann\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: text/event-stream\r\n"
+        "Cache-Control: no-store\r\n"
+        "X-Accel-Buffering: no\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "Transfer-Encoding: chunked\r\n"
+        "\r\n"
+        "3d\r\n"
+        'event: subscribed\ndata: {"topic":"room","retention":"live"}\n\n\r\n',
+    ),
+    Dialogue(
+        "events over HTTP/1.0",
+        "GET /api/v1/topics/room/events HTTP/1.0\r\nAuthorization: Bearer token-ann\r\n\r\n",
+        "HTTP/1.0 200 OK\r\n"
+        "Content-Type: text/event-stream\r\n"
+        "Cache-Control: no-store\r\n"
+        "X-Accel-Buffering: no\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "Connection: close\r\n"
+        "\r\n"
+        'event: subscribed\ndata: {"topic":"room","retention":"live"}\n\n',
+    ),
+    Dialogue(
+        "HEAD of events",
+        "HEAD /api/v1/topics/room/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer token-ann\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: text/event-stream\r\n"
+        "Cache-Control: no-store\r\n"
+        "X-Accel-Buffering: no\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n",
+    ),
+    Dialogue(
+        "a mount",
+        "GET /page?q=1 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: text/html\r\n"
+        "Content-Security-Policy: script-src 'self'\r\n"
+        "Content-Length: 6\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + "Cross-Origin-Opener-Policy: same-origin\r\n"
+        "Cross-Origin-Resource-Policy: same-origin\r\n"
+        "Referrer-Policy: no-referrer\r\n"
+        "X-Content-Type-Options: nosniff\r\n"
+        "X-Frame-Options: DENY\r\n"
+        "\r\n"
+        "page 1",
+    ),
+    Dialogue(
+        "below a mount",
+        "GET /page/a%2Fb HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: text/html\r\n"
+        "Content-Security-Policy: script-src 'self'\r\n"
+        "Content-Length: 8\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + "Cross-Origin-Opener-Policy: same-origin\r\n"
+        "Cross-Origin-Resource-Policy: same-origin\r\n"
+        "Referrer-Policy: no-referrer\r\n"
+        "X-Content-Type-Options: nosniff\r\n"
+        "X-Frame-Options: DENY\r\n"
+        "\r\n"
+        "page a/b",
+    ),
+    Dialogue(
+        "a mount, another method",
+        "POST /page HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 405 Method Not Allowed\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 106\r\n"
+        "Allow: HEAD, GET\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":1,"message":"Method not allowed"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "HEAD of a mount",
+        "HEAD /page HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: text/html\r\n"
+        "Content-Security-Policy: script-src 'self'\r\n"
+        "Content-Length: 4\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + "Cross-Origin-Opener-Policy: same-origin\r\n"
+        "Cross-Origin-Resource-Policy: same-origin\r\n"
+        "Referrer-Policy: no-referrer\r\n"
+        "X-Content-Type-Options: nosniff\r\n"
+        "X-Frame-Options: DENY\r\n"
+        "\r\n",
+    ),
+    Dialogue(
+        "an upgrade that is none",
+        "GET /page HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\nGET /page HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: text/html\r\n"
+        "Content-Security-Policy: script-src 'self'\r\n"
+        "Content-Length: 4\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n"
+        "Cross-Origin-Opener-Policy: same-origin\r\n"
+        "Cross-Origin-Resource-Policy: same-origin\r\n"
+        "Referrer-Policy: no-referrer\r\n"
+        "X-Content-Type-Options: nosniff\r\n"
+        "X-Frame-Options: DENY\r\n"
+        "\r\n"
+        "pageHTTP/1.1 200 OK\r\n"
+        "Content-Type: text/html\r\n"
+        "Content-Security-Policy: script-src 'self'\r\n"
+        "Content-Length: 4\r\n" + EPOCH + "X-Correlation-Id: correlation2\r\n"
+        "Vary: Origin\r\n" + FIRST + "Cross-Origin-Opener-Policy: same-origin\r\n"
+        "Cross-Origin-Resource-Policy: same-origin\r\n"
+        "Referrer-Policy: no-referrer\r\n"
+        "X-Content-Type-Options: nosniff\r\n"
+        "X-Frame-Options: DENY\r\n"
+        "\r\n"
+        "page",
+    ),
+    Dialogue(
+        "an upgrade below a mount",
+        "GET /page/x HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n",
+        "HTTP/1.1 404 Not Found\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 149\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":3,"message":"Route not found","details":{"resource":"Route","id":"/page/x"}},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "an upgrade nowhere",
+        "GET /health/live HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 18\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "\r\n"
+        '{"status":"alive"}',
+    ),
+    Dialogue(
+        "a header of proxies from nobody's proxy",
+        "GET /nowhere HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: junk\r\nX-Forwarded-Proto: https\r\n\r\n",
+        "HTTP/1.1 404 Not Found\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 150\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":3,"message":"Route not found","details":{"resource":"Route","id":"/nowhere"}},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+    Dialogue(
+        "a proxy",
+        "GET /nowhere HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n",
+        "HTTP/1.1 404 Not Found\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 150\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":3,"message":"Route not found","details":{"resource":"Route","id":"/nowhere"}},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        by_proxy=True,
+    ),
+    Dialogue(
+        "a proxy and TLS",
+        "GET /nowhere HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\n\r\n",
+        "HTTP/1.1 404 Not Found\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 150\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n"
+        + FIRST
+        + SECURITY
+        + "Strict-Transport-Security: max-age=31536000; includeSubDomains\r\n"
+        "\r\n"
+        '{"success":false,"error":{"code":3,"message":"Route not found","details":{"resource":"Route","id":"/nowhere"}},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        by_proxy=True,
+    ),
+    Dialogue(
+        "a proxy that names no address",
+        "GET /nowhere HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: junk\r\n\r\n",
+        "HTTP/1.1 400 Bad Request\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 128\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":1,"message":"X-Forwarded-For holds what is no address"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        by_proxy=True,
+    ),
+    Dialogue(
+        "a proxy, for one who may not come in",
+        "GET /nowhere HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n",
+        "HTTP/1.1 403 Forbidden\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 116\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":5,"message":"This address may not come in"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        by_proxy=True,
+    ),
+    Dialogue(
+        "a proxy, with a token",
+        "GET /api/v1/topics/room/explain HTTP/1.1\r\n"
+        "Host: a\r\n"
+        "X-Forwarded-For: 192.0.2.7\r\n"
+        "Authorization: Bearer token-ann\r\n"
+        "\r\n",
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 180\r\n"
+        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":true,"data":{"topic":"room","verb":"subscribe","allowed":true,"why":"No rule is about this topic: it is everybody\'s","rule":null},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        by_proxy=True,
+    ),
+    Dialogue(
+        "a proxy, another client of the same fields",
+        "GET /nowhere HTTP/1.1\r\n"
+        "Host: a\r\n"
+        "X-Forwarded-For: 192.0.2.7\r\n"
+        "\r\n"
+        "GET /nowhere HTTP/1.1\r\n"
+        "Host: a\r\n"
+        "X-Forwarded-For: 192.0.2.8\r\n"
+        "\r\n",
+        "HTTP/1.1 404 Not Found\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 150\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":3,"message":"Route not found","details":{"resource":"Route","id":"/nowhere"}},"timestamp":"1970-01-01T00:00:00.000Z"}HTTP/1.1 404 Not Found\r\n'
+        "Content-Type: application/json\r\n"
+        "Content-Length: 150\r\n" + EPOCH + "X-Correlation-Id: correlation2\r\n"
+        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":3,"message":"Route not found","details":{"resource":"Route","id":"/nowhere"}},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        by_proxy=True,
+    ),
+    Dialogue(
+        "one beyond the limit of logins",
+        "GET /api/v1/auth/login HTTP/1.1\r\n"
+        "Host: a\r\n"
+        "\r\n"
+        "GET /api/auth/login HTTP/1.1\r\n"
+        "Host: a\r\n"
+        "\r\n"
+        "GET /api/auth/%6cogin/ HTTP/1.1\r\n"
+        "Host: a\r\n"
+        "\r\n",
+        "HTTP/1.1 405 Method Not Allowed\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 106\r\n"
+        "Allow: OPTIONS, POST\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
+        "Vary: Origin\r\n"
+        "Ratelimit-Policy: 2;w=60\r\n"
+        "Ratelimit-Limit: 2\r\n"
+        "Ratelimit-Remaining: 1\r\n"
+        "Ratelimit-Reset: 60\r\n" + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":1,"message":"Method not allowed"},"timestamp":"1970-01-01T00:00:00.000Z"}HTTP/1.1 405 Method Not Allowed\r\n'
+        "Content-Type: application/json\r\n"
+        "Content-Length: 106\r\n"
+        "Allow: OPTIONS, POST\r\n" + EPOCH + "X-Correlation-Id: correlation2\r\n"
+        "Vary: Origin\r\n"
+        "Ratelimit-Policy: 2;w=60\r\n"
+        "Ratelimit-Limit: 2\r\n"
+        "Ratelimit-Remaining: 0\r\n"
+        "Ratelimit-Reset: 60\r\n" + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":1,"message":"Method not allowed"},"timestamp":"1970-01-01T00:00:00.000Z"}HTTP/1.1 429 Too Many Requests\r\n'
+        "Content-Type: application/json\r\n"
+        "Content-Length: 105\r\n" + EPOCH + "X-Correlation-Id: correlation3\r\n"
+        "Vary: Origin\r\n"
+        "Ratelimit-Policy: 2;w=60\r\n"
+        "Ratelimit-Limit: 2\r\n"
+        "Ratelimit-Remaining: 0\r\n"
+        "Ratelimit-Reset: 60\r\n"
+        "Retry-After: 60\r\n" + SECURITY + "\r\n"
+        '{"success":false,"error":{"code":7,"message":"Too many requests"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+    ),
+)
