@@ -124,7 +124,10 @@ class SequenceTests(SynchronousTestCase):
         self.assertEqual(self.diary, ["start store", "stop store"])
 
     def test_a_stop_has_its_time(self) -> None:
-        """Fault 24: what does not end within SHUTDOWN_TIMEOUT is left, and the process ends all the same."""
+        """What does not end within SHUTDOWN_TIMEOUT is left, and the process ends all the same.
+
+        docs/predecessor-faults.md#fault-24
+        """
         said = self.logged()
         self.all_up()
         done = self.house.stopService()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Iterator
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -18,7 +17,6 @@ from .test_banner import DEFAULT, commands
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "multiproto"
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md"))
 
 
 def page(name: str) -> str:
@@ -90,29 +88,6 @@ class PagesTests(SynchronousTestCase):
         self.assertEqual(
             undocumented({"http_requests_total", "made_up"}, page("docs/metrics.md")), ["made_up"]
         )
-
-    def links(self) -> Iterator[tuple[Path, str]]:
-        for page in PAGES:
-            prose = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(), flags=re.DOTALL)
-            for target in re.findall(r"\]\(([^)\s]+)\)", prose):
-                yield page, target
-
-    def test_links_lead_somewhere(self) -> None:
-        """Files exist, and so do the headings that are linked to."""
-        broken = []
-        for page, target in self.links():
-            if re.match(r"[a-z]+:", target):
-                continue
-            path, _, heading = target.partition("#")
-            file = (page.parent / path).resolve() if path else page
-            if not file.exists() or (heading and heading not in self.headings(file)):
-                broken.append(f"{page.relative_to(ROOT)}: {target}")
-        self.assertEqual(broken, [])
-
-    def headings(self, page: Path) -> set[str]:
-        """The anchors of a page, as they are commonly made of its headings."""
-        titles = re.findall(r"^#+ +(.*)$", page.read_text(), flags=re.MULTILINE)
-        return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 class GlossaryTests(SynchronousTestCase):

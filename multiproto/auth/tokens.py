@@ -1,4 +1,4 @@
-"""Signs and verifies access tokens, which are JWTs (contract, section 1).
+"""Signs and verifies access tokens, which are JWTs (docs/common.md#access-tokens).
 
 A token is parsed strictly: three parts in canonical base64url, a header that
 names one of our keys, then the signature of that key, and only then the claims.

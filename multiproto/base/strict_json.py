@@ -1,6 +1,6 @@
 """Parses JSON strictly and writes it compactly: one pair of functions for every wire.
 
-Strict (contract, section 1): UTF-8, no NaN or infinity, no number beyond a
+Strict (docs/common.md#json): UTF-8, no NaN or infinity, no number beyond a
 double, no lone surrogate, no duplicate keys with different values, at most 64
 levels.  `msgspec` refuses all but the last two and is four times faster than the
 standard library, which is used only where a key may be a duplicate.

@@ -8,7 +8,7 @@ from math import modf
 
 
 def format_timestamp(seconds: float) -> str:
-    """Seconds since the epoch as RFC 3339 in UTC with milliseconds (contract, section 1)."""
+    """Seconds since the epoch as RFC 3339 in UTC with milliseconds (docs/common.md#values)."""
     fraction, whole = modf(seconds)
     microseconds = round(fraction * 1_000_000)  # as `datetime` rounds
     return f"{_format_second(whole + microseconds // 1_000_000)}.{microseconds % 1_000_000 // 1000:03d}Z"

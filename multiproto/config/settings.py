@@ -1,4 +1,4 @@
-"""Every setting: its name, type, default, bounds and meaning (contract, section 7).
+"""Every setting: its name, type, default, bounds and meaning (docs/configuration.md).
 
 Parsing, `--help` and `.env.example` are made from this one table.  The defaults
 are those of development; `production_default` is given where it differs.

@@ -1,4 +1,4 @@
-"""The secret that signs tokens when none was configured (contract, section 1)."""
+"""The secret that signs tokens when none was configured (docs/configuration.md#the-signing-secret)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The errors that clients get, as exceptions whose text the client may read.
 
-Raise these anywhere behind a wire.  `code` is the contract's number and `name`
-its name (contract, section 1); `status` is HTTP's.  Each wire uses the one that
+Raise these anywhere behind a wire.  `code` is the number in docs/common.md#error-codes and `name`
+its name (docs/common.md#error-codes); `status` is HTTP's.  Each wire uses the one that
 it has; a `Refusal` never ends more than one request.
 """
 

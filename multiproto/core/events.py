@@ -1,7 +1,7 @@
 """Builds the events of accounts, messages and sessions: their types, topics and content.
 
 This is the only way from a stored change to subscribers on any wire
-(contract, section 3).  No event ever has a password or its hash.
+(docs/common.md#events).  No event ever has a password or its hash.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Idempotency keys: a publication or message takes effect once, however often it is repeated (guarantee G5).
+"""Idempotency keys: a publication or message takes effect once, however often it is repeated.
+
+docs/guarantees.md#g5-idempotent-sends
 
 A key is claimed in the transaction of what it is for, so a repetition finds
 either nothing or all of it: across a crash, a restart and another instance.

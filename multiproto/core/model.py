@@ -10,7 +10,7 @@ from ..base.timestamps import format_timestamp as format_timestamp
 
 T = TypeVar("T")
 
-JsonObject = dict[str, object]  # with the contract's field names
+JsonObject = dict[str, object]  # with the field names of docs/common.md#values
 
 
 @frozen

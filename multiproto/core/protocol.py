@@ -3,7 +3,7 @@
 A codec decodes bytes to a `Command` and encodes a `Reply` to bytes.  The values
 are immutable and compare by content, so tests read as dialogues.  A `ref` is the
 client's own `id` for a command: the reply has the same, and it means nothing
-else (contract, sections 4 and 5).
+else (docs/websocket.md#messages, docs/tcp.md#what-you-send).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ the log, which tells of the commits of all instances.  Two things listen: the
 cache of verified tokens, which must forget at once, and the hub, which closes
 connections only when the log says so: by then whoever ended their own rights
 has the answer.  What is announced is remembered for a while, since a token may
-have been verified a moment before and not be in use yet (guarantee G7).
+have been verified a moment before and not be in use yet (docs/guarantees.md#g7-authority-is-current).
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Step:
 class Event:
     """An event, to be appended to the log in the transaction of the change that it reports.
 
-    `topics` are all it is delivered on, in the contract's order; `content` is any
+    `topics` are all it is delivered on, in the order of docs/common.md#events; `content` is any
     JSON value; `subject` is the id of the user or message that it is about, by
     which its content can be redacted later; `namespace` decides its retention.
     """

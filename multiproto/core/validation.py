@@ -1,6 +1,6 @@
 """Validates the fields of a request, for every wire: all faults are listed, not the first alone.
 
-The rules are the contract's, section 1 "Limits on input".
+The rules are in docs/common.md#limits-on-input.
 """
 
 from __future__ import annotations

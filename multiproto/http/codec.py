@@ -98,7 +98,7 @@ def head_size(buffer: bytearray, start: int = 0) -> int | None:
 
 
 def parse_head(block: bytes, before: RequestHead | None = None) -> RequestHead:
-    """What `raw`, up to and with its empty line, asks for.  Raises `HttpProtocolError`, never anything else.
+    """What `block`, up to and with its empty line, asks for.  Raises `HttpProtocolError`, never anything else.
 
     `before` came on the same connection: a client sends the same fields again and again.
     """

@@ -1,4 +1,4 @@
-"""Which web pages may read our answers: the Fetch standard's CORS protocol (contract, section 2)."""
+"""Which web pages may read our answers: the Fetch standard's CORS protocol (docs/rest.md#from-web-pages)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every answer looks like: the contract's envelope (section 1), once."""
+"""The envelope of every JSON answer (docs/rest.md#answers)."""
 
 from __future__ import annotations
 

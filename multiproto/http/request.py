@@ -373,7 +373,7 @@ class HttpRequest(TwistedRequest):
             self.send_whole(answer.status, envelope.success_body(answer, now), NO_STORE)
 
     def send_refusal(self, refusal: Refusal, status: int = 0) -> None:
-        """Decline, in the contract's envelope."""
+        """Send the error that `refusal` is (docs/common.md#error-codes)."""
         body = envelope.error_body(refusal, self._site.clock.seconds())
         self.send_whole(status or refusal.status, body, envelope.error_headers(refusal))
 

@@ -1,4 +1,4 @@
-"""One id for a request and everything it causes, given by the client or made here (contract, section 2)."""
+"""One id for a request and everything it causes, given by the client or made here (docs/rest.md#requests)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Checks that the log delivers: an event written by this instance must come back, or it is not ready (guarantee G12).
+"""Checks that the log delivers: an event written by this instance must come back, or it is not ready.
+
+docs/guarantees.md#g12-ready-means-delivering
 
 Every few seconds this instance writes a canary event to the log and waits for
 its own follower to dispatch it.  No client pattern covers its topic.

@@ -1,4 +1,7 @@
-"""Whether the server and its dependencies work, and whether it may receive traffic (contract, section 2)."""
+"""Whether the server and its dependencies work, and whether it may receive traffic.
+
+docs/rest.md#get-health
+"""
 
 from __future__ import annotations
 

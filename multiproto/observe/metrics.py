@@ -1,4 +1,4 @@
-"""Every metric of the server, in one table (contract, section 8).
+"""Every metric of the server, in one table (docs/metrics.md).
 
 A `Metrics` has a registry of its own, so that several servers can run in one
 process.  The traffic of each protocol is counted by its `ProtocolStats` and

@@ -1,7 +1,7 @@
 """The counters of every protocol's `ProtocolStats` as Prometheus metrics of the same names.
 
 `tcp_messages_sent_total` and `websocket_messages_sent_total` mean the same, by
-the same labels (contract, section 8).
+the same labels (docs/metrics.md).
 """
 
 from __future__ import annotations

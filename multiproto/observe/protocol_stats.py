@@ -43,7 +43,7 @@ REPLY_LABELS = {
 SUCCESS = "success"
 AUTH_FAILURES = ("invalid", "expired", "revoked", "conflict", "unavailable")
 
-# Refusals by their name in the contract, section 1; the first four are for frames that are no command.
+# The names of docs/common.md#error-codes; the first four are for frames that are no command.
 FRAME_ERRORS = ("INVALID_INPUT", "TCP_FRAME_TOO_LARGE", "TCP_INVALID_FRAME", "TCP_INVALID_MESSAGE_TYPE")
 REFUSAL_NAMES = (
     *FRAME_ERRORS,

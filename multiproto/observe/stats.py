@@ -1,4 +1,4 @@
-"""The document of `/stats`: the plain counters, in the contract's spelling (section 2, end)."""
+"""The document of `/stats`: the plain counters (docs/metrics.md#statistics)."""
 
 from __future__ import annotations
 

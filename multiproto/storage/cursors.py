@@ -38,7 +38,7 @@ class Terms:
         return cls(tuple(Term(row["id"], row["first_position"]) for row in rows))
 
     def cursor_of(self, position: int) -> str:
-        """The opaque, URL-safe name of `position_of`; always the same for one entry.
+        """The opaque, URL-safe name of `position`; always the same for one entry.
 
         Of terms with the same first position all but the last wrote nothing.
         Position 0, before the first entry, belongs to the first term.

@@ -1,7 +1,7 @@
 """The frames of the device protocol: cut out of a byte stream, decoded into commands, encoded from replies.
 
 Pure functions.  A frame is four bytes of length, one byte of type, and a JSON
-object in UTF-8.  Numbers and field names are the contract's, section 5.
+object in UTF-8.  Numbers and field names are those of docs/tcp.md.
 
 Nearly all that comes in are publications in frames that arrived whole.  Those
 are cut out of the received bytes by offset, without a buffer, and decoded
@@ -249,7 +249,7 @@ def _reply_type_and_fields(reply: Reply, now: float) -> tuple[int, Fields]:
         case Unsubscribed(pattern=pattern, was_subscribed=True):
             return UNSUBSCRIBED, {"topic": pattern}
         case Unsubscribed(pattern=pattern):
-            # The one error that only this protocol has (contract, section 1).
+            # The one error that only this protocol has (docs/common.md#error-codes).
             return ERROR, _error_fields(NotFound.of("Subscription", pattern))
         case CaughtUp(pattern=pattern, cursor=cursor):
             return CAUGHT_UP, {"topic": pattern, "cursor": cursor}

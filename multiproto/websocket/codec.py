@@ -1,7 +1,7 @@
 """The messages of the WebSocket endpoint: decoded into commands, encoded from replies.
 
-Pure functions.  Each message is one JSON object; field names and codes are the
-contract's, section 4.
+Pure functions.  Each message is one JSON object; field names and codes are
+those of docs/websocket.md.
 
 Nearly all that comes in are publications.  Those are decoded straight into a
 struct: 1.7 instead of 3.7 µs for 100 bytes (docs/decisions/020-fast-paths.md).

@@ -84,7 +84,7 @@ class WebSocketProtocol(WebSocketConnectionProtocol):
 
 
 class WebSocketEchoProtocol(WebSocketProtocol):
-    """Sends each message back, for conformance suites (contract, section 4)."""
+    """Sends each message back, for conformance suites (docs/websocket.md#for-conformance-suites)."""
 
     preset_identity = Identity("echo", "echo", float("inf"))
 

@@ -33,7 +33,7 @@ class PasswordsTests(TestCase):
         self.assertFalse(await self.passwords.verify("", None))
 
     async def test_no_password_is_cut(self) -> None:
-        """Fault 16: what begins with the right 72 bytes is wrong all the same."""
+        """What begins with the right 72 bytes is wrong all the same (docs/predecessor-faults.md#fault-16)."""
         longest = "A" * 72
         hashed = await self.passwords.hash(longest)
         self.assertTrue(await self.passwords.verify(longest, hashed))
@@ -41,7 +41,10 @@ class PasswordsTests(TestCase):
         self.assertFalse(await self.passwords.verify("\ud800", hashed))
 
     async def test_an_unknown_address_costs_the_same_work(self) -> None:
-        """Fault 16: with and without a hash, bcrypt compares once, at one cost."""
+        """With and without a hash, bcrypt compares once, at one cost.
+
+        docs/predecessor-faults.md#fault-16
+        """
         costs: list[bytes] = []
         compare = bcrypt.checkpw
 

@@ -23,7 +23,7 @@ from multiproto.core.ratelimit.token_bucket import Rate
 
 SECRET = "0123456789abcdef0123456789abcdef"
 
-# Contract, section 7, with a family's names spelled out.
+# The names that docs/configuration.md promises not to change.
 CONTRACT = """
 NAMESPACES RULES APP_ENV APP_NAME WORKERS PORT HOST SHUTDOWN_TIMEOUT DATABASE_URL DB_HOST DB_PORT DB_NAME DB_USER DB_PASSWORD DB_POOL_MIN
 DB_POOL_MAX DATA_DIR REDIS_URL REDIS_HOST REDIS_PORT REDIS_USERNAME REDIS_PASSWORD REDIS_DB REDIS_CA_FILE CACHE_TTL JWT_SECRET JWT_PRIVATE_KEY_FILE JWT_PUBLIC_KEY_FILES JWT_EXPIRES_IN
@@ -165,7 +165,10 @@ class SourcesTests(ConfigCase):
         self.assertEqual(self.load(HOST="10.0.0.1").metrics.host, "127.0.0.1")
 
     def test_what_differs_in_production(self) -> None:
-        """Fault 17: metrics on all interfaces.  Fault 21: the default CORS allowed nobody."""
+        """Metrics are not on all interfaces, and the default CORS allows somebody.
+
+        docs/predecessor-faults.md#fault-17, docs/predecessor-faults.md#fault-21
+        """
         there = self.load(APP_ENV="production")
         self.assertEqual(
             (there.http.host, there.tcp.host, there.metrics.host), ("0.0.0.0", "0.0.0.0", "127.0.0.1")
@@ -402,7 +405,7 @@ class FaultsTests(ConfigCase):
         )
 
     def test_no_secret_is_shown(self) -> None:
-        """Fault 14: not in a fault, not in a representation."""
+        """Not in a fault, not in a representation (docs/predecessor-faults.md#fault-14)."""
         self.assertNotIn("hunter2", "".join(self.faults(JWT_SECRET="hunter2", DATABASE_URL="hunter2")))
         config = self.load(JWT_SECRET=SECRET)
         self.assertNotIn(SECRET, repr(config))
@@ -630,7 +633,7 @@ class WorkedExamplesTests(ConfigCase):
     """The examples of docs/configuration.md do what is said of them there."""
 
     def policies(self) -> list[Policy]:
-        page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
+        page = (Path(__file__).parents[2] / "docs/configuration.md").read_text("utf-8")
         section = page[page.index("## Who may use which topics") :]
         blocks = re.findall(r"```toml\n(.*?)```", section, re.DOTALL)
         return [Policy(self.load(*block.splitlines()).rules) for block in blocks]

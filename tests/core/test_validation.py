@@ -77,7 +77,7 @@ class FormTests(SynchronousTestCase):
         )
 
     def test_a_password_is_told_all_that_it_lacks(self) -> None:
-        """Fault 16: nothing is cut silently."""
+        """Nothing is cut silently (docs/predecessor-faults.md#fault-16)."""
         self.assertEqual(
             faults(FieldValidator.password, password="é" * 129),
             [
@@ -117,7 +117,7 @@ class FormTests(SynchronousTestCase):
         self.assertEqual([form.optional_text("after") for form in forms], ["x", None, None])
 
     def test_paging(self) -> None:
-        """Fault 20: every list takes 1 to 100, defaults 1 and 20."""
+        """Every list takes 1 to 100, defaults 1 and 20 (docs/predecessor-faults.md#fault-20)."""
         self.check(
             "limit", paging, [1, 100, "1", "100", None], [0, 101, -1, 10**6, 1.5, "1.5", "x", "", True]
         )

@@ -109,7 +109,10 @@ class QueryTests(ServerCase):
         )
 
     def test_every_list_checks_its_limits(self) -> None:
-        """Fault 21: one list took any limit, including -1 and 1,000,000."""
+        """The predecessor's fault: one list took any limit, including -1 and 1,000,000.
+
+        docs/predecessor-faults.md#fault-20
+        """
         for field in (
             "users",
             "messages",
@@ -132,7 +135,10 @@ class QueryTests(ServerCase):
 
 class AuthTests(ServerCase):
     def test_every_field_but_four_needs_a_login(self) -> None:
-        """Fault 13: GraphQL reads and three subscriptions needed no login."""
+        """The predecessor's fault: GraphQL reads and three subscriptions needed no login.
+
+        docs/predecessor-faults.md#fault-13
+        """
         id = f'"{self.ann}"'
         for kind, field in (
             ("query", f"user(id: {id}) {{ id }}"),
@@ -294,7 +300,10 @@ class MessageTests(ServerCase):
         self.assertEqual(self.codes(delete, self.ann, id=sent["id"]), ["NOT_FOUND"])
 
     def test_refusals_keep_their_names(self) -> None:
-        """Fault 18: every GraphQL error read "Unexpected error"."""
+        """The predecessor's fault: every GraphQL error read "Unexpected error".
+
+        docs/predecessor-faults.md#fault-18
+        """
         for fields, code in (
             ({"content": "x"}, "VALIDATION_ERROR"),
             ({"content": "", "channelId": "c"}, "VALIDATION_ERROR"),
@@ -386,7 +395,7 @@ class MessageTests(ServerCase):
 
 
 class StatementTests(ServerCase):
-    """Fault 25: a query per message for its author."""
+    """The predecessor's fault: a query per message for its author (docs/predecessor-faults.md#fault-25)."""
 
     QUERY = """{ users(limit: 5) { edges { node { name
         messages(limit: 4) { edges { node { content user { name } recipient { name } } } } } } } }"""

@@ -70,7 +70,10 @@ class ThreadedStoreTests(StoreCase):
         )
 
     async def test_statements_do_not_grow_with_the_lists(self) -> None:
-        """Fault 25: three trips to the store, for one user's messages as for five users'."""
+        """Three trips to the store, for one user's messages as for five users'.
+
+        docs/predecessor-faults.md#fault-25
+        """
         for name in ("Ann", "Bob", "Eve", "Dan", "Cleo"):
             fields = {"email": f"{name}@example.org", "name": name, "password": PASSWORD}
             user = (await self.accounts.register(fields)).value

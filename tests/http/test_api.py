@@ -135,7 +135,7 @@ class AccountTests(ApiCase):
         self.assertEqual(answer.headers["cache-control"], "no-store")
 
     async def test_a_taken_address(self) -> None:
-        """Fault 16: addresses differed by case."""
+        """The predecessor's fault: addresses differed by case (docs/predecessor-faults.md#fault-16)."""
         await self.ask("POST", "/auth/register", ANN)
         answer = await self.ask("POST", "/auth/register", ANN | {"email": "ANN@example.org"})
         self.assertEqual((answer.status, answer.code), (409, 6))
@@ -146,7 +146,10 @@ class AccountTests(ApiCase):
         self.assertEqual(answer.json["error"]["message"], "Validation failed")
 
     async def test_a_password_that_bcrypt_would_cut(self) -> None:
-        """Fault 16: over 72 bytes they were cut silently."""
+        """The predecessor's fault: over 72 bytes they were cut silently.
+
+        docs/predecessor-faults.md#fault-16
+        """
         answer = await self.ask("POST", "/auth/register", ANN | {"password": "Aa1!" + "é" * 35})
         self.assertEqual(paths(answer), [["password"]])
 
@@ -167,7 +170,7 @@ class AccountTests(ApiCase):
         line.hang_up()
 
     async def test_one_refusal_for_unknown_and_wrong(self) -> None:
-        """Fault 16: the answer told known addresses."""
+        """The predecessor's fault: the answer told known addresses (docs/predecessor-faults.md#fault-16)."""
         await self.ask("POST", "/auth/register", ANN)
         answers = [
             await self.ask("POST", "/auth/login", {"email": email, "password": "Wrong0rd!"})
@@ -218,7 +221,7 @@ class AccountTests(ApiCase):
         self.assertEqual((await self.ask("GET", "/auth/me", token=token)).status, 401)
 
     async def test_nothing_without_a_token(self) -> None:
-        """Fault 13: every route that reads or writes asks who it is."""
+        """Every route that reads or writes asks who it is (docs/predecessor-faults.md#fault-13)."""
         for method, target in (
             ("GET", "/auth/me"),
             ("POST", "/auth/logout"),
@@ -280,7 +283,7 @@ class MessageTests(ApiCase):
         self.assertEqual((answer.status, answer.json["error"]["details"]["resource"]), (404, "User"))
 
     async def test_a_direct_message_is_seen_by_its_two_people_only(self) -> None:
-        """Fault 13: on no route and in no total, not even with a channel."""
+        """On no route and in no total, not even with a channel (docs/predecessor-faults.md#fault-13)."""
         id = (await self.send(recipientId=self.bob, channelId="c")).data["id"]
         lists = ("/messages", f"/messages/user/{self.ann}", "/messages/channel/c", "/messages?channelId=c")
         for target in lists:
@@ -293,7 +296,7 @@ class MessageTests(ApiCase):
         self.assertEqual((await self.ask("DELETE", f"/messages/{id}", token=self.bobs)).status, 403)
 
     async def test_filters(self) -> None:
-        """Fault 20: filters were dropped."""
+        """The predecessor's fault: filters were dropped (docs/predecessor-faults.md#fault-20)."""
         ids = {}
         for name, token, channel in (("a1", self.anns, "1"), ("a2", self.anns, "2"), ("b1", self.bobs, "1")):
             ids[(await self.send(token, channelId=channel)).data["id"]] = name
@@ -350,7 +353,7 @@ class MessageTests(ApiCase):
         self.assertIn("cursor", answer.json)
 
     async def test_limits_hold_on_every_list(self) -> None:
-        """Fault 20: one list took any `limit`."""
+        """The predecessor's fault: one list took any `limit` (docs/predecessor-faults.md#fault-20)."""
         for target in ("/messages", f"/messages/user/{self.ann}", "/messages/channel/c"):
             for query in (
                 "limit=0",

@@ -213,7 +213,10 @@ class BodyTests(SiteCase):
         self.assertEqual(line.answer().status, 401)
 
     def test_a_longer_one_is_refused_before_it_comes(self) -> None:
-        """Faults 8, 21: by its length alone, as 413 with the contract's code."""
+        """By its length alone, as 413 with the code of docs/common.md#error-codes.
+
+        docs/predecessor-faults.md#fault-8, docs/predecessor-faults.md#fault-21
+        """
         line = Line(self.site)
         line.send(POST + b"Content-Length: %d\r\n\r\n" % (BODY_LIMIT + 1))
         answer = line.answer()
@@ -221,7 +224,10 @@ class BodyTests(SiteCase):
         self.assertEqual(answer.headers["connection"], "close")
 
     def test_the_limit_is_the_one_that_is_configured(self) -> None:
-        """Fault 6: limits were configured and never read."""
+        """The predecessor's fault: limits were configured and never read.
+
+        docs/predecessor-faults.md#fault-6
+        """
         self.site = self.make_site(SiteSettings(limits=HttpLimits(max_body_bytes=3)))
         for size, status in ((3, 401), (4, 413)):
             line = Line(self.site)
@@ -464,7 +470,7 @@ class OrderTests(SiteCase):
 
 
 class DrainTests(SiteCase):
-    """Fault 24: nothing that clients do keeps a shutdown from ending."""
+    """Nothing that clients do keeps a shutdown from ending (docs/predecessor-faults.md#fault-24)."""
 
     def setUp(self) -> None:
         super().setUp()

@@ -84,7 +84,7 @@ class CorrelationTests(SiteCase):
             self.assertTrue(self.given(X_Correlation_ID=unfit).startswith("correlation"), unfit)
 
     def test_on_answers_that_the_router_never_saw(self) -> None:
-        """Fault 21: on malformed, oversize and limited requests too."""
+        """On malformed, oversize and limited requests too (docs/predecessor-faults.md#fault-21)."""
         line = Line(self.site)
         line.send(b"GET / HTTP/1.1\r\n\r\n")
         self.assertEqual(line.answer().headers["x-correlation-id"], "correlation1")
@@ -131,7 +131,7 @@ class CorsTests(SiteCase):
         self.assertNotIn("access-control-allow-credentials", answer.headers)
 
     def test_any_localhost_in_development(self) -> None:
-        """Fault 21: the default allowed nobody."""
+        """The predecessor's fault: the default allowed nobody (docs/predecessor-faults.md#fault-21)."""
         self.site = self.make_site(SiteSettings(cors=CorsPolicy(allow_localhost=True)))
         for origin in ("http://localhost:5173", "https://localhost", "http://127.0.0.1:3", "http://[::1]:3"):
             self.assertEqual(self.allowed(origin), origin)
@@ -271,7 +271,10 @@ class LimitTests(SiteCase):
         self.assertEqual((statuses, line.closed), ([404, 404, 404, 429, 429, 200], False))
 
     def test_before_the_body_is_read(self) -> None:
-        """Fault 8: bodies were parsed before the limit was asked."""
+        """The predecessor's fault: bodies were parsed before the limit was asked.
+
+        docs/predecessor-faults.md#fault-8
+        """
         for _ in range(3):
             self.shown()
         line = Line(self.site)
@@ -280,7 +283,7 @@ class LimitTests(SiteCase):
         self.assertEqual((answer.status, answer.code, line.closed), (429, 7, True))
 
     def test_health_is_exempt(self) -> None:
-        """Fault 21: probes were limited."""
+        """The predecessor's fault: probes were limited (docs/predecessor-faults.md#fault-21)."""
         for _ in range(5):
             for target in ("/health", "/health/ready", "/health/live", "/health/live/"):
                 self.assertEqual(self.shown(target), {})
@@ -330,7 +333,7 @@ class LogTests(SiteCase):
         self.assertEqual(self.observed, [("POST", "/api/v1/topics/:topic", 401, 0.0, 2, size)])
 
     def test_clients_make_no_labels(self) -> None:
-        """Fault 8: raw paths became metric labels."""
+        """The predecessor's fault: raw paths became metric labels (docs/predecessor-faults.md#fault-8)."""
         self.ask("GET", "/secret/123")
         self.ask("DELETE", "/health")
         for said in (b"get / HTTP/1.1\r\nHost: a\r\n\r\n", b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n"):
@@ -351,7 +354,10 @@ class LogTests(SiteCase):
         self.assertEqual([event["route"] for event in self.lines()], ["/health/live", "/"])
 
     def test_a_bug_is_logged_whole_and_answered_without_detail(self) -> None:
-        """Faults 17, 21."""
+        """The log has the traceback, and the answer has the id of the request.
+
+        docs/predecessor-faults.md#fault-17, docs/predecessor-faults.md#fault-21
+        """
         self.mounts[b"/broken"] = Broken()
         self.site = self.make_site()
         answer = self.ask("GET", "/broken", X_Request_ID="mine")
@@ -578,7 +584,10 @@ class HomeTests(SiteCase):
 
 class HealthTests(SiteCase):
     def test_a_bug_in_a_route(self) -> None:
-        """Fault 17: it goes to the log whole, and to the client as 50 with nothing of it."""
+        """It goes to the log whole, and to the client as 50 with nothing of it.
+
+        docs/predecessor-faults.md#fault-17
+        """
         self.health.ready = lambda: 1 / 0 > 0  # type: ignore[method-assign]
         answer = self.ask("GET", "/health/ready")
         self.assertEqual((answer.status, answer.json["error"]), (500, BUG))

@@ -223,7 +223,7 @@ class BodyFormTests(SiteCase):
             self.assertEqual(self.code(good, kind), (202, 0), kind)
 
     def test_what_is_not_json(self) -> None:
-        """Fault 21: malformed JSON was a 500."""
+        """The predecessor's fault: malformed JSON was a 500 (docs/predecessor-faults.md#fault-21)."""
         bad = (
             b"",
             b"{",
@@ -427,7 +427,7 @@ class StreamTests(SiteCase):
         self.assertEqual(self.farewell(stream)["data"], said)
 
     def test_shutdown(self) -> None:
-        """Fault 24: an open stream is bidden farewell and does not hold us up."""
+        """An open stream is bidden farewell and does not hold us up (docs/predecessor-faults.md#fault-24)."""
         stream = Stream.open(self.site, "/api/v1/topics/a/events")
         self.successResultOf(self.site.drain(5.0))
         self.successResultOf(self.house.hub.stopService())
@@ -440,7 +440,10 @@ class StreamTests(SiteCase):
         self.assertEqual((answer.status, answer.code), (503, 55))
 
     def test_a_slow_client_is_not_written_to(self) -> None:
-        """Fault 5: what it does not take waits in a bounded outbox; then it is told why it ends."""
+        """What it does not take waits in a bounded outbox; then it is told why it ends.
+
+        docs/predecessor-faults.md#fault-5
+        """
         stream = Stream.open(self.site, "/api/v1/topics/a/events")
         stream.line.channel.pauseProducing()
         for n in range(3):

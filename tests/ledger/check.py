@@ -1,7 +1,7 @@
 """The ledger checker: records and the log in, a report out.  Pure.
 
-Judges `guarantees.md` G1 to G4 and G7: what was acknowledged is in the log once
-and in the order of time, and every subscription got the log, filtered by its
+Judges docs/guarantees.md#g1-durable-acknowledgement and those that follow:
+what was acknowledged is in the log once and in the order of time, and every subscription got the log, filtered by its
 pattern and its user's rights, from where it began.
 
 Run as `python -m tests.ledger.check DATABASE RECORDS...`.

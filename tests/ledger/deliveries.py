@@ -12,7 +12,7 @@ from .records import Record
 from .report import Fault, Report
 from .rights import heard_on
 
-GRACE = 1.0  # seconds after which a right that was lost must have no effect (guarantees.md, G7)
+GRACE = 1.0  # seconds after which a right that was lost must have no effect (docs/guarantees.md#g7-authority-is-current)
 
 
 @define(eq=False)

@@ -22,7 +22,7 @@ from .lines import Ports
 from .log import Log
 from .server import ROOT, Server, free_ports
 
-HEALED_WITHIN = 5.0  # seconds after a fault is over (guarantee G10)
+HEALED_WITHIN = 5.0  # seconds after a fault is over (docs/guarantees.md#g10-degrade-do-not-die)
 NOTICED_WITHIN = 3.0  # seconds
 DATABASE_DOWN = 1.5  # seconds
 REDIS_DOWN = 2.0

@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 HOST = "127.0.0.1"
 PATIENCE = 10.0  # seconds to wait for an answer
 
-# HTTP statuses of refusals after which nothing can have been done (contract, section 1).
+# HTTP statuses of refusals after which nothing can have been done (docs/common.md#error-codes).
 DECLINED = frozenset((400, 401, 403, 404, 405, 409, 413, 415, 429, 503))
 
 

@@ -17,7 +17,7 @@ from .records import FAILED, OK, UNKNOWN
 if TYPE_CHECKING:
     from .sender import Outcome, Thing
 
-# TCP says the contract's own number; these are the ones behind which anything may have been done.
+# TCP says the number of docs/common.md#error-codes; these are the ones behind which anything may have been done.
 DOUBTFUL = {"50", "51", "52", "53", "54"}
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 @lru_cache(maxsize=10_000)
 def covers(pattern: str, topic: str) -> bool:
-    """`*` stands for one word, `**` for any number of words (contract, section 3)."""
+    """`*` stands for one word, `**` for any number of words (docs/common.md#topics-and-patterns)."""
     return _regex(pattern).fullmatch("." + topic) is not None
 
 

@@ -123,7 +123,7 @@ class CleanTests(HistoryCase):
 
 
 class SendTests(HistoryCase):
-    """G1: acknowledged, refused and unknown."""
+    """Acknowledged, refused and unknown (docs/guarantees.md#g1-durable-acknowledgement)."""
 
     def test_acknowledged_before_the_commit(self) -> None:
         """The last message was acknowledged, then the process was killed before it was on the disk."""
@@ -230,7 +230,7 @@ class SendTests(HistoryCase):
 
 
 class DeliveryTests(HistoryCase):
-    """G2 to G4 and G7: order, gaps, duplicates, rights."""
+    """Order, gaps, duplicates, rights (docs/guarantees.md#g2-one-order and those that follow)."""
 
     def test_one_of_ten_thousand_dropped(self) -> None:
         self.history = History(12_500 // 12)

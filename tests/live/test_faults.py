@@ -1,4 +1,4 @@
-"""Faults of the system before this one that only a whole server can show; a failure logged fails the test."""
+"""The faults of docs/predecessor-faults.md that only a whole server can show; a failure logged fails the test."""
 
 from __future__ import annotations
 

@@ -180,7 +180,10 @@ class MatrixTests(LiveCase):
         self.assertEqual((socket.inbox.rest(), device.inbox.rest()), ([], []))
 
     async def test_order_behind_a_slow_auth(self) -> None:
-        """Fault 22: AUTH, SUBSCRIBE and MESSAGE in one write, each obeyed after the one before."""
+        """AUTH, SUBSCRIBE and MESSAGE in one write, each obeyed after the one before.
+
+        docs/predecessor-faults.md#fault-22
+        """
         device = await Device.open(self.address)
         device.transport.write(
             frame(0x01, token=self.ann.token)
@@ -203,7 +206,10 @@ class MatrixTests(LiveCase):
 
 
 class PrivacyTests(LiveCase):
-    """Faults 12 and 13: a direct message is unseen by a third user on every road."""
+    """A direct message is unseen by a third user on every road.
+
+    docs/predecessor-faults.md#fault-12, docs/predecessor-faults.md#fault-13
+    """
 
     async def asyncSetUp(self) -> None:
         self.ann, self.bob, self.eve = [await self.person(name) for name in ("ann", "bob", "eve")]

@@ -1,4 +1,7 @@
-"""Fault 14: a user gets everything wrong with their secrets, on every road; nobody is told one of them."""
+"""A user gets everything wrong with their secrets, on every road; nobody is told one of them.
+
+docs/predecessor-faults.md#fault-14
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""G1: nothing is acknowledged that the disk did not confirm.
+"""Nothing is acknowledged that the disk did not confirm.
 
+
+docs/guarantees.md#g1-durable-acknowledgement
 `kill -9` can't tell what was synced from what only the kernel had, so the sync
 itself is made to fail.  A full disk is the subject of
 `tests.storage.sqlite.test_writer`.

@@ -199,7 +199,10 @@ class StopTests(TwistdCase):
         return str(answer["data"]["token"])
 
     async def test_peers_that_do_not_go(self) -> None:
-        """Fault 24: a device that half-closed and one that never reads do not hold the server up."""
+        """A device that half-closed and one that never reads do not hold the server up.
+
+        docs/predecessor-faults.md#fault-24
+        """
         started = await self.start().ready()
         ann = await Person.register(started.address, "ann")
         device = await ann.device()

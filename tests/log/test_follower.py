@@ -134,7 +134,7 @@ class FollowerTests(SynchronousTestCase):
 
 
 class BlindTests(SynchronousTestCase):
-    """G7: nobody is served on rights that may have ended."""
+    """Nobody is served on rights that may have ended (docs/guarantees.md#g7-authority-is-current)."""
 
     def setUp(self) -> None:
         self.clock = Clock()

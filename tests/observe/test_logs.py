@@ -79,7 +79,10 @@ class JsonTests(LogCase):
         self.assertTrue(written.isascii() and "\x1b" not in written)
 
     def test_secrets_are_not_written(self) -> None:
-        """Fault 14: passwords and tokens in error logs."""
+        """The predecessor's fault: passwords and tokens in error logs.
+
+        docs/predecessor-faults.md#fault-14
+        """
         self.log().info("login", password="hunter2", accessToken="ey", Authorization="Bearer x", user="ann")
         (line,) = self.lines
         self.assertNotIn("hunter2", self.written[0])

@@ -13,7 +13,7 @@ from multiproto.observe.metrics import OUTCOMES, Metrics
 from multiproto.observe.protocol_stats import ProtocolStats
 from multiproto.observe.reactor_lag import ReactorLag
 
-# Contract, section 8, name by name with its labels.
+# Those of docs/metrics.md that the predecessor had, with their labels.
 CONTRACT = """
 http_requests_total{method,path,status} http_request_duration_seconds{method,path,status}
 http_request_size_bytes{method,path} http_response_size_bytes{method,path}
@@ -71,7 +71,7 @@ class MetricsTests(SynchronousTestCase):
             self.assertEqual(shown.get(name), set(filter(None, labels.split(","))), name)
 
     def test_a_client_makes_no_label_values(self) -> None:
-        """Fault 8: raw paths and words became labels."""
+        """The predecessor's fault: raw paths and words became labels (docs/predecessor-faults.md#fault-8)."""
         self.metrics.on_request("BREW", "/x", 418, 0.1, 0, 0)
         self.metrics.on_operation("query", "EvilName", "success", 0.1, ["EVIL"])
         self.metrics.auth("magic", "spell")
@@ -107,7 +107,10 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(self.value("database_query_duration_seconds_count", operation="statement 0"), 2)
 
     def test_wires_are_shown_as_they_count(self) -> None:
-        """Fault 27: metrics that were declared and never moved."""
+        """The predecessor's fault: metrics that were declared and never moved.
+
+        docs/predecessor-faults.md#fault-27
+        """
         self.tcp.record_connected("a")
         self.websocket.record_connected("a")
         self.websocket.record_connected("b")

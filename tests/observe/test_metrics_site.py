@@ -155,7 +155,10 @@ class ConnectionTests(SynchronousTestCase):
         self.channel = channel
 
     def test_bodies_are_not_kept(self) -> None:
-        """Fault 8: bodies were buffered before anything was decided."""
+        """The predecessor's fault: bodies were buffered before anything was decided.
+
+        docs/predecessor-faults.md#fault-8
+        """
         request = b"POST /stats HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
         self.channel.dataReceived(request)
         (current,) = self.channel._channel.requests  # what HTTP/1.1 is spoken by

@@ -55,7 +55,7 @@ class TrafficTests(SynchronousTestCase):
         self.assertEqual((self.traffic.bytes_received, self.traffic.bytes_sent), (70, 102))
 
     def test_words_from_outside_make_no_labels(self) -> None:
-        """Fault 8: raw input became metric labels."""
+        """The predecessor's fault: raw input became metric labels (docs/predecessor-faults.md#fault-8)."""
         before = [set(each) for each in self.tallies()]
         for word in ("", "DROP TABLE", "x" * 10_000):
             self.traffic.record_command(word)

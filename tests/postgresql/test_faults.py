@@ -138,7 +138,10 @@ class CommitTests(FaultCase):
 
 
 class AwayTests(FaultCase):
-    """G10: fast refusals, no lost connection of ours, and back by itself."""
+    """Fast refusals, no lost connection of ours, and back by itself.
+
+    docs/guarantees.md#g10-degrade-do-not-die
+    """
 
     def use_server(self) -> Postgres:
         server = Postgres()

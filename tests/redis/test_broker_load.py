@@ -77,7 +77,9 @@ class BurdenTests(RedisCase):
         running = False
         await deferLater(reactor, 0.01)
         self.assertEqual(there.ear.contents, list(range(1, 501)))
-        self.assertLess(longest, 0.25)  # seconds of CPU (G9); at once it would be half a second
+        self.assertLess(
+            longest, 0.25
+        )  # seconds of CPU (docs/guarantees.md#g9-isolation); at once it would be half a second
 
     async def test_an_instance_that_is_behind_is_not_taken_for_a_dead_redis(self) -> None:
         here, there = await self.instance(), await self.instance()

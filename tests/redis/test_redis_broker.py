@@ -86,7 +86,10 @@ class HostileTests(RedisCase):
 
 
 class AwayTests(RedisCase):
-    """G10: the live lane is local meanwhile, says so, and comes back by itself."""
+    """The live lane is local meanwhile, says so, and comes back by itself.
+
+    docs/guarantees.md#g10-degrade-do-not-die
+    """
 
     def use_server(self) -> Redis:
         server = Redis()
@@ -134,7 +137,10 @@ class AwayTests(RedisCase):
         self.assertTrue(here.lane.up and there.lane.up)
 
     async def test_a_network_that_swallows_what_is_published_but_answers_pings(self) -> None:
-        """G12, and the failure that nobody notices: the connection lives, the subscription is dead."""
+        """The failure that nobody notices: the connection lives, the subscription is dead.
+
+        docs/guarantees.md#g12-ready-means-delivering
+        """
         proxy = Proxy(self.server.port)
         proxy.listen()
         self.addCleanup(proxy.stop)
@@ -204,7 +210,7 @@ class AddressTests(RedisCase):
 class LeastRightsTests(RedisCase):
     def use_server(self) -> Redis:
         """With the user that the page for operators makes."""
-        page = (Path(__file__).parents[2] / "docs" / "instances.md").read_text()
+        page = (Path(__file__).parents[2] / "docs/instances.md").read_text()
         (rights,) = re.findall(r"^ACL SETUSER (.*)$", page, flags=re.MULTILINE)
         server = Redis(f"user {rights}", "user default on >s3cret allcommands allkeys allchannels")
         self.addCleanup(server.stop)

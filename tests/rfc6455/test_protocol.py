@@ -197,7 +197,7 @@ class Violations(Endpoint):
         self.assertTrue(self.wire.aborted)
 
     def test_others_have_their_turn_behind_thousands_of_frames(self) -> None:
-        """Guarantee G9: so many are read in one turn, and the rest in the next ones."""
+        """So many are read in one turn, and the rest in the next ones (docs/guarantees.md#g9-isolation)."""
         pings = frame(PING, b"") * (3 * MAX_FRAMES_PER_TURN)
         self.protocol.dataReceived(pings)
         looks: list[int] = []
@@ -301,7 +301,10 @@ class Sizes(Endpoint):
         return b'{"type": "ping"}'.ljust(self.max_message + more)
 
     def test_a_message_at_the_limit_and_one_past_it(self) -> None:
-        """Fault 6: the message size was configured but never read."""
+        """The predecessor's fault: the message size was configured but never read.
+
+        docs/predecessor-faults.md#fault-6
+        """
         self.assertEqual(self.say(frame(TEXT, self.full())), [ANSWER])
         self.assertEqual(self.ended(frame(TEXT, self.full(1))), [("close", 1009)])
 

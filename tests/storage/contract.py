@@ -56,7 +56,7 @@ class StoreContract(SessionContract, LogContract):
         self.assertEqual(await self.refusal(add_message("m", "ada", to="nobody")), STRANGER)
 
     async def test_fault_16_addresses_that_differ_by_case_are_one(self) -> None:
-        """Fault 16: two accounts for one mailbox."""
+        """The predecessor's fault: two accounts for one mailbox (docs/predecessor-faults.md#fault-16)."""
         await self.people("ada")
         other = add_user("ada2").steps[0]
         params = {**other.params, "email": "Ada@X.org", "email_key": "ada@x.org"}
@@ -64,7 +64,10 @@ class StoreContract(SessionContract, LogContract):
         self.assertEqual(await self.refusal(clashing), TAKEN)
 
     async def test_an_event_that_cannot_be_kept_takes_its_row_back(self) -> None:
-        """G6: what fails between the row and its event undoes both."""
+        """What fails between the row and its event undoes both.
+
+        docs/guarantees.md#g6-row-and-event-together
+        """
         await self.store.commit(add_user("ada", 0, event("e1", "ada")))
         twice = add_user("bob", 0, event("e2", "bob"), event("e1", "bob"))
         self.assertIsInstance(await self.refusal(twice), DatabaseError)
@@ -143,7 +146,10 @@ class StoreContract(SessionContract, LogContract):
         self.assertEqual(count, ({"total": 3},))
 
     async def test_several_users_are_one_statement(self) -> None:
-        """Fault 25: a query per message for its author."""
+        """The predecessor's fault: a query per message for its author.
+
+        docs/predecessor-faults.md#fault-25
+        """
         await self.people("ada", "bob", "cat")
         found = await self.rows("users_by_ids", ids=["ada", "cat", "nobody", "ada"])
         self.assertEqual(sorted(row["id"] for row in found), ["ada", "cat"])
@@ -151,7 +157,10 @@ class StoreContract(SessionContract, LogContract):
     # Sessions.
 
     async def test_fault_15_a_session_is_live_until_expiry_revocation_or_the_end_of_its_user(self) -> None:
-        """Fault 15: tokens of deleted users were taken, and nothing could be revoked."""
+        """The predecessor's fault: tokens of deleted users were taken, and nothing could be revoked.
+
+        docs/predecessor-faults.md#fault-15
+        """
         await self.people("ada", "bob")
         for id, user in (("s1", "ada"), ("s2", "ada"), ("s3", "bob")):
             await self.store.commit(add_session(id, user))
@@ -306,7 +315,10 @@ class StoreContract(SessionContract, LogContract):
         return "".join(row["id"][1:] for row in rows)
 
     async def test_fault_13_a_direct_message_is_in_the_lists_and_totals_of_its_two_people_only(self) -> None:
-        """Fault 13: REST showed every message to every user."""
+        """The predecessor's fault: REST showed every message to every user.
+
+        docs/predecessor-faults.md#fault-13
+        """
         await self.talk()
         self.assertEqual(await self.listed("", viewer="ada"), "764321")
         self.assertEqual(await self.listed("", viewer="bob"), "764321")
@@ -320,7 +332,7 @@ class StoreContract(SessionContract, LogContract):
         self.assertEqual(await self.listed("_by_user_and_channel", viewer="eve", **both), "71")
 
     async def test_fault_25_pages_follow_one_another_in_a_fixed_order(self) -> None:
-        """Fault 25: OFFSET with unstable order."""
+        """The predecessor's fault: OFFSET with unstable order (docs/predecessor-faults.md#fault-25)."""
         await self.talk()
         pages = [
             await self.rows("messages_page", viewer="ada", limit=2, offset=offset)
@@ -331,7 +343,7 @@ class StoreContract(SessionContract, LogContract):
         )
 
     async def test_fault_25_the_pages_of_several_authors_are_one_statement(self) -> None:
-        """Fault 25: a query per object of a list."""
+        """The predecessor's fault: a query per object of a list (docs/predecessor-faults.md#fault-25)."""
         await self.talk()
         authors = ["eve", "ada", "bob", "nobody", "ada"]
         page = {"viewer": "eve", "user_ids": authors, "limit": 2, "offset": 0}

@@ -1,4 +1,4 @@
-"""G1: what was acknowledged is there after `kill -9`."""
+"""What was acknowledged is there after `kill -9` (docs/guarantees.md#g1-durable-acknowledgement)."""
 
 from __future__ import annotations
 

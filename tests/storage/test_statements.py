@@ -97,7 +97,10 @@ class PlanTests(SynchronousTestCase):
                     self.assertIn(f"INDEX {ordered[name]}", line)
 
     def test_fault_25_no_list_is_sorted_to_give_one_page(self) -> None:
-        """Fault 25: OFFSET with unstable order; ours comes from an index, and only as far as asked."""
+        """The predecessor's fault: OFFSET with unstable order; ours comes from an index, and only as far as asked.
+
+        docs/predecessor-faults.md#fault-25
+        """
         for name in ("", "_by_user", "_by_channel", "_by_user_and_channel"):
             self.assertNotIn("TEMP B-TREE", " ".join(self.plan(f"messages_page{name}")), name)
         for name in ("users_page", "audit_page", "audit_page_by_subject", "audit_page_by_action"):

@@ -1,4 +1,4 @@
-"""Every frame of the contract's section 5, and bytes that are none."""
+"""Every frame of docs/tcp.md, and bytes that are none."""
 
 from __future__ import annotations
 
@@ -207,7 +207,10 @@ class EncodeTests(SynchronousTestCase):
             self.assertEqual(frames(codec.encode(reply, NOW)), [(kind, said)])  # type: ignore[arg-type]
 
     def test_a_delivery_names_its_topic_and_time(self) -> None:
-        """Fault 22: deliveries had no timestamp and named the pattern, not the topic."""
+        """The predecessor's fault: deliveries had no timestamp and named the pattern, not the topic.
+
+        docs/predecessor-faults.md#fault-22
+        """
         bare = protocol.Delivery("a.b", None, {}, NOW)
         self.assertEqual(
             frames(codec.encode(bare, 0.0)),
@@ -236,7 +239,10 @@ class EncodeTests(SynchronousTestCase):
         self.assertIs(codec.encode(delivery, 0.0), codec.encode(delivery, 1.0))
 
     def test_the_largest_publication_fits_a_frame(self) -> None:
-        """Fault 22: a delivery over the frame limit vanished."""
+        """The predecessor's fault: a delivery over the frame limit vanished.
+
+        docs/predecessor-faults.md#fault-22
+        """
         delivery = protocol.Delivery(
             "a" * 255, "x" * 999_998, {"m": "y" * 9_990}, NOW, "u" * 36, "d" * 36, "c" * 100
         )

@@ -64,7 +64,10 @@ class DeviceCase(SynchronousTestCase):
 
 class DialogueTests(DeviceCase):
     def test_auth_and_subscribe_in_one_write(self) -> None:
-        """Fault 22: frames of one packet were handled concurrently, and SUBSCRIBE failed."""
+        """The predecessor's fault: frames of one packet were handled concurrently, and SUBSCRIBE failed.
+
+        docs/predecessor-faults.md#fault-22
+        """
         self.house.authenticator.slow = True
         self.assertEqual(self.say(AUTH + frame(0x10, topic="t") + PING), [])
         self.house.authenticator.release_one()
@@ -91,7 +94,10 @@ class DialogueTests(DeviceCase):
         self.assertEqual([kind for kind, _ in self.say(frame(0x20, topic="a.b"))], [0x21])
 
     def test_a_double_subscription_is_a_conflict_and_can_be_undone(self) -> None:
-        """Fault 22: a double SUBSCRIBE left a subscription that nobody could remove."""
+        """The predecessor's fault: a double SUBSCRIBE left a subscription that nobody could remove.
+
+        docs/predecessor-faults.md#fault-22
+        """
         self.assertEqual(
             self.say(AUTH, frame(0x10, topic="t"), frame(0x10, topic="t")),
             [WELCOME, subscribed("t", "id2"), error(6, "Already subscribed: t")],
@@ -122,7 +128,7 @@ class DialogueTests(DeviceCase):
         self.assertEqual(self.say(frame(0x31), PING), [pong()])
 
     def test_a_bad_frame_is_answered_and_survived(self) -> None:
-        """Fault 2: a SUBSCRIBE without a topic harms nobody."""
+        """A SUBSCRIBE without a topic harms nobody (docs/predecessor-faults.md#fault-2)."""
         self.assertEqual(
             self.say(AUTH, raw(b"\x7f"), raw(b"\x10{"), frame(0x10), raw(b"\x10\xff"), PING),
             [
@@ -141,7 +147,10 @@ class DialogueTests(DeviceCase):
         self.assertEqual((self.wire.no_delay, self.wire.keep_alive, self.wire.idle), (True, True, 60))
 
     def test_the_keep_alive_interval(self) -> None:
-        """Fault 6: limits that were configured but never read.  The system takes whole seconds, and so many."""
+        """The predecessor's fault: limits that were configured but never read.  The system takes whole seconds, and so many.
+
+        docs/predecessor-faults.md#fault-6
+        """
         for seconds, idle in ((1.0, 1), (1.5, 2), (1e6, 32767)):
             factory = TcpFactory(self.house.hub, self.line, self.clock.seconds, keepalive_idle=seconds)
             wire = Wire()
@@ -238,7 +247,10 @@ class StreamTests(DeviceCase):
         self.assertTrue(self.wire.half_closed)
 
     def test_frames_before_a_bad_one_are_obeyed_even_behind_a_slow_auth(self) -> None:
-        """Fault 22: good frames before a bad one were dropped."""
+        """The predecessor's fault: good frames before a bad one were dropped.
+
+        docs/predecessor-faults.md#fault-22
+        """
         self.house.authenticator.slow = True
         self.say(AUTH + frame(0x10, topic="t") + b"\xff\xff\xff\xff" + PING)
         self.assertFalse(self.wire.half_closed)
@@ -255,7 +267,10 @@ class StreamTests(DeviceCase):
         self.assertEqual(self.say(PING), [])
 
     def test_a_large_frame_in_small_pieces_costs_no_more_than_its_size(self) -> None:
-        """Fault 10: buffers were concatenated per chunk, quadratic for a large slow frame."""
+        """The predecessor's fault: buffers were concatenated per chunk, quadratic for a large slow frame.
+
+        docs/predecessor-faults.md#fault-10
+        """
         device = TcpFactory(self.house.hub, self.line, self.clock.seconds).buildProtocol(None)
         wire = Wire()
         device.makeConnection(wire)
@@ -297,7 +312,10 @@ class EndTests(DeviceCase):
         self.assertTrue(self.wire.aborted)
 
     def test_a_half_closed_peer_gets_its_answers_and_is_let_go(self) -> None:
-        """Fault 24: shutdown hung on a half-closed TCP peer."""
+        """The predecessor's fault: shutdown hung on a half-closed TCP peer.
+
+        docs/predecessor-faults.md#fault-24
+        """
         self.assertTrue(IHalfCloseableProtocol.providedBy(self.device))
         self.house.authenticator.slow = True
         self.say(AUTH + PING + b"\0\0")
@@ -308,7 +326,7 @@ class EndTests(DeviceCase):
         self.assertTrue(self.wire.disconnecting)
 
     def test_a_half_closed_peer_that_waits_does_not_hold_up_a_shutdown(self) -> None:
-        """Fault 24, with an AUTH that no one answers."""
+        """With an AUTH that no one answers, too (docs/predecessor-faults.md#fault-24)."""
         self.house.authenticator.slow = True
         self.say(AUTH)
         self.device.readConnectionLost()
@@ -316,7 +334,10 @@ class EndTests(DeviceCase):
         self.assertTrue(self.wire.disconnecting)
 
     def test_a_reset_ends_only_itself(self) -> None:
-        """Fault 1: one unauthenticated TCP reset ended the whole process."""
+        """The predecessor's fault: one unauthenticated TCP reset ended the whole process.
+
+        docs/predecessor-faults.md#fault-1
+        """
         other, wire = self.connect()
         self.device.dataReceived(b"\0\0")
         self.device.connectionLost(Failure(ConnectionLost()))
@@ -326,14 +347,20 @@ class EndTests(DeviceCase):
         self.device.writeConnectionLost()
 
     def test_a_lost_subscriber_leaves_nothing_behind(self) -> None:
-        """Fault 4: subscriptions of gone peers stayed for ever."""
+        """The predecessor's fault: subscriptions of gone peers stayed for ever.
+
+        docs/predecessor-faults.md#fault-4
+        """
         self.say(AUTH, frame(0x10, topic="a.**"))
         self.device.connectionLost()
         self.assertEqual(len(self.house.hub), 0)
         self.assertEqual(self.house.dispatcher._tree.match("a.b"), [])
 
     def test_an_unauthenticated_peer_is_sent_away(self) -> None:
-        """Fault 7: nothing had to authenticate in any time; bytes alone do not help."""
+        """The predecessor's fault: nothing had to authenticate in any time; bytes alone do not help.
+
+        docs/predecessor-faults.md#fault-7
+        """
         for _ in range(10):
             self.assertEqual(self.say(b"\0" if self.clock.seconds() < 3 else b""), [])
             self.clock.advance(1.0)
@@ -355,7 +382,7 @@ class EndTests(DeviceCase):
         self.assertEqual(self.wire.said(), [error(4, "Token revoked")])
 
     def test_a_quiet_peer_is_asked_and_then_dropped(self) -> None:
-        """Fault 7: dead peers were never dropped."""
+        """The predecessor's fault: dead peers were never dropped (docs/predecessor-faults.md#fault-7)."""
         self.house.authenticator.expires_at = 10_000.0
         self.say(AUTH)
         self.clock.pump([1.0] * 30)
@@ -367,7 +394,7 @@ class EndTests(DeviceCase):
         self.assertEqual(self.wire.said()[-1], error(54, "Nothing heard for too long"))
 
     def test_a_slow_reader_is_told_so(self) -> None:
-        """Fault 5: no backpressure."""
+        """The predecessor's fault: no backpressure (docs/predecessor-faults.md#fault-5)."""
         self.say(AUTH, frame(0x10, topic="t"))
         self.device.transport.producer.pauseProducing()  # type: ignore[attr-defined]
         for n in range(4):
@@ -386,7 +413,10 @@ class EndTests(DeviceCase):
 
 class CapacityTests(DeviceCase):
     def test_the_per_address_limit_and_one_past_it(self) -> None:
-        """Fault 6: limits that were configured but never read."""
+        """The predecessor's fault: limits that were configured but never read.
+
+        docs/predecessor-faults.md#fault-6
+        """
         line = self.house.admission("tcp", max_connections_per_host=2)
         first, _ = self.connect(line)
         _, second = self.connect(line)
@@ -403,7 +433,10 @@ class CapacityTests(DeviceCase):
         self.assertFalse(fourth.disconnecting)
 
     def test_the_total_limit(self) -> None:
-        """Fault 6: the total of TCP connections was never read."""
+        """The predecessor's fault: the total of TCP connections was never read.
+
+        docs/predecessor-faults.md#fault-6
+        """
         line = self.house.admission("tcp", max_connections=1)
         self.connect(line)
         _, wire = self.connect(line)

@@ -1,4 +1,4 @@
-"""Every message of the contract's section 4, and text that is none."""
+"""Every message of docs/websocket.md, and text that is none."""
 
 from __future__ import annotations
 

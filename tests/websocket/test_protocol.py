@@ -125,7 +125,7 @@ class DialogueTests(WebSocketCase):
         )
 
     def test_refusals_leave_the_connection_open(self) -> None:
-        """Fault 2: a `subscribe` without a topic harms nobody."""
+        """A `subscribe` without a topic harms nobody (docs/predecessor-faults.md#fault-2)."""
         self.assertEqual(
             self.say(
                 text(type="subscribe", topic="t", id="s"),
@@ -391,14 +391,20 @@ class EndTests(WebSocketCase):
         self.assertTrue(self.wire.disconnecting)
 
     def test_an_unauthenticated_peer_is_sent_away(self) -> None:
-        """Fault 7: nothing had to authenticate in any time; bytes alone do not help."""
+        """The predecessor's fault: nothing had to authenticate in any time; bytes alone do not help.
+
+        docs/predecessor-faults.md#fault-7
+        """
         for _ in range(10):
             self.assertEqual(self.say(frame(PONG)), [])
             self.clock.advance(1.0)
         self.assertEqual(spoken(self.wire.take()), [("close", 4408, "Not authenticated in time")])
 
     def test_a_token_ends(self) -> None:
-        """Fault 15: connections outlived expiry; nothing could be revoked."""
+        """The predecessor's fault: connections outlived expiry; nothing could be revoked.
+
+        docs/predecessor-faults.md#fault-15
+        """
         for why, message in [
             (CloseReason.TOKEN_EXPIRED, "Token expired"),
             (CloseReason.REVOKED, "Token revoked"),
@@ -410,7 +416,10 @@ class EndTests(WebSocketCase):
             self.assertEqual(spoken(self.wire.take()), [("close", 4401, message)])
 
     def test_a_quiet_peer_is_asked_and_then_dropped(self) -> None:
-        """Fault 7: dead WebSocket peers were never dropped."""
+        """The predecessor's fault: dead WebSocket peers were never dropped.
+
+        docs/predecessor-faults.md#fault-7
+        """
         self.house.authenticator.expires_at = 10_000.0
         self.say(AUTH)
         self.clock.pump([1.0] * 30)
@@ -422,7 +431,7 @@ class EndTests(WebSocketCase):
         self.assertEqual(spoken(self.wire.take())[-1], ("close", 1001, "Nothing heard for too long"))
 
     def test_a_slow_reader_is_told_where_to_resume(self) -> None:
-        """Fault 5: no backpressure."""
+        """The predecessor's fault: no backpressure (docs/predecessor-faults.md#fault-5)."""
         self.house.dispatcher.cursor = "c7"
         self.say(AUTH, subscribe("t"), subscribe("users"))
         self.wire.producer.pauseProducing()
@@ -464,7 +473,10 @@ class EndTests(WebSocketCase):
         self.wire.producer.stopProducing()
 
     def test_a_lost_connection_leaves_nothing_behind(self) -> None:
-        """Fault 4: subscriptions of gone WebSockets stayed for ever."""
+        """The predecessor's fault: subscriptions of gone WebSockets stayed for ever.
+
+        docs/predecessor-faults.md#fault-4
+        """
         self.say(AUTH, subscribe("a.**"))
         self.protocol.connectionLost()
         self.assertEqual(len(self.house.hub), 0)
@@ -478,7 +490,10 @@ class EndTests(WebSocketCase):
 
 class CapacityTests(WebSocketCase):
     def test_the_per_address_limit_and_one_past_it(self) -> None:
-        """Fault 6: the WebSocket per-address limit was configured but never read."""
+        """The predecessor's fault: the WebSocket per-address limit was configured but never read.
+
+        docs/predecessor-faults.md#fault-6
+        """
         line = self.house.admission("websocket", max_connections_per_host=2)
         first, _ = self.connect(line)
         _, second = self.connect(line)

@@ -2,7 +2,7 @@
 
 When the log tells that an account was closed or a session revoked, on whatever
 instance, the connections that were authenticated by it are closed here
-(guarantee G7).
+(docs/guarantees.md#g7-authority-is-current).
 """
 
 from __future__ import annotations

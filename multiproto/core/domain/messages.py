@@ -1,7 +1,7 @@
 """Messages: sending, reading, listing and deleting them, for every wire.
 
 A direct message is visible to its author and its recipient only: for all others
-it does not exist, in every list, total and operation (contract, section 1).
+it does not exist, in every list, total and operation (docs/common.md#values).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Rights end through the log.  An instance that has not read to the log's head for
 `STALE_AFTER` seconds might serve a user whose rights were revoked on another
-one, so it holds back deliveries and commands until it is caught up (guarantee G7).
+one, so it holds back deliveries and commands until it is caught up (docs/guarantees.md#g7-authority-is-current).
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from ...base.waiters import Waiters
 from ..errors import Unavailable
 
 STALE_AFTER = 1.0  # seconds
-COMMAND_GRACE = (
-    0.5  # seconds more that a command waits before it is refused: within two of the loss (guarantee G10)
-)
+# Refused within two seconds of the loss (docs/guarantees.md#g10-degrade-do-not-die).
+COMMAND_GRACE = 0.5  # seconds more that a command waits before it is refused
 
 
 @define(eq=False, repr=False)

@@ -1,6 +1,6 @@
 """Decides who may read and write which topic: the only place that does.
 
-Contract, section 3.  The server's own topics come first, and no rule changes
+docs/common.md#who-may-read-and-write says how.  The server's own topics come first, and no rule changes
 their permissions.  Where a rule is configured for the first words of a topic,
 only rules permit anything; all other topics are open to everybody.  A credential
 with grants may do what its grants and all this permit.

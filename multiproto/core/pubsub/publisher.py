@@ -17,7 +17,7 @@ from .namespaces import Namespaces
 from .policy import Policy
 from .topics import check_topic
 
-MAX_CONTENT = 1_000_000  # bytes of encoded data, so that a delivery fits every wire (contract, section 1)
+MAX_CONTENT = 1_000_000  # bytes of encoded data, so that a delivery fits every wire (docs/common.md#json)
 MAX_METADATA = 10_000  # bytes, encoded
 PUBLICATION = "publication"  # the type of such an event
 

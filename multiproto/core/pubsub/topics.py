@@ -2,7 +2,7 @@
 
 A topic is dot-separated words: ``messages.user.42``.  In a pattern ``*`` stands
 for exactly one word and ``**`` for any number, zero included, wherever it
-stands: ``messages.**`` covers ``messages`` itself (contract, sections 1 and 3).
+stands: ``messages.**`` covers ``messages`` itself (docs/common.md#topics-and-patterns).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Formats the errors of an operation as the contract has them.
 
-`extensions.code` is a name of the contract's section 1 or 6, `extensions.status`
-the HTTP status that goes with it.  A bug of ours is logged with its traceback
+`extensions.code` is a name of docs/common.md#error-codes or docs/graphql.md#errors,
+`extensions.status` the HTTP status that goes with it.  A bug of ours is logged with its traceback
 and reported without detail.
 
 graphql-core quotes the value that it rejects.  That may be a password, and
@@ -41,7 +41,7 @@ class RequestError(Exception):
 
 
 def coded_error(code: str, message: str) -> GraphQLError:
-    """An error in the request itself, with a `code` of the contract's section 6."""
+    """An error in the request itself, with a `code` of docs/graphql.md#errors."""
     return GraphQLError(message, extensions={"code": code})
 
 

@@ -1,6 +1,6 @@
 """Limits of depth, complexity and size of a document, checked before anything is executed.
 
-Contract, section 6.  Depth and complexity go by field names alone: `edges`,
+docs/graphql.md#limits says how.  Depth and complexity go by field names alone: `edges`,
 `node` and `sessions` mean one thing each in our schema, and so a document can be refused before
 validation, whose work grows with the square of its size.
 """
@@ -27,7 +27,7 @@ from graphql.language import (
 from ...core.domain.login_sessions import MAX_SESSIONS
 from .errors import coded_error
 
-DEFAULT_LIMIT, MAX_LIMIT = 20, 100  # of a list's items (contract, section 1)
+DEFAULT_LIMIT, MAX_LIMIT = 20, 100  # of a list's items (docs/common.md#limits-on-input)
 MAX_SELECTION_NESTING = 50  # selection sets and fragments in each other, so that no walk exhausts the stack
 INTROSPECTION_FIELDS = ("__schema", "__type")  # exempt; graphql-core's MaxIntrospectionDepthRule bounds them
 

@@ -33,7 +33,7 @@ from .negotiation import (
 )
 from .playground import CONTENT_SECURITY_POLICY, Playground
 
-MAX_BODY_SIZE = 2**20  # bytes (contract, section 1)
+MAX_BODY_SIZE = 2**20  # bytes (docs/graphql.md#requests-over-http)
 EVENT_STREAM_REQUIRED = "Subscriptions need Accept: text/event-stream, or graphql-transport-ws"
 
 

@@ -1,4 +1,4 @@
-"""Routes of accounts and sessions: /auth and /users (contract, section 2)."""
+"""Routes of accounts and sessions: /auth and /users (docs/rest.md#accounts)."""
 
 from __future__ import annotations
 

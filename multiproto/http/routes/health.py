@@ -1,4 +1,4 @@
-"""Routes that tell how the server is: outside the envelope, never rate limited (contract, section 2)."""
+"""Routes that tell how the server is: outside the envelope, never rate limited (docs/rest.md#get-health)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class HealthReporter(Protocol):
     """What these routes ask of whoever watches the server."""
 
     def report(self) -> Awaitable[tuple[int, Mapping[str, object]]]:
-        """HTTP status, and the body of `/health` as the contract has it."""
+        """HTTP status, and the body of `/health` (docs/rest.md#get-health)."""
 
     def ready(self) -> bool:
         """Whether new work should come here."""

@@ -1,4 +1,4 @@
-"""Routes of messages: sent, read, listed and withdrawn (contract, section 2)."""
+"""Routes of messages: sent, read, listed and withdrawn (docs/rest.md#messages)."""
 
 from __future__ import annotations
 

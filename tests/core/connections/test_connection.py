@@ -159,7 +159,10 @@ class DialogueTests(SessionCase):
         )
 
     def test_order_is_kept_while_authentication_waits(self) -> None:
-        """Fault 22: SUBSCRIBE sent right behind AUTH is obeyed after it, not refused before it."""
+        """SUBSCRIBE sent right behind AUTH is obeyed after it, not refused before it.
+
+        docs/predecessor-faults.md#fault-22
+        """
         self.house.authenticator.slow = True
         self.assertEqual(self.say(Authenticate("token-ann"), Subscribe("room.1")), [])
         self.house.authenticator.release_one()
@@ -248,7 +251,10 @@ class DialogueTests(SessionCase):
         )
 
     def test_leaving_waits_for_what_was_said_before(self) -> None:
-        """Fault 22: good frames before a bad one are obeyed, even behind a slow AUTH."""
+        """Good frames before a bad one are obeyed, even behind a slow AUTH.
+
+        docs/predecessor-faults.md#fault-22
+        """
         self.house.authenticator.slow = True
         self.say(
             Authenticate("token-ann"), Subscribe("room.1"), EndOfInput(CloseReason.PROTOCOL_ERROR), Ping()
@@ -344,7 +350,10 @@ class FlowTests(SessionCase):
         self.assertEqual(self.peer.sent, ["pause"])
 
     def test_a_busy_peer_lets_the_others_have_their_turn(self) -> None:
-        """Guarantee G9: after 10 ms of work for one peer the rest of what it said waits for the next turn."""
+        """After 10 ms of work for one peer the rest of what it said waits for the next turn.
+
+        docs/guarantees.md#g9-isolation
+        """
         self.welcome()
         self.house.publisher._broker = TiringBroker(self.clock, 0.006)
         said = self.say(*(Publish("room.1", n, ref=n) for n in range(5)))
@@ -444,7 +453,7 @@ class TimeTests(SessionCase):
         self.assertFalse(self.session.farewell)
 
     def test_nobody_stays_a_stranger(self) -> None:
-        """Fault 7: ten seconds to authenticate, however busy the peer is."""
+        """Ten seconds to authenticate, however busy the peer is (docs/predecessor-faults.md#fault-7)."""
         self.clock.pump([1] * 9)
         self.say(Ping())
         self.assertFalse(self.session.farewell)
@@ -559,7 +568,7 @@ class EndTests(SessionCase):
         self.assertEqual(self.peer.sent[-1], Farewell(CloseReason.REVOKED, "Token revoked"))
 
     def test_nothing_of_it_is_left(self) -> None:
-        """Fault 4."""
+        """No subscription and no count outlives its connection (docs/predecessor-faults.md#fault-4)."""
         self.welcome()
         self.say(Subscribe("room.1"), Subscribe("room.**"))
         self.session.connection_lost()

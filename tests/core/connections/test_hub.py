@@ -69,7 +69,7 @@ class CapacityTests(HubCase):
 
 class RevocationTests(HubCase):
     def test_a_closed_account(self) -> None:
-        """Fault 15: all of its connections end, and nobody else's."""
+        """All of its connections end, and nobody else's (docs/predecessor-faults.md#fault-15)."""
         (ann, _), (bob, _) = self.connect("ann"), self.connect("bob")
         self.happen(self.events.user_deleted("ann", format_timestamp(0)))
         self.assertEqual(ann.sent[1:], [REVOKED])
@@ -114,7 +114,7 @@ class ShutdownTests(HubCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_it_waits_for_the_last_line_and_then_cuts_it(self) -> None:
-        """Fault 24: five seconds for a peer that does not take its farewell."""
+        """Five seconds for a peer that does not take its farewell (docs/predecessor-faults.md#fault-24)."""
         (_, prompt), (stuck, session) = self.connect(), self.connect()
         done = self.hub.stopService()
         prompt.connection_lost()

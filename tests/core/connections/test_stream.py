@@ -63,7 +63,7 @@ class FeedTests(SynchronousTestCase):
         self.failureResultOf(self.opening("room.*"), TooManyConnections)
 
     def test_leaving_ends_the_subscription_at_once(self) -> None:
-        """Fault 9: not with the next event."""
+        """Not with the next event (docs/predecessor-faults.md#fault-9)."""
         feed = self.open()
         feed.unsubscribe()
         self.assertEqual(self.line.stats.active_subscriptions, 0)
@@ -71,7 +71,10 @@ class FeedTests(SynchronousTestCase):
         self.assertIsNone(self.heard(feed))
 
     def test_nothing_is_kept_for_a_reader_who_left(self) -> None:
-        """Fault 5: what they left unread is freed at once, not when the garbage collector comes by."""
+        """What they left unread is freed at once, not when the garbage collector comes by.
+
+        docs/predecessor-faults.md#fault-5
+        """
         feed = self.open()
         self.publish(1, 2)
         feed.unsubscribe()

@@ -68,7 +68,7 @@ class RegistrationTests(AccountsCase):
         self.assertEqual(await self.log(), [("user.created", ("users",), {"user": self.ann.to_json()})])
 
     async def test_an_address_is_taken_in_any_case(self) -> None:
-        """Fault 16."""
+        """Addresses are one whatever their case (docs/predecessor-faults.md#fault-16)."""
         for email in ("Ann@example.org", "ann@EXAMPLE.org"):
             with self.assertRaises(Conflict):
                 await self.accounts.register(ANN | {"email": email})
@@ -126,7 +126,7 @@ class AccountTests(AccountsCase):
             await self.accounts.page({"limit": 101})
 
     async def test_amending(self) -> None:
-        """Each change is one event, of the right kind (fault 19)."""
+        """Each change is one event, of the right kind (docs/predecessor-faults.md#fault-19)."""
         user = (await self.accounts.update(self.who, self.ann.id, {"name": "Anna"})).value
         self.assertEqual((user.name, user.email, user.id), ("Anna", "Ann@example.org", self.ann.id))
         self.assertGreaterEqual(user.updated_at, self.ann.updated_at)

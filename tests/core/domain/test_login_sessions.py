@@ -29,7 +29,10 @@ class LoginTests(AccountsCase):
         self.assertNotIn(login.refresh_token, repr(login))
 
     async def test_wrong(self) -> None:
-        """Fault 16: one text and one amount of work for an unknown address and a wrong password."""
+        """One text and one amount of work for an unknown address and a wrong password.
+
+        docs/predecessor-faults.md#fault-16
+        """
         for email, password in [("ann@example.org", "wrong"), ("nobody@example.org", PASSWORD), ("", "")]:
             with self.assertRaises(Unauthorized) as caught:
                 await self.sessions.login({"email": email, "password": password})

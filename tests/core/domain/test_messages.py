@@ -84,7 +84,7 @@ class VisibilityTests(MessagesCase):
         self.open = await self.send(self.ann, "hello", channel="c")
 
     async def test_two_see_it_the_third_does_not(self) -> None:
-        """Fault 13: in every list and total; to the third it does not exist."""
+        """In every list and total; to the third it does not exist (docs/predecessor-faults.md#fault-13)."""
         ann = self.ann.user_id
         for who, seen in [
             (self.ann, ["hello", "psst"]),
@@ -140,7 +140,7 @@ class VisibilityTests(MessagesCase):
 
 class ListTests(MessagesCase):
     async def test_pages_are_stable(self) -> None:
-        """Fault 25: newest first, each once, though many have one time."""
+        """Newest first, each once, though many have one time (docs/predecessor-faults.md#fault-25)."""
         stopped = self.now()
         self.messages._now = lambda: stopped
         sent = [await self.send(self.ann, str(n), channel="c") for n in range(7)]
@@ -152,7 +152,7 @@ class ListTests(MessagesCase):
         self.assertEqual({page.total for page in pages}, {7})
 
     async def test_filters(self) -> None:
-        """Fault 20: no filter is dropped, and a wrong one is told."""
+        """No filter is dropped, and a wrong one is told (docs/predecessor-faults.md#fault-20)."""
         await self.send(self.ann, "a-c", channel="c")
         await self.send(self.ann, "a-d", channel="d")
         await self.send(self.bob, "b-c", channel="c")
@@ -166,7 +166,7 @@ class ListTests(MessagesCase):
                 await self.messages.page(self.eve, fields)
 
     async def test_pages_of_several_authors_in_one_read(self) -> None:
-        """Fault 25: no query per author."""
+        """No query per author (docs/predecessor-faults.md#fault-25)."""
         for n in range(3):
             await self.send(self.ann, f"a{n}", channel="c")
         await self.send(self.bob, "b0", channel="c")

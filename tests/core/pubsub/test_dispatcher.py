@@ -60,7 +60,10 @@ class AudienceTests(SynchronousTestCase):
         self.assertEqual(self.counted, [("publication", 1, 0)])
 
     def test_an_event_is_heard_once_on_the_first_topic_covered(self) -> None:
-        """Fault 19, and the sketch's: one event on three topics reached `messages.**` three times."""
+        """The predecessor's fault: one event on three topics was delivered to `messages.**` three times.
+
+        docs/predecessor-faults.md#fault-19
+        """
         event = self.events.message_sent(self.message("c.9", None))
         self.assertEqual(event.topics, ("messages", "messages.user.ann", "messages.channel.c%2E9"))
         wide, author, channel = (
@@ -100,7 +103,10 @@ class AudienceTests(SynchronousTestCase):
         self.assertEqual(self.audience.cursor, "cursor7")
 
     def test_a_broken_listener_costs_nobody_else_the_message(self) -> None:
-        """Fault 2: one bad subscription broke pub/sub for everybody."""
+        """The predecessor's fault: one bad subscription broke pub/sub for everybody.
+
+        docs/predecessor-faults.md#fault-2
+        """
         self.listen("a", ear=Ear(broken=True))
         ear = self.listen("a")
         self.audience.dispatch_live(Publication("p", "a", 1, {}, "ann", 0.0))
@@ -114,7 +120,10 @@ class AudienceTests(SynchronousTestCase):
         self.assertTrue(self.audience.is_empty)
 
     def test_no_event_tells_a_secret(self) -> None:
-        """Fault 11: password hashes went out on `users`."""
+        """The predecessor's fault: password hashes went out on `users`.
+
+        docs/predecessor-faults.md#fault-11
+        """
         user = User("u", "u@example.org", "Una", AT, AT)
         for event in (self.events.user_created(user), self.events.user_updated(user)):
             self.assertEqual(event.content, {"user": user.to_json()})

@@ -29,7 +29,7 @@ class ContractTests(SynchronousTestCase):
     policies = (Policy(), Policy((Rule("**", VERBS), Rule("*.user.*", VERBS), Rule("{user}.**", VERBS))))
 
     def test_reading(self) -> None:
-        """Fault 12: a direct message is for its two people only."""
+        """A direct message is for its two people only (docs/predecessor-faults.md#fault-12)."""
         for topic, readable in [
             ("users", True),
             ("users.bob", True),
@@ -64,7 +64,7 @@ class ContractTests(SynchronousTestCase):
                 self.assertRaises(Forbidden, policy.authorize_subscribe, ANN, pattern, history)
 
     def test_writing(self) -> None:
-        """Fault 12: nobody forges the server's events."""
+        """Nobody forges the server's events (docs/predecessor-faults.md#fault-12)."""
         for policy in self.policies:
             for topic in ("room.1", "user", "usersx", "x.users", "messages2"):
                 policy.authorize_publish(ANN, topic)

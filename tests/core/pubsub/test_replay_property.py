@@ -1,4 +1,4 @@
-"""Guarantees G2 to G4 under any interleaving of what clients, the log and the network do."""
+"""Order, gaps and duplicates (docs/guarantees.md#g2-one-order) under any interleaving of clients, log and network."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ PATTERNS = st.lists(st.one_of(WORDS, st.sampled_from(["*", "**"])), min_size=1, 
 
 
 def covers(pattern: list[str], topic: list[str]) -> bool:
-    """The contract's sentence, word for word; slow."""
+    """What docs/common.md#topics-and-patterns says, word for word; slow."""
     if not pattern:
         return not topic
     if pattern[0] == "**":
@@ -124,7 +124,10 @@ class TopicTreeTests(SynchronousTestCase):
 
     @given(st.lists(PATTERNS, max_size=8))
     def test_leaving_leaves_nothing(self, patterns: list[str]) -> None:
-        """Fault 4: subscriptions of those who left stayed for ever."""
+        """The predecessor's fault: subscriptions of those who left stayed for ever.
+
+        docs/predecessor-faults.md#fault-4
+        """
         tree: TopicTree[str] = TopicTree()
         for pattern in patterns:
             tree.add(pattern, "me")
@@ -141,7 +144,10 @@ class TopicTreeTests(SynchronousTestCase):
         self.assertEqual(tree.match("a.b"), ["me"])
 
     def test_no_pattern_makes_it_backtrack(self) -> None:
-        """Fault 3: eight `**x` groups blocked the loop.  Here each word is looked up once per open branch."""
+        """The predecessor's fault: eight `**x` groups blocked the loop.  Here each word is looked up once per open branch.
+
+        docs/predecessor-faults.md#fault-3
+        """
 
         class Counting(dict):  # type: ignore[type-arg]
             looked = 0

@@ -43,7 +43,7 @@ def depth_of(text: str) -> int:
 
 
 class DepthTests(SynchronousTestCase):
-    """Fault 25: the depth limit limited nothing."""
+    """The predecessor's fault: the depth limit limited nothing (docs/predecessor-faults.md#fault-25)."""
 
     def test_counts_fields_that_give_objects(self) -> None:
         for text, depth in (
@@ -82,7 +82,7 @@ class DepthTests(SynchronousTestCase):
 
 class FragmentTests(SynchronousTestCase):
     def test_circles_are_refused(self) -> None:
-        """Fault 8: circular fragments gave a 500."""
+        """The predecessor's fault: circular fragments gave a 500 (docs/predecessor-faults.md#fault-8)."""
         for circle in (
             "{ ...A } fragment A on Query { ...A }",
             "{ ...A } fragment A on Query { me { ...B } } fragment B on User { messages { ...A } }",
@@ -103,7 +103,7 @@ class FragmentTests(SynchronousTestCase):
 
 
 class ComplexityTests(SynchronousTestCase):
-    """Fault 25: complexity ignored list sizes."""
+    """The predecessor's fault: complexity ignored list sizes (docs/predecessor-faults.md#fault-25)."""
 
     def test_is_the_number_of_objects(self) -> None:
         for text, size in (

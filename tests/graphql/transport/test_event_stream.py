@@ -34,7 +34,10 @@ class StreamCase(ServerCase):
 
 
 class FieldTests(StreamCase):
-    """Fault 19: each event is delivered once, and only to its own subscription."""
+    """Each event is delivered once, and only to its own subscription.
+
+    docs/predecessor-faults.md#fault-19
+    """
 
     def test_users(self) -> None:
         created = self.follow("subscription { userCreated { name } }", self.bob)
@@ -189,7 +192,10 @@ class LifeTests(StreamCase):
     QUERY = 'subscription { topic(pattern: "room") { data } }'
 
     def test_nothing_is_left_of_a_client_that_hung_up(self) -> None:
-        """Fault 9: a closed subscription was cleaned up only by the next event."""
+        """The predecessor's fault: a closed subscription was cleaned up only by the next event.
+
+        docs/predecessor-faults.md#fault-9
+        """
         stream = self.follow(self.QUERY, self.ann)
         self.assertEqual((len(self.hub), self.streams.stats.active_subscriptions), (1, 1))
         stream.hang_up()
@@ -201,7 +207,10 @@ class LifeTests(StreamCase):
         self.assertEqual(self.heard(stream), [":"])
 
     def test_shutdown(self) -> None:
-        """Fault 24: shutdown hung on an open stream.  Without `complete` its client comes back."""
+        """The predecessor's fault: shutdown hung on an open stream.  Without `complete` its client comes back.
+
+        docs/predecessor-faults.md#fault-24
+        """
         stream = self.follow(self.QUERY, self.ann)
         stopped = self.hub.stopService()
         self.assertEqual(self.heard(stream), [": server is shutting down"])

@@ -28,7 +28,10 @@ class PostTests(ServerCase):
                 )
 
     def test_required_variables_work(self) -> None:
-        """Fault 18: they never worked on the real server."""
+        """The predecessor's fault: they never worked on the real server.
+
+        docs/predecessor-faults.md#fault-18
+        """
         query = "query($id: ID!) { user(id: $id) { name } }"
         self.assertEqual(self.data(query, self.ann, id=self.bob), {"user": {"name": "Bob"}})
         (error,) = self.ask(query, self.ann)["errors"]
@@ -175,7 +178,11 @@ class BatchTests(ServerCase):
 
 
 class BombTests(ServerCase):
-    """G9: work per request is bounded, the reactor never stalls 250 ms.  Faults 8 and 25."""
+    """Work per request is bounded, the reactor never stalls 250 ms.
+
+    docs/guarantees.md#g9-isolation, docs/predecessor-faults.md#fault-8,
+    docs/predecessor-faults.md#fault-25
+    """
 
     def code(self, query: str) -> Any:
         began = thread_time()
@@ -262,7 +269,10 @@ class IntrospectionTests(ServerCase):
         self.assertTrue(schema.type_map["User"].fields["messages"])  # type: ignore[attr-defined]
 
     def test_can_be_switched_off(self) -> None:
-        """Fault 6: the introspection switch was never read."""
+        """The predecessor's fault: the introspection switch was never read.
+
+        docs/predecessor-faults.md#fault-6
+        """
         self.serve(introspection=False)
         (error,) = self.ask("{ __schema { types { name } } }")["errors"][:1]
         self.assertEqual(error["extensions"]["code"], "GRAPHQL_VALIDATION_FAILED")

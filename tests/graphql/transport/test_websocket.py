@@ -191,7 +191,10 @@ class InitTests(SocketCase):
         self.assertEqual(client.say(init, client.subscribe("1", "{ me { id } }")), [(4401, "Unauthorized")])
 
     def test_not_in_time(self) -> None:
-        """Fault 7: nothing had to authenticate in any time."""
+        """The predecessor's fault: nothing had to authenticate in any time.
+
+        docs/predecessor-faults.md#fault-7
+        """
         for client in (Client(self), self.client()):
             self.clock.pump([1] * 11)
             self.assertEqual(client.heard(), [(4408, "Not authenticated in time")])
@@ -234,7 +237,10 @@ class OperationTests(SocketCase):
         self.assertEqual(client.heard(), [])
 
     def test_complete_leaves_nothing(self) -> None:
-        """Fault 9: a closed subscription was cleaned up only by the next event."""
+        """The predecessor's fault: a closed subscription was cleaned up only by the next event.
+
+        docs/predecessor-faults.md#fault-9
+        """
         client = self.client(self.ann)
         client.run("a", ROOM)
         self.assertEqual(self.streams.stats.active_subscriptions, 1)
@@ -334,7 +340,7 @@ class LineTests(SocketCase):
             self.assertEqual(answer["payload"]["data"], {"a": {"data": data}, "b": {"data": data}})
 
     def test_silence(self) -> None:
-        """Fault 7: dead peers were never dropped."""
+        """The predecessor's fault: dead peers were never dropped (docs/predecessor-faults.md#fault-7)."""
         client = self.client(self.ann)
         self.clock.pump([1] * 102)
         self.assertEqual(client.heard()[-1], (4408, "Nothing heard for too long"))
@@ -550,7 +556,10 @@ class LineTests(SocketCase):
 
 
 class SightTests(SocketCase):
-    """An instance that is behind the log may have missed a revocation (guarantee G7)."""
+    """An instance that is behind the log may have missed a revocation.
+
+    docs/guarantees.md#g7-authority-is-current
+    """
 
     SAY = 'mutation { publish(topic: "room", data: 1) { topic } }'
 

@@ -40,7 +40,7 @@ class GroupCommitTests(SynchronousTestCase):
         return self.connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
     def test_each_commit_is_synced(self) -> None:
-        """G1: FULL is 2; NORMAL would sync only now and then."""
+        """FULL is 2; NORMAL would sync only now and then (docs/guarantees.md#g1-durable-acknowledgement)."""
         settings = [
             self.connection.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("journal_mode", "synchronous")

@@ -1,6 +1,6 @@
 """A model of the permissions, written from what is promised and without the server's own code.
 
-An outcome is `OK` or the name of an error (contract, section 1).
+An outcome is `OK` or the name of an error (docs/common.md#error-codes).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from ...live.clients import Address, Device, Rest, WebSocket
 from ..toy_wire.client import ToyClient
 from .model import OK, Principal
 
-# TCP and REST send an error's number (contract, section 1).
+# TCP and REST send an error's number (docs/common.md).
 NAMES = {
     1: "INVALID_INPUT",
     2: "VALIDATION_ERROR",

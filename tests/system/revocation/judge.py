@@ -1,4 +1,6 @@
-"""What connections were given after the rights that they live on had ended, and whether that is as promised (G7).
+"""What connections were given after the rights that they live on had ended, and whether that is as promised.
+
+docs/guarantees.md#g7-authority-is-current
 
 All times are of one clock, the driver's, which stamps each publication and each
 command when it is sent.  So a machine that stands still for a while makes
