@@ -11,20 +11,22 @@ from typing import Any, Callable, Sequence
 
 from twisted.application.service import Service
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
 
 from .auth.credential_format import RandomCredentialIssuer
 from .auth.wiring import make_auth_services
 from .banner import print_to_stdout, render_banner, startup_info
 from .base import strict_json
 from .base.uuid7 import Uuid7Generator
+from .broker.redis import RedisBroker
 from .broker.wiring import make_memory_broker, make_redis_broker
 from .config import Config
-from .core.pubsub.dispatcher import Dispatcher
+from .core.domain.login_throttle import LoginThrottle
+from .core.ports import LogStore
 from .core.pubsub.namespaces import Namespaces
 from .core.ratelimit.fixed_window import RateLimit
 from .core.transactions import Query
-from .core.wiring import make_core_services, make_failed_attempts
+from .core.wiring import make_core_services, make_foundation, make_publish_limits
 from .edge.listeners import EdgeWrapper
 from .edge.wiring import make_edge_wrapper
 from .http.wire import make_cors_policy
@@ -61,74 +63,52 @@ def make_service(
     wires: Sequence[WireFactory] = WIRES,
 ) -> NamedServices:
     """Make everything, from the store to the ports, ready to start."""
-    now, new_id, metrics = reactor.seconds, Uuid7Generator(reactor.seconds), Metrics()
+    new_id, metrics = Uuid7Generator(reactor.seconds), Metrics()
     services = NamedServices(
         reactor,
         config.shutdown_timeout,
         report_to_operator if supervisor is None else supervisor.report_failure,
     )
 
-    # The store, and the log that it keeps.
+    # The store, its log, and the instances beside this one.
     namespaces = Namespaces.with_builtin(config.namespaces)
     store = make_store(config, reactor=reactor, namespaces=namespaces, metrics=metrics)
-    dispatcher = Dispatcher(metrics.on_event_dispatched)
-    dispatcher.enable_batching(reactor)
-    log = make_log_services(
-        store=store,
-        dispatcher=dispatcher,
-        namespaces=namespaces,
-        clock=reactor,
-        new_id=new_id,
-        audit_retention=config.auth.audit_retention,
-        metrics=metrics,
+    foundation = make_foundation(
+        clock=reactor, new_id=new_id, metrics=metrics, store=store, namespaces=namespaces
     )
-
-    # Identity.
-    failed_attempts = make_failed_attempts(store=store, clock=reactor, new_id=new_id, metrics=metrics)
-    auth = make_auth_services(
-        config,
-        reactor=reactor,
-        new_id=new_id,
-        store=store,
-        dispatcher=dispatcher,
-        failed_attempts=failed_attempts,
-        metrics=metrics,
-    )
-
-    # Accounts, messages, publish/subscribe, and the limits that instances share.
+    log = make_log_services(foundation, audit_retention=config.auth.audit_retention)
     shared_limits = make_shared_limits(config, reactor)
-    redis_broker = make_redis_broker(config, reactor=reactor, dispatcher=dispatcher, metrics=metrics)
+    redis_broker = make_redis_broker(
+        config, reactor=reactor, dispatcher=foundation.dispatcher, metrics=metrics
+    )
+
+    # Identity; accounts, messages, publishing and subscribing.
+    auth = make_auth_services(config, foundation, reactor)
     core = make_core_services(
-        store=store,
-        dispatcher=dispatcher,
-        broker=redis_broker or make_memory_broker(config, dispatcher),
-        namespaces=namespaces,
+        foundation,
+        broker=redis_broker or make_memory_broker(config, foundation.dispatcher),
         rules=config.rules,
         authenticator=auth.authenticator,
-        failed_attempts=failed_attempts,
         passwords=auth.passwords,
         tokens=auth.tokens,
         credential_issuer=RandomCredentialIssuer(),
         refresh_token_lifetime=config.auth.refresh_token_lifetime,
         operators=config.auth.operators,
-        user_publish_rate=config.rate_limits.publish_rate,
-        credential_publish_rate=config.rate_limits.credential_publish_rate,
-        shared_limits=shared_limits,
-        clock=reactor,
-        new_id=new_id,
+        login_throttle=LoginThrottle(reactor, shared_limits),
+        publish_limits=make_publish_limits(
+            foundation,
+            user_rate=config.rate_limits.publish_rate,
+            credential_rate=config.rate_limits.credential_publish_rate,
+            shared_limits=shared_limits,
+        ),
         encode_json=strict_json.dumps,
         decode_json=strict_json.loads,
-        metrics=metrics,
-    )
-
-    # Health.
-    database = Probe("database", lambda: store.read(Query("users_count")), required=True)
-    cache = Probe("cache", redis_broker.health if redis_broker else always_up, required=False)
-    health = HealthMonitor(
-        reactor, now, (database, cache), lambda: services.ready and log.canary.is_fresh, now()
     )
 
     # The wires, and what guards their ports.
+    health = make_health_monitor(
+        reactor, store, redis_broker, is_ready=lambda: services.ready and log.canary.is_fresh
+    )
     rate_limit = partial(
         RateLimit, window=config.rate_limits.window, clock=reactor, shared_counter=shared_limits
     )
@@ -143,8 +123,7 @@ def make_service(
         public_jwks=auth.keys.public_jwks,
     )
     listeners = make_wire_listeners([make_wire(config) for make_wire in wires], context)
-    edge = make_edge_wrapper(config, reactor)
-    coalescer = WriteCoalescer(reactor)
+    edge, coalescer = make_edge_wrapper(config, reactor), WriteCoalescer(reactor)
     drain_timeout = min(DRAIN_TIMEOUT, config.shutdown_timeout / 3)
 
     start_order: list[tuple[str, Service | None]] = [
@@ -157,7 +136,7 @@ def make_service(
         ("credential-usage", auth.usage),
         ("broker", redis_broker),
         ("shared-limits", shared_limits),
-        ("failed-attempts", failed_attempts),
+        ("failed-attempts", foundation.failed_attempts),
         ("follower", log.follower),
         ("canary", log.canary),
         ("pruner", log.pruner),
@@ -177,6 +156,15 @@ def make_service(
         if service is not None:
             services.add(name, service)
     return services
+
+
+def make_health_monitor(
+    reactor: Any, store: LogStore, redis_broker: RedisBroker | None, is_ready: Callable[[], bool]
+) -> HealthMonitor:
+    """The database must be up; a cache that is down only degrades."""
+    database = Probe("database", lambda: store.read(Query("users_count")), required=True)
+    cache = Probe("cache", redis_broker.health if redis_broker else always_up, required=False)
+    return HealthMonitor(reactor, reactor.seconds, (database, cache), is_ready, reactor.seconds())
 
 
 def make_sighup_handler(
@@ -207,13 +195,11 @@ def make_port(
     reactor: Any,
     edge: EdgeWrapper,
     supervisor: SupervisorLink | None,
-    coalescer: WriteCoalescer | None,
+    coalescer: WriteCoalescer,
 ) -> ListenerService:
     """The open port of one wire."""
     wrapped = edge.wrap_http(factory) if wire.is_http else edge.wrap_tcp(factory)
-    on_bound: Callable[[IListeningPort], object] = id
-    if coalescer is not None:
-        on_bound = partial(coalesce_writes, turn=coalescer)
+    on_bound = partial(coalesce_writes, turn=coalescer)
     if supervisor is not None:
         # Bound not before this process can serve: connections would wait here that others could accept.
         shared = SharedPort(reactor, wire.port, LISTEN_BACKLOG, wire.host)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Iterable, Protocol
+from typing import Callable, Iterable
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
@@ -22,7 +22,7 @@ from .ports import (
     Authenticator,
     Broker,
     CredentialIssuer,
-    LogReader,
+    LogStore,
     PasswordHasher,
     SharedLimitStore,
     Store,
@@ -40,8 +40,17 @@ from .ratelimit.token_bucket import Rate
 from .revocations import RevocationAnnouncingStore
 
 
-class LoggedStore(Store, LogReader, Protocol):
-    """A store that keeps the log, too."""
+@frozen(eq=False, repr=False)
+class Foundation:
+    """What all rooms are made with; `failed_attempts` is a service to be started."""
+
+    clock: IReactorTime  # seconds since the epoch
+    new_id: Callable[[], str]
+    metrics: Metrics
+    store: LogStore
+    namespaces: Namespaces
+    dispatcher: Dispatcher
+    failed_attempts: FailedAttempts  # the authenticator and the accounts both record in it
 
 
 @frozen(eq=False, repr=False)
@@ -73,12 +82,26 @@ class CoreServices:
     failed_attempts: FailedAttempts
 
 
-def make_failed_attempts(
-    *, store: Store, clock: IReactorTime, new_id: Callable[[], str], metrics: Metrics
-) -> FailedAttempts:
-    """Made first: the authenticator and the accounts both record in it."""
+def make_foundation(
+    *,
+    clock: IReactorTime,
+    new_id: Callable[[], str],
+    metrics: Metrics,
+    store: LogStore,
+    namespaces: Namespaces,
+) -> Foundation:
+    dispatcher = Dispatcher(metrics.on_event_dispatched)
+    dispatcher.enable_batching(clock)
     audit_recorder = AuditRecorder(clock.seconds, new_id)
-    return FailedAttempts(store, audit_recorder, clock, metrics.audit_dropped.inc)
+    return Foundation(
+        clock=clock,
+        new_id=new_id,
+        metrics=metrics,
+        store=store,
+        namespaces=namespaces,
+        dispatcher=dispatcher,
+        failed_attempts=FailedAttempts(store, audit_recorder, clock, metrics.audit_dropped.inc),
+    )
 
 
 def make_account_services(
@@ -127,33 +150,41 @@ def make_account_services(
     )
 
 
-def make_core_services(
+def make_publish_limits(
+    foundation: Foundation,
     *,
-    store: LoggedStore,
-    dispatcher: Dispatcher,
+    user_rate: Rate | None,
+    credential_rate: Rate | None,
+    shared_limits: SharedLimitStore | None,  # where instances count together
+) -> PublishLimits:
+    clock = foundation.clock
+    return PublishLimits(
+        SharedBuckets("user", user_rate, clock, shared_limits) if user_rate else None,
+        SharedBuckets("credential", credential_rate, clock, shared_limits) if credential_rate else None,
+    )
+
+
+def make_core_services(
+    foundation: Foundation,
+    *,
     broker: Broker,
-    namespaces: Namespaces,
     rules: tuple[Rule, ...],
     authenticator: Authenticator,
-    failed_attempts: FailedAttempts,
     passwords: PasswordHasher,
     tokens: TokenIssuer,
     credential_issuer: CredentialIssuer,
     refresh_token_lifetime: float,  # seconds
     operators: Iterable[str],
-    user_publish_rate: Rate | None,
-    credential_publish_rate: Rate | None,
-    shared_limits: SharedLimitStore | None,  # where instances count together
-    clock: IReactorTime,
-    new_id: Callable[[], str],
+    login_throttle: LoginThrottle,
+    publish_limits: PublishLimits,
     encode_json: Callable[[object], bytes],
     decode_json: Callable[[bytes], object],
-    metrics: Metrics,
 ) -> CoreServices:
-    now = clock.seconds
+    store, dispatcher, clock = foundation.store, foundation.dispatcher, foundation.clock
+    namespaces, now, new_id = foundation.namespaces, clock.seconds, foundation.new_id
     account_services = make_account_services(
         store=RevocationAnnouncingStore(store, dispatcher.revocations),
-        failed_attempts=failed_attempts,
+        failed_attempts=foundation.failed_attempts,
         passwords=passwords,
         tokens=tokens,
         credential_issuer=credential_issuer,
@@ -162,14 +193,8 @@ def make_core_services(
         decode_json=decode_json,
         refresh_token_lifetime=refresh_token_lifetime,
         operators=operators,
-        login_throttle=LoginThrottle(clock, shared_limits),
-        on_authentication=metrics.auth,
-    )
-    publish_limits = PublishLimits(
-        SharedBuckets("user", user_publish_rate, clock, shared_limits) if user_publish_rate else None,
-        SharedBuckets("credential", credential_publish_rate, clock, shared_limits)
-        if credential_publish_rate
-        else None,
+        login_throttle=login_throttle,
+        on_authentication=foundation.metrics.auth,
     )
     idempotent_sends = IdempotentSends(store, now)
     publisher = Publisher(
@@ -202,5 +227,5 @@ def make_core_services(
         login_sessions=account_services.login_sessions,
         credentials=account_services.credentials,
         audit_log=account_services.audit_log,
-        failed_attempts=failed_attempts,
+        failed_attempts=foundation.failed_attempts,
     )
