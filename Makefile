@@ -19,7 +19,7 @@ LEDGER = $(BIN)/python -m tests.ledger --seconds 20 --kills 5 --must-recover
 FAST_TESTS := $(filter-out tests.live tests.postgresql tests.redis tests.system,$(subst /,.,$(patsubst %/,%,$(dir $(wildcard tests/*/__init__.py))))) \
 	$(subst /,.,$(basename $(wildcard tests/test_*.py)))  tests.system.revocation
 
-.PHONY: help run venv check test prove servers strace ledger ledger-mutants revocations bench bench-durable bench-peers bench-instances bench-choices $(addprefix bench-,$(AREAS)) format clean
+.PHONY: help run venv check test prove servers strace ledger ledger-mutants revocations bench bench-durable bench-versions bench-peers bench-instances bench-choices $(addprefix bench-,$(AREAS)) format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -75,6 +75,9 @@ bench: $(addprefix bench-,$(AREAS)) bench-durable  ## us and what you would pick
 $(addprefix bench-,$(AREAS)): bench-%: venv bench-peers
 	$(BIN)/python -m benchmarks.$*
 	$(if $(filter fanout ingest,$*),$(LEDGER))
+
+bench-versions: venv servers  ## this checkout beside another one, e.g. of the last release: make bench-versions OTHER=../other
+	$(BIN)/python -m benchmarks.versions $(OTHER)
 
 bench-durable: venv  ## what the promises cost: durable publishes and catching up
 	$(BIN)/python -m benchmarks.durable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Iterable, Mapping
 from urllib.parse import urlencode
 
 from attrs import Factory, define, evolve, field, frozen
@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
-from twisted.web.server import Site
+from twisted.web.server import Request, Site
 
 from multiproto.base import strict_json
 from multiproto.base.uuid7 import Uuid7Generator
@@ -126,6 +126,38 @@ class PlainTokens:
 
     def issue(self, user_id: str, email: str, session_id: str) -> str:
         return f"token-{user_id}"
+
+
+class PlainRequest(Request):
+    """A request of `twisted.web`, with what `/graphql` needs besides (`HttpRequest`)."""
+
+    @property
+    def body(self) -> bytes:
+        self.content.seek(0)  # it is a file where it is large
+        return bytes(self.content.read())
+
+    @property
+    def client_address(self) -> str:
+        return str(self.getClientAddress().host)
+
+    @property
+    def is_disconnected(self) -> bool:
+        return bool(self._disconnected)
+
+    def first_header(self, name: bytes) -> bytes | None:
+        found: bytes | None = self.requestHeaders.getRawHeaders(name, [None])[0]
+        return found
+
+    def send_whole(
+        self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]], content_type: bytes
+    ) -> None:
+        if not self._disconnected:
+            self.setResponseCode(status)
+            length = (b"Content-Length", b"%d" % len(body))
+            for name, value in ((b"Content-Type", content_type), length, *headers):
+                self.setHeader(name, value)
+            self.write(body)
+            self.finish()
 
 
 @frozen
@@ -240,7 +272,7 @@ class ServerCase(SynchronousTestCase):
         self.needs = evolve(self.needs, **changes)
         root = Resource()
         root.putChild(b"graphql", make_graphql_resource(self.needs))
-        self.site = Site(root, reactor=self.clock)
+        self.site = Site(root, requestFactory=PlainRequest, reactor=self.clock)
 
     async def health(self) -> dict[str, Any]:
         database = {"status": "up", "responseTime": 1.5}

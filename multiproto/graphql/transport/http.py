@@ -22,7 +22,7 @@ from ..execution.errors import RequestError, format_refusal
 from ..execution.execute import OperationExecutor
 from ..execution.request import BadGraphQLRequest, GraphQLRequest
 from ..execution.subscriptions import Payload
-from .http_response import GraphQLHttpResponse
+from .http_response import GraphQLHttpResponse, HttpRequest, header_text
 from .negotiation import (
     EVENT_STREAM_TYPE,
     GRAPHQL_RESPONSE_TYPE,
@@ -97,9 +97,10 @@ class GraphQLResource:
             if self._serve_playground(exchange):
                 return
             asked = self._parse_request(request)
-            header = request.getHeader("authorization")
-            host, agent = request.getClientAddress().host, request.getHeader("user-agent") or ""
-            caller = await authenticate_caller(self._request_authenticator, header, host, agent)
+            header, agent = header_text(request, b"authorization"), header_text(request, b"user-agent")
+            caller = await authenticate_caller(
+                self._request_authenticator, header, request.client_address, agent or ""
+            )
             if isinstance(asked, list):
                 exchange.send_json(
                     200, [await self._execute_batch_member(member, caller) for member in asked]
@@ -120,14 +121,14 @@ class GraphQLResource:
             exchange.send(200, *found)
         return found is not None
 
-    def _parse_request(self, request: server.Request) -> GraphQLRequest | list[GraphQLRequest]:
+    def _parse_request(self, request: HttpRequest) -> GraphQLRequest | list[GraphQLRequest]:
         """Raises `BadGraphQLRequest`, `TooLarge`."""
         if request.method in (b"GET", b"HEAD"):
             return parse_query_string(request.args)
         if request.method != b"POST":
             request.setHeader("Allow", "GET, HEAD, POST")
             raise GraphQLMethodNotAllowed("Use GET or POST")
-        return self._parse_body(request.getHeader("content-type"), request.content.read(MAX_BODY_SIZE + 1))
+        return self._parse_body(header_text(request, b"content-type"), request.body)
 
     async def _execute_single(
         self, exchange: GraphQLHttpResponse, asked: GraphQLRequest, caller: Caller

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Protocol, Sequence
 
 from attrs import Factory, define, field
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
-from twisted.web.server import Request
 
 from ...base import strict_json
 from ...base.sse import KEEP_ALIVE, format_comment, format_event
@@ -24,31 +23,61 @@ FINAL_REASONS = (CloseReason.TOKEN_EXPIRED, CloseReason.REVOKED)
 UNAUTHORIZED_EXTENSIONS = {"code": "UNAUTHORIZED", "status": 401}
 
 
+class HttpRequest(Protocol):
+    """What `/graphql` needs of a request, of which the HTTP room has the class."""
+
+    method: bytes
+    args: dict[bytes, list[bytes]]
+    postpath: list[bytes]
+
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def client_address(self) -> str: ...
+    @property
+    def is_disconnected(self) -> bool:
+        """Whether the client has hung up."""
+
+    def first_header(self, name: bytes) -> bytes | None:
+        """The first of that name, which is in lower case."""
+
+    def setHeader(self, name: str, value: str) -> None: ...
+    def send_whole(
+        self, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]], content_type: bytes
+    ) -> None:
+        """All of an answer in one write; nothing if the client has hung up."""
+
+    def write(self, data: bytes) -> None: ...
+    def finish(self) -> None: ...
+    def notifyFinish(self) -> Deferred[None]: ...
+    def registerProducer(self, producer: FlowControl, streaming: bool) -> None: ...
+    def unregisterProducer(self) -> None: ...
+
+
+NO_STORE = ((b"Cache-Control", b"no-store"),)
+
+
+def header_text(request: HttpRequest, name: bytes) -> str | None:
+    value = request.first_header(name)
+    return None if value is None else value.decode("utf-8", "replace")
+
+
 @define(eq=False, repr=False)
 class GraphQLHttpResponse:
-    request: Request
+    request: HttpRequest
     accepted_types: Sequence[str] = field(init=False)  # media types, the most wanted first
-    _disconnected: bool = False  # the client hung up
     _streaming: bool = False  # the answer has begun, as events
-    _on_disconnect: Deferred[None] = Factory(Deferred)
     _flow_control: FlowControl = Factory(FlowControl)
 
     def __attrs_post_init__(self) -> None:
-        self.accepted_types = parse_accept(self.request.getHeader("accept"))
-        self.request.notifyFinish().addErrback(self._on_connection_lost)
+        self.accepted_types = parse_accept(header_text(self.request, b"accept"))
 
     @property
     def media_type(self) -> str:
         return select_media_type(self.accepted_types)
 
     def send(self, status: int, content_type: str, body: bytes) -> None:
-        if not self._disconnected:
-            self.request.setResponseCode(status)
-            self.request.setHeader("Content-Type", f"{content_type}; charset=utf-8")
-            self.request.setHeader("Content-Length", str(len(body)))
-            self.request.setHeader("Cache-Control", "no-store")
-            self.request.write(body)
-            self.request.finish()
+        self.request.send_whole(status, body, NO_STORE, f"{content_type}; charset=utf-8".encode())
 
     def send_json(self, status: int, value: object) -> None:
         self.send(
@@ -70,7 +99,7 @@ class GraphQLHttpResponse:
 
     async def send_stream(self, stream: ResponseStream) -> None:
         """All that `stream` gives, until it ends or the client hangs up."""
-        self._on_disconnect.addCallback(lambda _: stream.close())
+        self.request.notifyFinish().addErrback(self._on_connection_lost, stream)
         self._start_event_stream()
         try:
             while (payload := await stream.next()) is not None:
@@ -106,7 +135,7 @@ class GraphQLHttpResponse:
             self.send_errors(500, [format_refusal(InternalError())])
 
     def _start_event_stream(self) -> None:
-        if not self._disconnected:
+        if not self.request.is_disconnected:
             self.request.setHeader("Content-Type", f"{EVENT_STREAM_TYPE}; charset=utf-8")
             self.request.setHeader("Cache-Control", "no-store")
             self.request.setHeader("X-Accel-Buffering", "no")  # a proxy is not to wait for more
@@ -120,15 +149,14 @@ class GraphQLHttpResponse:
     def _end_event_stream(self, complete: bool) -> None:
         if complete:
             self._write(format_event(b"complete", b""))
-        if not self._disconnected:
+        if not self.request.is_disconnected:
             self.request.unregisterProducer()
             self.request.finish()
 
     def _write(self, data: bytes) -> None:
-        if not self._disconnected:
+        if not self.request.is_disconnected:
             self.request.write(data)
 
-    def _on_connection_lost(self, reason: Failure) -> None:
-        self._disconnected = True
+    def _on_connection_lost(self, reason: Failure, stream: ResponseStream) -> None:
+        stream.close()
         self._flow_control.resumeProducing()
-        self._on_disconnect.callback(None)
