@@ -82,12 +82,12 @@ def make_operation_executor(dependencies: GraphQLDependencies) -> OperationExecu
     loop = TwistedEventLoop.for_clock(dependencies.clock)
     resolvers = Resolvers(
         QueryResolvers(
-            dependencies.accounts,
-            dependencies.login_sessions,
-            dependencies.credentials,
-            dependencies.messages,
-            dependencies.publisher.policy,
-            dependencies.health,
+            accounts=dependencies.accounts,
+            login_sessions=dependencies.login_sessions,
+            credentials=dependencies.credentials,
+            messages=dependencies.messages,
+            policy=dependencies.publisher.policy,
+            health=dependencies.health,
         ),
         MutationResolvers(
             dependencies.accounts,

@@ -129,7 +129,7 @@ class PlainTokens:
 
 
 class PlainRequest(Request):
-    """A request of `twisted.web`, with what `/graphql` needs besides (`HttpRequest`)."""
+    """A request of `twisted.web`, with what `/graphql` needs besides (`GraphQLHttpRequest`)."""
 
     @property
     def body(self) -> bytes:

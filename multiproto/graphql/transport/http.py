@@ -22,7 +22,7 @@ from ..execution.errors import RequestError, format_refusal
 from ..execution.execute import OperationExecutor
 from ..execution.request import BadGraphQLRequest, GraphQLRequest
 from ..execution.subscriptions import Payload
-from .http_response import GraphQLHttpResponse, HttpRequest, header_text
+from .http_response import GraphQLHttpRequest, GraphQLHttpResponse, header_text
 from .negotiation import (
     EVENT_STREAM_TYPE,
     GRAPHQL_RESPONSE_TYPE,
@@ -121,7 +121,7 @@ class GraphQLResource:
             exchange.send(200, *found)
         return found is not None
 
-    def _parse_request(self, request: HttpRequest) -> GraphQLRequest | list[GraphQLRequest]:
+    def _parse_request(self, request: GraphQLHttpRequest) -> GraphQLRequest | list[GraphQLRequest]:
         """Raises `BadGraphQLRequest`, `TooLarge`."""
         if request.method in (b"GET", b"HEAD"):
             return parse_query_string(request.args)

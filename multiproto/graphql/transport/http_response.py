@@ -23,7 +23,7 @@ FINAL_REASONS = (CloseReason.TOKEN_EXPIRED, CloseReason.REVOKED)
 UNAUTHORIZED_EXTENSIONS = {"code": "UNAUTHORIZED", "status": 401}
 
 
-class HttpRequest(Protocol):
+class GraphQLHttpRequest(Protocol):
     """What `/graphql` needs of a request, of which the HTTP room has the class."""
 
     method: bytes
@@ -57,14 +57,14 @@ class HttpRequest(Protocol):
 NO_STORE = ((b"Cache-Control", b"no-store"),)
 
 
-def header_text(request: HttpRequest, name: bytes) -> str | None:
+def header_text(request: GraphQLHttpRequest, name: bytes) -> str | None:
     value = request.first_header(name)
     return None if value is None else value.decode("utf-8", "replace")
 
 
 @define(eq=False, repr=False)
 class GraphQLHttpResponse:
-    request: HttpRequest
+    request: GraphQLHttpRequest
     accepted_types: Sequence[str] = field(init=False)  # media types, the most wanted first
     _streaming: bool = False  # the answer has begun, as events
     _flow_control: FlowControl = Factory(FlowControl)

@@ -197,6 +197,8 @@ class GraphQLWebSocketProtocol(WebSocketConnectionProtocol):
                 self._send_message(transport_ws.PING)
             case Pong():
                 self._send_message(transport_ws.PONG)
+            case _:
+                return 0  # this protocol has no such message
         return self.size_of(reply)
 
     def send_batch(self, batch: DeliveryBatch) -> int:
