@@ -57,6 +57,7 @@ FOREIGN_NAMES = frozenset(
         *("NaN", "Infinity", "EdDSA", "EventSource", "PersistedQueryNotFound"),
         *("Accept", "Allow", "Authorization", "Connection", "Expect", "Host", "Origin", "Upgrade"),
         *("HTTPChannel", "StreamServerEndpointService", "ThrottlingFactory"),  # of Twisted
+        *("DeferredQueue", "DeferredSemaphore"),
         *("DateStyle", "TimeZone"),  # of PostgreSQL
         "IRequest",  # of Twisted
         "RecentEntries",  # what docs/decisions/024-the-log-from-memory.md tried first
