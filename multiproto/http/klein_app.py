@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Awaitable, Callable, Iterable, Mapping
+from typing import Any, Awaitable, Callable, Coroutine, Iterable, Mapping
 
 from attrs import frozen
 from twisted.web.resource import IResource
-from twisted.web.server import NOT_DONE_YET
 
 from ..base.bearer import parse_bearer
 from ..core.errors import Refusal, Unauthorized
@@ -73,12 +72,15 @@ def check_declared(app: RoutedApp) -> None:
 
 
 def _add_route(app: RoutedApp, guard: Guard, route: Route, prefix: str, template: str) -> None:
-    async def respond(request: HttpRequest, words: Mapping[str, str]) -> None:
+    handler, auth = route.handler, route.auth
+
+    async def respond(request: HttpRequest, **words: str) -> None:
+        request.route_template = template
+        context = RequestContext(request)
         try:
-            context = RequestContext(request)
-            if route.auth is not Auth.NONE:
-                context = RequestContext(request, await guard.identify(context, route.auth))
-            answer = await route.handler(context, **words)
+            if auth is not Auth.NONE:
+                context = RequestContext(request, await guard.identify(context, auth))
+            answer = await handler(context, **words)
         except Refusal as refusal:
             return request.send_refusal(refusal)
         if answer is not None:
@@ -86,35 +88,34 @@ def _add_route(app: RoutedApp, guard: Guard, route: Route, prefix: str, template
         elif not request.is_disconnected:
             request.finish()
 
-    def endpoint(request: HttpRequest, **words: str) -> int:
-        request.route_template = template
-        request.run(respond(request, words))
-        return NOT_DONE_YET
-
     path = prefix + _PATH_PARAM.sub(r"<string:\1>", route.path)
-    _register(app, path, endpoint, route.auth, route.method)
+    _register(app, path, respond, auth, route.method)
 
 
 def _add_mount(app: RoutedApp, segments: PathSegments, resource: IResource) -> None:
     """A leaf answers for all below it, too; below another there is nothing.  A resource finds out by itself who asks."""
     path = "/" + "/".join(segments)
 
-    def endpoint(request: HttpRequest, rest: str | None = None) -> int:
+    async def respond(request: HttpRequest, rest: str | None = None) -> None:
         request.route_template = path
         request.split_path(len(segments))
         if rest is not None and (request.asks_websocket or not resource.isLeaf):
-            raise envelope.route_not_found(request.path.decode())
+            return request.send_refusal(envelope.route_not_found(request.path.decode()))
         request.render(resource)
-        return NOT_DONE_YET
 
-    _register(app, path, endpoint, Auth.NONE)
-    _register(app, path + "/<rest:rest>", endpoint, Auth.NONE)
+    _register(app, path, respond, Auth.NONE)
+    _register(app, path + "/<rest:rest>", respond, Auth.NONE)
 
 
 def _register(
-    app: RoutedApp, path: str, endpoint: Callable[..., int], auth: Auth, method: str | None = None
+    app: RoutedApp,
+    path: str,
+    respond: Callable[..., Coroutine[Any, Any, None]],
+    auth: Auth,
+    method: str | None = None,
 ) -> None:
-    declared: Any = endpoint
-    declared.auth = auth
+    """Have `respond` answer the requests for `path`; it catches every `Refusal`."""
+    declared: Any = respond
+    declared.auth, declared.respond = auth, respond  # Klein keeps attributes
     methods = None if method is None else [method]
-    app.route(path, methods=methods, endpoint=f"{method or 'any'} {path}")(endpoint)
+    app.route(path, methods=methods, endpoint=f"{method or 'any'} {path}")(declared)

@@ -6,7 +6,7 @@ for the paths that were asked for last; a route that is added forgets it all.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Coroutine, Mapping
 from urllib.parse import unquote
 
 from attrs import define, field
@@ -87,7 +87,9 @@ class Match:
     endpoint: Callable[..., Any]  # as Klein has it, of an instance (there is none) and the request
     words: Mapping[str, Any]
     depth: int  # segments of the path that the rule names
-    is_declared: bool  # one of our own routes, which say who may ask them
+    # Of a declared route, the coroutine function below Klein's wrappers: it answers, too, and so
+    # needs neither of their two frames nor their `Deferred`.
+    respond: Callable[..., Coroutine[Any, Any, None]] | None
 
 
 @define(eq=False, repr=False)
@@ -139,8 +141,8 @@ class Router:
         spelled = paths.canonical_path(destination.path, segments)
         rule, words = self._match_rule(destination, spelled)
         endpoint: Any = self.app.endpoints[str(rule.endpoint)]
-        declared = hasattr(endpoint, "auth")
-        destination.match = Match(endpoint, words, endpoint.segment_count, declared)
+        respond = getattr(endpoint, "respond", None)
+        destination.match = Match(endpoint, words, endpoint.segment_count, respond)
         self._remember(destination)
         return destination.match
 

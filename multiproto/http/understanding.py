@@ -19,6 +19,9 @@ from .security_headers import HSTS_HEADER, SECURITY_HEADERS
 
 HeaderLines = tuple[tuple[bytes, bytes], ...]
 
+VARY_ORIGIN: HeaderLines = ((b"Vary", b"Origin"),)
+VARY_BOTH: HeaderLines = ((b"Vary", b"Origin"), (b"Vary", b"Accept-Encoding"))
+
 
 def format_lines(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
     return b"".join([b"%s: %s\r\n" % field for field in fields])
@@ -48,7 +51,8 @@ class HeaderFacts:
     asks_websocket: bool
     asks_method: bool  # by Access-Control-Request-Method
     cors_headers: HeaderLines
-    cors_lines: bytes
+    vary_lines: bytes  # Vary and CORS
+    vary_both_lines: bytes  # the same, where the answer varies with Accept-Encoding, too
     security_headers: HeaderLines
     security_lines: bytes
 
@@ -65,6 +69,7 @@ class HeaderFacts:
             secure = secure if forwarded.secure is None else forwarded.secure
         origin = head.last(b"origin")
         cors = policy.cors.response_headers(origin, secure, head.host)
+        cors_lines = format_lines(cors) if cors else b""
         security: HeaderLines = ()
         if policy.security_headers:
             security = _SECURE if secure else SECURITY_HEADERS
@@ -79,14 +84,15 @@ class HeaderFacts:
             (head.last(b"upgrade") or b"").lower() == b"websocket",
             head.last(b"access-control-request-method") is not None,
             cors,
-            format_lines(cors) if cors else b"",
+            _LINES[VARY_ORIGIN] + cors_lines,
+            _LINES[VARY_BOTH] + cors_lines,
             security,
             _LINES[security],
         )
 
 
 _SECURE = (*SECURITY_HEADERS, HSTS_HEADER)
-_LINES = {each: format_lines(each) for each in ((), SECURITY_HEADERS, _SECURE)}
+_LINES = {each: format_lines(each) for each in ((), SECURITY_HEADERS, _SECURE, VARY_ORIGIN, VARY_BOTH)}
 
 
 @define(eq=False, repr=False)
