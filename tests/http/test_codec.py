@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.http.codec import MAX_REMEMBERED_HEAD, HttpProtocolError, RequestHead, parse_head
+from multiproto.http.codec import MAX_REMEMBERED_HEAD, HttpProtocolError, RequestHead, parse_field, parse_head
 from multiproto.http.reader import RequestReader
 
 LINE = b"GET /a HTTP/1.1\r\n"
@@ -65,6 +65,12 @@ class AgainTests(SynchronousTestCase):
         said = b"Host: a\r\n\r\n"
         before = parse_head(b"GET http://b/ HTTP/1.1\r\n" + said)
         self.assertEqual(self.host(LINE + said, before), b"a")
+
+    def test_white_space_around_a_value(self) -> None:
+        for line, field in ((b"X: \ta b \t", (b"X", b"a b")), (b"X:", (b"X", b"")), (b"X:  ", (b"X", b""))):
+            self.assertEqual(parse_field(line), field)
+        for line in (b"X: a\x01", b"X:" + b" " * 16_000 + b"\x01", b"X: " + b"a " * 8_000 + b"\x7f"):
+            self.assertRaises(HttpProtocolError, parse_field, line)
 
     def host(self, block: bytes, before: RequestHead) -> bytes | None:
         return parse_head(block, before).host
