@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from attrs import frozen
+from attrs import define, field, frozen
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress
 
+from ..base.bounded_map import BoundedMap
 from ..core.addresses import AddressRules, parse_address
 from ..core.errors import Forbidden, InvalidInput
-from .codec import RequestHead
+from .codec import FORWARDED_FOR, RequestHead
 
 _FORWARDED_ADDRESS = re.compile(
     r"(?P<v4>[0-9.]{7,15})(:[0-9]{1,5})?"
@@ -20,7 +21,9 @@ _FORWARDED_ADDRESS = re.compile(
 )
 
 
-_FORWARDED_FOR, _FORWARDED_PROTO = b"x-forwarded-for", b"x-forwarded-proto"
+_FORWARDED_PROTO = b"x-forwarded-proto"
+MAX_REMEMBERED_CLIENTS = 4096
+MAX_REMEMBERED_FORWARDED = 256  # bytes of a forwarding header that is remembered
 
 
 @frozen
@@ -29,25 +32,59 @@ class ForwardedClient:
     secure: bool | None = None  # whether the client spoke TLS; `None` where nobody said
 
 
-def resolve_client(head: RequestHead, peer: IAddress, rules: AddressRules) -> ForwardedClient:
-    """The client at the other end of `peer`'s connection, as far back as trusted proxies vouch for it.
+@define(eq=False, repr=False)
+class ClientResolver:
+    """Finds out who is at the other end of a connection; a proxy names the same clients again and again."""
 
-    Each proxy appends whom it heard the request from, so the first address from
-    the right that is no proxy's is the client's; what stands left of it, anyone
-    can write.  Raises `InvalidInput` for what a trusted proxy should not have
-    written: who would it be that limits count for?
-    """
-    if not rules.is_trusted_proxy(getattr(peer, "host", "")):
-        return ForwardedClient(peer)
-    client = peer
-    for member in reversed(b",".join(head.values(_FORWARDED_FOR)).decode("latin-1").split(",")):
-        if not (named := member.strip()):
-            continue
-        client = _parse_address(named)
-        if not rules.is_trusted_proxy(client.host):
-            break
-    scheme = b",".join(head.values(_FORWARDED_PROTO)).rpartition(b",")[2].strip().lower()
-    return ForwardedClient(client, scheme == b"https" if scheme in (b"http", b"https") else None)
+    _rules: AddressRules
+    _remembered: BoundedMap[tuple[str, bytes, bytes], ForwardedClient] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._remembered = BoundedMap(MAX_REMEMBERED_CLIENTS)
+
+    def resolve(self, head: RequestHead, peer: IAddress) -> ForwardedClient:
+        """The client, who may ask.  Raises `InvalidInput`, `Forbidden`.
+
+        It is the one as far back as trusted proxies vouch for it: each appends whom it
+        heard the request from, so the first address from the right that is no proxy's
+        is the client's; what stands left of it, anyone can write.  What a trusted proxy
+        should not have written is refused: who would it be that limits count for?
+        """
+        host = str(getattr(peer, "host", ""))
+        forwarded = b",".join(head.values(FORWARDED_FOR))
+        if not forwarded or len(forwarded) > MAX_REMEMBERED_FORWARDED:
+            return self._resolve(head, peer, forwarded)
+        key = host, forwarded, _forwarded_scheme(head)
+        found = self._remembered.get(key)
+        if found is None:
+            found = self._resolve(head, peer, forwarded)
+            if found.address is not peer:  # whose port is another one next time
+                self._remembered.put(key, found)
+        return found
+
+    def _resolve(self, head: RequestHead, peer: IAddress, forwarded: bytes) -> ForwardedClient:
+        found = self._follow(head, peer, forwarded)
+        if not self._rules.is_allowed(str(getattr(found.address, "host", ""))):
+            raise Forbidden("This address may not come in")
+        return found
+
+    def _follow(self, head: RequestHead, peer: IAddress, forwarded: bytes) -> ForwardedClient:
+        if not self._rules.is_trusted_proxy(getattr(peer, "host", "")):
+            return ForwardedClient(peer)
+        client = peer
+        for member in reversed(forwarded.decode("latin-1").split(",")):
+            if not (named := member.strip()):
+                continue
+            client = _parse_address(named)
+            if not self._rules.is_trusted_proxy(client.host):
+                break
+        scheme = _forwarded_scheme(head)
+        return ForwardedClient(client, scheme == b"https" if scheme in (b"http", b"https") else None)
+
+
+def _forwarded_scheme(head: RequestHead) -> bytes:
+    """As the last proxy says."""
+    return b",".join(head.values(_FORWARDED_PROTO)).rpartition(b",")[2].strip().lower()
 
 
 @lru_cache(4096)  # a proxy names the same clients again and again
@@ -59,11 +96,3 @@ def _parse_address(member: str) -> IPv4Address | IPv6Address:
         raise InvalidInput("X-Forwarded-For holds what is no address")
     kind = IPv4Address if address.version == 4 else IPv6Address
     return kind("TCP", str(address), 0)
-
-
-def resolve_admitted_client(head: RequestHead, peer: IAddress, rules: AddressRules) -> ForwardedClient:
-    """`resolve_client`, for one who may ask at all.  Raises `InvalidInput`, `Forbidden`."""
-    origin = resolve_client(head, peer, rules)
-    if not rules.is_allowed(str(getattr(origin.address, "host", ""))):
-        raise Forbidden("This address may not come in")
-    return origin

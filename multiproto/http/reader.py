@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import define, field
 
 from .chunked import ChunkedDecoder
-from .codec import HttpProtocolError, RequestHead, head_size, parse_head
+from .codec import HttpProtocolError, RequestHead, head_size, parse_head, repeat_for_other_client
 
 
 @define(eq=False, repr=False)
@@ -38,6 +38,12 @@ class RequestReader:
             self._searched_bytes = 0
             del self.buffer[: len(before.raw)]
             return before
+        head = None if before is None else repeat_for_other_client(before, self.buffer)
+        if head is not None:
+            self._searched_bytes = 0
+            self._previous_head = head
+            del self.buffer[: len(head.raw)]
+            return head
         size = head_size(self.buffer, max(0, self._searched_bytes - 3))
         self._searched_bytes = len(self.buffer)
         if size is None:

@@ -114,16 +114,20 @@ class Site(Factory):
         if (
             understood is None
             or understood.head is not head
-            or understood.routes_version != self.router.version
+            or understood.routes_version != self.router.app.version
         ):
             understood = self._understand(channel, head or _UNREADABLE)
         return HttpRequest(channel, self, understood)
 
     def _understand(self, channel: Channel, head: RequestHead) -> Understanding:
         before = channel.understood
-        if before is not None and before.head.fields is head.fields:
-            facts = before.facts
-        else:
+        facts = None
+        if before is not None:
+            if before.head.fields is head.fields:
+                facts = before.facts
+            elif before.head.forwarded is not None and before.head.forwarded is head.forwarded:
+                facts = before.facts.for_client(head, channel.getPeer(), self.policy)
+        if facts is None:
             facts = HeaderFacts.of(head, channel.getPeer(), channel.secure, self.policy)
         path, _, query = head.target.partition(b"?")
         destination = self.router.destination(head.method, path)

@@ -12,7 +12,7 @@ from ..core.errors import Refusal
 from .codec import RequestHead
 from .compression import accepts_gzip
 from .cors import CorsPolicy
-from .proxy_headers import resolve_admitted_client
+from .proxy_headers import ClientResolver
 from .request_id import request_id_of
 from .routing import Destination
 from .security_headers import HSTS_HEADER, SECURITY_HEADERS
@@ -35,6 +35,11 @@ class AnswerPolicy:
     compression: bool
     security_headers: bool
     address_rules: AddressRules
+    client_resolver: ClientResolver = field(init=False)
+
+    @client_resolver.default
+    def _make_client_resolver(self) -> ClientResolver:
+        return ClientResolver(self.address_rules)
 
 
 @define(eq=False, repr=False)
@@ -61,7 +66,7 @@ class HeaderFacts:
         refusal: Refusal | None = None
         client = peer
         try:
-            forwarded = resolve_admitted_client(head, peer, policy.address_rules)
+            forwarded = policy.client_resolver.resolve(head, peer)
         except Refusal as fault:
             refusal = fault
         else:
@@ -88,6 +93,31 @@ class HeaderFacts:
             _LINES[VARY_BOTH] + cors_lines,
             security,
             _LINES[security],
+        )
+
+    def for_client(self, head: RequestHead, peer: IAddress, policy: AnswerPolicy) -> HeaderFacts | None:
+        """The same of a head that differs from the one before in the forwarded client alone; `None` if that matters."""
+        if self.refusal is not None:
+            return None
+        try:
+            client = policy.client_resolver.resolve(head, peer).address
+        except Refusal:
+            return None
+        return HeaderFacts(
+            client,
+            str(getattr(client, "host", "")),
+            None,
+            self.secure,
+            self.request_id,
+            self.origin,
+            self.accepts_gzip,
+            self.asks_websocket,
+            self.asks_method,
+            self.cors_headers,
+            self.vary_lines,
+            self.vary_both_lines,
+            self.security_headers,
+            self.security_lines,
         )
 
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.http.codec import MAX_REMEMBERED_HEAD, HttpProtocolError, RequestHead, parse_field, parse_head
+from multiproto.http.codec import (
+    MAX_REMEMBERED_HEAD,
+    HttpProtocolError,
+    RequestHead,
+    parse_field,
+    parse_head,
+    repeat_for_other_client,
+)
 from multiproto.http.reader import RequestReader
 
 LINE = b"GET /a HTTP/1.1\r\n"
@@ -74,3 +81,65 @@ class AgainTests(SynchronousTestCase):
 
     def host(self, block: bytes, before: RequestHead) -> bytes | None:
         return parse_head(block, before).host
+
+
+class OtherClientTests(SynchronousTestCase):
+    """A head in which nothing changed but the client that a proxy speaks for."""
+
+    HEAD = b"GET /a HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: %s\r\nX-Forwarded-Proto: https\r\n\r\n"
+
+    def after(self, before: bytes, *following: bytes) -> list[RequestHead | None]:
+        """What is read of `following`, which comes in one piece behind `before`."""
+        reader = RequestReader(0)
+        reader.buffer += before
+        reader.read_head()
+        reader.buffer += b"".join(following)
+        return [reader.read_head() for _ in following]
+
+    def test_it_is_as_if_it_was_read_for_the_first_time(self) -> None:
+        first = self.HEAD % b"192.0.2.1"
+        for value in (
+            b"192.0.2.27",
+            b"::1",
+            b"203.0.113.9, 10.0.0.1",
+            b"junk",
+            b"",
+            b" 192.0.2.1",
+            b"192.0.2.1 ",
+        ):
+            other = self.HEAD % value
+            self.assertEqual(self.after(first, other, first), [parse_head(other), parse_head(first)], value)
+
+    def test_it_shares_what_is_the_same(self) -> None:
+        before = parse_head(self.HEAD % b"192.0.2.1")
+        again = repeat_for_other_client(before, bytearray(self.HEAD % b"192.0.2.2" + b"GET"))
+        assert again is not None
+        self.assertIs(again.forwarded, before.forwarded)
+        self.assertEqual(again.raw, self.HEAD % b"192.0.2.2")
+
+    def test_nothing_else_may_differ(self) -> None:
+        before = parse_head(self.HEAD % b"192.0.2.1")
+        other = self.HEAD % b"192.0.2.2"
+        for changed in (
+            other.replace(b"GET", b"PUT"),
+            other.replace(b"/a", b"/b"),
+            other.replace(b"Host: a", b"Host: b"),
+            other.replace(b"https", b"http"),
+            other.replace(b"\r\nX-Forwarded-Proto", b"\nX-Forwarded-Proto"),
+            other[:-2] + b"X: 1\r\n\r\n",
+            other[:-1],
+            other[:40],
+            self.HEAD % (b"192.0.2.2," * 26),
+        ):
+            self.assertIsNone(repeat_for_other_client(before, bytearray(changed)), changed)
+
+    def test_a_head_with_two_of_them_is_read_each_time(self) -> None:
+        twice = self.HEAD.replace(b"Host: a", b"Host: a\r\nX-Forwarded-For: 192.0.2.9") % b"192.0.2.1"
+        self.assertIsNone(parse_head(twice).forwarded)
+
+    def test_its_name_in_another_value_is_not_taken_for_it(self) -> None:
+        head = (
+            b"GET /a HTTP/1.1\r\nHost: a\r\nX: X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-For: 1.1.1.1\r\n\r\n"
+        )
+        other = head[:-11] + b"2.2.2.2\r\n\r\n"
+        self.assertEqual(self.after(head, other), [parse_head(other)])
