@@ -30,7 +30,7 @@ def log_access(site: AccessObserver, request: FinishedRequest, status: int, read
         "method": named,
         "route": request.route_template,
         "status": status,
-        "milliseconds": round(seconds * 1000, 1),
+        "milliseconds": int(seconds * 10_000 + 0.5) / 10,  # `round` takes 2 % of a small request
         "size": sent,
         "client": request.client_address,
         "request": request.request_id,

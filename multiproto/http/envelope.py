@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import ceil
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from ..base import strict_json
 from ..core.errors import InvalidInput, NotFound, RateLimited, Refusal, TooLarge, Unauthorized, Unavailable
@@ -17,9 +17,12 @@ ResponseHeaders = tuple[tuple[bytes, bytes], ...]
 NO_STORE: ResponseHeaders = ((b"Cache-Control", b"no-store"),)
 
 
-@frozen
+@define
 class JsonResponse:
-    """`data` of `None` is an answer without a body: 204."""
+    """`data` of `None` is an answer without a body: 204.
+
+    Not to be changed; one of each request is made, and a frozen one takes three times as long.
+    """
 
     status: int
     data: object = field(default=None, repr=False)

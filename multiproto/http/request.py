@@ -54,6 +54,7 @@ _SHARED_NAMES = _SECURITY_NAMES | {
 }
 
 _DESCRIBING = (b"Content-Type", b"Content-Length")
+_ANSWER = b"%s %d %s\r\n%s%sDate: %s\r\nX-Correlation-Id: %s\r\n%s%s%s%s%s\r\n%s"
 _CLOSE: HeaderLines = ((b"Connection", b"close"),)
 _CLOSE_LINE = format_lines(_CLOSE)
 
@@ -87,7 +88,6 @@ class HttpRequest(TwistedRequest):
         self._facts = facts = understood.facts
         head = understood.head
         self.method, self.uri, self.clientproto = head.method, head.target, head.version
-        self.is_upgrade = understood.is_upgrade
         self.request_id = facts.request_id or site.new_id()
         self.started_at = site.clock.seconds()
 
@@ -227,7 +227,7 @@ class HttpRequest(TwistedRequest):
     def receive_body(self, body: bytes) -> None:
         """All of it, before `process`."""
         self.body = body
-        if self.is_upgrade and not body:
+        if self._understood.is_upgrade and not body:
             # Who takes the connection over gets what follows the head as its body.
             self.content = BytesIO(self.http_channel.pipelined_bytes)
 
@@ -296,7 +296,7 @@ class HttpRequest(TwistedRequest):
                 destination = self._understood.destination
                 match = destination.match or self._site.router.match(destination)
                 respond = match.respond
-                self._run(self._call_endpoint(match) if respond is None else respond(self, **match.words))
+                self._run(respond(self, **match.words) if respond else self._call_endpoint(match))
         except envelope.MethodNotAllowed as refusal:
             if self.method == b"OPTIONS":
                 self.send_whole(204, b"", envelope.error_headers(refusal))
@@ -405,13 +405,12 @@ class HttpRequest(TwistedRequest):
             return
         self.code, self.code_message = status, _PHRASES[status]
         length = b"" if status in NO_BODY_CODES else b"%d" % len(body)
-        described = headers
-        if length:
-            described = ((b"Content-Type", content_type), (b"Content-Length", length), *headers)
         if self._response_headers is None:
             data = self._begin(headers, content_type, length, body, describe=bool(length))
         else:
-            for name, value in described:
+            if length:
+                headers = ((b"Content-Type", content_type), (b"Content-Length", length), *headers)
+            for name, value in headers:
                 self.setHeader(name, value)
             data = self._begin(self._own_headers(), content_type, length, body)
         self.http_channel.write(data)
@@ -529,30 +528,35 @@ class HttpRequest(TwistedRequest):
         First its `description` (of type and length) and its own headers, then what is
         said in any case, then how the body is coded.  `varies`: with Accept-Encoding.
         """
-        facts, check, site = self._facts, self._rate_limit_check, self._site
+        facts, check = self._facts, self._rate_limit_check
         limits = () if check is None else check.tightest.headers()
-        persistent = self.http_channel.persistent
-        status = b"%s %d %s\r\n" % (self.clientproto, self.code, self.code_message)
+        closing = () if self.http_channel.persistent else _CLOSE
+        date, id = self._site.date_header(), self.request_id.encode("ascii")
         own_lines = _known_lines(own) if isinstance(own, tuple) else _format_unshared(own)
-        if own_lines is not None:
-            # As below, and in a third of the time: most of the lines are there already.
-            return b"".join(
-                (
-                    *(status, description, own_lines, b"Date: ", site.date_header()),
-                    *(b"\r\nX-Correlation-Id: ", self.request_id.encode("ascii"), b"\r\n"),
-                    facts.vary_both_lines if varies else facts.vary_lines,
-                    format_lines(limits) if limits else b"",
-                    facts.security_lines,
-                    b"" if persistent else _CLOSE_LINE,
-                    *(coding, b"\r\n", data),
-                )
+        if own_lines is None:
+            shared = (
+                *((b"Date", date), (b"X-Correlation-Id", id)),
+                *(VARY_BOTH if varies else VARY_ORIGIN),
+                *(*facts.cors_headers, *limits, *facts.security_headers, *closing),
             )
-        shared = (
-            *((b"Date", site.date_header()), (b"X-Correlation-Id", self.request_id.encode("ascii"))),
-            *(VARY_BOTH if varies else VARY_ORIGIN),
-            *(*facts.cors_headers, *limits, *facts.security_headers, *(() if persistent else _CLOSE)),
+            start = b"%s %d %s\r\n" % (self.clientproto, self.code, self.code_message)
+            return b"".join((start, description, _merge_headers(own, shared), coding, b"\r\n", data))
+        # The same in a third of the time: most of the lines are there already.
+        return _ANSWER % (
+            self.clientproto,
+            self.code,
+            self.code_message,
+            description,
+            own_lines,
+            date,
+            id,
+            facts.vary_both_lines if varies else facts.vary_lines,
+            format_lines(limits) if limits else b"",
+            facts.security_lines,
+            _CLOSE_LINE if closing else b"",
+            coding,
+            data,
         )
-        return b"".join((status, description, _merge_headers(own, shared), coding, b"\r\n", data))
 
     # The account of it.
 
