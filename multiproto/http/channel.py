@@ -27,7 +27,7 @@ from .codec import HttpProtocolError
 from .interfaces import ChannelRequest, ChannelSite
 from .limits import HttpLimits, RequestDeadline
 from .reader import RequestReader
-from .understanding import Understanding
+from .resolved_head import ResolvedHead
 
 PIPELINE_FULL = "ahead"  # the client has sent as much as may wait
 
@@ -44,7 +44,7 @@ class Channel:
     peer_address: str = ""  # of whoever is at the other end
     peer_network: str = ""
     request: ChannelRequest | None = None  # being received or answered
-    understood: Understanding | None = None  # what the last head said
+    resolved_head: ResolvedHead | None = None  # what the last head said
     _transport: Any = field(default=None, init=False)
     _write_paused: bool = field(default=False, init=False)  # the transport has more to send than it likes
     _producer: IPushProducer | None = field(default=None, init=False)  # of the response being streamed

@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 from ..core.addresses import AddressRules
 from ..core.ratelimit.fixed_window import RateLimitCheck
 from .codec import HttpProtocolError, RequestHead
+from .resolved_head import AnswerPolicy
 from .routing import Router
-from .understanding import AnswerPolicy
 
 
 class FinishedRequest(Protocol):

@@ -38,9 +38,9 @@ from .access_log import CLIENT_CLOSED_REQUEST, UNMATCHED_ROUTE, log_access, meth
 from .codec import METHODS, HttpProtocolError
 from .envelope import JSON_CONTENT_TYPE, NO_STORE, JsonResponse, RawResponse, ResponseHeaders
 from .interfaces import RequestChannel, RequestSite
+from .resolved_head import VARY_BOTH, VARY_ORIGIN, HeaderLines, ResolvedHead, format_lines
 from .routing import Match
 from .security_headers import HSTS_HEADER, SECURITY_HEADERS
-from .understanding import VARY_BOTH, VARY_ORIGIN, HeaderLines, Understanding, format_lines
 
 _OwnHeaders = Sequence[tuple[bytes, bytes]]
 
@@ -79,23 +79,23 @@ class HttpRequest(TwistedRequest):
 
     _log = Logger()
 
-    def __init__(self, channel: RequestChannel, site: RequestSite, understood: Understanding) -> None:
+    def __init__(self, channel: RequestChannel, site: RequestSite, resolved_head: ResolvedHead) -> None:
         # Not `super().__init__`, which makes all that is made below when it is asked for.
         self.channel = self.http_channel = channel
         self.transport = channel.transport
         self._site = site
-        self._understood = understood
-        self._facts = facts = understood.facts
-        head = understood.head
+        self._resolved_head = resolved_head
+        self._resolved_headers = headers = resolved_head.headers
+        head = resolved_head.head
         self.method, self.uri, self.clientproto = head.method, head.target, head.version
-        self.request_id = facts.request_id or site.new_id()
+        self.request_id = headers.request_id or site.new_id()
         self.started_at = site.clock.seconds()
 
     # What `twisted.web` has as attributes from the start.
 
     @cached_property
     def client(self) -> IAddress:  # type: ignore[override]
-        return self._facts.client
+        return self._resolved_headers.client
 
     @cached_property
     def host(self) -> IAddress:  # type: ignore[override]
@@ -103,7 +103,7 @@ class HttpRequest(TwistedRequest):
 
     @cached_property
     def path(self) -> bytes:  # type: ignore[override]
-        return self._understood.destination.path
+        return self._resolved_head.target.path
 
     @property
     def requestHeaders(self) -> Headers:  # type: ignore[override]
@@ -112,7 +112,7 @@ class HttpRequest(TwistedRequest):
         return self._request_headers
 
     def _make_request_headers(self) -> Headers:
-        head, headers = self._understood.head, Headers()
+        head, headers = self._resolved_head.head, Headers()
         for name, value in head.fields:
             headers.addRawHeader(name, value)
         if head.method:
@@ -169,30 +169,30 @@ class HttpRequest(TwistedRequest):
 
     @property
     def _match_depth(self) -> int:
-        match = self._understood.destination.match
+        match = self._resolved_head.target.match
         return 0 if match is None else match.depth
 
     def _encoded_segments(self) -> list[bytes]:
-        return [segment.encode() for segment in self._understood.destination.segments or ()]
+        return [segment.encode() for segment in self._resolved_head.target.segments or ()]
 
     def getHeader(self, key: AnyStr) -> AnyStr | None:
         if self._request_headers is not None:
             return super().getHeader(key)
         if isinstance(key, bytes):
-            return self._understood.head.last(key.lower())
-        value = self._understood.head.last(key.lower().encode("latin-1"))
+            return self._resolved_head.head.last(key.lower())
+        value = self._resolved_head.head.last(key.lower().encode("latin-1"))
         return None if value is None else _decode_header(value)
 
     # Small questions.
 
     @property
     def query(self) -> bytes:
-        return self._understood.query
+        return self._resolved_head.query
 
     @property
     def client_address(self) -> str:
         """The client's."""
-        return self._facts.client_address
+        return self._resolved_headers.client_address
 
     @property
     def is_disconnected(self) -> bool:
@@ -201,39 +201,39 @@ class HttpRequest(TwistedRequest):
 
     @property
     def asks_websocket(self) -> bool:
-        return self._facts.asks_websocket
+        return self._resolved_headers.asks_websocket
 
     def first_header(self, name: bytes) -> bytes | None:
         """The first of that name, which is in lower case."""
-        return self._understood.head.first(name)
+        return self._resolved_head.head.first(name)
 
     def isSecure(self) -> bool:
-        return self._facts.secure
+        return self._resolved_headers.secure
 
     # Called by the channel.
 
     def check_admission(self) -> bool:
         """Whether the request may go on: asked before any of its body is read."""
-        if self._facts.refusal is not None:
+        if self._resolved_headers.refusal is not None:
             return False
-        understood = self._understood
-        destination = understood.destination
-        if not destination.is_limited or understood.is_preflight or understood.is_upgrade:
+        resolved_head = self._resolved_head
+        target = resolved_head.target
+        if not target.is_limited or resolved_head.is_preflight or resolved_head.is_upgrade:
             return True
-        check = self._site.check_rate_limits(self._facts.client_address, destination.is_login)
+        check = self._site.check_rate_limits(self._resolved_headers.client_address, target.is_login)
         self._rate_limit_check = check
         return not check.tightest.exceeded
 
     def receive_body(self, body: bytes) -> None:
         """All of it, before `process`."""
         self.body = body
-        if self._understood.is_upgrade and not body:
+        if self._resolved_head.is_upgrade and not body:
             # Who takes the connection over gets what follows the head as its body.
             self.content = BytesIO(self.http_channel.pipelined_bytes)
 
     def reject(self) -> None:
         """Answer one that may not go on."""
-        self.send_refusal(self._facts.refusal or RateLimited("Too many requests"))
+        self.send_refusal(self._resolved_headers.refusal or RateLimited("Too many requests"))
 
     def reject_protocol_error(self, fault: HttpProtocolError) -> None:
         """Answer one that can't be followed."""
@@ -288,13 +288,13 @@ class HttpRequest(TwistedRequest):
 
     def _handle(self) -> None:
         try:
-            if self._understood.is_preflight:
+            if self._resolved_head.is_preflight:
                 self._answer_preflight()
             elif self.uri == b"*":
                 self.send_whole(204, b"", ((b"Allow", b", ".join(sorted(METHODS))),))
             else:
-                destination = self._understood.destination
-                match = destination.match or self._site.router.match(destination)
+                target = self._resolved_head.target
+                match = target.match or self._site.router.match(target)
                 respond = match.respond
                 self._run(respond(self, **match.words) if respond else self._call_endpoint(match))
         except envelope.MethodNotAllowed as refusal:
@@ -308,8 +308,8 @@ class HttpRequest(TwistedRequest):
             self.fail(Failure())
 
     def _answer_preflight(self) -> None:
-        facts, cors = self._facts, self._site.policy.cors
-        allowed = cors.preflight_headers(facts.origin or b"", facts.secure, self._understood.head.host)
+        headers, cors = self._resolved_headers, self._site.policy.cors
+        allowed = cors.preflight_headers(headers.origin or b"", headers.secure, self._resolved_head.head.host)
         self.send_whole(204, b"", allowed)
 
     async def _call_endpoint(self, match: Match) -> None:
@@ -500,7 +500,7 @@ class HttpRequest(TwistedRequest):
         varies, coding = False, b""
         if len(data) > compression.MIN_SIZE and self._site.policy.compression:
             varies = length == b"%d" % len(data) and all(name != b"Content-Encoding" for name, _ in own)
-            if varies and self._facts.accepts_gzip and compression.is_compressible(kind):
+            if varies and self._resolved_headers.accepts_gzip and compression.is_compressible(kind):
                 data, coding = compression.compress(data), b"Content-Encoding: gzip\r\n"
                 length = b"%d" % len(data)
                 own = [(name, length if name == b"Content-Length" else value) for name, value in own]
@@ -528,7 +528,7 @@ class HttpRequest(TwistedRequest):
         First its `description` (of type and length) and its own headers, then what is
         said in any case, then how the body is coded.  `varies`: with Accept-Encoding.
         """
-        facts, check = self._facts, self._rate_limit_check
+        headers, check = self._resolved_headers, self._rate_limit_check
         limits = () if check is None else check.tightest.headers()
         closing = () if self.http_channel.persistent else _CLOSE
         date, id = self._site.date_header(), self.request_id.encode("ascii")
@@ -537,7 +537,7 @@ class HttpRequest(TwistedRequest):
             shared = (
                 *((b"Date", date), (b"X-Correlation-Id", id)),
                 *(VARY_BOTH if varies else VARY_ORIGIN),
-                *(*facts.cors_headers, *limits, *facts.security_headers, *closing),
+                *(*headers.cors_headers, *limits, *headers.security_headers, *closing),
             )
             start = b"%s %d %s\r\n" % (self.clientproto, self.code, self.code_message)
             return b"".join((start, description, _merge_headers(own, shared), coding, b"\r\n", data))
@@ -550,9 +550,9 @@ class HttpRequest(TwistedRequest):
             own_lines,
             date,
             id,
-            facts.vary_both_lines if varies else facts.vary_lines,
+            headers.vary_both_lines if varies else headers.vary_lines,
             format_lines(limits) if limits else b"",
-            facts.security_lines,
+            headers.security_lines,
             _CLOSE_LINE if closing else b"",
             coding,
             data,

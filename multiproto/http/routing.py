@@ -93,7 +93,7 @@ class Match:
 
 
 @define(eq=False, repr=False)
-class Destination:
+class RequestTarget:
     """What a method and a path ask for; not to be changed but by its router."""
 
     method: bytes
@@ -110,7 +110,7 @@ class Router:
     _upgrade_paths: frozenset[PathSegments]  # where a request may ask for another protocol
     adapter: MapAdapter = field(init=False)
     _version: int = field(default=-1, init=False)  # of the app, that is remembered from
-    _remembered: dict[tuple[bytes, bytes], Destination] = field(factory=dict, init=False)
+    _remembered: dict[tuple[bytes, bytes], RequestTarget] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.adapter = self.app.url_map.bind("")
@@ -120,34 +120,34 @@ class Router:
         """Changes when a route is added."""
         return self.app.version
 
-    def destination(self, method: bytes, path: bytes) -> Destination:
+    def target(self, method: bytes, path: bytes) -> RequestTarget:
         if self._version != self.app.version:
             self._remembered.clear()
             self._version = self.app.version
-        return self._remembered.get((method, path)) or _parse_destination(method, path)
+        return self._remembered.get((method, path)) or _parse_target(method, path)
 
-    def is_upgrade_path(self, destination: Destination) -> bool:
-        return destination.segments in self._upgrade_paths
+    def is_upgrade_path(self, target: RequestTarget) -> bool:
+        return target.segments in self._upgrade_paths
 
-    def match(self, destination: Destination) -> Match:
+    def match(self, target: RequestTarget) -> Match:
         """Raises `NotFound`, `MethodNotAllowed`, `InvalidInput`."""
-        if destination.match is not None:
-            return destination.match
-        segments = destination.segments
+        if target.match is not None:
+            return target.match
+        segments = target.segments
         if segments is None:
             raise InvalidInput("The path is not UTF-8")
         if segments[0] == "" and len(segments) > 1:  # werkzeug would take //health for /health
-            raise self._not_found(destination)
-        spelled = paths.canonical_path(destination.path, segments)
-        rule, words = self._match_rule(destination, spelled)
+            raise self._not_found(target)
+        spelled = paths.canonical_path(target.path, segments)
+        rule, words = self._match_rule(target, spelled)
         endpoint: Any = self.app.endpoints[str(rule.endpoint)]
         respond = getattr(endpoint, "respond", None)
-        destination.match = Match(endpoint, words, endpoint.segment_count, respond)
-        self._remember(destination)
-        return destination.match
+        target.match = Match(endpoint, words, endpoint.segment_count, respond)
+        self._remember(target)
+        return target.match
 
-    def _match_rule(self, destination: Destination, spelled: str) -> tuple[Rule, Mapping[str, Any]]:
-        method = destination.method.decode("ascii")
+    def _match_rule(self, target: RequestTarget, spelled: str) -> tuple[Rule, Mapping[str, Any]]:
+        method = target.method.decode("ascii")
         try:
             try:
                 return self.adapter.match(spelled, method, return_rule=True)
@@ -157,22 +157,22 @@ class Router:
             allowed = ", ".join(sorted({*(fault.valid_methods or ()), "OPTIONS"}))
             raise envelope.MethodNotAllowed("Method not allowed", allowed) from None
         except HTTPException:
-            raise self._not_found(destination) from None
+            raise self._not_found(target) from None
 
-    def _not_found(self, destination: Destination) -> Exception:
-        return envelope.route_not_found(destination.path.decode("utf-8", "replace"))
+    def _not_found(self, target: RequestTarget) -> Exception:
+        return envelope.route_not_found(target.path.decode("utf-8", "replace"))
 
-    def _remember(self, destination: Destination) -> None:
-        if len(destination.path) > MAX_REMEMBERED_PATH:
+    def _remember(self, target: RequestTarget) -> None:
+        if len(target.path) > MAX_REMEMBERED_PATH:
             return
         if len(self._remembered) >= MAX_REMEMBERED_PATHS:
             del self._remembered[next(iter(self._remembered))]
-        self._remembered[destination.method, destination.path] = destination
+        self._remembered[target.method, target.path] = target
 
 
-def _parse_destination(method: bytes, path: bytes) -> Destination:
+def _parse_target(method: bytes, path: bytes) -> RequestTarget:
     try:
         segments = paths.decode_segments(path)
     except InvalidInput:
-        return Destination(method, path, None, True, False)
-    return Destination(method, path, segments, segments[0] != "health", segments in _LOGIN_PATHS)
+        return RequestTarget(method, path, None, True, False)
+    return RequestTarget(method, path, segments, segments[0] != "health", segments in _LOGIN_PATHS)

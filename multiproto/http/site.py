@@ -19,8 +19,8 @@ from .channel import Channel
 from .codec import HttpProtocolError, RequestHead
 from .limits import HttpLimits
 from .request import HttpRequest
+from .resolved_head import AnswerPolicy, ResolvedHead, ResolvedHeaders
 from .routing import RoutedApp, Router
-from .understanding import AnswerPolicy, HeaderFacts, Understanding
 
 # method, route, status, seconds, bytes of the request's body, bytes of the answer's
 RequestObserver = Callable[[str, str, int, float, int, int], None]
@@ -110,33 +110,33 @@ class Site(Factory):
 
     def make_request(self, channel: Channel, head: RequestHead | None) -> HttpRequest:
         """Of a head that could not be read, a request that can only be refused."""
-        understood = channel.understood
+        resolved_head = channel.resolved_head
         if (
-            understood is None
-            or understood.head is not head
-            or understood.routes_version != self.router.app.version
+            resolved_head is None
+            or resolved_head.head is not head
+            or resolved_head.routes_version != self.router.app.version
         ):
-            understood = self._understand(channel, head or _UNREADABLE)
-        return HttpRequest(channel, self, understood)
+            resolved_head = self._resolve(channel, head or _UNREADABLE)
+        return HttpRequest(channel, self, resolved_head)
 
-    def _understand(self, channel: Channel, head: RequestHead) -> Understanding:
-        before = channel.understood
-        facts = None
+    def _resolve(self, channel: Channel, head: RequestHead) -> ResolvedHead:
+        before = channel.resolved_head
+        headers = None
         if before is not None:
             if before.head.fields is head.fields:
-                facts = before.facts
+                headers = before.headers
             elif before.head.forwarded is not None and before.head.forwarded is head.forwarded:
-                facts = before.facts.for_client(head, channel.getPeer(), self.policy)
-        if facts is None:
-            facts = HeaderFacts.of(head, channel.getPeer(), channel.secure, self.policy)
+                headers = before.headers.for_client(head, channel.getPeer(), self.policy)
+        if headers is None:
+            headers = ResolvedHeaders.of(head, channel.getPeer(), channel.secure, self.policy)
         path, _, query = head.target.partition(b"?")
-        destination = self.router.destination(head.method, path)
-        upgrade = facts.asks_websocket and head.method == b"GET" and self.router.is_upgrade_path(destination)
-        preflight = facts.asks_method and head.method == b"OPTIONS" and facts.origin is not None
-        understood = channel.understood = Understanding(
-            head, facts, destination, query, self.router.version, upgrade, preflight
+        target = self.router.target(head.method, path)
+        upgrade = headers.asks_websocket and head.method == b"GET" and self.router.is_upgrade_path(target)
+        preflight = headers.asks_method and head.method == b"OPTIONS" and headers.origin is not None
+        resolved_head = channel.resolved_head = ResolvedHead(
+            head, headers, target, query, self.router.version, upgrade, preflight
         )
-        return understood
+        return resolved_head
 
     def date_header(self) -> bytes:
         """For the header of that name, now."""

@@ -22,6 +22,7 @@ from ..core.ratelimit.fixed_window import RateLimit
 from .cors import CorsPolicy
 from .klein_app import Guard, make_app
 from .limits import HttpLimits
+from .resolved_head import AnswerPolicy
 from .routes.accounts import AccountRoutes
 from .routes.audit import AuditRoutes
 from .routes.credentials import CredentialRoutes
@@ -32,7 +33,6 @@ from .routes.messages import MessageRoutes
 from .routes.topics import TopicRoutes
 from .routing import PathSegments, Router
 from .site import RequestObserver, Site
-from .understanding import AnswerPolicy
 
 
 @frozen(kw_only=True)

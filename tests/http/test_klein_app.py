@@ -187,8 +187,8 @@ class LateRouteTests(LateCase):
         self.add(lambda request, word: b"")
         router, line = self.site.router, Line(self.site)
         for number in range(MAX_REMEMBERED_PATHS + 10):
-            router.match(router.destination(b"GET", b"/late/%d" % number))
-        router.match(router.destination(b"GET", b"/late/" + b"x" * 300))
+            router.match(router.target(b"GET", b"/late/%d" % number))
+        router.match(router.target(b"GET", b"/late/" + b"x" * 300))
         self.assertEqual(len(router._remembered), MAX_REMEMBERED_PATHS)
         line.ask("GET", "/late/0")
         self.assertEqual(line.answer().status, 200)

@@ -14,7 +14,7 @@ from .compression import accepts_gzip
 from .cors import CorsPolicy
 from .proxy_headers import ClientResolver
 from .request_id import request_id_of
-from .routing import Destination
+from .routing import RequestTarget
 from .security_headers import HSTS_HEADER, SECURITY_HEADERS
 
 HeaderLines = tuple[tuple[bytes, bytes], ...]
@@ -43,7 +43,7 @@ class AnswerPolicy:
 
 
 @define(eq=False, repr=False)
-class HeaderFacts:
+class ResolvedHeaders:
     """What the header fields of a request say, whatever it asks for; not to be changed."""
 
     client: IAddress  # that a trusted proxy speaks for, or the peer
@@ -62,7 +62,7 @@ class HeaderFacts:
     security_lines: bytes
 
     @classmethod
-    def of(cls, head: RequestHead, peer: IAddress, secure: bool, policy: AnswerPolicy) -> HeaderFacts:
+    def of(cls, head: RequestHead, peer: IAddress, secure: bool, policy: AnswerPolicy) -> ResolvedHeaders:
         refusal: Refusal | None = None
         client = peer
         try:
@@ -95,7 +95,7 @@ class HeaderFacts:
             _LINES[security],
         )
 
-    def for_client(self, head: RequestHead, peer: IAddress, policy: AnswerPolicy) -> HeaderFacts | None:
+    def for_client(self, head: RequestHead, peer: IAddress, policy: AnswerPolicy) -> ResolvedHeaders | None:
         """The same of a head that differs from the one before in the forwarded client alone; `None` if that matters."""
         if self.refusal is not None:
             return None
@@ -103,7 +103,7 @@ class HeaderFacts:
             client = policy.client_resolver.resolve(head, peer).address
         except Refusal:
             return None
-        return HeaderFacts(
+        return ResolvedHeaders(
             client,
             str(getattr(client, "host", "")),
             None,
@@ -126,13 +126,13 @@ _LINES = {each: format_lines(each) for each in ((), SECURITY_HEADERS, _SECURE, V
 
 
 @define(eq=False, repr=False)
-class Understanding:
+class ResolvedHead:
     """A head, and all that it says; kept by the connection until another comes."""
 
     head: RequestHead
-    facts: HeaderFacts
-    destination: Destination
+    headers: ResolvedHeaders
+    target: RequestTarget
     query: bytes
-    routes_version: int  # that `destination` was found in
+    routes_version: int  # that `target` was found in
     is_upgrade: bool = field(default=False)  # asks for another protocol, where one is spoken
     is_preflight: bool = field(default=False)  # of CORS
