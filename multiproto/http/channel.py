@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Callable, Sequence
 
 from attrs import define, field
+from twisted.internet._producer_helpers import _PullToPush  # as `twisted.web.http` does
 from twisted.internet.interfaces import (
     IAddress,
     IHalfCloseableProtocol,
@@ -256,13 +257,18 @@ class Channel:
         if self._transport is not None:
             self._transport.abortConnection()
 
-    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        if not streaming:  # it is to be asked for each piece, as `twisted.web.static.File` is
+            producer = _PullToPush(producer, self)
+            producer.startStreaming()
         self._producer = producer
         if self._write_paused:
             producer.pauseProducing()
 
     def unregisterProducer(self) -> None:
-        self._producer = None
+        producer, self._producer = self._producer, None
+        if isinstance(producer, _PullToPush):
+            producer.stopStreaming()
 
     def getPeer(self) -> IAddress:
         return self._transport.getPeer()  # type: ignore[no-any-return]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 from ..core.errors import InvalidInput
 
@@ -28,7 +28,10 @@ def decode_segments(path: bytes) -> tuple[str, ...]:
 
 
 def canonical_path(path: bytes, segments: tuple[str, ...]) -> str:
-    """`path`, whose segments these are, in the one spelling that routes are looked up by."""
+    """`path`, whose segments these are, in the one spelling that routes are looked up by.
+
+    That is as a rule is written: only a slash or a percent sign within a segment is encoded.
+    """
     if _PLAIN_PATH.fullmatch(path):
         return path.decode("ascii")
-    return "/" + "/".join([quote(segment, safe="") for segment in segments])
+    return "/" + "/".join([segment.replace("%", "%25").replace("/", "%2F") for segment in segments])

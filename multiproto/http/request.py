@@ -28,6 +28,7 @@ from twisted.web.resource import IResource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as TwistedRequest
 from twisted.web.template import renderElement
+from werkzeug.exceptions import HTTPException
 
 from ..base.coroutines import start_eagerly
 from ..core.errors import InternalError, RateLimited, Refusal
@@ -321,6 +322,19 @@ class HttpRequest(TwistedRequest):
                 await self._answer_with(given)
         except Refusal as refusal:
             self.send_refusal(refusal)
+        except HTTPException as error:
+            self._send_http_exception(error)
+
+    def _send_http_exception(self, error: HTTPException) -> None:
+        """What a handler raised of `werkzeug.exceptions`, which Klein's handlers may."""
+        if error.code == HTTPStatus.NOT_FOUND:
+            self.send_refusal(envelope.route_not_found(self.path.decode("utf-8", "replace")))
+        elif error.code is None or error.code < HTTPStatus.BAD_REQUEST:
+            self.fail(Failure(error))
+        else:
+            message = error.description or error.name
+            status, refusal = envelope.refusal_for_protocol_error(HttpProtocolError(error.code, message))
+            self.send_refusal(refusal, status)
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         """Do what answers the request; a bug in it is answered here, and a client that leaves ends it."""
@@ -333,10 +347,8 @@ class HttpRequest(TwistedRequest):
 
         One that gives `NOT_DONE_YET`, and has not finished the request, will.
         """
-        if isinstance(given, Deferred):
-            given = await given
-        if isinstance(given, KleinResponse):
-            given = self._unwrap_response(given)
+        while isinstance(given, (Deferred, KleinResponse)):
+            given = await given if isinstance(given, Deferred) else self._unwrap_response(given)
         if IResource.providedBy(given):
             return self.render(getChildForRequest(given, self))
         if IRenderable.providedBy(given):
@@ -427,6 +439,8 @@ class HttpRequest(TwistedRequest):
             return
         what: Any = {"method": method_label(self.method), "route": self.route_template}
         self._log.failure("{method} {route} broke", failure, request=self.request_id, **what)
+        if self.finished and self.channel is None:
+            return  # the client has its answer, and the connection may be at another request
         if self.startedWriting or self._disconnected:
             self.transport.abortConnection()  # what was promised can't be kept
         else:

@@ -13,7 +13,16 @@ from attrs import define, field
 from klein import Klein
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as NoSuchMethod
-from werkzeug.routing import BaseConverter, MapAdapter, PathConverter, RequestRedirect, Rule, UnicodeConverter
+from werkzeug.routing import (
+    BaseConverter,
+    Map,
+    MapAdapter,
+    PathConverter,
+    RequestRedirect,
+    Rule,
+    RuleFactory,
+    UnicodeConverter,
+)
 
 from ..core.errors import InvalidInput
 from . import envelope, paths
@@ -30,33 +39,34 @@ _LOGIN_PATHS = frozenset(
 )
 
 
-class RoutedApp(Klein):
-    """A Klein app that counts what is added to it, so that nobody goes on with an older answer."""
+class CountedMap(Map):
+    """A map of routes that counts what is added to it, so that nobody goes on with an older answer."""
 
     version = 0
 
+    def add(self, rulefactory: RuleFactory) -> None:
+        super().add(rulefactory)
+        self.version += 1
+
+
+class RoutedApp(Klein):
+    """A Klein app whose map is a `CountedMap`, and whose paths keep what is encoded in them until they are matched."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.url_map.merge_slashes = False  # an empty segment is not to be redirected away
-        self.url_map.converters |= {
-            "default": _SegmentConverter,
-            "string": _SegmentConverter,
-            "path": _PathConverter,
-            "rest": _RestConverter,
-        }
+        self._url_map = self.routes = CountedMap(
+            merge_slashes=False,  # an empty segment is not to be redirected away
+            converters={
+                "default": _SegmentConverter,
+                "string": _SegmentConverter,
+                "path": _PathConverter,
+                "rest": _RestConverter,
+            },
+        )
 
     def __get__(self, instance: Any, owner: object) -> RoutedApp:
         """Where Klein would bind its handlers to an instance; ours are bound already."""
         return self
-
-    def route(self, url: str, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]  # in fewer words
-        add = super().route(url, *args, **kwargs)
-
-        def count_and_add(handler: Any) -> Any:
-            self.version += 1
-            return add(handler)
-
-        return count_and_add
 
 
 # Paths are matched in the spelling of `paths.canonical_segments`, and endpoints get decoded words.
@@ -75,7 +85,7 @@ class _PathConverter(PathConverter):
 class _RestConverter(BaseConverter):
     """All that follows, even if that is nothing or begins with a slash."""
 
-    regex = ".*?"
+    regex = "(?s:.*?)"
     part_isolating = False
     weight = 300
 
@@ -113,17 +123,17 @@ class Router:
     _remembered: dict[tuple[bytes, bytes], RequestTarget] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.adapter = self.app.url_map.bind("")
+        self.adapter = self.app.routes.bind("")
 
     @property
     def version(self) -> int:
         """Changes when a route is added."""
-        return self.app.version
+        return self.app.routes.version
 
     def target(self, method: bytes, path: bytes) -> RequestTarget:
-        if self._version != self.app.version:
+        if self._version != self.app.routes.version:
             self._remembered.clear()
-            self._version = self.app.version
+            self._version = self.app.routes.version
         return self._remembered.get((method, path)) or _parse_target(method, path)
 
     def is_upgrade_path(self, target: RequestTarget) -> bool:

@@ -114,7 +114,7 @@ class Site(Factory):
         if (
             resolved_head is None
             or resolved_head.head is not head
-            or resolved_head.routes_version != self.router.app.version
+            or resolved_head.routes_version != self.router.version
         ):
             resolved_head = self._resolve(channel, head or _UNREADABLE)
         return HttpRequest(channel, self, resolved_head)

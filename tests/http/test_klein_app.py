@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from klein import Response as KleinResponse
 from klein.interfaces import IKleinRequest
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
+from twisted.web.static import File
 from twisted.web.template import Element, TagLoader, tags
+from werkzeug.exceptions import abort
+from werkzeug.routing import Rule
 
 from multiproto.core.addresses import AddressRules
 from multiproto.http import access_log
@@ -166,6 +172,70 @@ class LateRouteTests(LateCase):
         self.assertTrue(line.heard().endswith(b'{"status":"alive"}'))
         self.assertTrue(line.aborted)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_a_bug_behind_an_answer_that_is_finished_costs_nobody_else_theirs(self) -> None:
+        """The connection may be a proxy's, which carries the requests of others."""
+        later: Deferred[None] = Deferred()
+
+        def finishes_and_raises(request: Any, word: str) -> Any:
+            request.setHeader("Content-Length", "4")
+            request.write(b"done")
+            request.finish()
+            if word == "write":
+                request.write(b"more")
+            if word == "raise":
+                raise ValueError(word)
+            return later
+
+        self.add(finishes_and_raises)
+        for word in ("raise", "write", "later"):
+            line = Line(self.site)
+            line.ask("GET", f"/late/{word}")
+            line.ask("GET", "/health/live")
+            if word == "later":
+                later.errback(ValueError(word))
+            self.assertEqual([each.status for each in responses(line.heard())], [200, 200], word)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError, RuntimeError)), 3)
+
+    def test_what_werkzeug_raises_has_its_own_status(self) -> None:
+        def raises(request: Any, word: str) -> Any:
+            abort(int(word))
+
+        self.add(raises)
+        for status in (400, 403, 404, 409, 418, 503):
+            answer = self.ask("GET", f"/late/{status}")
+            self.assertEqual((answer.status, answer.json["success"]), (status, False))
+
+    def test_a_body_that_comes_later(self) -> None:
+        self.add(lambda request, word: KleinResponse(202, {}, succeed(b"inner")))
+        answer = self.ask("GET", "/late/x")
+        self.assertEqual((answer.status, answer.body), (202, b"inner"))
+
+    def test_a_producer_that_is_pulled(self) -> None:
+        """Such as `twisted.web.static.File` registers."""
+        directory = self.mktemp()
+        Path(directory).mkdir()
+        (Path(directory) / "page.txt").write_bytes(b"x" * 200_000)
+        self.site.app.route("/files/", branch=True)(lambda request: File(directory))
+        line = Line(self.site)
+        line.ask("GET", "/files/page.txt")
+        for _ in range(10):
+            self.clock.advance(0.1)
+            reactor.iterate()
+        (answer,) = responses(line.heard())
+        self.assertEqual((answer.status, len(answer.body)), (200, 200_000))
+
+    def test_paths_of_any_characters(self) -> None:
+        for path in ("/at/@me", "/a+b", "/a b", "/café"):
+            self.site.app.route(path, endpoint=path)(lambda request: b"here")
+            self.assertEqual(self.ask("GET", quote(path, safe="/@+")).body, b"here", path)
+
+    def test_a_rule_that_is_put_into_the_map(self) -> None:
+        self.add(lambda request, word: word.encode(), endpoint="late")
+        self.assertEqual(self.ask("GET", "/late/x").body, b"x")
+        self.site.app.route("/elsewhere", endpoint="exact")(lambda request: b"exact")
+        self.site.app.url_map.add(Rule("/late/x", endpoint="exact"))
+        self.assertEqual(self.ask("GET", "/late/x").body, b"exact")
 
     def test_a_client_that_leaves_ends_what_it_asked_for(self) -> None:
         ended: list[str] = []
