@@ -26,7 +26,7 @@ from .base.one_line import one_line
 
 
 class StartupError(Exception, SystemExit):
-    """The server can't start, and the operator has been told why.
+    """The server can't start, and the reason has been reported to the operator.
 
     An `Exception`, so that twistd removes its pid file and informs the parent of
     a daemon; a `SystemExit`, so that Python exits without a traceback.
@@ -192,7 +192,7 @@ class ListenerService(Service):
     _log = Logger()
 
     def privilegedStartService(self) -> None:
-        """Bind the port; clients that connect before `startService` wait in the backlog.  Raises `CannotListenError`."""
+        """Bind the port; until `startService`, clients wait in the backlog.  Raises `CannotListenError`."""
         super().privilegedStartService()
         if self._bind_early:
             self.listening_port = self._listen()

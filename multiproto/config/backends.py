@@ -13,6 +13,8 @@ from .setting import setting
 
 @frozen
 class StorageConfig:
+    """Settings of the database: a directory for SQLite, or PostgreSQL."""
+
     directory: str = setting(
         "DATA_DIR", parsers.text, "./data", "directory of the embedded database and secret"
     )
@@ -63,6 +65,8 @@ class StorageConfig:
 
 @frozen
 class RedisConfig:
+    """Settings of the connection to Redis."""
+
     url: str = setting(
         "REDIS_URL",
         parsers.redis_url,

@@ -11,6 +11,8 @@ from .setting import setting
 
 @frozen
 class EdgeConfig:
+    """Settings of TLS, trusted proxies and address filters, which stand before the protocols."""
+
     certificate_file: str = setting(
         "TLS_CERT_FILE",
         parsers.text,

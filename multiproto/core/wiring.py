@@ -42,7 +42,7 @@ from .revocations import RevocationAnnouncingStore
 
 @frozen(eq=False, repr=False)
 class Foundation:
-    """What all rooms are made with; `failed_attempts` is a service to be started."""
+    """What the parts of the server are made with; `failed_attempts` is a service to be started."""
 
     clock: IReactorTime  # seconds since the epoch
     new_id: Callable[[], str]

@@ -23,7 +23,7 @@ from .tls import TlsFactory
 
 @define(eq=False, repr=False)
 class TlsCertificate(Service):
-    """Certificate and key from two PEM files."""
+    """Keeps the certificate and key of the TLS ports, from two PEM files."""
 
     _certificate_file: Path
     _key_file: Path

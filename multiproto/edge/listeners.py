@@ -1,4 +1,4 @@
-"""The layers between a port and its wire that are configured: address filter, PROXY header, TLS; often none."""
+"""The configured layers between a port and its wire: address filter, PROXY header, TLS; often none."""
 
 from __future__ import annotations
 
@@ -29,14 +29,21 @@ class EdgeWrapper:
         return () if self.certificate is None else (self.certificate.reload,)
 
     def wrap_http(self, site: IProtocolFactory) -> IProtocolFactory:
-        """Clients behind a proxy are not filtered here: HTTP answers them with 403 itself."""
+        """The HTTP site behind the configured layers.
+
+        Clients behind a proxy are not filtered here: HTTP answers them with 403 itself.
+        """
         return self._wrap_address_filter(self._wrap_tls(site, ALPN_HTTP), filters_clients=False)
 
     def wrap_tcp(self, factory: IProtocolFactory) -> IProtocolFactory:
+        """The TCP protocol behind the configured layers; clients behind a proxy are filtered, too."""
         return self._wrap_address_filter(self._wrap_tls(factory), filters_clients=True)
 
     def wrap_metrics(self, site: IProtocolFactory, loopback_only: bool) -> IProtocolFactory:
-        """TLS unless only this machine can connect; no address filter, for no proxy connects here."""
+        """The metrics site behind TLS, unless only this machine can connect.
+
+        There is no address filter, for no proxy connects here.
+        """
         return site if loopback_only else self._wrap_tls(site, ALPN_HTTP)
 
     def _wrap_tls(self, factory: IProtocolFactory, *protocols: bytes) -> IProtocolFactory:

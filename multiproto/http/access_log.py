@@ -1,4 +1,4 @@
-"""What is told of each request once it is over, however it was answered: a line in the log, an observation."""
+"""The access log and the request metrics: one line and one observation for each finished request."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from ..observe.logs import ACCESS_FORMAT
 from .codec import METHODS
 from .interfaces import AccessObserver, FinishedRequest
 
-UNMATCHED_ROUTE = "unmatched"  # the route of a request that none was found for
-CLIENT_CLOSED_REQUEST = 499  # the status of a client that did not wait for its answer
+UNMATCHED_ROUTE = "unmatched"  # the route of a request that matches none
+CLIENT_CLOSED_REQUEST = 499  # the status if the client disconnected before its response
 
 LOG = Logger("multiproto.http.request.Request")
 
 
-def log_access(site: AccessObserver, request: FinishedRequest, status: int, read: int, sent: int) -> None:
-    """`read` and `sent` are bytes of bodies."""
+def log_access(site: AccessObserver, request: FinishedRequest, status: int, received: int, sent: int) -> None:
+    """Log a finished request and count it; `received` and `sent` are the bytes of its bodies."""
     seconds = site.clock.seconds() - request.started_at
-    named = method_label(request.method)
+    method = method_label(request.method)
     event: LogEvent = {
         "log_logger": LOG,
         "log_level": LogLevel.info,
@@ -27,7 +27,7 @@ def log_access(site: AccessObserver, request: FinishedRequest, status: int, read
         "log_source": None,
         "log_format": ACCESS_FORMAT,
         "log_time": time(),
-        "method": named,
+        "method": method,
         "route": request.route_template,
         "status": status,
         "milliseconds": int(seconds * 10_000 + 0.5) / 10,  # `round` takes 2 % of a small request
@@ -36,9 +36,9 @@ def log_access(site: AccessObserver, request: FinishedRequest, status: int, read
         "request": request.request_id,
     }
     LOG.observer(event)  # as `LOG.info` would, which takes three times as long
-    site.on_request_done(named, request.route_template, status, seconds, read, sent)
+    site.on_request_done(method, request.route_template, status, seconds, received, sent)
 
 
 def method_label(method: bytes) -> str:
-    """A client can't make a new one."""
+    """The label for `method`, from a fixed set: clients can't add metrics by inventing methods."""
     return method.decode("ascii") if method in METHODS else "other"

@@ -1,8 +1,8 @@
-"""One HTTP connection: which bytes are the next request, and when the line closes.
+"""One HTTP connection: which bytes are the next request, and when the connection closes.
 
-It stands in for `twisted.web.http.HTTPChannel`, which takes bodies of any size
-and heads that RFC 9112 refuses, and which gives no deadlines.  One request at a
-time is read and answered; what a client sends ahead waits in a bounded buffer.
+It replaces `twisted.web.http.HTTPChannel`, which accepts bodies of any size and
+heads that RFC 9112 refuses, and has no deadlines.  One request at a time is read
+and answered; pipelined requests wait in a bounded buffer.
 """
 
 from __future__ import annotations
@@ -30,24 +30,27 @@ from .limits import HttpLimits, RequestDeadline
 from .reader import RequestReader
 from .resolved_head import ResolvedHead
 
-PIPELINE_FULL = "ahead"  # the client has sent as much as may wait
+PIPELINE_FULL = "ahead"  # a reason to pause reading: too many pipelined bytes
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, IPushProducer)
 @define(eq=False, repr=False)
 class Channel:
-    """camelCase methods are called by the transport or by the request."""
+    """One HTTP connection of the site.
+
+    camelCase methods are called by the transport or by the request.
+    """
 
     site: ChannelSite
     _limits: HttpLimits
     persistent: bool = True  # whether another request may follow the one being answered
     secure: bool = False
-    peer_address: str = ""  # of whoever is at the other end
+    peer_address: str = ""  # of the client, or of the proxy in front of it
     peer_network: str = ""
     request: ChannelRequest | None = None  # being received or answered
-    resolved_head: ResolvedHead | None = None  # what the last head said
+    resolved_head: ResolvedHead | None = None  # what was derived from the last head
     _transport: Any = field(default=None, init=False)
-    _write_paused: bool = field(default=False, init=False)  # the transport has more to send than it likes
+    _write_paused: bool = field(default=False, init=False)  # the transport's buffer is full
     _producer: IPushProducer | None = field(default=None, init=False)  # of the response being streamed
     _read_closed: bool = field(default=False, init=False)  # the client half-closed
     _read_throttle: ReadThrottle = field(init=False)
@@ -57,7 +60,7 @@ class Channel:
     _closing: bool = False
     _deadline: RequestDeadline = field(init=False)
 
-    # The connection's life.
+    # Opening and closing.
 
     def __attrs_post_init__(self) -> None:
         self._reader, self._deadline = (
@@ -74,7 +77,7 @@ class Channel:
 
     @transport.setter
     def transport(self, transport: Any) -> None:
-        """A resource takes the connection over by setting this to `None`, as Autobahn's does."""
+        """Setting this to `None` takes the connection over, as Autobahn's resource does."""
         request = self.request
         if transport is None and request is not None:
             self._transport.unregisterProducer()
@@ -98,7 +101,7 @@ class Channel:
             self._close_with_error(refusal)
 
     def connectionMade(self) -> None:
-        """`makeConnection` does it all."""
+        """Does nothing: `makeConnection` does it all."""
 
     def connectionLost(self, reason: Failure) -> None:
         request = self.request
@@ -107,9 +110,9 @@ class Channel:
             request.connectionLost(reason)
 
     def readConnectionLost(self) -> None:
-        """The client says no more: what it has asked is answered, then the line closes.
+        """The client has half-closed: what it has requested is answered, then the connection closes.
 
-        An event stream ends: its client has most likely left.
+        An event stream is aborted: its client has most likely disconnected.
         """
         self._read_closed = True
         if self._closing:
@@ -121,10 +124,10 @@ class Channel:
             self._process_buffer()
 
     def writeConnectionLost(self) -> None:
-        """The client has been told that this was all."""
+        """Our half is closed; nothing is left to do."""
 
     def drain(self) -> None:
-        """Take no further request; close as soon as the one that is being answered is done."""
+        """Accept no further request; close as soon as the current one is answered."""
         self.persistent = False
         if self._closing:
             if self._write_paused:
@@ -137,7 +140,7 @@ class Channel:
             self._close_with_error(HttpProtocolError(503, "server is shutting down"))
 
     def close_now(self) -> None:
-        """Close now, whatever is being said; who is hearing the last of it has a moment more."""
+        """Abort now, or after `linger_timeout` if it is closing already, so that the last bytes arrive."""
         if self._closing:
             self._deadline.set(self._limits.linger_timeout, self.abort)
         else:
@@ -158,7 +161,7 @@ class Channel:
         self._process_buffer()
 
     def _process_buffer(self) -> None:
-        """Read and begin to answer as much as is there."""
+        """Read requests from the buffer, and begin to answer them, as far as they are complete."""
         if self._processing:
             return
         self._processing = True
@@ -174,12 +177,12 @@ class Channel:
             self._processing = False
 
     def _process_pipelined(self) -> None:
-        """Turn to what was sent ahead, if anything was."""
+        """Go on with the pipelined requests, if there are any."""
         self._read_throttle.resume(PIPELINE_FULL)
         self._process_buffer()
 
     def _read_head(self) -> bool:
-        """Whether a whole head was there."""
+        """Read a head and begin its request; returns whether the head was complete."""
         head = self._reader.read_head()
         if head is None:
             if self._reader.is_empty:
@@ -191,7 +194,7 @@ class Channel:
         self.request = request = self.site.make_request(self, head)
         if not request.check_admission():
             if head.length != 0:
-                self.persistent = False  # its body is not going to be read
+                self.persistent = False  # its body is not read
             self._start_response(request.reject)
             return True
         if head.length == 0:
@@ -205,7 +208,7 @@ class Channel:
         return True
 
     def _read_body(self) -> bool:
-        """Whether the whole body was there."""
+        """Read the body and process its request; returns whether the body was complete."""
         body, request = self._reader.read_body(), self.request
         if body is None:
             return False
@@ -216,7 +219,7 @@ class Channel:
 
     @property
     def pipelined_bytes(self) -> bytes:
-        """What was sent behind the request."""
+        """What the client has sent after the request."""
         return bytes(self._reader.buffer)
 
     def _start_response(self, begin: Callable[[], None]) -> None:
@@ -225,7 +228,7 @@ class Channel:
         begin()
 
     def _close_with_error(self, fault: HttpProtocolError) -> None:
-        """Answer what can't be followed, and hang up."""
+        """Answer with `fault`, and close."""
         self.persistent = False
         self._reader.discard()
         request = self.request = self.request or self.site.make_request(self, None)
@@ -234,16 +237,16 @@ class Channel:
     def _on_receive_timeout(self) -> None:
         self._close_with_error(HttpProtocolError(408, "The request took too long to arrive"))
 
-    # When the transport is read.
+    # Called by the read throttle.
 
     def _pause_reading(self) -> None:
         self._transport.pauseProducing()
 
     def _resume_reading(self) -> None:
-        if not self._read_closed:  # its end is not to be heard twice
+        if not self._read_closed:  # the transport would report the half-close again
             self._transport.resumeProducing()
 
-    # Answers out: called by the request.
+    # Responses out: called by the request.
 
     def write(self, data: bytes) -> None:
         if self._transport is not None:
@@ -253,12 +256,12 @@ class Channel:
         self.write(b"".join(data))
 
     def abort(self) -> None:
-        """Lose the connection, and with it what was not sent yet."""
+        """Drop the connection, with what was not sent yet."""
         if self._transport is not None:
             self._transport.abortConnection()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        if not streaming:  # it is to be asked for each piece, as `twisted.web.static.File` is
+        if not streaming:  # a pull producer, as `twisted.web.static.File` is
             producer = _PullToPush(producer, self)
             producer.startStreaming()
         self._producer = producer
@@ -289,7 +292,7 @@ class Channel:
     def loseConnection(self) -> None:
         self._close_after_response()
 
-    # The transport tells how fast the client takes its answers.
+    # Flow control of responses: called by the transport.
 
     def pauseProducing(self) -> None:
         self._write_paused = True
@@ -308,30 +311,30 @@ class Channel:
     def stopProducing(self) -> None:
         """The connection is lost; `connectionLost` follows."""
 
-    # The end.
+    # Closing.
 
     def _close_idle(self) -> None:
-        """Close where nobody waits for anything."""
+        """Close a connection on which no response is due."""
         self._closing = True
         self._transport.unregisterProducer()
         self._transport.loseConnection()
         self._deadline.set(self._limits.linger_timeout, self.abort)
 
     def _close_after_response(self) -> None:
-        """Close, once the client has had time to take what was written."""
+        """Close, once the client has had time to read what was written."""
         if self._closing:
             return
         self._closing = True
         self._reader.discard()
         if self._write_paused:
-            patience = self._limits.linger_timeout if self.site.draining else self._limits.idle_timeout
-            self._deadline.set(patience, self.abort)
+            timeout = self._limits.linger_timeout if self.site.draining else self._limits.idle_timeout
+            self._deadline.set(timeout, self.abort)
         else:
             self._half_close()
 
     def _half_close(self) -> None:
         """Half-close, and read on for a while: closing on unread bytes would reset the
-        connection, and the client could lose the answer (RFC 9112, 9.6)."""
+        connection, and the client could lose the response (RFC 9112, 9.6)."""
         transport = self._transport
         transport.unregisterProducer()
         self._read_throttle.resume(PIPELINE_FULL)
@@ -342,7 +345,7 @@ class Channel:
         self._deadline.set(self._limits.linger_timeout, self.abort)
 
     def _detach(self) -> None:
-        """This connection is no longer ours."""
+        """Stop all timers and forget the connection: it is lost, or taken over."""
         self._deadline.stop()
         self._read_throttle.stop()
         self._closing = True

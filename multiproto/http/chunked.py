@@ -1,7 +1,7 @@
-"""How a chunked body is understood (RFC 9112, 7.1): pure, strict, bounded.
+"""Decodes a chunked body (RFC 9112, 7.1): pure, strict, bounded.
 
-A body is refused as soon as a chunk announces more than may come, before any
-of that chunk is kept.
+A body is refused as soon as the size of a chunk exceeds the limit, before any
+of that chunk is buffered.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _CHUNK_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(;[^\x00-\x08\x0a-\x1f
 
 @define(eq=False, repr=False)
 class ChunkedDecoder:
-    """Collects one body of at most `most` bytes."""
+    """Collects one body of at most `max_bytes` bytes."""
 
     _max_bytes: int
     body: bytearray = field(factory=bytearray, init=False)
     _chunk_remaining: int = field(default=0, init=False)  # bytes of this chunk still to come
-    _awaiting_crlf: bool = field(default=False, init=False)  # data came: its CRLF is to follow
+    _awaiting_crlf: bool = field(default=False, init=False)  # the chunk's data is complete; its CRLF follows
     _in_trailers: bool = field(default=False, init=False)  # only trailers are left
     _trailer_bytes: int = field(default=0, init=False)  # bytes of them
 
     def decode(self, buffer: bytearray) -> bool:
-        """Move what belongs to the body out of `buffer`; True once it is complete.
+        """Move the bytes of the body out of `buffer`; returns whether the body is complete.
 
         Raises `HttpProtocolError`: 400, 413 or 431.
         """
@@ -73,11 +73,11 @@ class ChunkedDecoder:
             raise HttpProtocolError(431, f"Trailer fields have at most {MAX_FIELD_BYTES} bytes")
 
 
-def _read_line(buffer: bytearray, most: int) -> bytes | None:
-    """The next line without its CRLF, taken out of `buffer`, or `None` while it is not all there."""
-    end = buffer.find(b"\n", 0, most + 2)
+def _read_line(buffer: bytearray, max_length: int) -> bytes | None:
+    """Remove the next line from `buffer`, and return it without its CRLF; `None` while it is incomplete."""
+    end = buffer.find(b"\n", 0, max_length + 2)
     if end < 0:
-        if len(buffer) >= most + 2:
+        if len(buffer) >= max_length + 2:
             raise HttpProtocolError(400, "A line of a chunked body is too long")
         return None
     line = bytes(buffer[: end + 1])

@@ -1,8 +1,8 @@
-"""How the head of an HTTP/1.1 request is understood: bytes in, `RequestHead` or `HttpProtocolError` out.
+"""Parses the head of an HTTP/1.1 request: bytes in, `RequestHead` or `HttpProtocolError` out.
 
-Pure and strict, after RFC 9112 and RFC 9110: what two readers could understand
-in two ways is refused, so that no proxy in front of us and we can ever disagree
-on where a request ends.
+Pure and strict, after RFC 9112 and RFC 9110: what two parsers could understand
+differently is refused, so that a proxy in front of the server never disagrees
+with it on where a request ends (request smuggling).
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OP
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST_LINE = re.compile(rb"(%s) ([^\x00-\x20\x7f#]+) HTTP/([0-9])\.([0-9])" % _TOKEN)
-# One way to match each byte: with the white space around the value matched apart, 16 kB of spaces took seconds.
+# One way to match each byte: with a pattern of its own for the white space around the value, 16 kB of spaces
+# took seconds.
 _FIELD = re.compile(rb"(%s):([^\x00-\x08\x0a-\x1f\x7f]*)" % _TOKEN)
 _ADDRESSES = re.compile(rb"[0-9A-Fa-f:.](?:[0-9A-Fa-f:., ]*[0-9A-Fa-f:.])?")
 _HEAD_END = re.compile(rb"\n\r?\n")
@@ -35,7 +36,7 @@ _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
 class HttpProtocolError(Exception):
-    """The stream can't be followed: `status` tells the client, and the connection ends."""
+    """An error after which the connection is closed: the client receives `status` and `message`."""
 
     def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
         """`retry_after` in seconds."""
@@ -47,18 +48,21 @@ class HttpProtocolError(Exception):
 
 @define(eq=False, repr=False)
 class ForwardedField:
-    """Where the one X-Forwarded-For of a head stands, which a proxy changes from request to request.
+    """The position of a head's only X-Forwarded-For, whose value a proxy changes from request to request.
 
-    Heads with the same `around` differ in nothing else.
+    Heads with the same `around` differ in that value alone.
     """
 
-    around: tuple[bytes, bytes]  # the bytes before its value, and behind it
+    around: tuple[bytes, bytes]  # the bytes before its value, and after it
     index: int  # among the fields
 
 
 @define
 class RequestHead:
-    """Not to be changed; one of each request is made, and a frozen one takes three times as long."""
+    """The parsed head of a request.
+
+    Treat it as immutable: each request makes one, and a frozen one takes three times as long.
+    """
 
     method: bytes
     target: bytes = field(repr=False)  # path and query, or "*"
@@ -68,18 +72,17 @@ class RequestHead:
     length: int | None  # bytes of the body; `None`: chunked
     keep_alive: bool
     expects_continue: bool
-    fields_by_name: dict[bytes, bytes] | None = field(
-        default=None, repr=False
-    )  # by name; none if one comes twice
-    raw: bytes = field(default=b"", repr=False, eq=False)  # its bytes, if they may come again
+    # By name in lower case; `None` if a name is repeated.
+    fields_by_name: dict[bytes, bytes] | None = field(default=None, repr=False)
+    raw: bytes = field(default=b"", repr=False, eq=False)  # its bytes; empty if they are not remembered
     forwarded: ForwardedField | None = field(default=None, repr=False, eq=False)
 
     def raw_fields(self) -> bytes:
-        """All but the request line."""
+        """The bytes after the request line."""
         return self.raw[self.raw.find(b"\n") + 1 :]
 
     def values(self, name: bytes) -> list[bytes]:
-        """Every value of the field `name`, which is in lower case; the Host is the one that was asked for."""
+        """Every value of the field `name`, in lower case; for `host`, the host that the request is for."""
         if name == b"host":
             return [self.host]
         if self.fields_by_name is not None:
@@ -99,9 +102,9 @@ class RequestHead:
 
 
 def head_size(buffer: bytearray, start: int = 0) -> int | None:
-    """How many bytes of `buffer` are a head, its empty line included; `None` while it is not all there.
+    """The size of the head at the start of `buffer`, its empty line included; `None` while it is incomplete.
 
-    Nothing before `start` ends a head.  Raises `HttpProtocolError` as soon as a limit
+    Its end is searched from `start`.  Raises `HttpProtocolError` as soon as a limit
     is passed, the same for any fragmentation of the stream.
     """
     line = buffer.find(b"\n", 0, MAX_REQUEST_LINE + 2)
@@ -114,24 +117,24 @@ def head_size(buffer: bytearray, start: int = 0) -> int | None:
     return end.end() if end else None
 
 
-def parse_head(block: bytes, before: RequestHead | None = None) -> RequestHead:
-    """What `block`, up to and with its empty line, asks for.  Raises `HttpProtocolError`, never anything else.
+def parse_head(block: bytes, previous: RequestHead | None = None) -> RequestHead:
+    """Parse `block`, a head with its empty line.  Raises `HttpProtocolError`, never anything else.
 
-    `before` came on the same connection: a client sends the same fields again and again.
+    `previous` is the last head of the connection: a client repeats its fields, and these are parsed once.
     """
     if not block.endswith(b"\r\n\r\n"):
         raise HttpProtocolError(400, "Lines end with CR LF")
-    first, _, said = block.partition(b"\r\n")
-    method, target, version = _parse_request_line(first)
+    request_line, _, field_lines = block.partition(b"\r\n")
+    method, target, version = _parse_request_line(request_line)
     if (
-        before is not None
+        previous is not None
         and target.startswith(b"/")
-        and version == before.version
-        and said == before.raw_fields()
+        and version == previous.version
+        and field_lines == previous.raw_fields()
     ):
         _parse_target(method, target)
-        return _repeat_head(before, method, target, block)
-    lines = said.split(b"\r\n")[:-2]
+        return _repeat_head(previous, method, target, block)
+    lines = field_lines.split(b"\r\n")[:-2]
     if len(lines) > MAX_FIELDS:
         raise HttpProtocolError(431, f"At most {MAX_FIELDS} header fields")
     fields = tuple(map(parse_field, lines))
@@ -154,13 +157,13 @@ def parse_head(block: bytes, before: RequestHead | None = None) -> RequestHead:
     )
 
 
-def repeat_for_other_client(before: RequestHead, buffer: bytearray) -> RequestHead | None:
-    """The head that `buffer` begins with, if all but the addresses in X-Forwarded-For is as in `before`.
+def repeat_for_other_client(previous: RequestHead, buffer: bytearray) -> RequestHead | None:
+    """The head at the start of `buffer`, if it is `previous` but for the addresses in X-Forwarded-For.
 
-    A proxy sends the requests of many clients on one connection: to read all their
+    A proxy sends the requests of many clients on one connection: parsing all their
     fields again took twice the time of the rest of a small request.
     """
-    forwarded = before.forwarded
+    forwarded = previous.forwarded
     if forwarded is None or not buffer.startswith(forwarded.around[0]):
         return None
     start, rest = len(forwarded.around[0]), forwarded.around[1]
@@ -168,24 +171,25 @@ def repeat_for_other_client(before: RequestHead, buffer: bytearray) -> RequestHe
     value = bytes(buffer[start : max(start, end)])
     if not _ADDRESSES.fullmatch(value) or not buffer.startswith(rest, end):
         return None
-    fields, index = before.fields, forwarded.index
+    fields, index = previous.fields, forwarded.index
     return RequestHead(
-        before.method,
-        before.target,
-        before.version,
+        previous.method,
+        previous.target,
+        previous.version,
         (*fields[:index], (fields[index][0], value), *fields[index + 1 :]),
-        before.host,
-        before.length,
-        before.keep_alive,
-        before.expects_continue,
-        {**(before.fields_by_name or {}), FORWARDED_FOR: value},
+        previous.host,
+        previous.length,
+        previous.keep_alive,
+        previous.expects_continue,
+        {**(previous.fields_by_name or {}), FORWARDED_FOR: value},
         bytes(buffer[: end + len(rest)]),
         forwarded,
     )
 
 
 def _find_forwarded(raw: bytes, fields: HeaderFields) -> ForwardedField | None:
-    """None in a head that is not remembered (`raw` is empty), and none where the value is no plain list."""
+    """The X-Forwarded-For of a head; `None` if there is not exactly one, if its value is not a plain list
+    of addresses, or if the head is not remembered (`raw` is empty)."""
     names = [name.lower() for name, _ in fields]
     if names.count(FORWARDED_FOR) != 1 or len(set(names)) < len(names):
         return None
@@ -197,20 +201,20 @@ def _find_forwarded(raw: bytes, fields: HeaderFields) -> ForwardedField | None:
     return ForwardedField((raw[:start], raw[start + len(value) :]), index)
 
 
-def _repeat_head(before: RequestHead, method: bytes, target: bytes, block: bytes) -> RequestHead:
+def _repeat_head(previous: RequestHead, method: bytes, target: bytes, block: bytes) -> RequestHead:
     raw = block if len(block) <= MAX_REMEMBERED_HEAD else b""
     return RequestHead(
         method,
         target,
-        before.version,
-        before.fields,
-        before.host,
-        before.length,
-        before.keep_alive,
-        before.expects_continue,
-        before.fields_by_name,
+        previous.version,
+        previous.fields,
+        previous.host,
+        previous.length,
+        previous.keep_alive,
+        previous.expects_continue,
+        previous.fields_by_name,
         raw,
-        _find_forwarded(raw, before.fields) if before.forwarded is not None and raw else None,
+        _find_forwarded(raw, previous.fields) if previous.forwarded is not None and raw else None,
     )
 
 
@@ -235,7 +239,7 @@ def _parse_request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def _parse_target(method: bytes, target: bytes) -> tuple[bytes, bytes]:
-    """(target without authority, authority): RFC 9112, 3.2."""
+    """Split a target into (target without authority, authority): RFC 9112, 3.2."""
     authority = b""
     absolute = _ABSOLUTE_FORM.fullmatch(target)
     if absolute is not None:
@@ -261,7 +265,7 @@ def _parse_host(hosts: list[bytes], version: bytes) -> bytes:
 
 
 def _parse_body_length(by_name: _ValuesByName, version: bytes) -> int | None:
-    """RFC 9112, 6.3, with everything that is ambiguous refused."""
+    """The length of the body, `None` if it is chunked (RFC 9112, 6.3); what is ambiguous is refused."""
     codings, lengths = by_name.get(b"transfer-encoding", []), by_name.get(b"content-length", [])
     if codings:
         if lengths or version == b"HTTP/1.0":
@@ -273,7 +277,7 @@ def _parse_body_length(by_name: _ValuesByName, version: bytes) -> int | None:
         return 0
     if len(lengths) > 1 or not lengths[0].isdigit():
         raise HttpProtocolError(400, "A request has at most one Content-Length, in digits")
-    # Python reads no more than 4300 digits; 16 are more bytes than anyone has.
+    # `int` accepts at most 4300 digits; 16 of them are longer than any body.
     return int(lengths[0].lstrip(b"0")[:16] or b"0")
 
 
@@ -289,7 +293,10 @@ def _field_values(fields: HeaderFields, name: bytes) -> list[bytes]:
 
 
 def _group_by_name(fields: HeaderFields) -> _ValuesByName:
-    """Once for a head: to search the fields for each name that is asked for took twice the time of reading them."""
+    """The values of each name.
+
+    Made once for a head: searching all fields for each name took twice the time of parsing them.
+    """
     found: _ValuesByName = {}
     for name, value in fields:
         found.setdefault(name.lower(), []).append(value)

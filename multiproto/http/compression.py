@@ -1,4 +1,4 @@
-"""Which answers are worth compressing, for whom, and how."""
+"""Compresses responses, and decides which are worth it and which clients accept it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def compress(data: bytes) -> bytes:
 
 
 def is_compressible(content_type: bytes) -> bool:
-    kind = content_type.partition(b";")[0].strip().lower()
-    return kind.startswith(b"text/") or kind.endswith((b"json", b"javascript", b"svg+xml"))
+    media_type = content_type.partition(b";")[0].strip().lower()
+    return media_type.startswith(b"text/") or media_type.endswith((b"json", b"javascript", b"svg+xml"))
 
 
-def accepts_gzip(accepted: bytes) -> bool:
-    """What an `Accept-Encoding` says of gzip (RFC 9110, 12.5.3)."""
-    weights = dict(parse_weights(accepted.decode("latin-1")))
+def accepts_gzip(accept_encoding: bytes) -> bool:
+    """Whether the value of an `Accept-Encoding` allows gzip (RFC 9110, 12.5.3)."""
+    weights = dict(parse_weights(accept_encoding.decode("latin-1")))
     return weights.get("gzip", weights.get("*", 0.0)) > 0

@@ -1,4 +1,4 @@
-"""Which web pages may read our answers: the Fetch standard's CORS protocol (docs/rest.md#from-web-pages)."""
+"""Which web pages may read our responses: CORS of the Fetch standard (docs/rest.md#from-web-pages)."""
 
 from __future__ import annotations
 
@@ -24,18 +24,24 @@ _PREFLIGHT_HEADERS: CorsHeaders = (
 
 @frozen
 class CorsPolicy:
-    """`origins` are exact, as browsers send them, or `*` for any, without credentials."""
+    """The origins whose pages may read responses.
+
+    `origins` are exact, as browsers send them, or `*` for any, without credentials.
+    """
 
     origins: frozenset[str] = frozenset()
     allow_localhost: bool = False  # for development, where no origin is configured
 
     def allows_websocket(self, origin: str) -> bool:
-        """Whether a page of `origin`, not ours, may open a WebSocket: it sends no cookie, but a token."""
+        """Whether a page of `origin`, another than ours, may open a WebSocket.
+
+        No cookie authenticates it, only a token that the page sends.
+        """
         named = origin in self.origins or "*" in self.origins
         return named or (self.allow_localhost and _LOCALHOST_ORIGIN.fullmatch(origin.encode()) is not None)
 
     def response_headers(self, origin: bytes | None, secure: bool, host: bytes) -> CorsHeaders:
-        """What to add to an answer for a page of `origin`."""
+        """The headers to add to a response for a page of `origin`."""
         if origin is None:
             return ()
         if self._allows_credentials(origin, secure, host):
@@ -52,12 +58,12 @@ class CorsPolicy:
         return ()
 
     def preflight_headers(self, origin: bytes, secure: bool, host: bytes) -> CorsHeaders:
-        """The same for an OPTIONS that asks what may be sent."""
+        """The headers of the response to a preflight request."""
         allowed = self.response_headers(origin, secure, host)
         return allowed and allowed + _PREFLIGHT_HEADERS
 
     def _allows_credentials(self, origin: bytes, secure: bool, host: bytes) -> bool:
-        """By name, or as our own; a proxy may speak TLS for us."""
+        """Whether `origin` is configured, or is our own; a proxy may have terminated TLS."""
         own = (b"https://" + host,) if secure else (b"https://" + host, b"http://" + host)
         return (
             origin.decode("latin-1") in self.origins - {"*"}

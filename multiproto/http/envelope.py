@@ -1,4 +1,4 @@
-"""The envelope of every JSON answer (docs/rest.md#answers)."""
+"""The envelope of every JSON response (docs/rest.md#answers)."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ NO_STORE: ResponseHeaders = ((b"Cache-Control", b"no-store"),)
 
 @define
 class JsonResponse:
-    """`data` of `None` is an answer without a body: 204.
+    """A JSON response; with `data` of `None`, one without a body (204).
 
-    Not to be changed; one of each request is made, and a frozen one takes three times as long.
+    Treat it as immutable: each request makes one, and a frozen one takes three times as long.
     """
 
     status: int
     data: object = field(default=None, repr=False)
     cursor: str | None = None
-    without_envelope: bool = False  # outside the envelope, as health is
+    without_envelope: bool = False  # `data` is the whole body, as for /health
 
 
 @frozen
 class RawResponse:
-    """An answer that has its bytes already."""
+    """A response whose body is encoded already."""
 
     status: int
     content_type: bytes
     body: bytes = field(repr=False)
-    headers: ResponseHeaders = ()  # of its own
+    headers: ResponseHeaders = ()  # besides Content-Type and Content-Length
 
 
 class UnsupportedMediaType(InvalidInput):
-    """A body of a kind that this server does not read."""
+    """A body of a media type that this server does not accept."""
 
     status = 415
 
 
 class MethodNotAllowed(InvalidInput):
-    """The route is there, but not for this method."""
+    """There is a route for the path, but not for the method."""
 
     status = 405
 
     def __init__(self, message: str, allowed: str) -> None:
-        """`allowed` are the methods that it is there for."""
+        """`allowed` lists the methods of the path, as in the Allow header."""
         super().__init__(message)
         self.allowed = allowed
 
@@ -62,7 +62,7 @@ def route_not_found(path: str) -> Refusal:
 
 
 def refusal_for_protocol_error(fault: HttpProtocolError) -> tuple[int, Refusal]:
-    """(status, refusal) that tell a client of `fault`."""
+    """The (status, refusal) that a client receives for `fault`."""
     match fault.status:
         case 413:
             return 413, TooLarge(fault.message)
@@ -74,17 +74,18 @@ def refusal_for_protocol_error(fault: HttpProtocolError) -> tuple[int, Refusal]:
             return status, InvalidInput(fault.message)
 
 
-def success_body(answer: JsonResponse, now: float) -> bytes:
-    """`now` in seconds since the epoch."""
-    if answer.without_envelope:
-        return strict_json.dumps(answer.data)
-    shown: dict[str, object] = {"success": True, "data": answer.data}
-    if answer.cursor is not None:
-        shown["cursor"] = answer.cursor
-    return strict_json.dumps(shown | {"timestamp": format_timestamp(now)})
+def success_body(response: JsonResponse, now: float) -> bytes:
+    """The body of a successful response; `now` is in seconds since the epoch."""
+    if response.without_envelope:
+        return strict_json.dumps(response.data)
+    fields: dict[str, object] = {"success": True, "data": response.data}
+    if response.cursor is not None:
+        fields["cursor"] = response.cursor
+    return strict_json.dumps(fields | {"timestamp": format_timestamp(now)})
 
 
 def error_body(refusal: Refusal, now: float) -> bytes:
+    """The body of an error; `now` is in seconds since the epoch."""
     error: dict[str, object] = {"code": refusal.code, "message": refusal.message}
     if refusal.details is not None:
         error["details"] = refusal.details
@@ -92,8 +93,8 @@ def error_body(refusal: Refusal, now: float) -> bytes:
 
 
 def error_headers(refusal: Refusal) -> ResponseHeaders:
-    """A 401 says how to authenticate (RFC 9110, 15.5.2), a 405 which methods there are (15.5.6), and one that
-    may be tried again says when (10.2.3)."""
+    """The headers that an error needs: WWW-Authenticate for a 401 (RFC 9110, 15.5.2), Allow for a 405
+    (15.5.6), Retry-After for one that may be retried (10.2.3)."""
     if isinstance(refusal, MethodNotAllowed):
         return ((b"Allow", refusal.allowed.encode("ascii")),)
     if refusal.retry_after is not None:

@@ -1,7 +1,7 @@
-"""What the parts of an HTTP connection ask of each other: the site, its connections and their requests.
+"""Interfaces between the parts of an HTTP connection: the site, its connections and their requests.
 
-Each names what it needs of the others here, so that none of them has to import
-who made it.
+Each part declares here what it uses of the others, so that none imports the
+class that creates it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .routing import Router
 
 
 class FinishedRequest(Protocol):
-    """A request that was answered or given up, as the access log shows it."""
+    """A request that was answered or abandoned, as the access log records it."""
 
     @property
     def method(self) -> bytes: ...
@@ -36,37 +36,37 @@ class FinishedRequest(Protocol):
 
 
 class AccessObserver(Protocol):
-    """Where the access log finds the time, and who counts requests."""
+    """The site, as the access log uses it: the clock, and the observer of request metrics."""
 
     @property
     def clock(self) -> IReactorTime: ...
 
     def on_request_done(
-        self, method: str, route: str, status: int, seconds: float, read: int, sent: int
+        self, method: str, route: str, status: int, seconds: float, received: int, sent: int
     ) -> None:
-        """`read` and `sent` are bytes of bodies."""
+        """Record a finished request; `received` and `sent` are the bytes of its bodies."""
 
 
 class ChannelRequest(Protocol):
     """A request, as its connection drives it."""
 
     def check_admission(self) -> bool:
-        """Whether the request may go on: asked before any of its body is read."""
+        """Whether the request is admitted: checked before any of its body is read."""
 
     def reject(self) -> None:
-        """Answer one that may not go on."""
+        """Answer a request that is not admitted."""
 
     def reject_protocol_error(self, fault: HttpProtocolError) -> None:
-        """Answer one that can't be followed."""
+        """Answer a request that can't be parsed."""
 
     def receive_body(self, body: bytes) -> None:
-        """All of it, before `process`."""
+        """Set the whole body; called before `process`."""
 
     def process(self) -> None:
-        """Answer it."""
+        """Handle the request, and answer it."""
 
     def on_upgraded(self) -> None:
-        """The connection speaks another protocol from here on."""
+        """The connection has switched to another protocol."""
 
     def connectionLost(self, reason: Failure) -> None: ...
 
@@ -82,7 +82,7 @@ class RequestChannel(Protocol):
 
     @property
     def pipelined_bytes(self) -> bytes:
-        """What was sent behind the request."""
+        """What the client has sent after the request."""
 
     @property
     def secure(self) -> bool: ...

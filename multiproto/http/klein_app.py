@@ -1,4 +1,4 @@
-"""The REST API on Klein: one table of routes, under `/api/v1` and its alias `/api`, and what is mounted beside them."""
+"""The REST API on Klein: the routes, under `/api/v1` and its alias `/api`, and the mounted resources."""
 
 from __future__ import annotations
 
@@ -21,18 +21,21 @@ _PATH_PARAM = re.compile(r":([A-Za-z]+)")
 
 
 class UndeclaredAuth(Exception):
-    """A route of ours does not say who may ask it."""
+    """A route does not declare its `Auth`."""
 
 
 @frozen
 class Guard:
-    """Finds out who asks a route, and whether they may."""
+    """Authenticates the caller of a route, and checks that its `Auth` allows the caller."""
 
     _authenticator: Authenticator
     _check_operator: Callable[[Identity], Awaitable[None]]  # raises `Forbidden`
 
     async def identify(self, context: RequestContext, auth: Auth) -> Identity:
-        """The only place where REST reads a token.  Raises `Unauthorized`, `Forbidden`."""
+        """The identity of the caller.  Raises `Unauthorized`, `Forbidden`.
+
+        This is the only place where REST reads a token.
+        """
         token = parse_bearer(context.header("authorization") or "")
         if not token:
             raise Unauthorized("Send a bearer token")
@@ -47,7 +50,7 @@ class Guard:
 def make_app(
     guard: Guard, api: Iterable[Route], bare: Iterable[Route], mounts: Mapping[PathSegments, IResource]
 ) -> RoutedApp:
-    """An app that answers the routes of `api` under each prefix, those of `bare` as they are, and has the mounts.
+    """An app with the routes of `api` under each prefix, those of `bare` without one, and the mounts.
 
     Raises `UndeclaredAuth`.
     """
@@ -64,7 +67,7 @@ def make_app(
 
 
 def check_declared(app: RoutedApp) -> None:
-    """Raise `UndeclaredAuth` if there is a route in `app` that was not declared with who may ask it."""
+    """Raise `UndeclaredAuth` if a route of `app` was not declared with an `Auth`."""
     for rule in app.url_map.iter_rules():
         # Klein keeps the attributes of what it wraps.
         if not isinstance(getattr(app.endpoints[rule.endpoint], "auth", None), Auth):
@@ -74,17 +77,17 @@ def check_declared(app: RoutedApp) -> None:
 def _add_route(app: RoutedApp, guard: Guard, route: Route, prefix: str, template: str) -> None:
     handler, auth = route.handler, route.auth
 
-    async def respond(request: HttpRequest, **words: str) -> None:
+    async def respond(request: HttpRequest, **params: str) -> None:
         request.route_template = template
         context = RequestContext(request)
         try:
             if auth is not Auth.NONE:
                 context = RequestContext(request, await guard.identify(context, auth))
-            answer = await handler(context, **words)
+            response = await handler(context, **params)
         except Refusal as refusal:
             return request.send_refusal(refusal)
-        if answer is not None:
-            request.send(answer)
+        if response is not None:
+            request.send(response)
         elif not request.is_disconnected:
             request.finish()
 
@@ -93,13 +96,13 @@ def _add_route(app: RoutedApp, guard: Guard, route: Route, prefix: str, template
 
 
 def _add_mount(app: RoutedApp, segments: PathSegments, resource: IResource) -> None:
-    """A leaf answers for all below it, too; below another there is nothing.  A resource finds out by itself who asks."""
+    """Serve `resource` at `segments`, and if it is a leaf, below; it authenticates its callers itself."""
     path = "/" + "/".join(segments)
 
     async def respond(request: HttpRequest, rest: str | None = None) -> None:
         request.route_template = path
         request.split_path(len(segments))
-        if rest is not None and (request.asks_websocket or not resource.isLeaf):
+        if rest is not None and (request.wants_websocket_upgrade or not resource.isLeaf):
             return request.send_refusal(envelope.route_not_found(request.path.decode()))
         request.render(resource)
 
@@ -114,7 +117,7 @@ def _register(
     auth: Auth,
     method: str | None = None,
 ) -> None:
-    """Have `respond` answer the requests for `path`; it catches every `Refusal`."""
+    """Route requests for `path` to `respond`, which must catch every `Refusal`."""
     declared: Any = respond
     declared.auth, declared.respond = auth, respond  # Klein keeps attributes
     methods = None if method is None else [method]

@@ -1,4 +1,4 @@
-"""What the path of a request names: its segments, decoded once and strictly."""
+"""Decodes the path of a request into its segments, once and strictly."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from urllib.parse import unquote_to_bytes
 
 from ..core.errors import InvalidInput
 
-# Spelled as most are: nothing to decode, and no slash at its end.
+# The common case: nothing to decode, and no trailing slash.
 _PLAIN_PATH = re.compile(rb"/[A-Za-z0-9_.~/-]*[A-Za-z0-9_.~-]")
 
 
 def decode_segments(path: bytes) -> tuple[str, ...]:
-    """The decoded segments; a slash at the end makes no difference.  Raises `InvalidInput`.
+    """The decoded segments of `path`; a trailing slash makes no difference.  Raises `InvalidInput`.
 
-    A slash that came as %2F stays within its segment.
+    An encoded slash (%2F) stays within its segment.
     """
     if _PLAIN_PATH.fullmatch(path):
         return tuple(path.decode("ascii")[1:].split("/"))
@@ -28,9 +28,9 @@ def decode_segments(path: bytes) -> tuple[str, ...]:
 
 
 def canonical_path(path: bytes, segments: tuple[str, ...]) -> str:
-    """`path`, whose segments these are, in the one spelling that routes are looked up by.
+    """The spelling of `path` that routes are matched by; `segments` are its decoded segments.
 
-    That is as a rule is written: only a slash or a percent sign within a segment is encoded.
+    It is that of a route's rule: only a slash or a percent sign within a segment is encoded.
     """
     if _PLAIN_PATH.fullmatch(path):
         return path.decode("ascii")

@@ -1,4 +1,4 @@
-"""Whom a request comes from, and how, where proxies that are trusted carried it."""
+"""Finds the client's address and scheme behind trusted proxies, by the headers that these add."""
 
 from __future__ import annotations
 
@@ -28,13 +28,15 @@ MAX_REMEMBERED_FORWARDED = 256  # bytes of a forwarding header that is remembere
 
 @frozen
 class ForwardedClient:
+    """A client as trusted proxies report it."""
+
     address: IAddress
-    secure: bool | None = None  # whether the client spoke TLS; `None` where nobody said
+    secure: bool | None = None  # whether the client used TLS; `None` if no proxy reports it
 
 
 @define(eq=False, repr=False)
 class ClientResolver:
-    """Finds out who is at the other end of a connection; a proxy names the same clients again and again."""
+    """Finds the client of a request, and caches the results: a proxy names the same clients repeatedly."""
 
     _rules: AddressRules
     _remembered: BoundedMap[tuple[str, bytes, bytes], ForwardedClient] = field(init=False)
@@ -43,12 +45,12 @@ class ClientResolver:
         self._remembered = BoundedMap(MAX_REMEMBERED_CLIENTS)
 
     def resolve(self, head: RequestHead, peer: IAddress) -> ForwardedClient:
-        """The client, who may ask.  Raises `InvalidInput`, `Forbidden`.
+        """The client of the request.  Raises `InvalidInput`, or `Forbidden` if its address is not allowed.
 
-        It is the one as far back as trusted proxies vouch for it: each appends whom it
-        heard the request from, so the first address from the right that is no proxy's
-        is the client's; what stands left of it, anyone can write.  What a trusted proxy
-        should not have written is refused: who would it be that limits count for?
+        Each trusted proxy appends the address that it received the request from.  So the
+        client is the first address from the right that is no trusted proxy's; what stands
+        left of it can be forged.  A malformed address is refused, because rate limits
+        could not be counted for it.
         """
         host = str(getattr(peer, "host", ""))
         forwarded = b",".join(head.values(FORWARDED_FOR))
@@ -58,7 +60,7 @@ class ClientResolver:
         found = self._remembered.get(key)
         if found is None:
             found = self._resolve(head, peer, forwarded)
-            if found.address is not peer:  # whose port is another one next time
+            if found.address is not peer:  # the peer's port differs in each connection
                 self._remembered.put(key, found)
         return found
 
@@ -83,13 +85,13 @@ class ClientResolver:
 
 
 def _forwarded_scheme(head: RequestHead) -> bytes:
-    """As the last proxy says."""
+    """The client's scheme, as the last proxy reports it."""
     return b",".join(head.values(_FORWARDED_PROTO)).rpartition(b",")[2].strip().lower()
 
 
-@lru_cache(4096)  # a proxy names the same clients again and again
+@lru_cache(4096)  # a proxy names the same clients repeatedly
 def _parse_address(member: str) -> IPv4Address | IPv6Address:
-    """An address, perhaps with a port, as some proxies write it."""
+    """Parse an address; some proxies write a port behind it, which is dropped."""
     found = _FORWARDED_ADDRESS.fullmatch(member)
     address = parse_address(found["v4"] or found["bracketed"] or found["v6"]) if found else None
     if address is None:

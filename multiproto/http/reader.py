@@ -1,4 +1,4 @@
-"""A byte stream as requests: heads and bodies taken out of it one after the other, no I/O."""
+"""Cuts the byte stream of a connection into the heads and bodies of requests, without I/O."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from .codec import HttpProtocolError, RequestHead, head_size, parse_head, repeat
 
 @define(eq=False, repr=False)
 class RequestReader:
-    """`buffer` holds what came and was not taken; whoever fills it bounds it.
+    """Cuts a byte stream into heads and bodies; the caller bounds `buffer`.
 
-    All methods raise `HttpProtocolError` for what can't be followed: then take no more.
+    All methods raise `HttpProtocolError` for malformed input, after which nothing more can be read.
     """
 
     _max_body_bytes: int  # bytes of a body
     buffer: bytearray = field(factory=bytearray, init=False)
-    head: RequestHead | None = field(default=None, init=False)  # while its body is awaited
-    _searched_bytes: int = field(default=0, init=False)  # bytes of the buffer that end no head
+    head: RequestHead | None = field(default=None, init=False)  # of the request whose body is read next
+    _searched_bytes: int = field(default=0, init=False)  # bytes of the buffer without the end of a head
     _chunked_decoder: ChunkedDecoder | None = field(default=None, init=False)
-    _previous_head: RequestHead | None = field(default=None, init=False)  # the last one
+    _previous_head: RequestHead | None = field(default=None, init=False)
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing of a request is there yet."""
+        """Whether no part of a request has been received."""
         return self.head is None and not self.buffer
 
     def read_head(self) -> RequestHead | None:
-        """The next head, once it is all there."""
+        """The next head, or `None` while it is incomplete."""
         if not self.buffer:
             return None
         while self.buffer.startswith(b"\r\n"):
             del self.buffer[:2]  # RFC 9112, 2.2: some clients end a body with one
-        before = self._previous_head
-        if before is not None and before.raw and self.buffer.startswith(before.raw):
+        previous = self._previous_head
+        if previous is not None and previous.raw and self.buffer.startswith(previous.raw):
             self._searched_bytes = 0
-            del self.buffer[: len(before.raw)]
-            return before
-        head = None if before is None else repeat_for_other_client(before, self.buffer)
+            del self.buffer[: len(previous.raw)]
+            return previous
+        head = None if previous is None else repeat_for_other_client(previous, self.buffer)
         if head is not None:
             self._searched_bytes = 0
             self._previous_head = head
@@ -54,7 +54,7 @@ class RequestReader:
         return head
 
     def expect_body(self, head: RequestHead) -> None:
-        """`read_body` is to give the body of `head`; one that says it is too long is refused here."""
+        """Make `read_body` return the body of `head`; raises if it is too long."""
         if head.length is None:
             self._chunked_decoder = ChunkedDecoder(self._max_body_bytes)
         elif head.length > self._max_body_bytes:
@@ -62,7 +62,7 @@ class RequestReader:
         self.head = head
 
     def read_body(self) -> bytes | None:
-        """The body, once it is all there."""
+        """The body, or `None` while it is incomplete."""
         assert self.head is not None
         if self._chunked_decoder is not None:
             if not self._chunked_decoder.decode(self.buffer):
@@ -78,6 +78,6 @@ class RequestReader:
         return body
 
     def discard(self) -> None:
-        """Nothing of what came is wanted any more."""
+        """Drop everything received."""
         self.buffer.clear()
         self.head = self._chunked_decoder = self._previous_head = None

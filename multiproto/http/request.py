@@ -1,10 +1,10 @@
-"""One HTTP request, whichever way it came and whatever answers it.
+"""One HTTP request and its response, for handlers, mounted resources and upgrades alike.
 
 It is a `twisted.web` request, for Klein's handlers, for resources and for
-Autobahn's handshake, but one that makes what those may ask for (headers as
-`Headers`, arguments, a file for the body) only when they do: two dozen objects
-that most requests never need.  Correlation id, CORS, security headers, rate
-limit, compression, the access log and its metrics are here, once.
+Autobahn's handshake, but it makes what those may use (headers as `Headers`,
+arguments, a file for the body) only on access: two dozen objects that most
+requests never need.  Correlation id, CORS, security headers, rate limit,
+compression, access log and metrics are applied here, once.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _OwnHeaders = Sequence[tuple[bytes, bytes]]
 
 _PHRASES = {each.value: each.phrase.encode("ascii") for each in HTTPStatus}
 _SECURITY_NAMES = frozenset(name for name, _ in (*SECURITY_HEADERS, HSTS_HEADER))
-# What an answer may say for itself and is said here, too.
+# Headers that a handler may set, and that are added to every response, too.
 _SHARED_NAMES = _SECURITY_NAMES | {
     *(b"Date", b"X-Correlation-Id", b"Vary", b"Connection", b"Retry-After"),
     *(b"Access-Control-Allow-Origin", b"Access-Control-Allow-Credentials", b"Access-Control-Expose-Headers"),
@@ -61,19 +61,22 @@ _CLOSE_LINE = format_lines(_CLOSE)
 
 
 class HttpRequest(TwistedRequest):
-    """camelCase methods are called by Twisted, Klein or a mounted resource."""
+    """A request and its response.
+
+    camelCase methods are called by Twisted, Klein or a mounted resource.
+    """
 
     channel: Any
     transport: Any
     queued = False
-    route_template = UNMATCHED_ROUTE  # template, for metrics and the log
+    route_template = UNMATCHED_ROUTE  # for metrics and the access log
     body = b""
     _rate_limit_check: RateLimitCheck | None = None
-    _running: Deferred[Any] | None = None  # the endpoint, while it waits for something
+    _running: Deferred[Any] | None = None  # the endpoint, while it awaits something
     _access_logged = False
-    _bodiless = False  # an answer to HEAD, or one of a status without a body
-    # Made when asked for.  Not in `__dict__`, as a `cached_property` is: to look there makes every attribute
-    # of the request dearer in CPython 3.11, 4 % of a small request.
+    _bodiless = False  # the response to HEAD, or of a status without a body
+    # Made on access.  Not in `__dict__`, as a `cached_property` is: using that slows down every attribute of
+    # the request in CPython 3.11, by 4 % of a small request.
     _request_headers: Headers | None = None
     _response_headers: Headers | None = None
     _notifications: list[Deferred[None]] | None = None
@@ -81,7 +84,7 @@ class HttpRequest(TwistedRequest):
     _log = Logger()
 
     def __init__(self, channel: RequestChannel, site: RequestSite, resolved_head: ResolvedHead) -> None:
-        # Not `super().__init__`, which makes all that is made below when it is asked for.
+        # Not `super().__init__`, which makes everything that is made on access below.
         self.channel = self.http_channel = channel
         self.transport = channel.transport
         self._site = site
@@ -92,7 +95,7 @@ class HttpRequest(TwistedRequest):
         self.request_id = headers.request_id or site.new_id()
         self.started_at = site.clock.seconds()
 
-    # What `twisted.web` has as attributes from the start.
+    # Attributes of a `twisted.web` request, made on access.
 
     @cached_property
     def client(self) -> IAddress:  # type: ignore[override]
@@ -164,7 +167,7 @@ class HttpRequest(TwistedRequest):
         return self._encoded_segments()[self._match_depth :]
 
     def split_path(self, depth: int) -> None:
-        """Who answers stands at so many segments of the path, and has the others before it."""
+        """Split the path into `prepath`, of `depth` segments, and `postpath`, for a mounted resource."""
         encoded = self._encoded_segments()
         self.prepath, self.postpath = encoded[:depth], encoded[depth:]
 
@@ -184,7 +187,7 @@ class HttpRequest(TwistedRequest):
         value = self._resolved_head.head.last(key.lower().encode("latin-1"))
         return None if value is None else _decode_header(value)
 
-    # Small questions.
+    # What handlers read of the request.
 
     @property
     def query(self) -> bytes:
@@ -192,20 +195,20 @@ class HttpRequest(TwistedRequest):
 
     @property
     def client_address(self) -> str:
-        """The client's."""
+        """The client's address, also behind a trusted proxy."""
         return self._resolved_headers.client_address
 
     @property
     def is_disconnected(self) -> bool:
-        """Whether nobody can be answered any more."""
+        """Whether nothing can be sent any more: the connection is lost or taken over."""
         return bool(self._disconnected)
 
     @property
-    def asks_websocket(self) -> bool:
-        return self._resolved_headers.asks_websocket
+    def wants_websocket_upgrade(self) -> bool:
+        return self._resolved_headers.wants_websocket_upgrade
 
     def first_header(self, name: bytes) -> bytes | None:
-        """The first of that name, which is in lower case."""
+        """The first value of the header `name`, which is in lower case."""
         return self._resolved_head.head.first(name)
 
     def isSecure(self) -> bool:
@@ -214,7 +217,7 @@ class HttpRequest(TwistedRequest):
     # Called by the channel.
 
     def check_admission(self) -> bool:
-        """Whether the request may go on: asked before any of its body is read."""
+        """Whether the request is admitted: checked before any of its body is read."""
         if self._resolved_headers.refusal is not None:
             return False
         resolved_head = self._resolved_head
@@ -226,25 +229,25 @@ class HttpRequest(TwistedRequest):
         return not check.tightest.exceeded
 
     def receive_body(self, body: bytes) -> None:
-        """All of it, before `process`."""
+        """Set the whole body; called before `process`."""
         self.body = body
         if self._resolved_head.is_upgrade and not body:
-            # Who takes the connection over gets what follows the head as its body.
+            # The resource that takes the connection over reads what follows the head as the body.
             self.content = BytesIO(self.http_channel.pipelined_bytes)
 
     def reject(self) -> None:
-        """Answer one that may not go on."""
+        """Answer a request that is not admitted."""
         self.send_refusal(self._resolved_headers.refusal or RateLimited("Too many requests"))
 
     def reject_protocol_error(self, fault: HttpProtocolError) -> None:
-        """Answer one that can't be followed."""
+        """Answer a request that can't be parsed."""
         status, refusal = envelope.refusal_for_protocol_error(fault)
         self.send_refusal(refusal, status)
 
     def process(self) -> None:
-        """Answer it, if other instances have no more of them than it may be.
+        """Handle the request, once a rate limit that instances share has been checked.
 
-        Whatever is logged meanwhile, anywhere, carries its id.
+        Everything that is logged meanwhile carries the request's id.
         """
         context = CURRENT_REQUEST_ID.set(self.request_id)
         try:
@@ -264,8 +267,8 @@ class HttpRequest(TwistedRequest):
             self._handle()
 
     def on_upgraded(self) -> None:
-        """The connection speaks another protocol from here on."""
-        self._disconnected = True  # nothing can be answered any more
+        """The connection has switched to another protocol."""
+        self._disconnected = True  # nothing can be sent any more
         self.code = HTTPStatus.SWITCHING_PROTOCOLS
         self._log_access()
 
@@ -277,15 +280,15 @@ class HttpRequest(TwistedRequest):
         self._log_access()
         if self._running is not None:
             self._running.cancel()
-        for waiting in self._take_notifications():
+        for waiting in self._pop_notifications():
             waiting.errback(reason)
 
-    def _take_notifications(self) -> Sequence[Deferred[None]]:
-        """Those who wait for the end of the request; none of them twice."""
+    def _pop_notifications(self) -> Sequence[Deferred[None]]:
+        """Remove and return the `Deferred`s of `notifyFinish`, so that each fires once."""
         waiting, self._notifications = self._notifications, None
         return waiting or ()
 
-    # To whom it goes.
+    # Dispatch to the endpoint.
 
     def _handle(self) -> None:
         try:
@@ -297,7 +300,7 @@ class HttpRequest(TwistedRequest):
                 target = self._resolved_head.target
                 match = target.match or self._site.router.match(target)
                 respond = match.respond
-                self._run(respond(self, **match.words) if respond else self._call_endpoint(match))
+                self._run(respond(self, **match.params) if respond else self._call_endpoint(match))
         except envelope.MethodNotAllowed as refusal:
             if self.method == b"OPTIONS":
                 self.send_whole(204, b"", envelope.error_headers(refusal))
@@ -314,19 +317,19 @@ class HttpRequest(TwistedRequest):
         self.send_whole(204, b"", allowed)
 
     async def _call_endpoint(self, match: Match) -> None:
-        """Have a handler answer that is any that Klein can call."""
+        """Call an endpoint in the way that Klein does, and answer with its result."""
         IKleinRequest(self).mapper = self._site.router.adapter  # for its `url_for`
         try:
-            given: Any = match.endpoint(None, self, **match.words)
-            if given is not NOT_DONE_YET:
-                await self._answer_with(given)
+            result: Any = match.endpoint(None, self, **match.params)
+            if result is not NOT_DONE_YET:
+                await self._answer_with(result)
         except Refusal as refusal:
             self.send_refusal(refusal)
         except HTTPException as error:
             self._send_http_exception(error)
 
     def _send_http_exception(self, error: HTTPException) -> None:
-        """What a handler raised of `werkzeug.exceptions`, which Klein's handlers may."""
+        """Answer with an error of `werkzeug.exceptions`, which Klein's handlers may raise."""
         if error.code == HTTPStatus.NOT_FOUND:
             self.send_refusal(envelope.route_not_found(self.path.decode("utf-8", "replace")))
         elif error.code is None or error.code < HTTPStatus.BAD_REQUEST:
@@ -337,27 +340,27 @@ class HttpRequest(TwistedRequest):
             self.send_refusal(refusal, status)
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do what answers the request; a bug in it is answered here, and a client that leaves ends it."""
+        """Start the coroutine that answers the request; it is cancelled if the client disconnects."""
         running = start_eagerly(work, self.fail)
         if isinstance(running, Deferred):
             self._running = running
 
-    async def _answer_with(self, given: Any) -> None:
-        """Answer with what a Klein handler gave, as Klein does.
+    async def _answer_with(self, result: Any) -> None:
+        """Answer with the result of a Klein handler, as Klein does.
 
-        One that gives `NOT_DONE_YET`, and has not finished the request, will.
+        A handler that returned `NOT_DONE_YET` finishes the request itself.
         """
-        while isinstance(given, (Deferred, KleinResponse)):
-            given = await given if isinstance(given, Deferred) else self._unwrap_response(given)
-        if IResource.providedBy(given):
-            return self.render(getChildForRequest(given, self))
-        if IRenderable.providedBy(given):
+        while isinstance(result, (Deferred, KleinResponse)):
+            result = await result if isinstance(result, Deferred) else self._unwrap_response(result)
+        if IResource.providedBy(result):
+            return self.render(getChildForRequest(result, self))
+        if IRenderable.providedBy(result):
             self._default_content_type()
-            renderElement(self, given)
+            renderElement(self, result)
             return
-        if given is NOT_DONE_YET or self.finished or self._disconnected:
+        if result is NOT_DONE_YET or self.finished or self._disconnected:
             return
-        body = given.encode("utf-8") if isinstance(given, str) else given
+        body = result.encode("utf-8") if isinstance(result, str) else result
         self._finish_with(body if isinstance(body, bytes) else b"")
 
     def _unwrap_response(self, response: KleinResponse) -> Any:
@@ -371,7 +374,7 @@ class HttpRequest(TwistedRequest):
             self.setHeader(b"Content-Type", b"text/html; charset=utf-8")
 
     def _finish_with(self, body: bytes) -> None:
-        """Answer with `body`, or end with it an answer that has begun."""
+        """Send `body`, as the whole response or as the end of one that has begun, and finish."""
         if not self.startedWriting and self.code not in NO_BODY_CODES:
             if body:
                 self._default_content_type()
@@ -380,7 +383,7 @@ class HttpRequest(TwistedRequest):
         self.finish()
 
     def render(self, resrc: IResource) -> None:
-        """Have a resource answer."""
+        """Answer with a resource of `twisted.web`."""
         try:
             body = resrc.render(self)
         except UnsupportedMethod as unsupported:
@@ -390,7 +393,7 @@ class HttpRequest(TwistedRequest):
             self.setHeader(b"Content-Length", b"%d" % len(body))
             self.respond(body)
 
-    # Answers.
+    # Responses.
 
     def send(self, answer: JsonResponse | RawResponse) -> None:
         if isinstance(answer, RawResponse):
@@ -401,7 +404,7 @@ class HttpRequest(TwistedRequest):
             self.send_whole(answer.status, body, NO_STORE)
 
     def send_refusal(self, refusal: Refusal, status: int = 0) -> None:
-        """Send the error that `refusal` is (docs/common.md#error-codes)."""
+        """Send `refusal` as an error (docs/common.md#error-codes)."""
         body = envelope.error_body(refusal, self._site.clock.seconds())
         self.send_whole(status or refusal.status, body, envelope.error_headers(refusal))
 
@@ -412,7 +415,7 @@ class HttpRequest(TwistedRequest):
         headers: ResponseHeaders = (),
         content_type: bytes = JSON_CONTENT_TYPE,
     ) -> None:
-        """All of an answer in one write, unless it was given up or answered before."""
+        """Send the whole response in one write, unless the client disconnected or a response has begun."""
         if self.startedWriting or self._disconnected:
             return
         self.code, self.code_message = status, _PHRASES[status]
@@ -434,15 +437,15 @@ class HttpRequest(TwistedRequest):
             self.finish()
 
     def fail(self, failure: Failure) -> None:
-        """Answer a bug of ours, which goes to the log whole; what a client did not wait for does not."""
+        """Log a bug with its traceback and answer with 500; ignore the cancellation after a disconnect."""
         if self._disconnected and failure.check(CancelledError):
             return
-        what: Any = {"method": method_label(self.method), "route": self.route_template}
-        self._log.failure("{method} {route} broke", failure, request=self.request_id, **what)
+        fields: Any = {"method": method_label(self.method), "route": self.route_template}
+        self._log.failure("{method} {route} broke", failure, request=self.request_id, **fields)
         if self.finished and self.channel is None:
-            return  # the client has its answer, and the connection may be at another request
+            return  # the client has its response, and the connection may serve another request
         if self.startedWriting or self._disconnected:
-            self.transport.abortConnection()  # what was promised can't be kept
+            self.transport.abortConnection()  # a response that has begun can't be completed
         else:
             self.send_refusal(InternalError())
 
@@ -455,8 +458,9 @@ class HttpRequest(TwistedRequest):
         if self._disconnected:
             return
         if not self.startedWriting:
-            kind, length = (self.responseHeaders.getRawHeaders(name, [b""])[-1] for name in _DESCRIBING)
-            data = self._begin(self._own_headers(), kind, length, data)
+            headers = self.responseHeaders
+            content_type, length = (headers.getRawHeaders(name, [b""])[-1] for name in _DESCRIBING)
+            data = self._begin(self._own_headers(), content_type, length, data)
         elif self._bodiless or not data:
             return
         else:
@@ -478,23 +482,23 @@ class HttpRequest(TwistedRequest):
 
     def _end(self) -> None:
         self.finished = 1
-        self._log_access()  # before the next request is turned to
+        self._log_access()  # before the next request begins
         if self.producer is not None:
             self.unregisterProducer()
         self.channel = None
         self.http_channel.requestDone(self)
         if self._notifications is not None:
-            for waiting in self._take_notifications():
+            for waiting in self._pop_notifications():
                 waiting.callback(None)
 
-    # The head of an answer.
+    # The head of a response.
 
     def _own_headers(self) -> _OwnHeaders:
-        """What whoever answers says."""
+        """The headers that the handler has set."""
         return [(name, value) for name, values in self.responseHeaders.getAllRawHeaders() for value in values]
 
     def _trailing_headers(self) -> _OwnHeaders:
-        """What `setLastModified`, `setETag` and `addCookie` add."""
+        """The headers of `setLastModified`, `setETag` and `addCookie`."""
         added: list[tuple[bytes, bytes]] = []
         if self.lastModified is not None and not self.responseHeaders.hasHeader(b"Last-Modified"):
             added.append((b"Last-Modified", datetimeToString(self.lastModified)))
@@ -503,18 +507,18 @@ class HttpRequest(TwistedRequest):
         return added + [(b"Set-Cookie", cookie) for cookie in self.__dict__.get("cookies", ())]
 
     def _begin(
-        self, own: _OwnHeaders, kind: bytes, length: bytes, data: bytes, describe: bool = False
+        self, own: _OwnHeaders, content_type: bytes, length: bytes, data: bytes, describe: bool = False
     ) -> bytes:
-        """The head of the answer with its `own` headers, and `data`, with which its body begins, as it goes out.
+        """Begin the response: returns its head, with its `own` headers, and the start of its body, encoded.
 
-        `kind` and `length` are the Content-Type and the Content-Length, or empty; they
-        are among `own`, or to be said before them (`describe`).
+        `content_type` and `length` are the values of these headers, or empty; they are
+        among `own`, or added before them (`describe`).
         """
         self.startedWriting = 1
         varies, coding = False, b""
         if len(data) > compression.MIN_SIZE and self._site.policy.compression:
             varies = length == b"%d" % len(data) and all(name != b"Content-Encoding" for name, _ in own)
-            if varies and self._resolved_headers.accepts_gzip and compression.is_compressible(kind):
+            if varies and self._resolved_headers.accepts_gzip and compression.is_compressible(content_type):
                 data, coding = compression.compress(data), b"Content-Encoding: gzip\r\n"
                 length = b"%d" % len(data)
                 own = [(name, length if name == b"Content-Length" else value) for name, value in own]
@@ -526,21 +530,23 @@ class HttpRequest(TwistedRequest):
             coding += b"Transfer-Encoding: chunked\r\n"
         if self._response_headers is not None:
             coding += format_lines(self._trailing_headers())
-        if kind.startswith(b"text/event-stream"):
+        if content_type.startswith(b"text/event-stream"):
             self._site.mark_streaming(self.http_channel)
         self.sentLength = len(data)
         if self.chunked and data:
             data = _chunk(data)
-        description = b"Content-Type: %s\r\nContent-Length: %s\r\n" % (kind, length) if describe else b""
+        description = (
+            b"Content-Type: %s\r\nContent-Length: %s\r\n" % (content_type, length) if describe else b""
+        )
         return self._format_head(description, own, varies, coding, data)
 
     def _format_head(
         self, description: bytes, own: _OwnHeaders, varies: bool, coding: bytes, data: bytes
     ) -> bytes:
-        """The head of every answer, and `data` behind it.
+        """The head of a response, followed by `data`.
 
-        First its `description` (of type and length) and its own headers, then what is
-        said in any case, then how the body is coded.  `varies`: with Accept-Encoding.
+        Its headers are `description` (type and length), its `own`, those of every
+        response, and `coding`.  `varies`: the response depends on Accept-Encoding.
         """
         headers, check = self._resolved_headers, self._rate_limit_check
         limits = () if check is None else check.tightest.headers()
@@ -555,7 +561,7 @@ class HttpRequest(TwistedRequest):
             )
             start = b"%s %d %s\r\n" % (self.clientproto, self.code, self.code_message)
             return b"".join((start, description, _merge_headers(own, shared), coding, b"\r\n", data))
-        # The same in a third of the time: most of the lines are there already.
+        # The same in a third of the time: most of the lines are formatted already.
         return _ANSWER % (
             self.clientproto,
             self.code,
@@ -572,10 +578,10 @@ class HttpRequest(TwistedRequest):
             data,
         )
 
-    # The account of it.
+    # Access log and request metrics.
 
     def _log_access(self) -> None:
-        """One line in the log and one observation, however it ended."""
+        """Record the request in the access log and the metrics, once, however it ended."""
         if self._access_logged:
             return
         self._access_logged = True
@@ -583,17 +589,18 @@ class HttpRequest(TwistedRequest):
 
 
 def _format_unshared(own: _OwnHeaders) -> bytes | None:
-    """The lines of `own`, unless something of the same name is said in any case."""
+    """The lines of `own`; `None` if one has the name of a header that is added to every response."""
     return format_lines(own) if _SHARED_NAMES.isdisjoint([name for name, _ in own]) else None
 
 
-_known_lines = lru_cache(64)(_format_unshared)  # handlers say the same few things again and again
+_known_lines = lru_cache(64)(_format_unshared)  # handlers repeat the same few headers
 
 
 def _merge_headers(own: _OwnHeaders, shared: _OwnHeaders) -> bytes:
-    """Lines of both: what both say is said once, where `own` has it.
+    """The lines of both; a header that is in both takes the value of `shared` and the place in `own`.
 
-    An answer has a Vary of its own besides, and a security header of its own instead, as a page with scripts must.
+    Vary has both values, and a security header in `own` replaces the shared one, as a page with
+    scripts needs.
     """
     merged: dict[bytes, list[bytes]] = {}
     for name, value in own:

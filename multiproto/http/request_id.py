@@ -1,4 +1,4 @@
-"""One id for a request and everything it causes, given by the client or made here (docs/rest.md#requests)."""
+"""The id of a request and everything it causes, sent by the client or made here (docs/rest.md#requests)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _VALID_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
 def request_id_of(head: RequestHead) -> str | None:
-    """The first fit one that the client sent."""
+    """The first valid id that the client sent, or `None`."""
     for name in REQUEST_ID_HEADERS:
         for value in head.values(name):
             if _VALID_ID.fullmatch(value):

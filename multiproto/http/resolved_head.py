@@ -1,4 +1,4 @@
-"""What a request's head says, worked out once: a client repeats its heads, and its header fields even more often."""
+"""What is derived from the head of a request; kept for the next one, as clients repeat their heads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def format_lines(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
 
 @frozen
 class AnswerPolicy:
-    """What all answers of a site have in common."""
+    """The settings that apply to all responses of a site."""
 
     cors: CorsPolicy
     compression: bool
@@ -44,20 +44,20 @@ class AnswerPolicy:
 
 @define(eq=False, repr=False)
 class ResolvedHeaders:
-    """What the header fields of a request say, whatever it asks for; not to be changed."""
+    """What is derived from the header fields of a request alone; treat it as immutable."""
 
-    client: IAddress  # that a trusted proxy speaks for, or the peer
+    client: IAddress  # as a trusted proxy reports it, or the peer
     client_address: str
-    refusal: Refusal | None  # why the client may not ask at all
-    secure: bool  # whether the client spoke TLS
+    refusal: Refusal | None  # why the client is rejected
+    secure: bool  # whether the client used TLS
     request_id: str | None
     origin: bytes | None
     accepts_gzip: bool
-    asks_websocket: bool
-    asks_method: bool  # by Access-Control-Request-Method
+    wants_websocket_upgrade: bool
+    has_preflight_method: bool  # Access-Control-Request-Method
     cors_headers: HeaderLines
     vary_lines: bytes  # Vary and CORS
-    vary_both_lines: bytes  # the same, where the answer varies with Accept-Encoding, too
+    vary_both_lines: bytes  # the same, if the response varies with Accept-Encoding, too
     security_headers: HeaderLines
     security_lines: bytes
 
@@ -96,7 +96,7 @@ class ResolvedHeaders:
         )
 
     def for_client(self, head: RequestHead, peer: IAddress, policy: AnswerPolicy) -> ResolvedHeaders | None:
-        """The same of a head that differs from the one before in the forwarded client alone; `None` if that matters."""
+        """A copy for a head that differs in the forwarded client alone; `None` if it needs a new one."""
         if self.refusal is not None:
             return None
         try:
@@ -111,8 +111,8 @@ class ResolvedHeaders:
             self.request_id,
             self.origin,
             self.accepts_gzip,
-            self.asks_websocket,
-            self.asks_method,
+            self.wants_websocket_upgrade,
+            self.has_preflight_method,
             self.cors_headers,
             self.vary_lines,
             self.vary_both_lines,
@@ -127,12 +127,12 @@ _LINES = {each: format_lines(each) for each in ((), SECURITY_HEADERS, _SECURE, V
 
 @define(eq=False, repr=False)
 class ResolvedHead:
-    """A head, and all that it says; kept by the connection until another comes."""
+    """A head, and all that is derived from it; the connection keeps it until a different head follows."""
 
     head: RequestHead
     headers: ResolvedHeaders
     target: RequestTarget
     query: bytes
-    routes_version: int  # that `target` was found in
-    is_upgrade: bool = field(default=False)  # asks for another protocol, where one is spoken
-    is_preflight: bool = field(default=False)  # of CORS
+    routes_version: int  # the version of the routes that `target` was found with
+    is_upgrade: bool = field(default=False)  # to another protocol, at a path that supports one
+    is_preflight: bool = field(default=False)  # a preflight request of CORS

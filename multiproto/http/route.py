@@ -1,4 +1,4 @@
-"""What routes are made of, who may ask them, and what a handler may know of the request that it answers."""
+"""Declares routes: method, path, handler and `Auth`; and the view of a request that handlers receive."""
 
 from __future__ import annotations
 
@@ -20,30 +20,29 @@ MAX_PARAMS = 100  # in a query or a form
 
 
 class Auth(Enum):
-    """Who may ask a route; every route says so."""
+    """Who may call a route; every route declares it."""
 
-    NONE = "none"  # anybody, and nobody is asked who they are
-    LOGIN = "login"  # who has logged in; a credential of a device, which is for topics only, is refused
-    SCOPED = "scoped"  # who has logged in, or comes with a credential: `policy` knows what that was granted
-    OPERATOR = "operator"  # who has logged in and is one of `OPERATORS`
+    NONE = "none"  # anybody, without authentication
+    LOGIN = "login"  # a logged-in user; a device's credential, which is for topics only, is refused
+    SCOPED = "scoped"  # a logged-in user, or a credential, whose grants `policy` checks
+    OPERATOR = "operator"  # a logged-in user who is one of `OPERATORS`
 
 
 @define(eq=False, repr=False)
 class RequestContext:
     """A request, as a route's handler sees it."""
 
-    http_request: HttpRequest  # for a handler that writes its answer itself
+    http_request: HttpRequest  # for a handler that writes its response itself
     _identity: Identity | None = None
 
     @property
     def identity(self) -> Identity:
-        """Who asks: proven before the handler is called, unless its route is for anybody."""
+        """The authenticated caller; a route declared with `Auth.NONE` has none."""
         assert self._identity is not None, "the route was declared with Auth.NONE"
         return self._identity
 
     @property
     def client_address(self) -> str:
-        """The client's address."""
         return self.http_request.client_address
 
     @property
@@ -58,14 +57,14 @@ class RequestContext:
         return _parse_params(self.http_request.query, "query")
 
     def body_fields(self) -> dict[str, Any]:
-        """The body, an object.  Raises `InvalidInput`, or `UnsupportedMediaType` for what is neither JSON nor a form."""
-        kind = _parse_media_type(self.header("content-type") or "application/json")
+        """The body, a JSON object or a form.  Raises `InvalidInput`, `UnsupportedMediaType`."""
+        media_type = _parse_media_type(self.header("content-type") or "application/json")
         if self.header("content-encoding") not in (None, "identity"):
             raise UnsupportedMediaType("The body must not be compressed")
         body = self.http_request.body
-        if kind == "application/x-www-form-urlencoded":
+        if media_type == "application/x-www-form-urlencoded":
             return dict(_parse_params(body, "body"))
-        if kind != "application/json" and not kind.endswith("+json"):
+        if media_type != "application/json" and not media_type.endswith("+json"):
             raise UnsupportedMediaType(
                 "The body must be application/json or application/x-www-form-urlencoded"
             )
@@ -78,14 +77,16 @@ class RequestContext:
         return fields
 
 
-RouteHandler = Callable[
-    ..., Awaitable[JsonResponse | RawResponse | None]
-]  # of a `RequestContext` and the words of the path
+# Called with a `RequestContext` and the parameters of the path.
+RouteHandler = Callable[..., Awaitable[JsonResponse | RawResponse | None]]
 
 
 @frozen
 class Route:
-    """`path` is a template such as /users/:id; `handler` gives `None` when it wrote its own answer."""
+    """One route of the REST API.
+
+    `path` is a template such as /users/:id; `handler` returns `None` if it wrote the response itself.
+    """
 
     method: str
     path: str
@@ -94,17 +95,17 @@ class Route:
 
 
 def _parse_media_type(header: str) -> str:
-    """Without its parameters, in lower case; text in another character set than UTF-8 is refused."""
-    kind, *parameters = (part.strip().lower() for part in header.split(";"))
+    """The media type without its parameters, in lower case; a charset other than UTF-8 is refused."""
+    media_type, *parameters = (part.strip().lower() for part in header.split(";"))
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip() == "charset" and value.strip('" ') not in ("utf-8", "utf8", "us-ascii"):
             raise UnsupportedMediaType("The body must be in UTF-8")
-    return kind
+    return media_type
 
 
 def _parse_params(text: bytes, where: str) -> dict[str, str]:
-    """name=value&… as a dictionary; what it can't hold is refused."""
+    """Parse name=value&… into a dictionary; a name with two different values is refused."""
     try:
         pairs = parse_qsl(
             text.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMS

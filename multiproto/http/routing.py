@@ -1,7 +1,7 @@
-"""Which endpoint of the Klein app a request is for: found in its `url_map`, and remembered.
+"""Matches a request to an endpoint of the Klein app by its `url_map`, and caches the matches.
 
-One match costs 5 to 8 µs, a fifth of a small request.  So what was found is kept
-for the paths that were asked for last; a route that is added forgets it all.
+One match costs 5 to 8 µs, a fifth of a small request.  So the matches of recent
+paths are kept; adding a route drops them all.
 """
 
 from __future__ import annotations
@@ -35,12 +35,14 @@ MAX_REMEMBERED_PATHS = 2048
 MAX_REMEMBERED_PATH = 256  # bytes; with the number of them, some megabytes at most
 
 _LOGIN_PATHS = frozenset(
-    tuple(f"{prefix}/auth/{what}"[1:].split("/")) for prefix in API_PREFIXES for what in ("login", "register")
+    tuple(f"{prefix}/auth/{action}"[1:].split("/"))
+    for prefix in API_PREFIXES
+    for action in ("login", "register")
 )
 
 
 class CountedMap(Map):
-    """A map of routes that counts what is added to it, so that nobody goes on with an older answer."""
+    """A map of routes with a version: each added route changes it, and so invalidates cached matches."""
 
     version = 0
 
@@ -50,12 +52,12 @@ class CountedMap(Map):
 
 
 class RoutedApp(Klein):
-    """A Klein app whose map is a `CountedMap`, and whose paths keep what is encoded in them until they are matched."""
+    """A Klein app with a `CountedMap`, whose paths stay percent-encoded until they are matched."""
 
     def __init__(self) -> None:
         super().__init__()
         self._url_map = self.routes = CountedMap(
-            merge_slashes=False,  # an empty segment is not to be redirected away
+            merge_slashes=False,  # no redirect for an empty segment
             converters={
                 "default": _SegmentConverter,
                 "string": _SegmentConverter,
@@ -65,11 +67,11 @@ class RoutedApp(Klein):
         )
 
     def __get__(self, instance: Any, owner: object) -> RoutedApp:
-        """Where Klein would bind its handlers to an instance; ours are bound already."""
+        """The app itself: Klein would bind its handlers to `instance` here, but ours are bound already."""
         return self
 
 
-# Paths are matched in the spelling of `paths.canonical_segments`, and endpoints get decoded words.
+# Paths are matched as `paths.canonical_path` spells them, and endpoints receive decoded parameters.
 
 
 class _SegmentConverter(UnicodeConverter):
@@ -83,7 +85,7 @@ class _PathConverter(PathConverter):
 
 
 class _RestConverter(BaseConverter):
-    """All that follows, even if that is nothing or begins with a slash."""
+    """Matches the rest of the path, even if it is empty or begins with a slash."""
 
     regex = "(?s:.*?)"
     part_isolating = False
@@ -92,34 +94,36 @@ class _RestConverter(BaseConverter):
 
 @define(eq=False, repr=False)
 class Match:
-    """An endpoint of the app, and the words that its rule found in the path."""
+    """An endpoint of the app, and the parameters that its rule found in the path."""
 
-    endpoint: Callable[..., Any]  # as Klein has it, of an instance (there is none) and the request
-    words: Mapping[str, Any]
+    endpoint: Callable[..., Any]  # called with an instance, here `None`, and the request, as Klein does
+    params: Mapping[str, Any]
     depth: int  # segments of the path that the rule names
-    # Of a declared route, the coroutine function below Klein's wrappers: it answers, too, and so
-    # needs neither of their two frames nor their `Deferred`.
+    # Of a route made by `klein_app`, the coroutine function inside Klein's wrappers; calling it directly
+    # saves their two frames and their `Deferred`.
     respond: Callable[..., Coroutine[Any, Any, None]] | None
 
 
 @define(eq=False, repr=False)
 class RequestTarget:
-    """What a method and a path ask for; not to be changed but by its router."""
+    """A method and a path, and the endpoint that they match; only its router changes it."""
 
     method: bytes
     path: bytes
-    segments: PathSegments | None  # `None` where they are not UTF-8
+    segments: PathSegments | None  # `None` if they are not UTF-8
     is_limited: bool  # counted by the rate limit
     is_login: bool
-    match: Match | None = None  # once it was looked for
+    match: Match | None = None  # set by `Router.match`
 
 
 @define(eq=False, repr=False)
 class Router:
+    """Matches targets to the endpoints of the app, and caches the matches."""
+
     app: RoutedApp
-    _upgrade_paths: frozenset[PathSegments]  # where a request may ask for another protocol
+    _upgrade_paths: frozenset[PathSegments]  # where a request may upgrade to another protocol
     adapter: MapAdapter = field(init=False)
-    _version: int = field(default=-1, init=False)  # of the app, that is remembered from
+    _version: int = field(default=-1, init=False)  # of the routes that `_remembered` was matched with
     _remembered: dict[tuple[bytes, bytes], RequestTarget] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -127,7 +131,7 @@ class Router:
 
     @property
     def version(self) -> int:
-        """Changes when a route is added."""
+        """A number that changes when a route is added."""
         return self.app.routes.version
 
     def target(self, method: bytes, path: bytes) -> RequestTarget:
@@ -140,29 +144,29 @@ class Router:
         return target.segments in self._upgrade_paths
 
     def match(self, target: RequestTarget) -> Match:
-        """Raises `NotFound`, `MethodNotAllowed`, `InvalidInput`."""
+        """The endpoint for `target`.  Raises `NotFound`, `MethodNotAllowed`, `InvalidInput`."""
         if target.match is not None:
             return target.match
         segments = target.segments
         if segments is None:
             raise InvalidInput("The path is not UTF-8")
-        if segments[0] == "" and len(segments) > 1:  # werkzeug would take //health for /health
+        if segments[0] == "" and len(segments) > 1:  # werkzeug would match //health as /health
             raise self._not_found(target)
-        spelled = paths.canonical_path(target.path, segments)
-        rule, words = self._match_rule(target, spelled)
+        canonical = paths.canonical_path(target.path, segments)
+        rule, params = self._match_rule(target, canonical)
         endpoint: Any = self.app.endpoints[str(rule.endpoint)]
         respond = getattr(endpoint, "respond", None)
-        target.match = Match(endpoint, words, endpoint.segment_count, respond)
+        target.match = Match(endpoint, params, endpoint.segment_count, respond)
         self._remember(target)
         return target.match
 
-    def _match_rule(self, target: RequestTarget, spelled: str) -> tuple[Rule, Mapping[str, Any]]:
+    def _match_rule(self, target: RequestTarget, canonical: str) -> tuple[Rule, Mapping[str, Any]]:
         method = target.method.decode("ascii")
         try:
             try:
-                return self.adapter.match(spelled, method, return_rule=True)
-            except RequestRedirect:  # to the same with a slash at its end, which makes no difference here
-                return self.adapter.match(spelled + "/", method, return_rule=True)
+                return self.adapter.match(canonical, method, return_rule=True)
+            except RequestRedirect:  # to the same path with a trailing slash, which makes no difference here
+                return self.adapter.match(canonical + "/", method, return_rule=True)
         except NoSuchMethod as fault:
             allowed = ", ".join(sorted({*(fault.valid_methods or ()), "OPTIONS"}))
             raise envelope.MethodNotAllowed("Method not allowed", allowed) from None

@@ -1,8 +1,8 @@
-"""What browsers are told not to do with our answers."""
+"""Response headers that restrict what browsers do with a response."""
 
 from __future__ import annotations
 
-# An answer that has one of these of its own, as a page with scripts must, keeps it.
+# A response that sets one of these itself, as a page with scripts must, keeps its own.
 SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"Content-Security-Policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"Cross-Origin-Opener-Policy", b"same-origin"),

@@ -1,4 +1,4 @@
-"""Everything that listens on the HTTP port: its connections, what their requests have in common, how it comes to rest."""
+"""The factory of the HTTP port: its open connections, what their requests share, and their shutdown."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ from .request import HttpRequest
 from .resolved_head import AnswerPolicy, ResolvedHead, ResolvedHeaders
 from .routing import RoutedApp, Router
 
-# method, route, status, seconds, bytes of the request's body, bytes of the answer's
+# method, route, status, seconds, bytes of the request's body, bytes of the response's
 RequestObserver = Callable[[str, str, int, float, int, int], None]
 
-_UNREADABLE = RequestHead(b"", b"", b"HTTP/1.1", (), b"", 0, False, False, {})
+_UNPARSABLE_HEAD = RequestHead(b"", b"", b"HTTP/1.1", (), b"", 0, False, False, {})
 
 
 @define(eq=False, repr=False)
 class Site(Factory):
+    """Makes a `Channel` for each HTTP connection and closes all of them at shutdown."""
+
     noisy = False
 
     clock: IReactorTime
@@ -44,9 +46,9 @@ class Site(Factory):
     _connection_rate_limiter: ConnectionRateLimiter
     draining: bool = False
     _channels: set[Channel] = New(set)
-    _streaming_channels: set[Channel] = New(set)  # of them, those that answer for as long as they can
-    _channels_by_network: dict[str, set[Channel]] = New(dict)  # those that were admitted, by network
-    _not_awaited: Set[Channel] = frozenset()  # those that `_drained` does not wait for
+    _streaming_channels: set[Channel] = New(set)  # of them, those that serve an event stream
+    _channels_by_network: dict[str, set[Channel]] = New(dict)  # admitted ones, by the client's network
+    _not_awaited: Set[Channel] = frozenset()  # channels that `_drained` does not wait for
     _drained: Deferred[None] | None = None
     _date_second: int = -1
     _date_header: bytes = b""
@@ -58,13 +60,13 @@ class Site(Factory):
         self._channels.add(channel)
         return channel
 
-    # At the end.
+    # Shutdown.
 
-    def drain(self, patience: float) -> Deferred[None]:
-        """Close each connection once its answer is out, or after `patience` seconds; fires
+    def drain(self, timeout: float) -> Deferred[None]:
+        """Close each connection once its response is sent, or after `timeout` seconds; fires
         when only event streams are left.
 
-        Those end with their sessions, which the hub sees out.
+        The hub ends the event streams, together with its other connections.
         """
         self.draining = True
         for channel in list(self._channels):
@@ -72,7 +74,7 @@ class Site(Factory):
         drained = self._wait_until_only(self._streaming_channels)
         if self._drained is None:
             return drained
-        deadline = self.clock.callLater(patience, self._abort_requests)
+        deadline = self.clock.callLater(timeout, self._abort_requests)
 
         def settled(_: None) -> None:
             if deadline.active():
@@ -85,13 +87,16 @@ class Site(Factory):
             channel.abort()
 
     def close_remaining(self) -> Deferred[None]:
-        """Close what the hub has left; fires when the last farewell has had its time to arrive."""
+        """Close the connections that the hub has not closed; fires when none is left.
+
+        Those that are closing already have a moment more, so that the last bytes arrive.
+        """
         for channel in list(self._channels):
             channel.close_now()
         return self._wait_until_only(frozenset())
 
     def _wait_until_only(self, rest: Set[Channel]) -> Deferred[None]:
-        """Fires when no other connections than `rest` are left."""
+        """Fires when no connections but `rest` are left."""
         self._not_awaited, self._drained = rest, Deferred()
         emptied = self._drained
         self._check_drained()
@@ -101,7 +106,7 @@ class Site(Factory):
 
     @property
     def app(self) -> RoutedApp:
-        """To add routes to."""
+        """The Klein app that routes are added to."""
         return self.router.app
 
     @property
@@ -109,51 +114,56 @@ class Site(Factory):
         return self.policy.address_rules
 
     def make_request(self, channel: Channel, head: RequestHead | None) -> HttpRequest:
-        """Of a head that could not be read, a request that can only be refused."""
+        """The request of `head`; if that is `None`, because it can't be parsed, one to be rejected."""
         resolved_head = channel.resolved_head
         if (
             resolved_head is None
             or resolved_head.head is not head
             or resolved_head.routes_version != self.router.version
         ):
-            resolved_head = self._resolve(channel, head or _UNREADABLE)
+            resolved_head = self._resolve(channel, head or _UNPARSABLE_HEAD)
         return HttpRequest(channel, self, resolved_head)
 
     def _resolve(self, channel: Channel, head: RequestHead) -> ResolvedHead:
-        before = channel.resolved_head
+        previous = channel.resolved_head
         headers = None
-        if before is not None:
-            if before.head.fields is head.fields:
-                headers = before.headers
-            elif before.head.forwarded is not None and before.head.forwarded is head.forwarded:
-                headers = before.headers.for_client(head, channel.getPeer(), self.policy)
+        if previous is not None:
+            if previous.head.fields is head.fields:
+                headers = previous.headers
+            elif previous.head.forwarded is not None and previous.head.forwarded is head.forwarded:
+                headers = previous.headers.for_client(head, channel.getPeer(), self.policy)
         if headers is None:
             headers = ResolvedHeaders.of(head, channel.getPeer(), channel.secure, self.policy)
         path, _, query = head.target.partition(b"?")
         target = self.router.target(head.method, path)
-        upgrade = headers.asks_websocket and head.method == b"GET" and self.router.is_upgrade_path(target)
-        preflight = headers.asks_method and head.method == b"OPTIONS" and headers.origin is not None
+        upgrade = (
+            headers.wants_websocket_upgrade and head.method == b"GET" and self.router.is_upgrade_path(target)
+        )
+        preflight = headers.has_preflight_method and head.method == b"OPTIONS" and headers.origin is not None
         resolved_head = channel.resolved_head = ResolvedHead(
             head, headers, target, query, self.router.version, upgrade, preflight
         )
         return resolved_head
 
     def date_header(self) -> bytes:
-        """For the header of that name, now."""
+        """The value of the Date header, formatted once a second."""
         now = int(self.clock.seconds())
         if now != self._date_second:
             self._date_second, self._date_header = now, datetimeToString(now)
         return self._date_header
 
     def check_rate_limits(self, host: str, is_login: bool) -> RateLimitCheck:
-        """Count a request, by each limit that it falls under."""
+        """Count a request against each rate limit that applies to it."""
         counted = [(self._request_limit, self._request_limit.count_request(host))]
         if is_login and not counted[0][1].exceeded:
             counted.append((self._login_limit, self._login_limit.count_request(host)))
         return RateLimitCheck(host, tuple(counted))
 
     def admission_error(self, channel: Channel) -> HttpProtocolError | None:
-        """Why a connection that has just opened may not stay; a proxy's carry many clients, and all may."""
+        """The error that a new connection is rejected with, or `None`.
+
+        A trusted proxy's connections carry many clients, and are always admitted.
+        """
         if self.address_rules.is_trusted_proxy(str(getattr(channel.getPeer(), "host", ""))):
             return None
         wait = self._connection_rate_limiter.acquire(channel.peer_network)

@@ -1,4 +1,4 @@
-"""A subscription as server-sent events (HTML standard, section 9.2)."""
+"""Sends a subscription as server-sent events (HTML standard, section 9.2)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ..core.model import format_timestamp
 from ..core.protocol import CaughtUp, Delivery, Farewell, Ping, Subscribed
 from .request import HttpRequest
 
-RETRY_DELAY = 3000  # milliseconds that a client should wait before it comes back
-DRAIN_TIMEOUT = 30.0  # seconds that a client may take none of what was written
+RETRY_DELAY = 3000  # milliseconds that a client should wait before it reconnects
+DRAIN_TIMEOUT = 30.0  # seconds that a client may leave unread what was written
 
 
 @implementer(IPushProducer)
 @define(eq=False, repr=False)
 class EventStream:
-    """Writes what `feed` hears as fast as the client takes it; what it does not take, the session bounds."""
+    """Writes the deliveries of a subscription as fast as the client reads; the stream bounds its queue."""
 
     _request: HttpRequest
     _subscription: SubscriptionStream
@@ -32,7 +32,7 @@ class EventStream:
     _drained: Deferred[None] | None = None
 
     async def run(self) -> None:
-        """Until the session ends or the client leaves."""
+        """Write events until the subscription ends or the client disconnects."""
         try:
             self._start_response()
             if self._request.method != b"HEAD":
@@ -46,7 +46,7 @@ class EventStream:
         request = self._request
         request.setHeader(b"Content-Type", b"text/event-stream")
         request.setHeader(b"Cache-Control", b"no-store")
-        request.setHeader(b"X-Accel-Buffering", b"no")  # nginx would hold events back
+        request.setHeader(b"X-Accel-Buffering", b"no")  # nginx would buffer events
         request.registerProducer(self, True)
         request.write(_encode_subscribed(self._subscription.subscribed))
 
@@ -66,17 +66,17 @@ class EventStream:
                     return
 
     async def _wait_for_drain(self) -> None:
-        """Wait until the client takes more; cut one that does not."""
+        """Wait until the transport accepts more; abort the connection after `DRAIN_TIMEOUT`."""
         if not self._paused:
             return
-        cut: IDelayedCall = self._clock.callLater(DRAIN_TIMEOUT, self._request.http_channel.abort)
+        timeout: IDelayedCall = self._clock.callLater(DRAIN_TIMEOUT, self._request.http_channel.abort)
         self._drained = Deferred()
         try:
             await self._drained
         finally:
             self._drained = None
-            if cut.active():
-                cut.cancel()
+            if timeout.active():
+                timeout.cancel()
 
     # The transport calls these, through the channel.
 
@@ -89,24 +89,24 @@ class EventStream:
             self._drained.callback(None)
 
     def stopProducing(self) -> None:
-        """The client left; the request tells `run` so itself."""
+        """The client disconnected: the request cancels `run`."""
 
 
 def encode_delivery(delivery: Delivery) -> bytes:
-    """Once for all streams that hear it."""
+    """The event of `delivery`, encoded once for all streams that receive it."""
     event = delivery.encoded.get(EventStream)
     if event is None:
-        shown: dict[str, object] = {
+        fields: dict[str, object] = {
             "topic": delivery.topic,
             "data": strict_json.splice(delivery.content, delivery.encoded_content),
             "metadata": delivery.metadata,
             "timestamp": format_timestamp(delivery.accepted_at),
         }
-        marks = ("id", delivery.id), ("cursor", delivery.cursor), ("replay", delivery.replay_pattern)
-        for name, value in marks:
+        optional = ("id", delivery.id), ("cursor", delivery.cursor), ("replay", delivery.replay_pattern)
+        for name, value in optional:
             if value is not None:
-                shown[name] = value
-        event = delivery.encoded[EventStream] = _encode_event("message", shown, delivery.cursor)
+                fields[name] = value
+        event = delivery.encoded[EventStream] = _encode_event("message", fields, delivery.cursor)
     return event
 
 
@@ -115,27 +115,28 @@ def event_size(delivery: Delivery) -> int:
 
 
 def _encode_subscribed(subscribed: Subscribed) -> bytes:
-    shown: dict[str, object] = {"topic": subscribed.pattern, "retention": subscribed.retention}
+    fields: dict[str, object] = {"topic": subscribed.pattern, "retention": subscribed.retention}
     if subscribed.cursor is not None:
-        shown["cursor"] = subscribed.cursor
+        fields["cursor"] = subscribed.cursor
     if subscribed.recovered is not None:
-        shown["recovered"] = subscribed.recovered
+        fields["recovered"] = subscribed.recovered
     if subscribed.scope is not None:
-        shown["scope"] = subscribed.scope
-    return _encode_event("subscribed", shown, subscribed.cursor)
+        fields["scope"] = subscribed.scope
+    return _encode_event("subscribed", fields, subscribed.cursor)
 
 
-def _encode_caught_up(said: CaughtUp) -> bytes:
-    return _encode_event("caught_up", {"topic": said.pattern, "cursor": said.cursor}, said.cursor)
+def _encode_caught_up(caught_up: CaughtUp) -> bytes:
+    fields = {"topic": caught_up.pattern, "cursor": caught_up.cursor}
+    return _encode_event("caught_up", fields, caught_up.cursor)
 
 
 def _encode_farewell(farewell: Farewell) -> bytes:
-    shown: dict[str, object] = {"reason": farewell.reason.value, "message": farewell.message}
+    fields: dict[str, object] = {"reason": farewell.reason.value, "message": farewell.message}
     if farewell.cursor is not None:
-        shown["cursor"] = farewell.cursor
-    return b"retry: %d\n" % RETRY_DELAY + _encode_event("farewell", shown, None)
+        fields["cursor"] = farewell.cursor
+    return b"retry: %d\n" % RETRY_DELAY + _encode_event("farewell", fields, None)
 
 
 def _encode_event(name: str, data: Mapping[str, object], id: str | None) -> bytes:
-    named = None if id is None else id.encode("ascii")
-    return format_event(name.encode("ascii"), strict_json.dumps(data), named)
+    encoded_id = None if id is None else id.encode("ascii")
+    return format_event(name.encode("ascii"), strict_json.dumps(data), encoded_id)

@@ -1,4 +1,4 @@
-"""Describes HTTP to the server: REST, event streams, and whatever other protocols mount on its port."""
+"""Describes HTTP to the server: REST, event streams, and the resources of other protocols on its port."""
 
 from __future__ import annotations
 

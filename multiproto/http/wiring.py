@@ -1,4 +1,4 @@
-"""Puts the HTTP room together: one value of what it needs in, one site out."""
+"""Makes the site from what it needs."""
 
 from __future__ import annotations
 
@@ -37,21 +37,25 @@ from .site import RequestObserver, Site
 
 @frozen(kw_only=True)
 class SiteSettings:
+    """The configuration of the site."""
+
     name: str = "multiproto"
     version: str = ""
     cors: CorsPolicy = CorsPolicy()
     compression: bool = True
     security_headers: bool = True
     limits: HttpLimits = HttpLimits()
-    max_connections_per_host: int = (
-        200  # connections from one address; event streams, which count on a line, left out
-    )
+    # From one address; without event streams, which `SiteParts.stream_admission` limits.
+    max_connections_per_host: int = 200
     address_rules: AddressRules = AddressRules()
 
 
 @frozen(kw_only=True)
 class SiteParts:
-    """What the site works with.  A mount answers requests at its path, e.g. `b"/ws"`, and a leaf those below it."""
+    """The objects that the site is made from.
+
+    `mounts` maps a path, e.g. `b"/ws"`, to the resource that serves it; a leaf serves the paths below, too.
+    """
 
     clock: IReactorTime
     new_id: Callable[[], str]  # for requests without a correlation id
@@ -63,18 +67,18 @@ class SiteParts:
     audit_log: AuditLog
     messages: Messages
     publisher: Publisher
-    stream_admission: Admission  # that event streams count on
+    stream_admission: Admission  # of event streams
     health: HealthReporter
     on_request_done: RequestObserver
-    request_limit: RateLimit  # of any kind, from one address
-    login_limit: RateLimit  # of them, those to log in and to register
+    request_limit: RateLimit  # of all requests from one address
+    login_limit: RateLimit  # of its requests to log in and to register
     mounts: Mapping[bytes, IResource] = field(factory=dict)
-    public_keys: PublicKeySource = list  # that others may verify tokens with
-    connection_rate_limiter: ConnectionRateLimiter | None = None  # of connections
+    public_keys: PublicKeySource = list  # with which other services verify tokens
+    connection_rate_limiter: ConnectionRateLimiter | None = None  # of new connections; `None`: no limit
 
 
 def make_site(parts: SiteParts, settings: SiteSettings = SiteSettings()) -> Site:
-    """Raises `UndeclaredAuth` for a route that does not say who may ask it."""
+    """Make the site with all its routes.  Raises `UndeclaredAuth` for a route without an `Auth`."""
     clock = parts.clock
     routes = [
         *AccountRoutes(parts.accounts, parts.login_sessions).routes(),

@@ -77,7 +77,10 @@ class LineLogObserver:
 def make_observer(
     level: str, pretty: bool, write: Callable[[str], object], worker: int | None = None
 ) -> LineLogObserver:
-    """`level` is one of debug, info, warn, error, critical; `worker` is which of several processes this is."""
+    """An observer that writes events from `level` up; `worker` is which of several processes this is.
+
+    `level` is one of debug, info, warn, error, critical.
+    """
     fields = {} if worker is None else {"worker": worker}
     return LineLogObserver(
         write, format_text if pretty else format_json, LogLevel.lookupByName(level), fields

@@ -24,7 +24,7 @@ class BoundedEpollReactor(EPollReactor):
     _log = Logger()
 
     def doPoll(self, timeout: float | None) -> None:
-        """Events beyond the limit are the first of the next turn: epoll reports them in order."""
+        """Handle one turn's events; the next turn begins with those beyond the limit: epoll keeps order."""
         for fd, event in self._poller.poll(-1 if timeout is None else timeout, MAX_EVENTS_PER_TURN):
             selectable = self._selectables.get(fd)
             if selectable is None:

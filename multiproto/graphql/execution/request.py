@@ -1,4 +1,4 @@
-"""A GraphQL request: a document, with the operation to execute and its variables, from its JSON parameters."""
+"""A GraphQL request: a document, the operation to execute and its variables, from JSON parameters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class BadGraphQLRequest(InvalidInput):
 
 @frozen
 class GraphQLRequest:
-    """GraphQL over HTTP, "Request parameters"."""
+    """One request: document, operation name, variables, hash (GraphQL over HTTP, "Request parameters")."""
 
     query: str = field(repr=False)  # a password may be written into it
     operation_name: str | None = None

@@ -1,4 +1,4 @@
-"""`/graphql` over HTTP: POST and GET, event streams, the door to the socket, the page for a browser."""
+"""`/graphql` over HTTP: POST and GET, event streams, the WebSocket upgrade, and the playground page."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ EVENT_STREAM_REQUIRED = "Subscriptions need Accept: text/event-stream, or graphq
 
 
 class GraphQLMethodNotAllowed(BadGraphQLRequest):
-    """This operation does not go with this method."""
+    """The operation is not allowed with this method."""
 
     status = 405
 
@@ -54,6 +54,8 @@ class UnsupportedContentType(BadGraphQLRequest):
 @implementer(IResource)
 @define(eq=False, repr=False)
 class GraphQLResource:
+    """The resource at `/graphql`."""
+
     _operation_executor: OperationExecutor
     _request_authenticator: Authenticator
     _clock: IReactorTime
@@ -69,10 +71,10 @@ class GraphQLResource:
 
     def render(self, request: server.Request) -> int | bytes:
         if (request.getHeader("upgrade") or "").lower() == "websocket":
-            answer: int | bytes = self._websocket.render(request)
-            return answer
-        exchange = GraphQLHttpResponse(request)
-        start_eagerly(self._handle_request(exchange), partial(self._on_failure, exchange))
+            result: int | bytes = self._websocket.render(request)
+            return result
+        response = GraphQLHttpResponse(request)
+        start_eagerly(self._handle_request(response), partial(self._on_failure, response))
         return server.NOT_DONE_YET
 
     def _parse_body(self, content_type: str | None, body: bytes) -> GraphQLRequest | list[GraphQLRequest]:
@@ -89,36 +91,36 @@ class GraphQLResource:
     def putChild(self, path: bytes, child: IResource) -> None:
         raise AssertionError("a leaf has no children")
 
-    # Answers.
+    # Execution.
 
-    async def _handle_request(self, exchange: GraphQLHttpResponse) -> None:
-        request = exchange.request
+    async def _handle_request(self, response: GraphQLHttpResponse) -> None:
+        request = response.request
         try:
-            if self._serve_playground(exchange):
+            if self._serve_playground(response):
                 return
-            asked = self._parse_request(request)
+            parsed = self._parse_request(request)
             header, agent = header_text(request, b"authorization"), header_text(request, b"user-agent")
             caller = await authenticate_caller(
                 self._request_authenticator, header, request.client_address, agent or ""
             )
-            if isinstance(asked, list):
-                exchange.send_json(
-                    200, [await self._execute_batch_member(member, caller) for member in asked]
+            if isinstance(parsed, list):
+                response.send_json(
+                    200, [await self._execute_batch_member(member, caller) for member in parsed]
                 )
             else:
-                await self._execute_single(exchange, asked, caller)
+                await self._execute_single(response, parsed, caller)
         except Refusal as refusal:
-            exchange.send_errors(refusal.status, [format_refusal(refusal)])
+            response.send_errors(refusal.status, [format_refusal(refusal)])
 
-    def _serve_playground(self, exchange: GraphQLHttpResponse) -> bool:
-        request = exchange.request
+    def _serve_playground(self, response: GraphQLHttpResponse) -> bool:
+        request = response.request
         if self._playground is None or request.method not in (b"GET", b"HEAD") or b"query" in request.args:
             return False
         name = request.postpath[-1] if request.postpath else b""
-        found = self._playground.get_file(name, HTML_TYPE in exchange.accepted_types)
+        found = self._playground.get_file(name, HTML_TYPE in response.accepted_types)
         if found is not None:
             request.setHeader("Content-Security-Policy", CONTENT_SECURITY_POLICY)
-            exchange.send(200, *found)
+            response.send(200, *found)
         return found is not None
 
     def _parse_request(self, request: GraphQLHttpRequest) -> GraphQLRequest | list[GraphQLRequest]:
@@ -131,50 +133,48 @@ class GraphQLResource:
         return self._parse_body(header_text(request, b"content-type"), request.body)
 
     async def _execute_single(
-        self, exchange: GraphQLHttpResponse, asked: GraphQLRequest, caller: Caller
+        self, response: GraphQLHttpResponse, request: GraphQLRequest, caller: Caller
     ) -> None:
         try:
-            operation = self._operation_executor.prepare(asked)
-        except RequestError as declined:
-            return self._send_request_error(exchange, declined)
-        if operation.kind == "mutation" and exchange.request.method != b"POST":
-            exchange.request.setHeader("Allow", "POST")
+            operation = self._operation_executor.prepare(request)
+        except RequestError as error:
+            return self._send_request_error(response, error)
+        if operation.kind == "mutation" and response.request.method != b"POST":
+            response.request.setHeader("Allow", "POST")
             raise GraphQLMethodNotAllowed("Mutations need POST")
         if operation.kind != "subscription":
             payload = await self._operation_executor.execute(operation, caller)
-            if exchange.media_type == EVENT_STREAM_TYPE:
-                return exchange.send_single_event(payload)
-            return exchange.send_json(200, payload)
-        if EVENT_STREAM_TYPE not in exchange.accepted_types:
+            if response.media_type == EVENT_STREAM_TYPE:
+                return response.send_single_event(payload)
+            return response.send_json(200, payload)
+        if EVENT_STREAM_TYPE not in response.accepted_types:
             raise NotAcceptable(EVENT_STREAM_REQUIRED)
         try:
             stream = await self._operation_executor.subscribe(operation, caller)
-        except RequestError as declined:
-            return exchange.send_single_event({"errors": declined.errors})
-        await exchange.send_stream(stream)
+        except RequestError as error:
+            return response.send_single_event({"errors": error.errors})
+        await response.send_stream(stream)
 
-    def _send_request_error(self, exchange: GraphQLHttpResponse, declined: RequestError) -> None:
-        """What was no good before it was executed; graphql-sse: an event source can't read a 400."""
-        if exchange.media_type == EVENT_STREAM_TYPE:
-            exchange.send_single_event({"errors": declined.errors})
+    def _send_request_error(self, response: GraphQLHttpResponse, error: RequestError) -> None:
+        """Answer a request that was not executed; an event source gets 200, for it can't read a 400."""
+        if response.media_type == EVENT_STREAM_TYPE:
+            response.send_single_event({"errors": error.errors})
         else:
-            exchange.send_errors(
-                400 if exchange.media_type == GRAPHQL_RESPONSE_TYPE else 200, declined.errors
-            )
+            response.send_errors(400 if response.media_type == GRAPHQL_RESPONSE_TYPE else 200, error.errors)
 
-    async def _execute_batch_member(self, asked: GraphQLRequest, caller: Caller) -> Payload:
-        """One of a batch; each in a turn of its own, for checking a document may take a while."""
+    async def _execute_batch_member(self, request: GraphQLRequest, caller: Caller) -> Payload:
+        """Execute one request of a batch, each in its own turn of the reactor: validation may take long."""
         await deferLater(self._clock, 0)
         try:
-            operation = self._operation_executor.prepare(asked)
+            operation = self._operation_executor.prepare(request)
             if operation.kind == "subscription":
                 raise BadGraphQLRequest("A batch can't hold subscriptions")
             return await self._operation_executor.execute(operation, caller)
-        except RequestError as declined:
-            return {"errors": declined.errors}
+        except RequestError as error:
+            return {"errors": error.errors}
         except BadGraphQLRequest as refusal:
             return {"errors": [format_refusal(refusal)]}
 
-    def _on_failure(self, exchange: GraphQLHttpResponse, failure: Failure) -> None:
+    def _on_failure(self, response: GraphQLHttpResponse, failure: Failure) -> None:
         self._log.failure("a GraphQL request broke", failure=failure)
-        exchange.send_internal_error()
+        response.send_internal_error()

@@ -1,4 +1,4 @@
-"""One HTTP request and the one answer to it, whole or as a stream of events."""
+"""The response to a GraphQL request over HTTP: whole, or as a stream of server-sent events."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ..execution.subscriptions import Payload, ResponseStream
 from .flow_control import FlowControl
 from .negotiation import EVENT_STREAM_TYPE, GRAPHQL_RESPONSE_TYPE, JSON_TYPE, parse_accept, select_media_type
 
-# Endings that connecting again with `after` can't mend.  At any other the stream stops without
-# `complete`, and a client of graphql-sse tries again.
+# Reasons after which reconnecting with `after` is of no use.  At any other the stream stops without
+# `complete`, and a client of graphql-sse reconnects.
 FINAL_REASONS = (CloseReason.TOKEN_EXPIRED, CloseReason.REVOKED)
 UNAUTHORIZED_EXTENSIONS = {"code": "UNAUTHORIZED", "status": 401}
 
 
 class GraphQLHttpRequest(Protocol):
-    """What `/graphql` needs of a request, of which the HTTP room has the class."""
+    """What `/graphql` uses of an HTTP request; `multiproto/http` has the class."""
 
     method: bytes
     args: dict[bytes, list[bytes]]
@@ -36,16 +36,16 @@ class GraphQLHttpRequest(Protocol):
     def client_address(self) -> str: ...
     @property
     def is_disconnected(self) -> bool:
-        """Whether the client has hung up."""
+        """Whether the client has disconnected."""
 
     def first_header(self, name: bytes) -> bytes | None:
-        """The first of that name, which is in lower case."""
+        """The first value of the header `name`, which is in lower case."""
 
     def setHeader(self, name: str, value: str) -> None: ...
     def send_whole(
         self, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]], content_type: bytes
     ) -> None:
-        """All of an answer in one write; nothing if the client has hung up."""
+        """Send the whole response in one write; nothing if the client has disconnected."""
 
     def write(self, data: bytes) -> None: ...
     def finish(self) -> None: ...
@@ -64,9 +64,11 @@ def header_text(request: GraphQLHttpRequest, name: bytes) -> str | None:
 
 @define(eq=False, repr=False)
 class GraphQLHttpResponse:
+    """Writes the response to one request, in the media type that it accepts."""
+
     request: GraphQLHttpRequest
-    accepted_types: Sequence[str] = field(init=False)  # media types, the most wanted first
-    _streaming: bool = False  # the answer has begun, as events
+    accepted_types: Sequence[str] = field(init=False)  # media types, the most preferred first
+    _streaming: bool = False  # an event stream has begun
     _flow_control: FlowControl = Factory(FlowControl)
 
     def __attrs_post_init__(self) -> None:
@@ -89,16 +91,16 @@ class GraphQLHttpResponse:
     def send_errors(self, status: int, errors: Sequence[FormattedError]) -> None:
         self.send_json(status, {"errors": errors})
 
-    # As graphql-sse wants it, in its "distinct connections mode".
+    # As graphql-sse specifies it, in its "distinct connections mode".
 
     def send_single_event(self, payload: Payload) -> None:
-        """One result and no more."""
+        """Send an event stream of one result."""
         self._start_event_stream()
         self._write_next_event(payload)
         self._end_event_stream(complete=True)
 
     async def send_stream(self, stream: ResponseStream) -> None:
-        """All that `stream` gives, until it ends or the client hangs up."""
+        """Send the results of `stream` until it ends or the client disconnects."""
         self.request.notifyFinish().addErrback(self._on_connection_lost, stream)
         self._start_event_stream()
         try:
@@ -113,22 +115,22 @@ class GraphQLHttpResponse:
         if stream.farewell is not None:
             self._send_farewell(stream.farewell)
 
-    def _send_farewell(self, why: Farewell) -> None:
-        final = why.reason in FINAL_REASONS
-        if why.reason is CloseReason.SLOW_CONSUMER and why.cursor is not None:
+    def _send_farewell(self, farewell: Farewell) -> None:
+        final = farewell.reason in FINAL_REASONS
+        if farewell.reason is CloseReason.SLOW_CONSUMER and farewell.cursor is not None:
             self._write_next_event(
-                {"errors": [format_refusal(Unavailable(why.message, {"cursor": why.cursor}))]}
+                {"errors": [format_refusal(Unavailable(farewell.message, {"cursor": farewell.cursor}))]}
             )
         if final:
             self._write_next_event(
-                {"errors": [{"message": why.message, "extensions": UNAUTHORIZED_EXTENSIONS}]}
+                {"errors": [{"message": farewell.message, "extensions": UNAUTHORIZED_EXTENSIONS}]}
             )
         else:
-            self._write(format_comment(why.message.encode()))
+            self._write(format_comment(farewell.message.encode()))
         self._end_event_stream(complete=final)
 
     def send_internal_error(self) -> None:
-        """A bug of ours: an answer that has not begun says so."""
+        """Answer with an internal error, or end an event stream that has begun."""
         if self._streaming:
             self._end_event_stream(complete=False)
         else:
@@ -138,10 +140,10 @@ class GraphQLHttpResponse:
         if not self.request.is_disconnected:
             self.request.setHeader("Content-Type", f"{EVENT_STREAM_TYPE}; charset=utf-8")
             self.request.setHeader("Cache-Control", "no-store")
-            self.request.setHeader("X-Accel-Buffering", "no")  # a proxy is not to wait for more
+            self.request.setHeader("X-Accel-Buffering", "no")  # a proxy must not buffer
             self.request.registerProducer(self._flow_control, True)
             self._streaming = True
-        self._write(KEEP_ALIVE)  # sends the head: a browser takes the stream for open only then
+        self._write(KEEP_ALIVE)  # sends the head: only then does a browser consider the stream open
 
     def _write_next_event(self, payload: Payload) -> None:
         self._write(format_event(b"next", strict_json.dumps(payload)))

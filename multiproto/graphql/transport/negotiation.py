@@ -1,4 +1,4 @@
-"""What an HTTP request asks for and how it wants the answer: pure functions (GraphQL over HTTP)."""
+"""Parses a GraphQL request over HTTP and selects the media type of its response: pure functions."""
 
 from __future__ import annotations
 
@@ -14,29 +14,25 @@ GRAPHQL_RESPONSE_TYPE = "application/graphql-response+json"
 EVENT_STREAM_TYPE = "text/event-stream"
 HTML_TYPE = "text/html"
 
-SUPPORTED_TYPES = (
-    JSON_TYPE,
-    GRAPHQL_RESPONSE_TYPE,
-    EVENT_STREAM_TYPE,
-    HTML_TYPE,
-)  # the first also for `*/*` and for whatever we do not know
+# The first is also the one for `*/*` and for unknown types.
+SUPPORTED_TYPES = (JSON_TYPE, GRAPHQL_RESPONSE_TYPE, EVENT_STREAM_TYPE, HTML_TYPE)
 
 
 @lru_cache(256)
 def parse_accept(header: str | None) -> tuple[str, ...]:
-    """The media types of `SUPPORTED_TYPES` that an Accept header names, the most wanted first (RFC 9110, 12.5.1)."""
-    wanted: list[tuple[float, str]] = []
+    """The `SUPPORTED_TYPES` in an Accept header, the most preferred first (RFC 9110, 12.5.1)."""
+    accepted: list[tuple[float, str]] = []
     for media, quality in parse_weights(header or "*/*"):
         media = JSON_TYPE if media in ("*/*", "application/*") else media
         if media in SUPPORTED_TYPES and quality > 0:
-            wanted.append((-quality, media))
-    return tuple(media for _, media in sorted(wanted, key=lambda pair: pair[0]))
+            accepted.append((-quality, media))
+    return tuple(media for _, media in sorted(accepted, key=lambda pair: pair[0]))
 
 
-def select_media_type(wanted: Sequence[str]) -> str:
-    """What a whole result is sent as, or `EVENT_STREAM_TYPE` if even that is wanted as a stream."""
+def select_media_type(accepted: Sequence[str]) -> str:
+    """The media type of a single result; `EVENT_STREAM_TYPE` if the client prefers a stream for it."""
     return next(
-        (media for media in wanted if media in (JSON_TYPE, GRAPHQL_RESPONSE_TYPE, EVENT_STREAM_TYPE)),
+        (media for media in accepted if media in (JSON_TYPE, GRAPHQL_RESPONSE_TYPE, EVENT_STREAM_TYPE)),
         JSON_TYPE,
     )
 
@@ -44,21 +40,21 @@ def select_media_type(wanted: Sequence[str]) -> str:
 def is_json_content_type(content_type: str | None) -> bool:
     """Whether a body is `application/json` in UTF-8.
 
-    Nothing else is read: a form of a foreign page can't send this type without
-    asking first, so it can't make a browser change anything here.
+    Nothing else is accepted: a page of another origin can't send this type without a
+    preflight request, so it can't make a browser change anything here (CSRF).
     """
     media, *parameters = (part.strip().lower() for part in (content_type or "").split(";"))
     charsets = [p.partition("=")[2].strip('" ') for p in parameters if p.startswith("charset=")]
     return media == JSON_TYPE and all(charset in ("utf-8", "utf8") for charset in charsets)
 
 
-def parse_body(body: bytes, most: int) -> GraphQLRequest | list[GraphQLRequest]:
-    """One request or a batch of at most `most`.  Raises `BadGraphQLRequest`."""
+def parse_body(body: bytes, max_batch: int) -> GraphQLRequest | list[GraphQLRequest]:
+    """One request or a batch of at most `max_batch`.  Raises `BadGraphQLRequest`."""
     value = _parse_json(body, "The body")
     if not isinstance(value, list):
         return parse_request(value)
-    if not 1 <= len(value) <= most:
-        raise BadGraphQLRequest(f"A batch has 1 to {most} requests")
+    if not 1 <= len(value) <= max_batch:
+        raise BadGraphQLRequest(f"A batch has 1 to {max_batch} requests")
     return [parse_request(member) for member in value]
 
 

@@ -1,7 +1,7 @@
-"""The page where a browser tries out queries: plain files of ours, nothing from elsewhere.
+"""The playground, a page for trying out queries in a browser; it loads nothing from other sites.
 
-Script and style are files of their own, so that the page may run nothing that
-is written into it.
+Script and style are separate files, so that the content security policy can
+forbid inline scripts.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ CONTENT_TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css"
 
 @define(eq=False, repr=False)
 class Playground:
+    """The files of the playground, read at the start."""
+
     _path: str  # of the endpoint
     _shows_schema: bool
     _files: dict[str, bytes] = field(init=False)
@@ -31,9 +33,9 @@ class Playground:
         if self._shows_schema:
             self._files["schema.graphql"] = folder.joinpath("schema.graphql").read_bytes()
 
-    def get_file(self, name: bytes, for_browser: bool) -> tuple[str, bytes] | None:
-        """Content type and content; the page itself only for who takes HTML."""
+    def get_file(self, name: bytes, accepts_html: bool) -> tuple[str, bytes] | None:
+        """The content type and content of a file, or `None`; the page itself only if `accepts_html`."""
         body = self._files.get(name.decode("latin-1"))
-        if body is None or (not name and not for_browser):
+        if body is None or (not name and not accepts_html):
             return None
         return CONTENT_TYPES[name.decode().rpartition(".")[2] or "html"], body

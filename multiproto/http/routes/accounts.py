@@ -30,46 +30,46 @@ class AccountRoutes:
             Route("DELETE", "/users/:id", self.close_account, auth=Auth.LOGIN),
         ]
 
-    async def register(self, call: RequestContext) -> JsonResponse:
-        kept = await self._accounts.register(call.body_fields(), call.client)
-        return JsonResponse(201, kept.value.to_json(), kept.cursor)
+    async def register(self, context: RequestContext) -> JsonResponse:
+        account = await self._accounts.register(context.body_fields(), context.client)
+        return JsonResponse(201, account.value.to_json(), account.cursor)
 
-    async def login(self, call: RequestContext) -> JsonResponse:
-        return _login_response(await self._login_sessions.login(call.body_fields(), call.client))
+    async def login(self, context: RequestContext) -> JsonResponse:
+        return _login_response(await self._login_sessions.login(context.body_fields(), context.client))
 
-    async def refresh(self, call: RequestContext) -> JsonResponse:
-        return _login_response(await self._login_sessions.refresh(call.body_fields(), call.client))
+    async def refresh(self, context: RequestContext) -> JsonResponse:
+        return _login_response(await self._login_sessions.refresh(context.body_fields(), context.client))
 
-    async def logout(self, call: RequestContext) -> JsonResponse:
-        await self._login_sessions.logout(call.identity, call.client)
+    async def logout(self, context: RequestContext) -> JsonResponse:
+        await self._login_sessions.logout(context.identity, context.client)
         return JsonResponse(204)
 
-    async def logout_all(self, call: RequestContext) -> JsonResponse:
-        await self._login_sessions.logout_all(call.identity, call.client)
+    async def logout_all(self, context: RequestContext) -> JsonResponse:
+        await self._login_sessions.logout_all(context.identity, context.client)
         return JsonResponse(204)
 
-    async def list_sessions(self, call: RequestContext) -> JsonResponse:
-        opened = await self._login_sessions.list_active(call.identity)
-        return JsonResponse(200, [session.to_json() for session in opened])
+    async def list_sessions(self, context: RequestContext) -> JsonResponse:
+        sessions = await self._login_sessions.list_active(context.identity)
+        return JsonResponse(200, [session.to_json() for session in sessions])
 
-    async def revoke_session(self, call: RequestContext, id: str) -> JsonResponse:
-        await self._login_sessions.revoke(call.identity, id, call.client)
+    async def revoke_session(self, context: RequestContext, id: str) -> JsonResponse:
+        await self._login_sessions.revoke(context.identity, id, context.client)
         return JsonResponse(204)
 
-    async def get_own_account(self, call: RequestContext) -> JsonResponse:
-        kept = await self._accounts.read(call.identity.user_id)
-        return JsonResponse(200, kept.value.to_json(), kept.cursor)
+    async def get_own_account(self, context: RequestContext) -> JsonResponse:
+        account = await self._accounts.read(context.identity.user_id)
+        return JsonResponse(200, account.value.to_json(), account.cursor)
 
-    async def get_account(self, call: RequestContext, id: str) -> JsonResponse:
-        kept = await self._accounts.read(id)
-        return JsonResponse(200, kept.value.to_json(), kept.cursor)
+    async def get_account(self, context: RequestContext, id: str) -> JsonResponse:
+        account = await self._accounts.read(id)
+        return JsonResponse(200, account.value.to_json(), account.cursor)
 
-    async def update_account(self, call: RequestContext, id: str) -> JsonResponse:
-        kept = await self._accounts.update(call.identity, id, call.body_fields(), call.client)
-        return JsonResponse(200, kept.value.to_json(), kept.cursor)
+    async def update_account(self, context: RequestContext, id: str) -> JsonResponse:
+        account = await self._accounts.update(context.identity, id, context.body_fields(), context.client)
+        return JsonResponse(200, account.value.to_json(), account.cursor)
 
-    async def close_account(self, call: RequestContext, id: str) -> JsonResponse:
-        await self._accounts.close(call.identity, id, call.client)
+    async def close_account(self, context: RequestContext, id: str) -> JsonResponse:
+        await self._accounts.close(context.identity, id, context.client)
         return JsonResponse(204)
 
 

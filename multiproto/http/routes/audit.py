@@ -1,4 +1,4 @@
-"""Routes of the audit trail: one's own, and all of it for operators."""
+"""Routes of the audit log: a user's own records, and all of them for operators."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class AuditRoutes:
             Route("GET", "/audit", self.list_all, auth=Auth.OPERATOR),
         ]
 
-    async def list_own(self, call: RequestContext) -> JsonResponse:
-        return _page_response(await self._audit_log.own_page(call.identity, call.query_params()))
+    async def list_own(self, context: RequestContext) -> JsonResponse:
+        return _page_response(await self._audit_log.own_page(context.identity, context.query_params()))
 
-    async def list_all(self, call: RequestContext) -> JsonResponse:
-        return _page_response(await self._audit_log.page(call.query_params()))
+    async def list_all(self, context: RequestContext) -> JsonResponse:
+        return _page_response(await self._audit_log.page(context.query_params()))
 
 
 def _page_response(page: PageOf[AuditRecord]) -> JsonResponse:
     return JsonResponse(
-        200, {"data": [noted.to_json() for noted in page.items], "pagination": page.pagination()}
+        200, {"data": [record.to_json() for record in page.items], "pagination": page.pagination()}
     )

@@ -20,16 +20,16 @@ class CredentialRoutes:
             Route("DELETE", "/auth/credentials/:id", self.revoke, auth=Auth.LOGIN),
         ]
 
-    async def create(self, call: RequestContext) -> JsonResponse:
-        made = await self._credential_store.create(call.identity, call.body_fields(), call.client)
-        return JsonResponse(201, made.to_json())
+    async def create(self, context: RequestContext) -> JsonResponse:
+        created = await self._credential_store.create(context.identity, context.body_fields(), context.client)
+        return JsonResponse(201, created.to_json())
 
-    async def list_own(self, call: RequestContext) -> JsonResponse:
+    async def list_own(self, context: RequestContext) -> JsonResponse:
         return JsonResponse(
             200,
-            [each.to_json() for each in await self._credential_store.list_active(call.identity)],
+            [each.to_json() for each in await self._credential_store.list_active(context.identity)],
         )
 
-    async def revoke(self, call: RequestContext, id: str) -> JsonResponse:
-        await self._credential_store.revoke(call.identity, id, call.client)
+    async def revoke(self, context: RequestContext, id: str) -> JsonResponse:
+        await self._credential_store.revoke(context.identity, id, context.client)
         return JsonResponse(204)

@@ -1,4 +1,4 @@
-"""The root: who answers here, for a program or for a person."""
+"""The root: name, version and status of the server, as JSON or as a page for a browser."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class IndexRoutes:
     def routes(self) -> list[Route]:
         return [Route("GET", "/", self.index, auth=Auth.NONE)]
 
-    async def index(self, call: RequestContext) -> JsonResponse | RawResponse:
-        if "text/html" in (call.header("accept") or ""):
+    async def index(self, context: RequestContext) -> JsonResponse | RawResponse:
+        if "text/html" in (context.header("accept") or ""):
             page = _INDEX_HTML.format(name=escape(self._name), version=escape(self._version))
             return RawResponse(200, b"text/html; charset=utf-8", page.encode(), ((b"Vary", b"Accept"),))
         return JsonResponse(

@@ -1,4 +1,4 @@
-"""The keys that tokens can be verified with by others, as a JWK Set (RFC 7517)."""
+"""The public keys with which other services verify tokens, as a JWK Set (RFC 7517)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from ...base import strict_json
 from ..envelope import RawResponse
 from ..route import Auth, RequestContext, Route
 
-JWKS_MAX_AGE = (
-    300  # seconds that others may go without asking; a new key is to be here that long before it signs
-)
+# Seconds that the set may be cached; a new key has to be in it for so long before it signs.
+JWKS_MAX_AGE = 300
 
 PublicKeySource = Callable[[], Sequence[Mapping[str, str]]]
 
@@ -24,7 +23,7 @@ class JwksRoutes:
     def routes(self) -> list[Route]:
         return [Route("GET", "/.well-known/jwks.json", self.jwks, auth=Auth.NONE)]
 
-    async def jwks(self, call: RequestContext) -> RawResponse:
+    async def jwks(self, context: RequestContext) -> RawResponse:
         body = strict_json.dumps({"keys": self._public_keys()})
-        may_keep = ((b"Cache-Control", b"public, max-age=%d" % JWKS_MAX_AGE),)
-        return RawResponse(200, b"application/jwk-set+json", body, may_keep)
+        headers = ((b"Cache-Control", b"public, max-age=%d" % JWKS_MAX_AGE),)
+        return RawResponse(200, b"application/jwk-set+json", body, headers)

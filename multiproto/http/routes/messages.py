@@ -1,4 +1,4 @@
-"""Routes of messages: sent, read, listed and withdrawn (docs/rest.md#messages)."""
+"""Routes of messages: send, read, list and withdraw (docs/rest.md#messages)."""
 
 from __future__ import annotations
 
@@ -24,23 +24,27 @@ class MessageRoutes:
             Route("DELETE", "/messages/:id", self.withdraw, auth=Auth.LOGIN),
         ]
 
-    async def send(self, call: RequestContext) -> JsonResponse:
-        kept = await self._messages.send(call.identity, call.body_fields(), call.header("idempotency-key"))
-        return JsonResponse(201, kept.value.to_json(), kept.cursor)
+    async def send(self, context: RequestContext) -> JsonResponse:
+        message = await self._messages.send(
+            context.identity, context.body_fields(), context.header("idempotency-key")
+        )
+        return JsonResponse(201, message.value.to_json(), message.cursor)
 
-    async def list_page(self, call: RequestContext, **of: str) -> JsonResponse:
-        """A list; what the path says of it goes before the query."""
-        return _page_response(await self._messages.page(call.identity, {**call.query_params(), **of}))
+    async def list_page(self, context: RequestContext, **path_params: str) -> JsonResponse:
+        """A page of messages; the parameters of the path override those of the query."""
+        return _page_response(
+            await self._messages.page(context.identity, {**context.query_params(), **path_params})
+        )
 
-    async def get(self, call: RequestContext, id: str) -> JsonResponse:
-        kept = await self._messages.read(call.identity, id)
-        return JsonResponse(200, kept.value.to_json(), kept.cursor)
+    async def get(self, context: RequestContext, id: str) -> JsonResponse:
+        message = await self._messages.read(context.identity, id)
+        return JsonResponse(200, message.value.to_json(), message.cursor)
 
-    async def withdraw(self, call: RequestContext, id: str) -> JsonResponse:
-        await self._messages.delete(call.identity, id)
+    async def withdraw(self, context: RequestContext, id: str) -> JsonResponse:
+        await self._messages.delete(context.identity, id)
         return JsonResponse(204)
 
 
 def _page_response(page: PageOf[Message]) -> JsonResponse:
-    shown = {"data": [message.to_json() for message in page.items], "pagination": page.pagination()}
-    return JsonResponse(200, shown, page.cursor)
+    fields = {"data": [message.to_json() for message in page.items], "pagination": page.pagination()}
+    return JsonResponse(200, fields, page.cursor)

@@ -1,4 +1,4 @@
-"""Routes of topics: publish to one, follow a pattern of them as server-sent events, or ask what one may."""
+"""Routes of topics: publish, subscribe by server-sent events, and explain what the policy allows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..sse import EventStream, event_size
 class TopicRoutes:
     _publisher: Publisher
     _hub: Hub
-    _admission: Admission  # that event streams count on
+    _admission: Admission  # of event streams
     _clock: IReactorTime
 
     def routes(self) -> list[Route]:
@@ -30,8 +30,8 @@ class TopicRoutes:
             Route("GET", "/topics/:topic/explain", self.explain, auth=Auth.SCOPED),
         ]
 
-    async def publish(self, call: RequestContext, topic: str) -> JsonResponse:
-        fields = call.body_fields()
+    async def publish(self, context: RequestContext, topic: str) -> JsonResponse:
+        fields = context.body_fields()
         metadata, faults = fields.get("metadata"), []
         if "data" not in fields:
             faults.append(FieldError(("data",), "Required"))
@@ -40,7 +40,7 @@ class TopicRoutes:
         if faults:
             raise ValidationError(faults)
         published = await self._publisher.publish(
-            call.identity, topic, fields["data"], metadata, key=call.header("idempotency-key")
+            context.identity, topic, fields["data"], metadata, key=context.header("idempotency-key")
         )
         self._admission.stats.record_published()
         accepted = {"id": published.publication.id}
@@ -48,14 +48,14 @@ class TopicRoutes:
             accepted["cursor"] = published.cursor
         return JsonResponse(202, accepted, published.cursor)
 
-    async def explain(self, call: RequestContext, topic: str) -> JsonResponse:
-        """Whether the caller may, and why: their own standing only."""
-        verb = call.query_params().get("verb", SUBSCRIBE)
-        return JsonResponse(200, self._publisher.policy.explain(call.identity, verb, topic))
+    async def explain(self, context: RequestContext, topic: str) -> JsonResponse:
+        """Whether the policy allows the caller to use `topic`, and why."""
+        verb = context.query_params().get("verb", SUBSCRIBE)
+        return JsonResponse(200, self._publisher.policy.explain(context.identity, verb, topic))
 
-    async def stream_events(self, call: RequestContext, pattern: str) -> None:
-        after = call.header("last-event-id") or call.query_params().get("after")
-        feed = await SubscriptionStream.open(
-            self._hub, self._admission, call.client_address, call.identity, event_size, pattern, after
+    async def stream_events(self, context: RequestContext, pattern: str) -> None:
+        after = context.header("last-event-id") or context.query_params().get("after")
+        stream = await SubscriptionStream.open(
+            self._hub, self._admission, context.client_address, context.identity, event_size, pattern, after
         )
-        await EventStream(call.http_request, feed, self._clock).run()
+        await EventStream(context.http_request, stream, self._clock).run()
