@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import configparser
 from collections import Counter
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Iterator, Mapping
+from typing import Mapping
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -57,23 +58,28 @@ NOT_IN_CORE = (
 MAY_IMPORT_REACTOR = {"tap.py"}
 MAY_IMPORT_ASYNCIO = {"graphql/execution/asyncio_loop.py"}
 
-# Folders whose modules or subfolders still import each other; to be emptied.
-KNOWN_MODULE_CIRCLES = ("multiproto.http",)
-KNOWN_PACKAGE_CIRCLES = ("multiproto.graphql",)
-
 Graph = Mapping[str, set[str]]
 
 
-def imported_names(path: Path) -> Iterator[str]:
+@cache
+def syntax(path: Path) -> tuple[ast.AST, ...]:
+    """The module itself, and all that is in it: read once for all tests."""
+    return tuple(ast.walk(ast.parse(path.read_text("utf-8"))))
+
+
+@cache
+def imported_names(path: Path) -> tuple[str, ...]:
     """Absolute names of everything that `path` imports, also for type checkers only."""
     package = ["multiproto", *path.relative_to(ROOT).parts[:-1]]
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    names: list[str] = []
+    for node in syntax(path):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             parent = package[: len(package) - node.level + 1] if node.level else []
             module = ".".join([*parent, *([node.module] if node.module else [])])
-            yield from (f"{module}.{alias.name}" for alias in node.names)
+            names += (f"{module}.{alias.name}" for alias in node.names)
+    return tuple(names)
 
 
 def is_within(name: str, package: str) -> bool:
@@ -93,18 +99,6 @@ def find_circle(graph: Graph) -> list[str]:
         circle: list[str] = error.args[1]
         return circle
     return []
-
-
-def without_circles_within(graph: Graph, folders: tuple[str, ...]) -> Graph:
-    """The graph without what the members of each folder import of their own."""
-    return {
-        name: {
-            target
-            for target in targets
-            if not any(is_within(name, folder) and is_within(target, folder) for folder in folders)
-        }
-        for name, targets in graph.items()
-    }
 
 
 class HouseCase(SynchronousTestCase):
@@ -171,8 +165,7 @@ class ImportTests(HouseCase):
 class CircleTests(HouseCase):
     def test_no_module_imports_itself_through_others(self) -> None:
         """Imports for type checkers only count, too: what they join can't be understood apart."""
-        graph = without_circles_within(self.module_imports(), KNOWN_MODULE_CIRCLES)
-        self.assertEqual(find_circle(graph), [])
+        self.assertEqual(find_circle(self.module_imports()), [])
 
     def test_no_folder_imports_itself_through_others(self) -> None:
         """A folder and those in it are one thing here: they may import each other."""
@@ -185,7 +178,7 @@ class CircleTests(HouseCase):
                 if not is_within(package, other) and not is_within(other, package):
                     graph.setdefault(package, set()).add(other)
         self.assertIn("multiproto.core.domain", graph["multiproto.graphql.schema"])
-        self.assertEqual(find_circle(without_circles_within(graph, KNOWN_PACKAGE_CIRCLES)), [])
+        self.assertEqual(find_circle(graph), [])
 
     def test_no_part_imports_itself_through_others(self) -> None:
         graph: dict[str, set[str]] = {}
@@ -200,17 +193,12 @@ class CircleTests(HouseCase):
         graph = {"a": {"b"}, "b": {"a.c"}, "a.c": {"a"}}
         self.assertEqual(set(find_circle(graph)), {"a", "b", "a.c"})
         self.assertEqual(find_circle({"a": {"b"}, "b": {"c"}}), [])
-        self.assertEqual(find_circle(without_circles_within({"a": {"a.b"}, "a.b": {"a"}}, ("a",))), [])
-        self.assertNotEqual(find_circle(without_circles_within({"a": {"b"}, "b": {"a"}}, ("a",))), [])
 
 
 class NameTests(HouseCase):
     def test_a_class_name_is_used_once(self) -> None:
         names = Counter(
-            node.name
-            for path in self.files
-            for node in ast.walk(ast.parse(path.read_text("utf-8")))
-            if isinstance(node, ast.ClassDef)
+            node.name for path in self.files for node in syntax(path) if isinstance(node, ast.ClassDef)
         )
         self.assertEqual({name: count for name, count in names.items() if count > 1}, {})
 
@@ -218,16 +206,17 @@ class NameTests(HouseCase):
         """No call with more than six arguments by position where the server is put together."""
         for path in self.files:
             if path.name in ("wiring.py", "server.py", "wire.py"):
-                for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                for node in syntax(path):
                     if isinstance(node, ast.Call):
                         self.assertLessEqual(len(node.args), 6, f"{path}:{node.lineno}")
 
     def test_each_module_says_what_it_is_for(self) -> None:
         """Each opens with a docstring; an `__init__.py` may be empty."""
         for path in self.files:
-            text = path.read_text("utf-8")
-            if text:
-                self.assertTrue(ast.get_docstring(ast.parse(text)), f"{path} has no docstring")
+            module = syntax(path)[0]
+            assert isinstance(module, ast.Module)
+            if module.body:
+                self.assertTrue(ast.get_docstring(module), f"{path} has no docstring")
 
     def test_the_wheel_has_every_package(self) -> None:
         """setup.cfg names the packages one by one."""
