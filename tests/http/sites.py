@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -49,7 +50,11 @@ class SiteCase(SynchronousTestCase):
         self.streams = self.house.admission("sse", ConnectionLimits(max_queued_replies=5))
         self.mounts: dict[bytes, Any] = {}
         self.keys: list[dict[str, str]] = []
-        self.site = self.make_site()
+
+    @cached_property
+    def site(self) -> Site:
+        """Made when it is used: many tests want one of other settings, and each costs 20 ms."""
+        return self.make_site()
 
     def make_site(self, settings: SiteSettings | None = None) -> Site:
         nobody: Any = None  # no test here asks for rows
