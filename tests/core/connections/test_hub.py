@@ -12,7 +12,7 @@ from multiproto.core.errors import TooManyConnections, Unavailable
 from multiproto.core.events import EventBuilder
 from multiproto.core.identity import Identity
 from multiproto.core.model import format_timestamp
-from multiproto.core.protocol import Authenticate, Authenticated, CloseReason, Farewell
+from multiproto.core.protocol import Authenticate, Authenticated, CloseReason, Farewell, Ping, Reply
 from multiproto.core.pubsub.namespaces import USERS
 from multiproto.core.transactions import Entry, Event
 
@@ -98,6 +98,45 @@ class RevocationTests(HubCase):
             )
         )
         self.assertEqual(len(peer.sent), 1)
+
+
+class BrokenTransport(RecordingTransport):
+    """Fails at whatever is sent on it; all that it can do is to be aborted."""
+
+    def send(self, reply: Reply) -> int:
+        raise ZeroDivisionError
+
+    def close(self, why: Farewell) -> None:
+        raise ZeroDivisionError
+
+
+class BrokenConnectionTests(HubCase):
+    """A connection that breaks costs the others nothing."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        identity = Identity("ann", "session-ann", 1000.0)
+        self.broken = BrokenTransport()
+        self.hub.admit(self.broken, "192.0.2.9", self.line, identity)
+        self.other = RecordingTransport()
+        self.hub.admit(self.other, "192.0.2.1", self.line, identity)
+
+    def test_the_timers_of_the_others_go_on(self) -> None:
+        self.clock.pump([1] * 30)
+        self.assertEqual((self.broken.sent, self.other.sent), (["abort"], [Ping()]))
+        self.clock.pump([1] * 30)
+        self.assertEqual(self.other.sent, [Ping(), Ping()])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)  # of the ping, of the farewell
+
+    def test_the_others_are_revoked(self) -> None:
+        self.happen(self.events.user_deleted("ann", format_timestamp(0)))
+        self.assertEqual((self.broken.sent, self.other.sent), (["abort"], [REVOKED]))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_the_others_are_closed_at_shutdown(self) -> None:
+        self.hub.stopService()
+        self.assertEqual((self.broken.sent, self.other.sent), (["abort"], [GOODBYE]))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
 
 class ShutdownTests(HubCase):
