@@ -14,11 +14,9 @@ from ..identity import Identity
 from ..model import PageOf, User, UserRecord, WithCursor, format_timestamp
 from ..ports import PasswordHasher, Store
 from ..transactions import Query, Step, Unit
-from ..validation import FieldValidator, check_id, email_key, paging
+from ..validation import FieldValidator, RequestFields, check_id, email_key, paging
 from .audit_log import AuditRecorder
 from .login_sessions import ConcurrentChange, LoginSessions
-
-RequestFields = Mapping[str, object]  # unvalidated
 
 
 @define(eq=False, repr=False)

@@ -20,7 +20,7 @@ from ..identity import Identity
 from ..model import JsonObject, PageOf, format_timestamp
 from ..ports import Store
 from ..transactions import Query, Row, Step
-from ..validation import FieldValidator, email_key, paging
+from ..validation import FieldValidator, RequestFields, email_key, paging
 
 SUCCESS = "success"
 
@@ -81,9 +81,6 @@ def unknown_email_subject(email: str) -> str:
     only its hash is stored; whoever suspects an address can compute the same.
     """
     return f"email:{hashlib.sha256(email_key(email.strip()).encode()).hexdigest()[:16]}"
-
-
-RequestFields = Mapping[str, object]  # unvalidated
 
 
 @frozen
