@@ -16,6 +16,7 @@ from multiproto.auth.credential_usage import CredentialUsage
 from multiproto.auth.token_cache import TokenCache
 from multiproto.auth.tokens import JwtTokens
 from multiproto.base import strict_json
+from multiproto.base.timestamps import format_timestamp
 from multiproto.broker.memory import MemoryBroker
 from multiproto.core import wiring
 from multiproto.core.client_info import ClientInfo
@@ -26,7 +27,6 @@ from multiproto.core.domain.failed_attempts import FailedAttempts
 from multiproto.core.errors import Unauthorized, Unavailable
 from multiproto.core.idempotency import IdempotentSends
 from multiproto.core.identity import Identity
-from multiproto.core.model import format_timestamp
 from multiproto.core.protocol import DeliveryBatch, Farewell, Reply
 from multiproto.core.pubsub.dispatcher import Dispatcher
 from multiproto.core.pubsub.namespaces import MESSAGES, USERS, Namespace, Namespaces

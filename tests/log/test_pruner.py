@@ -8,10 +8,10 @@ from attrs import Factory, define
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from multiproto.base.timestamps import format_timestamp
 from multiproto.core.client_info import ClientInfo
 from multiproto.core.domain.audit_log import AuditRecorder
 from multiproto.core.errors import Unavailable
-from multiproto.core.model import format_timestamp
 from multiproto.core.ports import Store
 from multiproto.core.pubsub.dispatcher import Dispatcher
 from multiproto.core.pubsub.namespaces import (

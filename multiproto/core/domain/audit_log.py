@@ -14,10 +14,11 @@ from typing import Callable, Mapping
 
 from attrs import define, frozen
 
+from ...base.timestamps import format_timestamp
 from ..client_info import ClientInfo
 from ..errors import Forbidden
 from ..identity import Identity
-from ..model import JsonObject, PageOf, format_timestamp
+from ..model import JsonObject, PageOf
 from ..ports import Store
 from ..transactions import Query, Row, Step
 from ..validation import FieldValidator, RequestFields, email_key, paging

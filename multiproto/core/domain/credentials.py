@@ -10,11 +10,12 @@ from typing import Callable
 
 from attrs import define, field, frozen
 
+from ...base.timestamps import format_timestamp
 from ..client_info import ClientInfo
 from ..errors import Conflict, NotFound, ValidationError
 from ..events import EventBuilder
 from ..identity import Grant, Identity, check_full_access
-from ..model import JsonObject, format_timestamp
+from ..model import JsonObject
 from ..ports import CredentialIssuer, Store
 from ..pubsub import permissions
 from ..transactions import Query, Row, Step, Unit

@@ -12,12 +12,13 @@ from typing import Callable, Sequence
 
 from attrs import define, field, frozen
 
+from ...base.timestamps import format_timestamp
 from ..addresses import client_network
 from ..client_info import ClientInfo
 from ..errors import NotFound, Refusal, Unauthorized
 from ..events import EventBuilder
 from ..identity import Identity
-from ..model import JsonObject, User, UserRecord, format_timestamp
+from ..model import JsonObject, User, UserRecord
 from ..ports import PasswordHasher, Store, TokenIssuer
 from ..transactions import Event, Query, Row, Step, Unit
 from ..validation import FieldValidator, RequestFields, check_id, email_key

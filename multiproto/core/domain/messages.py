@@ -10,11 +10,12 @@ from typing import Callable, Iterable
 
 from attrs import Factory, define, evolve
 
+from ...base.timestamps import format_timestamp
 from ..errors import Forbidden, NotFound, Unauthorized
 from ..events import EventBuilder
 from ..idempotency import IdempotentSends
 from ..identity import Identity
-from ..model import Message, PageOf, WithCursor, format_timestamp
+from ..model import Message, PageOf, WithCursor
 from ..ports import Store
 from ..ratelimit.publish_limits import PublishLimits
 from ..transactions import Query, Row, Step, Unit

@@ -11,6 +11,7 @@ from typing import Any, Awaitable, Callable, Mapping
 
 from attrs import define, frozen
 
+from ...base.timestamps import format_timestamp
 from ...core.connections.admission import Admission
 from ...core.connections.hub import Hub
 from ...core.connections.stream import SubscriptionStream
@@ -20,7 +21,7 @@ from ...core.domain.login_sessions import LoginResult, LoginSessions
 from ...core.domain.messages import Messages
 from ...core.errors import Forbidden, NotFound, ValidationError
 from ...core.events import MESSAGE_SENT, USER_CREATED, USER_UPDATED
-from ...core.model import JsonObject, Message, PageOf, User, format_timestamp
+from ...core.model import JsonObject, Message, PageOf, User
 from ...core.protocol import Delivery
 from ...core.pubsub.policy import Policy
 from ...core.pubsub.publisher import Publisher

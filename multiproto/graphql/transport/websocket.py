@@ -7,12 +7,12 @@ from typing import Callable
 from twisted.internet.interfaces import IAddress, IReactorTime
 
 from ...base import strict_json
+from ...base.timestamps import format_timestamp
 from ...core.connections.admission import Admission
 from ...core.connections.connection import Connection
 from ...core.connections.hub import Hub
 from ...core.connections.send_queue import BufferBudget
 from ...core.errors import RateLimited, Unauthorized, Unavailable
-from ...core.model import format_timestamp
 from ...core.protocol import (
     Authenticate,
     Authenticated,

@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.base.timestamps import format_timestamp
 from multiproto.core.connections.admission import ConnectionLimits
 from multiproto.core.connections.connection import Connection
 from multiproto.core.errors import (
@@ -20,7 +21,6 @@ from multiproto.core.errors import (
     Unavailable,
     ValidationError,
 )
-from multiproto.core.model import format_timestamp
 from multiproto.core.protocol import (
     Accepted,
     Authenticate,

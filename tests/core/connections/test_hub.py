@@ -5,13 +5,13 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.base.timestamps import format_timestamp
 from multiproto.core import events
 from multiproto.core.connections.admission import ConnectionLimits
 from multiproto.core.connections.connection import Connection
 from multiproto.core.errors import TooManyConnections, Unavailable
 from multiproto.core.events import EventBuilder
 from multiproto.core.identity import Identity
-from multiproto.core.model import format_timestamp
 from multiproto.core.protocol import Authenticate, Authenticated, CloseReason, Farewell, Ping, Reply
 from multiproto.core.pubsub.namespaces import USERS
 from multiproto.core.transactions import Entry, Event

@@ -5,8 +5,9 @@ from __future__ import annotations
 from attrs import Factory, define
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.base.timestamps import format_timestamp
 from multiproto.core.events import EventBuilder
-from multiproto.core.model import Message, User, format_timestamp
+from multiproto.core.model import Message, User
 from multiproto.core.protocol import Delivery
 from multiproto.core.pubsub.dispatcher import Dispatcher
 from multiproto.core.pubsub.namespaces import MESSAGES

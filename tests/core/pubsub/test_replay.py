@@ -6,9 +6,9 @@ from attrs import evolve
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.base.timestamps import format_timestamp
 from multiproto.core.connections.admission import ConnectionLimits
 from multiproto.core.connections.connection import Connection
-from multiproto.core.model import format_timestamp
 from multiproto.core.protocol import (
     Authenticate,
     CaughtUp,
