@@ -217,7 +217,7 @@ class SubscriptionResolvers:
         self, context: Context, args: Args, pattern: str, map_event: EventMapper
     ) -> SubscriptionSource:
         identity = context.caller.require_identity()
-        allowance = context.caller.allowance
+        budget = context.caller.budget
         stream = await SubscriptionStream.open(
             self._hub,
             self._admission,
@@ -226,9 +226,9 @@ class SubscriptionResolvers:
             estimate_size,
             pattern,
             args.get("after"),
-            allowance,
+            budget,
         )
-        return SubscriptionSource(stream, map_event, allowance)
+        return SubscriptionSource(stream, map_event, budget)
 
 
 @define(eq=False, repr=False)

@@ -118,14 +118,14 @@ class FeedTests(SynchronousTestCase):
         self.assertEqual(feed.farewell.reason, CloseReason.SLOW_CONSUMER)
         self.assertEqual([self.heard(feed) for _ in range(3)], [1, 2, None])
 
-    def test_an_allowance_is_for_all_feeds_that_share_it(self) -> None:
+    def test_a_budget_is_for_all_streams_that_share_it(self) -> None:
         """It is never exceeded; who would do so is slow, and who leaves or reads makes room."""
         shared = BufferBudget(250)
         line = self.house.admission("sse", limits=ConnectionLimits(), max_connections=3)
         feeds = []
         for _ in range(3):
             opened = SubscriptionStream.open(
-                self.house.hub, line, "192.0.2.1", ANN, lambda delivery: 100, "room.*", allowance=shared
+                self.house.hub, line, "192.0.2.1", ANN, lambda delivery: 100, "room.*", budget=shared
             )
             feeds.append(self.successResultOf(Deferred.fromCoroutine(opened)))
         self.publish(1)
