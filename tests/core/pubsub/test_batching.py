@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -96,6 +97,21 @@ class PublicationBatcherTests(SynchronousTestCase):
         self.assertEqual(self.bursts, [[0, 1], [2, 3], [4]])
         for each in told:
             self.successResultOf(each)
+
+    def test_a_publisher_that_leaves_holds_up_nobody(self) -> None:
+        """Those who wait until all is delivered wait no longer, and no shorter, when the last publisher is cancelled."""
+        last = self.gathering.enqueue(publication("a", 1))
+        before = self.gathering.flushed()
+        last.cancel()
+        self.failureResultOf(last, CancelledError)
+        after = self.gathering.flushed()
+        self.assertNoResult(before)
+        self.assertNoResult(after)
+        self.clock.advance(0)
+        self.assertEqual(self.bursts, [[1]])
+        self.successResultOf(before)
+        self.successResultOf(after)
+        self.successResultOf(self.gathering.flushed())
 
     def test_the_size_of_a_burst_and_one_more(self) -> None:
         """And of the first on a topic, when nobody knows how many hear it one by one."""
