@@ -27,8 +27,8 @@ from twisted.internet.task import react
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
+from multiproto.base.timestamps import format_timestamp
 from multiproto.base.uuid7 import Uuid7Generator
-from multiproto.core.model import format_timestamp
 from multiproto.core.transactions import Event, Step, Unit
 from multiproto.storage.postgresql.connection import StatementCall
 from multiproto.storage.postgresql.connector import PostgresConnector

@@ -18,7 +18,7 @@ from typing import Any
 
 import psycopg
 
-from multiproto.core.model import format_timestamp
+from multiproto.base.timestamps import format_timestamp
 from multiproto.storage.postgresql.migrate import migrate
 from multiproto.storage.statements import load_statements, sql_directory
 from tests.servers import Postgres

@@ -22,8 +22,8 @@ from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater, react
 
+from multiproto.base.timestamps import format_timestamp
 from multiproto.base.uuid7 import Uuid7Generator
-from multiproto.core.model import format_timestamp
 from multiproto.core.transactions import Event, Unit
 from multiproto.storage.sqlite.store import SqliteStore
 

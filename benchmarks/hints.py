@@ -23,8 +23,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater, react
 
+from multiproto.base.timestamps import format_timestamp
 from multiproto.base.uuid7 import Uuid7Generator
-from multiproto.core.model import format_timestamp
 from multiproto.core.protocol import Delivery
 from multiproto.core.pubsub.dispatcher import Dispatcher
 from multiproto.core.transactions import Event, Unit

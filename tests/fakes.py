@@ -16,6 +16,7 @@ from multiproto.auth.credential_usage import CredentialUsage
 from multiproto.auth.token_cache import TokenCache
 from multiproto.auth.tokens import JwtTokens
 from multiproto.base import strict_json
+from multiproto.base.timestamps import format_timestamp
 from multiproto.broker.memory import MemoryBroker
 from multiproto.core import wiring
 from multiproto.core.client_info import ClientInfo
@@ -26,7 +27,6 @@ from multiproto.core.domain.failed_attempts import FailedAttempts
 from multiproto.core.errors import Unauthorized, Unavailable
 from multiproto.core.idempotency import IdempotentSends
 from multiproto.core.identity import Identity
-from multiproto.core.model import format_timestamp
 from multiproto.core.protocol import DeliveryBatch, Farewell, Reply
 from multiproto.core.pubsub.dispatcher import Dispatcher
 from multiproto.core.pubsub.namespaces import MESSAGES, USERS, Namespace, Namespaces
@@ -88,7 +88,7 @@ class MemoryLog:
     def append(
         self, count: int = 1, *topics: str, content: object = None, type: str = "user.created"
     ) -> None:
-        """`count` entries on `topics`; each tells its number unless there is something else to tell."""
+        """`count` entries on `topics`, with `content`, or else each with its number."""
         for _ in range(count):
             position = len(self.entries) + 1
             told = {"n": position} if content is None else content
@@ -149,7 +149,7 @@ class MemoryLog:
 
 @define
 class RecordingTransport:
-    """A wire that keeps what it was told, in order."""
+    """A transport that keeps what is sent on it, and what else it is asked to do, in order."""
 
     sent: list[Reply | Farewell | str] = Factory(list)
     reply_size: int = 1  # bytes of each reply
@@ -158,7 +158,7 @@ class RecordingTransport:
         self.sent.append(reply)
         return self.reply_size
 
-    def send_batch(self, burst: DeliveryBatch) -> int:
+    def send_batch(self, batch: DeliveryBatch) -> int:
         return 0
 
     def size_of(self, reply: Reply) -> int:
@@ -264,18 +264,18 @@ def make_core(clock: IReactorTime, *logged: str, policy: Policy = Policy()) -> I
 
     The log keeps `logged` patterns besides the server's own; the test starts the follower, if it needs it.
     """
-    audience = Dispatcher()
-    gate = FakeAuthenticator(revocations=audience.revocations)
+    dispatcher = Dispatcher()
+    authenticator = FakeAuthenticator(revocations=dispatcher.revocations)
     new_id = sequential_ids("id")
     namespaces = Namespaces.with_builtin(map(Namespace, logged))
-    notes = MemoryLog()
-    sends = IdempotentSends(notes, clock.seconds)
+    log = MemoryLog()
+    sends = IdempotentSends(log, clock.seconds)
     publisher = Publisher(
-        policy, MemoryBroker(audience), sends, namespaces, clock.seconds, new_id, strict_json.dumps
+        policy, MemoryBroker(dispatcher), sends, namespaces, clock.seconds, new_id, strict_json.dumps
     )
-    history = ReplayReader(notes, audience, namespaces, clock)
-    hub = Hub(gate, audience, history, publisher, clock, new_id)
+    replay_reader = ReplayReader(log, dispatcher, namespaces, clock)
+    hub = Hub(authenticator, dispatcher, replay_reader, publisher, clock, new_id)
     hub.startService()
-    follower = Follower(notes, audience, clock)
-    notes.on_commit = follower.wake
-    return InMemoryCore(clock, gate, notes, follower, audience, publisher, hub)
+    follower = Follower(log, dispatcher, clock)
+    log.on_commit = follower.wake
+    return InMemoryCore(clock, authenticator, log, follower, dispatcher, publisher, hub)

@@ -25,7 +25,7 @@ TOKEN, CREDENTIAL = "token", "credential"  # methods, as metrics name them
 
 
 class AuthenticationObserver(Protocol):
-    """Told of what metrics show."""
+    """Counts authentications and lookups in the cache, as `observe.metrics.Metrics` does."""
 
     def on_cache_lookup(self, found: bool, seconds: float) -> None:
         """A token was found in the cache, or not, after so long."""

@@ -16,8 +16,8 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..base.timestamps import format_timestamp
 from ..core.errors import Refusal
-from ..core.model import format_timestamp
 from ..core.ports import Store
 from ..core.transactions import Step, Unit
 

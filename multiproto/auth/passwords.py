@@ -18,6 +18,7 @@ from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from ..core.validation import MAX_PASSWORD_BYTES
@@ -92,19 +93,22 @@ class BcryptPasswords(Service):
             turn: Deferred[None] = Deferred()
             self._queue.enqueue(turn, on_behalf_of)
             await turn
-        try:
-            result: T = await deferToThreadPool(self._reactor, self._pool, _run_nice, work)
-            return result
-        finally:
-            self._release_slot()
+        # A caller that is cancelled goes at once.  The thread works on, and its slot is free when it is done.
+        result: Deferred[T] = Deferred()
+        deferToThreadPool(self._reactor, self._pool, _run_nice, work).addBoth(self._on_task_done, result)
+        return await result
+
+    def _on_task_done(self, outcome: T | Failure, result: Deferred[T]) -> None:
+        self._release_slot()
+        result.callback(outcome)
 
     def _release_slot(self) -> None:
-        """Pass the thread of a finished task to the next one in the queue."""
-        turn = self._queue.dequeue()
-        if turn is None:
-            self._running -= 1
-        else:
-            turn.callback(None)
+        """Pass the thread of a finished task to the next one in the queue whose caller still waits."""
+        while (turn := self._queue.dequeue()) is not None:
+            if not turn.called:
+                turn.callback(None)
+                return
+        self._running -= 1
 
 
 def _run_nice(work: Callable[[], T]) -> T:

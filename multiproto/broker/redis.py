@@ -39,7 +39,7 @@ MAX_INSTANCES = 1000  # of which the last sequence number is kept
 
 
 class RedisBrokerObserver(Protocol):
-    """Told of what metrics show."""
+    """Counts what the broker drops, refuses and measures, as `observe.metrics.Metrics` does."""
 
     def on_dropped(self) -> None:
         """A publication was not sent to other instances."""

@@ -1,7 +1,7 @@
 """The errors that clients get, as exceptions whose text the client may read.
 
-Raise these anywhere behind a wire.  `code` is the number in docs/common.md#error-codes and `name`
-its name (docs/common.md#error-codes); `status` is HTTP's.  Each wire uses the one that
+Raise these anywhere behind a wire.  `code` is the number and `name`
+the name in docs/common.md#error-codes, `status` is HTTP's.  Each wire uses those that
 it has; a `Refusal` never ends more than one request.
 """
 

@@ -14,8 +14,8 @@ from typing import Callable
 
 from attrs import define, frozen
 
+from ..base.timestamps import format_timestamp
 from .errors import Conflict, Refusal, Unauthorized, ValidationError
-from .model import format_timestamp
 from .ports import Store
 from .transactions import Event, Query, Step, Unit
 

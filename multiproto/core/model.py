@@ -6,8 +6,6 @@ from typing import Any, Generic, Mapping, TypeVar
 
 from attrs import field, frozen
 
-from ..base.timestamps import format_timestamp as format_timestamp
-
 T = TypeVar("T")
 
 JsonObject = dict[str, object]  # with the field names of docs/common.md#values

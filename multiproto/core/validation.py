@@ -32,6 +32,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _DURATION = re.compile(r"([1-9][0-9]{0,9})([smhd])")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
+RequestFields = Mapping[str, object]  # unvalidated
 ErrorMessages = list[str]
 
 
@@ -60,7 +61,7 @@ def email_key(email: str) -> str:
 class FieldValidator:
     """The fields of one request.  Get each, then call `check` before using any."""
 
-    _fields: Mapping[str, object]
+    _fields: RequestFields
     _errors: list[FieldError] = Factory(list)
 
     def email(self, required: bool = True) -> str:

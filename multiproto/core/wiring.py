@@ -55,7 +55,7 @@ class Foundation:
 
 @frozen(eq=False, repr=False)
 class AccountServices:
-    """Accounts, their logins and credentials, and the audit trail of all three."""
+    """Accounts, their logins and credentials, and the audit log of all three."""
 
     accounts: Accounts
     login_sessions: LoginSessions
@@ -66,7 +66,7 @@ class AccountServices:
 
 @frozen(eq=False, repr=False)
 class CoreServices:
-    """Everything that a protocol may use; `hub` and `failed_attempts` are services to be started."""
+    """Everything that a protocol may use; `hub` is a service to be started."""
 
     clock: IReactorTime  # seconds since the epoch
     new_id: Callable[[], str]
@@ -75,11 +75,7 @@ class CoreServices:
     hub: Hub
     authenticator: Authenticator
     messages: Messages
-    accounts: Accounts
-    login_sessions: LoginSessions
-    credentials: CredentialStore
-    audit_log: AuditLog
-    failed_attempts: FailedAttempts
+    account_services: AccountServices
 
 
 def make_foundation(
@@ -223,9 +219,5 @@ def make_core_services(
         hub=hub,
         authenticator=authenticator,
         messages=Messages(store, idempotent_sends, EventBuilder(new_id), now, new_id, publish_limits),
-        accounts=account_services.accounts,
-        login_sessions=account_services.login_sessions,
-        credentials=account_services.credentials,
-        audit_log=account_services.audit_log,
-        failed_attempts=foundation.failed_attempts,
+        account_services=account_services,
     )

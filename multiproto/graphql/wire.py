@@ -21,9 +21,9 @@ def graphql_wire(config: Config) -> MountedWire:
         core = context.core
         return make_graphql_resource(
             GraphQLDependencies(
-                accounts=core.accounts,
-                login_sessions=core.login_sessions,
-                credentials=core.credentials,
+                accounts=core.account_services.accounts,
+                login_sessions=core.account_services.login_sessions,
+                credentials=core.account_services.credentials,
                 request_authenticator=core.authenticator,
                 messages=core.messages,
                 publisher=core.publisher,

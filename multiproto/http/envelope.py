@@ -7,8 +7,8 @@ from math import ceil
 from attrs import define, field, frozen
 
 from ..base import strict_json
+from ..base.timestamps import format_timestamp
 from ..core.errors import InvalidInput, NotFound, RateLimited, Refusal, TooLarge, Unauthorized, Unavailable
-from ..core.model import format_timestamp
 from .codec import HttpProtocolError
 
 JSON_CONTENT_TYPE = b"application/json"

@@ -11,8 +11,8 @@ from zope.interface import implementer
 
 from ..base import strict_json
 from ..base.sse import KEEP_ALIVE, format_event
+from ..base.timestamps import format_timestamp
 from ..core.connections.stream import SubscriptionStream
-from ..core.model import format_timestamp
 from ..core.protocol import CaughtUp, Delivery, Farewell, Ping, Subscribed
 from .request import HttpRequest
 

@@ -123,7 +123,7 @@ class Metrics:
             status=OUTCOMES,
         )
         self.database_query_duration = self._duration_histogram(
-            "database_query_duration_seconds", "Time in the database, without queueing", operation=UNBOUNDED
+            "database_query_duration_seconds", "From call to result, queueing included", operation=UNBOUNDED
         )
         self.database_connections = Gauge(
             "database_connections_active", "Open database connections", registry=self.registry
@@ -183,7 +183,7 @@ class Metrics:
         )
         self.live_dropped = Counter(
             "live_dropped_total",
-            "Publications on live topics that were not said to other instances",
+            "Publications on live topics that were not sent to other instances",
             registry=self.registry,
         )
         self.live_malformed = Counter(

@@ -73,7 +73,12 @@ def _metrics_of(stats: ProtocolStats) -> Iterator[Metric]:
         name("refusals"), "Commands declined, by the refusal's name", "name", stats.refusals_by_name
     )
     yield _counter(name("auth"), "Attempts to authenticate", "outcome", stats.auth_by_outcome)
-    yield _histogram(name("message_duration_seconds"), "From read to obeyed", "type", stats.durations_by_type)
+    yield _histogram(
+        name("message_duration_seconds"),
+        "Time to execute a command, without its wait for earlier ones",
+        "type",
+        stats.durations_by_type,
+    )
 
 
 def _counter(name: str, meaning: str, label: str, values: Mapping[str, int]) -> Metric:

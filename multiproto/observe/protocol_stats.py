@@ -83,9 +83,7 @@ class ProtocolStats:
     connections_by_status: dict[str, int] = field(init=False)  # status -> count
     received_by_type: dict[str, int] = field(init=False)  # label -> commands
     sent_by_type: dict[str, int] = field(init=False)  # label -> replies
-    durations_by_type: dict[str, HistogramSeries] = field(
-        init=False
-    )  # label -> seconds from read to executed
+    durations_by_type: dict[str, HistogramSeries] = field(init=False)  # label -> seconds of execution
     bytes_received: int = field(default=0, init=False)
     bytes_sent: int = field(default=0, init=False)
     auth_by_outcome: dict[str, int] = field(init=False)  # outcome -> attempts
@@ -136,7 +134,7 @@ class ProtocolStats:
         self.received_by_type[COMMAND_LABELS.get(kind, OTHER)] += 1
 
     def record_command_duration(self, kind: str, seconds: float) -> None:
-        """A command was executed, `seconds` after it was received."""
+        """A command was executed in `seconds`, without its wait for earlier ones."""
         self.durations_by_type[COMMAND_LABELS.get(kind, OTHER)].observe(seconds)
 
     def record_sent(self, kind: str, size: int, count: int = 1) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Callable
 from msgspec import UNSET, Struct, UnsetType
 
 from ..base.strict_json import InvalidJson, StructDecoder, dumps, loads, splice
+from ..base.timestamps import format_timestamp
 from ..core.errors import (
     InternalError,
     InvalidFrame,
@@ -28,7 +29,6 @@ from ..core.errors import (
     UnknownMessageType,
     ValidationError,
 )
-from ..core.model import format_timestamp
 from ..core.protocol import (
     Accepted,
     Authenticate,

@@ -14,8 +14,8 @@ from typing import Any, Callable, Literal
 from msgspec import UNSET, Struct, UnsetType
 
 from ..base.strict_json import InvalidJson, StructDecoder, dumps, loads, splice
+from ..base.timestamps import format_timestamp
 from ..core.errors import InternalError, InvalidInput, Refusal, UnknownMessageType, ValidationError
-from ..core.model import format_timestamp
 from ..core.protocol import (
     Accepted,
     Authenticate,

@@ -7,11 +7,11 @@ from typing import Any, Callable
 from twisted.internet.interfaces import IAddress, IReactorTime
 
 from ..base.strict_json import dumps
+from ..base.timestamps import format_timestamp
 from ..core.connections.admission import Admission
 from ..core.connections.hub import Hub
 from ..core.errors import InvalidInput
 from ..core.identity import Identity
-from ..core.model import format_timestamp
 from ..core.protocol import MAX_BATCH_BYTES, Authenticate, DeliveryBatch, Farewell, Ping, Reply
 from ..rfc6455.codec import BINARY, TEXT, encode_frame
 from ..rfc6455.connection import (

@@ -10,11 +10,11 @@ from multiproto.auth.credential_format import RandomCredentialIssuer
 from multiproto.auth.keys import KeyRing
 from multiproto.auth.token_cache import TokenCache
 from multiproto.auth.tokens import JwtTokens
+from multiproto.base.timestamps import format_timestamp
 from multiproto.core.client_info import ClientInfo
 from multiproto.core.domain.credentials import NewCredential
 from multiproto.core.errors import Unauthorized
 from multiproto.core.identity import Grant, Identity
-from multiproto.core.model import format_timestamp
 from multiproto.core.pubsub.dispatcher import Dispatcher
 from multiproto.core.pubsub.log_freshness import LogFreshness
 from multiproto.core.pubsub.permissions import PUBLISH, SUBSCRIBE

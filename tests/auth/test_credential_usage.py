@@ -8,8 +8,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.auth.credential_usage import BATCH_SIZE, WRITE_INTERVAL, CredentialUsage
+from multiproto.base.timestamps import format_timestamp
 from multiproto.core.errors import Unavailable
-from multiproto.core.model import format_timestamp
 from multiproto.core.transactions import Query, Snapshot, Step, Unit
 
 Written = list[tuple[str, str, str]]  # id, when, from where

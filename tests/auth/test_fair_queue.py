@@ -8,7 +8,7 @@ from multiproto.auth.fair_queue import FairQueue
 from multiproto.core.errors import RateLimited, Unavailable
 
 
-class TurnsTests(SynchronousTestCase):
+class FairQueueTests(SynchronousTestCase):
     def test_each_in_turn_and_in_order(self) -> None:
         """One who has much waiting is not before one who comes later with little."""
         turns: FairQueue[int] = FairQueue(100, 10)

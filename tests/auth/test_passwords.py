@@ -8,15 +8,19 @@ import threading
 
 import bcrypt
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from multiproto.auth.passwords import NICENESS, BcryptPasswords, spare_cores
 from multiproto.core.errors import RateLimited, Unavailable
 from tests.canary import PASSWORD
+from tests.timing import TEST_RESCUE
 
 
 class PasswordsTests(TestCase):
+    timeout = TEST_RESCUE
+
     def setUp(self) -> Deferred[None]:
         self.passwords = BcryptPasswords(reactor, rounds=4, threads=2, max_waiting=3)
         self.addCleanup(self.passwords.stopService)
@@ -66,6 +70,28 @@ class PasswordsTests(TestCase):
         self.failureResultOf(Deferred.fromCoroutine(self.passwords.hash(PASSWORD)), Unavailable)
         self.assertEqual(len(await gatherResults(storm)), 5)
         self.assertEqual(self.passwords.waiting, 0)
+
+    async def test_a_client_that_leaves_its_place_in_the_queue_takes_no_thread_with_it(self) -> None:
+        """Its turn comes, and goes on to the next one."""
+        running = [Deferred.fromCoroutine(self.passwords.hash(PASSWORD)) for _ in range(2)]
+        left = [Deferred.fromCoroutine(self.passwords.hash(PASSWORD)) for _ in range(2)]
+        for each in left:
+            each.cancel()
+            self.failureResultOf(each, CancelledError)
+        next_one = Deferred.fromCoroutine(self.passwords.hash(PASSWORD))
+        await gatherResults([*running, next_one])
+        self.assertEqual(self.passwords.waiting, 0)
+
+    async def test_a_client_that_leaves_its_hash_frees_no_thread_before_its_end(self) -> None:
+        """Else those who come and go would fill the pool's own queue, which has no bound."""
+        running = [Deferred.fromCoroutine(self.passwords.hash(PASSWORD)) for _ in range(2)]
+        for each in running:
+            each.cancel()
+            self.failureResultOf(each, CancelledError)
+        self.assertEqual(self.passwords.waiting, 2)
+        await self.passwords.hash(PASSWORD)
+        while self.passwords.waiting:
+            await deferLater(reactor, 0)
 
     async def test_one_address_can_not_fill_the_queue(self) -> None:
         """Who has their share waiting is told at once; another's login is not behind all of theirs."""

@@ -6,9 +6,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.auth.token_cache import TokenCache
+from multiproto.base.timestamps import format_timestamp
 from multiproto.core.events import EventBuilder
 from multiproto.core.identity import Grant, Identity
-from multiproto.core.model import format_timestamp
 from multiproto.core.pubsub.dispatcher import Dispatcher
 from multiproto.core.pubsub.log_freshness import STALE_AFTER, LogFreshness
 from multiproto.core.pubsub.permissions import PUBLISH

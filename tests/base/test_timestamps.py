@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from multiproto.base.timestamps import format_timestamp, parse_timestamp
 
 
-class MomentTests(SynchronousTestCase):
+class TimestampTests(SynchronousTestCase):
     @given(st.floats(-62_135_596_800, 253_402_300_799) | st.integers(0, 2**32))
     @example(0.9999995)  # the second above, once it is rounded to a microsecond
     @example(0.9999994)

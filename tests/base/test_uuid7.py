@@ -11,7 +11,7 @@ from multiproto.base.uuid7 import Uuid7Generator
 from multiproto.core.validation import is_uuid
 
 
-class IdsTests(SynchronousTestCase):
+class Uuid7Tests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1_795_000_000.123)

@@ -180,7 +180,7 @@ class SourcesTests(ConfigCase):
         )
 
 
-class FaultsTests(ConfigCase):
+class ProblemTests(ConfigCase):
     def test_all_at_once(self) -> None:
         """Each with its name, where it stands, and the nearest that there is."""
         self.assertEqual(
@@ -469,7 +469,7 @@ class TableTests(SynchronousTestCase):
             self.assertEqual(row.parser(shown), default, name)
 
 
-class KindsTests(SynchronousTestCase):
+class ParserTests(SynchronousTestCase):
     GOOD = (
         (parsers.boolean, "YES", True),
         (parsers.boolean, "off", False),

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.addresses import AddressRules, parse_address
+from multiproto.core.addresses import AddressRules, client_network, parse_address
 
 
 def rules(allow: str = "", deny: str = "", proxies: str = "") -> AddressRules:
@@ -25,6 +25,18 @@ class AddressTests(SynchronousTestCase):
             "010.0.0.1": "None",
         }
         self.assertEqual({host: str(parse_address(host)) for host in shown}, shown)
+
+    def test_one_client(self) -> None:
+        """Counted together: an address of IPv4 however it is written, 64 bits of IPv6, what is no address."""
+        shown = {
+            "10.0.0.1": "10.0.0.1",
+            "::ffff:10.0.0.1": "10.0.0.1",
+            "2001:DB8::1": "2001:db8::/64",
+            "2001:db8:0:1::1": "2001:db8:0:1::/64",
+            "fe80::1%eth0": "fe80::/64",
+            "": "",
+        }
+        self.assertEqual({host: client_network(host) for host in shown}, shown)
 
 
 class RulesTests(SynchronousTestCase):

@@ -7,9 +7,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.base.timestamps import format_timestamp
 from multiproto.core.events import EventBuilder
 from multiproto.core.identity import Identity
-from multiproto.core.model import User, format_timestamp
+from multiproto.core.model import User
 from multiproto.core.revocations import REMEMBERED_FOR, RevocationAnnouncingStore, Revocations
 from multiproto.core.transactions import Unit
 

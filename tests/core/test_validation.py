@@ -27,7 +27,7 @@ def faults(read: Callable[[FieldValidator], object], **fields: object) -> list[s
     return []
 
 
-class FormTests(SynchronousTestCase):
+class FieldValidatorTests(SynchronousTestCase):
     def check(
         self, field: str, read: Callable[[FieldValidator], object], good: list[object], bad: list[object]
     ) -> None:

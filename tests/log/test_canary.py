@@ -13,14 +13,14 @@ from ..fakes import MemoryLog, sequential_ids
 
 class CanaryTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.clock, self.notes, self.audience = Clock(), MemoryLog(), Dispatcher()
+        self.clock, self.log, self.dispatcher = Clock(), MemoryLog(), Dispatcher()
         self.clock.advance(100)
-        self.canary = Canary(self.notes, self.audience, self.clock, sequential_ids("c"))
+        self.canary = Canary(self.log, self.dispatcher, self.clock, sequential_ids("c"))
 
     def follow(self) -> None:
         """As a follower would."""
-        for entry in self.notes.entries[self.audience.position :]:
-            self.audience.dispatch_logged(entry)
+        for entry in self.log.entries[self.dispatcher.position :]:
+            self.dispatcher.dispatch_logged(entry)
 
     def pass_seconds(self, seconds: float) -> None:
         self.clock.pump([INTERVAL] * int(seconds / INTERVAL) + [seconds % INTERVAL])
@@ -54,21 +54,21 @@ class CanaryTests(SynchronousTestCase):
         self.canary.startService()
         self.follow()
         for fault in ("away", "slow"):
-            setattr(self.notes, fault, True)
-            self.notes.entries.clear()
-            self.audience.position = 0
+            setattr(self.log, fault, True)
+            self.log.entries.clear()
+            self.dispatcher.position = 0
             self.pass_seconds(FRESH_FOR + INTERVAL)
             self.assertFalse(self.canary.is_fresh)
-            setattr(self.notes, fault, False)
+            setattr(self.log, fault, False)
             self.pass_seconds(INTERVAL)
             self.follow()
             self.assertTrue(self.canary.is_fresh)
 
     def test_another_instances_proves_nothing(self) -> None:
-        other = Canary(self.notes, self.audience, self.clock, sequential_ids("d"))
+        other = Canary(self.log, self.dispatcher, self.clock, sequential_ids("d"))
         other.startService()
         self.canary.startService()
-        self.notes.entries.pop()
+        self.log.entries.pop()
         self.follow()
         self.assertEqual((other.is_fresh, self.canary.is_fresh), (True, False))
 
@@ -76,4 +76,4 @@ class CanaryTests(SynchronousTestCase):
         self.canary.startService()
         self.follow()
         self.canary.stopService()
-        self.assertEqual((self.clock.getDelayedCalls(), self.audience.is_empty), ([], True))
+        self.assertEqual((self.clock.getDelayedCalls(), self.dispatcher.is_empty), ([], True))

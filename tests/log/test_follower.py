@@ -40,30 +40,30 @@ class Ear:
 
 class FollowerTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.clock, self.notes, self.audience, self.ear = Clock(), MemoryLog(), Dispatcher(), Ear()
-        self.audience.subscribe("users", self.ear)
-        self.follower = Follower(self.notes, self.audience, self.clock)
-        self.notes.append(3)
+        self.clock, self.log, self.dispatcher, self.ear = Clock(), MemoryLog(), Dispatcher(), Ear()
+        self.dispatcher.subscribe("users", self.ear)
+        self.follower = Follower(self.log, self.dispatcher, self.clock)
+        self.log.append(3)
         self.successResultOf(self.follower.startService())
 
     def heard(self) -> list[int | None]:
         return [delivery.content["n"] for delivery in self.ear.heard]  # type: ignore[index]
 
     def test_it_begins_at_the_head(self) -> None:
-        self.assertEqual(self.audience.cursor, "cursor3")
-        self.notes.append()
+        self.assertEqual(self.dispatcher.cursor, "cursor3")
+        self.log.append()
         self.follower.wake()
         self.assertEqual(self.heard(), [4])
         self.assertEqual((self.ear.heard[0].cursor, self.ear.heard[0].accepted_at), ("cursor4", 5.0))
 
     def test_a_lost_hint_costs_a_poll(self) -> None:
-        self.notes.append()
+        self.log.append()
         self.assertEqual(self.heard(), [])
         self.clock.advance(POLL_INTERVAL)
         self.assertEqual(self.heard(), [4])
 
     def test_more_than_a_page(self) -> None:
-        self.notes.append(2 * PAGE_SIZE + 1)
+        self.log.append(2 * PAGE_SIZE + 1)
         self.follower.wake()
         self.assertEqual(self.heard(), list(range(4, 2 * PAGE_SIZE + 5)))
 
@@ -75,12 +75,12 @@ class FollowerTests(SynchronousTestCase):
             self.clock.rightNow += TURN_BUDGET
             return ear(delivery)
 
-        self.audience.unsubscribe("users", self.ear)
+        self.dispatcher.unsubscribe("users", self.ear)
         self.ear.deliver = slow  # type: ignore[method-assign]
-        self.audience.subscribe("users", self.ear)
-        self.notes.append(3)
+        self.dispatcher.subscribe("users", self.ear)
+        self.log.append(3)
         self.follower.wake()
-        self.notes.append()
+        self.log.append()
         self.follower.wake()
         for told in ([4], [4, 5]):
             self.assertEqual(self.heard(), told)
@@ -91,7 +91,7 @@ class FollowerTests(SynchronousTestCase):
 
     def test_between_two_slices_it_may_stop(self) -> None:
         self.patch(follower, "TURN_BUDGET", 0.0)
-        self.notes.append(3)
+        self.log.append(3)
         self.follower.wake()
         stopped = maybeDeferred(self.follower.stopService)
         self.clock.advance(0)
@@ -100,54 +100,54 @@ class FollowerTests(SynchronousTestCase):
 
     def test_woken_while_reading(self) -> None:
         """What was written behind the page being read is told by the next; nothing is told twice."""
-        self.notes.slow = True
-        self.notes.append()
+        self.log.slow = True
+        self.log.append()
         self.follower.wake()
-        self.notes.append()
+        self.log.append()
         self.follower.wake()
         self.follower.wake()
-        self.notes.release()
-        self.notes.release()
+        self.log.release()
+        self.log.release()
         self.assertEqual(self.heard(), [4, 5])
-        self.assertEqual(self.notes.read_count, 2)
+        self.assertEqual(self.log.read_count, 2)
 
     def test_a_log_that_is_away_comes_back(self) -> None:
-        self.notes.away = True
-        self.notes.append()
+        self.log.away = True
+        self.log.append()
         self.clock.advance(POLL_INTERVAL)
-        self.notes.away = False
+        self.log.away = False
         self.assertEqual(self.heard(), [])
         self.clock.advance(POLL_INTERVAL)
         self.assertEqual(self.heard(), [4])
 
     def test_stopping_waits_for_the_page_being_read(self) -> None:
-        self.notes.slow = True
-        self.notes.append()
+        self.log.slow = True
+        self.log.append()
         self.follower.wake()
         done = maybeDeferred(self.follower.stopService)
         self.assertNoResult(done)
-        self.notes.release()
+        self.log.release()
         self.successResultOf(done)
         self.assertEqual(self.heard(), [4])
         self.follower.wake()
-        self.assertEqual((self.notes.read_count, self.clock.getDelayedCalls()), (1, []))
+        self.assertEqual((self.log.read_count, self.clock.getDelayedCalls()), (1, []))
 
 
-class BlindTests(SynchronousTestCase):
+class StaleTests(SynchronousTestCase):
     """Nobody is served on rights that may have ended (docs/guarantees.md#g7-authority-is-current)."""
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.house = make_core(self.clock)
-        self.successResultOf(self.house.follower.startService())
+        self.core = make_core(self.clock)
+        self.successResultOf(self.core.follower.startService())
         self.peer = RecordingTransport()
-        self.session = self.house.hub.admit(self.peer, "h", self.house.admission())
+        self.connection = self.core.hub.admit(self.peer, "h", self.core.admission())
         self.say(Authenticate("token-ann"), Subscribe("users"), Subscribe("room"))
         self.peer.sent.clear()
 
     def say(self, *commands: Command) -> None:
         for command in commands:
-            self.session.receive(command)
+            self.connection.receive(command)
 
     def pass_seconds(self, seconds: float) -> None:
         self.clock.pump([POLL_INTERVAL / 2] * round(2 * seconds / POLL_INTERVAL))
@@ -159,58 +159,58 @@ class BlindTests(SynchronousTestCase):
     def test_an_idle_instance_is_never_blind(self) -> None:
         for _ in range(100):
             self.clock.advance(POLL_INTERVAL / 3)
-            self.assertFalse(self.house.dispatcher.freshness and self.house.dispatcher.freshness.is_stale)
+            self.assertFalse(self.core.dispatcher.freshness and self.core.dispatcher.freshness.is_stale)
 
     def test_a_command_is_held_and_then_obeyed(self) -> None:
-        self.house.log.away = True
+        self.core.log.away = True
         self.pass_seconds(STALE_AFTER + POLL_INTERVAL)
         self.say(Publish("room", 1, ref="a"))
         self.assertEqual(self.peer.sent, [])
-        self.house.log.away = False
+        self.core.log.away = False
         self.pass_seconds(POLL_INTERVAL)
         self.assertEqual([type(said) for said in self.peer.sent], [Delivery, Accepted])
 
     def test_a_command_of_a_long_blindness_is_refused_and_the_connection_stays(self) -> None:
-        self.house.log.away = True
+        self.core.log.away = True
         self.pass_seconds(STALE_AFTER + COMMAND_GRACE)
         self.say(Subscribe("room.2"))
         self.pass_seconds(POLL_INTERVAL)
         (refused,) = self.peer.sent
         assert isinstance(refused, ErrorReply)
-        self.assertEqual((refused.refusal.name, self.session.farewell), ("SERVICE_UNAVAILABLE", None))
+        self.assertEqual((refused.refusal.name, self.connection.farewell), ("SERVICE_UNAVAILABLE", None))
         self.say(Ping())
         self.assertEqual(self.peer.sent[1:], [Pong()])
 
     def test_live_topics_are_held_in_order_and_the_oldest_go(self) -> None:
-        self.house.log.away = True
+        self.core.log.away = True
         self.pass_seconds(STALE_AFTER + POLL_INTERVAL)
         for number in range(MAX_PENDING + 2):
-            self.house.dispatcher.dispatch_live(Publication("p", "room", number, {}, "ann", 0.0))
+            self.core.dispatcher.dispatch_live(Publication("p", "room", number, {}, "ann", 0.0))
         self.assertEqual(self.heard, [])
-        self.house.log.away = False
+        self.core.log.away = False
         self.pass_seconds(POLL_INTERVAL)
         self.assertEqual(self.heard, list(range(2, MAX_PENDING + 2)))
 
     def test_rights_that_ended_far_back_in_the_log_end_before_anything_is_told(self) -> None:
         """The backlog has three pages for them, and their logout behind it."""
-        self.house.log.away = True
+        self.core.log.away = True
         self.pass_seconds(STALE_AFTER + POLL_INTERVAL)
-        self.house.log.append(3 * PAGE_SIZE)
+        self.core.log.append(3 * PAGE_SIZE)
         gone = {
             "userId": "ann",
-            "sessionIds": [self.session.identity and self.session.identity.session_id],
+            "sessionIds": [self.connection.identity and self.connection.identity.session_id],
         }
-        self.house.log.append(1, REVOCATIONS, content=gone, type=SESSION_REVOKED)
-        self.house.log.away = False
+        self.core.log.append(1, REVOCATIONS, content=gone, type=SESSION_REVOKED)
+        self.core.log.away = False
         self.pass_seconds(POLL_INTERVAL)
         self.assertEqual(self.heard, [])
-        self.assertEqual(self.session.farewell and self.session.farewell.reason, CloseReason.REVOKED)
-        self.assertEqual(self.house.dispatcher.position, len(self.house.log.entries))
+        self.assertEqual(self.connection.farewell and self.connection.farewell.reason, CloseReason.REVOKED)
+        self.assertEqual(self.core.dispatcher.position, len(self.core.log.entries))
 
     def test_who_kept_their_rights_hears_the_backlog(self) -> None:
-        self.house.log.away = True
+        self.core.log.away = True
         self.pass_seconds(STALE_AFTER + POLL_INTERVAL)
-        self.house.log.append(2 * PAGE_SIZE + 1)
-        self.house.log.away = False
+        self.core.log.append(2 * PAGE_SIZE + 1)
+        self.core.log.away = False
         self.pass_seconds(POLL_INTERVAL)
         self.assertEqual(len(self.heard), 2 * PAGE_SIZE + 1)

@@ -8,10 +8,10 @@ from attrs import Factory, define
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from multiproto.base.timestamps import format_timestamp
 from multiproto.core.client_info import ClientInfo
 from multiproto.core.domain.audit_log import AuditRecorder
 from multiproto.core.errors import Unavailable
-from multiproto.core.model import format_timestamp
 from multiproto.core.ports import Store
 from multiproto.core.pubsub.dispatcher import Dispatcher
 from multiproto.core.pubsub.namespaces import (
@@ -66,12 +66,12 @@ class PrunerTests(StoreCase):
         self.patch(pruner, "BATCH_SIZE", 3)
         self.watched = Watched(self.store)
         self.clock = Clock()
-        self.audience = Dispatcher()
-        self.audience.set_head(10_000, "cursor")  # all was told
+        self.dispatcher = Dispatcher()
+        self.dispatcher.set_head(10_000, "cursor")  # all was told
 
     def pruner(self, *namespaces: Namespace) -> Pruner:
         watched: Store = self.watched
-        made = Pruner(watched, Namespaces.with_builtin(namespaces), self.audience, self.clock, lambda: NOW)
+        made = Pruner(watched, Namespaces.with_builtin(namespaces), self.dispatcher, self.clock, lambda: NOW)
         made.startService()
         self.addCleanup(lambda: made.stopService() if made.running else None)
         return made
@@ -172,11 +172,11 @@ class PrunerTests(StoreCase):
     async def test_what_was_not_told_to_anybody_yet_stays(self) -> None:
         """A subscriber would never hear of it, and nothing would say so."""
         await self.happened(100, 100, 100, 0)
-        self.audience.position = 2
+        self.dispatcher.position = 2
         pruner = self.pruner(Namespace(USERS, retention=60))
         await pruner.prune()
         self.assertEqual((await self.left(), await self.floor()), ([3, 4], 2))
-        self.audience.position = 4
+        self.dispatcher.position = 4
         await pruner.prune()
         self.assertEqual((await self.left(), await self.floor()), ([4], 3))
 

@@ -140,7 +140,7 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(self.value("log_lag_entries"), 7)
 
 
-class TickTests(SynchronousTestCase):
+class ReactorLagTests(SynchronousTestCase):
     def test_how_late_the_reactor_was(self) -> None:
         """A reactor that is held up for a quarter of a second shows it."""
         metrics, clock = Metrics(), Clock()

@@ -15,7 +15,7 @@ from multiproto.observe.protocol_stats import (
 )
 
 
-class TrafficTests(SynchronousTestCase):
+class ProtocolStatsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.traffic = ProtocolStats("tcp")
 

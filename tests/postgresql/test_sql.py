@@ -20,10 +20,10 @@ POSTGRESQL, SQLITE = sql_directory("postgresql"), sql_directory("sqlite")
 # Where the engines differ on purpose.
 OURS = {  # what only several writers need
     *("begin", "commit", "rollback", "unit_begin", "unit_undo", "unit_end"),
-    *("head_lock", "log_notify", "standing", "terms_newest", "transaction_status"),
+    *("head_lock", "log_notify", "terms_newest", "transaction_status"),
 }
 MORE_PARAMETERS = {"log_page": {"text", "most"}}  # a page's size is bounded where it is read
-MORE_COLUMNS = {"terms_all": {"number"}}  # other writers begin terms too
+MORE_COLUMNS = {"terms_all": {"number"}, "log_head": {"term"}}  # other writers begin terms too
 
 TIME = re.compile(r"\b(at|now|before|expired)\b|_at$")
 INTEGER = {

@@ -143,7 +143,7 @@ class Line:
             self.server.connectionLost(Failure(ConnectionAborted()))
 
 
-class PromptTests(SynchronousTestCase):
+class CoalescingTransportTests(SynchronousTestCase):
     def line(self, prompt: bool = True) -> Line:
         line = Line(prompt)
         self.addCleanup(line.close)
@@ -254,7 +254,7 @@ class Ticking(MemoryReactorClock):
         return float(self.rightNow)
 
 
-class TurnTests(SynchronousTestCase):
+class WriteCoalescerTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = Ticking()
         self.turn = WriteCoalescer(self.reactor)

@@ -25,6 +25,7 @@ from .units import (
     at,
     close_account,
     event,
+    say,
     step,
     user_by_id,
     withdraw,
@@ -86,6 +87,19 @@ class StoreContract(SessionContract, LogContract):
         done = await DeferredList([self.store.commit(unit) for unit in units], consumeErrors=True)
         self.assertEqual([success for success, _ in done], [True, False, True])
         self.assertEqual([entry.event.id for entry in await self.store.read_after(0, 10)], ["e1", "e2"])
+
+    async def test_a_unit_that_cannot_even_be_sent_leaves_its_neighbours_alone(self) -> None:
+        """An event without JSON, an unknown statement, a missing parameter: bugs of ours, each of one unit."""
+        broken = [
+            say(event("e", "ada", content=object())),
+            Unit((Step("no_such_statement", {}),)),
+            Unit((Step("user_drop", {}),)),
+        ]
+        units = [add_user("a", 0, event("e1", "a")), *broken, add_user("b", 0, event("e2", "b"))]
+        done = await DeferredList([self.store.commit(unit) for unit in units], consumeErrors=True)
+        self.assertEqual([success for success, _ in done], [True, False, False, False, True])
+        self.assertEqual([entry.event.id for entry in await self.store.read_after(0, 10)], ["e1", "e2"])
+        self.assertEqual(len(self.flushLoggedErrors()), 3)  # type: ignore[attr-defined]
 
     async def test_a_unit_without_events_answers_with_the_head(self) -> None:
         cursor = await self.store.commit(add_user("ada", 0, event("e1", "ada")))

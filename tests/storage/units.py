@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from multiproto.base.timestamps import format_timestamp
 from multiproto.core.errors import Conflict, NotFound
-from multiproto.core.model import format_timestamp
 from multiproto.core.transactions import Event, Query, Step, Unit
 
 TAKEN = Conflict("Email already registered")

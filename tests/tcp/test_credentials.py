@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from multiproto.base.timestamps import format_timestamp
 from multiproto.core.events import EventBuilder
 from multiproto.core.identity import Grant, Identity
-from multiproto.core.model import format_timestamp
 from multiproto.core.pubsub.dispatcher import Dispatcher
 from multiproto.core.pubsub.permissions import PUBLISH, SUBSCRIBE
 from multiproto.core.transactions import Entry

@@ -32,7 +32,7 @@ class PipeCase(SynchronousTestCase):
         os.close(descriptor)
 
 
-class ParentTests(PipeCase):
+class SupervisorLinkTests(PipeCase):
     def test_who_has_one(self) -> None:
         self.assertIsNone(SupervisorLink.from_environment({"PORT": "1"}, io.StringIO()))
         parent = SupervisorLink.from_environment(
@@ -79,7 +79,7 @@ class Reactor(MemoryReactorClock):
             raise ReactorNotRunning()
 
 
-class LeashTests(PipeCase):
+class SupervisorWatcherTests(PipeCase):
     def setUp(self) -> None:
         super().setUp()
         self.said: list[str] = []

@@ -137,7 +137,12 @@ class Connection(DeliveryBatchListener):
         self._read_throttle.stop()
         self.send_queue.clear()
         if not self.disconnected:
-            self._transport.close(self.farewell)
+            try:
+                self._transport.close(self.farewell)
+            except Exception:
+                # Logged here, not raised: whoever closes many connections goes on with the next.
+                self._log.failure("connection could not be closed", connection=self.id)
+                self._transport.abort()
 
     def connection_lost(self) -> None:
         """The transport is closed, whichever side closed it."""
@@ -150,6 +155,12 @@ class Connection(DeliveryBatchListener):
 
     def tick(self) -> None:
         """Ping, warn of the token's expiry, close or abort, whichever is due."""
+        try:
+            self._check_timers()
+        except Exception:
+            self._on_internal_error(Failure())
+
+    def _check_timers(self) -> None:
         now = self._clock.seconds()
         if self.farewell:
             if now - self._closed_at >= self._limits.close_timeout:

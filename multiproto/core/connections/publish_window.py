@@ -36,7 +36,7 @@ class InFlightReplies:
         return bool(self._queue)
 
     def add(self, work: Deferred[Reply | None] | Reply | None, on_reply: ReplyCallback) -> None:
-        """Call `answer` with the result of `work`, once all that was added before has its reply."""
+        """Call `on_reply` with the result of `work`, once all that was added before has its reply."""
         if not isinstance(work, Deferred):
             if not self._queue:
                 return on_reply(work)

@@ -64,15 +64,15 @@ class SubscriptionStream:
         encoded_size: Callable[[Delivery], int],
         pattern: str,
         after: str | None = None,
-        allowance: BufferBudget | None = None,
+        budget: BufferBudget | None = None,
     ) -> SubscriptionStream:
         """Subscribe `identity` to `pattern`.  Raises what `Hub.admit` and a subscription may raise.
 
-        Streams that share an `allowance` buffer no more than that together.
+        Streams that share a `budget` buffer no more than that together.
         """
         stream = cls(encoded_size)
         stream._connection = hub.admit(stream, host, admission, identity)
-        stream._connection.send_queue.budget = stream._budget = allowance
+        stream._connection.send_queue.budget = stream._budget = budget
         stream._connection.receive(Subscribe(pattern, after))
         try:
             stream.subscribed = await stream._when_subscribed

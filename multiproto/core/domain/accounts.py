@@ -6,19 +6,18 @@ from typing import Callable, Iterable, Mapping
 
 from attrs import define
 
+from ...base.timestamps import format_timestamp
 from ..addresses import client_network
 from ..client_info import ClientInfo
 from ..errors import Conflict, Forbidden, NotFound
 from ..events import EventBuilder
 from ..identity import Identity
-from ..model import PageOf, User, UserRecord, WithCursor, format_timestamp
+from ..model import PageOf, User, UserRecord, WithCursor
 from ..ports import PasswordHasher, Store
 from ..transactions import Query, Step, Unit
-from ..validation import FieldValidator, check_id, email_key, paging
+from ..validation import FieldValidator, RequestFields, check_id, email_key, paging
 from .audit_log import AuditRecorder
 from .login_sessions import ConcurrentChange, LoginSessions
-
-RequestFields = Mapping[str, object]  # unvalidated
 
 
 @define(eq=False, repr=False)

@@ -14,13 +14,14 @@ from typing import Callable, Mapping
 
 from attrs import define, frozen
 
+from ...base.timestamps import format_timestamp
 from ..client_info import ClientInfo
 from ..errors import Forbidden
 from ..identity import Identity
-from ..model import JsonObject, PageOf, format_timestamp
+from ..model import JsonObject, PageOf
 from ..ports import Store
 from ..transactions import Query, Row, Step
-from ..validation import FieldValidator, email_key, paging
+from ..validation import FieldValidator, RequestFields, email_key, paging
 
 SUCCESS = "success"
 
@@ -81,9 +82,6 @@ def unknown_email_subject(email: str) -> str:
     only its hash is stored; whoever suspects an address can compute the same.
     """
     return f"email:{hashlib.sha256(email_key(email.strip()).encode()).hexdigest()[:16]}"
-
-
-RequestFields = Mapping[str, object]  # unvalidated
 
 
 @frozen

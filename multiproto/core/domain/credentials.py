@@ -6,25 +6,24 @@ expires or is revoked, and nothing else.  In particular it can't create another.
 
 from __future__ import annotations
 
-from typing import Callable, Mapping
+from typing import Callable
 
 from attrs import define, field, frozen
 
+from ...base.timestamps import format_timestamp
 from ..client_info import ClientInfo
 from ..errors import Conflict, NotFound, ValidationError
 from ..events import EventBuilder
 from ..identity import Grant, Identity, check_full_access
-from ..model import JsonObject, format_timestamp
+from ..model import JsonObject
 from ..ports import CredentialIssuer, Store
 from ..pubsub import permissions
 from ..transactions import Query, Row, Step, Unit
-from ..validation import FieldValidator, check_id
+from ..validation import FieldValidator, RequestFields, check_id
 from .audit_log import AuditRecorder
 
 MAX_CREDENTIALS = 100  # of one user
 MAX_LIFETIME_DAYS = 3650  # of a credential that expires at all
-
-RequestFields = Mapping[str, object]  # unvalidated
 
 
 @frozen

@@ -8,27 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from typing import Callable, Mapping, Sequence
+from typing import Callable, Sequence
 
 from attrs import define, field, frozen
 
+from ...base.timestamps import format_timestamp
 from ..addresses import client_network
 from ..client_info import ClientInfo
 from ..errors import NotFound, Refusal, Unauthorized
 from ..events import EventBuilder
 from ..identity import Identity
-from ..model import JsonObject, User, UserRecord, format_timestamp
+from ..model import JsonObject, User, UserRecord
 from ..ports import PasswordHasher, Store, TokenIssuer
 from ..transactions import Event, Query, Row, Step, Unit
-from ..validation import FieldValidator, check_id, email_key
+from ..validation import FieldValidator, RequestFields, check_id, email_key
 from .audit_log import AuditRecorder, unknown_email_subject
 from .failed_attempts import FailedAttempts
 from .login_throttle import LoginThrottle
 
 MAX_SESSIONS = 100  # active sessions of one user; the oldest ends when one more begins
 NO_LIMIT = 2**31 - 1  # for reading all of them: concurrent logins on several instances may exceed the limit
-
-RequestFields = Mapping[str, object]  # unvalidated
 
 
 @frozen

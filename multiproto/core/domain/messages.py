@@ -6,21 +6,20 @@ it does not exist, in every list, total and operation (docs/common.md#values).
 
 from __future__ import annotations
 
-from typing import Callable, Iterable, Mapping
+from typing import Callable, Iterable
 
 from attrs import Factory, define, evolve
 
+from ...base.timestamps import format_timestamp
 from ..errors import Forbidden, NotFound, Unauthorized
 from ..events import EventBuilder
 from ..idempotency import IdempotentSends
 from ..identity import Identity
-from ..model import Message, PageOf, WithCursor, format_timestamp
+from ..model import Message, PageOf, WithCursor
 from ..ports import Store
 from ..ratelimit.publish_limits import PublishLimits
 from ..transactions import Query, Row, Step, Unit
-from ..validation import FieldValidator, check_id, paging
-
-RequestFields = Mapping[str, object]  # unvalidated
+from ..validation import FieldValidator, RequestFields, check_id, paging
 
 # The suffix of the statements for a list, by its filters.
 _LIST_STATEMENTS = {

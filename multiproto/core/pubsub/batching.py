@@ -16,10 +16,11 @@ from collections import deque
 from typing import Callable, Deque, Sequence
 
 from attrs import Factory, define
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from ...base.bounded_map import BoundedMap
+from ...base.waiters import Waiters
 from ..protocol import MAX_BATCH_BYTES
 from ..transactions import Publication
 
@@ -39,14 +40,15 @@ class PublicationBatcher:
     _dispatch: Callable[[Sequence[Publication]], int]  # as `Dispatcher.dispatch_batch`
     _clock: IReactorTime
     _queue: Deque[tuple[Publication, Deferred[None]]] = Factory(deque)
-    _last_enqueued: Deferred[None] | None = None
+    _last_pending: Deferred[None] | None = None  # of the last publication that is not delivered and answered
+    _flush_waiters: dict[Deferred[None], Waiters[None]] = Factory(dict)  # by the publication they wait for
     _unbatched_until: float = 0.0  # when batches may be tried again: one would hold the reactor for too long
     _batchable_until: BoundedMap[str, float] = Factory(lambda: BoundedMap(MAX_TRACKED_TOPICS))  # by topic
 
     def enqueue(self, publication: Publication) -> Deferred[None]:
         """Fires once it is delivered."""
         delivered: Deferred[None] = Deferred()
-        self._last_enqueued = delivered
+        self._last_pending = delivered
         self._queue.append((publication, delivered))
         if len(self._queue) == 1:
             self._clock.callLater(0, self._flush)
@@ -54,13 +56,10 @@ class PublicationBatcher:
 
     def flushed(self) -> Deferred[None]:
         """Fires once all publications so far are delivered and their publishers answered."""
-        flushed: Deferred[None] = Deferred()
-        if self._last_enqueued is None or self._last_enqueued.called:
-            flushed.callback(None)
-        else:
-            # On the Deferred itself, behind its publisher's own callback; `Waiters` would come before.
-            self._last_enqueued.addCallback(flushed.callback)
-        return flushed
+        if self._last_pending is None:
+            return succeed(None)
+        # Not a callback of that Deferred: its publisher may be cancelled, and it with them.
+        return self._flush_waiters.setdefault(self._last_pending, Waiters()).wait()
 
     def _flush(self) -> None:
         """Deliver as much as the budget of one turn allows.
@@ -81,6 +80,10 @@ class PublicationBatcher:
             self._clock.callLater(0, self._flush)
         for deferred in delivered:
             deferred.callback(None)
+            if deferred is self._last_pending:
+                self._last_pending = None
+            if deferred in self._flush_waiters:
+                self._flush_waiters.pop(deferred).release(None)
 
     def _next_batch(self, now: float) -> list[tuple[Publication, Deferred[None]]]:
         batch = [self._queue.popleft()]

@@ -21,7 +21,7 @@ MAX_ADDRESSES = 100_000  # remembered; some 20 MB
 
 @frozen
 class RateLimitStatus:
-    """How one address stands after a request."""
+    """What is left to one address by one limit, after a request."""
 
     limit: int
     window: int  # seconds
@@ -49,7 +49,7 @@ class SharedWindowCounter(Protocol):
 
 @frozen
 class RateLimitCheck:
-    """How a request from `host` stands by each of its limits."""
+    """A request from `host`, counted by each of its limits."""
 
     host: str
     _by_limit: tuple[tuple[RateLimit, RateLimitStatus], ...]
@@ -57,7 +57,7 @@ class RateLimitCheck:
 
     @property
     def is_shared(self) -> bool:
-        """Whether others count too."""
+        """Whether any limit is counted together with other instances."""
         return any(limit.shared_counter is not None for limit, _ in self._by_limit)
 
     @tightest.default
@@ -67,7 +67,7 @@ class RateLimitCheck:
         return min((one for _, one in self._by_limit), key=lambda one: (not one.exceeded, one.remaining))
 
     async def with_shared_counts(self) -> RateLimitCheck:
-        """Once other instances were asked."""
+        """The same check with the counts of all instances."""
         found = [(limit, await limit.apply_shared_count(self.host, one)) for limit, one in self._by_limit]
         return RateLimitCheck(self.host, tuple(found))
 
@@ -101,23 +101,23 @@ class RateLimit:
         window.count += 1
         return self._status(window.count, window.ends_at - now)
 
-    async def apply_shared_count(self, host: str, standing: RateLimitStatus) -> RateLimitStatus:
-        """What becomes of `standing`, which `count_request` has just given, once other instances are asked."""
-        if self.shared_counter is None or standing.exceeded:
-            return standing
+    async def apply_shared_count(self, host: str, status: RateLimitStatus) -> RateLimitStatus:
+        """The status by the count of all instances, after `count_request` has given `status` by this one's."""
+        if self.shared_counter is None or status.exceeded:
+            return status
         try:
             count, left = await self.shared_counter.count(f"{self._name}:{client_network(host)}")
         except Unavailable:
-            return standing
+            return status
         self._adopt_shared_count(client_network(host), count, left)
         return self._status(count, left)
 
     async def check(self, host: str) -> None:
         """Count here and everywhere; raises `RateLimited` beyond the limit."""
-        standing = await self.apply_shared_count(host, self.count_request(host))
-        if standing.exceeded:
-            wait = float(standing.reset)
-            raise RateLimited(f"Too many requests; try again in {standing.reset} s", retry_after=wait)
+        status = await self.apply_shared_count(host, self.count_request(host))
+        if status.exceeded:
+            wait = float(status.reset)
+            raise RateLimited(f"Too many requests; try again in {status.reset} s", retry_after=wait)
 
     def _status(self, count: int, left: float) -> RateLimitStatus:
         return RateLimitStatus(

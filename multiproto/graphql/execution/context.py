@@ -22,7 +22,7 @@ class Caller:
     refusal: Refusal | None = None  # why there is no identity, when a token was sent
     connection_id: str | None = None  # of the socket
     user_agent: str = ""
-    allowance: BufferBudget | None = None  # shared by the subscriptions of the socket
+    budget: BufferBudget | None = None  # shared by the subscriptions of the socket
 
     @property
     def client(self) -> ClientInfo:

@@ -11,6 +11,7 @@ from typing import Any, Awaitable, Callable, Mapping
 
 from attrs import define, frozen
 
+from ...base.timestamps import format_timestamp
 from ...core.connections.admission import Admission
 from ...core.connections.hub import Hub
 from ...core.connections.stream import SubscriptionStream
@@ -20,7 +21,7 @@ from ...core.domain.login_sessions import LoginResult, LoginSessions
 from ...core.domain.messages import Messages
 from ...core.errors import Forbidden, NotFound, ValidationError
 from ...core.events import MESSAGE_SENT, USER_CREATED, USER_UPDATED
-from ...core.model import JsonObject, Message, PageOf, User, format_timestamp
+from ...core.model import JsonObject, Message, PageOf, User
 from ...core.protocol import Delivery
 from ...core.pubsub.policy import Policy
 from ...core.pubsub.publisher import Publisher
@@ -216,7 +217,7 @@ class SubscriptionResolvers:
         self, context: Context, args: Args, pattern: str, map_event: EventMapper
     ) -> SubscriptionSource:
         identity = context.caller.require_identity()
-        allowance = context.caller.allowance
+        budget = context.caller.budget
         stream = await SubscriptionStream.open(
             self._hub,
             self._admission,
@@ -225,9 +226,9 @@ class SubscriptionResolvers:
             estimate_size,
             pattern,
             args.get("after"),
-            allowance,
+            budget,
         )
-        return SubscriptionSource(stream, map_event, allowance)
+        return SubscriptionSource(stream, map_event, budget)
 
 
 @define(eq=False, repr=False)

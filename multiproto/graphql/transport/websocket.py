@@ -7,12 +7,12 @@ from typing import Callable
 from twisted.internet.interfaces import IAddress, IReactorTime
 
 from ...base import strict_json
+from ...base.timestamps import format_timestamp
 from ...core.connections.admission import Admission
 from ...core.connections.connection import Connection
 from ...core.connections.hub import Hub
 from ...core.connections.send_queue import BufferBudget
 from ...core.errors import RateLimited, Unauthorized, Unavailable
-from ...core.model import format_timestamp
 from ...core.protocol import (
     Authenticate,
     Authenticated,
@@ -53,7 +53,7 @@ class GraphQLWebSocketProtocol(WebSocketConnectionProtocol):
     def __init__(self, factory: GraphQLWebSocketFactory) -> None:
         super().__init__()
         self.factory = factory
-        self._allowance = BufferBudget(MAX_QUEUED_SIZE)
+        self._budget = BufferBudget(MAX_QUEUED_SIZE)
         self._running_operations = RunningOperations(
             factory.operation_executor,
             factory.clock,
@@ -164,7 +164,7 @@ class GraphQLWebSocketProtocol(WebSocketConnectionProtocol):
         identity = connection.identity
         if identity is not None and self.factory.clock.seconds() >= identity.expires_at:
             connection.close(CloseReason.TOKEN_EXPIRED)
-        return Caller(self.host, identity, connection_id=connection.id, allowance=self._allowance)
+        return Caller(self.host, identity, connection_id=connection.id, budget=self._budget)
 
     async def _wait_until_writable(self) -> None:
         assert self.connection is not None

@@ -7,7 +7,7 @@ from html import escape
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
 
-from ...core.model import format_timestamp
+from ...base.timestamps import format_timestamp
 from ..envelope import JsonResponse, RawResponse
 from ..route import Auth, RequestContext, Route
 

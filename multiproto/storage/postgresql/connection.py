@@ -88,7 +88,7 @@ class PostgresConnection:
         return self._pending[0].sent_at if self._pending else None
 
     def execute(self, calls: Sequence[StatementCall]) -> Deferred[list[StatementResult]]:
-        """The results of `calls`, in order.  Fails with `StatementFailed`, `DatabaseConnectionLost`, or `ValueError` or `TypeError` for a parameter."""
+        """The results of `calls`, in order.  Fails with `StatementFailed`, `DatabaseConnectionLost`, or what encoding a parameter raises."""
         try:
             texts = [
                 [types.encode_parameter(call.params[name]) for name in call.statement.parameter_names]

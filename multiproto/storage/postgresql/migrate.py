@@ -9,7 +9,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from ...base.one_line import one_line
-from ...core.model import format_timestamp
+from ...base.timestamps import format_timestamp
 from ..errors import StoreUnusable
 from ..migrations import load_migrations, pending_migrations
 from ..statements import Statements

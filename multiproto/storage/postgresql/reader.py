@@ -81,10 +81,10 @@ class PostgresReader:
         """The head's position and the rows of each of `queries`, in one snapshot."""
         calls = [
             StatementCall(self._statements[query.name], query.params)
-            for query in (Query("standing"), *queries)
+            for query in (Query("log_head"), *queries)
         ]
-        standing, *results = await self._queue.execute(calls)
-        (row,) = standing.rows
+        head, *results = await self._queue.execute(calls)
+        (row,) = head.rows
         if row["term"] > self.newest_term_number:
             (found,) = await self._queue.execute([StatementCall(self._statements["terms_all"])])
             self.update_terms(found.rows)

@@ -23,6 +23,9 @@ from .connection import PostgresConnection, StatementCall, StatementResult
 from .errors import StatementFailed, is_integrity_violation, to_refusal
 from .statements import PreparedStatement
 
+# What encoding a unit raises for an unknown statement, a missing parameter or a value without text: bugs of ours.
+ENCODING_ERRORS = (KeyError, TypeError, ValueError)
+
 
 @define(eq=False, repr=False)
 class PostgresTransaction:
@@ -70,11 +73,11 @@ class PostgresTransaction:
         """Send all `units` together; `None` when one of them failed: then all are undone."""
         head, calls = self.head, [self._call("unit_begin")]
         outcomes: list[PositionOrError] = []
-        for unit in units:
-            calls += self._unit_calls(unit, head)
-            head += len(unit.events)
-            outcomes.append(head)
         try:
+            for unit in units:
+                calls += self._unit_calls(unit, head)
+                head += len(unit.events)
+                outcomes.append(head)
             results = iter((await self._connection.execute(calls))[1:])
             if not any(_find_miss(unit, results) for unit in units):
                 self.head = head
@@ -82,7 +85,7 @@ class PostgresTransaction:
             await self.execute("unit_undo")
         except StatementFailed:
             await self.execute("unit_undo")
-        except (ValueError, TypeError):  # a value that can't be sent: nothing was
+        except ENCODING_ERRORS:  # of one unit: nothing was sent
             await self.execute("unit_begin")
         return None
 
@@ -93,7 +96,7 @@ class PostgresTransaction:
             failure = _find_miss(unit, iter(results[len(begin) :]))
         except StatementFailed as failed:
             failure = _unit_error(unit, failed, failed.index - len(begin))
-        except (ValueError, TypeError) as bug:
+        except ENCODING_ERRORS as bug:
             return bug
         if failure is not None:
             await self.execute("unit_undo")

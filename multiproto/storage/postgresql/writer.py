@@ -16,9 +16,9 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from ...base.timestamps import format_timestamp
 from ...base.waiters import Waiters
 from ...core.errors import DatabaseError, Unavailable
-from ...core.model import format_timestamp
 from ...core.transactions import Unit
 from ..cursors import begin_term_steps
 from ..jobs import Job, JobCompletion, PositionOrError

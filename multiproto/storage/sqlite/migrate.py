@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Iterator
 
-from ...core.model import format_timestamp
+from ...base.timestamps import format_timestamp
 from ..errors import StoreUnusable
 from ..migrations import Migration, pending_migrations
 from ..statements import Statements

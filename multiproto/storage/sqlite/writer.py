@@ -7,8 +7,8 @@ from typing import Callable, Sequence, Union
 
 from attrs import define, frozen
 
+from ...base.timestamps import format_timestamp
 from ...core.errors import DatabaseError, Unavailable
-from ...core.model import format_timestamp
 from ...core.transactions import Unit
 from ..cursors import Terms, begin_term_steps
 from ..jobs import Job

@@ -1,9 +1,5 @@
 -- name: log_head
--- The position of the newest event; 0 for an empty log.
-SELECT position FROM head;
-
--- name: standing
--- The head's position and the number of the newest term.
+-- The position of the newest event, 0 for an empty log, and the number of the newest term.
 SELECT position, (SELECT max(number) FROM terms) AS term FROM head;
 
 -- name: head_lock

@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.base.timestamps import format_timestamp
 from multiproto.core.connections.admission import ConnectionLimits
 from multiproto.core.connections.connection import Connection
 from multiproto.core.errors import (
@@ -20,7 +21,6 @@ from multiproto.core.errors import (
     Unavailable,
     ValidationError,
 )
-from multiproto.core.model import format_timestamp
 from multiproto.core.protocol import (
     Accepted,
     Authenticate,
@@ -95,19 +95,19 @@ class SessionCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.house = make_core(self.clock)
-        self.line = self.house.admission(limits=self.limits)
-        self.peer, self.session = self.connect()
+        self.core = make_core(self.clock)
+        self.admission = self.core.admission(limits=self.limits)
+        self.peer, self.connection = self.connect()
 
     def connect(self) -> tuple[RecordingTransport, Connection]:
         peer = RecordingTransport()
-        return peer, self.house.hub.admit(peer, "192.0.2.1", self.line)
+        return peer, self.core.hub.admit(peer, "192.0.2.1", self.admission)
 
     def say(self, *commands: Command) -> list[object]:
         """Say `commands`; what the peer was told meanwhile."""
         before = len(self.peer.sent)
         for command in commands:
-            self.session.receive(command)
+            self.connection.receive(command)
         return list(self.peer.sent[before:])
 
     def welcome(self) -> None:
@@ -145,7 +145,7 @@ class DialogueTests(SessionCase):
                 Pong(4),
             ],
         )
-        self.assertEqual(self.line.stats.published_total, 2)
+        self.assertEqual(self.admission.stats.published_total, 2)
 
     def test_strangers_may_only_authenticate(self) -> None:
         self.assertEqual(
@@ -163,9 +163,9 @@ class DialogueTests(SessionCase):
 
         docs/predecessor-faults.md#fault-22
         """
-        self.house.authenticator.slow = True
+        self.core.authenticator.slow = True
         self.assertEqual(self.say(Authenticate("token-ann"), Subscribe("room.1")), [])
-        self.house.authenticator.release_one()
+        self.core.authenticator.release_one()
         self.assertEqual(self.peer.sent, [Authenticated("ann", "id1"), Subscribed("room.1", "id2", "live")])
 
     def test_a_failed_attempt_may_be_followed_by_another(self) -> None:
@@ -173,12 +173,12 @@ class DialogueTests(SessionCase):
             self.say(Authenticate("forged"), Authenticate("token-ann")),
             [ErrorReply(Unauthorized("Invalid token"), Authenticate), Authenticated("ann", "id1")],
         )
-        self.assertEqual(self.line.stats.auth_by_outcome["invalid"], 1)
+        self.assertEqual(self.admission.stats.auth_by_outcome["invalid"], 1)
 
     def test_authenticating_again(self) -> None:
         """The same user stays longer; another one is a conflict and changes nothing."""
         self.welcome()
-        self.house.authenticator.expires_at = 2000
+        self.core.authenticator.expires_at = 2000
         self.assertEqual(
             self.say(Authenticate("token-ann"), Authenticate("token-bob")),
             [
@@ -186,9 +186,11 @@ class DialogueTests(SessionCase):
                 ErrorReply(Conflict("Already authenticated as another user"), Authenticate),
             ],
         )
-        assert self.session.identity
-        self.assertEqual((self.session.identity.user_id, self.session.identity.expires_at), ("ann", 2000))
-        self.assertEqual(self.line.stats.authenticated_connections, 1)
+        assert self.connection.identity
+        self.assertEqual(
+            (self.connection.identity.user_id, self.connection.identity.expires_at), ("ann", 2000)
+        )
+        self.assertEqual(self.admission.stats.authenticated_connections, 1)
 
     def test_subscription_faults(self) -> None:
         self.welcome()
@@ -242,10 +244,10 @@ class DialogueTests(SessionCase):
         self.assertEqual(self.say(Publish("room.1", "hi")), [heard("room.1", "hi", id="id4")])
 
     def test_unreadable_bytes_are_answered_in_their_turn(self) -> None:
-        self.house.authenticator.slow = True
+        self.core.authenticator.slow = True
         refusal = InvalidFrame("not JSON")
         self.assertEqual(self.say(Authenticate("token-ann"), BadCommand(refusal, 5), Ping()), [])
-        self.house.authenticator.release_one()
+        self.core.authenticator.release_one()
         self.assertEqual(
             self.peer.sent, [Authenticated("ann", "id1"), ErrorReply(refusal, BadCommand, 5), Pong()]
         )
@@ -255,11 +257,11 @@ class DialogueTests(SessionCase):
 
         docs/predecessor-faults.md#fault-22
         """
-        self.house.authenticator.slow = True
+        self.core.authenticator.slow = True
         self.say(
             Authenticate("token-ann"), Subscribe("room.1"), EndOfInput(CloseReason.PROTOCOL_ERROR), Ping()
         )
-        self.house.authenticator.release_one()
+        self.core.authenticator.release_one()
         self.assertEqual(
             self.peer.sent,
             [
@@ -272,9 +274,9 @@ class DialogueTests(SessionCase):
     def test_a_bug_costs_one_command(self) -> None:
         """It is logged whole, answered without detail, and the session goes on."""
 
-        self.house.authenticator.slow = True
+        self.core.authenticator.slow = True
         self.say(Authenticate("token-ann", ref=1), Ping())
-        self.house.authenticator.pending[0][1].errback(ZeroDivisionError())
+        self.core.authenticator.pending[0][1].errback(ZeroDivisionError())
         self.assertEqual(self.peer.sent, [ErrorReply(InternalError(), Authenticate, 1), Pong()])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
@@ -283,7 +285,7 @@ class PublishingTests(SessionCase):
     def setUp(self) -> None:
         super().setUp()
         self.broker = PatientBroker()
-        self.house.publisher._broker = self.broker
+        self.core.publisher._broker = self.broker
         self.welcome()
 
     def test_submitted_at_once_and_acknowledged_in_order(self) -> None:
@@ -325,7 +327,7 @@ class PublishingTests(SessionCase):
 
     def test_an_answer_for_one_who_left(self) -> None:
         self.say(Publish("t", 1, ref=1))
-        self.session.connection_lost()
+        self.connection.connection_lost()
         self.broker.asked[0][1].callback(None)
         self.assertEqual(self.peer.sent[1:], [])
 
@@ -333,20 +335,20 @@ class PublishingTests(SessionCase):
 class FlowTests(SessionCase):
     def test_reading_pauses_while_too_much_waits(self) -> None:
         """Four commands waiting on a slow gate stop the reading; fewer than half that resume it."""
-        self.house.authenticator.slow = True
+        self.core.authenticator.slow = True
         self.assertEqual(self.say(Authenticate("token-ann"), *[Ping()] * 4), ["pause"])
-        self.house.authenticator.release_one()
+        self.core.authenticator.release_one()
         self.assertEqual(
             self.peer.sent,
             ["pause", Authenticated("ann", "id1"), Pong(), Pong(), "resume", Pong(), Pong()],
         )
 
     def test_reading_pauses_by_bytes(self) -> None:
-        self.house.authenticator.slow = True
-        self.session.receive(Authenticate("token-ann"), 50)
-        self.session.receive(Ping(), 999)
+        self.core.authenticator.slow = True
+        self.connection.receive(Authenticate("token-ann"), 50)
+        self.connection.receive(Ping(), 999)
         self.assertEqual(self.peer.sent, [])
-        self.session.receive(Ping(), 1)
+        self.connection.receive(Ping(), 1)
         self.assertEqual(self.peer.sent, ["pause"])
 
     def test_a_busy_peer_lets_the_others_have_their_turn(self) -> None:
@@ -355,7 +357,7 @@ class FlowTests(SessionCase):
         docs/guarantees.md#g9-isolation
         """
         self.welcome()
-        self.house.publisher._broker = TiringBroker(self.clock, 0.006)
+        self.core.publisher._broker = TiringBroker(self.clock, 0.006)
         said = self.say(*(Publish("room.1", n, ref=n) for n in range(5)))
         self.assertEqual(said, [Accepted(0), Accepted(1)])
         self.clock.advance(0)
@@ -363,9 +365,9 @@ class FlowTests(SessionCase):
 
     def test_a_busy_peer_that_leaves_is_obeyed_no_more(self) -> None:
         self.welcome()
-        self.house.publisher._broker = TiringBroker(self.clock, 0.02)
+        self.core.publisher._broker = TiringBroker(self.clock, 0.02)
         self.say(Publish("room.1", 1, ref=1), Publish("room.1", 2, ref=2))
-        self.session.connection_lost()
+        self.connection.connection_lost()
         self.clock.advance(0)
         self.assertEqual(self.peer.sent[1:], [Accepted(1)])
 
@@ -373,37 +375,37 @@ class FlowTests(SessionCase):
         """Two deliveries wait for a clogged transport; the third ends the session and leaves nothing."""
         self.welcome()
         self.say(Subscribe("room.1"))
-        self.session.send_queue.pauseProducing()
+        self.connection.send_queue.pauseProducing()
         self.assertEqual(self.say(*(Publish("room.1", n) for n in range(3))), [SLOW])
-        self.assertEqual(self.line.stats.slow_consumers_total, 1)
-        self.assertEqual(self.line.stats.active_subscriptions, 0)
+        self.assertEqual(self.admission.stats.slow_consumers_total, 1)
+        self.assertEqual(self.admission.stats.active_subscriptions, 0)
 
     def test_an_outbox_is_bounded_in_bytes_too(self) -> None:
         self.peer.reply_size = 2**21 + 1
         self.welcome()
-        self.session.send_queue.pauseProducing()
+        self.connection.send_queue.pauseProducing()
         self.assertEqual(self.say(Ping()), [])
         self.assertEqual(self.say(Ping()), [SLOW])
 
     def test_clogged_transport_gets_the_rest_in_order(self) -> None:
         self.welcome()
         self.say(Subscribe("room.1"))
-        self.session.send_queue.pauseProducing()
+        self.connection.send_queue.pauseProducing()
         self.say(Publish("room.1", 1), Publish("room.1", 2))
-        self.session.send_queue.resumeProducing()
+        self.connection.send_queue.resumeProducing()
         self.assertEqual([reply.content for reply in self.peer.sent if isinstance(reply, Delivery)], [1, 2])
 
     def test_leaving_waits_for_a_clogged_transport(self) -> None:
         """A peer that half-closes gets its answers first."""
         self.welcome()
-        self.session.send_queue.pauseProducing()
+        self.connection.send_queue.pauseProducing()
         self.assertEqual(self.say(Ping(ref=1), EndOfInput()), [])
-        self.session.send_queue.resumeProducing()
+        self.connection.send_queue.resumeProducing()
         self.assertEqual(self.peer.sent[1:], [Pong(1), Farewell(CloseReason.CLIENT_CLOSED, "Goodbye")])
 
     def test_a_transport_that_stays_clogged_does_not_keep_who_leaves(self) -> None:
         self.welcome()
-        self.session.send_queue.pauseProducing()
+        self.connection.send_queue.pauseProducing()
         self.assertEqual(self.say(Ping(), EndOfInput()), [])
         self.clock.pump([1] * 60)
         self.assertEqual(
@@ -415,7 +417,7 @@ class FlowTests(SessionCase):
         self.welcome()
         self.say(Subscribe("users"))
         self.tell(1)
-        self.session.send_queue.pauseProducing()
+        self.connection.send_queue.pauseProducing()
         for position in (2, 3, 4):
             self.tell(position)
         self.assertEqual(
@@ -427,7 +429,7 @@ class FlowTests(SessionCase):
         event = Event(
             f"e{position}", "user.created", ("users",), {"user": {}}, "u", format_timestamp(0), USERS
         )
-        self.house.dispatcher.dispatch_logged(Entry(position, f"cursor{position}", event))
+        self.core.dispatcher.dispatch_logged(Entry(position, f"cursor{position}", event))
 
 
 class TimeTests(SessionCase):
@@ -442,21 +444,21 @@ class TimeTests(SessionCase):
         )
         self.clock.pump([1] * 5)
         self.assertEqual(self.peer.sent[3:], ["abort"])
-        self.session.connection_lost()
-        self.assertEqual(len(self.house.hub), 0)
+        self.connection.connection_lost()
+        self.assertEqual(len(self.core.hub), 0)
 
     def test_a_sign_of_life(self) -> None:
         self.welcome()
         self.clock.pump([1] * 59)
-        self.session.on_activity()
+        self.connection.on_activity()
         self.clock.pump([1] * 59)
-        self.assertFalse(self.session.farewell)
+        self.assertFalse(self.connection.farewell)
 
     def test_nobody_stays_a_stranger(self) -> None:
         """Ten seconds to authenticate, however busy the peer is (docs/predecessor-faults.md#fault-7)."""
         self.clock.pump([1] * 9)
         self.say(Ping())
-        self.assertFalse(self.session.farewell)
+        self.assertFalse(self.connection.farewell)
         self.clock.advance(1)
         self.assertEqual(
             self.peer.sent[1:], [Farewell(CloseReason.AUTH_TIMEOUT, "Not authenticated in time")]
@@ -470,7 +472,7 @@ class TimeTests(SessionCase):
 
     def live_on(self, seconds: int) -> None:
         for _ in range(seconds):
-            self.session.on_activity()
+            self.connection.on_activity()
             self.clock.advance(1)
 
     def news(self) -> list[object]:
@@ -487,7 +489,7 @@ class TimeTests(SessionCase):
         self.assertEqual(self.news(), [TokenExpiring(1000.0)])
 
     def test_a_token_of_a_short_life_is_warned_of_in_its_last_tenth(self) -> None:
-        self.house.authenticator.expires_at = 20.0
+        self.core.authenticator.expires_at = 20.0
         self.welcome()
         self.live_on(17)
         self.assertEqual(self.news(), [])
@@ -495,7 +497,7 @@ class TimeTests(SessionCase):
         self.assertEqual(self.news(), [TokenExpiring(20.0)])
 
     def test_a_token_of_no_time_at_all_is_warned_of_two_seconds_ahead(self) -> None:
-        self.house.authenticator.expires_at = 5.0
+        self.core.authenticator.expires_at = 5.0
         self.welcome()
         self.live_on(3)
         self.assertEqual(self.news(), [TokenExpiring(5.0)])
@@ -505,7 +507,7 @@ class TimeTests(SessionCase):
         self.welcome()
         self.say(Subscribe("room.1"))
         self.live_on(950)
-        self.house.authenticator.expires_at = 2000.0
+        self.core.authenticator.expires_at = 2000.0
         self.say(Authenticate("token-ann"))
         self.live_on(60)
         self.say(Publish("room.1", "on"))
@@ -524,7 +526,7 @@ class TimeTests(SessionCase):
         self.assertEqual(self.news(), [TokenExpiring(1000.0), Authenticated("ann", "id1")])
 
     def test_a_session_without_end_is_not_warned(self) -> None:
-        self.house.authenticator.expires_at = float("inf")
+        self.core.authenticator.expires_at = float("inf")
         self.welcome()
         self.live_on(100)
         self.assertEqual(self.news(), [])
@@ -533,37 +535,37 @@ class TimeTests(SessionCase):
         """Between two looks at the clock, what is published after the token's end is not delivered."""
         self.welcome()
         self.say(Subscribe("room.1"))
-        other, session = self.connect()
+        other, connection = self.connect()
         self.clock.rightNow = 1000.0
-        self.house.authenticator.expires_at = 2000
-        session.receive(Authenticate("token-bob"))
-        session.receive(Publish("room.1", "late"))
+        self.core.authenticator.expires_at = 2000
+        connection.receive(Authenticate("token-bob"))
+        connection.receive(Publish("room.1", "late"))
         self.assertEqual(self.peer.sent[2:], [EXPIRED])
 
     def test_not_by_a_single_command(self) -> None:
         self.welcome()
         self.clock.rightNow = 1000.0
         self.assertEqual(self.say(Publish("room.1", "late", ref=1)), [EXPIRED])
-        self.assertEqual(self.line.stats.published_total, 0)
+        self.assertEqual(self.admission.stats.published_total, 0)
 
     def test_not_by_a_command_that_waited(self) -> None:
         """What stood behind a slow answer is not obeyed when the token has ended meanwhile."""
         self.welcome()
-        self.house.authenticator.slow = True
+        self.core.authenticator.slow = True
         self.say(Authenticate("forged"), Authenticate("token-ann"), Publish("room.1", "late", ref=1))
         self.clock.rightNow = 1000.0
-        self.house.authenticator.release_one()
+        self.core.authenticator.release_one()
         self.clock.advance(0)
         self.assertEqual(self.peer.sent[-1], EXPIRED)
-        self.assertEqual(self.line.stats.published_total, 0)
+        self.assertEqual(self.admission.stats.published_total, 0)
 
 
 class EndTests(SessionCase):
     def test_an_ended_session_says_and_hears_nothing(self) -> None:
         self.welcome()
         self.say(Subscribe("room.1"))
-        self.session.close(CloseReason.REVOKED)
-        self.session.close(CloseReason.SHUTDOWN)
+        self.connection.close(CloseReason.REVOKED)
+        self.connection.close(CloseReason.SHUTDOWN)
         self.assertEqual(self.say(Ping(), Publish("room.1", 1)), [])
         self.assertEqual(self.peer.sent[-1], Farewell(CloseReason.REVOKED, "Token revoked"))
 
@@ -571,10 +573,10 @@ class EndTests(SessionCase):
         """No subscription and no count outlives its connection (docs/predecessor-faults.md#fault-4)."""
         self.welcome()
         self.say(Subscribe("room.1"), Subscribe("room.**"))
-        self.session.connection_lost()
-        self.session.connection_lost()
-        traffic = self.line.stats
-        self.assertEqual(self.house.dispatcher._tree.match("room.1"), [])
+        self.connection.connection_lost()
+        self.connection.connection_lost()
+        traffic = self.admission.stats
+        self.assertEqual(self.core.dispatcher._tree.match("room.1"), [])
         self.assertEqual(
             (traffic.active_connections, traffic.authenticated_connections, traffic.active_subscriptions),
             (0, 0, 0),
@@ -582,10 +584,10 @@ class EndTests(SessionCase):
         self.assertEqual(traffic.connections_by_host, {})
 
     def test_lost_while_authentication_waits(self) -> None:
-        self.house.authenticator.slow = True
+        self.core.authenticator.slow = True
         self.say(Authenticate("token-ann"), Subscribe("room.1"))
-        self.session.connection_lost()
-        self.house.authenticator.release_one()
+        self.connection.connection_lost()
+        self.core.authenticator.release_one()
         self.assertEqual(self.peer.sent, [])
-        self.assertEqual(self.house.dispatcher._tree.match("room.1"), [])
-        self.assertEqual(self.line.stats.authenticated_connections, 0)
+        self.assertEqual(self.core.dispatcher._tree.match("room.1"), [])
+        self.assertEqual(self.admission.stats.authenticated_connections, 0)

@@ -41,7 +41,7 @@ class CommandRateTests(SessionCase):
         )
         self.clock.advance(0.1)
         self.assertEqual(self.say(Ping(), Ping()), [Pong(), too_many(Ping, 0.1)])
-        self.assertEqual(self.line.stats.refusals_by_name["RATE_LIMITED"], 2)
+        self.assertEqual(self.admission.stats.refusals_by_name["RATE_LIMITED"], 2)
 
     def test_what_is_refused_for_another_reason_costs_too(self) -> None:
         self.say(*[Subscribe("a")] * 3)
@@ -57,7 +57,7 @@ class CommandRateTests(SessionCase):
         for _ in range(500):
             self.say(Ping(), Ping())
             self.clock.advance(1.0)
-        self.assertIsNone(self.session.farewell)
+        self.assertIsNone(self.connection.farewell)
 
     def test_leaving_is_always_allowed(self) -> None:
         self.say(*[Ping()] * 3)
@@ -65,7 +65,7 @@ class CommandRateTests(SessionCase):
 
     def test_others_are_not_touched(self) -> None:
         self.say(*[Ping()] * 40)
-        self.peer, self.session = self.connect()
+        self.peer, self.connection = self.connect()
         self.assertEqual(self.say(Ping()), [Pong()])
 
 
@@ -74,13 +74,13 @@ class PublishRateTests(SessionCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.house.publisher._limits = PublishLimits(SharedBuckets("user", Rate(10, 2), self.clock))
+        self.core.publisher._limits = PublishLimits(SharedBuckets("user", Rate(10, 2), self.clock))
 
     def test_all_connections_of_a_user_together(self) -> None:
         refused = ErrorReply(RateLimited("Too many publications by this user", retry_after=0.1), Publish, 2)
         self.say(Authenticate("token-ann"))
         self.assertEqual(self.say(Publish("t", 1, ref=1)), [Accepted(1)])
-        self.peer, self.session = self.connect()
+        self.peer, self.connection = self.connect()
         self.say(Authenticate("token-ann"))
         self.assertEqual(
             self.say(Publish("t", 1, ref=1), Publish("t", 1, ref=2), Ping()), [Accepted(1), refused, Pong()]
@@ -98,27 +98,27 @@ class ByteRateTests(SessionCase):
     limits = ConnectionLimits(read_rate=Rate(1000, 100), max_queued_commands=2)
 
     def test_at_the_limit_and_one_byte_past_it(self) -> None:
-        self.session.on_activity(100)
+        self.connection.on_activity(100)
         self.assertEqual(self.peer.sent, [])
-        self.session.on_activity(1)
+        self.connection.on_activity(1)
         self.clock.advance(0.001)
         self.assertEqual(self.peer.sent, ["pause", "resume"])
 
     def test_together_with_an_inbox_that_is_full(self) -> None:
         """Whichever takes longer."""
-        self.house.authenticator.slow = True
-        self.session.on_activity(200)
+        self.core.authenticator.slow = True
+        self.connection.on_activity(200)
         for _ in range(3):
-            self.session.receive(Authenticate("token-ann"))
+            self.connection.receive(Authenticate("token-ann"))
         self.clock.advance(1)
         self.assertEqual(self.peer.sent, ["pause"])
         for _ in range(2):
-            self.house.authenticator.release_one()
+            self.core.authenticator.release_one()
             self.clock.advance(0)
         self.assertEqual([said for said in self.peer.sent if isinstance(said, str)], ["pause", "resume"])
 
     def test_nothing_is_left_of_one_who_leaves(self) -> None:
-        self.session.on_activity(200)
-        self.session.connection_lost()
+        self.connection.on_activity(200)
+        self.connection.connection_lost()
         calls = [call.func for call in self.clock.getDelayedCalls()]
         self.assertEqual(len(calls), 1)  # the hub's sweep

@@ -1,18 +1,18 @@
-"""Sessions in number: limits, revocation, and the way out."""
+"""All connections together: limits, revocation, shutdown."""
 
 from __future__ import annotations
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.base.timestamps import format_timestamp
 from multiproto.core import events
 from multiproto.core.connections.admission import ConnectionLimits
 from multiproto.core.connections.connection import Connection
 from multiproto.core.errors import TooManyConnections, Unavailable
 from multiproto.core.events import EventBuilder
 from multiproto.core.identity import Identity
-from multiproto.core.model import format_timestamp
-from multiproto.core.protocol import Authenticate, Authenticated, CloseReason, Farewell
+from multiproto.core.protocol import Authenticate, Authenticated, CloseReason, Farewell, Ping, Reply
 from multiproto.core.pubsub.namespaces import USERS
 from multiproto.core.transactions import Entry, Event
 
@@ -25,23 +25,23 @@ REVOKED = Farewell(CloseReason.REVOKED, "Token revoked")
 class HubCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.house = make_core(self.clock)
-        self.hub = self.house.hub
-        self.line = self.house.admission(
+        self.core = make_core(self.clock)
+        self.hub = self.core.hub
+        self.admission = self.core.admission(
             limits=ConnectionLimits(close_timeout=5), max_connections=3, max_connections_per_host=2
         )
         self.events = EventBuilder(sequential_ids("event"))
 
     def connect(self, name: str = "", host: str = "192.0.2.1") -> tuple[RecordingTransport, Connection]:
         peer = RecordingTransport()
-        session = self.hub.admit(peer, host, self.line)
+        connection = self.hub.admit(peer, host, self.admission)
         if name:
-            session.receive(Authenticate(f"token-{name}"))
-        return peer, session
+            connection.receive(Authenticate(f"token-{name}"))
+        return peer, connection
 
     def happen(self, event: Event) -> None:
-        """What the follower does when the log tells of `event`."""
-        self.house.dispatcher.dispatch_logged(Entry(1, "cursor1", event))
+        """What the follower does with `event` of the log."""
+        self.core.dispatcher.dispatch_logged(Entry(1, "cursor1", event))
 
 
 class CapacityTests(HubCase):
@@ -51,7 +51,9 @@ class CapacityTests(HubCase):
         self.assertRaises(TooManyConnections, self.connect)
         first.connection_lost()
         self.connect()
-        self.assertEqual(self.line.stats.connections_by_status, {"accepted": 3, "rejected": 1, "closed": 1})
+        self.assertEqual(
+            self.admission.stats.connections_by_status, {"accepted": 3, "rejected": 1, "closed": 1}
+        )
 
     def test_in_all(self) -> None:
         for host in ("192.0.2.1", "192.0.2.2", "192.0.2.3"):
@@ -62,7 +64,7 @@ class CapacityTests(HubCase):
     def test_each_line_has_limits_of_its_own(self) -> None:
         for _ in range(2):
             self.connect()
-        other = self.house.admission("websocket", max_connections_per_host=1)
+        other = self.core.admission("websocket", max_connections_per_host=1)
         self.hub.admit(RecordingTransport(), "192.0.2.1", other)
         self.assertRaises(TooManyConnections, self.hub.admit, RecordingTransport(), "192.0.2.1", other)
 
@@ -77,9 +79,9 @@ class RevocationTests(HubCase):
 
     def test_a_revoked_session(self) -> None:
         """The same user's other session goes on."""
-        peer, session = self.connect("ann")
+        peer, connection = self.connect("ann")
         other = RecordingTransport()
-        self.hub.admit(other, "192.0.2.9", self.line, Identity("ann", "another", 1000.0))
+        self.hub.admit(other, "192.0.2.9", self.admission, Identity("ann", "another", 1000.0))
         self.happen(self.events.sessions_revoked("ann", ["session-ann"], format_timestamp(0)))
         self.assertEqual(peer.sent[1:], [REVOKED])
         self.assertEqual(other.sent, [])
@@ -100,22 +102,61 @@ class RevocationTests(HubCase):
         self.assertEqual(len(peer.sent), 1)
 
 
+class BrokenTransport(RecordingTransport):
+    """Fails at whatever is sent on it; all that it can do is to be aborted."""
+
+    def send(self, reply: Reply) -> int:
+        raise ZeroDivisionError
+
+    def close(self, why: Farewell) -> None:
+        raise ZeroDivisionError
+
+
+class BrokenConnectionTests(HubCase):
+    """A connection that breaks costs the others nothing."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        identity = Identity("ann", "session-ann", 1000.0)
+        self.broken = BrokenTransport()
+        self.hub.admit(self.broken, "192.0.2.9", self.admission, identity)
+        self.other = RecordingTransport()
+        self.hub.admit(self.other, "192.0.2.1", self.admission, identity)
+
+    def test_the_timers_of_the_others_go_on(self) -> None:
+        self.clock.pump([1] * 30)
+        self.assertEqual((self.broken.sent, self.other.sent), (["abort"], [Ping()]))
+        self.clock.pump([1] * 30)
+        self.assertEqual(self.other.sent, [Ping(), Ping()])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)  # of the ping, of the farewell
+
+    def test_the_others_are_revoked(self) -> None:
+        self.happen(self.events.user_deleted("ann", format_timestamp(0)))
+        self.assertEqual((self.broken.sent, self.other.sent), (["abort"], [REVOKED]))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_the_others_are_closed_at_shutdown(self) -> None:
+        self.hub.stopService()
+        self.assertEqual((self.broken.sent, self.other.sent), (["abort"], [GOODBYE]))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
 class ShutdownTests(HubCase):
     def test_nobody_is_there(self) -> None:
         self.successResultOf(self.hub.stopService())
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_prompt_one_leaves_no_timer(self) -> None:
-        peer, session = self.connect()
+        peer, connection = self.connect()
         done = self.hub.stopService()
         self.assertEqual(peer.sent, [GOODBYE])
-        session.connection_lost()
+        connection.connection_lost()
         self.successResultOf(done)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_it_waits_for_the_last_line_and_then_cuts_it(self) -> None:
         """Five seconds for a peer that does not take its farewell (docs/predecessor-faults.md#fault-24)."""
-        (_, prompt), (stuck, session) = self.connect(), self.connect()
+        (_, prompt), (stuck, connection) = self.connect(), self.connect()
         done = self.hub.stopService()
         prompt.connection_lost()
         self.clock.pump([1] * 4)
@@ -123,7 +164,7 @@ class ShutdownTests(HubCase):
         self.clock.advance(1)
         self.assertEqual(stuck.sent, [GOODBYE, "abort"])
         self.assertNoResult(done)
-        session.connection_lost()
+        connection.connection_lost()
         self.successResultOf(done)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 

@@ -9,12 +9,12 @@ from multiproto.core.connections.read_throttle import ReadThrottle
 from multiproto.core.ratelimit.token_bucket import Rate
 
 
-class IntakeTests(SynchronousTestCase):
+class ReadThrottleTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.rightNow = 1_800_000_000.0
         self.said: list[str] = []
-        self.intake = self.make(Rate(1000, 100))
+        self.throttle = self.make(Rate(1000, 100))
 
     def make(self, rate: Rate | None) -> ReadThrottle:
         return ReadThrottle(
@@ -22,9 +22,9 @@ class IntakeTests(SynchronousTestCase):
         )
 
     def test_at_the_limit_and_one_byte_past_it(self) -> None:
-        self.intake.charge(100)
+        self.throttle.charge(100)
         self.assertEqual(self.said, [])
-        self.intake.charge(1)
+        self.throttle.charge(1)
         self.assertEqual(self.said, ["pause"])
         self.clock.advance(0.0009)
         self.assertEqual(self.said, ["pause"])
@@ -33,29 +33,29 @@ class IntakeTests(SynchronousTestCase):
 
     def test_what_comes_meanwhile_is_waited_for_too(self) -> None:
         """Some of it was read already."""
-        self.intake.charge(200)
-        self.intake.charge(100)
+        self.throttle.charge(200)
+        self.throttle.charge(100)
         self.clock.advance(0.11)
         self.assertEqual(self.said, ["pause"])
         self.clock.advance(0.1)
         self.assertEqual(self.said, ["pause", "resume"])
 
     def test_the_last_of_several_reasons_counts(self) -> None:
-        self.intake.pause("a")
-        self.intake.charge(150)
-        self.intake.resume("a")
+        self.throttle.pause("a")
+        self.throttle.charge(150)
+        self.throttle.resume("a")
         self.assertEqual(self.said, ["pause"])
-        self.intake.pause("a")
+        self.throttle.pause("a")
         self.clock.advance(1)
         self.assertEqual(self.said, ["pause"])
-        self.intake.resume("a")
-        self.intake.resume("a")
+        self.throttle.resume("a")
+        self.throttle.resume("a")
         self.assertEqual(self.said, ["pause", "resume"])
 
     def test_nothing_is_left_at_the_end(self) -> None:
-        self.intake.charge(200)
-        self.intake.stop()
-        self.intake.charge(200)
+        self.throttle.charge(200)
+        self.throttle.stop()
+        self.throttle.charge(200)
         self.assertEqual((self.said, self.clock.getDelayedCalls()), (["pause"], []))
 
     def test_without_a_rate(self) -> None:

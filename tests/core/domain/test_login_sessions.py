@@ -368,7 +368,7 @@ class PasswordTests(SessionsCase):
         self.assertEqual(await self.revoked(), [[late[0].session_id]])
 
 
-class NoteTests(SessionsCase):
+class AuditTests(SessionsCase):
     async def test_what_happens_to_an_account(self) -> None:
         who = await self.login(BROWSER)
         await self.sessions.logout(who, BROWSER)

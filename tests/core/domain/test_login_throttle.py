@@ -46,7 +46,7 @@ class Shared:
             raise Unavailable("away")
 
 
-class LoginsTests(SynchronousTestCase):
+class LoginThrottleTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.shared = Shared(self.clock)

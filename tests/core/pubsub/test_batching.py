@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -74,7 +75,7 @@ def contents(said: list[object]) -> list[object]:
     return [each.content if isinstance(each, Delivery) else each for each in said]
 
 
-class GatheringTests(SynchronousTestCase):
+class PublicationBatcherTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.bursts: list[list[object]] = []
@@ -96,6 +97,21 @@ class GatheringTests(SynchronousTestCase):
         self.assertEqual(self.bursts, [[0, 1], [2, 3], [4]])
         for each in told:
             self.successResultOf(each)
+
+    def test_a_publisher_that_leaves_holds_up_nobody(self) -> None:
+        """Those who wait until all is delivered wait no longer, and no shorter, when the last publisher is cancelled."""
+        last = self.gathering.enqueue(publication("a", 1))
+        before = self.gathering.flushed()
+        last.cancel()
+        self.failureResultOf(last, CancelledError)
+        after = self.gathering.flushed()
+        self.assertNoResult(before)
+        self.assertNoResult(after)
+        self.clock.advance(0)
+        self.assertEqual(self.bursts, [[1]])
+        self.successResultOf(before)
+        self.successResultOf(after)
+        self.successResultOf(self.gathering.flushed())
 
     def test_the_size_of_a_burst_and_one_more(self) -> None:
         """And of the first on a topic, when nobody knows how many hear it one by one."""
@@ -168,18 +184,18 @@ class AudienceTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.counted: list[tuple[str, int, int]] = []
-        self.audience = Dispatcher(lambda *counts: self.counted.append(counts))
-        self.audience.enable_batching(self.clock)
+        self.dispatcher = Dispatcher(lambda *counts: self.counted.append(counts))
+        self.dispatcher.enable_batching(self.clock)
 
     def tell(self, *contents: object) -> None:
         for content in contents:
-            self.audience.dispatch_live(publication("a", content))
+            self.dispatcher.dispatch_live(publication("a", content))
         self.clock.advance(0)
 
     def test_who_takes_but_one_at_a_time_hears_them_one_by_one(self) -> None:
         choir, ear, deaf = Choir(), Ear(), Choir(deaf_to=("a",))
         for listener in (choir, ear, deaf):
-            self.audience.subscribe("a", listener)
+            self.dispatcher.subscribe("a", listener)
         self.tell(1, 2)
         self.assertEqual([each.content for each in choir.heard], [1, 2])
         self.assertEqual([each.content for each in ear.heard], [1, 2])
@@ -188,47 +204,49 @@ class AudienceTests(SynchronousTestCase):
     def test_a_broken_listener_costs_no_other_theirs(self) -> None:
         ear = Ear()
         for listener in (Choir(broken=True), Ear(broken=True), ear):
-            self.audience.subscribe("a", listener)
+            self.dispatcher.subscribe("a", listener)
         self.tell(1, 2)
         self.assertEqual([each.content for each in ear.heard], [1, 2])
         self.assertEqual(self.counted, [("publication", 1, 2)] * 2)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)
 
     def test_where_nobody_listens_nothing_waits(self) -> None:
-        self.assertIsNone(self.audience.dispatch_live(publication("b")))
+        self.assertIsNone(self.dispatcher.dispatch_live(publication("b")))
         self.assertEqual(self.clock.calls, [])
 
     def test_while_blind_they_are_held(self) -> None:
         ear = Ear()
-        self.audience.subscribe("a", ear)
-        self.audience.freshness = sight = LogFreshness(self.clock)
-        sight.mark_current(0.0)
+        self.dispatcher.subscribe("a", ear)
+        self.dispatcher.freshness = freshness = LogFreshness(self.clock)
+        freshness.mark_current(0.0)
         self.clock.advance(10)
         self.tell(1, 2)
         self.assertEqual(ear.heard, [])
-        sight.mark_current(self.clock.seconds())
+        freshness.mark_current(self.clock.seconds())
         self.assertEqual([each.content for each in ear.heard], [1, 2])
 
 
-class SessionTests(SynchronousTestCase):
+class ConnectionTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.house = make_core(self.clock)
-        self.house.dispatcher.enable_batching(self.clock)
-        self.line = self.house.admission("tcp", LIVE)
-        self.publisher, self.said = self.session(RecordingTransport(), "ann")
+        self.core = make_core(self.clock)
+        self.core.dispatcher.enable_batching(self.clock)
+        self.admission = self.core.admission("tcp", LIVE)
+        self.publisher, self.said = self.connection(RecordingTransport(), "ann")
 
-    def session(self, peer: RecordingTransport, name: str) -> tuple[Connection, list[Reply | Farewell | str]]:
-        session = self.house.hub.admit(peer, "192.0.2.1", self.line)
-        session.receive(Authenticate(f"token-{name}"))
+    def connection(
+        self, peer: RecordingTransport, name: str
+    ) -> tuple[Connection, list[Reply | Farewell | str]]:
+        connection = self.core.hub.admit(peer, "192.0.2.1", self.admission)
+        connection.receive(Authenticate(f"token-{name}"))
         self.assertIsInstance(peer.sent.pop(0), Authenticated)
-        return session, peer.sent
+        return connection, peer.sent
 
     def listener(self, peer: RecordingTransport) -> tuple[Connection, list[Reply | Farewell | str]]:
-        session, said = self.session(peer, "bob")
-        session.receive(Subscribe("room.*"))
+        connection, said = self.connection(peer, "bob")
+        connection.receive(Subscribe("room.*"))
         self.assertIsInstance(said.pop(0), Subscribed)
-        return session, said
+        return connection, said
 
     def publish(self, *contents: object, topic: str = "room.1") -> None:
         for number, content in enumerate(contents):
@@ -239,12 +257,12 @@ class SessionTests(SynchronousTestCase):
         _, one_by_one = self.listener(RecordingTransport())
         self.publish("x", "y", "z")
         self.assertEqual((at_once, one_by_one, self.said), ([], [], []))
-        sent = self.line.stats.sent_by_type["message"]
+        sent = self.admission.stats.sent_by_type["message"]
         self.clock.advance(0)
         self.assertEqual(contents(list(at_once)), ["at once", "x", "y", "at once", "z"])
         self.assertEqual(contents(list(one_by_one)), ["x", "y", "z"])
         self.assertEqual(self.said, [Accepted(0), Accepted(1), Accepted(2)])
-        self.assertEqual(self.line.stats.sent_by_type["message"] - sent, 6)
+        self.assertEqual(self.admission.stats.sent_by_type["message"] - sent, 6)
 
     def test_one_alone_goes_the_same_way(self) -> None:
         _, said = self.listener(BurstPeer())
@@ -296,28 +314,28 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual(self.said, [])
 
     def test_a_clogged_peer_has_its_outbox_and_no_more(self) -> None:
-        session, said = self.listener(BurstPeer())
-        session.send_queue.pauseProducing()
+        connection, said = self.listener(BurstPeer())
+        connection.send_queue.pauseProducing()
         self.publish(1, 2, 3)
         self.clock.advance(0)
         self.assertEqual(said, [])
-        session.send_queue.resumeProducing()
+        connection.send_queue.resumeProducing()
         self.assertEqual(contents(list(said)), [1, 2, 3])
-        session.send_queue.pauseProducing()
+        connection.send_queue.pauseProducing()
         self.publish(4, 5, 6, 7)
         self.clock.advance(0)
         self.assertEqual(
-            (session.farewell and session.farewell.reason, len(said)), (CloseReason.SLOW_CONSUMER, 4)
+            (connection.farewell and connection.farewell.reason, len(said)), (CloseReason.SLOW_CONSUMER, 4)
         )
 
     def test_what_may_not_be_read_is_not_heard(self) -> None:
-        session, said = self.session(BurstPeer(), "bob")
+        connection, said = self.connection(BurstPeer(), "bob")
         delivery = Delivery("messages.user.ann", "x", {}, 0.0)
-        self.assertFalse(session.deliver_batch(DeliveryBatch(delivery.topic, (delivery, delivery))))
+        self.assertFalse(connection.deliver_batch(DeliveryBatch(delivery.topic, (delivery, delivery))))
         self.assertEqual(said, [])
 
     def test_nobody_hears_after_their_token_ran_out(self) -> None:
-        session, said = self.listener(BurstPeer())
+        connection, said = self.listener(BurstPeer())
         self.publish("x", "y")
         self.clock.rightNow = 1000.0
         self.clock.advance(0)
@@ -327,7 +345,7 @@ class SessionTests(SynchronousTestCase):
         """Each session waits with the sixty-fifth; so nothing grows here without a limit."""
         _, said = self.listener(RecordingTransport())
         self.publish(*range(200))
-        self.assertEqual(len(self.house.dispatcher._batcher._queue), 64)  # type: ignore[union-attr]
+        self.assertEqual(len(self.core.dispatcher._batcher._queue), 64)  # type: ignore[union-attr]
         self.clock.pump([0] * 10)
         self.assertEqual(contents(list(said)), list(range(200)))
         self.assertEqual(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from attrs import Factory, define
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.base.timestamps import format_timestamp
 from multiproto.core.events import EventBuilder
-from multiproto.core.model import Message, User, format_timestamp
+from multiproto.core.model import Message, User
 from multiproto.core.protocol import Delivery
 from multiproto.core.pubsub.dispatcher import Dispatcher
 from multiproto.core.pubsub.namespaces import MESSAGES
@@ -37,24 +38,24 @@ class Ear:
 class AudienceTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.counted: list[tuple[str, int, int]] = []  # type, heard, failed
-        self.audience = Dispatcher(lambda *counts: self.counted.append(counts))
+        self.dispatcher = Dispatcher(lambda *counts: self.counted.append(counts))
         self.events = EventBuilder(sequential_ids("event"))
 
     def message(self, channel: str | None, recipient: str | None) -> Message:
         return Message("m", "ann", "hi", channel, recipient, AT, AT)
 
     def tell(self, event: Event, position: int = 1) -> None:
-        self.audience.dispatch_logged(Entry(position, f"cursor{position}", event))
+        self.dispatcher.dispatch_logged(Entry(position, f"cursor{position}", event))
 
     def listen(self, *patterns: str, ear: Ear | None = None) -> Ear:
         ear = ear or Ear()
         for pattern in patterns:
-            self.audience.subscribe(pattern, ear)
+            self.dispatcher.subscribe(pattern, ear)
         return ear
 
     def test_a_publication(self) -> None:
         ear, other = self.listen("a.*", "a.**"), self.listen("b")
-        self.audience.dispatch_live(Publication("p", "a.b", {"x": 1}, {"senderId": "ann"}, "ann", 5.0))
+        self.dispatcher.dispatch_live(Publication("p", "a.b", {"x": 1}, {"senderId": "ann"}, "ann", 5.0))
         self.assertEqual(ear.heard, [Delivery("a.b", {"x": 1}, {"senderId": "ann"}, 5.0, "ann", "p")])
         self.assertEqual(other.heard, [])
         self.assertEqual(self.counted, [("publication", 1, 0)])
@@ -98,9 +99,9 @@ class AudienceTests(SynchronousTestCase):
         """But the cursor moves past it."""
         ear = self.listen("**")
         event = Event("e", "message.sent", ("messages",), None, "m", AT, MESSAGES)
-        self.audience.dispatch_logged(Entry(7, "cursor7", event, redacted=True))
+        self.dispatcher.dispatch_logged(Entry(7, "cursor7", event, redacted=True))
         self.assertEqual(ear.heard, [])
-        self.assertEqual(self.audience.cursor, "cursor7")
+        self.assertEqual(self.dispatcher.cursor, "cursor7")
 
     def test_a_broken_listener_costs_nobody_else_the_message(self) -> None:
         """The predecessor's fault: one bad subscription broke pub/sub for everybody.
@@ -109,15 +110,15 @@ class AudienceTests(SynchronousTestCase):
         """
         self.listen("a", ear=Ear(broken=True))
         ear = self.listen("a")
-        self.audience.dispatch_live(Publication("p", "a", 1, {}, "ann", 0.0))
+        self.dispatcher.dispatch_live(Publication("p", "a", 1, {}, "ann", 0.0))
         self.assertEqual(len(ear.heard), 1)
         self.assertEqual(self.counted, [("publication", 1, 1)])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_leaving(self) -> None:
         ear = self.listen("a.*")
-        self.audience.unsubscribe("a.*", ear)
-        self.assertTrue(self.audience.is_empty)
+        self.dispatcher.unsubscribe("a.*", ear)
+        self.assertTrue(self.dispatcher.is_empty)
 
     def test_no_event_tells_a_secret(self) -> None:
         """The predecessor's fault: password hashes went out on `users`.

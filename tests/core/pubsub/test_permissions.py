@@ -33,17 +33,17 @@ RULES = (
 class RightsCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.house = make_core(self.clock, "log.**", policy=Policy(RULES))
-        self.successResultOf(self.house.follower.startService())
+        self.core = make_core(self.clock, "log.**", policy=Policy(RULES))
+        self.successResultOf(self.core.follower.startService())
         grants = (Grant("*.ann.**", [SUBSCRIBE]), Grant("log.pump", [SUBSCRIBE]))
-        self.house.authenticator.identities["pump"] = Identity("ann", "s", 1000.0, "pump", grants)
+        self.core.authenticator.identities["pump"] = Identity("ann", "s", 1000.0, "pump", grants)
 
     def told(self, name: str, *commands: Command) -> RecordingTransport:
         """What `name` hears of `commands`, and then of what happens."""
         peer = RecordingTransport()
-        session = self.house.hub.admit(peer, "192.0.2.1", self.house.admission())
+        connection = self.core.hub.admit(peer, "192.0.2.1", self.core.admission())
         for command in (Authenticate(f"token-{name}"), *commands):
-            session.receive(command)
+            connection.receive(command)
         for _ in range(50):
             self.clock.advance(0)
         del peer.sent[0]
@@ -51,8 +51,8 @@ class RightsCase(SynchronousTestCase):
 
     def happen(self, *topics: str) -> None:
         for topic in topics:
-            self.house.log.append(1, topic)
-        self.house.follower.wake()
+            self.core.log.append(1, topic)
+        self.core.follower.wake()
 
     def topics(self, peer: RecordingTransport) -> list[tuple[str, str | None]]:
         """(topic, replay) of all deliveries."""
@@ -144,18 +144,18 @@ class LoggedTests(RightsCase):
     def test_what_happens_while_catching_up_is_not_the_past(self) -> None:
         """Nobody misses what they may hear because they asked for the past of something else."""
         self.happen("log.news", "log.ann.1")
-        self.house.log.slow = True
+        self.core.log.slow = True
         peer = self.told("ann", Subscribe("log.**", "cursor0"))
         self.happen("log.news")
-        self.house.log.slow = False
+        self.core.log.slow = False
         for _ in range(5):
-            self.house.log.release()
+            self.core.log.release()
             for _ in range(50):
                 self.clock.advance(0)
         self.assertEqual(self.topics(peer), [("log.ann.1", "log.**"), ("log.news", "log.**")])
 
     def test_an_event_is_heard_on_the_first_topic_that_may_be_read(self) -> None:
         peer = self.told("ann", Subscribe("log.**"))
-        self.house.log.append(1, "log.bob.1", "log.ann.1", "log.news")
-        self.house.follower.wake()
+        self.core.log.append(1, "log.bob.1", "log.ann.1", "log.news")
+        self.core.follower.wake()
         self.assertEqual(self.topics(peer), [("log.ann.1", None)])

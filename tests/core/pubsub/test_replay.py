@@ -6,9 +6,9 @@ from attrs import evolve
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.base.timestamps import format_timestamp
 from multiproto.core.connections.admission import ConnectionLimits
 from multiproto.core.connections.connection import Connection
-from multiproto.core.model import format_timestamp
 from multiproto.core.protocol import (
     Authenticate,
     CaughtUp,
@@ -28,19 +28,19 @@ from ...fakes import RecordingTransport, make_core
 class ResumeCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.house = make_core(self.clock, "log.**")
-        self.notes = self.house.log
-        self.line = self.house.admission(limits=ConnectionLimits(max_queued_replies=2))
-        self.notes.append(5)
-        self.successResultOf(self.house.follower.startService())
-        self.peer, self.session = self.connect()
+        self.core = make_core(self.clock, "log.**")
+        self.log = self.core.log
+        self.admission = self.core.admission(limits=ConnectionLimits(max_queued_replies=2))
+        self.log.append(5)
+        self.successResultOf(self.core.follower.startService())
+        self.peer, self.connection = self.connect()
 
     def connect(self, name: str = "ann") -> tuple[RecordingTransport, Connection]:
         peer = RecordingTransport()
-        session = self.house.hub.admit(peer, "192.0.2.1", self.line)
-        session.receive(Authenticate(f"token-{name}"))
+        connection = self.core.hub.admit(peer, "192.0.2.1", self.admission)
+        connection.receive(Authenticate(f"token-{name}"))
         peer.sent.clear()
-        return peer, session
+        return peer, connection
 
     def turn(self) -> None:
         """Let the reactor turn until nothing waits for it."""
@@ -48,11 +48,11 @@ class ResumeCase(SynchronousTestCase):
             self.clock.advance(0)
 
     def happen(self, *topics: str, count: int = 1) -> None:
-        self.notes.append(count, *topics)
-        self.house.follower.wake()
+        self.log.append(count, *topics)
+        self.core.follower.wake()
 
     def resume(self, after: str, pattern: str = "users") -> list[object]:
-        self.session.receive(Subscribe(pattern, after))
+        self.connection.receive(Subscribe(pattern, after))
         self.turn()
         return list(self.peer.sent)
 
@@ -89,7 +89,7 @@ class ResumeTests(ResumeCase):
         self.assertEqual(said[1:], [CaughtUp("users", "cursor5")])
 
     def test_without_a_cursor_there_is_no_replay(self) -> None:
-        self.session.receive(Subscribe("users"))
+        self.connection.receive(Subscribe("users"))
         self.turn()
         subscribed = self.peer.sent[0]
         assert isinstance(subscribed, Subscribed)
@@ -103,29 +103,29 @@ class ResumeTests(ResumeCase):
             [subscribed] = self.resume(after)
             assert isinstance(subscribed, Subscribed)
             self.assertEqual((subscribed.cursor, subscribed.recovered), ("cursor5", False), after)
-            self.session.receive(Unsubscribe("users"))
+            self.connection.receive(Unsubscribe("users"))
         self.resume("nonsense")
         self.happen()
         self.assertEqual(self.heard(), [(6, None)])
 
     def test_what_was_pruned_is_no_silent_gap(self) -> None:
-        self.notes.retention_floor = 4
+        self.log.retention_floor = 4
         subscribed = self.resume("cursor3")[0]
         assert isinstance(subscribed, Subscribed)
         self.assertEqual(subscribed.recovered, False)
-        self.session.receive(Unsubscribe("users"))
+        self.connection.receive(Unsubscribe("users"))
         self.peer.sent.clear()
         self.resume("cursor4")
         self.assertEqual(self.heard(), [(5, "users")])
 
     def test_what_is_pruned_while_it_is_replayed(self) -> None:
         """The session ends where it stands; resuming from there says that something is lost."""
-        self.notes.slow = True
-        self.session.receive(Subscribe("users", "cursor1"))
-        self.notes.release()  # where the cursor is
-        self.notes.retention_floor = 3
-        self.notes.slow = False
-        self.notes.release()
+        self.log.slow = True
+        self.connection.receive(Subscribe("users", "cursor1"))
+        self.log.release()  # where the cursor is
+        self.log.retention_floor = 3
+        self.log.slow = False
+        self.log.release()
         self.turn()
         self.assertEqual(
             self.peer.sent[-1],
@@ -141,14 +141,14 @@ class ResumeTests(ResumeCase):
 
     def test_joining_without_a_hole(self) -> None:
         """Others go on publishing while pages are read and sent; each is told once, in order."""
-        self.notes.slow = True
-        self.session.receive(Subscribe("users", "cursor1"))
+        self.log.slow = True
+        self.connection.receive(Subscribe("users", "cursor1"))
         for _ in range(30):
             self.happen()
-            self.notes.release()
+            self.log.release()
             self.clock.advance(0)
-        self.notes.slow = False
-        self.notes.release()
+        self.log.slow = False
+        self.log.release()
         self.turn()
         self.happen()
         positions = [position for position, _ in self.heard()]
@@ -159,11 +159,11 @@ class ResumeTests(ResumeCase):
 
     def test_ahead_of_the_follower(self) -> None:
         """A cursor from an answer that came before the follower told of it: withheld up to it."""
-        self.notes.append(2)
-        self.session.receive(Subscribe("users", "cursor6"))
+        self.log.append(2)
+        self.connection.receive(Subscribe("users", "cursor6"))
         self.turn()
         self.assertEqual(self.heard(), [])
-        self.house.follower.wake()
+        self.core.follower.wake()
         self.turn()
         self.assertEqual([position for position, _ in self.heard()], [7])
 
@@ -178,32 +178,32 @@ class ResumeTests(ResumeCase):
 
     def test_what_was_withdrawn_is_not_replayed(self) -> None:
         """Not even from a page that was read before it was withdrawn."""
-        self.notes.append(PAGE_SPAN)
-        self.house.follower.wake()
-        _, session = self.connect("bob")
-        session.receive(Subscribe("users", "cursor3"))
+        self.log.append(PAGE_SPAN)
+        self.core.follower.wake()
+        _, connection = self.connect("bob")
+        connection.receive(Subscribe("users", "cursor3"))
         self.turn()
-        self.notes.entries[3] = evolve(self.notes.entries[3], redacted=True)
-        self.notes.append(1, "users", content={"userId": "x"}, type="user.deleted")
-        self.house.follower.wake()
+        self.log.entries[3] = evolve(self.log.entries[3], redacted=True)
+        self.log.append(1, "users", content={"userId": "x"}, type="user.deleted")
+        self.core.follower.wake()
         self.resume("cursor3")
         self.assertNotIn((4, "users"), self.heard())
         self.assertIn((5, "users"), self.heard())
 
     def test_nor_from_a_page_that_was_being_read(self) -> None:
         """Who resumes after the withdrawal was told waits for no page that was asked for before it."""
-        self.notes.append(PAGE_SPAN)
-        self.house.follower.wake()
+        self.log.append(PAGE_SPAN)
+        self.core.follower.wake()
         _, early = self.connect("bob")
-        self.notes.slow = True
+        self.log.slow = True
         early.receive(Subscribe("users", "cursor3"))
-        self.notes.release()  # where the cursor is; the page is still being read
-        held, self.notes.pending = self.notes.pending, []
-        self.notes.slow = False
-        self.notes.entries[3] = evolve(self.notes.entries[3], redacted=True)
-        self.notes.append(1, "users", content={"userId": "x"}, type="user.deleted")
-        self.house.follower.wake()
-        self.session.receive(Subscribe("users", "cursor3"))
+        self.log.release()  # where the cursor is; the page is still being read
+        held, self.log.pending = self.log.pending, []
+        self.log.slow = False
+        self.log.entries[3] = evolve(self.log.entries[3], redacted=True)
+        self.log.append(1, "users", content={"userId": "x"}, type="user.deleted")
+        self.core.follower.wake()
+        self.connection.receive(Subscribe("users", "cursor3"))
         for each in held:
             each.callback(None)
         self.turn()
@@ -211,14 +211,14 @@ class ResumeTests(ResumeCase):
         self.assertIn((5, "users"), self.heard())
 
     def test_a_logged_publication_is_replayed_as_it_was_told(self) -> None:
-        self.session.receive(Subscribe("log.*"))
-        self.session.receive(Publish("log.a", {"x": 1}, {"mood": "good"}, ref=1))
+        self.connection.receive(Subscribe("log.*"))
+        self.connection.receive(Publish("log.a", {"x": 1}, {"mood": "good"}, ref=1))
         self.turn()
         [first] = [said for said in self.peer.sent if isinstance(said, Delivery)]
         self.assertEqual((first.content, first.sender_id, first.cursor), ({"x": 1}, "ann", "cursor6"))
         self.assertEqual(first.metadata["mood"], "good")
-        other, session = self.connect("bob")
-        session.receive(Subscribe("log.**", "cursor5"))
+        other, connection = self.connect("bob")
+        connection.receive(Subscribe("log.**", "cursor5"))
         self.turn()
         [again] = [said for said in other.sent if isinstance(said, Delivery)]
         self.assertEqual(
@@ -229,52 +229,52 @@ class ResumeTests(ResumeCase):
 
 class LeavingTests(ResumeCase):
     def test_unsubscribing_while_catching_up(self) -> None:
-        self.notes.slow = True
-        self.session.receive(Subscribe("users", "cursor1"))
-        self.notes.release()  # where the cursor is
+        self.log.slow = True
+        self.connection.receive(Subscribe("users", "cursor1"))
+        self.log.release()  # where the cursor is
         self.turn()
-        self.session.receive(Unsubscribe("users"))
-        self.notes.slow = False
-        self.notes.release()
+        self.connection.receive(Unsubscribe("users"))
+        self.log.slow = False
+        self.log.release()
         self.turn()
         self.happen()
         self.assertEqual(self.heard(), [])
-        self.assertEqual(self.line.stats.active_subscriptions, 0)
+        self.assertEqual(self.admission.stats.active_subscriptions, 0)
 
     def test_subscribing_anew_while_the_transport_is_slow(self) -> None:
         """What the first subscription waited to send is no part of the second."""
-        self.session.receive(Subscribe("users", "cursor1"))
-        self.session.send_queue.pauseProducing()
+        self.connection.receive(Subscribe("users", "cursor1"))
+        self.connection.send_queue.pauseProducing()
         self.turn()
-        self.session.receive(Unsubscribe("users"))
-        self.session.receive(Subscribe("users", "cursor4"))
-        self.session.send_queue.resumeProducing()
+        self.connection.receive(Unsubscribe("users"))
+        self.connection.receive(Subscribe("users", "cursor4"))
+        self.connection.send_queue.resumeProducing()
         self.turn()
         self.assertEqual(self.heard(), [(5, "users")])
 
     def test_leaving_while_the_cursor_is_looked_up(self) -> None:
-        listeners = self.house.dispatcher._tree.match("users")
-        self.notes.slow = True
-        self.session.receive(Subscribe("users", "cursor1"))
-        self.session.connection_lost()
-        self.notes.slow = False
-        self.notes.release()
+        listeners = self.core.dispatcher._tree.match("users")
+        self.log.slow = True
+        self.connection.receive(Subscribe("users", "cursor1"))
+        self.connection.connection_lost()
+        self.log.slow = False
+        self.log.release()
         self.turn()
-        self.assertEqual(self.house.dispatcher._tree.match("users"), listeners)
+        self.assertEqual(self.core.dispatcher._tree.match("users"), listeners)
         self.assertEqual(self.peer.sent, [])
 
     def test_a_log_that_is_away(self) -> None:
         """Refused when it can't say where the cursor is; ended, to be resumed, when a page can't be read."""
-        self.notes.away = True
+        self.log.away = True
         self.resume("cursor1")
         self.assertEqual([type(said).__name__ for said in self.peer.sent], ["ErrorReply"])
-        self.assertEqual(self.line.stats.active_subscriptions, 0)
-        self.notes.away = False
-        self.notes.slow = True
-        self.session.receive(Subscribe("users", "cursor1"))
-        self.notes.release()  # where the cursor is
-        self.notes.away = True
-        self.notes.release()  # a page
+        self.assertEqual(self.admission.stats.active_subscriptions, 0)
+        self.log.away = False
+        self.log.slow = True
+        self.connection.receive(Subscribe("users", "cursor1"))
+        self.log.release()  # where the cursor is
+        self.log.away = True
+        self.log.release()  # a page
         self.turn()
         self.assertEqual(
             self.peer.sent[-1], Farewell(CloseReason.INTERNAL_ERROR, "Internal server error", "cursor1")
@@ -284,46 +284,46 @@ class LeavingTests(ResumeCase):
 class FlowTests(ResumeCase):
     def test_a_client_that_resumes_and_never_reads(self) -> None:
         """Nothing piles up for it: the next is taken from the log when the last one was taken by the client."""
-        self.notes.append(3000)
-        self.house.follower.wake()
-        self.session.send_queue.pauseProducing()
+        self.log.append(3000)
+        self.core.follower.wake()
+        self.connection.send_queue.pauseProducing()
         self.resume("cursor1")
         self.assertEqual(self.heard(), [])
-        self.assertFalse(self.session.farewell)
-        self.session.send_queue.resumeProducing()
+        self.assertFalse(self.connection.farewell)
+        self.connection.send_queue.resumeProducing()
         for _ in range(5):
             self.turn()
         self.assertEqual([position for position, _ in self.heard()], list(range(2, 3006)))
 
     def test_its_cursor_if_it_must_go(self) -> None:
         """The lowest of its patterns: nothing is missed on any when it resumes from there."""
-        self.session.receive(Subscribe("users.*"))
-        self.notes.slow = True
-        self.session.receive(Subscribe("users", "cursor2"))
-        self.notes.release()
+        self.connection.receive(Subscribe("users.*"))
+        self.log.slow = True
+        self.connection.receive(Subscribe("users", "cursor2"))
+        self.log.release()
         self.happen("users.x")
-        self.notes.pending.pop().callback(None)  # the follower's page; the subscription's is still read
-        self.session.close(CloseReason.SHUTDOWN)
+        self.log.pending.pop().callback(None)  # the follower's page; the subscription's is still read
+        self.connection.close(CloseReason.SHUTDOWN)
         self.assertEqual(
             self.peer.sent[-1], Farewell(CloseReason.SHUTDOWN, "server is shutting down", "cursor2")
         )
 
     def test_its_cursor_when_another_pattern_resumes_ahead_of_what_was_heard(self) -> None:
         """What the follower has not told yet is missed on the first pattern, whatever the second has."""
-        self.session.receive(Subscribe("users"))
-        self.notes.append(2)
-        self.session.receive(Subscribe("log.a", "cursor7"))
-        self.session.close(CloseReason.SHUTDOWN)
+        self.connection.receive(Subscribe("users"))
+        self.log.append(2)
+        self.connection.receive(Subscribe("log.a", "cursor7"))
+        self.connection.close(CloseReason.SHUTDOWN)
         self.assertEqual(
             self.peer.sent[-1], Farewell(CloseReason.SHUTDOWN, "server is shutting down", "cursor5")
         )
 
     def test_its_cursor_when_what_was_heard_is_still_waiting(self) -> None:
         """Nor does a cursor count that waits behind what its client never got."""
-        self.session.receive(Subscribe("users"))
-        self.session.send_queue.pauseProducing()
+        self.connection.receive(Subscribe("users"))
+        self.connection.send_queue.pauseProducing()
         self.happen(count=2)
-        self.session.receive(Subscribe("log.a", "cursor6"))  # more than the outbox has room for
+        self.connection.receive(Subscribe("log.a", "cursor6"))  # more than the outbox has room for
         self.assertEqual(
             self.peer.sent[-1],
             Farewell(CloseReason.SLOW_CONSUMER, "Reads more slowly than it subscribed", "cursor5"),
@@ -332,57 +332,57 @@ class FlowTests(ResumeCase):
     def test_its_cursor_when_it_has_caught_up(self) -> None:
         """As far as all was told, though nothing of it was for this client."""
         self.resume("cursor1", "log.a")
-        self.session.close(CloseReason.SHUTDOWN)
+        self.connection.close(CloseReason.SHUTDOWN)
         self.assertEqual(
             self.peer.sent[-1], Farewell(CloseReason.SHUTDOWN, "server is shutting down", "cursor5")
         )
 
     def test_many_who_resume_share_their_pages(self) -> None:
         """Reads grow with pages, not with clients, wherever each of them left off."""
-        self.notes.append(4 * PAGE_SPAN)
-        self.house.follower.wake()
-        self.notes.read_count = 0
+        self.log.append(4 * PAGE_SPAN)
+        self.core.follower.wake()
+        self.log.read_count = 0
         peers = []
         for number in range(60):
-            peer, session = self.connect(f"user{number}")
-            session.receive(Subscribe("users", f"cursor{number % 3}"))
+            peer, connection = self.connect(f"user{number}")
+            connection.receive(Subscribe("users", f"cursor{number % 3}"))
             peers.append(peer)
         for _ in range(60):
             self.turn()
         for number, peer in enumerate(peers):
             self.assertEqual(len(self.heard(peer)), 4 * PAGE_SPAN + 5 - number % 3)
         # Three first pages up to the end of the stretch, then one for each of the others.
-        self.assertLess(self.notes.read_count, 3 + 5 + 5)
+        self.assertLess(self.log.read_count, 3 + 5 + 5)
 
     def test_so_do_those_who_left_off_at_different_places(self) -> None:
         """150 places, and no more reads than grains of the log."""
-        self.notes.append(195)
-        self.house.follower.wake()
-        self.notes.read_count = 0
+        self.log.append(195)
+        self.core.follower.wake()
+        self.log.read_count = 0
         peers = []
         for number in range(600):
-            peer, session = self.connect(f"user{number}")
-            session.receive(Subscribe("users", f"cursor{number % 150}"))
+            peer, connection = self.connect(f"user{number}")
+            connection.receive(Subscribe("users", f"cursor{number % 150}"))
             peers.append(peer)
         for _ in range(60):
             self.turn()
         for number, peer in enumerate(peers):
             expected = [(position, "users") for position in range(number % 150 + 1, 201)]
             self.assertEqual(self.heard(peer), expected)
-        self.assertEqual(self.notes.read_count, 3)
+        self.assertEqual(self.log.read_count, 3)
 
     def test_what_is_kept_of_them_is_bounded(self) -> None:
-        self.notes.append((MAX_CACHED_PAGES + 8) * PAGE_SPAN)
-        self.house.follower.wake()
-        self.session.receive(Subscribe("users", "cursor1"))
+        self.log.append((MAX_CACHED_PAGES + 8) * PAGE_SPAN)
+        self.core.follower.wake()
+        self.connection.receive(Subscribe("users", "cursor1"))
         for _ in range(MAX_CACHED_PAGES * 10):
             self.turn()
-        self.assertEqual(len(self.session._replay_reader._cached_pages), MAX_CACHED_PAGES)
+        self.assertEqual(len(self.connection._replay_reader._cached_pages), MAX_CACHED_PAGES)
 
     def test_others_get_their_turn(self) -> None:
         """No more than a handful is sent between two looks of somebody else."""
-        self.notes.append(100)
-        self.house.follower.wake()
+        self.log.append(100)
+        self.core.follower.wake()
         looks: list[int] = []
 
         def look() -> None:
@@ -391,7 +391,7 @@ class FlowTests(ResumeCase):
                 self.clock.callLater(0, look)
 
         look()
-        self.session.receive(Subscribe("users", "cursor1"))
+        self.connection.receive(Subscribe("users", "cursor1"))
         self.turn()
         self.assertLessEqual(max(later - earlier for earlier, later in zip(looks, looks[1:])), 32)
         self.assertEqual(looks[-1], 104)

@@ -89,7 +89,7 @@ class NarrowPeer(RecordingTransport):
 class Client:
     name: str
     peer: NarrowPeer
-    session: Connection
+    connection: Connection
     left: set[str] = Factory(set)  # patterns that it asked to be rid of
 
 
@@ -98,92 +98,92 @@ class World:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.house = make_core(self.clock, "log.**")
-        assert isinstance(self.house.log, Pruned)
-        self.notes = self.house.log
-        self.line = self.house.admission(limits=ConnectionLimits(max_queued_replies=4))
-        self.house.follower.startService().addErrback(lambda failure: failure.raiseException())
+        self.core = make_core(self.clock, "log.**")
+        assert isinstance(self.core.log, Pruned)
+        self.log = self.core.log
+        self.admission = self.core.admission(limits=ConnectionLimits(max_queued_replies=4))
+        self.core.follower.startService().addErrback(lambda failure: failure.raiseException())
         for topics in TOPICS:
-            self.notes.append(2, *topics)
-        self.house.follower.wake()
+            self.log.append(2, *topics)
+        self.core.follower.wake()
         self.past: list[Client] = []
         self.clients = [self.connect(name) for name in NAMES]
 
     def connect(self, name: str) -> Client:
         peer = NarrowPeer()
-        session = self.house.hub.admit(peer, "192.0.2.1", self.line)
-        peer.pause_writes = session.send_queue.pauseProducing
-        session.receive(Authenticate(f"token-{name}"))
-        client = Client(name, peer, session)
+        connection = self.core.hub.admit(peer, "192.0.2.1", self.admission)
+        peer.pause_writes = connection.send_queue.pauseProducing
+        connection.receive(Authenticate(f"token-{name}"))
+        client = Client(name, peer, connection)
         self.past.append(client)
         return client
 
     # What may happen.
 
     def write(self, n: int, m: int) -> None:
-        self.notes.append(1 + m % 3, *TOPICS[n % len(TOPICS)])
+        self.log.append(1 + m % 3, *TOPICS[n % len(TOPICS)])
 
     def publish(self, n: int, m: int) -> None:
-        self.clients[n % 2].session.receive(Publish(PUBLIC[m % 3], m))
+        self.clients[n % 2].connection.receive(Publish(PUBLIC[m % 3], m))
 
     def wake(self, n: int, m: int) -> None:
-        self.house.follower.wake()
+        self.core.follower.wake()
 
     def subscribe(self, n: int, m: int) -> None:
-        self.clients[n % 2].session.receive(Subscribe(PATTERNS[m % len(PATTERNS)]))
+        self.clients[n % 2].connection.receive(Subscribe(PATTERNS[m % len(PATTERNS)]))
 
     def resume(self, n: int, m: int) -> None:
-        after = f"cursor{n // 2 % (len(self.notes.entries) + 2)}"
-        self.clients[n % 2].session.receive(Subscribe(PATTERNS[m % len(PATTERNS)], after))
+        after = f"cursor{n // 2 % (len(self.log.entries) + 2)}"
+        self.clients[n % 2].connection.receive(Subscribe(PATTERNS[m % len(PATTERNS)], after))
 
     def resume_from_nonsense(self, n: int, m: int) -> None:
-        self.clients[n % 2].session.receive(Subscribe(PATTERNS[m % len(PATTERNS)], "nonsense"))
+        self.clients[n % 2].connection.receive(Subscribe(PATTERNS[m % len(PATTERNS)], "nonsense"))
 
     def unsubscribe(self, n: int, m: int) -> None:
         client, pattern = self.clients[n % 2], PATTERNS[m % len(PATTERNS)]
         client.left.add(pattern)
-        client.session.receive(Unsubscribe(pattern))
+        client.connection.receive(Unsubscribe(pattern))
 
     def reconnect(self, n: int, m: int) -> None:
         """After a farewell, or without."""
         client = self.clients[n % 2]
         if m % 2:
-            client.session.close(CloseReason.SHUTDOWN)
-        client.session.connection_lost()
+            client.connection.close(CloseReason.SHUTDOWN)
+        client.connection.connection_lost()
         self.clients[n % 2] = self.connect(client.name)
 
     def pause(self, n: int, m: int) -> None:
-        self.clients[n % 2].session.send_queue.pauseProducing()
+        self.clients[n % 2].connection.send_queue.pauseProducing()
 
     def drain(self, n: int, m: int) -> None:
-        self.clients[n % 2].session.send_queue.resumeProducing()
+        self.clients[n % 2].connection.send_queue.resumeProducing()
 
     def narrow(self, n: int, m: int) -> None:
         self.clients[n % 2].peer.narrow = bool(m % 2)
 
     def prune(self, n: int, m: int) -> None:
-        self.notes.prune(NAMESPACES[m % 3], n % (self.house.dispatcher.position + 1))
+        self.log.prune(NAMESPACES[m % 3], n % (self.core.dispatcher.position + 1))
 
     def slow(self, n: int, m: int) -> None:
-        self.notes.slow = True
+        self.log.slow = True
 
     def answer(self, n: int, m: int) -> None:
-        self.notes.slow = bool(m % 2)
-        self.notes.release()
+        self.log.slow = bool(m % 2)
+        self.log.release()
 
     def turn(self, n: int, m: int) -> None:
         self.clock.advance(0)
 
     def settle(self) -> None:
         """Nothing is away, paused or waiting any more."""
-        self.notes.slow = False
+        self.log.slow = False
         for client in self.clients:
             client.peer.narrow = False
         for _ in range(30):
-            self.notes.release()
-            self.house.follower.wake()
+            self.log.release()
+            self.core.follower.wake()
             for client in self.clients:
-                client.session.send_queue.resumeProducing()
+                client.connection.send_queue.resumeProducing()
             self.clock.advance(0)
 
 
@@ -262,7 +262,7 @@ class InterleavingTests(SynchronousTestCase):
                     continue  # its answer may still have been in the outbox
                 self.assertLess(position_of(farewell.cursor), missing[0], heard)
             else:
-                self.assertTrue(client.session.disconnected, f"{missing} never told: {heard}")
+                self.assertTrue(client.connection.disconnected, f"{missing} never told: {heard}")
 
     def subscriptions(self, world: World, client: Client) -> list[Heard]:
         """Those to what the log keeps, with what each was told."""
@@ -280,7 +280,7 @@ class InterleavingTests(SynchronousTestCase):
                     current[said.pattern].behind = False
                 case Delivery() if said.cursor is not None:
                     position = position_of(said.cursor)
-                    entry = world.notes.entries[position - 1]
+                    entry = world.log.entries[position - 1]
                     self.assertEqual((said.id, said.cursor), (entry.event.id, entry.cursor))
                     self.assertTrue(Policy().may_read(identity, said.topic))
                     hearers = [
@@ -296,7 +296,7 @@ class InterleavingTests(SynchronousTestCase):
 
     def due(self, world: World, who: Identity, opened: Subscribed) -> Iterator[int]:
         """All that a subscription must tell, in order."""
-        for entry in world.notes.entries[position_of(opened.cursor) :]:
+        for entry in world.log.entries[position_of(opened.cursor) :]:
             if self.covers(who, opened.pattern, entry):
                 yield entry.position
 

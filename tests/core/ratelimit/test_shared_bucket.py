@@ -36,15 +36,15 @@ class Shared:
         self.asked.pop(0)[2].errback(Unavailable("away"))
 
 
-class AllotmentTests(SynchronousTestCase):
+class SharedBucketsTests(SynchronousTestCase):
     """100 at once, so 10 in a handful."""
 
     def setUp(self) -> None:
         self.clock, self.shared = Clock(), Shared()
-        self.allotment = SharedBuckets("user", Rate(10, 100), self.clock, self.shared)
+        self.buckets = SharedBuckets("user", Rate(10, 100), self.clock, self.shared)
 
     def take(self, count: int = 1) -> list[float]:
-        return [self.allotment.acquire("ann") for _ in range(count)]
+        return [self.buckets.acquire("ann") for _ in range(count)]
 
     def test_alone(self) -> None:
         alone = SharedBuckets("user", Rate(10, 3), self.clock)
@@ -92,33 +92,33 @@ class AllotmentTests(SynchronousTestCase):
         self.assertEqual(len(self.shared.asked), 1)
 
     def test_so_many_are_remembered_and_no_more(self) -> None:
-        allotment = SharedBuckets("user", Rate(10, 100), self.clock, self.shared, 2)
+        buckets = SharedBuckets("user", Rate(10, 100), self.clock, self.shared, 2)
         for key in ("ann", "bob", "ann", "carol"):
-            allotment.acquire(key)
-        self.assertEqual((list(allotment._leases), len(allotment._local)), (["ann", "carol"], 2))
+            buckets.acquire(key)
+        self.assertEqual((list(buckets._leases), len(buckets._local)), (["ann", "carol"], 2))
 
 
-class QuotasTests(SynchronousTestCase):
+class PublishLimitsTests(SynchronousTestCase):
     def setUp(self) -> None:
         clock = Clock()
-        self.quotas = PublishLimits(
+        self.limits = PublishLimits(
             SharedBuckets("user", Rate(1, 3), clock), SharedBuckets("credential", Rate(2, 2), clock)
         )
 
     def refused(self, who: Identity) -> tuple[str, float | None]:
         with self.assertRaises(RateLimited) as caught:
-            self.quotas.charge(who)
+            self.limits.charge(who)
         return caught.exception.message, caught.exception.retry_after
 
     def test_with_a_credential_and_as_a_user(self) -> None:
         """Two with each credential, three with all of a user's; others are not touched."""
         for _ in range(2):
-            self.quotas.charge(ANN)
+            self.limits.charge(ANN)
         self.assertEqual(self.refused(ANN), ("Too many publications with this credential", 0.5))
         device = Identity("ann", "session-2", 1000.0)
-        self.quotas.charge(device)
+        self.limits.charge(device)
         self.assertEqual(self.refused(device), ("Too many publications by this user", 1.0))
-        self.quotas.charge(Identity("bob", "session-3", 1000.0))
+        self.limits.charge(Identity("bob", "session-3", 1000.0))
 
     def test_without_limits(self) -> None:
         for _ in range(5000):

@@ -99,7 +99,7 @@ class BucketsTests(SynchronousTestCase):
         self.assertLessEqual(len(buckets), 10)
 
 
-class ArrivalsTests(SynchronousTestCase):
+class ConnectionRateTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
 

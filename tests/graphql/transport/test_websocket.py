@@ -525,7 +525,7 @@ class LineTests(SocketCase):
         self.assertEqual(sorted(m["id"] for m in said if m["type"] == "error"), ["3", "4", "5"])
         self.data(publish, self.bob, topic="room0", data="y" * 60_000)
         self.assertEqual([message["type"] for message in client.heard()], ["next"])
-        self.assertEqual(client.wire.protocol._allowance.used_bytes, 0)
+        self.assertEqual(client.wire.protocol._budget.used_bytes, 0)
 
     def test_who_has_many_unanswered_is_not_read(self) -> None:
         client = self.client(self.ann)

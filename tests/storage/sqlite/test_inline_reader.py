@@ -19,7 +19,7 @@ COUNT = Query("users_count")
 PAGE = Query("users_page", {"limit": 10, "offset": 0})
 
 
-class NearTests(StoreCase):
+class InlineReaderTests(StoreCase):
     async def asyncSetUp(self) -> None:
         await self.store.commit(add_user("ada"))
 

@@ -7,8 +7,9 @@ connection; one that is in no row here fails the test.
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from itertools import product
-from typing import Any, Iterable, get_args
+from typing import Any, Awaitable, Iterable, get_args
 
 import jwt
 from attrs import evolve
@@ -29,10 +30,11 @@ from ...live.processes import ROOT
 from ...live.running import LiveCase
 from ..toy_wire.toy_wire import toy_wire
 from . import model
-from .model import FORBIDDEN, HISTORY, INVALID, NOT_FOUND, OK, SUBSCRIBE, VERBS, Principal
+from .model import FORBIDDEN, HISTORY, INVALID, NOT_FOUND, OK, SUBSCRIBE, UNAUTHORIZED, VERBS, Principal
 from .protocol_clients import ProtocolClients
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
+UNKNOWN_IDS = {NOBODY: NOT_FOUND, "x": INVALID}  # with the outcome of whatever is tried on one
 
 # Route -> the row of the matrix that covers it.
 ROUTES = {
@@ -92,7 +94,8 @@ class MatrixTests(LiveCase):
         )
 
     async def asyncSetUp(self) -> None:
-        self.triples: Counter[str] = Counter()  # by protocol
+        self.cells = 0  # triples of principal, operation and resource
+        self.answers: Counter[str] = Counter()  # by protocol
         self.differences: list[str] = []
         self.names = map("".join, product("abcdefghij", repeat=4))
         self.ann, self.bob, self.cleo = [await self.person(name) for name in ("ann", "bob", "cleo")]
@@ -151,8 +154,8 @@ class MatrixTests(LiveCase):
         yield Principal("logged out", eve.token)
         await dan.rest.ask("DELETE", f"/api/v1/users/{dan.id}")
         yield Principal("deleted", dan.token)
-        _, revoked = await self.credential("revoked", self.grants)
-        await self.ann.rest.ask("DELETE", f"/api/v1/auth/credentials/{_}")
+        id, revoked = await self.credential("revoked", self.grants)
+        await self.ann.rest.ask("DELETE", f"/api/v1/auth/credentials/{id}")
         yield Principal("revoked credential", revoked)
         _, expired = await self.credential("expired", self.grants, expiresIn="1s")
         await deferLater(reactor, 1.1)
@@ -184,15 +187,15 @@ class MatrixTests(LiveCase):
     # The comparison.
 
     def compare(self, principal: Principal, what: str, expected: str, **found: str) -> None:
+        self.cells += 1
         for protocol, outcome in found.items():
-            self.triples[protocol] += 1
+            self.answers[protocol] += 1
             if outcome != expected:
                 self.differences.append(
                     f"{principal.name}: {what} over {protocol}: {outcome}, not {expected}"
                 )
 
     async def test_every_principal_operation_and_protocol(self) -> None:
-        cells = 0
         for principal in self.principals:
             clients = await ProtocolClients.open(principal, self.address, self.server.port_number("toy"))
             for rows in (
@@ -202,20 +205,19 @@ class MatrixTests(LiveCase):
                 self.accounts,
                 self.messages,
             ):
-                cells += await rows(principal, clients)
+                await rows(principal, clients)
             await clients.close()
-        cells += await self.endings()
+        await self.endings()
         self.assertEqual(self.differences, [])
-        self.assertGreater(cells, 1000)
-        print(f"{cells} triples of principal, operation and resource; {dict(self.triples)} answers")
+        self.assertGreater(self.cells, 1000)
+        print(f"{self.cells} triples of principal, operation and resource; {dict(self.answers)} answers")
 
-    async def publications(self, principal: Principal, clients: ProtocolClients) -> int:
+    async def publications(self, principal: Principal, clients: ProtocolClients) -> None:
         for topic in self.topics:
             expected = model.publishing(principal, topic)
             self.compare(principal, f"publish {topic}", expected, **await clients.publish(topic))
-        return len(self.topics)
 
-    async def subscriptions(self, principal: Principal, clients: ProtocolClients) -> int:
+    async def subscriptions(self, principal: Principal, clients: ProtocolClients) -> None:
         patterns = [*self.topics, *self.patterns]
         for pattern in patterns:
             for verb, after in ((SUBSCRIBE, None), (HISTORY, "nowhere")):
@@ -235,9 +237,8 @@ class MatrixTests(LiveCase):
             self.compare(
                 principal, f"subscription {field}", expected, graphql=await clients.subscription(field)
             )
-        return 2 * len(patterns) + len(named)
 
-    async def explanations(self, principal: Principal, clients: ProtocolClients) -> int:
+    async def explanations(self, principal: Principal, clients: ProtocolClients) -> None:
         """`explain` says what the model says."""
         for topic in self.topics:
             for verb in VERBS:
@@ -245,9 +246,13 @@ class MatrixTests(LiveCase):
                 query = f'{{ explain(topic: "{topic}", verb: "{verb}") {{ allowed }} }}'
                 by_graphql = await clients.rest.graphql(query)
                 if principal.user is None:
-                    codes = answer["error"]["code"], by_graphql["errors"][0]["extensions"]["code"]
-                    found = {"rest": str(codes == (4, "UNAUTHORIZED")), "graphql": "True"}
-                    self.compare(principal, f"explain {verb} {topic}", "True", **found)
+                    self.compare(
+                        principal,
+                        f"explain {verb} {topic}",
+                        UNAUTHORIZED,
+                        rest={4: UNAUTHORIZED}.get(answer["error"]["code"], str(answer)),
+                        graphql=by_graphql["errors"][0]["extensions"]["code"],
+                    )
                     continue
                 self.compare(
                     principal,
@@ -256,18 +261,21 @@ class MatrixTests(LiveCase):
                     rest=str(answer["data"]["allowed"]),
                     graphql=str(by_graphql["data"]["explain"]["allowed"]),
                 )
-        return len(VERBS) * len(self.topics)
 
-    async def accounts(self, principal: Principal, clients: ProtocolClients) -> int:
-        cells = 0
+    async def try_account(
+        self,
+        principal: Principal,
+        what: str,
+        otherwise: str,
+        for_credentials: bool = False,
+        **attempts: Awaitable[str],
+    ) -> None:
+        """Compare the outcome of an operation on anything but topics, by protocol, with the model's."""
+        found = {protocol: await attempt for protocol, attempt in attempts.items()}
+        self.compare(principal, what, model.on_accounts(principal, otherwise, for_credentials), **found)
 
-        async def cell(what: str, otherwise: str, for_credentials: bool = False, **asked: Any) -> None:
-            nonlocal cells
-            cells += 1
-            found = {protocol: await asking for protocol, asking in asked.items()}
-            self.compare(principal, what, model.on_accounts(principal, otherwise, for_credentials), **found)
-
-        rest, graphql = clients.by_rest, clients.by_graphql
+    async def accounts(self, principal: Principal, clients: ProtocolClients) -> None:
+        cell, rest, graphql = partial(self.try_account, principal), clients.by_rest, clients.by_graphql
         await cell("me", OK, True, rest=rest("GET", "/auth/me"), graphql=graphql("{ me { id } }"))
         await cell("what is mine", OK, graphql=graphql("{ me { messages { cursor } } }"))
         await cell("users", OK, graphql=graphql("{ users { cursor } }"))
@@ -280,7 +288,7 @@ class MatrixTests(LiveCase):
         )
         await cell("own audit", OK, rest=rest("GET", "/auth/audit"))
         await cell("audit", OK if principal.operator else FORBIDDEN, rest=rest("GET", "/audit"))
-        for id, outcome in ((self.ann.id, OK), (self.bob.id, OK), (NOBODY, NOT_FOUND), ("x", INVALID)):
+        for id, outcome in {self.ann.id: OK, self.bob.id: OK, **UNKNOWN_IDS}.items():
             await cell(
                 f"read user {id}",
                 outcome,
@@ -302,7 +310,7 @@ class MatrixTests(LiveCase):
                 ("sessions", "revokeSession", session),
                 ("credentials", "revokeCredential", await self.credential_of_cleo()),
             )
-            for id, outcome in ((theirs, NOT_FOUND), (NOBODY, NOT_FOUND), ("x", INVALID))
+            for id, outcome in {theirs: NOT_FOUND, **UNKNOWN_IDS}.items()
         ]:
             await cell(
                 f"end {kind} {id}",
@@ -320,7 +328,6 @@ class MatrixTests(LiveCase):
                 f'mutation {{ createCredential(input: {{name: "{next(self.names)}", grants: {typed}}}) {{ id }} }}'
             ),
         )
-        return cells
 
     async def credential_of_cleo(self) -> str:
         """The id of a new credential of Cleo's."""
@@ -328,9 +335,8 @@ class MatrixTests(LiveCase):
         _, answer = await self.cleo.rest.ask("POST", "/api/v1/auth/credentials", fields)
         return str(answer["data"]["id"])
 
-    async def messages(self, principal: Principal, clients: ProtocolClients) -> int:
-        cells = 0
-        rest, graphql = clients.by_rest, clients.by_graphql
+    async def messages(self, principal: Principal, clients: ProtocolClients) -> None:
+        cell, rest, graphql = partial(self.try_account, principal), clients.by_rest, clients.by_graphql
         ann, bob, cleo = self.ann, self.bob, self.cleo
         fresh = [
             ("in a channel, of ann", ann, {"channelId": "c"}, {ann.id, bob.id}),
@@ -338,69 +344,49 @@ class MatrixTests(LiveCase):
             ("from ann to bob", ann, {"recipientId": bob.id}, {ann.id, bob.id}),
             ("from bob to cleo", bob, {"recipientId": cleo.id, "channelId": "c"}, {bob.id}),
         ]
+        # What is tried: its name, the ids for REST and for GraphQL, the outcomes of reading and of deleting.
+        targets = [(f"message {id}", id, id, outcome, outcome) for id, outcome in UNKNOWN_IDS.items()]
         for what, author, target, seen_by in fresh:
-            ids = [await self.message(author, **target) for _ in range(2)]
-            seen = principal.user in seen_by
-            read, gone = OK if seen else NOT_FOUND, OK if principal.user == author.id else FORBIDDEN
-            self.compare(
-                principal,
-                f"read what is {what}",
-                model.on_accounts(principal, read),
-                rest=await rest("GET", f"/messages/{ids[0]}"),
-                graphql=await graphql(f'{{ message(id: "{ids[0]}") {{ id }} }}'),
+            one, another = [
+                await self.message(author, **target) for _ in range(2)
+            ]  # one deletion for each protocol
+            gone = OK if principal.user == author.id else FORBIDDEN
+            outcomes = (OK, gone) if principal.user in seen_by else (NOT_FOUND, NOT_FOUND)
+            targets.append((f"what is {what}", one, another, *outcomes))
+        for what, one, another, read, gone in targets:
+            await cell(
+                f"read {what}",
+                read,
+                rest=rest("GET", f"/messages/{one}"),
+                graphql=graphql(f'{{ message(id: "{one}") {{ id }} }}'),
             )
-            self.compare(
-                principal,
-                f"delete what is {what}",
-                model.on_accounts(principal, gone if seen else NOT_FOUND),
-                rest=await rest("DELETE", f"/messages/{ids[0]}"),
-                graphql=await graphql(f'mutation {{ deleteMessage(id: "{ids[1]}") }}'),
+            await cell(
+                f"delete {what}",
+                gone,
+                rest=rest("DELETE", f"/messages/{one}"),
+                graphql=graphql(f'mutation {{ deleteMessage(id: "{another}") }}'),
             )
-            cells += 2
-        for id, outcome in ((NOBODY, NOT_FOUND), ("x", INVALID)):
-            self.compare(
-                principal,
-                f"read message {id}",
-                model.on_accounts(principal, outcome),
-                rest=await rest("GET", f"/messages/{id}"),
-                graphql=await graphql(f'{{ message(id: "{id}") {{ id }} }}'),
-            )
-            self.compare(
-                principal,
-                f"delete message {id}",
-                model.on_accounts(principal, outcome),
-                rest=await rest("DELETE", f"/messages/{id}"),
-                graphql=await graphql(f'mutation {{ deleteMessage(id: "{id}") }}'),
-            )
-            self.compare(
-                principal,
+        for id, outcome in UNKNOWN_IDS.items():
+            await cell(
                 f"send to {id}",
-                model.on_accounts(principal, outcome),
-                rest=await rest("POST", "/messages", {"content": "x", "recipientId": id}),
-                graphql=await graphql(
+                outcome,
+                rest=rest("POST", "/messages", {"content": "x", "recipientId": id}),
+                graphql=graphql(
                     f'mutation {{ sendMessage(input: {{content: "x", recipientId: "{id}"}}) {{ id }} }}'
                 ),
             )
-            cells += 3
         lists = {
             "/messages": "messages",
             f"/messages/user/{bob.id}": f'userMessages(userId: "{bob.id}")',
             "/messages/channel/c": 'channelMessages(channelId: "c")',
         }
         for path, field in lists.items():
-            self.compare(
-                principal,
-                f"list {path}",
-                model.on_accounts(principal, OK),
-                rest=await rest("GET", path),
-                graphql=await graphql(f"{{ {field} {{ cursor }} }}"),
+            await cell(
+                f"list {path}", OK, rest=rest("GET", path), graphql=graphql(f"{{ {field} {{ cursor }} }}")
             )
-            cells += 1
-        return cells
 
-    async def endings(self) -> int:
+    async def endings(self) -> None:
         """Operations that end the login itself: each with a new account."""
-        cells = 0
         for path, field in (
             ("POST /auth/logout", "logout"),
             ("POST /auth/logout-all", "logoutAll"),
@@ -412,17 +398,16 @@ class MatrixTests(LiveCase):
                     if principal.user is not None and principal.grants is None:
                         person = await self.person(next(self.names))
                         principal = evolve(principal, token=person.token, user=person.id)
-                    rest = ProtocolClients(
+                    client = ProtocolClients(
                         principal, self.address, Rest(self.address, principal.token), None, None, None
                     )  # type: ignore[arg-type]
                     method, _, target = path.format(id=principal.user or self.ann.id).partition(" ")
-                    asking = rest.by_graphql(f"mutation {{ {field} }}")
-                    found[protocol] = await (rest.by_rest(method, target) if protocol == "rest" else asking)
-                    if protocol == "rest":
-                        asking.close()
+                    found[protocol] = await (
+                        client.by_rest(method, target)
+                        if protocol == "rest"
+                        else client.by_graphql(f"mutation {{ {field} }}")
+                    )
                 self.compare(principal, path, model.on_accounts(principal, OK), **found)
-                cells += 1
-        return cells
 
     async def test_nothing_is_left_out(self) -> None:
         """A new route, field or command must get its row."""
