@@ -101,6 +101,8 @@ class GraphQLHttpResponse:
 
     async def send_stream(self, stream: ResponseStream) -> None:
         """Send the results of `stream` until it ends or the client disconnects."""
+        if self.request.is_disconnected:  # while it subscribed: `notifyFinish` would never fire
+            return stream.close()
         self.request.notifyFinish().addErrback(self._on_connection_lost, stream)
         self._start_event_stream()
         try:

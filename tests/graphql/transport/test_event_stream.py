@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from multiproto.base import strict_json
 from multiproto.core.connections.admission import ConnectionLimits
 from multiproto.core.identity import Identity
 
@@ -199,6 +200,20 @@ class LifeTests(StreamCase):
         stream = self.follow(self.QUERY, self.ann)
         self.assertEqual((len(self.hub), self.streams.stats.active_subscriptions), (1, 1))
         stream.hang_up()
+        self.assertEqual((len(self.hub), self.streams.stats.active_subscriptions), (0, 0))
+
+    def test_nothing_is_left_of_a_client_that_hung_up_while_it_subscribed(self) -> None:
+        stream = self.connect()
+        body = strict_json.dumps({"query": ResumeTests.QUERY, "variables": {"after": "t.1"}})
+        head = (
+            "POST /graphql HTTP/1.0\r\nHost: a\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\n"
+            f"Authorization: Bearer token-{self.ann}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        stream.protocol.dataReceived(head.encode() + body)
+        # The store is looking for the cursor.
+        self.assertEqual((len(self.hub), stream.wire.value()), (1, b""))
+        stream.hang_up()
+        self.turn()
         self.assertEqual((len(self.hub), self.streams.stats.active_subscriptions), (0, 0))
 
     def test_silence_is_filled_with_comments(self) -> None:
