@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from multiproto.base import strict_json
+from multiproto.base.flow_control import DRAIN_TIMEOUT
 from multiproto.core.connections.admission import ConnectionLimits
 from multiproto.core.identity import Identity
 
@@ -261,6 +262,14 @@ class LifeTests(StreamCase):
         self.assertEqual(numbers, list(range(len(numbers))))
         self.assertLess(len(numbers), 8)
         self.assertEqual(last, ": Reads more slowly than it subscribed")
+
+    def test_a_client_that_reads_nothing_at_all_is_disconnected(self) -> None:
+        """Else its connection stayed, and counted nowhere: the subscription has ended, the response has not."""
+        stream = self.follow(self.QUERY, self.ann)
+        stream.wire.producer.pauseProducing()
+        self.publish("room", 1)
+        self.clock.advance(DRAIN_TIMEOUT)
+        self.assertTrue(stream.wire.aborted)
 
     def test_a_bug_in_an_event_ends_the_stream_only(self) -> None:
         stream = self.follow("subscription { messageSent { content user { name } } }", self.ann)
