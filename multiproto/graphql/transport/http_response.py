@@ -106,11 +106,14 @@ class GraphQLHttpResponse:
         self._end_event_stream(complete=True)
 
     async def send_stream(self, stream: ResponseStream) -> None:
-        """Send the results of `stream` until it ends or the client disconnects."""
+        """Send the results of `stream` until it ends or the client disconnects; for HEAD, none."""
         if self.request.is_disconnected:  # while it subscribed: `notifyFinish` would never fire
             return stream.close()
         self.request.notifyFinish().addErrback(self._on_connection_lost, stream)
         self._start_event_stream()
+        if self.request.method == b"HEAD":
+            stream.close()
+            return self._end_event_stream(complete=False)
         try:
             while (payload := await stream.next()) is not None:
                 await self._flow_control.wait_until_writable()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from multiproto.base import strict_json
 from multiproto.base.flow_control import DRAIN_TIMEOUT
@@ -215,6 +216,18 @@ class LifeTests(StreamCase):
         self.assertEqual((len(self.hub), stream.wire.value()), (1, b""))
         stream.hang_up()
         self.turn()
+        self.assertEqual((len(self.hub), self.streams.stats.active_subscriptions), (0, 0))
+
+    def test_head_follows_nothing(self) -> None:
+        """The response to HEAD is its head alone; the connection must be free for the next request."""
+        path = "/graphql?" + urlencode({"query": self.QUERY})
+        headers = {"Authorization": f"Bearer token-{self.ann}", "Accept": "text/event-stream"}
+        stream = self.request("HEAD", path, **headers)
+        self.assertEqual(
+            (stream.answer.status, stream.answer.headers["content-type"], stream.answer.text),
+            (200, "text/event-stream; charset=utf-8", ""),
+        )
+        self.assertTrue(stream.wire.disconnecting)
         self.assertEqual((len(self.hub), self.streams.stats.active_subscriptions), (0, 0))
 
     def test_silence_is_filled_with_comments(self) -> None:
