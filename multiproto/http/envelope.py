@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from math import ceil
+from typing import Any
 
 from attrs import define, field, frozen
 
 from ..base import strict_json
 from ..core.errors import InvalidInput, NotFound, RateLimited, Refusal, TooLarge, Unauthorized, Unavailable
-from ..core.model import format_timestamp
+from ..core.model import PageOf, format_timestamp
 from .codec import HttpProtocolError
 
 JSON_CONTENT_TYPE = b"application/json"
@@ -72,6 +73,12 @@ def refusal_for_protocol_error(fault: HttpProtocolError) -> tuple[int, Refusal]:
             return 503, Unavailable(fault.message)
         case status:
             return status, InvalidInput(fault.message)
+
+
+def page_response(page: PageOf[Any]) -> JsonResponse:
+    """The response with a page of a list, whose items have `to_json`."""
+    items = [item.to_json() for item in page.items]
+    return JsonResponse(200, {"data": items, "pagination": page.pagination()}, page.cursor)
 
 
 def success_body(response: JsonResponse, now: float) -> bytes:
