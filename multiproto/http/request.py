@@ -475,7 +475,7 @@ class HttpRequest(TwistedRequest):
 
     def finish(self) -> None:
         if self._disconnected:
-            raise RuntimeError("finish after the connection was lost; notifyFinish tells of that")
+            raise RuntimeError("finish after the connection was lost, which notifyFinish reports")
         if self.finished:
             return
         if not self.startedWriting:
