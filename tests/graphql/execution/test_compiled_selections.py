@@ -1,4 +1,4 @@
-"""Compiled selections and prefetching against graphql-core alone: the same answers; persisted queries; the buffered POST."""
+"""Compiled selections and prefetching give the same responses as graphql-core alone; and persisted queries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/graphql` as GraphQL over HTTP wants it."""
+"""`/graphql` as the GraphQL over HTTP specification requires it: media types, statuses, batches, GET and POST."""
 
 from __future__ import annotations
 
