@@ -1,4 +1,4 @@
-"""A part of a benchmark in a process of its own, so that its CPU can be told from that of the others.
+"""A part of a benchmark in a process of its own, so that its CPU is measured apart from the rest.
 
 Orders go in and answers come out as JSON, a line each.
 """

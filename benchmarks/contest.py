@@ -1,4 +1,4 @@
-"""Contenders measured by turns: A B A B, so that what else the machine does befalls all alike."""
+"""Contenders measured in turns, A B A B, so that other load on the machine affects all alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far we want to be from whom, and how far we are: ratios of CPU for one operation, ours to theirs, lower is better."""
+"""The goals, and how far we are from them: ratios of CPU for one operation, ours to that of others; lower is better."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes dearer as more is kept: patterns, subscribers, connections, a longer log, more who publish.
+"""What becomes more expensive with more patterns, subscribers, connections, publishers, or a longer log.
 
 Each row is our server with so many of them; the last column is what one
 operation costs beside the row with the fewest.

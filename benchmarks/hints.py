@@ -1,4 +1,4 @@
-"""How an instance hears that another has written: PostgreSQL's NOTIFY, as it is, or a message through Redis.
+"""How an instance learns that another has written: PostgreSQL's NOTIFY, as it is, or a message through Redis.
 
 Both ways have two instances of their own, a store and a follower each, on a
 database of their own; they are measured by turns, and medians are shown.  The

@@ -1,4 +1,4 @@
-"""What a connection costs that says nothing: the memory it holds, and what letting it in took.
+"""What an idle connection costs: its memory, and the CPU of accepting it.
 
 Memory is the process's own (RssAnon), without the kernel's for the socket, which
 is the same for all.  Each round has a fresh server: memory once had is seldom given back.

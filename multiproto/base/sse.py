@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-KEEP_ALIVE = b":\n\n"  # a comment, so that nobody takes the silence for an end
+KEEP_ALIVE = b":\n\n"  # a comment, so that clients and proxies do not time out
 
 
 def format_event(name: bytes, data: bytes, id: bytes | None = None) -> bytes:

@@ -55,19 +55,21 @@ class TlsCertificate(Service):
         """Read the files again; keep the present certificate if they can't be used."""
         try:
             self._apply(read_key_pair(self._certificate_file, self._key_file))
-        except KeyPairError as why:
-            self._log.error("the certificate stays as it is: {why}", why=str(why))
+        except KeyPairError as error:
+            self._log.error("the certificate stays as it is: {error}", error=str(error))
 
     def _apply(self, pair: KeyPair) -> None:
         self._key_pair = pair
         for creator in self._connection_creators:
             creator.set_key_pair(pair)
         self._log.info(
-            "certificate of {whose}, until {until}", whose=pair.description, until=str(pair.expires_at)
+            "certificate of {subject}, until {until}", subject=pair.description, until=str(pair.expires_at)
         )
         problem = pair.validity_problem(datetime.fromtimestamp(self._reactor.seconds(), timezone.utc))
         if problem is not None:
-            self._log.warn("TLS_CERT_FILE {file} {worry}", file=str(self._certificate_file), worry=problem)
+            self._log.warn(
+                "TLS_CERT_FILE {file} {problem}", file=str(self._certificate_file), problem=problem
+            )
 
 
 @implementer(IOpenSSLServerConnectionCreator)

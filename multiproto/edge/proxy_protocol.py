@@ -1,7 +1,7 @@
 """Admits connections by address, and reads the client's address from a proxy's PROXY header.
 
 All of it happens before TLS.  Wires see the address of the client, even behind a proxy.
-Twisted's own wrapper for the PROXY protocol tells the wire of a connection before
+Twisted's own wrapper for the PROXY protocol reports a connection to the wire before
 it knows the client, waits for the header for ever, and accepts it from everybody.
 """
 
@@ -76,7 +76,7 @@ class AddressFilterFactory(WrappingFactory):
 
     def _log_rejected(self, host: str) -> None:
         """At debug level: an address that is not allowed may try a thousand times a second."""
-        self._log.debug("turned {host} away at the door", host=host)
+        self._log.debug("refused a connection: {host} is not allowed", host=host)
 
 
 class _ProxiedConnection(ProtocolWrapper):

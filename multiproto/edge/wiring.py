@@ -1,4 +1,4 @@
-"""Makes what stands between the ports and their protocols: TLS, PROXY headers and rules for addresses."""
+"""Makes the layers between the ports and their protocols: TLS, PROXY headers and rules for addresses."""
 
 from __future__ import annotations
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from math import ceil
+from typing import Any
 
 from attrs import define, field, frozen
 
 from ..base import strict_json
 from ..base.timestamps import format_timestamp
 from ..core.errors import InvalidInput, NotFound, RateLimited, Refusal, TooLarge, Unauthorized, Unavailable
+from ..core.model import PageOf
 from .codec import HttpProtocolError
 
 JSON_CONTENT_TYPE = b"application/json"
@@ -72,6 +74,12 @@ def refusal_for_protocol_error(fault: HttpProtocolError) -> tuple[int, Refusal]:
             return 503, Unavailable(fault.message)
         case status:
             return status, InvalidInput(fault.message)
+
+
+def page_response(page: PageOf[Any]) -> JsonResponse:
+    """The response with a page of a list, whose items have `to_json`."""
+    items = [item.to_json() for item in page.items]
+    return JsonResponse(200, {"data": items, "pagination": page.pagination()}, page.cursor)
 
 
 def success_body(response: JsonResponse, now: float) -> bytes:

@@ -71,7 +71,7 @@ def check_declared(app: RoutedApp) -> None:
     for rule in app.url_map.iter_rules():
         # Klein keeps the attributes of what it wraps.
         if not isinstance(getattr(app.endpoints[rule.endpoint], "auth", None), Auth):
-            raise UndeclaredAuth(f"The route {rule.rule} does not declare who may ask it: give it an `Auth`")
+            raise UndeclaredAuth(f"The route {rule.rule} does not declare who may call it: give it an `Auth`")
 
 
 def _add_route(app: RoutedApp, guard: Guard, route: Route, prefix: str, template: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 from attrs import define, field, frozen
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -19,7 +18,6 @@ _FORWARDED_ADDRESS = re.compile(
     r"|\[(?P<bracketed>[0-9a-fA-F:.]{2,45})\](:[0-9]{1,5})?"
     r"|(?P<v6>[0-9a-fA-F:.]{2,45})"
 )
-
 
 _FORWARDED_PROTO = b"x-forwarded-proto"
 MAX_REMEMBERED_CLIENTS = 4096
@@ -89,7 +87,6 @@ def _forwarded_scheme(head: RequestHead) -> bytes:
     return b",".join(head.values(_FORWARDED_PROTO)).rpartition(b",")[2].strip().lower()
 
 
-@lru_cache(4096)  # a proxy names the same clients repeatedly
 def _parse_address(member: str) -> IPv4Address | IPv6Address:
     """Parse an address; some proxies write a port behind it, which is dropped."""
     found = _FORWARDED_ADDRESS.fullmatch(member)

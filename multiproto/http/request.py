@@ -436,6 +436,10 @@ class HttpRequest(TwistedRequest):
             self.write(body)
             self.finish()
 
+    def abort(self) -> None:
+        """Drop the connection, with what was not sent yet."""
+        self.http_channel.abort()
+
     def fail(self, failure: Failure) -> None:
         """Log a bug with its traceback and answer with 500; ignore the cancellation after a disconnect."""
         if self._disconnected and failure.check(CancelledError):
@@ -471,7 +475,7 @@ class HttpRequest(TwistedRequest):
 
     def finish(self) -> None:
         if self._disconnected:
-            raise RuntimeError("finish after the connection was lost; notifyFinish tells of that")
+            raise RuntimeError("finish after the connection was lost, which notifyFinish reports")
         if self.finished:
             return
         if not self.startedWriting:

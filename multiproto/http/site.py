@@ -164,7 +164,7 @@ class Site(Factory):
 
         A trusted proxy's connections carry many clients, and are always admitted.
         """
-        if self.address_rules.is_trusted_proxy(str(getattr(channel.getPeer(), "host", ""))):
+        if self.address_rules.is_trusted_proxy(channel.peer_address):
             return None
         wait = self._connection_rate_limiter.acquire(channel.peer_network)
         if wait:

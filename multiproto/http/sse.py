@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Mapping
 
-from attrs import define
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
-from zope.interface import implementer
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
 
 from ..base import strict_json
+from ..base.flow_control import FlowControl
 from ..base.sse import KEEP_ALIVE, format_event
 from ..base.timestamps import format_timestamp
 from ..core.connections.stream import SubscriptionStream
@@ -17,10 +16,8 @@ from ..core.protocol import CaughtUp, Delivery, Farewell, Ping, Subscribed
 from .request import HttpRequest
 
 RETRY_DELAY = 3000  # milliseconds that a client should wait before it reconnects
-DRAIN_TIMEOUT = 30.0  # seconds that a client may leave unread what was written
 
 
-@implementer(IPushProducer)
 @define(eq=False, repr=False)
 class EventStream:
     """Writes the deliveries of a subscription as fast as the client reads; the stream bounds its queue."""
@@ -28,8 +25,10 @@ class EventStream:
     _request: HttpRequest
     _subscription: SubscriptionStream
     _clock: IReactorTime
-    _paused: bool = False
-    _drained: Deferred[None] | None = None
+    _flow_control: FlowControl = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._flow_control = FlowControl(self._clock, self._request.abort)
 
     async def run(self) -> None:
         """Write events until the subscription ends or the client disconnects."""
@@ -47,12 +46,12 @@ class EventStream:
         request.setHeader(b"Content-Type", b"text/event-stream")
         request.setHeader(b"Cache-Control", b"no-store")
         request.setHeader(b"X-Accel-Buffering", b"no")  # nginx would buffer events
-        request.registerProducer(self, True)
+        request.registerProducer(self._flow_control, True)
         request.write(_encode_subscribed(self._subscription.subscribed))
 
     async def _write_events(self) -> None:
         while True:
-            await self._wait_for_drain()
+            await self._flow_control.wait_until_writable()
             match await self._subscription.next():
                 case Delivery() as delivery:
                     self._request.write(encode_delivery(delivery))
@@ -64,32 +63,6 @@ class EventStream:
                     assert self._subscription.farewell is not None
                     self._request.write(_encode_farewell(self._subscription.farewell))
                     return
-
-    async def _wait_for_drain(self) -> None:
-        """Wait until the transport accepts more; abort the connection after `DRAIN_TIMEOUT`."""
-        if not self._paused:
-            return
-        timeout: IDelayedCall = self._clock.callLater(DRAIN_TIMEOUT, self._request.http_channel.abort)
-        self._drained = Deferred()
-        try:
-            await self._drained
-        finally:
-            self._drained = None
-            if timeout.active():
-                timeout.cancel()
-
-    # The transport calls these, through the channel.
-
-    def pauseProducing(self) -> None:
-        self._paused = True
-
-    def resumeProducing(self) -> None:
-        self._paused = False
-        if self._drained is not None:
-            self._drained.callback(None)
-
-    def stopProducing(self) -> None:
-        """The client disconnected: the request cancels `run`."""
 
 
 def encode_delivery(delivery: Delivery) -> bytes:

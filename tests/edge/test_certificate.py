@@ -1,4 +1,4 @@
-"""The certificate's files: what of them serves, what is said of the rest, and how they are read anew."""
+"""The certificate's files: which are valid, what is logged about the others, and reloading."""
 
 from __future__ import annotations
 

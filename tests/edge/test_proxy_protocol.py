@@ -1,4 +1,4 @@
-"""Who comes in, and as whom: connections in memory."""
+"""Which connections are admitted, and with which address: the address filter and the PROXY protocol, in memory."""
 
 from __future__ import annotations
 

@@ -148,6 +148,9 @@ class PlainRequest(Request):
         found: bytes | None = self.requestHeaders.getRawHeaders(name, [None])[0]
         return found
 
+    def abort(self) -> None:
+        self.transport.abortConnection()
+
     def send_whole(
         self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]], content_type: bytes
     ) -> None:

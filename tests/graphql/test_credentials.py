@@ -1,4 +1,4 @@
-"""Credentials over GraphQL: made, listed and revoked; and all that they open, which is little."""
+"""Credentials over GraphQL: creating, listing and revoking them, and the few fields that they authorize."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same on a real reactor, where the store answers from threads."""
+"""GraphQL on a real reactor, where the store reads and writes in threads."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What is said to the site and what it answers, byte for byte: the table of `test_dialogues`.
+"""Requests to the site and its responses, byte for byte: the table of `test_dialogues`.
 
 The clock stands at 0, ids are correlation1, correlation2, …, an address may make 1000 requests in a minute; pages
-of localhost are let in, 10.0.0.0/8 are trusted proxies, and 203.0.113.0/24 may not come in.
+of localhost are allowed, 10.0.0.0/8 are trusted proxies, and 203.0.113.0/24 is denied.
 """
 
 from __future__ import annotations
@@ -18,7 +18,52 @@ SECURITY = (
     "X-Frame-Options: DENY\r\n"
 )
 LIMIT = "Ratelimit-Policy: 1000;w=60\r\nRatelimit-Limit: 1000\r\nRatelimit-Remaining: %d\r\nRatelimit-Reset: 60\r\n"
+CLOSE = "Connection: close\r\n"
 FIRST, SECOND = LIMIT % 999, LIMIT % 998  # of a client's requests
+
+TIMESTAMP = '"timestamp":"1970-01-01T00:00:00.000Z"'
+
+
+def json_response(
+    status: str,
+    body: str,
+    headers: str = "Cache-Control: no-store\r\n",
+    limit: str = "",
+    number: int = 1,
+    closing: bool = False,
+) -> str:
+    """A response with its own `headers` and those of a rate limit; `number` counts the requests of a client."""
+    return (
+        f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n{headers}{EPOCH}"
+        f"X-Correlation-Id: correlation{number}\r\nVary: Origin\r\n{limit}{SECURITY}"
+        f"{CLOSE if closing else ''}\r\n{body}"
+    )
+
+
+def success(status: str, data: str, limit: str = "") -> str:
+    """A response in the envelope of a success; `data` is JSON."""
+    return json_response(status, f'{{"success":true,"data":{data},{TIMESTAMP}}}', limit=limit)
+
+
+def error(
+    status: str,
+    code: int,
+    message: str,
+    details: str = "",
+    headers: str = "",
+    limit: str = "",
+    number: int = 1,
+    closing: bool = False,
+) -> str:
+    """A response in the envelope of an error; `details` is JSON."""
+    fields = f'"code":{code},"message":"{message}"' + (f',"details":{details}' if details else "")
+    body = f'{{"success":false,"error":{{{fields}}},{TIMESTAMP}}}'
+    return json_response(status, body, headers, limit, number, closing)
+
+
+def not_found(path: str, limit: str = "", number: int = 1) -> str:
+    details = f'{{"resource":"Route","id":"{path}"}}'
+    return error("404 Not Found", 3, "Route not found", details, limit=limit, number=number)
 
 
 @frozen
@@ -34,12 +79,7 @@ DIALOGUES = (
     Dialogue(
         "a public answer",
         "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n",
-        "HTTP/1.1 200 OK\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 18\r\n"
-        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + SECURITY + "\r\n"
-        '{"status":"alive"}',
+        json_response("200 OK", '{"status":"alive"}'),
     ),
     Dialogue(
         "HTTP/1.0",
@@ -81,88 +121,50 @@ DIALOGUES = (
     Dialogue(
         "a wrong method",
         "DELETE /health/live HTTP/1.1\r\nHost: a\r\n\r\n",
-        "HTTP/1.1 405 Method Not Allowed\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 106\r\n"
-        "Allow: GET, HEAD, OPTIONS\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":1,"message":"Method not allowed"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error("405 Method Not Allowed", 1, "Method not allowed", headers="Allow: GET, HEAD, OPTIONS\r\n"),
     ),
     Dialogue(
         "an unknown method",
         "BREW /health/live HTTP/1.1\r\nHost: a\r\n\r\n",
-        "HTTP/1.1 501 Not Implemented\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 102\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + SECURITY + "Connection: close\r\n"
-        "\r\n"
-        '{"success":false,"error":{"code":1,"message":"Unknown method"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error("501 Not Implemented", 1, "Unknown method", closing=True),
         closes=True,
     ),
     Dialogue(
         "another version",
         "GET / HTTP/2.0\r\nHost: a\r\n\r\n",
-        "HTTP/1.1 505 HTTP Version Not Supported\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 130\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + SECURITY + "Connection: close\r\n"
-        "\r\n"
-        '{"success":false,"error":{"code":1,"message":"Only HTTP/1.1 and HTTP/1.0 are spoken here"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error(
+            "505 HTTP Version Not Supported", 1, "Only HTTP/1.1 and HTTP/1.0 are spoken here", closing=True
+        ),
         closes=True,
     ),
     Dialogue(
         "no Host",
         "GET /health/live HTTP/1.1\r\n\r\n",
-        "HTTP/1.1 400 Bad Request\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 118\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + SECURITY + "Connection: close\r\n"
-        "\r\n"
-        '{"success":false,"error":{"code":1,"message":"A request has exactly one Host"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error("400 Bad Request", 1, "A request has exactly one Host", closing=True),
         closes=True,
     ),
     Dialogue(
         "two Hosts",
         "GET /health/live HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-        "HTTP/1.1 400 Bad Request\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 118\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + SECURITY + "Connection: close\r\n"
-        "\r\n"
-        '{"success":false,"error":{"code":1,"message":"A request has exactly one Host"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error("400 Bad Request", 1, "A request has exactly one Host", closing=True),
         closes=True,
     ),
     Dialogue(
         "a bad field",
         "GET /health/live HTTP/1.1\r\nHost: a\r\nBad Field: x\r\n\r\n",
-        "HTTP/1.1 400 Bad Request\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 110\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + SECURITY + "Connection: close\r\n"
-        "\r\n"
-        '{"success":false,"error":{"code":1,"message":"Malformed header field"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error("400 Bad Request", 1, "Malformed header field", closing=True),
         closes=True,
     ),
     Dialogue(
         "a folded field",
         "GET /health/live HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
-        "HTTP/1.1 400 Bad Request\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 110\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + SECURITY + "Connection: close\r\n"
-        "\r\n"
-        '{"success":false,"error":{"code":1,"message":"Malformed header field"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error("400 Bad Request", 1, "Malformed header field", closing=True),
         closes=True,
     ),
     Dialogue(
         "an unknown expectation",
         "GET /health/live HTTP/1.1\r\nHost: a\r\nExpect: more\r\n\r\n",
-        "HTTP/1.1 417 Expectation Failed\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 135\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + SECURITY + "Connection: close\r\n"
-        "\r\n"
-        '{"success":false,"error":{"code":1,"message":"The only expectation known here is 100-continue"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error("417 Expectation Failed", 1, "The only expectation known here is 100-continue", closing=True),
         closes=True,
     ),
     Dialogue(
@@ -180,147 +182,79 @@ DIALOGUES = (
     Dialogue(
         "an absolute target",
         "GET http://b/health/live HTTP/1.1\r\nHost: a\r\n\r\n",
-        "HTTP/1.1 200 OK\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 18\r\n"
-        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + SECURITY + "\r\n"
-        '{"status":"alive"}',
+        json_response("200 OK", '{"status":"alive"}'),
     ),
     Dialogue(
         "a slash at the end",
         "GET /health/live/ HTTP/1.1\r\nHost: a\r\n\r\n",
-        "HTTP/1.1 200 OK\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 18\r\n"
-        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + SECURITY + "\r\n"
-        '{"status":"alive"}',
+        json_response("200 OK", '{"status":"alive"}'),
     ),
     Dialogue(
         "two slashes at the end",
         "GET /health/live// HTTP/1.1\r\nHost: a\r\n\r\n",
-        "HTTP/1.1 404 Not Found\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 156\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":3,"message":"Route not found","details":{"resource":"Route","id":"/health/live//"}},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        not_found("/health/live//"),
     ),
     Dialogue(
         "two slashes before",
         "GET //health/live HTTP/1.1\r\nHost: a\r\n\r\n",
-        "HTTP/1.1 404 Not Found\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 155\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":3,"message":"Route not found","details":{"resource":"Route","id":"//health/live"}},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        not_found("//health/live", limit=FIRST),
     ),
     Dialogue(
         "two slashes within",
         "GET /health//live HTTP/1.1\r\nHost: a\r\n\r\n",
-        "HTTP/1.1 404 Not Found\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 155\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":3,"message":"Route not found","details":{"resource":"Route","id":"/health//live"}},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        not_found("/health//live"),
     ),
     Dialogue(
         "an escaped letter",
         "GET /health/%6cive HTTP/1.1\r\nHost: a\r\n\r\n",
-        "HTTP/1.1 200 OK\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 18\r\n"
-        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + SECURITY + "\r\n"
-        '{"status":"alive"}',
+        json_response("200 OK", '{"status":"alive"}'),
     ),
     Dialogue(
         "a bad escape",
         "GET /health/%6 HTTP/1.1\r\nHost: a\r\n\r\n",
-        "HTTP/1.1 400 Bad Request\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 112\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + SECURITY + "Connection: close\r\n"
-        "\r\n"
-        '{"success":false,"error":{"code":1,"message":"Malformed request target"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error("400 Bad Request", 1, "Malformed request target", closing=True),
         closes=True,
     ),
     Dialogue(
         "a path that is not UTF-8",
         "GET /api/v1/topics/%FF HTTP/1.1\r\nHost: a\r\n\r\n",
-        "HTTP/1.1 400 Bad Request\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 109\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":1,"message":"The path is not UTF-8"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error("400 Bad Request", 1, "The path is not UTF-8", limit=FIRST),
     ),
     Dialogue(
         "another case",
         "GET /HEALTH/live HTTP/1.1\r\nHost: a\r\n\r\n",
-        "HTTP/1.1 404 Not Found\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 154\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":3,"message":"Route not found","details":{"resource":"Route","id":"/HEALTH/live"}},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        not_found("/HEALTH/live", limit=FIRST),
     ),
     Dialogue(
         "nothing there",
         "GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n",
-        "HTTP/1.1 404 Not Found\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 150\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":3,"message":"Route not found","details":{"resource":"Route","id":"/nowhere"}},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        not_found("/nowhere", limit=FIRST),
     ),
     Dialogue(
         "an empty query",
         "GET /health/live? HTTP/1.1\r\nHost: a\r\n\r\n",
-        "HTTP/1.1 200 OK\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 18\r\n"
-        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + SECURITY + "\r\n"
-        '{"status":"alive"}',
+        json_response("200 OK", '{"status":"alive"}'),
     ),
     Dialogue(
         "fields that come twice",
         "GET /health/live HTTP/1.1\r\nHost: a\r\nAccept: x\r\nAccept: y\r\n\r\n",
-        "HTTP/1.1 200 OK\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 18\r\n"
-        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + SECURITY + "\r\n"
-        '{"status":"alive"}',
+        json_response("200 OK", '{"status":"alive"}'),
     ),
     Dialogue(
         "the same head twice",
         "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\nGET /health/live HTTP/1.1\r\nHost: a\r\n\r\n",
-        "HTTP/1.1 200 OK\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 18\r\n"
-        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + SECURITY + "\r\n"
-        '{"status":"alive"}HTTP/1.1 200 OK\r\n'
-        "Content-Type: application/json\r\n"
-        "Content-Length: 18\r\n"
-        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation2\r\n"
-        "Vary: Origin\r\n" + SECURITY + "\r\n"
-        '{"status":"alive"}',
+        (
+            json_response("200 OK", '{"status":"alive"}')
+            + json_response("200 OK", '{"status":"alive"}', number=2)
+        ),
     ),
     Dialogue(
         "the same fields, another path",
         "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\nGET /health/ready HTTP/1.1\r\nHost: a\r\n\r\n",
-        "HTTP/1.1 200 OK\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 18\r\n"
-        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + SECURITY + "\r\n"
-        '{"status":"alive"}HTTP/1.1 200 OK\r\n'
-        "Content-Type: application/json\r\n"
-        "Content-Length: 18\r\n"
-        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation2\r\n"
-        "Vary: Origin\r\n" + SECURITY + "\r\n"
-        '{"status":"ready"}',
+        (
+            json_response("200 OK", '{"status":"alive"}')
+            + json_response("200 OK", '{"status":"ready"}', number=2)
+        ),
     ),
     Dialogue(
         "an id of the client's",
@@ -364,12 +298,7 @@ DIALOGUES = (
     Dialogue(
         "a page of a stranger",
         "GET /health/live HTTP/1.1\r\nHost: a\r\nOrigin: https://evil.example\r\n\r\n",
-        "HTTP/1.1 200 OK\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 18\r\n"
-        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + SECURITY + "\r\n"
-        '{"status":"alive"}',
+        json_response("200 OK", '{"status":"alive"}'),
     ),
     Dialogue(
         "a preflight",
@@ -400,12 +329,11 @@ DIALOGUES = (
     Dialogue(
         "the root for a program",
         "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-        "HTTP/1.1 200 OK\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 92\r\n"
-        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"name":"multiproto","version":"","status":"running","timestamp":"1970-01-01T00:00:00.000Z"}',
+        json_response(
+            "200 OK",
+            '{"name":"multiproto","version":"","status":"running","timestamp":"1970-01-01T00:00:00.000Z"}',
+            limit=FIRST,
+        ),
     ),
     Dialogue(
         "the root for a person",
@@ -430,42 +358,28 @@ DIALOGUES = (
     Dialogue(
         "no token",
         "GET /api/v1/topics/room/explain HTTP/1.1\r\nHost: a\r\n\r\n",
-        "HTTP/1.1 401 Unauthorized\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 107\r\n"
-        "WWW-Authenticate: Bearer\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":4,"message":"Send a bearer token"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error(
+            "401 Unauthorized", 4, "Send a bearer token", headers="WWW-Authenticate: Bearer\r\n", limit=FIRST
+        ),
     ),
     Dialogue(
         "another scheme",
         "GET /api/v1/topics/room/explain HTTP/1.1\r\nHost: a\r\nAuthorization: Basic x\r\n\r\n",
-        "HTTP/1.1 401 Unauthorized\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 107\r\n"
-        "WWW-Authenticate: Bearer\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":4,"message":"Send a bearer token"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error(
+            "401 Unauthorized", 4, "Send a bearer token", headers="WWW-Authenticate: Bearer\r\n", limit=FIRST
+        ),
     ),
     Dialogue(
         "a scheme alone",
         "GET /api/v1/topics/room/explain HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer\r\n\r\n",
-        "HTTP/1.1 401 Unauthorized\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 107\r\n"
-        "WWW-Authenticate: Bearer\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":4,"message":"Send a bearer token"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error(
+            "401 Unauthorized", 4, "Send a bearer token", headers="WWW-Authenticate: Bearer\r\n", limit=FIRST
+        ),
     ),
     Dialogue(
         "a bad token",
         "GET /api/v1/topics/room/explain HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer nobody\r\n\r\n",
-        "HTTP/1.1 401 Unauthorized\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 101\r\n"
-        "WWW-Authenticate: Bearer\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":4,"message":"Invalid token"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error("401 Unauthorized", 4, "Invalid token", headers="WWW-Authenticate: Bearer\r\n", limit=FIRST),
     ),
     Dialogue(
         "a good token",
@@ -473,59 +387,44 @@ DIALOGUES = (
         "Host: a\r\n"
         "Authorization: Bearer token-ann\r\n"
         "\r\n",
-        "HTTP/1.1 200 OK\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 178\r\n"
-        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":true,"data":{"topic":"room","verb":"publish","allowed":true,"why":"No rule is about this topic: it is everybody\'s","rule":null},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        success(
+            "200 OK",
+            '{"topic":"room","verb":"publish","allowed":true,"why":"No rule is about this topic: it is everybody\'s","rule":null}',
+            limit=FIRST,
+        ),
     ),
     Dialogue(
         "a scheme in small letters",
         "GET /api/topics/room/explain HTTP/1.1\r\nHost: a\r\nauthorization: bearer  token-ann\r\n\r\n",
-        "HTTP/1.1 200 OK\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 180\r\n"
-        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":true,"data":{"topic":"room","verb":"subscribe","allowed":true,"why":"No rule is about this topic: it is everybody\'s","rule":null},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        success(
+            "200 OK",
+            '{"topic":"room","verb":"subscribe","allowed":true,"why":"No rule is about this topic: it is everybody\'s","rule":null}',
+            limit=FIRST,
+        ),
     ),
     Dialogue(
         "a device, about a topic",
         "GET /api/v1/topics/a.b/explain HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer token-dev\r\n\r\n",
-        "HTTP/1.1 200 OK\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 186\r\n"
-        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":true,"data":{"topic":"a.b","verb":"subscribe","allowed":false,"why":"The credential that you came with was not given this","rule":null},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        success(
+            "200 OK",
+            '{"topic":"a.b","verb":"subscribe","allowed":false,"why":"The credential that you came with was not given this","rule":null}',
+            limit=FIRST,
+        ),
     ),
     Dialogue(
         "a device, about itself",
         "GET /api/v1/auth/audit HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer token-dev\r\n\r\n",
-        "HTTP/1.1 403 Forbidden\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 122\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":5,"message":"This credential is for topics only"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error("403 Forbidden", 5, "This credential is for topics only", limit=FIRST),
     ),
     Dialogue(
         "a device, for operators",
         "GET /api/v1/audit HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer token-dev\r\n\r\n",
-        "HTTP/1.1 403 Forbidden\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 122\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":5,"message":"This credential is for topics only"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error("403 Forbidden", 5, "This credential is for topics only", limit=FIRST),
     ),
     Dialogue(
         "a user, for operators",
         "GET /api/v1/audit HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer token-ann\r\n\r\n",
-        "HTTP/1.1 403 Forbidden\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 116\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":5,"message":"Only operators may read this"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error("403 Forbidden", 5, "Only operators may read this", limit=FIRST),
     ),
     Dialogue(
         "a query that says two things",
@@ -533,11 +432,7 @@ DIALOGUES = (
         "Host: a\r\n"
         "Authorization: Bearer token-ann\r\n"
         "\r\n",
-        "HTTP/1.1 400 Bad Request\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 142\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":1,"message":"A field of the query comes twice with different values"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error("400 Bad Request", 1, "A field of the query comes twice with different values", limit=FIRST),
     ),
     Dialogue(
         "a query that is not UTF-8",
@@ -545,11 +440,7 @@ DIALOGUES = (
         "Host: a\r\n"
         "Authorization: Bearer token-ann\r\n"
         "\r\n",
-        "HTTP/1.1 400 Bad Request\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 110\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":1,"message":"The query is not UTF-8"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error("400 Bad Request", 1, "The query is not UTF-8", limit=FIRST),
     ),
     Dialogue(
         "a query of too many fields",
@@ -557,30 +448,27 @@ DIALOGUES = (
         "Host: a\r\n"
         "Authorization: Bearer token-ann\r\n"
         "\r\n",
-        "HTTP/1.1 400 Bad Request\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 120\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":1,"message":"The query has at most 100 fields"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error("400 Bad Request", 1, "The query has at most 100 fields", limit=FIRST),
     ),
     Dialogue(
         "a bad topic",
         "GET /api/v1/topics/a..b/explain HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer token-ann\r\n\r\n",
-        "HTTP/1.1 400 Bad Request\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 179\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":2,"message":"Validation failed","details":{"errors":[{"path":["topic"],"message":"Not a topic: \'a..b\'"}]}},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error(
+            "400 Bad Request",
+            2,
+            "Validation failed",
+            details='{"errors":[{"path":["topic"],"message":"Not a topic: \'a..b\'"}]}',
+            limit=FIRST,
+        ),
     ),
     Dialogue(
         "a topic escaped",
         "GET /api/v1/topics/r%C3%B6m/explain HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer token-ann\r\n\r\n",
-        "HTTP/1.1 200 OK\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 180\r\n"
-        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":true,"data":{"topic":"r\u00c3\u00b6m","verb":"subscribe","allowed":true,"why":"No rule is about this topic: it is everybody\'s","rule":null},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        success(
+            "200 OK",
+            '{"topic":"rÃ¶m","verb":"subscribe","allowed":true,"why":"No rule is about this topic: it is everybody\'s","rule":null}',
+            limit=FIRST,
+        ),
     ),
     Dialogue(
         "a publication",
@@ -590,12 +478,7 @@ DIALOGUES = (
         "Content-Length: 10\r\n"
         "\r\n"
         '{"data":1}',
-        "HTTP/1.1 202 Accepted\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 75\r\n"
-        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":true,"data":{"id":"id1"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        success("202 Accepted", '{"id":"id1"}', limit=FIRST),
     ),
     Dialogue(
         "a publication in chunks",
@@ -608,12 +491,7 @@ DIALOGUES = (
         '{"data":1}\r\n'
         "0\r\n"
         "\r\n",
-        "HTTP/1.1 202 Accepted\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 75\r\n"
-        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":true,"data":{"id":"id1"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        success("202 Accepted", '{"id":"id1"}', limit=FIRST),
     ),
     Dialogue(
         "a form",
@@ -624,12 +502,7 @@ DIALOGUES = (
         "Content-Length: 6\r\n"
         "\r\n"
         "data=1",
-        "HTTP/1.1 202 Accepted\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 75\r\n"
-        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":true,"data":{"id":"id1"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        success("202 Accepted", '{"id":"id1"}', limit=FIRST),
     ),
     Dialogue(
         "a body awaited",
@@ -657,20 +530,18 @@ DIALOGUES = (
         "Content-Length: 2\r\n"
         "\r\n"
         "{}",
-        "HTTP/1.1 400 Bad Request\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 167\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":2,"message":"Validation failed","details":{"errors":[{"path":["data"],"message":"Required"}]}},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error(
+            "400 Bad Request",
+            2,
+            "Validation failed",
+            details='{"errors":[{"path":["data"],"message":"Required"}]}',
+            limit=FIRST,
+        ),
     ),
     Dialogue(
         "no body",
         "POST /api/v1/topics/room HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer token-ann\r\n\r\n",
-        "HTTP/1.1 400 Bad Request\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 121\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":1,"message":"Malformed JSON: not JSON in UTF-8"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error("400 Bad Request", 1, "Malformed JSON: not JSON in UTF-8", limit=FIRST),
     ),
     Dialogue(
         "a broken body",
@@ -680,11 +551,7 @@ DIALOGUES = (
         "Content-Length: 9\r\n"
         "\r\n"
         '{"data":1',
-        "HTTP/1.1 400 Bad Request\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 121\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":1,"message":"Malformed JSON: not JSON in UTF-8"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error("400 Bad Request", 1, "Malformed JSON: not JSON in UTF-8", limit=FIRST),
     ),
     Dialogue(
         "a body that is no object",
@@ -694,11 +561,7 @@ DIALOGUES = (
         "Content-Length: 3\r\n"
         "\r\n"
         "[1]",
-        "HTTP/1.1 400 Bad Request\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 118\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":1,"message":"The body must be a JSON object"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error("400 Bad Request", 1, "The body must be a JSON object", limit=FIRST),
     ),
     Dialogue(
         "a body in another character set",
@@ -709,11 +572,7 @@ DIALOGUES = (
         "Content-Length: 2\r\n"
         "\r\n"
         "{}",
-        "HTTP/1.1 415 Unsupported Media Type\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 113\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":1,"message":"The body must be in UTF-8"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error("415 Unsupported Media Type", 1, "The body must be in UTF-8", limit=FIRST),
     ),
     Dialogue(
         "a body of another kind",
@@ -724,11 +583,12 @@ DIALOGUES = (
         "Content-Length: 2\r\n"
         "\r\n"
         "{}",
-        "HTTP/1.1 415 Unsupported Media Type\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 158\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":1,"message":"The body must be application/json or application/x-www-form-urlencoded"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error(
+            "415 Unsupported Media Type",
+            1,
+            "The body must be application/json or application/x-www-form-urlencoded",
+            limit=FIRST,
+        ),
     ),
     Dialogue(
         "a compressed body",
@@ -739,42 +599,29 @@ DIALOGUES = (
         "Content-Length: 2\r\n"
         "\r\n"
         "{}",
-        "HTTP/1.1 415 Unsupported Media Type\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 119\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":1,"message":"The body must not be compressed"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error("415 Unsupported Media Type", 1, "The body must not be compressed", limit=FIRST),
     ),
     Dialogue(
         "a body and no token",
         "POST /api/v1/topics/room HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n[1]",
-        "HTTP/1.1 401 Unauthorized\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 107\r\n"
-        "WWW-Authenticate: Bearer\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":4,"message":"Send a bearer token"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error(
+            "401 Unauthorized", 4, "Send a bearer token", headers="WWW-Authenticate: Bearer\r\n", limit=FIRST
+        ),
     ),
     Dialogue(
         "a body that is too long",
         "POST /api/v1/topics/room HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\n",
-        "HTTP/1.1 413 Request Entity Too Large\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 120\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "Connection: close\r\n"
-        "\r\n"
-        '{"success":false,"error":{"code":8,"message":"A body has at most 1048576 bytes"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error(
+            "413 Request Entity Too Large", 8, "A body has at most 1048576 bytes", limit=FIRST, closing=True
+        ),
         closes=True,
     ),
     Dialogue(
         "events without a token",
         "GET /api/v1/topics/room/events HTTP/1.1\r\nHost: a\r\n\r\n",
-        "HTTP/1.1 401 Unauthorized\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 107\r\n"
-        "WWW-Authenticate: Bearer\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":4,"message":"Send a bearer token"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error(
+            "401 Unauthorized", 4, "Send a bearer token", headers="WWW-Authenticate: Bearer\r\n", limit=FIRST
+        ),
     ),
     Dialogue(
         "events",
@@ -841,12 +688,7 @@ DIALOGUES = (
     Dialogue(
         "a mount, another method",
         "POST /page HTTP/1.1\r\nHost: a\r\n\r\n",
-        "HTTP/1.1 405 Method Not Allowed\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 106\r\n"
-        "Allow: HEAD, GET\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":1,"message":"Method not allowed"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error("405 Method Not Allowed", 1, "Method not allowed", headers="Allow: HEAD, GET\r\n", limit=FIRST),
     ),
     Dialogue(
         "HEAD of a mount",
@@ -891,39 +733,22 @@ DIALOGUES = (
     Dialogue(
         "an upgrade below a mount",
         "GET /page/x HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n",
-        "HTTP/1.1 404 Not Found\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 149\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":3,"message":"Route not found","details":{"resource":"Route","id":"/page/x"}},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        not_found("/page/x", limit=FIRST),
     ),
     Dialogue(
         "an upgrade nowhere",
         "GET /health/live HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n",
-        "HTTP/1.1 200 OK\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 18\r\n"
-        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + SECURITY + "\r\n"
-        '{"status":"alive"}',
+        json_response("200 OK", '{"status":"alive"}'),
     ),
     Dialogue(
         "a header of proxies from nobody's proxy",
         "GET /nowhere HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: junk\r\nX-Forwarded-Proto: https\r\n\r\n",
-        "HTTP/1.1 404 Not Found\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 150\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":3,"message":"Route not found","details":{"resource":"Route","id":"/nowhere"}},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        not_found("/nowhere", limit=FIRST),
     ),
     Dialogue(
         "a proxy",
         "GET /nowhere HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n",
-        "HTTP/1.1 404 Not Found\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 150\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":3,"message":"Route not found","details":{"resource":"Route","id":"/nowhere"}},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        not_found("/nowhere", limit=FIRST),
         by_proxy=True,
     ),
     Dialogue(
@@ -943,21 +768,13 @@ DIALOGUES = (
     Dialogue(
         "a proxy that names no address",
         "GET /nowhere HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: junk\r\n\r\n",
-        "HTTP/1.1 400 Bad Request\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 128\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":1,"message":"X-Forwarded-For holds what is no address"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error("400 Bad Request", 1, "X-Forwarded-For holds what is no address"),
         by_proxy=True,
     ),
     Dialogue(
         "a proxy, for one who may not come in",
         "GET /nowhere HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n",
-        "HTTP/1.1 403 Forbidden\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 116\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":5,"message":"This address may not come in"},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        error("403 Forbidden", 5, "This address may not come in"),
         by_proxy=True,
     ),
     Dialogue(
@@ -967,12 +784,11 @@ DIALOGUES = (
         "X-Forwarded-For: 192.0.2.7\r\n"
         "Authorization: Bearer token-ann\r\n"
         "\r\n",
-        "HTTP/1.1 200 OK\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 180\r\n"
-        "Cache-Control: no-store\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":true,"data":{"topic":"room","verb":"subscribe","allowed":true,"why":"No rule is about this topic: it is everybody\'s","rule":null},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        success(
+            "200 OK",
+            '{"topic":"room","verb":"subscribe","allowed":true,"why":"No rule is about this topic: it is everybody\'s","rule":null}',
+            limit=FIRST,
+        ),
         by_proxy=True,
     ),
     Dialogue(
@@ -985,15 +801,7 @@ DIALOGUES = (
         "Host: a\r\n"
         "X-Forwarded-For: 192.0.2.8\r\n"
         "\r\n",
-        "HTTP/1.1 404 Not Found\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 150\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":3,"message":"Route not found","details":{"resource":"Route","id":"/nowhere"}},"timestamp":"1970-01-01T00:00:00.000Z"}HTTP/1.1 404 Not Found\r\n'
-        "Content-Type: application/json\r\n"
-        "Content-Length: 150\r\n" + EPOCH + "X-Correlation-Id: correlation2\r\n"
-        "Vary: Origin\r\n" + FIRST + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":3,"message":"Route not found","details":{"resource":"Route","id":"/nowhere"}},"timestamp":"1970-01-01T00:00:00.000Z"}',
+        (not_found("/nowhere", limit=FIRST) + not_found("/nowhere", limit=FIRST, number=2)),
         by_proxy=True,
     ),
     Dialogue(

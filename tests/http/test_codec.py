@@ -1,4 +1,4 @@
-"""The head of a request that repeats the one before: understood once, and never taken for another."""
+"""Repeated heads of requests: parsed once, and never mistaken for one another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Credentials over REST, from bytes to rows: made, listed and revoked; and all that they open, which is little."""
+"""Credentials over REST, from bytes to rows: creating, listing and revoking them, and the few routes that they authorize."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client says and hears, byte for byte; and that neither pieces nor what came before make a difference."""
+"""Responses byte for byte, however a request is fragmented, and whatever came before it on the connection."""
 
 from __future__ import annotations
 

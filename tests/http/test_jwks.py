@@ -1,4 +1,4 @@
-"""The JWK Set: what others verify tokens with."""
+"""The JWK Set, with which other services verify tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routes of any kind on the site's Klein app: also those that come after the start, and those that only Klein knows."""
+"""Routes of any kind on the site's Klein app, also ones added while it runs, and their declared `Auth`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whom a request comes from, when proxies carried it."""
+"""The address and scheme of a client behind proxies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an HTTP client is told that comes too often, publishes too much, or does not read."""
+"""Limits on an HTTP client that connects too often, publishes or sends too much, or does not read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is true of every request, whatever answers it."""
+"""What the site does for every request, whichever endpoint responds: headers, compression, limits, failures."""
 
 from __future__ import annotations
 

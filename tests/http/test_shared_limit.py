@@ -1,4 +1,4 @@
-"""Requests that wait to hear how many other instances had."""
+"""Requests that wait for the count of a rate limit that instances share."""
 
 from __future__ import annotations
 

@@ -7,12 +7,12 @@ from typing import Any
 from attrs import define
 
 from multiproto.base import strict_json
+from multiproto.base.flow_control import DRAIN_TIMEOUT
 from multiproto.core.protocol import CloseReason
 from multiproto.core.pubsub.permissions import PUBLISH, SUBSCRIBE, Rule
 from multiproto.core.pubsub.policy import Policy
 from multiproto.core.transactions import Entry, Event
 from multiproto.http.site import Site
-from multiproto.http.sse import DRAIN_TIMEOUT
 
 from .client import Line, Response, responses
 from .sites import SiteCase

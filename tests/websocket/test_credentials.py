@@ -1,4 +1,4 @@
-"""A service that comes with a credential, by a message or in the handshake: what it may, and how it ends."""
+"""A service that authenticates with a credential, by a message or in the handshake: what it may do, and when it is closed."""
 
 from __future__ import annotations
 

@@ -37,6 +37,14 @@ class LoginResult:
     expires_in: str  # e.g. "15m"
     refresh_token: str = field(repr=False)
 
+    def to_json(self) -> JsonObject:
+        return {
+            "user": self.user.to_json(),
+            "token": self.token,
+            "expiresIn": self.expires_in,
+            "refreshToken": self.refresh_token,
+        }
+
 
 @frozen
 class SessionInfo:

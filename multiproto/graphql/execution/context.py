@@ -17,6 +17,8 @@ from .dataloaders import OperationLoaders
 
 @frozen
 class Caller:
+    """Who sent an operation: the client, and its identity if it is authenticated."""
+
     host: str  # the client's address
     identity: Identity | None = None
     refusal: Refusal | None = None  # why there is no identity, when a token was sent
@@ -54,7 +56,7 @@ def require_bearer(authorization: str) -> str:
 
 
 async def authenticate_caller(
-    access: Authenticator, authorization: str | None, host: str, agent: str
+    authenticator: Authenticator, authorization: str | None, host: str, agent: str
 ) -> Caller:
     """The caller who sent this Authorization header.
 
@@ -65,7 +67,7 @@ async def authenticate_caller(
     if not authorization:
         return caller
     try:
-        who = await access.authenticate(require_bearer(authorization), caller.client)
-        return Caller(host, who, user_agent=agent)
+        identity = await authenticator.authenticate(require_bearer(authorization), caller.client)
+        return Caller(host, identity, user_agent=agent)
     except Refusal as refusal:
         return Caller(host, refusal=refusal, user_agent=agent)

@@ -7,14 +7,19 @@ from typing import Any, Mapping
 from attrs import Factory, define, field
 from graphql import (
     DocumentNode,
+    FragmentDefinitionNode,
     GraphQLError,
     GraphQLSchema,
     NoSchemaIntrospectionCustomRule,
+    OperationDefinitionNode,
+    default_field_resolver,
+    default_type_resolver,
     parse,
     specified_rules,
     validate,
 )
 from graphql.execution import Executor, get_variable_values
+from graphql.execution.collect_fields import FragmentDetails
 
 from ...base.bounded_map import BoundedMap
 from .compiled_selections import CompiledExecutor, SelectionCompiler
@@ -39,9 +44,15 @@ class CachedDocument:
 
 @define(eq=False, repr=False)
 class CachedOperation:
-    """An operation, as far as it is the same for all variables."""
+    """An operation, as far as it is the same for all variables.
 
-    executor: Executor[Any]
+    It must not refer to an executor, which has the caller, the variables and the result
+    of one execution.
+    """
+
+    operation: OperationDefinitionNode
+    fragment_definitions: dict[str, FragmentDefinitionNode]
+    fragments: dict[str, FragmentDetails]
     checked_numbers: tuple[tuple[str, int], ...] | None = (
         None  # variables with which its complexity was accepted
     )
@@ -63,11 +74,11 @@ class DocumentCache:
         operation = cached.operations.get(name)
         if operation is None:
             executor = self._build_executor(cached, name, variables)
-            operation = CachedOperation(executor)
+            operation = CachedOperation(executor.operation, executor.fragment_definitions, executor.fragments)
             if len(cached.operations) < len(cached.document.definitions) + 1:  # each has one name, or none
                 cached.operations[name] = operation
         else:
-            executor = self._rebuild_executor(cached, operation.executor, variables)
+            executor = self._rebuild_executor(cached, operation, variables)
         self._check_complexity(cached, operation, executor)
         return executor
 
@@ -99,12 +110,13 @@ class DocumentCache:
         return built
 
     def _rebuild_executor(
-        self, cached: CachedDocument, executor: Executor[Any], variables: Mapping[str, Any]
+        self, cached: CachedDocument, cached_operation: CachedOperation, variables: Mapping[str, Any]
     ) -> CompiledExecutor:
-        """An executor of the same operation as `executor`, for other variables."""
+        """An executor of a cached operation."""
+        operation = cached_operation.operation
         values = get_variable_values(
             self._schema,
-            executor.operation.variable_definitions or (),
+            operation.variable_definitions or (),
             dict(variables),
             max_errors=MAX_ERRORS,
             hide_suggestions=self.hides_schema,
@@ -113,15 +125,15 @@ class DocumentCache:
             raise request_error(values)
         rebuilt = CompiledExecutor(
             self._schema,
-            executor.fragment_definitions,
-            executor.fragments,
+            cached_operation.fragment_definitions,
+            cached_operation.fragments,
             None,
             None,
-            executor.operation,
+            operation,
             values,
-            executor.field_resolver,
-            executor.type_resolver,
-            executor.subscribe_field_resolver,
+            default_field_resolver,
+            default_type_resolver,
+            default_field_resolver,
             hide_suggestions=self.hides_schema,
         )
         rebuilt.compiler = cached.compiler

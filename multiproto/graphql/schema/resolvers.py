@@ -17,7 +17,7 @@ from ...core.connections.hub import Hub
 from ...core.connections.stream import SubscriptionStream
 from ...core.domain.accounts import Accounts
 from ...core.domain.credentials import CredentialStore
-from ...core.domain.login_sessions import LoginResult, LoginSessions
+from ...core.domain.login_sessions import LoginSessions
 from ...core.domain.messages import Messages
 from ...core.errors import Forbidden, NotFound, ValidationError
 from ...core.events import MESSAGE_SENT, USER_CREATED, USER_UPDATED
@@ -98,14 +98,14 @@ class MutationResolvers:
         await self._throttle(context.caller.host)
         fields = args["input"]
         context.cursor = (await self._accounts.register(fields, context.caller.client)).cursor
-        return to_auth_response(await self._login_sessions.login(fields, context.caller.client))
+        return (await self._login_sessions.login(fields, context.caller.client)).to_json()
 
     async def login(self, context: Context, args: Args) -> JsonObject:
         await self._throttle(context.caller.host)
-        return to_auth_response(await self._login_sessions.login(args, context.caller.client))
+        return (await self._login_sessions.login(args, context.caller.client)).to_json()
 
     async def refresh(self, context: Context, args: Args) -> JsonObject:
-        return to_auth_response(await self._login_sessions.refresh(args, context.caller.client))
+        return (await self._login_sessions.refresh(args, context.caller.client)).to_json()
 
     async def logout(self, context: Context, args: Args) -> bool:
         await self._login_sessions.logout(context.caller.require_identity(), context.caller.client)
@@ -268,15 +268,6 @@ def to_relay_connection(page: PageOf[User] | PageOf[Message]) -> JsonObject:
         "edges": [{"node": item.to_json(), "cursor": item.id} for item in page.items],
         "pageInfo": page.pagination(),
         "cursor": page.cursor,
-    }
-
-
-def to_auth_response(login: LoginResult) -> JsonObject:
-    return {
-        "user": login.user.to_json(),
-        "token": login.token,
-        "expiresIn": login.expires_in,
-        "refreshToken": login.refresh_token,
     }
 
 

@@ -73,7 +73,7 @@ class GraphQLResource:
         if (request.getHeader("upgrade") or "").lower() == "websocket":
             result: int | bytes = self._websocket.render(request)
             return result
-        response = GraphQLHttpResponse(request)
+        response = GraphQLHttpResponse(request, self._clock)
         start_eagerly(self._handle_request(response), partial(self._on_failure, response))
         return server.NOT_DONE_YET
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Protocol, Sequence
 
-from attrs import Factory, define, field
+from attrs import define, field
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from ...base import strict_json
+from ...base.flow_control import FlowControl
 from ...base.sse import KEEP_ALIVE, format_comment, format_event
 from ...core.errors import InternalError, Unavailable
 from ...core.protocol import CloseReason, Farewell, Ping
 from ..execution.errors import FormattedError, format_refusal
 from ..execution.subscriptions import Payload, ResponseStream
-from .flow_control import FlowControl
 from .negotiation import EVENT_STREAM_TYPE, GRAPHQL_RESPONSE_TYPE, JSON_TYPE, parse_accept, select_media_type
 
 # Reasons after which reconnecting with `after` is of no use.  At any other the stream stops without
@@ -49,6 +50,9 @@ class GraphQLHttpRequest(Protocol):
 
     def write(self, data: bytes) -> None: ...
     def finish(self) -> None: ...
+    def abort(self) -> None:
+        """Drop the connection, with what was not sent yet."""
+
     def notifyFinish(self) -> Deferred[None]: ...
     def registerProducer(self, producer: FlowControl, streaming: bool) -> None: ...
     def unregisterProducer(self) -> None: ...
@@ -67,11 +71,13 @@ class GraphQLHttpResponse:
     """Writes the response to one request, in the media type that it accepts."""
 
     request: GraphQLHttpRequest
+    _clock: IReactorTime
     accepted_types: Sequence[str] = field(init=False)  # media types, the most preferred first
     _streaming: bool = False  # an event stream has begun
-    _flow_control: FlowControl = Factory(FlowControl)
+    _flow_control: FlowControl = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._flow_control = FlowControl(self._clock, self.request.abort)
         self.accepted_types = parse_accept(header_text(self.request, b"accept"))
 
     @property
@@ -100,9 +106,14 @@ class GraphQLHttpResponse:
         self._end_event_stream(complete=True)
 
     async def send_stream(self, stream: ResponseStream) -> None:
-        """Send the results of `stream` until it ends or the client disconnects."""
+        """Send the results of `stream` until it ends or the client disconnects; for HEAD, none."""
+        if self.request.is_disconnected:  # while it subscribed: `notifyFinish` would never fire
+            return stream.close()
         self.request.notifyFinish().addErrback(self._on_connection_lost, stream)
         self._start_event_stream()
+        if self.request.method == b"HEAD":
+            stream.close()
+            return self._end_event_stream(complete=False)
         try:
             while (payload := await stream.next()) is not None:
                 await self._flow_control.wait_until_writable()

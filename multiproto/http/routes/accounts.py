@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import define
 
 from ...core.domain.accounts import Accounts
-from ...core.domain.login_sessions import LoginResult, LoginSessions
+from ...core.domain.login_sessions import LoginSessions
 from ..envelope import JsonResponse
 from ..route import Auth, RequestContext, Route
 
@@ -35,10 +35,12 @@ class AccountRoutes:
         return JsonResponse(201, account.value.to_json(), account.cursor)
 
     async def login(self, context: RequestContext) -> JsonResponse:
-        return _login_response(await self._login_sessions.login(context.body_fields(), context.client))
+        result = await self._login_sessions.login(context.body_fields(), context.client)
+        return JsonResponse(200, result.to_json())
 
     async def refresh(self, context: RequestContext) -> JsonResponse:
-        return _login_response(await self._login_sessions.refresh(context.body_fields(), context.client))
+        result = await self._login_sessions.refresh(context.body_fields(), context.client)
+        return JsonResponse(200, result.to_json())
 
     async def logout(self, context: RequestContext) -> JsonResponse:
         await self._login_sessions.logout(context.identity, context.client)
@@ -71,15 +73,3 @@ class AccountRoutes:
     async def close_account(self, context: RequestContext, id: str) -> JsonResponse:
         await self._accounts.close(context.identity, id, context.client)
         return JsonResponse(204)
-
-
-def _login_response(login: LoginResult) -> JsonResponse:
-    return JsonResponse(
-        200,
-        {
-            "user": login.user.to_json(),
-            "token": login.token,
-            "expiresIn": login.expires_in,
-            "refreshToken": login.refresh_token,
-        },
-    )

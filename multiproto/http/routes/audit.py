@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from attrs import define
 
-from ...core.domain.audit_log import AuditLog, AuditRecord
-from ...core.model import PageOf
-from ..envelope import JsonResponse
+from ...core.domain.audit_log import AuditLog
+from ..envelope import JsonResponse, page_response
 from ..route import Auth, RequestContext, Route
 
 
@@ -21,13 +20,7 @@ class AuditRoutes:
         ]
 
     async def list_own(self, context: RequestContext) -> JsonResponse:
-        return _page_response(await self._audit_log.own_page(context.identity, context.query_params()))
+        return page_response(await self._audit_log.own_page(context.identity, context.query_params()))
 
     async def list_all(self, context: RequestContext) -> JsonResponse:
-        return _page_response(await self._audit_log.page(context.query_params()))
-
-
-def _page_response(page: PageOf[AuditRecord]) -> JsonResponse:
-    return JsonResponse(
-        200, {"data": [record.to_json() for record in page.items], "pagination": page.pagination()}
-    )
+        return page_response(await self._audit_log.page(context.query_params()))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from attrs import define
 
 from ...core.domain.messages import Messages
-from ...core.model import Message, PageOf
-from ..envelope import JsonResponse
+from ..envelope import JsonResponse, page_response
 from ..route import Auth, RequestContext, Route
 
 
@@ -32,7 +31,7 @@ class MessageRoutes:
 
     async def list_page(self, context: RequestContext, **path_params: str) -> JsonResponse:
         """A page of messages; the parameters of the path override those of the query."""
-        return _page_response(
+        return page_response(
             await self._messages.page(context.identity, {**context.query_params(), **path_params})
         )
 
@@ -43,8 +42,3 @@ class MessageRoutes:
     async def withdraw(self, context: RequestContext, id: str) -> JsonResponse:
         await self._messages.delete(context.identity, id)
         return JsonResponse(204)
-
-
-def _page_response(page: PageOf[Message]) -> JsonResponse:
-    fields = {"data": [message.to_json() for message in page.items], "pagination": page.pagination()}
-    return JsonResponse(200, fields, page.cursor)

@@ -1,9 +1,8 @@
-"""Compiled selections and prefetching against graphql-core alone: the same answers; persisted queries; the buffered POST."""
+"""Compiled selections and prefetching give the same responses as graphql-core alone."""
 
 from __future__ import annotations
 
 import json
-from hashlib import sha256
 from typing import Any, Mapping
 from unittest.mock import patch
 
@@ -16,7 +15,7 @@ from multiproto.base import strict_json
 from multiproto.core.errors import Unavailable
 from multiproto.core.identity import Identity
 from multiproto.core.model import Message, User
-from multiproto.graphql.execution import compiled_selections, execute, persisted_queries
+from multiproto.graphql.execution import compiled_selections, execute
 from multiproto.graphql.execution.context import Caller
 from multiproto.graphql.execution.errors import RequestError
 from multiproto.graphql.execution.request import GraphQLRequest
@@ -215,47 +214,3 @@ class SameTests(ServerCase):
                 self.operations, GraphQLRequest(text), Caller("", Identity(self.ann, "s", START + 900))
             )
         self.assertTrue(read)
-
-
-class PersistedTests(ServerCase):
-    QUERY = "{ me { name } }"
-
-    def named(self, text: str, query: str | None = None, **changes: Any) -> Any:
-        extension = {"version": 1, "sha256Hash": sha256(text.encode()).hexdigest(), **changes}
-        body: dict[str, Any] = {"extensions": {"persistedQuery": extension}}
-        return self.post(body if query is None else {"query": query, **body}, self.ann).answer.json
-
-    def code(self, answer: Any) -> str:
-        return str(answer["errors"][0]["extensions"]["code"])
-
-    def test_said_once_and_named_from_then_on(self) -> None:
-        unknown = self.named(self.QUERY)
-        self.assertEqual(
-            (unknown["errors"][0]["message"], self.code(unknown)),
-            ("PersistedQueryNotFound", persisted_queries.NOT_FOUND),
-        )
-        for query in (self.QUERY, None, None):
-            self.assertEqual(self.named(self.QUERY, query), {"data": {"me": {"name": "Ann"}}})
-
-    def test_the_hash_must_be_that_of_the_document(self) -> None:
-        self.assertEqual(self.code(self.named("{ other }", self.QUERY)), "BAD_REQUEST")
-        self.assertEqual(self.code(self.named("{ other }")), persisted_queries.NOT_FOUND)
-
-    def test_what_was_not_good_is_not_kept(self) -> None:
-        self.assertEqual(self.code(self.named("{ nothing }", "{ nothing }")), "GRAPHQL_VALIDATION_FAILED")
-        self.assertEqual(self.code(self.named("{ nothing }")), persisted_queries.NOT_FOUND)
-
-    def test_what_is_no_hash(self) -> None:
-        for changes in ({"version": 2}, {"sha256Hash": "x"}, {"sha256Hash": None}, {"sha256Hash": "A" * 64}):
-            self.assertEqual(self.code(self.named(self.QUERY, self.QUERY, **changes)), "BAD_REQUEST")
-
-    def test_those_used_last_are_kept(self) -> None:
-        first, second, third = "{ me { id } }", "{ me { name } }", "{ me { email } }"
-        self.patch(persisted_queries, "MAX_CACHED_CHARACTERS", len(first) + len(third))
-        self.serve()
-        for text in (first, second):
-            self.named(text, text)
-        self.named(first, first)
-        self.named(third, third)
-        found = ["errors" not in self.named(text) for text in (first, second, third)]
-        self.assertEqual(found, [True, False, True])

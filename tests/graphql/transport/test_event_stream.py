@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
+from multiproto.base import strict_json
+from multiproto.base.flow_control import DRAIN_TIMEOUT
 from multiproto.core.connections.admission import ConnectionLimits
 from multiproto.core.identity import Identity
 
@@ -201,6 +204,32 @@ class LifeTests(StreamCase):
         stream.hang_up()
         self.assertEqual((len(self.hub), self.streams.stats.active_subscriptions), (0, 0))
 
+    def test_nothing_is_left_of_a_client_that_hung_up_while_it_subscribed(self) -> None:
+        stream = self.connect()
+        body = strict_json.dumps({"query": ResumeTests.QUERY, "variables": {"after": "t.1"}})
+        head = (
+            "POST /graphql HTTP/1.0\r\nHost: a\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\n"
+            f"Authorization: Bearer token-{self.ann}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        stream.protocol.dataReceived(head.encode() + body)
+        # The store is looking for the cursor.
+        self.assertEqual((len(self.hub), stream.wire.value()), (1, b""))
+        stream.hang_up()
+        self.turn()
+        self.assertEqual((len(self.hub), self.streams.stats.active_subscriptions), (0, 0))
+
+    def test_head_follows_nothing(self) -> None:
+        """The response to HEAD is its head alone; the connection must be free for the next request."""
+        path = "/graphql?" + urlencode({"query": self.QUERY})
+        headers = {"Authorization": f"Bearer token-{self.ann}", "Accept": "text/event-stream"}
+        stream = self.request("HEAD", path, **headers)
+        self.assertEqual(
+            (stream.answer.status, stream.answer.headers["content-type"], stream.answer.text),
+            (200, "text/event-stream; charset=utf-8", ""),
+        )
+        self.assertTrue(stream.wire.disconnecting)
+        self.assertEqual((len(self.hub), self.streams.stats.active_subscriptions), (0, 0))
+
     def test_silence_is_filled_with_comments(self) -> None:
         stream = self.follow(self.QUERY, self.ann)
         self.clock.pump([1] * 31)
@@ -246,6 +275,14 @@ class LifeTests(StreamCase):
         self.assertEqual(numbers, list(range(len(numbers))))
         self.assertLess(len(numbers), 8)
         self.assertEqual(last, ": Reads more slowly than it subscribed")
+
+    def test_a_client_that_reads_nothing_at_all_is_disconnected(self) -> None:
+        """Else its connection stayed, and counted nowhere: the subscription has ended, the response has not."""
+        stream = self.follow(self.QUERY, self.ann)
+        stream.wire.producer.pauseProducing()
+        self.publish("room", 1)
+        self.clock.advance(DRAIN_TIMEOUT)
+        self.assertTrue(stream.wire.aborted)
 
     def test_a_bug_in_an_event_ends_the_stream_only(self) -> None:
         stream = self.follow("subscription { messageSent { content user { name } } }", self.ann)

@@ -1,32 +1,55 @@
-"""`/graphql` as GraphQL over HTTP wants it."""
+"""`/graphql` as the GraphQL over HTTP specification requires it: media types, statuses, batches, GET and POST."""
 
 from __future__ import annotations
 
 import gc
 import json
 from time import thread_time
-from typing import Any
+from typing import Any, Mapping
 
 from graphql import build_client_schema, get_introspection_query
 
 from multiproto.graphql.execution.limits import QueryLimits
 
 from ..server import Answer, ServerCase
-from .post_dialogues import DIALOGUES
+from .post_dialogues import (
+    CALLERS,
+    FOR_ANY_CALLER,
+    FOR_EACH_CALLER,
+    JSON,
+    NEWER,
+    UNSUPPORTED,
+    UNSUPPORTED_TEXT,
+)
 
 RESPONSE = "application/graphql-response+json"
 HEALTH = {"query": "{ health { status } }"}
 
 
 class PostTests(ServerCase):
+    def check(self, body: str, headers: Mapping[str, str], status: int, media_type: str, text: str) -> None:
+        headers = {name: value.replace("{ann}", self.ann) for name, value in headers.items()}
+        answer = self.request("POST", body=body.encode(), **headers).answer
+        self.assertEqual(
+            (answer.status, answer.headers["content-type"], answer.text),
+            (status, f"{media_type}; charset=utf-8", text),
+            (body, headers),
+        )
+
     def test_dialogues(self) -> None:
-        for headers, exchanges in DIALOGUES:
-            said = {name: value.replace("{ann}", self.ann) for name, value in headers.items()}
-            for body, *expected in exchanges:
-                answer = self.request("POST", body=body.encode(), **said).answer
-                self.assertEqual(
-                    [answer.status, answer.headers["content-type"], answer.text], expected, (headers, body)
-                )
+        for number, caller in enumerate(CALLERS.values()):
+            for media_type in (JSON, NEWER):
+                headers = {"Content_Type": "application/json", "Accept": media_type, **caller}
+                for body, json_status, newer_status, text in FOR_ANY_CALLER:
+                    status = json_status if media_type == JSON else newer_status
+                    self.check(body, headers, status, media_type, text)
+                for body, *texts in FOR_EACH_CALLER:
+                    self.check(body, headers, 200, media_type, texts[number])
+
+    def test_unsupported_content_types(self) -> None:
+        for headers in UNSUPPORTED:
+            for body, *_ in (*FOR_ANY_CALLER, *FOR_EACH_CALLER):
+                self.check(body, headers, 415, JSON, UNSUPPORTED_TEXT)
 
     def test_required_variables_work(self) -> None:
         """The predecessor's fault: they never worked on the real server.
