@@ -7,6 +7,7 @@ which services start and, backwards, stop; each waits for the one before.
 from __future__ import annotations
 
 from functools import partial
+from time import perf_counter
 from typing import Any, Callable, Sequence
 
 from twisted.application.service import Service
@@ -26,6 +27,7 @@ from .core.ports import LogStore
 from .core.pubsub.namespaces import Namespaces
 from .core.ratelimit.fixed_window import RateLimit
 from .core.transactions import Query
+from .core.turn_scheduler import TurnScheduler
 from .core.wiring import make_core_services, make_foundation, make_publish_limits
 from .edge.listeners import EdgeWrapper
 from .edge.wiring import make_edge_wrapper
@@ -43,6 +45,7 @@ from .observe.health import HealthMonitor, Probe, always_up
 from .observe.metrics import Metrics
 from .observe.metrics_site import make_metrics_site
 from .observe.reactor_lag import ReactorLag
+from .reactor.turns import current_turn
 from .reactor.write_coalescing import WriteCoalescer, coalesce_writes
 from .redis.wiring import make_shared_limits
 from .storage.wiring import make_store
@@ -74,7 +77,19 @@ def make_service(
     namespaces = Namespaces.with_builtin(config.namespaces)
     store = make_store(config, reactor=reactor, namespaces=namespaces, metrics=metrics)
     foundation = make_foundation(
-        clock=reactor, new_id=new_id, metrics=metrics, store=store, namespaces=namespaces
+        clock=reactor,
+        new_id=new_id,
+        turns=TurnScheduler(
+            reactor,
+            perf_counter,
+            current_turn(reactor),
+            config.edge.address_rules.is_trusted_proxy,
+            metrics.turn_work.seconds,
+            metrics.turn_work.waits,
+        ),
+        metrics=metrics,
+        store=store,
+        namespaces=namespaces,
     )
     log = make_log_services(foundation, audit_retention=config.auth.audit_retention)
     shared_limits = make_shared_limits(config, reactor)

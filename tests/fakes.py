@@ -35,6 +35,7 @@ from multiproto.core.pubsub.publisher import Publisher
 from multiproto.core.pubsub.replay import ReplayReader
 from multiproto.core.revocations import Revocations
 from multiproto.core.transactions import Entry, Event, Page, Unit
+from multiproto.core.turn_scheduler import TurnScheduler
 from multiproto.core.wiring import AccountServices
 from multiproto.log.follower import Follower
 from multiproto.observe.protocol_stats import ProtocolStats
@@ -153,6 +154,7 @@ class RecordingTransport:
 
     sent: list[Reply | Farewell | str] = Factory(list)
     reply_size: int = 1  # bytes of each reply
+    pauses_for_login: bool = False
 
     def send(self, reply: Reply) -> int:
         self.sent.append(reply)
@@ -236,6 +238,39 @@ def make_authenticator(
     )
 
 
+@define
+class ManualTurn:
+    """The timer of a `TurnScheduler`, and the reactor whose turn it measures: both in the test's hand.
+
+    Time passes when somebody looks at it: by `step` seconds.
+    """
+
+    step: float = 0.0
+    seconds: float = 0.0
+    turn_started_at: float = 0.0
+
+    def __call__(self) -> float:
+        self.seconds += self.step
+        return self.seconds
+
+    def end(self) -> None:
+        self.turn_started_at = self.seconds
+
+
+def run_one_turn(clock: Clock) -> None:
+    """Make the calls that are due, but not those that they ask for in turn, as `Clock.advance` would."""
+    for call in clock.getDelayedCalls():
+        if call.getTime() <= clock.seconds():
+            func, args, kw = call.func, call.args, call.kw
+            call.cancel()
+            func(*args, **kw)
+
+
+def make_turns(clock: IReactorTime, turn: ManualTurn | None = None) -> TurnScheduler:
+    turn = turn or ManualTurn()
+    return TurnScheduler(clock, turn, turn)
+
+
 def sequential_ids(prefix: str) -> Callable[[], str]:
     """prefix1, prefix2, …"""
     return (f"{prefix}{n}" for n in itertools.count(1)).__next__
@@ -259,7 +294,9 @@ class InMemoryCore:
         return Admission(limits, ProtocolStats(name), **capacity)
 
 
-def make_core(clock: IReactorTime, *logged: str, policy: Policy = Policy()) -> InMemoryCore:
+def make_core(
+    clock: IReactorTime, *logged: str, policy: Policy = Policy(), turn: ManualTurn | None = None
+) -> InMemoryCore:
     """A running `InMemoryCore`; its ids are id1, id2, … in order of need.
 
     The log keeps `logged` patterns besides the server's own; the test starts the follower, if it needs it.
@@ -274,7 +311,7 @@ def make_core(clock: IReactorTime, *logged: str, policy: Policy = Policy()) -> I
         policy, MemoryBroker(dispatcher), sends, namespaces, clock.seconds, new_id, strict_json.dumps
     )
     replay_reader = ReplayReader(log, dispatcher, namespaces, clock)
-    hub = Hub(authenticator, dispatcher, replay_reader, publisher, clock, new_id)
+    hub = Hub(authenticator, dispatcher, replay_reader, publisher, clock, new_id, make_turns(clock, turn))
     hub.startService()
     follower = Follower(log, dispatcher, clock)
     log.on_commit = follower.wake

@@ -19,10 +19,9 @@ MAX_CONTAINERS = 100_000  # of one text; a megabyte of nested brackets held the 
 MAX_EXTREME_NUMBERS = (
     5_000  # numbers of one text with an exponent of three digits: 17 µs each, a megabyte 2.7 s
 )
+MAX_REPEATED_KEYS = 1_000  # of one text; a megabyte of them held the reactor for 0.2 s
 
 _EXTREME_NUMBER = re.compile(rb"[0-9.][eE][+-]?[0-9]{3}")
-# An unterminated string goes to the end of the text: else each quote in it would be tried as a beginning.
-_STRING_LITERAL = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -50,8 +49,12 @@ def loads(text: bytes) -> Any:
     except ValueError:
         raise InvalidJson("a number is out of range") from None
     keys = _count_keys(value)
-    if keys < text.count(b":") and keys < _STRING_LITERAL.sub(b"", text).count(b":"):
-        json.loads(text, object_pairs_hook=_reject_ambiguous_keys)
+    if keys < text.count(b":"):
+        repeated = _outside_strings(text).count(b":") - keys
+        if repeated > MAX_REPEATED_KEYS:
+            raise InvalidJson(f"more than {MAX_REPEATED_KEYS} keys that come twice")
+        if repeated:
+            json.loads(text, object_pairs_hook=_reject_ambiguous_keys)
     return value
 
 
@@ -124,19 +127,31 @@ def _count_keys(value: object) -> int:
 
 def _count_containers(text: bytes) -> int:
     """The number of arrays and objects in `text`, without brackets in its strings."""
-    without_strings = _STRING_LITERAL.sub(b"", text)
-    return without_strings.count(b"[") + without_strings.count(b"{")
+    outside = _outside_strings(text)
+    return outside.count(b"[") + outside.count(b"{")
+
+
+def _outside_strings(text: bytes) -> bytes:
+    """`text` without its strings; one that does not end goes to the end of the text.
+
+    A regular expression took six times as long.
+    """
+    without_escapes = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return b"".join(without_escapes.split(b'"')[::2])
 
 
 def _has_too_many_extreme_numbers(text: bytes) -> bool:
     """Numbers in its strings are not counted; a short text can't have so many."""
     if len(text) < 5 * MAX_EXTREME_NUMBERS or len(_EXTREME_NUMBER.findall(text)) <= MAX_EXTREME_NUMBERS:
         return False
-    return len(_EXTREME_NUMBER.findall(_STRING_LITERAL.sub(b"", text))) > MAX_EXTREME_NUMBERS
+    return len(_EXTREME_NUMBER.findall(_outside_strings(text))) > MAX_EXTREME_NUMBERS
 
 
 def _reject_ambiguous_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    found.clear()
     for key, value in pairs:
         if key in found and _encode(found[key]) != _encode(value):
             raise InvalidJson("a key comes twice with different values")

@@ -164,6 +164,10 @@ class DeliveryBatchListener:
 class Transport(Protocol):
     """What a wire must be able to do for its `Connection`."""
 
+    @property
+    def pauses_for_login(self) -> bool:
+        """Whether nothing is read while a first login is checked, as what may follow depends on it."""
+
     def send(self, reply: Reply) -> int:
         """Write `reply` and return its size in bytes; 0 for a reply that this wire does not have."""
 

@@ -38,6 +38,7 @@ from .ratelimit.publish_limits import PublishLimits
 from .ratelimit.shared_bucket import SharedBuckets
 from .ratelimit.token_bucket import Rate
 from .revocations import RevocationAnnouncingStore
+from .turn_scheduler import TurnScheduler
 
 
 @frozen(eq=False, repr=False)
@@ -46,6 +47,7 @@ class Foundation:
 
     clock: IReactorTime  # seconds since the epoch
     new_id: Callable[[], str]
+    turns: TurnScheduler
     metrics: Metrics
     store: LogStore
     namespaces: Namespaces
@@ -82,6 +84,7 @@ def make_foundation(
     *,
     clock: IReactorTime,
     new_id: Callable[[], str],
+    turns: TurnScheduler,
     metrics: Metrics,
     store: LogStore,
     namespaces: Namespaces,
@@ -92,6 +95,7 @@ def make_foundation(
     return Foundation(
         clock=clock,
         new_id=new_id,
+        turns=turns,
         metrics=metrics,
         store=store,
         namespaces=namespaces,
@@ -210,6 +214,7 @@ def make_core_services(
         publisher=publisher,
         clock=clock,
         new_id=new_id,
+        turns=foundation.turns,
     )
     return CoreServices(
         clock=clock,

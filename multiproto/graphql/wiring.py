@@ -69,12 +69,13 @@ def make_graphql_resource(dependencies: GraphQLDependencies) -> GraphQLResource:
         Playground(dependencies.path, dependencies.introspection) if dependencies.playground else None
     )
     return GraphQLResource(
-        operations,
-        dependencies.request_authenticator,
-        dependencies.clock,
-        dependencies.limits.batch,
-        UpgradeResource(socket),
-        playground,
+        operation_executor=operations,
+        request_authenticator=dependencies.request_authenticator,
+        clock=dependencies.clock,
+        turns=dependencies.hub.turns,
+        max_batch=dependencies.limits.batch,
+        websocket=UpgradeResource(socket),
+        playground=playground,
     )
 
 

@@ -223,9 +223,22 @@ class Channel:
         return bytes(self._reader.buffer)
 
     def _start_response(self, begin: Callable[[], None]) -> None:
+        """Call `begin` when it is the client's turn: now, unless there is more to do than the reactor has time for."""
         self._deadline.cancel()
         self._responding = True
-        begin()
+        request, turns = self.request, self.site.turns
+        assert request is not None
+
+        def respond() -> None:
+            if self.request is request:  # else the connection was lost meanwhile
+                began = turns.now()
+                begin()
+                turns.count("requests", began)
+
+        if turns.has_time(key := request.turn_key):
+            respond()
+        else:
+            turns.run_later(key, "requests", respond)
 
     def _close_with_error(self, fault: HttpProtocolError) -> None:
         """Answer with `fault`, and close."""

@@ -199,6 +199,11 @@ class HttpRequest(TwistedRequest):
         return self._resolved_headers.client_address
 
     @property
+    def turn_key(self) -> str:
+        """Whose share of the reactor's time the request has."""
+        return self._site.turns.key(self._resolved_headers.client_address, f"http-{id(self.http_channel)}")
+
+    @property
     def is_disconnected(self) -> bool:
         """Whether nothing can be sent any more: the connection is lost or taken over."""
         return bool(self._disconnected)

@@ -15,6 +15,7 @@ from twisted.web.http import datetimeToString
 from ..core.addresses import AddressRules
 from ..core.connections.admission import ConnectionRateLimiter
 from ..core.ratelimit.fixed_window import RateLimit, RateLimitCheck
+from ..core.turn_scheduler import TurnScheduler
 from .channel import Channel
 from .codec import HttpProtocolError, RequestHead
 from .limits import HttpLimits
@@ -39,6 +40,7 @@ class Site(Factory):
     on_request_done: RequestObserver
     router: Router
     policy: AnswerPolicy
+    turns: TurnScheduler
     _limits: HttpLimits
     _request_limit: RateLimit
     _login_limit: RateLimit

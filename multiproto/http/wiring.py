@@ -102,6 +102,7 @@ def make_site(parts: SiteParts, settings: SiteSettings = SiteSettings()) -> Site
         policy=AnswerPolicy(
             settings.cors, settings.compression, settings.security_headers, settings.address_rules
         ),
+        turns=parts.hub.turns,
         limits=settings.limits,
         request_limit=parts.request_limit,
         login_limit=parts.login_limit,

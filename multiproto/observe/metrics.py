@@ -22,6 +22,7 @@ from .bounded_labels import (
 from .histogram import DURATION_BUCKETS, HistogramSeries
 from .protocol_metrics import ProtocolMetrics
 from .protocol_stats import AUTH_FAILURES, REFUSAL_NAMES, SUCCESS, ProtocolStats
+from .turn_work import TurnWorkMetrics
 
 EVENT_TYPES = (
     "user.created",
@@ -214,6 +215,8 @@ class Metrics:
             buckets=TIME_BUCKETS,
             registry=self.registry,
         )
+        self.turn_work = TurnWorkMetrics()
+        self.registry.register(self.turn_work)
         self.pool_queue = self._gauge("thread_pool_queue", "Tasks waiting for a thread", pool=UNBOUNDED)
 
     # Callbacks; each counts one event in all the metrics that show it.

@@ -11,6 +11,8 @@ while 1,000 clients come or go (docs/decisions/023-reactor.md).
 
 from __future__ import annotations
 
+from time import perf_counter
+
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import installReactor
 from twisted.logger import Logger
@@ -19,13 +21,17 @@ MAX_EVENTS_PER_TURN = 100  # events in a turn, of some 0.1 ms each at worst
 
 
 class BoundedEpollReactor(EPollReactor):
-    """Handles at most `MAX_EVENTS_PER_TURN` events in a turn."""
+    """Handles at most `MAX_EVENTS_PER_TURN` events in a turn, and notes when the turn began."""
+
+    turn_started_at = 0.0  # by `time.perf_counter`
 
     _log = Logger()
 
     def doPoll(self, timeout: float | None) -> None:
         """Handle one turn's events; the next turn begins with those beyond the limit: epoll keeps order."""
-        for fd, event in self._poller.poll(-1 if timeout is None else timeout, MAX_EVENTS_PER_TURN):
+        events = self._poller.poll(-1 if timeout is None else timeout, MAX_EVENTS_PER_TURN)
+        self.turn_started_at = perf_counter()
+        for fd, event in events:
             selectable = self._selectables.get(fd)
             if selectable is None:
                 continue  # an event before this one has closed it

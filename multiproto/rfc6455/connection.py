@@ -78,7 +78,15 @@ class WebSocketConnectionProtocol(Rfc6455Protocol):
         if self.connection is not None:
             self.connection.connection_lost()
 
-    # The base class calls this.
+    # The base class calls these.
+
+    def has_time_to_read(self) -> bool:
+        return self.connection is None or self.connection.has_time_to_read()
+
+    @property
+    def maxMessagePayloadSize(self) -> int:
+        limit = self.max_message_size
+        return limit if self.connection is None else self.connection.message_limit(limit)
 
     def on_end_of_input(self, failed: bool) -> None:
         assert self.connection is not None

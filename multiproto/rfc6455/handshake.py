@@ -15,6 +15,7 @@ from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflat
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
 from ..base.bearer import parse_bearer
+from .deflate import FinalBlockDeflate
 from .factory import Rfc6455Factory
 from .memory import CompactConnection
 
@@ -64,6 +65,7 @@ class HandshakeProtocol(WebSocketServerProtocol, CompactConnection):
     data: bytes  # received and not yet parsed
     websocket_extensions: list[Any]  # offered, as (name, params)
     token: str | None = None  # the bearer token in the handshake
+    _perMessageCompress: Any  # Autobahn's: what was negotiated, or `None`
     refusal_header = ""  # a header line that goes with a refusal
 
     def refusal_body(self, code: int, reason: str) -> bytes:
@@ -126,6 +128,9 @@ class HandshakeProtocol(WebSocketServerProtocol, CompactConnection):
 
     def onOpen(self) -> None:
         self.http_request_data = b""  # it may hold a token; and so may the headers
+        deflate: Any = self._perMessageCompress
+        if deflate is not None:
+            self._perMessageCompress = FinalBlockDeflate.of(deflate)
         self.drop_handshake_state()
 
 

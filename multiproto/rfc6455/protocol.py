@@ -16,14 +16,14 @@ from .fast_frames import parse_frames
 from .handshake import HandshakeProtocol
 
 MIN_COMPRESS_SIZE = 256  # bytes of a frame; a shorter one gains too little
-MAX_FRAMES_PER_TURN = 200  # of one peer in one turn of the reactor; a ping takes some 20 µs
+MAX_FRAMES_AT_ONCE = 200  # plain ones that are read before the peer is asked whether it still has time
 
 
 @implementer(IPushProducer)
 class Rfc6455Protocol(HandshakeProtocol):
     """An open WebSocket; the subclass knows what a message means, and when the last reply is sent.
 
-    The subclass sets `maxMessagePayloadSize`, and registers itself as the
+    The subclass sets `max_message_size`, and registers itself as the
     transport's producer once it is open.
     """
 
@@ -36,7 +36,7 @@ class Rfc6455Protocol(HandshakeProtocol):
     utf8validateIncoming = True
     logOctets = logFrames = trackTimings = False
     maxFramePayloadSize = 0  # a message's limit is a frame's
-    maxMessagePayloadSize: int  # bytes, after decompression
+    max_message_size: int  # bytes, after decompression
     autoFragmentSize = 0
     failByDrop = True  # makes Autobahn read nothing more; `_fail_connection` is ours
     closeHandshakeTimeout = 0  # seconds: Autobahn's timers don't follow a test clock, the core's do
@@ -55,6 +55,15 @@ class Rfc6455Protocol(HandshakeProtocol):
     def on_end_of_input(self, failed: bool) -> None:
         """The peer sent Close, or broke the protocol: close once every message is answered."""
         raise NotImplementedError
+
+    def has_time_to_read(self) -> bool:
+        """Whether another frame may be read at once; if not, whoever says so pauses the reading."""
+        return True
+
+    @property
+    def maxMessagePayloadSize(self) -> int:
+        """Autobahn's name for the bytes that a message may have at the moment, after decompression."""
+        return self.max_message_size
 
     # Subclasses call these.
 
@@ -112,15 +121,11 @@ class Rfc6455Protocol(HandshakeProtocol):
         if self.state == self.STATE_CONNECTING:
             self.processHandshake()
             return
-        remaining = MAX_FRAMES_PER_TURN
-        while self._can_read:
-            remaining -= self._read_fast_frames(remaining)
-            if remaining and (not self._can_read or not self.processData()):
+        # One packet may hold thousands of pings, or compressed messages that are large.
+        while self._can_read and self.has_time_to_read():
+            count = self._read_fast_frames(MAX_FRAMES_AT_ONCE)
+            if count < MAX_FRAMES_AT_ONCE and (not self._can_read or not self.processData()):
                 break
-            remaining -= 1
-            if remaining <= 0:  # one packet may hold thousands of pings
-                self.pause_for("turn")
-                self.factory.clock.callLater(0, self.resume_from, "turn")
         if self._input_ended:
             self.data = b""  # the peer may go on sending until it reads our Close
 

@@ -41,6 +41,7 @@ class TcpProtocol(Int32StringReceiver):
     """One device: feeds its commands to a `Connection` and is that connection's `Transport`."""
 
     transport: TcpTransport
+    pauses_for_login = True  # a larger frame may follow
     connection: Connection | None = None
     _reading = True  # False: whatever else arrives is dropped
     _peer_closed = False  # the peer has closed its half
@@ -56,9 +57,15 @@ class TcpProtocol(Int32StringReceiver):
         self._hub = hub
         self._admission = admission
         self._now = now
-        self.MAX_LENGTH = max_frame_size
+        self._max_frame_size = max_frame_size
         self._keepalive_idle = keepalive_idle
         self._buffer = bytearray()  # received while paused, or not yet a whole frame
+
+    @property
+    def MAX_LENGTH(self) -> int:  # type: ignore[override]
+        """The bytes that a frame may have at the moment; the base class's name for it."""
+        limit = self._max_frame_size
+        return limit if self.connection is None else self.connection.message_limit(limit)
 
     # Twisted calls these.
 
@@ -93,7 +100,13 @@ class TcpProtocol(Int32StringReceiver):
         if self._buffer:
             data = bytes(self._buffer) + data
             self._buffer.clear()
-        rest = data[codec.parse_frames(data, self.MAX_LENGTH, self._handle_frame) :]
+        if not self.connection.has_time_to_read():
+            self._buffer += data
+            return
+        limit = self.MAX_LENGTH
+        rest = data[codec.parse_frames(data, limit, self._handle_frame) :]
+        if rest and limit != self.MAX_LENGTH and self._reading and not self.paused:  # one of them was a login
+            rest = rest[codec.parse_frames(rest, self.MAX_LENGTH, self._handle_frame) :]
         if rest and self._reading:
             self._buffer += rest
             self._check_next_length()

@@ -31,6 +31,7 @@ class WebSocketProtocol(WebSocketConnectionProtocol):
     """One client: feeds its messages to a `Connection` and is that connection's `Transport`."""
 
     factory: WebSocketFactory
+    pauses_for_login = True  # a larger message may follow
 
     def admit(self) -> None:
         super().admit()
@@ -117,7 +118,7 @@ class WebSocketFactory(WebSocketConnectionFactory):
     ) -> None:
         super().__init__(hub, admission, clock, allowed_origin)
         self._protocol_class = protocol_class
-        self._protocol_attributes: dict[str, Any] = {"maxMessagePayloadSize": max_message}
+        self._protocol_attributes: dict[str, Any] = {"max_message_size": max_message}
         if not compress:
             self._protocol_attributes["perMessageCompressionAccept"] = lambda offers: None
 

@@ -12,6 +12,7 @@ from multiproto.base.strict_json import (
     MAX_CONTAINERS,
     MAX_DEPTH,
     MAX_EXTREME_NUMBERS,
+    MAX_REPEATED_KEYS,
     InvalidJson,
     dumps,
     loads,
@@ -87,6 +88,22 @@ class JsonTests(SynchronousTestCase):
         loads(b"[" + b",".join([b"1.5e-30"] * MAX_EXTREME_NUMBERS * 2) + b"]")
         text = b'"' + b'1e308 \\" 1e308' * MAX_EXTREME_NUMBERS + b'"'
         self.assertEqual(loads(text), text[1:-1].decode().replace("\\", ""))
+
+    def test_how_many_keys_may_come_twice(self) -> None:
+        """1,000, with the same value; in strings there are none, whatever is escaped in them."""
+        for text in (
+            b'{"a":1%s}' % (b',"a":1' * MAX_REPEATED_KEYS),
+            b"[%s]" % b",".join([b'{"a":1,"a":1}'] * MAX_REPEATED_KEYS),
+        ):
+            loads(text)
+        for text in (
+            b'{"a":1%s}' % (b',"a":1' * (MAX_REPEATED_KEYS + 1)),
+            b"[%s]" % b",".join([b'{"a":1,"a":1}'] * (MAX_REPEATED_KEYS + 1)),
+        ):
+            self.assertRaises(InvalidJson, loads, text)
+        for inside in (b":", rb"\":", rb"\\", rb"\\\":\\"):
+            loads(b'{"%s":"%s"}' % (inside, inside * 2 * MAX_REPEATED_KEYS))
+        self.assertRaises(InvalidJson, loads, rb'{"\\":1,"a":":\":","a":2}')
 
     def test_a_string_that_does_not_end_is_looked_at_once(self) -> None:
         """From each of its quotes to the end of the text would take hours."""

@@ -45,7 +45,7 @@ from multiproto.storage.sqlite.writer import SqliteWriter
 from multiproto.storage.statements import load_statements, sql_directory
 from tests.canary import PASSWORD
 
-from ..fakes import FakeAuthenticator, make_account_services
+from ..fakes import FakeAuthenticator, make_account_services, make_turns
 from ..rfc6455.wire import Wire
 
 START = 1_800_000_000.0  # seconds since the epoch
@@ -139,6 +139,10 @@ class PlainRequest(Request):
     @property
     def client_address(self) -> str:
         return str(self.getClientAddress().host)
+
+    @property
+    def turn_key(self) -> str:
+        return self.client_address
 
     @property
     def is_disconnected(self) -> bool:
@@ -236,7 +240,7 @@ class ServerCase(SynchronousTestCase):
             self.policy, MemoryBroker(audience), sends, namespaces, clock.seconds, new_id, strict_json.dumps
         )
         history = ReplayReader(self.store, audience, namespaces, clock)
-        self.hub = Hub(self.gate, audience, history, publisher, clock, new_id)
+        self.hub = Hub(self.gate, audience, history, publisher, clock, new_id, make_turns(clock))
         self.members = make_account_services(
             self.store, PlainPasswords(), PlainTokens(), clock, clock.seconds, new_id
         )

@@ -22,7 +22,7 @@ from multiproto.graphql.execution.request import GraphQLRequest
 from multiproto.graphql.wiring import GraphQLDependencies, make_operation_executor
 from multiproto.observe.protocol_stats import ProtocolStats
 
-from ..fakes import FakeAuthenticator, make_account_services
+from ..fakes import FakeAuthenticator, make_account_services, make_turns
 from ..stores import StoreCase
 from .server import PASSWORD, PlainPasswords, PlainTokens
 
@@ -49,7 +49,7 @@ class ThreadedStoreTests(StoreCase):
         self.accounts = self.members.accounts
         self.messages = Messages(self.store, self.sends, self.events, self.now, self.new_id)
         line = Admission(ConnectionLimits(), ProtocolStats("graphql"))
-        hub = Hub(gate, audience, history, publisher, clock, self.new_id)
+        hub = Hub(gate, audience, history, publisher, clock, self.new_id, make_turns(clock))
         self.operations = make_operation_executor(
             GraphQLDependencies(
                 self.accounts,

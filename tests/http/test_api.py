@@ -27,7 +27,7 @@ from multiproto.log.follower import Follower
 from multiproto.observe.protocol_stats import ProtocolStats
 from tests.canary import PASSWORD
 
-from ..fakes import make_account_services, make_authenticator
+from ..fakes import make_account_services, make_authenticator, make_turns
 from ..stores import StoreCase
 from .client import Line, Response
 from .sites import Health
@@ -68,7 +68,7 @@ class ApiCase(StoreCase):
             Policy(), MemoryBroker(audience), self.sends, namespaces, self.now, self.new_id, strict_json.dumps
         )
         history = ReplayReader(self.store, audience, namespaces, clock)
-        self.hub = Hub(gate, audience, history, publisher, clock, self.new_id)
+        self.hub = Hub(gate, audience, history, publisher, clock, self.new_id, make_turns(clock))
         self.hub.startService()
         self.addCleanup(self.hub.stopService)
         follower = Follower(self.store, audience, clock)

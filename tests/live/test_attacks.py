@@ -163,7 +163,7 @@ class AttacksTests(LiveCase):
 
     async def test_doors_of_messages(self) -> None:
         """One WebSocket and one TCP connection stand all of them, and then let the right one in."""
-        attacks = [*self.target.attacks(), ("by far too long", "A" * 100_000)]
+        attacks = [*self.target.attacks(), ("by far too long", "A" * 15_000)]
         socket, device = await WebSocket.open(self.address), await Device.open(self.address)
         said = []
         for name, token in attacks:

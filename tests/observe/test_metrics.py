@@ -30,7 +30,7 @@ websocket_bytes_received_total websocket_bytes_sent_total
 websocket_frames_parsed_total websocket_frame_errors_total{error_type} websocket_message_duration_seconds{type}
 graphql_operations_total{operation_type,operation_name,status} graphql_operation_duration_seconds{operation_type}
 graphql_errors_total{code} deliveries_total{protocol} slow_consumers_total{protocol}
-log_position log_lag_entries reactor_lag_seconds thread_pool_queue{pool}
+log_position log_lag_entries reactor_lag_seconds turn_work_seconds_total{work} turn_waits_total{work} thread_pool_queue{pool}
 process_cpu_seconds_total python_gc_collections_total{generation}
 """
 

@@ -146,13 +146,14 @@ class FastFramesTests(SynchronousTestCase):
     def test_no_more_is_taken_than_may_wait(self) -> None:
         for kind in (WebSocketProtocol, StockProtocol):
             rooms = make_core(Clock())
-            rooms.authenticator.slow = True
             factory = WebSocketFactory(
                 rooms.hub, rooms.admission(), rooms.clock, lambda origin: False, protocol_class=kind
             )
             protocol, wire = factory.buildProtocol(None), Wire()
             protocol.makeConnection(wire)
-            protocol.dataReceived(handshake() + AUTH + text(type="ping") * 90)
+            protocol.dataReceived(handshake() + AUTH)
+            rooms.authenticator.slow = True
+            protocol.dataReceived(AUTH + text(type="ping") * 90)
             assert protocol.connection is not None
             self.assertEqual(
                 (len(protocol.connection._command_queue._queue), wire.reading),

@@ -75,9 +75,10 @@ class FramingTests(SynchronousTestCase):
 
     def test_no_more_is_read_than_may_wait(self) -> None:
         rooms = make_core(Clock())
-        rooms.authenticator.slow = True
         device = TcpFactory(rooms.hub, rooms.admission(), rooms.clock.seconds).buildProtocol(None)
         device.makeConnection(Wire())
+        device.dataReceived(AUTH)
+        rooms.authenticator.slow = True
         device.dataReceived(AUTH + frame(0x30) * 90)
         assert device.connection is not None
         self.assertEqual(len(device.connection._command_queue._queue), ConnectionLimits().max_queued_commands)

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.connections.admission import Admission, ConnectionLimits
+from multiproto.core.errors import Unauthorized
 from multiproto.core.protocol import CloseReason
 from multiproto.core.pubsub.permissions import PUBLISH, SUBSCRIBE, Rule
 from multiproto.core.pubsub.policy import Policy
@@ -274,10 +275,11 @@ class StreamTests(DeviceCase):
         device = TcpFactory(self.house.hub, self.line, self.clock.seconds).buildProtocol(None)
         wire = Wire()
         device.makeConnection(wire)
+        device.dataReceived(AUTH)
         speech = raw(b"\x30" + b" " * (2**20 - 3) + b"{}")
         for at in range(0, len(speech), 16):
             device.dataReceived(speech[at : at + 16])  # 65,537 pieces: minutes, were it quadratic
-        self.assertEqual(wire.said(), [pong()])
+        self.assertEqual(wire.said(), [WELCOME, pong()])
 
     def test_a_burst_is_taken_only_as_fast_as_it_is_obeyed(self) -> None:
         """64 commands waiting pause the reading; the rest stays unread until half of them are obeyed."""
@@ -288,6 +290,32 @@ class StreamTests(DeviceCase):
         self.house.authenticator.release_one()
         self.assertEqual(self.wire.said(), [WELCOME] + [pong()] * 100)
         self.assertTrue(self.wire.reading)
+
+
+class BeforeAuthenticationTests(DeviceCase):
+    max_frame = 2**20
+
+    def test_before_authentication_a_frame_may_be_small_only(self) -> None:
+        """docs/common.md#before-authentication"""
+        limit = 16 * 1024
+        self.assertEqual(self.say(raw(b"\x30" + b" " * (limit - 3) + b"{}")), [pong()])
+        [(type_, fields)] = self.say(raw(b"\x30" + b" " * (limit - 2) + b"{}")[:5])
+        self.assertEqual((type_, fields["code"]), (0xFF, "10"))
+        self.assertTrue(self.wire.half_closed)
+
+    def test_a_large_frame_right_behind_a_login(self) -> None:
+        """It is in the same packet, and waits for the login's answer, whatever that is."""
+        large = raw(b"\x30" + b" " * 20_000 + b"{}")
+        self.assertEqual(self.say(AUTH + large + PING), [WELCOME, pong(), pong()])
+        for slow_outcome, types in ((True, [0x02, 0x31]), (False, [0x03, 0xFF])):
+            self.setUp()
+            self.house.authenticator.slow = True
+            self.assertEqual(self.say(AUTH + large), [])
+            if slow_outcome:
+                self.house.authenticator.release_one()
+            else:
+                self.house.authenticator.pending[0][1].errback(Unauthorized("no"))
+            self.assertEqual([type_ for type_, _ in self.wire.said()], types)
 
 
 class EndTests(DeviceCase):
@@ -317,6 +345,7 @@ class EndTests(DeviceCase):
         docs/predecessor-faults.md#fault-24
         """
         self.assertTrue(IHalfCloseableProtocol.providedBy(self.device))
+        self.say(AUTH)
         self.house.authenticator.slow = True
         self.say(AUTH + PING + b"\0\0")
         self.device.readConnectionLost()

@@ -253,11 +253,10 @@ class StreamTests(WebSocketCase):
         self.house.authenticator.slow = slow
         said = self.say(*pieces(self.SPEECH, cuts))
         if slow:
-            # A protocol's ping has its own answer, in no one's turn.
-            self.assertEqual(said, ["pong 1"])
+            # How large the next message may be depends on the login: nothing is read before it is answered.
+            self.assertEqual(said, [])
             self.house.authenticator.release_one()
             said = spoken(self.wire.take())
-            whole.remove("pong 1")
         self.assertEqual(said, whole)
         self.assertEqual(said[-1], ("close", 3000, "bye"))
 

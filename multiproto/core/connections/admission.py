@@ -16,6 +16,7 @@ from ..ratelimit.token_bucket import MAX_BUCKETS, Rate, TokenBuckets
 class ConnectionLimits:
     """The limits and timeouts of each connection."""
 
+    max_unauthenticated_size: int = 16 * 1024  # bytes of a message or frame before authentication
     max_subscriptions: int = 100  # patterns
     max_queued_commands: int = 64  # commands waiting before the reading is paused
     max_queued_command_bytes: int = 2**20  # of these commands

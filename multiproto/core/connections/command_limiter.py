@@ -1,4 +1,4 @@
-"""Limits one peer's rate of commands, its share of the reactor's time, and how often it may exceed the rate."""
+"""Limits one peer's rate of commands, and how often it may exceed the rate."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from typing import Callable
 
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 
 from ..errors import RateLimited, Refusal
 from ..protocol import Command, EndOfInput
 from ..ratelimit.token_bucket import Rate, TokenBucket
 
-TIME_SLICE = 0.01  # seconds of work for one peer before others have their turn
 MAX_REFUSED_BURSTS = 10  # bursts of commands that may be refused before the connection is closed
 
 
@@ -24,7 +22,6 @@ class CommandLimiter:
     _command_bucket: TokenBucket | None = field(default=None, init=False)
     # Made for the first refusal: most peers never get one.
     _refusal_bucket: TokenBucket | None = field(default=None, init=False)
-    _slice_used: float = field(default=0.0, init=False)  # seconds of the present slice, waiting included
 
     def __attrs_post_init__(self) -> None:
         if self._rate is not None:
@@ -50,10 +47,3 @@ class CommandLimiter:
             )
         if self._refusal_bucket.acquire(now):
             self._on_flooding()
-
-    async def charge_time(self, seconds: float) -> None:
-        """Count the time that a command took, and yield to others after a slice: one packet may hold thousands."""
-        self._slice_used += seconds
-        if self._slice_used >= TIME_SLICE:
-            self._slice_used = 0.0
-            await deferLater(self._clock, 0)

@@ -45,6 +45,7 @@ from ..protocol import (
 from ..pubsub.dispatcher import Dispatcher
 from ..pubsub.publisher import Publisher
 from ..pubsub.replay import ReplayPruned, ReplayReader
+from ..turn_scheduler import TurnScheduler
 from .admission import FAREWELL_MESSAGES, ConnectionLimits
 from .command_limiter import CommandLimiter
 from .command_queue import CommandQueue
@@ -53,6 +54,10 @@ from .read_throttle import ReadThrottle
 from .send_queue import SendQueue
 from .subscriptions import ConnectionSubscriptions
 from .timers import ConnectionTimers
+
+# Reasons to pause the reading.
+TURN = "turn"  # others have to be served first
+AUTHENTICATING = "authenticating"
 
 
 @define(eq=False, repr=False)
@@ -70,6 +75,8 @@ class Connection(DeliveryBatchListener):
     _stats: ProtocolStats
     _new_id: Callable[[], str]
     _on_closed: Callable[[Connection], None]
+    turns: TurnScheduler
+    turn_key: str  # whose share of the reactor's time it has
     identity: Identity | None = None
     _host: str = ""  # the peer's address
     last_received_at: float = field(init=False)  # by `_clock`, like all times here
@@ -118,12 +125,31 @@ class Connection(DeliveryBatchListener):
         self._command_queue.enqueue(command, size)
         if not self._processing:
             start_eagerly(self._process_commands(), self._on_internal_error)
+        if (
+            self._processing
+            and self.identity is None
+            and isinstance(command, Authenticate)
+            and self._transport.pauses_for_login
+        ):
+            self._read_throttle.pause(AUTHENTICATING)
         self._command_queue.pause_if_full()
 
     def on_activity(self, size: int = 0) -> None:
         """Note that `size` bytes came: once for each read, however many commands are in it."""
         self.last_received_at = self._clock.seconds()
         self._read_throttle.charge(size)
+
+    def message_limit(self, limit: int) -> int:
+        """The bytes that a message or frame may have now: `limit`, but before authentication only a few."""
+        return limit if self.identity is not None else min(limit, self._limits.max_unauthenticated_size)
+
+    def has_time_to_read(self) -> bool:
+        """Whether what came may be parsed now; if not, the reading pauses until it is this peer's turn."""
+        if self.turns.has_time(self.turn_key):
+            return True
+        self._read_throttle.pause(TURN)
+        self.turns.run_later(self.turn_key, "frames", lambda: self._read_throttle.resume(TURN))
+        return False
 
     def close(self, reason: CloseReason) -> None:
         """End all subscriptions and send a farewell; the transport closes in its own time."""
@@ -218,8 +244,11 @@ class Connection(DeliveryBatchListener):
                     if self._close_if_expired():
                         break
                 self.send(await self._reply_or_error(command, self._handle_command(command)))
-                self._stats.record_command_duration(kind, took := self._clock.seconds() - began)
-                await self.command_limiter.charge_time(took)
+                if kind == "Authenticate":
+                    self._read_throttle.resume(AUTHENTICATING)
+                self._stats.record_command_duration(kind, self._clock.seconds() - began)
+                if not self.turns.has_time(self.turn_key):  # one packet may hold thousands of commands
+                    await self.turns.wait(self.turn_key, "commands")
         finally:
             self._processing = False
 

@@ -23,6 +23,7 @@ from ..protocol import CloseReason
 from ..pubsub.dispatcher import Dispatcher
 from ..pubsub.publisher import Publisher
 from ..pubsub.replay import ReplayReader
+from ..turn_scheduler import TurnScheduler
 from .admission import Admission
 from .connection import Connection
 
@@ -43,6 +44,7 @@ class Hub(Service):
     _publisher: Publisher
     _clock: IReactorTime
     _new_id: Callable[[], str]
+    turns: TurnScheduler
     _connections: dict[Connection, _AdmittedConnection] = Factory(dict)
     _all_closed: Deferred[None] | None = None
     _ticker: LoopingCall = field(init=False)
@@ -81,9 +83,10 @@ class Hub(Service):
         admission.stats.record_connected(host)
         if identity is not None:
             admission.stats.record_auth("success")
+        id = self._new_id()
         connection = Connection(
             transport,
-            self._new_id(),
+            id,
             self._authenticator,
             self._dispatcher,
             self._replay_reader,
@@ -93,6 +96,8 @@ class Hub(Service):
             admission.stats,
             self._new_id,
             self._on_connection_closed,
+            self.turns,
+            self.turns.key(host, id),
             identity,
             host,
         )

@@ -1,4 +1,4 @@
-"""Pauses the reading from a peer while its commands wait, or while it sends faster than its byte rate."""
+"""Pauses the reading from a peer: while its commands or others' wait, or while it sends faster than its byte rate."""
 
 from __future__ import annotations
 

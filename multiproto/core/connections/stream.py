@@ -7,7 +7,7 @@ Such a stream is a `Connection` like any other; `SubscriptionStream` is its
 from __future__ import annotations
 
 from collections import deque
-from typing import Callable, Deque, Union
+from typing import Callable, ClassVar, Deque, Union
 
 from attrs import Factory, define, field
 from twisted.internet.defer import Deferred, succeed
@@ -44,6 +44,7 @@ class SubscriptionStream:
     delivered before the connection closed is still for the reader, while the queue is cleared.
     """
 
+    pauses_for_login: ClassVar = False  # it is authenticated from the start
     _encoded_size: Callable[[Delivery], int]  # bytes that this stream's wire writes
     subscribed: Subscribed = field(init=False)
     farewell: Farewell | None = None  # why there will be no more

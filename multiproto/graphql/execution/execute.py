@@ -15,6 +15,7 @@ from .context import Caller, Context
 from .dataloaders import OperationLoaders
 from .document_cache import DocumentCache
 from .errors import FormattedError, RequestError, format_error
+from .introspection import IntrospectionCache
 from .persisted_queries import PersistedQueries
 from .request import GraphQLRequest
 from .root_prefetch import prefetch_root
@@ -40,6 +41,7 @@ class OperationExecutor:
     _clock: IReactorTime
     _on_operation: OperationObserver
     _persisted_queries: PersistedQueries = Factory(PersistedQueries)
+    _introspection_cache: IntrospectionCache = Factory(IntrospectionCache)
 
     def prepare(self, request: GraphQLRequest) -> PreparedOperation:
         """Parse and validate `request`, and check its limits.  Raises `RequestError`; then nothing was executed."""
@@ -58,12 +60,17 @@ class OperationExecutor:
     async def execute(self, operation: PreparedOperation, caller: Caller) -> Payload:
         """The response to a query or mutation."""
         started_at = self._clock.seconds()
+        known = self._introspection_cache.get(operation.executor)
+        if known is not None:
+            self._notify_observer(operation.kind, "success", started_at, [])
+            return known
         executor, context = operation.executor, self._make_context(caller)
         executor.context_value = context
         await prefetch_root(executor, context)
         payload = _to_payload(await self._asyncio_loop.run(executor.execute_operation))
         if context.cursor is not None:
             payload["extensions"] = {"cursor": context.cursor}
+        self._introspection_cache.put(executor, payload)
         errors = payload.get("errors", [])
         self._notify_observer(operation.kind, "error" if errors else "success", started_at, errors)
         return payload

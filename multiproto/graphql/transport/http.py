@@ -7,7 +7,6 @@ from typing import Any
 
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import server
@@ -17,6 +16,7 @@ from zope.interface import implementer
 from ...base.coroutines import start_eagerly
 from ...core.errors import Refusal, TooLarge
 from ...core.ports import Authenticator
+from ...core.turn_scheduler import TurnScheduler
 from ..execution.context import Caller, authenticate_caller
 from ..execution.errors import RequestError, format_refusal
 from ..execution.execute import OperationExecutor
@@ -59,6 +59,7 @@ class GraphQLResource:
     _operation_executor: OperationExecutor
     _request_authenticator: Authenticator
     _clock: IReactorTime
+    _turns: TurnScheduler
     _max_batch: int  # requests in one array
     _websocket: IResource
     _playground: Playground | None
@@ -105,7 +106,8 @@ class GraphQLResource:
             )
             if isinstance(parsed, list):
                 response.send_json(
-                    200, [await self._execute_batch_member(member, caller) for member in parsed]
+                    200,
+                    [await self._execute_batch_member(member, caller, request.turn_key) for member in parsed],
                 )
             else:
                 await self._execute_single(response, parsed, caller)
@@ -135,6 +137,7 @@ class GraphQLResource:
     async def _execute_single(
         self, response: GraphQLHttpResponse, request: GraphQLRequest, caller: Caller
     ) -> None:
+        await self._turns.wait(response.request.turn_key, "graphql")  # validating a document may take a while
         try:
             operation = self._operation_executor.prepare(request)
         except RequestError as error:
@@ -162,9 +165,9 @@ class GraphQLResource:
         else:
             response.send_errors(400 if response.media_type == GRAPHQL_RESPONSE_TYPE else 200, error.errors)
 
-    async def _execute_batch_member(self, request: GraphQLRequest, caller: Caller) -> Payload:
-        """Execute one request of a batch, each in its own turn of the reactor: validation may take long."""
-        await deferLater(self._clock, 0)
+    async def _execute_batch_member(self, request: GraphQLRequest, caller: Caller, turn_key: str) -> Payload:
+        """Execute one request of a batch when it is the client's turn."""
+        await self._turns.wait(turn_key, "graphql")
         try:
             operation = self._operation_executor.prepare(request)
             if operation.kind == "subscription":

@@ -36,6 +36,8 @@ class GraphQLHttpRequest(Protocol):
     @property
     def client_address(self) -> str: ...
     @property
+    def turn_key(self) -> str: ...
+    @property
     def is_disconnected(self) -> bool:
         """Whether the client has disconnected."""
 

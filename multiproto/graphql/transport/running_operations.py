@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Awaitable, Callable, Deque
+from typing import Awaitable, Callable
 
 from attrs import Factory, define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -44,13 +42,12 @@ class SocketOperation:
 @define(eq=False, repr=False)
 class RunningOperations:
     _operation_executor: OperationExecutor
-    _clock: IReactorTime
+    _wait_for_turn: Callable[[], Awaitable[None]]
     _wait_until_writable: Callable[[], Awaitable[None]]
     _get_caller: Callable[[], Awaitable[Caller]]  # may close the connection, and so stop everything
     _send: Callable[[bytes], object]
     _on_busy: Callable[[bool], object]  # called with whether too many are unanswered
     _running: dict[str, SocketOperation] = Factory(dict)  # by id
-    _queue: Deque[SocketOperation] = Factory(deque)  # to start, one in each turn of the reactor
     _unanswered: int = field(default=0, init=False)
     _on_drained: Callable[[], object] | None = field(default=None, init=False)
 
@@ -64,9 +61,7 @@ class RunningOperations:
         if isinstance(request, GraphQLRequest) and len(self._running) < MAX_RUNNING_OPERATIONS:
             operation = self._running[id] = SocketOperation(id, request)
             self._change_unanswered(1)
-            self._queue.append(operation)
-            if len(self._queue) == 1:
-                self._clock.callLater(0, self._start_next)
+            Deferred.fromCoroutine(self._run(operation)).addErrback(self._on_failure, operation)
             return
         full = RateLimited(f"At most {MAX_RUNNING_OPERATIONS} operations at a time")
         self._send(
@@ -105,15 +100,9 @@ class RunningOperations:
             on_drained, self._on_drained = self._on_drained, None
             on_drained()
 
-    def _start_next(self) -> None:
-        """Start one in a turn: validating a document may take a while, and other connections wait."""
-        operation = self._queue.popleft()
-        if self._queue:
-            self._clock.callLater(0, self._start_next)
-        Deferred.fromCoroutine(self._run(operation)).addErrback(self._on_failure, operation)
-
     async def _run(self, operation: SocketOperation) -> None:
         try:
+            await self._wait_for_turn()  # validating a document may take a while
             caller = await self._get_caller()
             if operation.stopped:
                 return

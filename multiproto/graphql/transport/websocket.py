@@ -45,7 +45,8 @@ MAX_QUEUED_SIZE = 8 * 2**20  # bytes that all subscriptions of a socket may buff
 class GraphQLWebSocketProtocol(WebSocketConnectionProtocol):
     """The connection authenticates, keeps alive and closes; each subscription is a stream of its own."""
 
-    maxMessagePayloadSize = MAX_MESSAGE_SIZE
+    pauses_for_login = False  # nothing may be sent before the acknowledgement
+    max_message_size = MAX_MESSAGE_SIZE
     subprotocols = (transport_ws.SUBPROTOCOL,)
 
     factory: GraphQLWebSocketFactory
@@ -56,7 +57,7 @@ class GraphQLWebSocketProtocol(WebSocketConnectionProtocol):
         self._budget = BufferBudget(MAX_QUEUED_SIZE)
         self._running_operations = RunningOperations(
             factory.operation_executor,
-            factory.clock,
+            self._wait_for_turn,
             self._wait_until_writable,
             self._current_caller,
             self._send_message,
@@ -165,6 +166,10 @@ class GraphQLWebSocketProtocol(WebSocketConnectionProtocol):
         if identity is not None and self.factory.clock.seconds() >= identity.expires_at:
             connection.close(CloseReason.TOKEN_EXPIRED)
         return Caller(self.host, identity, connection_id=connection.id, budget=self._budget)
+
+    async def _wait_for_turn(self) -> None:
+        assert self.connection is not None
+        await self.connection.turns.wait(self.connection.turn_key, "graphql")
 
     async def _wait_until_writable(self) -> None:
         assert self.connection is not None

@@ -43,6 +43,8 @@ from multiproto.core.protocol import (
 )
 from multiproto.core.pubsub.namespaces import USERS
 from multiproto.core.transactions import Entry, Event, Publication
+from multiproto.core.turn_scheduler import TurnScheduler
+from multiproto.reactor.turns import TurnMarker
 
 from ...fakes import RecordingTransport, make_core
 
@@ -79,6 +81,12 @@ class TiringBroker:
     def publish(self, publication: Publication) -> Deferred[str | None]:
         self.clock.rightNow += self.seconds  # `advance` would run what is due later
         return succeed(None)
+
+
+def clocked_turns(clock: Clock) -> TurnScheduler:
+    turns = TurnScheduler(clock, clock.seconds, TurnMarker(clock, clock.seconds))
+    turns.has_time("")  # the turn begins
+    return turns
 
 
 class SessionCase(SynchronousTestCase):
@@ -357,6 +365,7 @@ class FlowTests(SessionCase):
         docs/guarantees.md#g9-isolation
         """
         self.welcome()
+        self.connection.turns = clocked_turns(self.clock)
         self.core.publisher._broker = TiringBroker(self.clock, 0.006)
         said = self.say(*(Publish("room.1", n, ref=n) for n in range(5)))
         self.assertEqual(said, [Accepted(0), Accepted(1)])
@@ -365,6 +374,7 @@ class FlowTests(SessionCase):
 
     def test_a_busy_peer_that_leaves_is_obeyed_no_more(self) -> None:
         self.welcome()
+        self.connection.turns = clocked_turns(self.clock)
         self.core.publisher._broker = TiringBroker(self.clock, 0.02)
         self.say(Publish("room.1", 1, ref=1), Publish("room.1", 2, ref=2))
         self.connection.connection_lost()
@@ -379,6 +389,23 @@ class FlowTests(SessionCase):
         self.assertEqual(self.say(*(Publish("room.1", n) for n in range(3))), [SLOW])
         self.assertEqual(self.admission.stats.slow_consumers_total, 1)
         self.assertEqual(self.admission.stats.active_subscriptions, 0)
+
+    def test_nothing_is_read_while_a_first_login_is_checked(self) -> None:
+        """Where the wire says so: a larger message may follow a login (docs/common.md#before-authentication)."""
+        self.peer.pauses_for_login = True
+        self.core.authenticator.slow = True
+        self.assertEqual(self.say(Ping(), Authenticate("token-ann", ref=1)), [Pong(), "pause"])
+        self.core.authenticator.release_one()
+        self.assertEqual(self.peer.sent[2:], [Authenticated("ann", "id1", 1), "resume"])
+        self.assertEqual(self.say(Authenticate("token-ann", ref=2)), [])
+        self.core.authenticator.release_one()
+
+    def test_how_large_a_message_may_be(self) -> None:
+        self.assertEqual(
+            (self.connection.message_limit(2**20), self.connection.message_limit(9)), (16 * 1024, 9)
+        )
+        self.welcome()
+        self.assertEqual(self.connection.message_limit(2**20), 2**20)
 
     def test_an_outbox_is_bounded_in_bytes_too(self) -> None:
         self.peer.reply_size = 2**21 + 1

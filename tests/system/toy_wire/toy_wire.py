@@ -68,6 +68,7 @@ def encode(reply: Reply) -> bytes:
 
 class ToyProtocol(LineReceiver):
     delimiter = b"\n"
+    pauses_for_login = False
     connection: Connection | None = None
 
     def __init__(self, hub: Hub, admission: Admission) -> None:

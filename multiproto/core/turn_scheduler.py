@@ -1,0 +1,99 @@
+"""Shares the reactor's time between clients: by address first, then by connection.
+
+The reactor does one thing at a time, and what a client sends may cost far more than its bytes show: a
+compressed message, a thousand pings, a GraphQL document.  So each wire asks `has_time` before it does a piece of
+such work.  While a turn of the reactor keeps its budget the answer is yes, and nothing is queued.  After that the
+work waits: in the turns that follow, each address has its piece done, one connection of it after the other,
+so that what one address sends is paid for by its own waiting (docs/operations.md#a-budget-for-each-turn).
+
+A piece can't be interrupted; how long one may take is for each wire to limit.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Callable, Protocol
+
+from attrs import Factory, define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from ..base.round_robin import RoundRobinQueue
+from .addresses import client_network
+
+TURN_BUDGET = 0.01  # seconds of a turn for what has just come, and as much for what waited
+TIME_SLICE = 0.005  # seconds of them for one connection that waited
+
+
+class CurrentTurn(Protocol):
+    @property
+    def turn_started_at(self) -> float:
+        """When the present turn of the reactor began, by the timer of the scheduler."""
+
+
+@define(eq=False, repr=False)
+class TurnScheduler:
+    """One for the whole server; `key` gives what `has_time` and `run_later` know a client by."""
+
+    _clock: IReactorTime
+    _timer: Callable[[], float]  # seconds, monotonic
+    _turn: CurrentTurn
+    _is_shared_address: Callable[[str], bool] = lambda host: False  # of a proxy, which has many clients
+    # Both by kind of work, counted up for the metrics.
+    _work_seconds: dict[str, float] = Factory(lambda: defaultdict(float))
+    _waits: dict[str, int] = Factory(lambda: defaultdict(int))
+    _waiting: RoundRobinQueue[Callable[[], object]] = Factory(RoundRobinQueue)
+    _slice_ends_at: float | None = None  # while something runs that waited
+    _next_run: IDelayedCall | None = field(default=None, init=False)
+
+    _log = Logger()
+
+    def key(self, host: str, connection_id: str) -> str:
+        """Whose time it is: that of the client's network, or of the connection where a proxy names no client."""
+        return f"{host} {connection_id}" if self._is_shared_address(host) else client_network(host)
+
+    def has_time(self, key: str) -> bool:
+        """Whether another piece of work may be done at once; where not, `run_later` does it."""
+        if self._slice_ends_at is not None:
+            return self._timer() < self._slice_ends_at
+        if self._next_run is not None and self._waiting.count_of(key):
+            return False  # whoever came before has to be served before
+        return self._timer() - self._turn.turn_started_at < TURN_BUDGET
+
+    def run_later(self, key: str, kind: str, work: Callable[[], object]) -> None:
+        """Call `work` in a later turn, when it is the turn of `key`.  It must cope with a connection that was lost."""
+        self._waits[kind] += 1
+        self._waiting.enqueue(work, key)
+        if self._next_run is None:
+            self._next_run = self._clock.callLater(0, self._run_waiting)
+
+    async def wait(self, key: str, kind: str) -> None:
+        """Return when there is time."""
+        if not self.has_time(key):
+            turn: Deferred[None] = Deferred()
+            self.run_later(key, kind, lambda: turn.callback(None))
+            await turn
+
+    def now(self) -> float:
+        """For `count`: when a piece of work began."""
+        return self._timer()
+
+    def count(self, kind: str, began: float) -> None:
+        """Count the time that a piece of work took."""
+        self._work_seconds[kind] += self._timer() - began
+
+    def _run_waiting(self) -> None:
+        until = self._timer() + TURN_BUDGET
+        try:
+            while (work := self._waiting.dequeue()) is not None:
+                self._slice_ends_at = self._timer() + TIME_SLICE
+                try:
+                    work()
+                except Exception:
+                    self._log.failure("work that had waited for its turn broke")
+                if self._timer() >= until:
+                    break
+        finally:
+            self._slice_ends_at = None
+            self._next_run = self._clock.callLater(0, self._run_waiting) if self._waiting else None

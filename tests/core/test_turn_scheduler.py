@@ -1,0 +1,126 @@
+"""Who has the reactor's time, once there is more to do than a turn has time for."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.core.turn_scheduler import TIME_SLICE, TURN_BUDGET, TurnScheduler
+
+from ..fakes import ManualTurn, run_one_turn
+
+
+class TurnCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock, self.turn = Clock(), ManualTurn()
+        self.turns = TurnScheduler(self.clock, self.turn, self.turn, lambda host: host == "192.0.2.99")
+        self.done: list[str] = []
+
+    def work(self, name: str, seconds: float = 0.0) -> None:
+        """Something that takes so many seconds and can't be interrupted."""
+        self.done.append(name)
+        self.turn.seconds += seconds
+
+    def later(self, key: str, name: str, seconds: float = 0.0) -> None:
+        self.turns.run_later(key, "test", lambda: self.work(name, seconds))
+
+    def next_turn(self) -> list[str]:
+        self.turn.end()
+        before = len(self.done)
+        run_one_turn(self.clock)
+        return self.done[before:]
+
+
+class BudgetTests(TurnCase):
+    def test_while_there_is_time_nothing_waits(self) -> None:
+        for _ in range(3):
+            self.turn.seconds += TURN_BUDGET * 0.99
+            self.assertTrue(self.turns.has_time("a"))
+            self.turn.end()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_at_the_budget_everybody_waits(self) -> None:
+        self.turn.seconds += TURN_BUDGET
+        self.assertEqual((self.turns.has_time("a"), self.turns.has_time("b")), (False, False))
+        self.turn.end()
+        self.assertTrue(self.turns.has_time("b"))
+
+    def test_who_waits_is_not_overtaken_by_the_same_address(self) -> None:
+        self.later("a", "first")
+        self.assertEqual((self.turns.has_time("a"), self.turns.has_time("b")), (False, True))
+        self.assertEqual(self.next_turn(), ["first"])
+        self.assertTrue(self.turns.has_time("a"))
+
+    def test_what_waited_has_a_slice(self) -> None:
+        looks: list[bool] = []
+
+        def work() -> None:
+            looks.append(self.turns.has_time("a"))
+            self.turn.seconds += TIME_SLICE
+            looks.append(self.turns.has_time("a"))
+
+        self.turns.run_later("a", "test", work)
+        self.next_turn()
+        self.assertEqual(looks, [True, False])
+
+    def test_what_waited_leaves_time_for_what_comes(self) -> None:
+        """The rest waits for a further turn."""
+        for n in range(5):
+            self.later("a", str(n), TURN_BUDGET / 2)
+        self.assertEqual(self.next_turn(), ["0", "1"])
+        self.assertEqual(self.next_turn(), ["2", "3"])
+        self.assertEqual(self.next_turn(), ["4"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class FairnessTests(TurnCase):
+    def test_by_address_first(self) -> None:
+        """A hundred connections of one address delay another address by one piece of work."""
+        for n in range(100):
+            self.later("a", f"a{n}", TURN_BUDGET)
+        self.later("b", "b")
+        self.assertEqual(self.next_turn() + self.next_turn(), ["a0", "b", "a1"])
+
+    def test_one_that_goes_on_waits_behind_the_others_of_its_address(self) -> None:
+        def again() -> None:
+            self.work("again")
+            self.later("a", "rest")
+
+        self.turns.run_later("a", "test", again)
+        self.later("a", "other")
+        self.assertEqual(self.next_turn(), ["again", "other", "rest"])
+
+    def test_whose_time_it_is(self) -> None:
+        for host, key in (
+            ("192.0.2.1", "192.0.2.1"),
+            ("2001:db8::1:2:3:4", "2001:db8::/64"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+        ):
+            self.assertEqual(self.turns.key(host, "c1"), key)
+        self.assertNotEqual(self.turns.key("192.0.2.99", "c1"), self.turns.key("192.0.2.99", "c2"))
+
+    def test_a_bug_costs_only_itself(self) -> None:
+        self.turns.run_later("a", "test", lambda: 1 / 0)
+        self.later("b", "b")
+        self.assertEqual(self.next_turn(), ["b"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertTrue(self.turns.has_time("a"))
+
+
+class WaitTests(TurnCase):
+    def test_now_or_in_a_later_turn(self) -> None:
+        self.successResultOf(Deferred.fromCoroutine(self.turns.wait("a", "test")))
+        self.turn.seconds += TURN_BUDGET
+        waiting = Deferred.fromCoroutine(self.turns.wait("a", "test"))
+        self.assertNoResult(waiting)
+        self.next_turn()
+        self.successResultOf(waiting)
+
+    def test_what_is_counted(self) -> None:
+        began = self.turns.now()
+        self.turn.seconds += 0.25
+        self.turns.count("test", began)
+        self.turns.count("test", self.turns.now() - 1)
+        self.later("a", "a")
+        self.assertEqual((self.turns._work_seconds, self.turns._waits), ({"test": 1.25}, {"test": 1}))
