@@ -55,7 +55,7 @@ _SHARED_NAMES = _SECURITY_NAMES | {
 }
 
 _DESCRIBING = (b"Content-Type", b"Content-Length")
-_ANSWER = b"%s %d %s\r\n%s%sDate: %s\r\nX-Correlation-Id: %s\r\n%s%s%s%s%s\r\n%s"
+_ANSWER = b"%s%s%sDate: %s\r\nX-Correlation-Id: %s\r\n%s%s%s%s%s\r\n%s"
 _CLOSE: HeaderLines = ((b"Connection", b"close"),)
 _CLOSE_LINE = format_lines(_CLOSE)
 
@@ -556,6 +556,7 @@ class HttpRequest(TwistedRequest):
         limits = () if check is None else check.tightest.headers()
         closing = () if self.http_channel.persistent else _CLOSE
         date, id = self._site.date_header(), self.request_id.encode("ascii")
+        start = _status_line(self.clientproto, self.code, self.code_message)
         own_lines = _known_lines(own) if isinstance(own, tuple) else _format_unshared(own)
         if own_lines is None:
             shared = (
@@ -563,13 +564,10 @@ class HttpRequest(TwistedRequest):
                 *(VARY_BOTH if varies else VARY_ORIGIN),
                 *(*headers.cors_headers, *limits, *headers.security_headers, *closing),
             )
-            start = b"%s %d %s\r\n" % (self.clientproto, self.code, self.code_message)
             return b"".join((start, description, _merge_headers(own, shared), coding, b"\r\n", data))
         # The same in a third of the time: most of the lines are formatted already.
         return _ANSWER % (
-            self.clientproto,
-            self.code,
-            self.code_message,
+            start,
             description,
             own_lines,
             date,
@@ -590,6 +588,11 @@ class HttpRequest(TwistedRequest):
             return
         self._access_logged = True
         log_access(self._site, self, int(self.code), len(self.body), self.sentLength)
+
+
+@lru_cache(256)
+def _status_line(version: bytes, code: int, message: bytes) -> bytes:
+    return b"%s %d %s\r\n" % (version, code, message)
 
 
 def _format_unshared(own: _OwnHeaders) -> bytes | None:
