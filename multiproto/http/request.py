@@ -553,12 +553,12 @@ class HttpRequest(TwistedRequest):
         response, and `coding`.  `varies`: the response depends on Accept-Encoding.
         """
         headers, check = self._resolved_headers, self._rate_limit_check
-        limits = () if check is None else check.tightest.headers()
         closing = () if self.http_channel.persistent else _CLOSE
         date, id = self._site.date_header(), self.request_id.encode("ascii")
         start = _status_line(self.clientproto, self.code, self.code_message)
         own_lines = _known_lines(own) if isinstance(own, tuple) else _format_unshared(own)
         if own_lines is None:
+            limits = () if check is None else check.tightest.headers()
             shared = (
                 *((b"Date", date), (b"X-Correlation-Id", id)),
                 *(VARY_BOTH if varies else VARY_ORIGIN),
@@ -573,7 +573,7 @@ class HttpRequest(TwistedRequest):
             date,
             id,
             headers.vary_both_lines if varies else headers.vary_lines,
-            format_lines(limits) if limits else b"",
+            b"" if check is None else check.tightest.header_lines(),
             headers.security_lines,
             _CLOSE_LINE if closing else b"",
             coding,
