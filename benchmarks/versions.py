@@ -68,7 +68,7 @@ def http_contests(servers: Sequence[Version], suffix: str, added: dict[str, str]
         return http.asking(of, [post], status=201)
 
     def explained(of: Version) -> Run:
-        """As many paths as requests: nothing that is remembered by path helps."""
+        """More paths than are remembered, and none again before all the others: each is matched."""
         paths = (f"/api/v1/topics/room.{number}/explain" for number in range(5000))
         return http.asking(of, [wires.request("GET", path, b'"allowed"', headers(of)) for path in paths])
 

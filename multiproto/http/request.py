@@ -55,7 +55,7 @@ _SHARED_NAMES = _SECURITY_NAMES | {
 }
 
 _DESCRIBING = (b"Content-Type", b"Content-Length")
-_ANSWER = b"%s %d %s\r\n%s%sDate: %s\r\nX-Correlation-Id: %s\r\n%s%s%s%s%s\r\n%s"
+_ANSWER = b"%s%s%sDate: %s\r\nX-Correlation-Id: %s\r\n%s%s%s%s%s\r\n%s"
 _CLOSE: HeaderLines = ((b"Connection", b"close"),)
 _CLOSE_LINE = format_lines(_CLOSE)
 
@@ -558,29 +558,27 @@ class HttpRequest(TwistedRequest):
         response, and `coding`.  `varies`: the response depends on Accept-Encoding.
         """
         headers, check = self._resolved_headers, self._rate_limit_check
-        limits = () if check is None else check.tightest.headers()
         closing = () if self.http_channel.persistent else _CLOSE
         date, id = self._site.date_header(), self.request_id.encode("ascii")
+        start = _status_line(self.clientproto, self.code, self.code_message)
         own_lines = _known_lines(own) if isinstance(own, tuple) else _format_unshared(own)
         if own_lines is None:
+            limits = () if check is None else check.tightest.headers()
             shared = (
                 *((b"Date", date), (b"X-Correlation-Id", id)),
                 *(VARY_BOTH if varies else VARY_ORIGIN),
                 *(*headers.cors_headers, *limits, *headers.security_headers, *closing),
             )
-            start = b"%s %d %s\r\n" % (self.clientproto, self.code, self.code_message)
             return b"".join((start, description, _merge_headers(own, shared), coding, b"\r\n", data))
         # The same in a third of the time: most of the lines are formatted already.
         return _ANSWER % (
-            self.clientproto,
-            self.code,
-            self.code_message,
+            start,
             description,
             own_lines,
             date,
             id,
             headers.vary_both_lines if varies else headers.vary_lines,
-            format_lines(limits) if limits else b"",
+            b"" if check is None else check.tightest.header_lines(),
             headers.security_lines,
             _CLOSE_LINE if closing else b"",
             coding,
@@ -595,6 +593,11 @@ class HttpRequest(TwistedRequest):
             return
         self._access_logged = True
         log_access(self._site, self, int(self.code), len(self.body), self.sentLength)
+
+
+@lru_cache(256)
+def _status_line(version: bytes, code: int, message: bytes) -> bytes:
+    return b"%s %d %s\r\n" % (version, code, message)
 
 
 def _format_unshared(own: _OwnHeaders) -> bytes | None:

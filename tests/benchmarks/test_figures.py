@@ -36,7 +36,7 @@ class ContestTests(SynchronousTestCase):
 
         runs = {"multiproto": lambda _: run("a", 30), "peer": lambda _: run("b", 20)}
         contest = Contest("", "request").run(runs, 2, 1.0)
-        self.assertEqual(said, ["a", "b", "a", "b", "a", "b"])
+        self.assertEqual(said, ["a", "b", "a", "b", "b", "a"])
         self.assertEqual(contest.ratio("multiproto", "peer"), 1.5)
 
     def test_the_median_counts(self) -> None:
