@@ -7,6 +7,7 @@ which services start and, backwards, stop; each waits for the one before.
 from __future__ import annotations
 
 from functools import partial
+from signal import SIGHUP
 from typing import Any, Callable, Sequence
 
 from twisted.application.service import Service
@@ -35,7 +36,7 @@ from .lifecycle import (
     NamedServices,
     RunAtStart,
     RunAtStop,
-    SighupHandler,
+    SignalHandler,
     report_to_operator,
 )
 from .log.wiring import make_log_services
@@ -169,9 +170,9 @@ def make_health_monitor(
 
 def make_sighup_handler(
     config: Config, reactor: Any, reload_callbacks: Sequence[Callable[[], object]]
-) -> SighupHandler | None:
+) -> SignalHandler | None:
     """What reads certificates and keys again; `None` where none are in files."""
-    return SighupHandler(reactor, reload_callbacks) if config.has_reloadable_files else None
+    return SignalHandler(SIGHUP, reactor, reload_callbacks) if config.has_reloadable_files else None
 
 
 def make_metrics_listener(

@@ -27,6 +27,19 @@ from multiproto.workers.worker import SupervisorLink
 ROOT = Path(__file__).parent.parent
 
 
+def stderr_for(case: SynchronousTestCase) -> Path:
+    """Have what the operator is to read go to a file in place of standard error."""
+    path = Path(case.mktemp())
+    case.patch(lifecycle, "STDERR", open_file(case, path))
+    return path
+
+
+def open_file(case: SynchronousTestCase, path: Path) -> int:
+    file = path.open("wb")
+    case.addCleanup(file.close)
+    return file.fileno()
+
+
 class OptionsTests(SynchronousTestCase):
     def options(self, *words: str) -> tap.Options:
         options = tap.Options()
@@ -95,12 +108,11 @@ class PluginTests(SynchronousTestCase):
 class ConfiguredTests(SynchronousTestCase):
     def test_invalid_settings_are_reported(self) -> None:
         """All of them on stderr, one line each, and the process ends with status 1."""
-        stderr = io.StringIO()
-        self.patch(lifecycle.sys, "__stderr__", stderr)
+        stderr = stderr_for(self)
         ended = self.assertRaises(SystemExit, tap.load_config_or_exit, {"PRT": "1", "PORT": "x"}, {})
         self.assertEqual(ended.code, 1)
         self.assertEqual(
-            stderr.getvalue().splitlines(),
+            stderr.read_text().splitlines(),
             [
                 "multiproto: PRT (flag) is no setting; the nearest is PORT",
                 "multiproto: PORT (flag) must be a whole number from 1 to 65535",
@@ -200,11 +212,10 @@ class WorkersTests(MakeServiceCase):
 
     def test_options_of_twistd_that_workers_exclude(self) -> None:
         os.environ.update(self.SHARED)
-        stderr = io.StringIO()
-        self.patch(lifecycle.sys, "__stderr__", stderr)
+        stderr = stderr_for(self)
         failed = self.assertRaises(StartupError, self.made, "-w", "2", uid=1000)
         self.assertEqual(failed.code, 1)
-        self.assertEqual(stderr.getvalue(), f"multiproto: {failed}\n")
+        self.assertEqual(stderr.read_text(), f"multiproto: {failed}\n")
 
 
 class ObserverTests(SynchronousTestCase):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from signal import SIGHUP
 from typing import Any, Mapping
 
 from ..banner import print_to_stdout, render_banner, startup_info
 from ..config import LoadedConfig
-from ..lifecycle import NamedServices, RunAtStart, SighupHandler
+from ..lifecycle import NamedServices, RunAtStart, SignalHandler
 from .command import worker_command
 from .shared_port import ReservedPort
 from .supervisor import STOP_GRACE_PERIOD, Supervisor
@@ -31,7 +33,7 @@ def make_supervisor_service(loaded: LoadedConfig, twistd: Mapping[str, Any], rea
     services.add("http", ReservedPort(config.http.host, config.http.port))
     services.add("workers", workers)
     if config.has_reloadable_files:
-        services.add("hangup", SighupHandler(reactor, (workers.reload,)))
+        services.add("hangup", SignalHandler(SIGHUP, reactor, (partial(workers.signal_all, SIGHUP),)))
     if config.environment == "development":
         services.add(
             "banner",
