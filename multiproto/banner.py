@@ -6,7 +6,6 @@ account of `examples/login.py`, or creates it.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from shlex import join, quote
 from typing import Callable
@@ -71,11 +70,6 @@ class StartupInfo:
     storage_description: str  # where data is kept, for people
     has_examples: bool  # whether this is a checkout, where the commands can run
     workers: int = 1  # processes; their metrics ports are consecutive
-
-
-def print_to_stdout(text: str) -> None:
-    """Print on the process's own stdout: twistd has made `sys.stdout` a part of the log."""
-    print(text, file=sys.__stdout__, flush=True)
 
 
 def startup_info(config: Config, port: Callable[[str], int]) -> StartupInfo:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
+from contextlib import suppress
+from threading import Thread
 from types import FrameType
 from typing import Any, Callable, Iterable
 
@@ -23,6 +24,9 @@ from twisted.python.failure import Failure
 
 from .base.deadline import Deadline
 from .base.one_line import one_line
+
+STDERR = 2  # descriptor; twistd has made `sys.stderr` a part of the log
+REPORT_TIMEOUT = 1.0  # seconds that a line for the operator may take to be written
 
 
 class StartupError(Exception, SystemExit):
@@ -38,8 +42,15 @@ class StartupError(Exception, SystemExit):
 
 
 def report_to_operator(line: str) -> None:
-    """Print `line` on the process's own stderr: twistd has made `sys.stderr` a part of the log."""
-    print(f"multiproto: {line}", file=sys.__stderr__, flush=True)
+    """Print `line` on the process's own stderr at once; a reader that has stalled does not hold up the end."""
+    printing = Thread(target=_print_to_stderr, args=(f"multiproto: {line}\n",), daemon=True)
+    printing.start()
+    printing.join(REPORT_TIMEOUT)
+
+
+def _print_to_stderr(text: str) -> None:
+    with suppress(OSError):  # nobody reads it any more
+        os.write(STDERR, text.encode(errors="backslashreplace"))
 
 
 class ServiceSequence(MultiService):
@@ -254,23 +265,26 @@ class RunAtStop(Service):
 
 
 @define(eq=False, repr=False)
-class SighupHandler(Service):
-    """Calls `actions` in the reactor on SIGHUP."""
+class SignalHandler(Service):
+    """Calls `actions` in the reactor when the process gets a signal, besides what was done on it before."""
 
+    _number: int  # of the signal
     _reactor: Any  # IReactorFromThreads
     _actions: Iterable[Callable[[], object]]
     _previous_handler: Any = None  # restored by `stopService`
 
     def startService(self) -> None:
         super().startService()
-        self._previous_handler = signal.signal(signal.SIGHUP, self._on_signal)
+        self._previous_handler = signal.signal(self._number, self._on_signal)
 
     def stopService(self) -> None:
         super().stopService()
-        signal.signal(signal.SIGHUP, self._previous_handler or signal.SIG_DFL)
+        signal.signal(self._number, self._previous_handler or signal.SIG_DFL)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """The signal may interrupt any code, so the reactor makes the calls later."""
+        if callable(self._previous_handler):
+            self._previous_handler(number, frame)
         for action in self._actions:
             self._reactor.callFromThread(action)
 

@@ -7,6 +7,7 @@ which services start and, backwards, stop; each waits for the one before.
 from __future__ import annotations
 
 from functools import partial
+from signal import SIGHUP
 from time import perf_counter
 from typing import Any, Callable, Sequence
 
@@ -16,7 +17,7 @@ from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
 
 from .auth.credential_format import RandomCredentialIssuer
 from .auth.wiring import make_auth_services
-from .banner import print_to_stdout, render_banner, startup_info
+from .banner import render_banner, startup_info
 from .base import strict_json
 from .base.uuid7 import Uuid7Generator
 from .broker.redis import RedisBroker
@@ -37,13 +38,14 @@ from .lifecycle import (
     NamedServices,
     RunAtStart,
     RunAtStop,
-    SighupHandler,
+    SignalHandler,
     report_to_operator,
 )
 from .log.wiring import make_log_services
 from .observe.health import HealthMonitor, Probe, always_up
 from .observe.metrics import Metrics
 from .observe.metrics_site import make_metrics_site
+from .observe.process_log import ProcessLog
 from .observe.reactor_lag import ReactorLag
 from .reactor.turns import current_turn
 from .reactor.write_coalescing import WriteCoalescer, coalesce_writes
@@ -64,6 +66,7 @@ def make_service(
     reactor: Any,  # also the clock: its `seconds` are the epoch's
     supervisor: SupervisorLink | None = None,  # of the workers that share the ports, of which this is one
     wires: Sequence[WireFactory] = WIRES,
+    process_log: ProcessLog | None = None,  # of this process, if it is the server's own
 ) -> NamedServices:
     """Make everything, from the store to the ports, ready to start."""
     new_id, metrics = Uuid7Generator(reactor.seconds), Metrics()
@@ -72,6 +75,9 @@ def make_service(
         config.shutdown_timeout,
         report_to_operator if supervisor is None else supervisor.report_failure,
     )
+
+    if process_log is not None:
+        metrics.add_process_log(process_log.writer)
 
     # The store, its log, and the instances beside this one.
     namespaces = Namespaces.with_builtin(config.namespaces)
@@ -165,7 +171,7 @@ def make_service(
             for wire, each in listeners
         ),
         ("ready-report", RunAtStart(supervisor.report_ready) if supervisor else None),
-        ("banner", None if supervisor else make_banner(config, services)),
+        ("banner", None if supervisor else make_banner(config, services, process_log)),
     ]
     for name, service in start_order:
         if service is not None:
@@ -184,9 +190,9 @@ def make_health_monitor(
 
 def make_sighup_handler(
     config: Config, reactor: Any, reload_callbacks: Sequence[Callable[[], object]]
-) -> SighupHandler | None:
+) -> SignalHandler | None:
     """What reads certificates and keys again; `None` where none are in files."""
-    return SighupHandler(reactor, reload_callbacks) if config.has_reloadable_files else None
+    return SignalHandler(SIGHUP, reactor, reload_callbacks) if config.has_reloadable_files else None
 
 
 def make_metrics_listener(
@@ -227,8 +233,10 @@ def make_endpoint(reactor: Any, host: str, port: int) -> IStreamServerEndpoint:
     return endpoint_class(reactor, port, LISTEN_BACKLOG, host)
 
 
-def make_banner(config: Config, services: NamedServices) -> RunAtStart | None:
+def make_banner(config: Config, services: NamedServices, process_log: ProcessLog | None) -> RunAtStart | None:
     """In development: what a person who has just started the server needs next."""
-    if config.environment != "development":
+    if config.environment != "development" or process_log is None:
         return None
-    return RunAtStart(lambda: print_to_stdout(render_banner(startup_info(config, services.port_number))))
+    return RunAtStart(
+        lambda: process_log.print_to_stdout(render_banner(startup_info(config, services.port_number)))
+    )

@@ -17,12 +17,12 @@ from twisted.application.service import IService, MultiService
 from twisted.logger import ILogObserver
 from twisted.python import usage
 from twisted.python.components import Componentized
-from twisted.python.logfile import LogFile
 
 from .config import Config, ConfigError, LoadedConfig, load_config
 from .config.settings import LogConfig
 from .lifecycle import StartupError, report_to_operator
-from .observe import logs
+from .observe.log_sinks import RotatingFileSink, StreamSink
+from .observe.process_log import STDOUT, ProcessLog, make_line_log, make_syslog_log
 from .workers.command import check_twistd_options, log_file
 from .workers.worker import SupervisorLink
 
@@ -116,15 +116,21 @@ class Options(usage.Options):
 class ServerService(MultiService):
     """The parent of all services; makes twistd log through our observer."""
 
-    def __init__(self, observer: ILogObserver | None) -> None:
+    def __init__(self, process_log: ProcessLog) -> None:
         super().__init__()
-        self._log_observer = observer
+        self._process_log = process_log
 
     def setServiceParent(self, parent: Componentized) -> None:
         """twistd asks the application for its observer before it starts services."""
-        if self._log_observer is not None:
-            parent.setComponent(ILogObserver, self._log_observer)
+        parent.setComponent(ILogObserver, self._process_log.observer)
         super().setServiceParent(parent)
+
+    def privilegedStartService(self) -> None:
+        """Start the log's thread first: twistd has forked by now, and only the thread that forks lives on."""
+        from twisted.internet import reactor
+
+        self._process_log.start(reactor)  # type: ignore[arg-type]
+        super().privilegedStartService()
 
     def startService(self) -> None:
         """Start, and exempt all objects that exist now from garbage collection.
@@ -157,10 +163,9 @@ def make_server(
 ) -> ServerService:
     """The server itself: the only process, or a worker of a `supervisor`."""
     install_preferred_reactor()
-    server = ServerService(
-        make_log_observer(config.logs, twistd, None if supervisor is None else supervisor.worker_number)
-    )
-    make_service_on_reactor(config, supervisor).setServiceParent(server)
+    process_log = make_process_log(config.logs, twistd, supervisor)
+    server = ServerService(process_log)
+    make_service_on_reactor(config, supervisor, process_log).setServiceParent(server)
     return server
 
 
@@ -183,8 +188,9 @@ def make_supervised_server(loaded: LoadedConfig, twistd: Mapping[str, Any]) -> S
 
     from .workers.wiring import make_supervisor_service
 
-    server = ServerService(make_log_observer(loaded.config.logs, twistd))
-    make_supervisor_service(loaded, twistd, reactor).setServiceParent(server)
+    process_log = make_process_log(loaded.config.logs, twistd)
+    server = ServerService(process_log)
+    make_supervisor_service(loaded, twistd, reactor, process_log).setServiceParent(server)
     return server
 
 
@@ -202,29 +208,32 @@ def load_config_or_exit(
         raise SystemExit(1) from None
 
 
-def make_service_on_reactor(config: Config, supervisor: SupervisorLink | None) -> Any:
+def make_service_on_reactor(
+    config: Config, supervisor: SupervisorLink | None, process_log: ProcessLog
+) -> Any:
     """The server on the installed reactor."""
     from twisted.internet import reactor
 
     from .server import make_service
 
-    return make_service(config, reactor, supervisor)
+    return make_service(config, reactor, supervisor, process_log=process_log)
 
 
-def make_log_observer(
-    settings: LogConfig, twistd: Mapping[str, Any], worker: int | None = None
-) -> ILogObserver | None:
-    """Our observer, on stdout or the file that twistd's options name; `None` where they ask for syslog."""
+def make_process_log(
+    settings: LogConfig, twistd: Mapping[str, Any], supervisor: SupervisorLink | None = None
+) -> ProcessLog:
+    """The log on stdout, in the file that twistd's options name, or in syslog where they ask for it."""
     if twistd.get("syslog"):
-        return None
+        return make_syslog_log(str(twistd.get("prefix") or "twisted"))
+    worker = None if supervisor is None else supervisor.worker_number
     path = log_file(twistd)
     if path is None:
-        stdout = sys.stdout
-        pretty = stdout.isatty() if settings.pretty is None else settings.pretty
-
-        def write(line: str) -> None:
-            stdout.write(line)
-            stdout.flush()
-
-        return logs.make_observer(settings.level, pretty, write, worker)
-    return logs.make_observer(settings.level, bool(settings.pretty), LogFile.fromFullPath(path).write, worker)
+        pretty = os.isatty(STDOUT) if settings.pretty is None else settings.pretty
+        return make_line_log(StreamSink(STDOUT), settings.level, pretty, worker)
+    try:
+        sink = RotatingFileSink(Path(path).absolute(), settings.file_size, settings.kept_files)
+    except OSError as error:
+        why = f"can't open the log file {path}: {error.strerror}"
+        (report_to_operator if supervisor is None else supervisor.report_failure)(why)
+        raise StartupError(why) from error
+    return make_line_log(sink, settings.level, bool(settings.pretty), worker, has_file=True)

@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "edge": SHARED,
     "reactor": {"base"},
     "cli": {"config", "core", "storage"},
-    "workers": {"banner", "base", "config", "lifecycle"},
+    "workers": {"banner", "base", "config", "lifecycle", "observe"},
     "lifecycle": {"base"},
     "banner": {"config"},
     "explain": {"cli"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib  # trial takes a `suppress` of this module for its own
 import os
 import signal
 from typing import Any, Callable
@@ -18,7 +19,15 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.lifecycle import ListenerService, ServiceSequence, SighupHandler, StartupError, describe_error
+from multiproto import lifecycle
+from multiproto.lifecycle import (
+    ListenerService,
+    ServiceSequence,
+    SignalHandler,
+    StartupError,
+    describe_error,
+    report_to_operator,
+)
 
 
 class Reactor(MemoryReactorClock):
@@ -235,7 +244,7 @@ class HangupTests(SynchronousTestCase):
         self.calls: list[Callable[[], object]] = []
         self.done: list[str] = []
         todo = [lambda: self.done.append("certificate"), lambda: self.done.append("keys")]
-        self.hangup = SighupHandler(self, todo)
+        self.hangup = SignalHandler(signal.SIGHUP, self, todo)
 
     def callFromThread(self, call: Callable[[], object]) -> None:
         self.calls.append(call)
@@ -255,3 +264,45 @@ class HangupTests(SynchronousTestCase):
         self.assertNotEqual(signal.getsignal(signal.SIGHUP), before)
         self.hangup.stopService()
         self.assertEqual(signal.getsignal(signal.SIGHUP), before)
+
+    def test_what_was_done_on_it_before_is_done_first(self) -> None:
+        before = signal.signal(signal.SIGHUP, lambda number, frame: self.done.append(f"before {number}"))
+        self.addCleanup(signal.signal, signal.SIGHUP, before)
+        self.hangup.startService()
+        self.addCleanup(self.hangup.stopService)
+        os.kill(os.getpid(), signal.SIGHUP)
+        for call in self.calls:
+            call()
+        self.assertEqual(self.done, ["before 1", "certificate", "keys"])
+
+
+class OperatorTests(SynchronousTestCase):
+    """What a start that fails has to say, on a standard error that is a pipe."""
+
+    def setUp(self) -> None:
+        self.reading, writing = os.pipe()
+        self.addCleanup(os.close, writing)
+        self.patch(lifecycle, "STDERR", writing)
+
+    def test_it_is_there_at_once(self) -> None:
+        report_to_operator("no \udc80 key")
+        self.assertEqual(os.read(self.reading, 100), b"multiproto: no \\udc80 key\n")
+        os.close(self.reading)
+
+    def test_nobody_reads(self) -> None:
+        self.patch(lifecycle, "REPORT_TIMEOUT", 0.01)
+        os.set_blocking(lifecycle.STDERR, False)
+        filled = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                filled += os.write(lifecycle.STDERR, b"x" * 4096)
+        os.set_blocking(lifecycle.STDERR, True)
+        report_to_operator("no key")
+        line = b"multiproto: no key\n"
+        with open(self.reading, "rb") as reader:  # which lets its thread end
+            self.assertEqual(reader.read(filled + len(line))[filled:], line)
+
+    def test_the_reader_has_gone(self) -> None:
+        os.close(self.reading)
+        report_to_operator("no key")
+        self.assertEqual(self.flushLoggedErrors(), [])

@@ -10,6 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.config import Config
 from multiproto.config.load import load_config
+from multiproto.observe.log_sinks import StreamSink
+from multiproto.observe.process_log import STDOUT, make_line_log
 from multiproto.server import make_service
 from multiproto.wire import Wire
 from multiproto.wire_table import WIRES
@@ -23,7 +25,9 @@ class StartOrderTests(SynchronousTestCase):
     def names(self, supervisor: SupervisorLink | None = None, **environ: str) -> list[str | None]:
         """Of the services, in the order in which they start."""
         config = load_config({}, {"APP_ENV": "test", **environ}, None).config
-        return [service.name for service in make_service(config, reactor, supervisor)]
+        process_log = make_line_log(StreamSink(STDOUT), "info", pretty=False)
+        services = make_service(config, reactor, supervisor, process_log=process_log)
+        return [service.name for service in services]
 
     def test_of_one_process(self) -> None:
         """What others stand on comes first; requests are answered before the hub ends connections, and those

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import syslog
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from twisted.application.service import Application, IService, IServiceMaker, Mu
 from twisted.logger import ILogObserver, LogLevel
 from twisted.plugin import getPlugins
 from twisted.python import usage
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto import lifecycle, tap
@@ -22,9 +24,32 @@ from multiproto.config import Config
 from multiproto.config.load import iter_settings
 from multiproto.config.settings import LogConfig
 from multiproto.lifecycle import StartupError
+from multiproto.observe import log_sinks
+from multiproto.observe.process_log import ProcessLog
 from multiproto.workers.worker import SupervisorLink
 
 ROOT = Path(__file__).parent.parent
+HELLO = {"log_level": LogLevel.info, "log_format": "hello", "log_time": 0.0, "log_namespace": "x"}
+
+
+def stdout_for(case: SynchronousTestCase, descriptor: int | None = None) -> Path:
+    """Have logs go to a file in place of standard output; or to another descriptor."""
+    path = Path(case.mktemp())
+    case.patch(tap, "STDOUT", open_file(case, path) if descriptor is None else descriptor)
+    return path
+
+
+def stderr_for(case: SynchronousTestCase) -> Path:
+    """Have what the operator is to read go to a file in place of standard error."""
+    path = Path(case.mktemp())
+    case.patch(lifecycle, "STDERR", open_file(case, path))
+    return path
+
+
+def open_file(case: SynchronousTestCase, path: Path) -> int:
+    file = path.open("wb")
+    case.addCleanup(file.close)
+    return file.fileno()
 
 
 class OptionsTests(SynchronousTestCase):
@@ -95,12 +120,11 @@ class PluginTests(SynchronousTestCase):
 class ConfiguredTests(SynchronousTestCase):
     def test_invalid_settings_are_reported(self) -> None:
         """All of them on stderr, one line each, and the process ends with status 1."""
-        stderr = io.StringIO()
-        self.patch(lifecycle.sys, "__stderr__", stderr)
+        stderr = stderr_for(self)
         ended = self.assertRaises(SystemExit, tap.load_config_or_exit, {"PRT": "1", "PORT": "x"}, {})
         self.assertEqual(ended.code, 1)
         self.assertEqual(
-            stderr.getvalue().splitlines(),
+            stderr.read_text().splitlines(),
             [
                 "multiproto: PRT (flag) is no setting; the nearest is PORT",
                 "multiproto: PORT (flag) must be a whole number from 1 to 65535",
@@ -114,13 +138,20 @@ class MakeServiceCase(SynchronousTestCase):
         self.service = MultiService()
         self.supervisors: list[SupervisorLink | None] = []
         self.patch(tap, "make_service_on_reactor", self.make_service)
-        self.patch(tap.sys, "stdout", io.StringIO())
+        self.stdout = stdout_for(self)
         self.patch(os, "environ", {"PORT": "1", "TCP_PORT": "2", "APP_ENV": "test"})
 
-    def make_service(self, config: Config, supervisor: SupervisorLink | None) -> MultiService:
+    def make_service(
+        self, config: Config, supervisor: SupervisorLink | None, process_log: ProcessLog
+    ) -> MultiService:
         self.configs.append(config)
         self.supervisors.append(supervisor)
+        self.process_log = process_log
         return self.service
+
+    def logged(self) -> str:
+        self.process_log.finish()
+        return self.stdout.read_text()
 
     def made(self, *words: str, **twistd: Any) -> Any:
         options = tap.Options()
@@ -144,7 +175,7 @@ class MakeServiceTests(MakeServiceCase):
         observer = ILogObserver(application)
         observer({"log_level": LogLevel.warn, "log_format": "careful", "log_time": 0.0, "log_namespace": "x"})
         observer({"log_level": LogLevel.info, "log_format": "nothing", "log_time": 0.0, "log_namespace": "x"})
-        (line,) = tap.sys.stdout.getvalue().splitlines()
+        (line,) = self.logged().splitlines()
         self.assertEqual(json.loads(line)["message"], "careful")
         (server,) = IService(application)
         self.assertEqual(list(server), [self.service])
@@ -171,13 +202,15 @@ class WorkersTests(MakeServiceCase):
         os.environ.update(self.SHARED, APP_ENV="development")
         (server,) = IService(self.made("-w", "3"))
         (supervisor,) = server
-        self.assertEqual([service.name for service in supervisor], ["tcp", "http", "workers", "banner"])
+        self.assertEqual(
+            [service.name for service in supervisor], ["tcp", "http", "workers", "reopen", "banner"]
+        )
         self.assertEqual(self.configs, [])
 
     def test_only_ports_that_are_served_are_reserved(self) -> None:
         os.environ.update(self.SHARED, TCP_ENABLED="false", METRICS_ENABLED="false", METRICS_PORT="65535")
         ((supervisor,),) = IService(self.made("-w", "3"))
-        self.assertEqual([service.name for service in supervisor], ["http", "workers"])
+        self.assertEqual([service.name for service in supervisor], ["http", "workers", "reopen"])
 
     def test_a_worker_has_the_settings_of_its_supervisor(self) -> None:
         """And no others; its log lines have its number."""
@@ -196,41 +229,64 @@ class WorkersTests(MakeServiceCase):
         )
         event = {"log_level": LogLevel.info, "log_format": "hello", "log_time": 0.0, "log_namespace": "x"}
         ILogObserver(application)(event)
-        self.assertEqual(json.loads(tap.sys.stdout.getvalue())["worker"], 1)
+        self.assertEqual(json.loads(self.logged())["worker"], 1)
 
     def test_options_of_twistd_that_workers_exclude(self) -> None:
         os.environ.update(self.SHARED)
-        stderr = io.StringIO()
-        self.patch(lifecycle.sys, "__stderr__", stderr)
+        stderr = stderr_for(self)
         failed = self.assertRaises(StartupError, self.made, "-w", "2", uid=1000)
         self.assertEqual(failed.code, 1)
-        self.assertEqual(stderr.getvalue(), f"multiproto: {failed}\n")
+        self.assertEqual(stderr.read_text(), f"multiproto: {failed}\n")
 
 
-class ObserverTests(SynchronousTestCase):
-    def logged(self, logs: LogConfig, stdout: io.StringIO, **twistd: Any) -> str:
-        self.patch(tap.sys, "stdout", stdout)
-        observer = tap.make_log_observer(logs, {"nodaemon": True, **twistd})
-        assert observer is not None
-        observer({"log_level": LogLevel.info, "log_format": "hello", "log_time": 0.0, "log_namespace": "x"})
-        return stdout.getvalue()
+class ProcessLogTests(SynchronousTestCase):
+    def log_hello(self, logs: LogConfig, **twistd: Any) -> None:
+        process_log = tap.make_process_log(logs, {"nodaemon": True, **twistd})
+        process_log.observer(HELLO)
+        process_log.finish()
 
     def test_readable_lines_on_a_terminal(self) -> None:
-        terminal = io.StringIO()
-        terminal.isatty = lambda: True  # type: ignore[method-assign]
-        self.assertEqual(self.logged(LogConfig(), terminal), "00:00:00.000 info  hello\n")
+        primary, secondary = os.openpty()
+        self.addCleanup(os.close, primary)
+        self.addCleanup(os.close, secondary)
+        stdout_for(self, secondary)
+        self.log_hello(LogConfig())
+        self.assertEqual(os.read(primary, 1000), b"00:00:00.000 info  hello\r\n")
 
     def test_readable_lines_where_configured(self) -> None:
-        self.assertEqual(self.logged(LogConfig(pretty=True), io.StringIO()), "00:00:00.000 info  hello\n")
-        self.assertTrue(self.logged(LogConfig(), io.StringIO()).startswith("{"))
+        stdout = stdout_for(self)
+        self.log_hello(LogConfig(pretty=True))
+        self.assertEqual(stdout.read_text(), "00:00:00.000 info  hello\n")
+        self.log_hello(LogConfig())
+        self.assertEqual(json.loads(stdout.read_text().splitlines()[1])["message"], "hello")
 
     def test_in_the_log_file_of_twistd(self) -> None:
-        path = Path(self.mktemp())
-        self.assertEqual(self.logged(LogConfig(), io.StringIO(), logfile=str(path)), "")
+        stdout, path = stdout_for(self), Path(self.mktemp())
+        self.log_hello(LogConfig(), logfile=str(path))
+        self.assertEqual(stdout.read_text(), "")
         self.assertEqual(json.loads(path.read_text())["message"], "hello")
 
-    def test_not_with_syslog(self) -> None:
-        self.assertIsNone(tap.make_log_observer(LogConfig(), {"syslog": True}))
-        application = Application("multiproto")
-        tap.ServerService(None).setServiceParent(application)
-        self.assertIsNone(application.getComponent(ILogObserver, None))
+    def test_a_log_file_that_cannot_be_opened(self) -> None:
+        stderr = stderr_for(self)
+        failed = self.assertRaises(StartupError, self.log_hello, LogConfig(), logfile="/")
+        self.assertEqual(str(failed), "can't open the log file /: Is a directory")
+        self.assertEqual(stderr.read_text(), f"multiproto: {failed}\n")
+
+    def test_a_worker_reports_that_to_its_supervisor(self) -> None:
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, reading)
+        self.addCleanup(os.close, writing)
+        link = SupervisorLink(1, {}, writing)
+        self.assertRaises(StartupError, tap.make_process_log, LogConfig(), {"logfile": "/"}, link)
+        self.assertEqual(os.read(reading, 1000), b"failed can't open the log file /: Is a directory\n")
+
+    def test_syslog(self) -> None:
+        """As twistd writes it: its own form, an alert where something failed, a line each."""
+        lines: list[tuple[int, str]] = []
+        self.patch(log_sinks.syslog, "syslog", lambda priority, text: lines.append((priority, text)))
+        process_log = tap.make_process_log(LogConfig(), {"syslog": True, "prefix": "chat"})
+        process_log.observer({**HELLO, "log_format": "one\ntwo", "log_system": "x"})
+        process_log.observer({**HELLO, "log_system": "y", "log_failure": Failure(KeyError("k"))})
+        process_log.finish()
+        self.assertEqual(lines[:2], [(syslog.LOG_INFO, "[x] one"), (syslog.LOG_INFO, "[x] \ttwo")])
+        self.assertEqual(lines[2][0], syslog.LOG_ALERT)

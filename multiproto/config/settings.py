@@ -220,6 +220,15 @@ class LogConfig:
     pretty: bool | None = setting(
         "LOG_PRETTY", parsers.boolean, None, "lines for people instead of JSON; unset: on a terminal"
     )
+    file_size: int = setting(
+        "LOG_FILE_SIZE",
+        parsers.integer(0),
+        10_000_000,
+        "size of a log file (twistd --logfile) before a new one is begun, bytes; 0: never",
+    )
+    kept_files: int = setting(
+        "LOG_FILES_KEPT", parsers.integer(0, 1000), 10, "full log files that are kept beside the current one"
+    )
 
 
 @frozen

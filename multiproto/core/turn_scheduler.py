@@ -43,7 +43,7 @@ class TurnScheduler:
     # Both by kind of work, counted up for the metrics.
     _work_seconds: dict[str, float] = Factory(lambda: defaultdict(float))
     _waits: dict[str, int] = Factory(lambda: defaultdict(int))
-    _waiting: RoundRobinQueue[Callable[[], object]] = Factory(RoundRobinQueue)
+    _waiting: RoundRobinQueue[tuple[str, Callable[[], object]]] = Factory(RoundRobinQueue)  # kinds and work
     _slice_ends_at: float | None = None  # while something runs that waited
     _next_run: IDelayedCall | None = field(default=None, init=False)
 
@@ -62,11 +62,20 @@ class TurnScheduler:
         return self._timer() - self._turn.turn_started_at < TURN_BUDGET
 
     def run_later(self, key: str, kind: str, work: Callable[[], object]) -> None:
-        """Call `work` in a later turn, when it is the turn of `key`.  It must cope with a connection that was lost."""
+        """Call `work` in a later turn, when `key` has its part; the connection may be lost by then."""
         self._waits[kind] += 1
-        self._waiting.enqueue(work, key)
+        self._waiting.enqueue((kind, work), key)
         if self._next_run is None:
             self._next_run = self._clock.callLater(0, self._run_waiting)
+
+    def run(self, key: str, kind: str, work: Callable[[], object]) -> None:
+        """Call `work` now if there is time, else later."""
+        if self.has_time(key):
+            began = self._timer()
+            work()
+            self.count(kind, began)
+        else:
+            self.run_later(key, kind, work)
 
     async def wait(self, key: str, kind: str) -> None:
         """Return when there is time."""
@@ -76,23 +85,27 @@ class TurnScheduler:
             await turn
 
     def now(self) -> float:
-        """For `count`: when a piece of work began."""
+        """When a piece of work began, for `count`."""
         return self._timer()
 
     def count(self, kind: str, began: float) -> None:
-        """Count the time that a piece of work took."""
-        self._work_seconds[kind] += self._timer() - began
+        """Count the time that a piece of work took, unless it is part of one that waited: that is counted whole."""
+        if self._slice_ends_at is None:
+            self._work_seconds[kind] += self._timer() - began
 
     def _run_waiting(self) -> None:
         until = self._timer() + TURN_BUDGET
         try:
-            while (work := self._waiting.dequeue()) is not None:
-                self._slice_ends_at = self._timer() + TIME_SLICE
+            while (waited := self._waiting.dequeue()) is not None:
+                (kind, work), began = waited, self._timer()
+                self._slice_ends_at = began + TIME_SLICE
                 try:
                     work()
                 except Exception:
                     self._log.failure("work that had waited for its turn broke")
-                if self._timer() >= until:
+                now = self._timer()
+                self._work_seconds[kind] += now - began
+                if now >= until:
                     break
         finally:
             self._slice_ends_at = None

@@ -226,19 +226,14 @@ class Channel:
         """Call `begin` when it is the client's turn: now, unless there is more to do than the reactor has time for."""
         self._deadline.cancel()
         self._responding = True
-        request, turns = self.request, self.site.turns
+        request = self.request
         assert request is not None
 
-        def respond() -> None:
-            if self.request is request:  # else the connection was lost meanwhile
-                began = turns.now()
+        def begin_unless_lost() -> None:
+            if self.request is request:
                 begin()
-                turns.count("requests", began)
 
-        if turns.has_time(key := request.turn_key):
-            respond()
-        else:
-            turns.run_later(key, "requests", respond)
+        self.site.turns.run(request.turn_key, "requests", begin_unless_lost)
 
     def _close_with_error(self, fault: HttpProtocolError) -> None:
         """Answer with `fault`, and close."""

@@ -71,7 +71,11 @@ class LineLogObserver:
     def __call__(self, event: LogEvent) -> None:
         is_request = event.get("log_format") is ACCESS_FORMAT
         if self._logs_requests if is_request else effective_level(event) >= self._level:
-            self._write(self._format({**self._extra_fields, **event} if self._extra_fields else event) + "\n")
+            self._write(self.format_line(event))
+
+    def format_line(self, event: LogEvent) -> str:
+        """The line of an event, whatever its level."""
+        return self._format({**self._extra_fields, **event} if self._extra_fields else event) + "\n"
 
 
 def make_observer(

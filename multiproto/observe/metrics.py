@@ -10,7 +10,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Collection, Iterable
 
+from attrs import define
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from .bounded_labels import (
     MAX_SERIES,
@@ -20,6 +23,7 @@ from .bounded_labels import (
     CounterSeries,
 )
 from .histogram import DURATION_BUCKETS, HistogramSeries
+from .log_writer import LogWriter
 from .protocol_metrics import ProtocolMetrics
 from .protocol_stats import AUTH_FAILURES, REFUSAL_NAMES, SUCCESS, ProtocolStats
 from .turn_work import TurnWorkMetrics
@@ -52,6 +56,20 @@ UNBOUNDED = None  # the values come from our own code: route templates, names of
 
 TIME_BUCKETS = (*DURATION_BUCKETS, 5.0, 10.0)  # seconds
 SIZE_BUCKETS = tuple(4**n for n in range(3, 11))  # bytes
+
+
+@define(eq=False, repr=False)
+class _DroppedLogLines(Collector):
+    """Lines of the process's log are counted where they are dropped, in any thread."""
+
+    writer: LogWriter | None = None
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        yield CounterMetricFamily(
+            "log_lines_dropped",
+            "Lines of the process's own log that could not be written",
+            self.writer.dropped_lines if self.writer is not None else 0,
+        )
 
 
 class Metrics:
@@ -217,7 +235,13 @@ class Metrics:
         )
         self.turn_work = TurnWorkMetrics()
         self.registry.register(self.turn_work)
+        self._dropped_log_lines = _DroppedLogLines()
+        self.registry.register(self._dropped_log_lines)
         self.pool_queue = self._gauge("thread_pool_queue", "Tasks waiting for a thread", pool=UNBOUNDED)
+
+    def add_process_log(self, writer: LogWriter) -> None:
+        """Show how many lines the log of this process has lost."""
+        self._dropped_log_lines.writer = writer
 
     # Callbacks; each counts one event in all the metrics that show it.
 

@@ -68,7 +68,10 @@ class WebSocketConnectionProtocol(Rfc6455Protocol):
         self.factory.admission.stats.record_bytes_received(len(data))
         if self.connection is not None:
             self.connection.on_activity(len(data))
+        turns = self.factory.hub.turns
+        began = turns.now()
         super().dataReceived(data)
+        turns.count("frames", began)
 
     def onOpen(self) -> None:
         super().onOpen()

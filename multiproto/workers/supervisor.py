@@ -41,6 +41,7 @@ class _Worker:
     ready_at: float | None = None  # the clock's seconds, of the process that runs
     was_ready: bool = False  # with this process or an earlier one
     failure_reason: str | None = None  # why it could not start, as it reported
+    pending_signals: set[int] = Factory(set)  # to be sent when it is ready
     restart: Deadline = field(kw_only=True)
     backoff: Backoff = field(kw_only=True)  # of restarts
 
@@ -91,13 +92,13 @@ class Supervisor(Service):
         self._check_all_stopped()
         return down
 
-    def reload(self) -> None:
-        """Make each worker read its files again."""
+    def signal_all(self, number: int) -> None:
+        """Send a signal to each worker: at once, or when it is ready, since it may kill one that is starting."""
         for worker in self._workers:
-            if (
-                worker.ready_at is not None
-            ):  # before that, the signal would kill it, and it is going to read them anyway
-                self._signal(worker, "HUP")
+            if worker.ready_at is not None:
+                self._signal(worker, number)
+            else:  # its log file may be open already, under its old name
+                worker.pending_signals.add(number)
 
     # One worker.
 
@@ -125,6 +126,8 @@ class Supervisor(Service):
             worker.ready_at = self._reactor.seconds()
             worker.was_ready = True
             self._log.info("worker {number} is ready", number=worker.number)
+            while worker.pending_signals:
+                self._signal(worker, worker.pending_signals.pop())
             if not self._all_ready.called and all(each.was_ready for each in self._workers):
                 self._all_ready.callback(None)
         elif line.startswith(FAILED_PREFIX):
@@ -164,7 +167,7 @@ class Supervisor(Service):
         except OSError as error:  # no memory, no descriptor, no room for processes
             self._restart(worker, f"could not be started: {error.strerror}")
 
-    def _signal(self, worker: _Worker, name: str) -> None:
+    def _signal(self, worker: _Worker, name: str | int) -> None:
         if worker.process is not None:
             with suppress(ProcessExitedAlready):
                 worker.process.signalProcess(name)

@@ -52,7 +52,7 @@ class Program(ProcessProtocol):
         """The next line it prints, as JSON."""
         return json.loads(await self.lines.next())
 
-    def signal(self, name: str) -> None:
+    def signal(self, name: str | int) -> None:
         self.transport.signalProcess(name)  # type: ignore[union-attr]
 
     async def kill(self) -> None:

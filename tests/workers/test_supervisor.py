@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from signal import SIGKILL, SIGTERM
+from signal import SIGKILL, SIGTERM, SIGUSR1
 from typing import Any
 
 from attrs import Factory, define
@@ -34,14 +34,14 @@ class Process:
     protocol: Any
     words: list[str]
     told: bytes = b""
-    signals: list[str] = Factory(list)
+    signals: list[str | int] = Factory(list)
     exited: bool = False
 
     def writeToChild(self, descriptor: int, data: bytes) -> None:
         assert descriptor == 0
         self.told += data
 
-    def signalProcess(self, name: str) -> None:
+    def signalProcess(self, name: str | int) -> None:
         if self.exited:
             raise ProcessExitedAlready()
         self.signals.append(name)
@@ -307,3 +307,32 @@ class StopTests(WorkersCase):
         first.ends(0)
         second.ends(0)
         self.successResultOf(done)
+
+
+class SignalTests(WorkersCase):
+    """Signals to read or open files again, which the supervisor passes on."""
+
+    def test_each_gets_it(self) -> None:
+        first, second = self.started()
+        self.workers.signal_all(SIGUSR1)
+        self.assertEqual((first.signals, second.signals), ([SIGUSR1], [SIGUSR1]))
+
+    def test_one_that_is_starting_gets_it_later(self) -> None:
+        """It may not heed the signal yet, and may have opened a file that was moved since."""
+        self.workers.startService()
+        first, second = self.reactor.processes
+        first.says(b"ready\n")
+        for _ in range(2):
+            self.workers.signal_all(SIGUSR1)
+        self.assertEqual((first.signals, second.signals), ([SIGUSR1, SIGUSR1], []))
+        second.says(b"ready\n")
+        self.assertEqual(second.signals, [SIGUSR1])
+
+    def test_one_that_has_ended_is_not_started_for_it(self) -> None:
+        first, second = self.started()
+        first.ends(signal=SIGKILL)
+        self.workers.signal_all(SIGUSR1)
+        self.assertEqual((first.signals, second.signals), ([], [SIGUSR1]))
+        self.pause()
+        self.reactor.processes[-1].says(b"ready\n")
+        self.assertEqual(self.reactor.processes[-1].signals, [])
