@@ -67,6 +67,24 @@ class IdempotentSends:
         if key is None:
             return SendResult(result_id, event.occurred_at, await self._store.commit(Unit(steps, (event,))))
         fingerprint = hashlib.sha256(repr(body).encode()).hexdigest()
+        while True:
+            result = await self._claim(user_id, key, fingerprint, steps, event, result_id)
+            if result is None:
+                result = await self._previous_result(user_id, key, fingerprint)
+            if result is not None:
+                return result
+            # The key was pruned since it was found, or its user is deleted.
+
+    async def _claim(
+        self,
+        user_id: str,
+        key: str,
+        fingerprint: str,
+        steps: tuple[Step, ...],
+        event: Event,
+        result_id: str,
+    ) -> SendResult | None:
+        """Commit `steps` and `event` together with the key; `None` where an earlier request has it."""
         claim = {
             "user_id": user_id,
             "key": check_key(key),
@@ -87,10 +105,13 @@ class IdempotentSends:
             )
             return SendResult(result_id, event.occurred_at, await self._store.commit(unit))
         except _KeyAlreadyClaimed:
-            return await self._previous_result(user_id, key, fingerprint)
+            return None
 
-    async def _previous_result(self, user_id: str, key: str, fingerprint: str) -> SendResult:
+    async def _previous_result(self, user_id: str, key: str, fingerprint: str) -> SendResult | None:
+        """The result of the first request; `None` where it is no longer known."""
         claims = await self._store.read(Query("key_of", {"user_id": user_id, "key": key}))
+        if not claims.results[0]:
+            return None
         (claim,) = claims.results[0]
         if claim["fingerprint"] != fingerprint:
             raise Conflict("This idempotency key was used for something else")

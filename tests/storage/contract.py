@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import DeferredList, gatherResults
 
-from multiproto.core.errors import DatabaseError
+from multiproto.core.errors import DatabaseError, Unavailable
 from multiproto.core.transactions import Query, Step, Unit
 
 from .log_contract import LogContract
@@ -87,6 +87,17 @@ class StoreContract(SessionContract, LogContract):
         done = await DeferredList([self.store.commit(unit) for unit in units], consumeErrors=True)
         self.assertEqual([success for success, _ in done], [True, False, True])
         self.assertEqual([entry.event.id for entry in await self.store.read_after(0, 10)], ["e1", "e2"])
+
+    async def test_the_first_step_that_fails_decides(self) -> None:
+        """A session that is not added violates a constraint of its refresh token."""
+        (full,) = add_session("s", "ada", most=0).steps
+        clash = Unavailable("the token has no session")
+        token = {"hash": "h", "session_id": "s", "parent": None, "at": at(0)}
+        with self.assertRaises(type(GONE)) as caught:  # type: ignore[attr-defined]
+            await self.store.commit(
+                Unit((full, Step("refresh_add", token, expected_rows=1, miss=clash, clash=clash)))
+            )
+        self.assertIs(caught.exception, GONE)  # type: ignore[attr-defined]
 
     async def test_a_unit_that_cannot_even_be_sent_leaves_its_neighbours_alone(self) -> None:
         """An event without JSON, an unknown statement, a missing parameter: bugs of ours, each of one unit."""

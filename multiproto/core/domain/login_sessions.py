@@ -133,6 +133,14 @@ class LoginSessions:
         form = FieldValidator(fields)
         token = form.text("refreshToken")
         form.check()
+        while True:
+            try:
+                return await self._refresh(token, client)
+            except ConcurrentChange:
+                continue  # another refresh has spent the token since it was read
+
+    async def _refresh(self, token: str, client: ClientInfo) -> LoginResult:
+        """Raises `ConcurrentChange`."""
         hashed, now = _token_hash(token), format_timestamp(self._now())
         row = await self._read_one(Query("refresh_by_hash", {"hash": hashed}))
         if row is None or row["revoked_at"] is not None or row["expires_at"] <= now:
@@ -147,7 +155,6 @@ class LoginSessions:
         owner = await self._read_one(Query("user_by_id", {"id": row["user_id"]}))
         if owner is None:  # the account was closed meanwhile
             raise Unauthorized("Invalid refresh token")
-        self._on_authentication("refresh", "success")
         ended = Unauthorized("Invalid refresh token")
         used = {"id": row["session_id"], "at": now, **client.columns()}
         steps: tuple[Step, ...] = (Step("session_used", used, expected_rows=1, miss=ended),)
@@ -158,6 +165,7 @@ class LoginSessions:
             )
         user = User.from_row(owner)
         login = await self._issue_tokens(user, row["session_id"], hashed, Unit(steps))
+        self._on_authentication("refresh", "success")
         if self._login_throttle:
             await self._login_throttle.trust_network(email_key(user.email), client.address)
         return login
@@ -277,7 +285,10 @@ class LoginSessions:
         await self._store.commit(Unit(steps, (self._events.sessions_revoked(user, [id], at),)))
 
     async def _issue_tokens(self, user: User, session: str, parent: str | None, unit: Unit) -> LoginResult:
-        """Commit `unit` with a new refresh token of `session`, and give both tokens."""
+        """Commit `unit` with a new refresh token of `session`, and give both tokens.
+
+        Raises `ConcurrentChange` when `parent`, the hash of the token it is for, is spent.
+        """
         secret = secrets.token_urlsafe(32)
         params = {
             "hash": _token_hash(secret),
@@ -286,7 +297,7 @@ class LoginSessions:
             "at": format_timestamp(self._now()),
         }
         ended = Unauthorized("Invalid credentials")
-        add = Step("refresh_add", params, expected_rows=1, miss=ended, clash=ended)
+        add = Step("refresh_add", params, expected_rows=1, miss=ConcurrentChange(""), clash=ended)
         await self._store.commit(Unit((*unit.steps, add), unit.events))
         token = self._tokens.issue(user.id, user.email, session)
         return LoginResult(user, token, self._tokens.lifetime, secret)

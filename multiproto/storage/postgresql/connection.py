@@ -216,7 +216,7 @@ class PostgresConnection:
             self.abort(message)
             return
         sqlstate = _error_field(result, pq.DiagnosticField.SQLSTATE)
-        pending.failure = StatementFailed(sqlstate, message, len(pending.results))
+        pending.failure = StatementFailed(sqlstate, message, [result.affected for result in pending.results])
 
 
 def _error_field(result: pq.abc.PGresult, name: pq.DiagnosticField) -> str:

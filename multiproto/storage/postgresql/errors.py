@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
 from ...core.errors import TimedOut, Unavailable
 
 TIMEOUT_STATES = {"57014"}  # query_canceled: `statement_timeout`
@@ -18,13 +20,15 @@ class DatabaseConnectionLost(Exception):
 class StatementFailed(Exception):
     """A statement failed, and those behind it in the same `execute` were skipped.
 
-    `sqlstate` is its SQLSTATE, `index` its place in the `execute`, from 0.
+    `sqlstate` is its SQLSTATE, `index` its place in the `execute`, from 0, and
+    `affected` has the number of rows of each statement before it.
     """
 
-    def __init__(self, sqlstate: str, message: str, index: int) -> None:
+    def __init__(self, sqlstate: str, message: str, affected: Sequence[int] = ()) -> None:
         super().__init__(f"{message} (SQLSTATE {sqlstate})")
         self.sqlstate = sqlstate
-        self.index = index
+        self.affected = affected
+        self.index = len(affected)
 
 
 class DatabaseUnreachable(Exception):

@@ -78,8 +78,8 @@ class PostgresTransaction:
                 calls += self._unit_calls(unit, head)
                 head += len(unit.events)
                 outcomes.append(head)
-            results = iter((await self._connection.execute(calls))[1:])
-            if not any(_find_miss(unit, results) for unit in units):
+            affected = iter([result.affected for result in (await self._connection.execute(calls))[1:]])
+            if not any(_find_miss(unit.steps, _take(unit, affected)) for unit in units):
                 self.head = head
                 return outcomes
             await self.execute("unit_undo")
@@ -93,9 +93,12 @@ class PostgresTransaction:
         begin = [self._call("unit_end"), self._call("unit_begin")]
         try:
             results = await self._connection.execute([*begin, *self._unit_calls(unit, self.head)])
-            failure = _find_miss(unit, iter(results[len(begin) :]))
+            failure = _find_miss(unit.steps, [result.affected for result in results[len(begin) :]])
         except StatementFailed as failed:
-            failure = _unit_error(unit, failed, failed.index - len(begin))
+            # A step that misses may be why a later one violates a constraint.
+            failure = _find_miss(unit.steps, failed.affected[len(begin) :]) or _unit_error(
+                unit, failed, failed.index - len(begin)
+            )
         except ENCODING_ERRORS as bug:
             return bug
         if failure is not None:
@@ -115,12 +118,16 @@ class PostgresTransaction:
         return StatementCall(self._statements[name], params)
 
 
-def _find_miss(unit: Unit, results: Iterator[StatementResult]) -> Exception | None:
-    """The error of the first step of `unit` that affected the wrong number of rows; consumes the unit's results."""
-    found = [next(results) for _ in (*unit.steps, *unit.events)]
-    for step, result in zip(unit.steps, found):
-        if step.expected_rows is not None and result.affected != step.expected_rows:
-            return step.miss or RuntimeError(f"{step.name} affected {result.affected} rows")
+def _take(unit: Unit, affected: Iterator[int]) -> list[int]:
+    """Consume the numbers of rows of all statements of `unit`."""
+    return [next(affected) for _ in (*unit.steps, *unit.events)]
+
+
+def _find_miss(steps: Sequence[Step], affected: Sequence[int]) -> Exception | None:
+    """The error of the first of `steps`, as far as they were executed, that affected the wrong number of rows."""
+    for step, count in zip(steps, affected):
+        if step.expected_rows is not None and count != step.expected_rows:
+            return step.miss or RuntimeError(f"{step.name} affected {count} rows")
     return None
 
 

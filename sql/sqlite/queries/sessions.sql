@@ -69,8 +69,10 @@ WHERE id IN (
 );
 
 -- name: refresh_add
--- A refresh token was issued.
-INSERT INTO refresh_tokens (hash, session_id, parent, created_at) VALUES (:hash, :session_id, :parent, :at);
+-- A refresh token was issued, for another one or for a login.  No row when its :parent is spent.
+INSERT INTO refresh_tokens (hash, session_id, parent, created_at)
+SELECT :hash, :session_id, :parent, :at
+WHERE :parent IS NULL OR EXISTS (SELECT 1 FROM refresh_tokens WHERE hash = :parent AND spent_at IS NULL);
 
 -- name: refresh_spend
 -- Mark a refresh token as used; no row if it was used already.
