@@ -22,7 +22,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..core.addresses import client_network
+from ..base.client_network import client_network
 from ..core.connections.read_throttle import ReadThrottle
 from .codec import HttpProtocolError
 from .interfaces import ChannelRequest, ChannelSite

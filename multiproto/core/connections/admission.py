@@ -5,8 +5,8 @@ from __future__ import annotations
 from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
+from ...base.client_network import client_network
 from ...observe.protocol_stats import ProtocolStats
-from ..addresses import client_network
 from ..errors import RateLimited, TooManyConnections
 from ..protocol import CloseReason
 from ..ratelimit.token_bucket import MAX_BUCKETS, Rate, TokenBuckets

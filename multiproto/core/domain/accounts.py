@@ -6,8 +6,8 @@ from typing import Callable, Iterable, Mapping
 
 from attrs import define
 
+from ...base.client_network import client_network
 from ...base.timestamps import format_timestamp
-from ..addresses import client_network
 from ..client_info import ClientInfo
 from ..errors import Conflict, Forbidden, NotFound
 from ..events import EventBuilder

@@ -12,8 +12,8 @@ from typing import Callable, Sequence
 
 from attrs import define, field, frozen
 
+from ...base.client_network import client_network
 from ...base.timestamps import format_timestamp
-from ..addresses import client_network
 from ..client_info import ClientInfo
 from ..errors import NotFound, Refusal, Unauthorized
 from ..events import EventBuilder

@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from ...base.bounded_map import BoundedMap
-from ..addresses import client_network
+from ...base.client_network import client_network
 from ..errors import RateLimited, Unavailable
 from ..ports import SharedLimitStore
 from ..ratelimit.token_bucket import MAX_BUCKETS, Rate, TokenBuckets

@@ -13,7 +13,7 @@ from typing import Awaitable, Protocol
 from attrs import Factory, define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
-from ..addresses import client_network
+from ...base.client_network import client_network
 from ..errors import RateLimited, Unavailable
 
 MAX_ADDRESSES = 100_000  # remembered; some 20 MB
