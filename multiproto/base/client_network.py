@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Union
+from typing import NewType, Union
 
 IPAddress = Union[IPv4Address, IPv6Address]
+ClientNetwork = NewType("ClientNetwork", str)  # the key of everything that is limited by address
 
 
 @lru_cache(4096)  # it is needed with each request
-def client_network(host: str) -> str:
+def client_network(host: str) -> ClientNetwork:
     """The network that counts as one client: an IPv4 address, or a whole /64 of IPv6, since that is what one customer has."""
     address = parse_address(host)
     if address is None:
-        return host  # a UNIX socket has none
-    return str(address if address.version == 4 else ip_network((address, 64), strict=False))
+        return ClientNetwork(host)  # a UNIX socket has none
+    network = address if address.version == 4 else ip_network((address, 64), strict=False)
+    return ClientNetwork(str(network))
 
 
 @lru_cache(4096)

@@ -14,6 +14,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.base.client_network import client_network
 from multiproto.observe.metrics import Metrics
 from multiproto.observe.metrics_site import MetricsResource, make_metrics_site
 from multiproto.observe.protocol_stats import ProtocolStats
@@ -63,7 +64,7 @@ class SiteTests(SynchronousTestCase):
         return answer.code, json.loads(body) if is_json else body.decode(), media_type
 
     def test_metrics_in_prometheus_text(self) -> None:
-        self.traffic.record_connected("a")
+        self.traffic.record_connected(client_network("a"))
         status, text, media_type = self.ask("/metrics")
         self.assertEqual((status, media_type), (200, "text/plain; version=0.0.4; charset=utf-8"))
         self.assertIn("\ntcp_connections_active 1.0\n", text)
@@ -75,7 +76,7 @@ class SiteTests(SynchronousTestCase):
         self.assertTrue(text.endswith("# EOF\n"))
 
     def test_metrics_in_json(self) -> None:
-        self.traffic.record_connected("a")
+        self.traffic.record_connected(client_network("a"))
         status, families, _ = self.ask("/metrics/json")
         found = {family["name"]: family for family in families}
         self.assertEqual(status, 200)
@@ -96,7 +97,7 @@ class SiteTests(SynchronousTestCase):
 
     def test_stats(self) -> None:
         traffic = self.traffic
-        traffic.record_connected("10.0.0.1")
+        traffic.record_connected(client_network("10.0.0.1"))
         traffic.record_auth("invalid")
         traffic.record_auth("success")
         traffic.record_command("Authenticate")
