@@ -115,7 +115,7 @@ def make_service(
         credential_issuer=RandomCredentialIssuer(),
         refresh_token_lifetime=config.auth.refresh_token_lifetime,
         operators=config.auth.operators,
-        login_throttle=LoginThrottle(reactor, shared_limits),
+        login_throttle=LoginThrottle(reactor, store, shared_limits),
         publish_limits=make_publish_limits(
             foundation,
             user_rate=config.rate_limits.publish_rate,

@@ -35,6 +35,7 @@ def graphql_wire(config: Config) -> MountedWire:
                 allowed_origin=context.allows_origin,
                 on_operation=context.metrics.on_operation,
                 throttle=context.login_limit.check,
+                count_request=context.request_limit.check,
                 limits=QueryLimits(settings.max_depth, settings.max_complexity),
                 introspection=settings.introspection,
                 playground=settings.playground,
