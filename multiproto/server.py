@@ -47,6 +47,7 @@ from .observe.metrics import Metrics
 from .observe.metrics_site import make_metrics_site
 from .observe.process_log import ProcessLog
 from .observe.reactor_lag import ReactorLag
+from .reactor.descriptors import DescriptorLimit, DescriptorReserve
 from .reactor.turns import current_turn
 from .reactor.write_coalescing import WriteCoalescer, coalesce_writes
 from .redis.wiring import make_shared_limits
@@ -67,6 +68,7 @@ def make_service(
     supervisor: SupervisorLink | None = None,  # of the workers that share the ports, of which this is one
     wires: Sequence[WireFactory] = WIRES,
     process_log: ProcessLog | None = None,  # of this process, if it is the server's own
+    descriptor_limit: DescriptorLimit | None = None,  # of this process; without one, connections have none
 ) -> NamedServices:
     """Make everything, from the store to the ports, ready to start."""
     new_id, metrics = Uuid7Generator(reactor.seconds), Metrics()
@@ -115,7 +117,7 @@ def make_service(
         credential_issuer=RandomCredentialIssuer(),
         refresh_token_lifetime=config.auth.refresh_token_lifetime,
         operators=config.auth.operators,
-        login_throttle=LoginThrottle(reactor, shared_limits),
+        login_throttle=LoginThrottle(reactor, store, shared_limits),
         publish_limits=make_publish_limits(
             foundation,
             user_rate=config.rate_limits.publish_rate,
@@ -145,9 +147,15 @@ def make_service(
     )
     listeners = make_wire_listeners([make_wire(config) for make_wire in wires], context)
     edge, coalescer = make_edge_wrapper(config, reactor), WriteCoalescer(reactor)
+    reserve = (
+        None
+        if descriptor_limit is None
+        else DescriptorReserve(descriptor_limit, reactor, metrics.descriptors_exhausted.inc)
+    )
     drain_timeout = min(DRAIN_TIMEOUT, config.shutdown_timeout / 3)
 
     start_order: list[tuple[str, Service | None]] = [
+        ("descriptors", None if reserve is None else RunAtStart(reserve.log_limit)),
         ("supervisor-watcher", supervisor.make_watcher(reactor) if supervisor else None),
         ("certificate", edge.certificate),
         ("store", store),
@@ -167,7 +175,18 @@ def make_service(
         ("hub", core.hub),
         *((f"{wire.name}-drain", run_at_stop(each.drain, drain_timeout)) for wire, each in listeners),
         *(
-            (wire.name, make_port(wire, each.factory, reactor, edge, supervisor, coalescer))
+            (
+                wire.name,
+                make_port(
+                    wire,
+                    each.factory,
+                    reactor,
+                    edge=edge,
+                    reserve=reserve,
+                    supervisor=supervisor,
+                    coalescer=coalescer,
+                ),
+            )
             for wire, each in listeners
         ),
         ("ready-report", RunAtStart(supervisor.report_ready) if supervisor else None),
@@ -214,12 +233,16 @@ def make_port(
     wire: ListeningWire,
     factory: IProtocolFactory,
     reactor: Any,
+    *,
     edge: EdgeWrapper,
+    reserve: DescriptorReserve | None,
     supervisor: SupervisorLink | None,
     coalescer: WriteCoalescer,
 ) -> ListenerService:
     """The open port of one wire."""
     wrapped = edge.wrap_http(factory) if wire.is_http else edge.wrap_tcp(factory)
+    if reserve is not None:
+        wrapped = reserve.guard(wrapped)
     on_bound = partial(coalesce_writes, turn=coalescer)
     if supervisor is not None:
         # Bound not before this process can serve: connections would wait here that others could accept.

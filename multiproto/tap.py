@@ -214,9 +214,16 @@ def make_service_on_reactor(
     """The server on the installed reactor."""
     from twisted.internet import reactor
 
+    from .reactor.descriptors import raise_descriptor_limit
     from .server import make_service
 
-    return make_service(config, reactor, supervisor, process_log=process_log)
+    return make_service(
+        config,
+        reactor,
+        supervisor,
+        process_log=process_log,
+        descriptor_limit=raise_descriptor_limit(),
+    )
 
 
 def make_process_log(

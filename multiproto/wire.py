@@ -34,7 +34,7 @@ class AdmissionSettings:
 
     name: str  # a prefix of metrics, e.g. "tcp"
     limits: ConnectionLimits
-    max_connections_per_host: int | None = None
+    max_connections_per_network: int | None = None
     max_connections: int | None = None
 
 
@@ -116,6 +116,6 @@ def _make_admission(settings: AdmissionSettings, context: WireContext) -> Admiss
         settings.limits,
         context.metrics.add_protocol(ProtocolStats(settings.name, clock.seconds())),
         settings.max_connections,
-        settings.max_connections_per_host,
+        settings.max_connections_per_network,
         ConnectionRateLimiter(context.connect_rate, clock),
     )

@@ -21,8 +21,9 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
+from ..core.client_info import Requester
 from ..core.validation import MAX_PASSWORD_BYTES
-from .fair_queue import FairQueue
+from .fair_queue import FairQueue, too_many_at_once
 
 T = TypeVar("T")
 
@@ -37,7 +38,8 @@ class BcryptPasswords(Service):
     _rounds: int = 10  # bcrypt's cost: 2**rounds
     _threads: int = field(factory=lambda: spare_cores())
     _max_waiting: int = 100  # in the queue; at 10 rounds some 6 s of one core
-    _max_waiting_each: int = 10  # in the queue, on behalf of one address or user
+    _max_waiting_per_network: int = 10  # in the queue, from one address, whoever its users are
+    _max_waiting_per_user: int = 3  # in the queue, of one user, from wherever
     _pool: ThreadPool = field(init=False)
     _queue: FairQueue[Deferred[None]] = field(init=False)
     _running: int = 0
@@ -45,7 +47,7 @@ class BcryptPasswords(Service):
 
     def __attrs_post_init__(self) -> None:
         self._pool = ThreadPool(0, self._threads, "passwords")
-        self._queue = FairQueue(self._max_waiting, self._max_waiting_each)
+        self._queue = FairQueue(self._max_waiting, self._max_waiting_per_network, self._max_waiting_per_user)
 
     @property
     def waiting(self) -> int:
@@ -61,22 +63,22 @@ class BcryptPasswords(Service):
         super().stopService()
         self._pool.stop()
 
-    def check_capacity(self, on_behalf_of: str = "") -> None:
+    def check_capacity(self, requester: Requester = Requester()) -> None:
         if self._running >= self._threads:
-            self._queue.check_capacity(on_behalf_of)
+            self._queue.check_capacity(requester)
 
-    async def hash(self, password: str, on_behalf_of: str = "") -> str:
-        hashed = await self._in_thread(lambda: bcrypt.hashpw(password.encode(), self._salt()), on_behalf_of)
+    async def hash(self, password: str, requester: Requester = Requester()) -> str:
+        hashed = await self._in_thread(lambda: bcrypt.hashpw(password.encode(), self._salt()), requester)
         return hashed.decode()
 
-    async def verify(self, password: str, hashed: str | None, on_behalf_of: str = "") -> bool:
+    async def verify(self, password: str, hashed: str | None, requester: Requester = Requester()) -> bool:
         """Takes the same work whether there is a hash or not, and whatever the password's length."""
         given = password.encode(errors="replace")
         against = self._dummy_hash if hashed is None else hashed.encode()
         # bcrypt raises above its limit; no longer password was ever accepted.
         fits = len(given) <= MAX_PASSWORD_BYTES
         cut = given[:MAX_PASSWORD_BYTES]
-        matches = await self._in_thread(lambda: bcrypt.checkpw(cut, against), on_behalf_of)
+        matches = await self._in_thread(lambda: bcrypt.checkpw(cut, against), requester)
         return matches and fits and hashed is not None
 
     async def _make_dummy_hash(self) -> None:
@@ -85,13 +87,15 @@ class BcryptPasswords(Service):
     def _salt(self) -> bytes:
         return bcrypt.gensalt(self._rounds)
 
-    async def _in_thread(self, work: Callable[[], T], on_behalf_of: str) -> T:
+    async def _in_thread(self, work: Callable[[], T], requester: Requester) -> T:
         """Raises `Unavailable`, `RateLimited`."""
         if self._running < self._threads:
             self._running += 1
         else:
             turn: Deferred[None] = Deferred()
-            self._queue.enqueue(turn, on_behalf_of)
+            displaced = self._queue.enqueue(turn, requester)
+            if displaced is not None and not displaced.called:
+                displaced.errback(too_many_at_once())
             await turn
         # A caller that is cancelled goes at once.  The thread works on, and its slot is free when it is done.
         result: Deferred[T] = Deferred()

@@ -39,3 +39,12 @@ class RoundRobinQueue(Generic[T]):
         if queue:
             self._queues[owner] = queue  # behind all others
         return item
+
+    def pop_newest(self) -> T:
+        """Remove the newest item of the owner that has most; raises `ValueError` where nothing waits."""
+        owner = max(self._queues, key=self.count_of)
+        item = self._queues[owner].pop()
+        self._count -= 1
+        if not self._queues[owner]:
+            del self._queues[owner]
+        return item

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from ..core.addresses import parse_address
+from ..base.client_network import parse_address
 from ..core.pubsub.namespaces import Namespace
 from ..core.pubsub.permissions import Rule
 from ..core.ratelimit.token_bucket import Rate

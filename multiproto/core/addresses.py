@@ -1,34 +1,15 @@
-"""Network addresses: which count as one client's, which may connect, and which are trusted proxies."""
+"""Network addresses: which may connect, and which are trusted proxies."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Union
 
 from attrs import frozen
 
-IPAddress = Union[IPv4Address, IPv6Address]
+from ..base.client_network import IPAddress, parse_address
+
 IPNetwork = Union[IPv4Network, IPv6Network]
-
-
-@lru_cache(4096)  # it is needed with each request
-def client_network(host: str) -> str:
-    """The network that counts as one client: an IPv4 address, or a whole /64 of IPv6, since that is what one customer has."""
-    address = parse_address(host)
-    if address is None:
-        return host  # a UNIX socket has none
-    return str(address if address.version == 4 else ip_network((address, 64), strict=False))
-
-
-@lru_cache(4096)
-def parse_address(host: str) -> IPAddress | None:
-    """`host` as an address, IPv4-mapped IPv6 as IPv4; `None` where it is none, as with a UNIX socket."""
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 @frozen

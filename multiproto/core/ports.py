@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Awaitable, Callable, Mapping, Protocol
 
-from .client_info import ClientInfo
+from .client_info import ClientInfo, Requester
 from .identity import Identity
 from .protocol import Delivery, DeliveryBatch, Farewell, Reply
 from .ratelimit.token_bucket import Rate
@@ -41,32 +41,29 @@ class CredentialIssuer(Protocol):
 class PasswordHasher(Protocol):
     """A slow hash in a bounded pool.
 
-    `on_behalf_of` names the address or user whose share of the pool is used.  All
-    raise `RateLimited` when that is used up, and `Unavailable` when the queue is full.
+    `requester` is the address and user whose share of the pool is used.  All raise
+    `RateLimited` when that is used up, and `Unavailable` when the queue is full.
     """
 
-    def check_capacity(self, on_behalf_of: str = "") -> None:
+    def check_capacity(self, requester: Requester = Requester()) -> None:
         """Raise what the other methods would raise now: to be called before other work for them is done."""
 
-    def hash(self, password: str, on_behalf_of: str = "") -> Awaitable[str]: ...
+    def hash(self, password: str, requester: Requester = Requester()) -> Awaitable[str]: ...
 
-    def verify(self, password: str, hashed: str | None, on_behalf_of: str = "") -> Awaitable[bool]:
+    def verify(
+        self, password: str, hashed: str | None, requester: Requester = Requester()
+    ) -> Awaitable[bool]:
         """False for `None`, after the same work as for a real hash."""
 
 
 class SharedLimitStore(Protocol):
-    """Token buckets and marks that all instances share.  All raise `Unavailable` soon rather than wait long."""
+    """Token buckets that all instances share.  All raise `Unavailable` soon rather than wait long."""
 
     def lease(self, key: str, rate: Rate, tokens: int) -> Awaitable[tuple[int, float]]:
         """Take up to `tokens` from the bucket `key`; gives how many, and if none, the seconds until it has one.
 
         A negative number gives that many back.
         """
-
-    def mark(self, key: str, seconds: float) -> Awaitable[None]:
-        """Remember `key` for that many seconds."""
-
-    def has_mark(self, key: str) -> Awaitable[bool]: ...
 
 
 class Store(Protocol):

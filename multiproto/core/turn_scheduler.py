@@ -19,8 +19,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from ..base.client_network import client_network
 from ..base.round_robin import RoundRobinQueue
-from .addresses import client_network
 
 TURN_BUDGET = 0.01  # seconds of a turn for what has just come, and as much for what waited
 TIME_SLICE = 0.005  # seconds of them for one connection that waited

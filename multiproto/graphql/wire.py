@@ -11,7 +11,7 @@ from .execution.limits import QueryLimits
 from .wiring import GraphQLDependencies, make_graphql_resource
 
 NAME, STREAM_NAME = "graphql", "graphql_stream"  # connections of graphql-transport-ws; subscriptions
-MAX_STREAMS_PER_HOST = 1000  # subscriptions from one address; a socket carries up to 100
+MAX_STREAMS_PER_NETWORK = 1000  # subscriptions from one address; a socket carries up to 100
 
 
 def graphql_wire(config: Config) -> MountedWire:
@@ -35,6 +35,7 @@ def graphql_wire(config: Config) -> MountedWire:
                 allowed_origin=context.allows_origin,
                 on_operation=context.metrics.on_operation,
                 throttle=context.login_limit.check,
+                count_request=context.request_limit.check,
                 limits=QueryLimits(settings.max_depth, settings.max_complexity),
                 introspection=settings.introspection,
                 playground=settings.playground,
@@ -50,7 +51,7 @@ def graphql_wire(config: Config) -> MountedWire:
             AdmissionSettings(
                 NAME, make_connection_limits(config, websocket), websocket.max_connections_per_ip
             ),
-            AdmissionSettings(STREAM_NAME, STREAM_LIMITS, MAX_STREAMS_PER_HOST),
+            AdmissionSettings(STREAM_NAME, STREAM_LIMITS, MAX_STREAMS_PER_NETWORK),
         ),
         path=settings.path,
         make_resource=make_resource,

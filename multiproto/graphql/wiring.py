@@ -50,6 +50,9 @@ class GraphQLDependencies:
     allowed_origin: Callable[[str], bool]  # whether it may open a socket; the server's own always may
     on_operation: OperationObserver
     throttle: Callable[[str], Awaitable[None]]  # before a login from this address; raises `RateLimited`
+    count_request: Callable[
+        [str], Awaitable[None]
+    ]  # before what counts as a request of it over HTTP; likewise
     limits: QueryLimits = QueryLimits()
     introspection: bool = True
     playground: bool = False
@@ -91,12 +94,13 @@ def make_operation_executor(dependencies: GraphQLDependencies) -> OperationExecu
             health=dependencies.health,
         ),
         MutationResolvers(
-            dependencies.accounts,
-            dependencies.login_sessions,
-            dependencies.credentials,
-            dependencies.messages,
-            dependencies.publisher,
-            dependencies.throttle,
+            accounts=dependencies.accounts,
+            login_sessions=dependencies.login_sessions,
+            credentials=dependencies.credentials,
+            messages=dependencies.messages,
+            publisher=dependencies.publisher,
+            throttle=dependencies.throttle,
+            count_request=dependencies.count_request,
         ),
         SubscriptionResolvers(dependencies.hub, dependencies.subscription_admission),
         RelationResolvers(),

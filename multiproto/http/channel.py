@@ -22,7 +22,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..core.addresses import client_network
+from ..base.client_network import ClientNetwork, client_network
 from ..core.connections.read_throttle import ReadThrottle
 from .codec import HttpProtocolError
 from .interfaces import ChannelRequest, ChannelSite
@@ -46,7 +46,7 @@ class Channel:
     persistent: bool = True  # whether another request may follow the one being answered
     secure: bool = False
     peer_address: str = ""  # of the client, or of the proxy in front of it
-    peer_network: str = ""
+    peer_network: ClientNetwork = ClientNetwork("")
     request: ChannelRequest | None = None  # being received or answered
     resolved_head: ResolvedHead | None = None  # what was derived from the last head
     _transport: Any = field(default=None, init=False)

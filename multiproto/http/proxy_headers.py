@@ -9,7 +9,8 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress
 
 from ..base.bounded_map import BoundedMap
-from ..core.addresses import AddressRules, parse_address
+from ..base.client_network import parse_address
+from ..core.addresses import AddressRules
 from ..core.errors import Forbidden, InvalidInput
 from .codec import FORWARDED_FOR, RequestHead
 

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.web.http import datetimeToString
 
+from ..base.client_network import ClientNetwork
 from ..core.addresses import AddressRules
 from ..core.connections.admission import ConnectionRateLimiter
 from ..core.ratelimit.fixed_window import RateLimit, RateLimitCheck
@@ -44,12 +45,14 @@ class Site(Factory):
     _limits: HttpLimits
     _request_limit: RateLimit
     _login_limit: RateLimit
-    _max_connections_per_host: int
+    _max_connections_per_network: int
     _connection_rate_limiter: ConnectionRateLimiter
     draining: bool = False
     _channels: set[Channel] = New(set)
     _streaming_channels: set[Channel] = New(set)  # of them, those that serve an event stream
-    _channels_by_network: dict[str, set[Channel]] = New(dict)  # admitted ones, by the client's network
+    _channels_by_network: dict[ClientNetwork, set[Channel]] = New(
+        dict
+    )  # admitted ones, by the client's network
     _not_awaited: Set[Channel] = frozenset()  # channels that `_drained` does not wait for
     _drained: Deferred[None] | None = None
     _date_second: int = -1
@@ -172,7 +175,7 @@ class Site(Factory):
         if wait:
             return HttpProtocolError(429, "Too many connections from this address", wait)
         neighbours = self._channels_by_network.setdefault(channel.peer_network, set())
-        if len(neighbours - self._streaming_channels) >= self._max_connections_per_host:
+        if len(neighbours - self._streaming_channels) >= self._max_connections_per_network:
             return HttpProtocolError(503, "Too many connections from this address")
         neighbours.add(channel)
         return None

@@ -46,7 +46,7 @@ class SiteSettings:
     security_headers: bool = True
     limits: HttpLimits = HttpLimits()
     # From one address; without event streams, which `SiteParts.stream_admission` limits.
-    max_connections_per_host: int = 200
+    max_connections_per_network: int = 200
     address_rules: AddressRules = AddressRules()
 
 
@@ -106,7 +106,7 @@ def make_site(parts: SiteParts, settings: SiteSettings = SiteSettings()) -> Site
         limits=settings.limits,
         request_limit=parts.request_limit,
         login_limit=parts.login_limit,
-        max_connections_per_host=settings.max_connections_per_host,
+        max_connections_per_network=settings.max_connections_per_network,
         connection_rate_limiter=parts.connection_rate_limiter or ConnectionRateLimiter(None, clock),
     )
 

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..base.timestamps import format_timestamp
+from ..core.domain.login_throttle import TRUST_DURATION
 from ..core.errors import Refusal
 from ..core.idempotency import KEY_RETENTION
 from ..core.ports import Store
@@ -71,6 +72,7 @@ class Pruner(Service):
             ("keys", KEY_RETENTION),
             ("refresh_tokens", ENDED_SESSION_RETENTION),
             ("sessions", ENDED_SESSION_RETENTION),
+            ("known_networks", TRUST_DURATION),
             ("audit", self._audit_retention),
         ):
             await self._prune_rows(table, format_timestamp(self._now() - retention))

@@ -169,6 +169,11 @@ class Metrics:
             "auth_failures_total", "Those that failed", method=AUTH_METHODS, reason=AUTH_FAILURES
         )
 
+        self.descriptors_exhausted = Counter(
+            "descriptors_exhausted_total",
+            "Connections that were closed at once, for file descriptors were short",
+            registry=self.registry,
+        )
         self.audit_dropped = Counter(
             "audit_dropped_total",
             "Failed attempts that could not be written to the audit trail",

@@ -8,18 +8,29 @@ from typing import Any, Awaitable, Callable, Iterator
 
 from prometheus_client.exposition import choose_encoder
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as PlainRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
+from ..base.client_network import ClientNetwork, client_network
+from ..base.deadline import Deadline
 from ..base.timestamps import format_timestamp
 from .metrics import Metrics
 from .stats import stats_document
 
 METHODS = (b"GET", b"HEAD")
+REQUEST_TIMEOUT = 10.0  # seconds from its first byte until a request is whole
+RESPONSE_TIMEOUT = 30.0  # seconds from then until it is answered
+IDLE_TIMEOUT = (
+    75.0  # seconds before the first byte of the next one: Prometheus asks once a minute or more often
+)
+MAX_CONNECTIONS = 32
+MAX_CONNECTIONS_PER_NETWORK = 16
 
 PageResponse = tuple[int, str, bytes]  # status, media type, body
 PageHandler = Callable[[Request], Awaitable[PageResponse]]
@@ -30,7 +41,7 @@ def make_metrics_site(
     metrics: Metrics, health: HealthReport, now: Callable[[], float], clock: IReactorTime
 ) -> Site:
     """The site of the metrics port; `now` gives seconds since the epoch."""
-    return _QuietSite(MetricsResource(metrics, health, now), requestFactory=_BodilessRequest, reactor=clock)
+    return _MetricsSite(MetricsResource(metrics, health, now), requestFactory=_BodilessRequest, reactor=clock)
 
 
 class MetricsResource(Resource):
@@ -119,10 +130,88 @@ def _write_response(request: Request, response: PageResponse) -> None:
     request.finish()
 
 
-class _QuietSite(Site):
-    """A site without an access log."""
+class _MetricsChannel(HTTPChannel):
+    """One connection.  Twisted's has a deadline between two bytes only, so one a few seconds kept it open for ever."""
+
+    site: _MetricsSite
+    transport: Any
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = ClientNetwork("")
+        self.is_answering = False
+        self._has_begun = False  # the first byte of a request has come
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._deadline = Deadline(self.site.clock)
+        self._deadline.set(REQUEST_TIMEOUT, self.abort)
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self._has_begun and not self.is_answering:
+            self._has_begun = True
+            self._deadline.set(REQUEST_TIMEOUT, self.abort)
+        super().dataReceived(data)
+
+    def allContentReceived(self) -> None:
+        self.is_answering, self._has_begun = True, False
+        self._deadline.set(RESPONSE_TIMEOUT, self.abort)
+        super().allContentReceived()
+
+    def requestDone(self, request: PlainRequest) -> None:
+        self.is_answering = False
+        self._deadline.set(IDLE_TIMEOUT, self.abort)
+        super().requestDone(request)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._deadline.cancel()
+        self.site.forget(self)
+        super().connectionLost(reason)
+
+    def abort(self) -> None:
+        self.transport.abortConnection()
+
+
+class _MetricsSite(Site):
+    """A site without an access log, whose connections are few.
+
+    Of too many, the one that has asked nothing for longest makes room: whoever
+    keeps connections open does not keep operators out.
+    """
 
     noisy = False
+    protocol = _MetricsChannel  # type: ignore[assignment]  # it need not speak HTTP/2
+
+    def __init__(self, *args: Any, reactor: IReactorTime, **kwargs: Any) -> None:
+        super().__init__(*args, reactor=reactor, **kwargs)
+        self.clock = reactor
+        self._channels: dict[_MetricsChannel, None] = {}  # open ones, the oldest first
+
+    def buildProtocol(self, addr: IAddress | None) -> _MetricsChannel | None:  # type: ignore[override]
+        network = client_network(str(getattr(addr, "host", "")))
+        neighbours = [each for each in self._channels if each.network == network]
+        if len(neighbours) >= MAX_CONNECTIONS_PER_NETWORK:
+            has_room = self._make_room(neighbours)
+        else:
+            has_room = len(self._channels) < MAX_CONNECTIONS or self._make_room(list(self._channels))
+        if not has_room:
+            return None
+        channel: _MetricsChannel = super().buildProtocol(addr)
+        channel.network = network
+        self._channels[channel] = None
+        return channel
+
+    def forget(self, channel: _MetricsChannel) -> None:
+        self._channels.pop(channel, None)
+
+    def _make_room(self, channels: list[_MetricsChannel]) -> bool:
+        """Close the oldest of `channels` that has no answer due, if there is one."""
+        for channel in channels:
+            if not channel.is_answering:
+                self.forget(channel)
+                channel.abort()
+                return True
+        return False
 
     def log(self, request: PlainRequest) -> None:
         """Nothing: requests to this port are not logged."""

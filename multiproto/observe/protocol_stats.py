@@ -12,6 +12,7 @@ from typing import Iterable
 
 from attrs import define, field
 
+from ..base.client_network import ClientNetwork
 from .histogram import DURATION_BUCKETS, HistogramSeries
 
 OTHER = "other"
@@ -76,7 +77,7 @@ class ProtocolStats:
 
     protocol: str  # also the prefix of its metrics
     started_at: float = 0.0  # seconds since the epoch
-    connections_by_host: dict[str, int] = field(factory=dict, init=False)  # host -> open connections
+    connections_by_network: dict[ClientNetwork, int] = field(factory=dict, init=False)  # -> open connections
     active_connections: int = field(default=0, init=False)
     authenticated_connections: int = field(default=0, init=False)  # of the active ones
     active_subscriptions: int = field(default=0, init=False)
@@ -103,22 +104,22 @@ class ProtocolStats:
 
     # Connections.
 
-    def record_connected(self, host: str) -> None:
+    def record_connected(self, network: ClientNetwork) -> None:
         self.active_connections += 1
         self.connections_by_status["accepted"] += 1
-        self.connections_by_host[host] = self.connections_by_host.get(host, 0) + 1
+        self.connections_by_network[network] = self.connections_by_network.get(network, 0) + 1
 
     def record_rejected(self) -> None:
         """A connection was refused for a limit; neither `record_connected` nor `record_disconnected` is called."""
         self.connections_by_status["rejected"] += 1
 
-    def record_disconnected(self, host: str, authenticated: bool) -> None:
+    def record_disconnected(self, network: ClientNetwork, authenticated: bool) -> None:
         self.active_connections -= 1
         self.authenticated_connections -= authenticated
         self.connections_by_status["closed"] += 1
-        self.connections_by_host[host] -= 1
-        if not self.connections_by_host[host]:
-            del self.connections_by_host[host]
+        self.connections_by_network[network] -= 1
+        if not self.connections_by_network[network]:
+            del self.connections_by_network[network]
 
     def record_slow_consumer(self) -> None:
         """A connection was closed because its peer reads more slowly than its deliveries come."""

@@ -31,7 +31,7 @@ def stats_document(metrics: Metrics, now: float) -> dict[str, Any]:
 def _connection_stats(stats: ProtocolStats, now: float) -> dict[str, Any]:
     return {
         "activeConnections": stats.active_connections,
-        "connectionsByIp": dict(stats.connections_by_host),
+        "connectionsByIp": dict(stats.connections_by_network),
         "authenticatedConnections": stats.authenticated_connections,
         "totalSubscriptions": stats.active_subscriptions,
         "messagesSent": stats.messages_sent,

@@ -1,8 +1,7 @@
-"""Rate limits that all instances share through Redis: fixed windows, token buckets and marks."""
+"""Rate limits that all instances share through Redis: fixed windows and token buckets."""
 
 from __future__ import annotations
 
-from math import ceil
 from typing import Any
 
 from attrs import define, field
@@ -93,13 +92,6 @@ class RedisSharedLimits(Service):
         return self.client.execute(
             LEASE_SCRIPT.command(self._redis_key("bucket", key), *args), _parse_count_and_seconds
         )
-
-    def mark(self, key: str, seconds: float) -> Deferred[None]:
-        command = "SET", self._redis_key("mark", key), 1, "PX", ceil(seconds * 1000)
-        return self.client.execute(command, lambda result: True).addCallback(lambda _: None)
-
-    def has_mark(self, key: str) -> Deferred[bool]:
-        return self.client.execute(("EXISTS", self._redis_key("mark", key)), lambda count: bool(count))
 
     def _redis_key(self, kind: str, key: str) -> bytes:
         return f"{self._key_prefix}{kind}:{key}".encode()

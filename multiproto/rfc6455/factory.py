@@ -8,6 +8,7 @@ from autobahn.twisted.websocket import WebSocketServerFactory
 from autobahn.websocket.protocol import TrafficStats
 from twisted.internet.interfaces import IReactorTime
 
+from ..base.client_network import ClientNetwork
 from .codec import encode_frame, frame_opcode, frame_payload
 
 
@@ -15,7 +16,7 @@ class Rfc6455Factory(WebSocketServerFactory):
     """The options that all connections of an endpoint share.
 
     `allowed_origin` decides about each `Origin` but the server's own; `retry_after`
-    gives the seconds until an address may connect, 0.0 for at once; `clock` has
+    gives the seconds until a network may connect, 0.0 for at once; `clock` has
     seconds since the epoch.
     """
 
@@ -25,7 +26,7 @@ class Rfc6455Factory(WebSocketServerFactory):
         self,
         clock: IReactorTime,
         allowed_origin: Callable[[str], bool],
-        retry_after: Callable[[str], float] = lambda host: 0.0,
+        retry_after: Callable[[ClientNetwork], float] = lambda network: 0.0,
     ) -> None:
         super().__init__(server="", reactor=clock)
         self.clock = clock

@@ -15,6 +15,7 @@ from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflat
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
 from ..base.bearer import parse_bearer
+from ..base.client_network import client_network
 from .deflate import FinalBlockDeflate
 from .factory import Rfc6455Factory
 from .memory import CompactConnection
@@ -99,7 +100,7 @@ class HandshakeProtocol(WebSocketServerProtocol, CompactConnection):
         """The subprotocol to use: of those in `subprotocols`, the one that the client named first."""
         # RFC 7692, 5: an offer that makes no sense is declined, not an error.
         self.websocket_extensions = [offer for offer in self.websocket_extensions if _is_valid_offer(*offer)]
-        retry_after = self.factory.retry_after(self.host)
+        retry_after = self.factory.retry_after(client_network(self.host))
         if retry_after:
             self.refusal_header = f"Retry-After: {ceil(retry_after)}\r\n"
             raise ConnectionDeny(429, "Too many connections from this address")

@@ -15,6 +15,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ..base.client_network import client_network
 from ..core.connections.admission import Admission
 from ..core.connections.connection import Connection
 from ..core.connections.hub import Hub
@@ -74,7 +75,7 @@ class TcpProtocol(Int32StringReceiver):
         self._enable_keepalive()
         host = getattr(self.transport.getPeer(), "host", "")
         try:
-            self._admission.check_rate(host)
+            self._admission.check_rate(client_network(host))
             self.connection = self._hub.admit(self, host, self._admission)
         except Refusal as refusal:
             self._reading = False

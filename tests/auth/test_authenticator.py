@@ -11,7 +11,7 @@ from multiproto.auth.keys import KeyRing
 from multiproto.auth.token_cache import TokenCache
 from multiproto.auth.tokens import JwtTokens
 from multiproto.base.timestamps import format_timestamp
-from multiproto.core.client_info import ClientInfo
+from multiproto.core.client_info import ClientInfo, Requester
 from multiproto.core.domain.credentials import NewCredential
 from multiproto.core.errors import Unauthorized
 from multiproto.core.identity import Grant, Identity
@@ -29,13 +29,13 @@ GRANTS = [{"pattern": "devices.pump.**", "verbs": ["publish", "subscribe"]}]
 
 
 class PlainPasswords:
-    async def hash(self, password: str, on_behalf_of: str = "") -> str:
+    async def hash(self, password: str, requester: Requester = Requester()) -> str:
         return password
 
-    async def verify(self, password: str, hashed: str | None, on_behalf_of: str = "") -> bool:
+    async def verify(self, password: str, hashed: str | None, requester: Requester = Requester()) -> bool:
         return password == hashed
 
-    def check_capacity(self, on_behalf_of: str) -> None:
+    def check_capacity(self, requester: Requester) -> None:
         """There always is."""
 
 

@@ -13,6 +13,8 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from multiproto.auth.passwords import NICENESS, BcryptPasswords, spare_cores
+from multiproto.base.client_network import ClientNetwork
+from multiproto.core.client_info import Requester
 from multiproto.core.errors import RateLimited, Unavailable
 from tests.canary import PASSWORD
 from tests.timing import TEST_RESCUE
@@ -94,23 +96,34 @@ class PasswordsTests(TestCase):
             await deferLater(reactor, 0)
 
     async def test_one_address_can_not_fill_the_queue(self) -> None:
-        """Who has their share waiting is told at once; another's login is not behind all of theirs."""
-        passwords = BcryptPasswords(reactor, rounds=4, threads=1, max_waiting_each=2)
+        """Whoever has their share waiting is told at once; another's login is not behind all of theirs."""
+        passwords = BcryptPasswords(reactor, rounds=4, threads=1, max_waiting_per_network=2)
         self.addCleanup(passwords.stopService)
         await passwords.startService()
         done: list[str] = []
 
-        def login(whose: str) -> Deferred[None]:
-            hashing = Deferred.fromCoroutine(passwords.hash(PASSWORD, whose))
-            return hashing.addCallback(lambda hashed: done.append(whose))
+        def login(requester: Requester) -> Deferred[None]:
+            hashing = Deferred.fromCoroutine(passwords.hash(PASSWORD, requester))
+            return hashing.addCallback(lambda hashed: done.append(requester.network))
 
-        storm = [login("storm") for _ in range(3)]
-        self.assertRaises(RateLimited, passwords.check_capacity, "storm")
-        passwords.check_capacity("owner")
-        refused = self.failureResultOf(Deferred.fromCoroutine(passwords.hash(PASSWORD, "storm")), RateLimited)
+        crowd, owner = Requester(ClientNetwork("storm")), Requester(ClientNetwork("owner"))
+        storm = [login(crowd) for _ in range(3)]
+        self.assertRaises(RateLimited, passwords.check_capacity, crowd)
+        passwords.check_capacity(owner)
+        refused = self.failureResultOf(Deferred.fromCoroutine(passwords.hash(PASSWORD, crowd)), RateLimited)
         self.assertEqual(refused.value.retry_after, 1.0)
-        await gatherResults([*storm, login("owner")])
+        await gatherResults([*storm, login(owner)])
         self.assertEqual(done, ["storm", "storm", "owner", "storm"])
+
+    async def test_one_who_loses_the_place_is_told(self) -> None:
+        """To one whose network has less; and the place is given once."""
+        running = [Deferred.fromCoroutine(self.passwords.hash(PASSWORD)) for _ in range(2)]
+        crowd = Requester(ClientNetwork("crowd"))
+        waiting = [Deferred.fromCoroutine(self.passwords.hash(PASSWORD, crowd)) for _ in range(3)]
+        late = Deferred.fromCoroutine(self.passwords.hash(PASSWORD, Requester(ClientNetwork("late"))))
+        self.failureResultOf(waiting.pop(), RateLimited)
+        self.assertEqual(len(await gatherResults([*running, *waiting, late])), 5)
+        self.assertEqual(self.passwords.waiting, 0)
 
     async def test_threads_that_hash_let_others_go_first(self) -> None:
         """The reactor's is none of them."""
@@ -119,7 +132,7 @@ class PasswordsTests(TestCase):
             return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
         before = niceness()
-        self.assertEqual(await self.passwords._in_thread(niceness, ""), NICENESS)
+        self.assertEqual(await self.passwords._in_thread(niceness, Requester()), NICENESS)
         self.assertEqual(niceness(), before)
 
     if sys.platform != "linux":

@@ -20,6 +20,7 @@ from twisted.web.server import Request, Site
 from multiproto.base import strict_json
 from multiproto.base.uuid7 import Uuid7Generator
 from multiproto.broker.memory import MemoryBroker
+from multiproto.core.client_info import Requester
 from multiproto.core.connections.admission import Admission, ConnectionLimits
 from multiproto.core.connections.hub import Hub
 from multiproto.core.domain.messages import Messages
@@ -111,13 +112,13 @@ class InlineStore:
 
 
 class PlainPasswords:
-    def check_capacity(self, on_behalf_of: str = "") -> None:
+    def check_capacity(self, requester: Requester = Requester()) -> None:
         """There always is."""
 
-    async def hash(self, password: str, on_behalf_of: str = "") -> str:
+    async def hash(self, password: str, requester: Requester = Requester()) -> str:
         return f"hash of {password}"
 
-    async def verify(self, password: str, hashed: str | None, on_behalf_of: str = "") -> bool:
+    async def verify(self, password: str, hashed: str | None, requester: Requester = Requester()) -> bool:
         return hashed == f"hash of {password}"
 
 
@@ -248,6 +249,7 @@ class ServerCase(SynchronousTestCase):
         self.messages = Messages(self.store, sends, EventBuilder(new_id), clock.seconds, new_id)
         self.observed: list[Any] = []
         self.logins: list[str] = []
+        self.requests: list[str] = []  # counted in operations
         self.sockets = Admission(self.session_limits, ProtocolStats("graphql"))
         self.streams = Admission(self.session_limits, ProtocolStats("graphql"))
         self.needs = GraphQLDependencies(
@@ -265,6 +267,7 @@ class ServerCase(SynchronousTestCase):
             lambda origin: origin == "https://friend.example",
             lambda *what: self.observed.append(what),
             self.count_login,
+            self.count_request,
         )
         self.hub.startService()
         follower.startService()
@@ -273,6 +276,9 @@ class ServerCase(SynchronousTestCase):
 
     async def count_login(self, host: str) -> None:
         self.logins.append(host)
+
+    async def count_request(self, host: str) -> None:
+        self.requests.append(host)
 
     def serve(self, **changes: Any) -> None:
         """Put the endpoint up, with some of what it needs changed."""

@@ -7,6 +7,7 @@ from typing import Any
 from attrs import evolve
 
 from multiproto.core.connections.admission import ConnectionLimits
+from multiproto.core.ratelimit.fixed_window import RateLimit
 from multiproto.core.ratelimit.publish_limits import PublishLimits
 from multiproto.core.ratelimit.shared_bucket import SharedBuckets
 from multiproto.core.ratelimit.token_bucket import Rate
@@ -55,6 +56,54 @@ class OperationTests(SocketCase):
         self.assertEqual(refused["payload"][0]["extensions"]["code"], "RATE_LIMITED")
         client.say({"type": "complete", "id": "0"})
         self.assertEqual(client.run("more", ROOM), [])
+
+
+RENAME = 'mutation { updateUser(input: {name: "Anna"}) { name } }'
+RENAME_TWICE = """mutation {
+    a: updateUser(input: {name: "Anna"}) { name }
+    b: updateUser(input: {name: "Anna"}) { name }
+}"""
+
+
+class AccountTests(SocketCase):
+    """Changes of accounts count as requests of their address, on sockets as over HTTP."""
+
+    def test_at_the_limit_and_one_past_it(self) -> None:
+        self.serve(count_request=RateLimit(2, 60, clock=self.clock).check)
+        client = self.client(self.ann)
+        for _ in range(2):
+            self.assertEqual(client.run("a", RENAME)[0]["type"], "next")
+        [refused, _] = client.run("a", RENAME)
+        said = rate_limited("Too many requests; try again in 60 s", 60_000)
+        [error] = refused["payload"]["errors"]
+        self.assertEqual({name: error[name] for name in said}, said)
+        self.assertEqual(client.run("a", HELLO)[0], next_("a", ANSWERED))
+
+    def test_what_counts(self) -> None:
+        for n, document in enumerate(
+            (
+                'mutation { refresh(refreshToken: "x") { token } }',
+                'mutation { createCredential(input: {name: "a", grants: []}) { credential } }',
+                'mutation { revokeCredential(id: "x") }',
+                'mutation { revokeSession(id: "x") }',
+                "mutation { logout }",
+                "mutation { logoutAll }",
+                "mutation { deleteUser }",
+                RENAME,
+            )
+        ):
+            self.client(self.user("abcdefgh"[n] * 3).id).run("a", document)
+            self.assertEqual(len(self.requests), n + 1, document)
+        self.client(self.ann).run("a", HELLO)
+        self.publish(1)
+        self.assertEqual(len(self.requests), 8)
+
+    def test_over_http_the_request_has_counted(self) -> None:
+        """For one change; a document may have thirty."""
+        self.data(RENAME, self.ann)
+        self.assertEqual(len(self.requests), 0)
+        self.data(RENAME_TWICE, self.ann)
+        self.assertEqual(len(self.requests), 1)
 
 
 class PublishTests(StreamCase):

@@ -66,6 +66,7 @@ class ThreadedStoreTests(StoreCase):
                 allowed_origin=lambda origin: False,
                 on_operation=lambda *what: None,
                 throttle=unlimited,
+                count_request=unlimited,
             )
         )
 

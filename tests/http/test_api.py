@@ -13,6 +13,7 @@ from multiproto.auth.keys import KeyRing
 from multiproto.auth.tokens import JwtTokens
 from multiproto.base import strict_json
 from multiproto.broker.memory import MemoryBroker
+from multiproto.core.client_info import Requester
 from multiproto.core.connections.admission import Admission, ConnectionLimits
 from multiproto.core.connections.hub import Hub
 from multiproto.core.domain.messages import Messages
@@ -43,13 +44,13 @@ NOBODY = "00000000-0000-7000-8000-000000000000"
 class PlainPasswords:
     """Not a hash at all: hashing is tested where it lives."""
 
-    def check_capacity(self, on_behalf_of: str = "") -> None:
+    def check_capacity(self, requester: Requester = Requester()) -> None:
         """There always is."""
 
-    async def hash(self, password: str, on_behalf_of: str = "") -> str:
+    async def hash(self, password: str, requester: Requester = Requester()) -> str:
         return f"hash of {password}"
 
-    async def verify(self, password: str, hashed: str | None, on_behalf_of: str = "") -> bool:
+    async def verify(self, password: str, hashed: str | None, requester: Requester = Requester()) -> bool:
         return hashed == f"hash of {password}"
 
 

@@ -687,7 +687,7 @@ class HalfCloseTests(SiteCase):
 class CrowdTests(SiteCase):
     """One address can't fill the memory with what it has only begun to say."""
 
-    settings = SiteSettings(max_connections_per_host=2)
+    settings = SiteSettings(max_connections_per_network=2)
 
     def test_one_too_many(self) -> None:
         first, _ = Line(self.site), Line(self.site)

@@ -103,7 +103,7 @@ class ClientTests(ForwardedCase):
         self.assertEqual(seen, [("192.0.2.1", 404, "0"), ("192.0.2.2", 404, "0"), ("192.0.2.1", 429, "0")])
 
     def test_a_proxy_may_have_any_number_of_connections(self) -> None:
-        self.site = self.make_site(evolve(self.settings, max_connections_per_host=1))
+        self.site = self.make_site(evolve(self.settings, max_connections_per_network=1))
         proxied = [Line(self.site, PROXY) for _ in range(3)]
         others = [Line(self.site, OTHER) for _ in range(2)]
         self.assertEqual([line.heard()[9:12] for line in (*proxied, *others)], [b"", b"", b"", b"", b"503"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,13 @@ STOPPED = -signal.SIGTERM  # when all is done, twistd ends by the signal that as
 class Started:
     """A `twistd` of ours, its address and what it says."""
 
-    def __init__(self, data: Path, *options: str, **environment: str) -> None:
+    def __init__(
+        self, data: Path, *options: str, python: tuple[str, ...] = (sys.executable,), **environment: str
+    ) -> None:
+        """`python` is how Python is started."""
         self.address = Address(*free_ports(3))
-        self.program = Program.python(
+        self.program = Program.start(
+            *python,
             *TWISTD,
             *options,
             "multiproto",

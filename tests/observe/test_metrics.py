@@ -8,6 +8,7 @@ from prometheus_client import generate_latest
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.base.client_network import client_network
 from multiproto.observe import bounded_labels
 from multiproto.observe.metrics import OUTCOMES, Metrics
 from multiproto.observe.protocol_stats import ProtocolStats
@@ -111,9 +112,9 @@ class MetricsTests(SynchronousTestCase):
 
         docs/predecessor-faults.md#fault-27
         """
-        self.tcp.record_connected("a")
-        self.websocket.record_connected("a")
-        self.websocket.record_connected("b")
+        self.tcp.record_connected(client_network("a"))
+        self.websocket.record_connected(client_network("a"))
+        self.websocket.record_connected(client_network("b"))
         self.websocket.record_sent("Delivery", 100)
         self.websocket.record_slow_consumer()
         self.websocket.record_refusal("TCP_INVALID_FRAME")

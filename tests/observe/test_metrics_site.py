@@ -8,14 +8,20 @@ from typing import Any
 from treq.testing import StubTreq
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.base.client_network import client_network
 from multiproto.observe.metrics import Metrics
-from multiproto.observe.metrics_site import MetricsResource, make_metrics_site
+from multiproto.observe.metrics_site import (
+    MAX_CONNECTIONS,
+    MAX_CONNECTIONS_PER_NETWORK,
+    MetricsResource,
+    make_metrics_site,
+)
 from multiproto.observe.protocol_stats import ProtocolStats
 
 NOW = 1_000_000_060.0  # seconds since the epoch
@@ -42,6 +48,23 @@ MESSAGES = {
 }
 
 
+ASK = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class AbortableTransport(StringTransport):
+    """A transport that tells its protocol when it is aborted, as a socket does."""
+
+    def __init__(self, protocol: Any) -> None:
+        super().__init__()
+        self.protocol = protocol
+        self.aborted = False
+
+    def abortConnection(self) -> None:
+        if not self.aborted:
+            self.aborted = True
+            self.protocol.connectionLost(Failure(ConnectionAborted()))
+
+
 class SiteTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.metrics = Metrics()
@@ -63,7 +86,7 @@ class SiteTests(SynchronousTestCase):
         return answer.code, json.loads(body) if is_json else body.decode(), media_type
 
     def test_metrics_in_prometheus_text(self) -> None:
-        self.traffic.record_connected("a")
+        self.traffic.record_connected(client_network("a"))
         status, text, media_type = self.ask("/metrics")
         self.assertEqual((status, media_type), (200, "text/plain; version=0.0.4; charset=utf-8"))
         self.assertIn("\ntcp_connections_active 1.0\n", text)
@@ -75,7 +98,7 @@ class SiteTests(SynchronousTestCase):
         self.assertTrue(text.endswith("# EOF\n"))
 
     def test_metrics_in_json(self) -> None:
-        self.traffic.record_connected("a")
+        self.traffic.record_connected(client_network("a"))
         status, families, _ = self.ask("/metrics/json")
         found = {family["name"]: family for family in families}
         self.assertEqual(status, 200)
@@ -96,7 +119,7 @@ class SiteTests(SynchronousTestCase):
 
     def test_stats(self) -> None:
         traffic = self.traffic
-        traffic.record_connected("10.0.0.1")
+        traffic.record_connected(client_network("10.0.0.1"))
         traffic.record_auth("invalid")
         traffic.record_auth("success")
         traffic.record_command("Authenticate")
@@ -161,7 +184,7 @@ class ConnectionTests(SynchronousTestCase):
         """
         request = b"POST /stats HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
         self.channel.dataReceived(request)
-        (current,) = self.channel._channel.requests  # what HTTP/1.1 is spoken by
+        (current,) = self.channel.requests
         self.channel.dataReceived(b"x" * 999_999)
         self.assertEqual(current.content.getvalue(), b"")
         self.channel.dataReceived(b"x")
@@ -173,3 +196,98 @@ class ConnectionTests(SynchronousTestCase):
         self.channel.connectionLost(Failure(ConnectionLost()))
         self.assertEqual(self.transport.value(), b"")
         self.assertEqual(self.flushLoggedErrors(), [])
+
+
+class CrowdTests(SynchronousTestCase):
+    """Connections that ask nothing, or a byte at a time."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.asked: Deferred[tuple[int, dict[str, Any]]] = Deferred()
+        self.site = make_metrics_site(Metrics(), lambda: self.asked, lambda: NOW, self.clock)
+        self.site.doStart()
+        self.addCleanup(self.site.doStop)
+
+    def connect(self, host: str = "127.0.0.1") -> tuple[Any, AbortableTransport] | None:
+        channel = self.site.buildProtocol(IPv4Address("TCP", host, 1))
+        if channel is None:
+            return None
+        transport = AbortableTransport(channel)
+        channel.makeConnection(transport)
+        return channel, transport
+
+    def connected(self, host: str = "127.0.0.1") -> tuple[Any, AbortableTransport]:
+        found = self.connect(host)
+        assert found is not None
+        return found
+
+    def drip(self, channel: Any, transport: AbortableTransport, data: bytes) -> float:
+        """The seconds until the connection is cut, when it sends a byte every five."""
+        begun = self.clock.seconds()
+        for n in range(len(data)):
+            if transport.aborted:
+                break
+            channel.dataReceived(data[n : n + 1])
+            self.clock.advance(5)
+        return self.clock.seconds() - begun
+
+    def test_a_byte_every_five_seconds(self) -> None:
+        channel, transport = self.connected()
+        self.assertEqual(self.drip(channel, transport, b"GET /metrics HTTP/1.1\r\n"), 10)
+
+    def test_so_after_an_answer(self) -> None:
+        channel, transport = self.connected()
+        channel.dataReceived(ASK)
+        self.assertIn(b"HTTP/1.1 200", transport.value())
+        self.clock.advance(60)
+        self.assertFalse(transport.aborted)
+        self.assertEqual(self.drip(channel, transport, b"GET /metrics HTTP/1.1\r\n"), 10)
+
+    def test_a_body_that_drips(self) -> None:
+        channel, transport = self.connected()
+        channel.dataReceived(b"GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")
+        self.assertEqual(self.drip(channel, transport, b"x" * 1000), 10)
+
+    def test_one_that_asks_nothing(self) -> None:
+        """At first, and after an answer."""
+        _, silent = self.connected()
+        self.clock.advance(9.9)
+        self.assertFalse(silent.aborted)
+        self.clock.advance(0.1)
+        self.assertTrue(silent.aborted)
+        channel, transport = self.connected()
+        channel.dataReceived(ASK)
+        self.clock.pump([74.9, 0.1])
+        self.assertTrue(transport.aborted)
+
+    def test_an_answer_that_does_not_come(self) -> None:
+        channel, transport = self.connected()
+        channel.dataReceived(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.clock.pump([29.9, 0.1])
+        self.assertTrue(transport.aborted)
+        self.assertEqual(self.clock.getDelayedCalls(), self.site_calls())
+
+    def site_calls(self) -> list[Any]:
+        """The calls that are due without any connection: the site's clock."""
+        return [call for call in self.clock.getDelayedCalls() if "_updateLogDateTime" in str(call)]
+
+    def test_the_connections_of_one_address_and_one_more(self) -> None:
+        """The oldest that asks nothing makes room."""
+        lines = [self.connected() for _ in range(MAX_CONNECTIONS_PER_NETWORK)]
+        _, late = self.connected()
+        self.assertEqual([line.aborted for _, line in lines], [True] + [False] * (len(lines) - 1))
+        self.assertFalse(late.aborted)
+        self.connected("127.0.0.2")
+        self.assertFalse(lines[1][1].aborted)
+
+    def test_one_that_waits_for_its_answer_keeps_its_place(self) -> None:
+        for _ in range(MAX_CONNECTIONS_PER_NETWORK):
+            channel, _ = self.connected()
+            channel.dataReceived(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertIsNone(self.connect())
+        self.assertIsNotNone(self.connect("127.0.0.2"))
+
+    def test_the_connections_in_all_and_one_more(self) -> None:
+        lines = [self.connected(f"127.0.0.{n}") for n in range(MAX_CONNECTIONS)]
+        self.connected("127.0.1.1")
+        self.assertEqual([line.aborted for _, line in lines], [True] + [False] * (len(lines) - 1))

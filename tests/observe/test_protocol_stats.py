@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.base.client_network import client_network
 from multiproto.core import errors, protocol
 from multiproto.observe.protocol_stats import (
     AUTH_FAILURES,
@@ -23,17 +24,17 @@ class ProtocolStatsTests(SynchronousTestCase):
         """Nothing is kept of an address that has left."""
         traffic = self.traffic
         for host in ("a", "a", "b"):
-            traffic.record_connected(host)
+            traffic.record_connected(client_network(host))
         traffic.record_rejected()
         traffic.record_auth("success")
         self.assertEqual(
-            (traffic.active_connections, traffic.authenticated_connections, traffic.connections_by_host),
+            (traffic.active_connections, traffic.authenticated_connections, traffic.connections_by_network),
             (3, 1, {"a": 2, "b": 1}),
         )
-        traffic.record_disconnected("a", authenticated=True)
-        traffic.record_disconnected("b", authenticated=False)
+        traffic.record_disconnected(client_network("a"), authenticated=True)
+        traffic.record_disconnected(client_network("b"), authenticated=False)
         self.assertEqual(
-            (traffic.active_connections, traffic.authenticated_connections, traffic.connections_by_host),
+            (traffic.active_connections, traffic.authenticated_connections, traffic.connections_by_network),
             (1, 0, {"a": 1}),
         )
         self.assertEqual(traffic.connections_by_status, {"accepted": 3, "rejected": 1, "closed": 2})

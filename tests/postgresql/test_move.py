@@ -15,7 +15,18 @@ from multiproto.storage.copy import copy_to_postgresql
 from multiproto.storage.errors import StoreUnusable
 from multiproto.storage.sqlite.store import DATABASE_FILE, SqliteStore
 
-from ..storage.units import add_message, add_session, add_user, at, claim, event, published, say, withdraw
+from ..storage.units import (
+    add_message,
+    add_session,
+    add_user,
+    at,
+    claim,
+    event,
+    published,
+    say,
+    step,
+    withdraw,
+)
 from .cases import DatabaseCase, refusal
 
 
@@ -31,6 +42,7 @@ class MoveTests(DatabaseCase):
                     f"ann-{turn}", 1, event(f"e1{turn}", f"ann-{turn}", "user.created", name="Ännchen\n\t\\N")
                 ),
                 add_session(f"s-{turn}", f"ann-{turn}"),
+                step("network_seen", user_id=f"ann-{turn}", network="2001:db8::/64", at=at(1)),
                 add_message(
                     f"m-{turn}", f"ann-{turn}", 2, event(f"e2{turn}", f"m-{turn}", text="\\. \u2028 🦊")
                 ),

@@ -25,7 +25,7 @@ OURS = {  # what only several writers need
 MORE_PARAMETERS = {"log_page": {"text", "most"}}  # a page's size is bounded where it is read
 MORE_COLUMNS = {"terms_all": {"number"}, "log_head": {"term"}}  # other writers begin terms too
 
-TIME = re.compile(r"\b(at|now|before|expired)\b|_at$")
+TIME = re.compile(r"\b(at|now|before|expired|since)\b|_at$")
 INTEGER = {
     "limit",
     "offset",
@@ -159,7 +159,7 @@ class SchemaTests(SchemaCase):
 
     def test_every_foreign_key_has_an_index_that_begins_with_it(self) -> None:
         keys = self.rows("SELECT conrelid, conkey[1], conname FROM pg_constraint WHERE contype = 'f'")
-        self.assertEqual(len(keys), 7)
+        self.assertEqual(len(keys), 8)
         lacking = self.rows(
             "SELECT conname FROM pg_constraint WHERE contype = 'f' AND NOT EXISTS (SELECT FROM pg_index"
             " WHERE indrelid = conrelid AND indkey[0] = conkey[1] AND indpred IS NULL)"

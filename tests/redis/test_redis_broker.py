@@ -227,8 +227,6 @@ class LeastRightsTests(RedisCase):
         await self.until(lambda: counts.connections)
         self.assertEqual([(await counts.count("ann"))[0] for _ in range(2)], [1, 2])
         self.assertEqual(await counts.lease("ann", Rate(1, 10), 4), (4, 0.0))
-        await counts.mark("ann", 60.0)
-        self.assertTrue(await counts.has_mark("ann"))
 
 
 class TlsTests(RedisCase):

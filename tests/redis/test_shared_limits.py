@@ -201,16 +201,6 @@ class LeaseTests(CountsCase):
         self.assertEqual(await counts.lease("ann", self.slow, 1), (1, 0.0))
         self.assertEqual((await counts.count("ann"))[0], 1)
 
-    async def test_marks(self) -> None:
-        here, there = await self.counts(), await self.counts()
-        self.assertFalse(await here.has_mark("ann"))
-        await here.mark("ann", 60.0)
-        self.assertTrue(await there.has_mark("ann"))
-        await here.mark("bob", 0.01)
-        begun = time.monotonic()
-        while await there.has_mark("bob"):
-            self.assertLess(time.monotonic() - begun, RESCUE)
-
 
 class AwayTests(CountsCase):
     def use_server(self) -> Redis:

@@ -116,6 +116,37 @@ class SessionContract:
             Unit((Step("sessions_prune", {"before": at(101), "most": 9}, expected_rows=2),))
         )
 
+    async def test_networks_that_users_were_seen_at(self: Any) -> None:
+        """Each once, with the time when last; of a user that there is not, none."""
+        await self.people("ada", "bob")
+        seen = [
+            ("ada", "a", 1),
+            ("ada", "b", 2),
+            ("ada", "c", 3),
+            ("ada", "a", 4),
+            ("ada", "a", 0),
+            ("bob", "a", 1),
+        ]
+        for user, network, second in [*seen, ("nobody", "a", 1)]:
+            row = {"user_id": user, "network": network, "at": at(second)}
+            await self.store.commit(Unit((Step("network_seen", row),)))
+
+        async def known(user: str, since: float) -> list[str]:
+            params = {"email_key": f"{user}@x.org", "since": at(since)}
+            return [n for n in "abc" if await self.rows("network_known", network=n, **params)]
+
+        self.assertEqual([await known("ada", second) for second in (1, 3, 4)], [["a", "b", "c"], ["a"], []])
+        await self.store.commit(step("networks_forget", user_id="ada", most=2))
+        self.assertEqual([await known("ada", -1), await known("bob", -1)], [["a", "c"], ["a"]])
+        bite = {"before": at(4), "most": 1}
+        self.assertEqual(len(await self.rows("known_networks_due", before=at(4))), 1)
+        for _ in range(2):
+            await self.store.commit(Unit((Step("known_networks_prune", bite, expected_rows=1),)))
+        self.assertEqual(await self.rows("known_networks_due", before=at(4)), ())
+        self.assertEqual([await known("ada", -1), await known("bob", -1)], [["a"], []])
+        await self.store.commit(step("user_drop", id="ada"))
+        self.assertEqual(await known("ada", -1), [])
+
     # The trail.
 
     async def test_a_note_has_all_its_columns(self: Any) -> None:

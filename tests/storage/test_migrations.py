@@ -49,6 +49,28 @@ class MigrationTests(SynchronousTestCase):
     def had(self) -> list[str]:
         return [row[0] for row in self.connection.execute("SELECT name FROM migrations ORDER BY number")]
 
+    def test_where_owners_were_is_known_from_their_sessions(self) -> None:
+        """Those at addresses of IPv4, by the last time of each."""
+        released = load_migrations(sql_directory("sqlite"))
+        before = [each.name for each in released].index("004_known_networks.sql")
+        migrate(self.connection, released[:before], self.statements, 0.0)
+        self.connection.execute("INSERT INTO users VALUES ('ann', 'a', 'a', 'Ann', '', 1, '', '')")
+        for id, created, used, address in (
+            ("s1", "1", None, "192.0.2.1"),
+            ("s2", "2", "5", "192.0.2.1"),
+            ("s3", "3", None, "2001:db8::1"),
+            ("s4", "4", None, None),
+        ):
+            self.connection.execute(
+                "INSERT INTO sessions (id, user_id, created_at, expires_at, used_at, address)"
+                " VALUES (?, 'ann', ?, '9', ?, ?)",
+                (id, created, used, address),
+            )
+        migrate(self.connection, released, self.statements, 0.0)
+        self.assertEqual(
+            self.connection.execute("SELECT * FROM known_networks").fetchall(), [("ann", "192.0.2.1", "5")]
+        )
+
     def test_each_runs_once_in_order_and_is_recorded(self) -> None:
         self.migrate()
         self.write("002_second.sql", "ALTER TABLE two ADD COLUMN b TEXT;")

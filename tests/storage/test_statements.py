@@ -122,6 +122,11 @@ class PlanTests(SynchronousTestCase):
             ("sessions_prune", "sessions USING INDEX sessions_ended (<expr><?)"),
             ("refresh_tokens_prune", "session USING INDEX sessions_ended (<expr><?)"),
             ("audit_prune", "audit USING COVERING INDEX audit_newest (at<?)"),
+            ("known_networks_prune", "known_networks USING INDEX known_networks_by_age (seen_at<?)"),
+            (
+                "network_known",
+                "known USING INDEX sqlite_autoindex_known_networks_1 (user_id=? AND network=?)",
+            ),
             ("credential_by_id", "credentials USING INDEX sqlite_autoindex_credentials_1 (id=?)"),
             ("credential_add", "credentials USING COVERING INDEX credentials_by_user (user_id=?)"),
         ):
@@ -141,7 +146,7 @@ class PlanTests(SynchronousTestCase):
                     f"EXPLAIN QUERY PLAN SELECT 1 FROM {table} WHERE {key[3]} = ?", "x"
                 )
                 self.assertIn(f"({key[3]}=?)", plan[3], table)
-        self.assertEqual(keys, 7)
+        self.assertEqual(keys, 8)
 
     def test_every_column_says_what_it_means(self) -> None:
         for (schema,) in self.connection.execute("SELECT sql FROM sqlite_schema WHERE type = 'table'"):

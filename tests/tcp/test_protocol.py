@@ -446,7 +446,7 @@ class CapacityTests(DeviceCase):
 
         docs/predecessor-faults.md#fault-6
         """
-        line = self.house.admission("tcp", max_connections_per_host=2)
+        line = self.house.admission("tcp", max_connections_per_network=2)
         first, _ = self.connect(line)
         _, second = self.connect(line)
         self.assertEqual(second.said(), [])

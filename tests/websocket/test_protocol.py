@@ -493,7 +493,7 @@ class CapacityTests(WebSocketCase):
 
         docs/predecessor-faults.md#fault-6
         """
-        line = self.house.admission("websocket", max_connections_per_host=2)
+        line = self.house.admission("websocket", max_connections_per_network=2)
         first, _ = self.connect(line)
         _, second = self.connect(line)
         self.assertEqual(second.take(), b"")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
+from ...base.client_network import ClientNetwork
 from ...observe.protocol_stats import ProtocolStats
-from ..addresses import client_network
 from ..errors import RateLimited, TooManyConnections
 from ..protocol import CloseReason
 from ..ratelimit.token_bucket import MAX_BUCKETS, Rate, TokenBuckets
@@ -57,13 +57,9 @@ class ConnectionRateLimiter:
     def __attrs_post_init__(self) -> None:
         self._buckets = TokenBuckets(self._rate, self._max_keys) if self._rate else None
 
-    def acquire(self, host: str) -> float:
-        """Count a connection from `host`: 0.0 if it is admitted, else the seconds until one would be."""
-        return (
-            0.0
-            if self._buckets is None
-            else self._buckets.acquire(client_network(host), self._clock.seconds())
-        )
+    def acquire(self, network: ClientNetwork) -> float:
+        """Count a connection from `network`: 0.0 if it is admitted, else the seconds until one would be."""
+        return 0.0 if self._buckets is None else self._buckets.acquire(network, self._clock.seconds())
 
 
 def too_many_connections(wait: float) -> RateLimited:
@@ -78,30 +74,30 @@ class Admission:
     limits: ConnectionLimits
     stats: ProtocolStats
     max_connections: int | None = None
-    max_connections_per_host: int | None = None  # from one address
+    max_connections_per_network: int | None = None  # from one address
     rate_limiter: ConnectionRateLimiter | None = None
 
-    def acquire(self, host: str) -> float:
-        """Count a new connection from `host`, before anything is read: 0.0, or the seconds until one is admitted."""
-        wait = 0.0 if self.rate_limiter is None else self.rate_limiter.acquire(host)
+    def acquire(self, network: ClientNetwork) -> float:
+        """Count a new connection from `network`, before anything is read: 0.0, or the seconds until one is admitted."""
+        wait = 0.0 if self.rate_limiter is None else self.rate_limiter.acquire(network)
         if wait:
             self.stats.record_rejected()
         return wait
 
-    def check_rate(self, host: str) -> None:
+    def check_rate(self, network: ClientNetwork) -> None:
         """As `acquire`, but raises `RateLimited`."""
-        wait = self.acquire(host)
+        wait = self.acquire(network)
         if wait:
             raise too_many_connections(wait)
 
-    def check_capacity(self, host: str) -> None:
-        """Raise `TooManyConnections` when one more from `host` would be too many."""
+    def check_capacity(self, network: ClientNetwork) -> None:
+        """Raise `TooManyConnections` when one more from `network` would be too many."""
         if self.max_connections is not None and self.stats.active_connections >= self.max_connections:
             raise TooManyConnections(f"More than {self.max_connections} connections")
         if (
-            self.max_connections_per_host is not None
-            and self.stats.connections_by_host.get(host, 0) >= self.max_connections_per_host
+            self.max_connections_per_network is not None
+            and self.stats.connections_by_network.get(network, 0) >= self.max_connections_per_network
         ):
             raise TooManyConnections(
-                f"More than {self.max_connections_per_host} connections from one address"
+                f"More than {self.max_connections_per_network} connections from one address"
             )

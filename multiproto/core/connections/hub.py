@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from ...base.client_network import ClientNetwork, client_network
 from ..errors import Refusal, Unavailable
 from ..identity import Identity
 from ..ports import Authenticator, Transport
@@ -32,7 +33,7 @@ TICK_INTERVAL = 1.0  # seconds between two checks of all timers
 
 @frozen
 class _AdmittedConnection:
-    host: str
+    network: ClientNetwork
     admission: Admission
 
 
@@ -67,10 +68,11 @@ class Hub(Service):
         self, transport: Transport, host: str, admission: Admission, identity: Identity | None = None
     ) -> Connection:
         """Open a connection on `transport`.  Raises `TooManyConnections`, or `Unavailable` while shutting down."""
+        network = client_network(host)
         try:
             if self._closing:
                 raise Unavailable("server is shutting down")
-            admission.check_capacity(host)
+            admission.check_capacity(network)
         except Refusal as refusal:
             admission.stats.record_rejected()
             self._log.info(
@@ -80,7 +82,7 @@ class Hub(Service):
                 why=refusal.message,
             )
             raise
-        admission.stats.record_connected(host)
+        admission.stats.record_connected(network)
         if identity is not None:
             admission.stats.record_auth("success")
         id = self._new_id()
@@ -101,7 +103,7 @@ class Hub(Service):
             identity,
             host,
         )
-        self._connections[connection] = _AdmittedConnection(host, admission)
+        self._connections[connection] = _AdmittedConnection(network, admission)
         return connection
 
     async def wait_until_current(self) -> None:
@@ -147,7 +149,7 @@ class Hub(Service):
 
     def _on_connection_closed(self, connection: Connection) -> None:
         admitted = self._connections.pop(connection)
-        admitted.admission.stats.record_disconnected(admitted.host, connection.identity is not None)
+        admitted.admission.stats.record_disconnected(admitted.network, connection.identity is not None)
         if self._all_closed and not self._connections:
             self._ticker.stop()
             all_closed, self._all_closed = self._all_closed, None

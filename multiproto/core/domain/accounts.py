@@ -7,7 +7,6 @@ from typing import Callable, Iterable, Mapping
 from attrs import define
 
 from ...base.timestamps import format_timestamp
-from ..addresses import client_network
 from ..client_info import ClientInfo
 from ..errors import Conflict, Forbidden, NotFound
 from ..events import EventBuilder
@@ -35,7 +34,7 @@ class Accounts:
         form = FieldValidator(fields)
         email, name, password = form.email(), form.name(), form.password()
         form.check()
-        hashed = await self._passwords.hash(password, client_network(client.address))
+        hashed = await self._passwords.hash(password, client.requester())
         at = format_timestamp(self._now())
         user = User(self._new_id(), email, name, at, at)
         params = _user_columns(user) | {"id": user.id, "password_hash": hashed, "at": at}
@@ -83,7 +82,7 @@ class Accounts:
         id = check_id(id)
         if id != identity.user_id:
             raise Forbidden("This account is someone else's")
-        hashed = await self._passwords.hash(password, id) if password else ""
+        hashed = await self._passwords.hash(password, client.requester(id)) if password else ""
         while True:
             record = await self._read_record(id)
             old = record.user

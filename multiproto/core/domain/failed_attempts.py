@@ -8,6 +8,7 @@ wait for the row.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Callable
 
 from attrs import define, evolve, field, frozen
@@ -17,6 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from ...base.client_network import ClientNetwork, client_network
 from ..client_info import ClientInfo
 from ..errors import Refusal
 from ..ports import Store
@@ -25,6 +27,10 @@ from .audit_log import AuditRecorder
 
 WRITE_INTERVAL = 10.0  # seconds between two writes
 MAX_ROWS = 100  # rows of one write, and one more for each kind beyond them: there are few kinds
+MAX_ROWS_EACH = 20  # of them from one network, and one more for each kind beyond them
+
+
+NO_NETWORK = ClientNetwork("")  # of attempts whose network is not written
 
 
 @frozen
@@ -32,7 +38,7 @@ class _FailedAttempt:
     action: str
     reason: str
     protocol: str
-    address: str
+    network: ClientNetwork
     subject: str | None
 
 
@@ -43,6 +49,7 @@ class FailedAttempts(Service):
     _clock: IReactorTime
     _on_dropped: Callable[[int], object] = lambda count: None  # called with how many could not be written
     _counts: dict[_FailedAttempt, int] = field(factory=dict, init=False)
+    _rows_by_network: Counter[ClientNetwork] = field(factory=Counter, init=False)  # of `_counts`
     _loop: LoopingCall = field(init=False)
 
     _log = Logger()
@@ -65,9 +72,14 @@ class FailedAttempts(Service):
     def record(self, action: str, reason: str, client: ClientInfo, subject: str | None = None) -> None:
         """Somebody at `client` tried `action`, on the account `subject`, and was refused."""
         # No `BoundedMap`: the counts of those recorded first stay, and all go at once with the next write.
-        attempt = _FailedAttempt(action, reason, client.protocol, client.address, subject)
+        network = client_network(client.address)
+        attempt = _FailedAttempt(action, reason, client.protocol, network, subject)
+        if attempt not in self._counts and self._rows_by_network[network] >= MAX_ROWS_EACH:
+            attempt = evolve(attempt, subject=None)  # one row for all of its kind from there
         if attempt not in self._counts and len(self._counts) >= MAX_ROWS:
-            attempt = evolve(attempt, address="", subject=None)  # one row for all of its kind
+            attempt = evolve(attempt, network=NO_NETWORK, subject=None)  # one row for all of its kind
+        if attempt not in self._counts:
+            self._rows_by_network[attempt.network] += 1
         self._counts[attempt] = self._counts.get(attempt, 0) + 1
 
     def _write(self) -> Deferred[None]:
@@ -75,12 +87,13 @@ class FailedAttempts(Service):
 
     async def _write_all(self) -> None:
         counts, self._counts = self._counts, {}
+        self._rows_by_network.clear()
         if not counts:
             return
         steps = tuple(
             self._audit_recorder.record_step(
                 one.action,
-                ClientInfo(one.protocol, one.address),
+                ClientInfo(one.protocol, one.network),
                 subject=one.subject,
                 outcome=one.reason,
                 times=times,

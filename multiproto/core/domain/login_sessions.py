@@ -13,7 +13,6 @@ from typing import Callable, Sequence
 from attrs import define, field, frozen
 
 from ...base.timestamps import format_timestamp
-from ..addresses import client_network
 from ..client_info import ClientInfo
 from ..errors import NotFound, Refusal, Unauthorized
 from ..events import EventBuilder
@@ -27,6 +26,7 @@ from .failed_attempts import FailedAttempts
 from .login_throttle import LoginThrottle
 
 MAX_SESSIONS = 100  # active sessions of one user; the oldest ends when one more begins
+MAX_KNOWN_NETWORKS = 100  # of one user, from which others' wrong passwords do not keep them out
 NO_LIMIT = 2**31 - 1  # for reading all of them: concurrent logins on several instances may exceed the limit
 
 
@@ -99,13 +99,13 @@ class LoginSessions:
         form.check()
         host, key = client.address, email_key(email.strip())
         # First, so that in a storm of logins those that are refused cost no database read.
-        self._passwords.check_capacity(client_network(host))
+        self._passwords.check_capacity(client.requester())
         attempt = await self._login_throttle.begin_attempt(key, host) if self._login_throttle else None
         right = None
         try:
             record = await self._find_user(email)
             hashed = record.password_hash if record else None
-            right = await self._passwords.verify(password, hashed, client_network(host))
+            right = await self._passwords.verify(password, hashed, client.requester())
         finally:
             if self._login_throttle and attempt:
                 await self._login_throttle.finish_attempt(attempt, right)
@@ -157,7 +157,8 @@ class LoginSessions:
             raise Unauthorized("Invalid refresh token")
         ended = Unauthorized("Invalid refresh token")
         used = {"id": row["session_id"], "at": now, **client.columns()}
-        steps: tuple[Step, ...] = (Step("session_used", used, expected_rows=1, miss=ended),)
+        steps = _network_steps(row["user_id"], client, now)
+        steps += (Step("session_used", used, expected_rows=1, miss=ended),)
         if row["parent"] is not None:
             steps += (
                 Step("refresh_spend", {"hash": row["parent"], "at": now}),
@@ -166,8 +167,6 @@ class LoginSessions:
         user = User.from_row(owner)
         login = await self._issue_tokens(user, row["session_id"], hashed, Unit(steps))
         self._on_authentication("refresh", "success")
-        if self._login_throttle:
-            await self._login_throttle.trust_network(email_key(user.email), client.address)
         return login
 
     async def list_active(self, identity: Identity) -> tuple[SessionInfo, ...]:
@@ -240,7 +239,8 @@ class LoginSessions:
         user, now, id = record.user, self._now(), self._new_id()
         at = format_timestamp(now)
         surplus = [row["id"] for row in await self._active_rows(user.id, at)][MAX_SESSIONS - 1 :]
-        steps, events = self._revocation_steps(user.id, surplus, at)
+        revocation, events = self._revocation_steps(user.id, surplus, at)
+        steps = (*_network_steps(user.id, client, at), *revocation)
         session = {
             "id": id,
             "user_id": user.id,
@@ -313,6 +313,18 @@ class LoginSessions:
     async def _read_one(self, query: Query) -> Row | None:
         rows = (await self._store.read(query)).results[0]
         return rows[0] if rows else None
+
+
+def _network_steps(user_id: str, client: ClientInfo, at: str) -> tuple[Step, ...]:
+    """Remember that the owner of the account is at the address of `client`: see `LoginThrottle`.
+
+    They come before a session is changed: whoever closes an account locks the two in this order.
+    """
+    network = client.requester().network
+    return (
+        Step("network_seen", {"user_id": user_id, "network": network, "at": at}),
+        Step("networks_forget", {"user_id": user_id, "most": MAX_KNOWN_NETWORKS}),
+    )
 
 
 def _token_hash(token: str) -> str:

@@ -1,9 +1,10 @@
 """Limits how often passwords may be tried on one account, without locking out its owner.
 
 An attempt is charged before it is made, so that a thousand at once count as a
-thousand; a right password refunds it.  From a network where somebody has logged
-in to the account before, attempts are not charged.  Whether the account exists
-is not looked up, so the answers do not reveal it.
+thousand; a right password refunds it.  Where no attempt is left, one is still
+made from a network where the owner has logged in or refreshed a session before:
+the database knows (`known_networks`), on every instance and after a restart.
+Answers do not reveal whether an account exists.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from ...base.bounded_map import BoundedMap
-from ..addresses import client_network
-from ..errors import RateLimited, Unavailable
-from ..ports import SharedLimitStore
+from ...base.client_network import ClientNetwork, client_network
+from ...base.timestamps import format_timestamp
+from ..errors import RateLimited, Refusal, Unavailable
+from ..ports import SharedLimitStore, Store
 from ..ratelimit.token_bucket import MAX_BUCKETS, Rate, TokenBuckets
+from ..transactions import Query
 
 FAILED_LOGIN_RATE = Rate(10 / 900, 10)  # wrong passwords for one account: 10 at once, then one in 90 s
 TRUST_DURATION = 30 * 86_400.0  # seconds after a login that its network is trusted
@@ -33,9 +36,10 @@ class LoginAttempt:
 
 @define(eq=False, repr=False)
 class LoginThrottle:
-    """Keeps hashes only: of 50,000 accounts some 15 MB, of 50,000 networks 10 MB; more are in Redis, if there is one."""
+    """Keeps hashes only: of 50,000 accounts some 15 MB, of 50,000 networks 10 MB; the database has all networks."""
 
-    _clock: IReactorTime
+    _clock: IReactorTime  # seconds since the epoch
+    _store: Store
     _shared: SharedLimitStore | None = None
     _max_keys: int = MAX_BUCKETS
     _rate: Rate = FAILED_LOGIN_RATE
@@ -48,22 +52,25 @@ class LoginThrottle:
 
     async def begin_attempt(self, email_key: str, host: str) -> LoginAttempt:
         """Charge an attempt, before the password is checked.  Raises `RateLimited`."""
-        account = _hash(email_key)
-        network_key = _hash(f"{account} {client_network(host)}")
-        if await self._is_trusted(network_key):
+        account, network = _hash(email_key), client_network(host)
+        network_key = _hash(f"{account} {network}")
+        if (self._trusted_until.get(network_key) or 0.0) > self._clock.seconds():
             return LoginAttempt(account, network_key, charged=False)
         wait = self._failures.acquire(account, self._clock.seconds())
         if not wait and self._shared is not None:
             with suppress(Unavailable):
                 _, wait = await self._shared.lease(f"login:{account}", self._rate, 1)
-        if wait:
+        if not wait:
+            return LoginAttempt(account, network_key, charged=True)
+        if not await self._is_known(email_key, network):
             raise RateLimited("Too many attempts to log in; try again later", retry_after=wait)
-        return LoginAttempt(account, network_key, charged=True)
+        self._trust(network_key)
+        return LoginAttempt(account, network_key, charged=False)
 
     async def finish_attempt(self, attempt: LoginAttempt, right: bool | None) -> None:
         """The password was right, or wrong, or `None`: it was not checked."""
         if right:
-            await self._trust(attempt.network_key)
+            self._trust(attempt.network_key)
         if right is False or not attempt.charged:
             return
         self._failures.refund(attempt.account_key, self._clock.seconds())
@@ -71,26 +78,17 @@ class LoginThrottle:
             with suppress(Unavailable):  # the bucket fills again by itself
                 await self._shared.lease(f"login:{attempt.account_key}", self._rate, -1)
 
-    async def trust_network(self, email_key: str, host: str) -> None:
-        """The account's owner is at `host`, as a refresh token shows."""
-        await self._trust(_hash(f"{_hash(email_key)} {client_network(host)}"))
-
-    async def _is_trusted(self, network_key: str) -> bool:
-        trusted_until = self._trusted_until.get(network_key)
-        if trusted_until is not None and trusted_until > self._clock.seconds():
-            return True
-        if self._shared is None:
-            return False
+    async def _is_known(self, email_key: str, network: ClientNetwork) -> bool:
+        """Whether the database has the network as one of the account's; costs the same where there is none."""
+        since = format_timestamp(self._clock.seconds() - TRUST_DURATION)
+        params = {"email_key": email_key, "network": network, "since": since}
         try:
-            return await self._shared.has_mark(f"login:{network_key}")
-        except Unavailable:
+            return bool((await self._store.read(Query("network_known", params))).results[0])
+        except Refusal:
             return False
 
-    async def _trust(self, network_key: str) -> None:
+    def _trust(self, network_key: str) -> None:
         self._trusted_until.put(network_key, self._clock.seconds() + TRUST_DURATION)
-        if self._shared is not None:
-            with suppress(Unavailable):
-                await self._shared.mark(f"login:{network_key}", TRUST_DURATION)
 
 
 def _hash(text: str) -> str:

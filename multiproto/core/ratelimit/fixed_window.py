@@ -13,7 +13,7 @@ from typing import Awaitable, Protocol
 from attrs import Factory, define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
-from ..addresses import client_network
+from ...base.client_network import ClientNetwork, client_network
 from ..errors import RateLimited, Unavailable
 
 MAX_ADDRESSES = 100_000  # remembered; some 20 MB
@@ -94,7 +94,7 @@ class RateLimit:
     shared_counter: SharedWindowCounter | None = field(default=None, kw_only=True)
     _name: str = field(default="", kw_only=True)  # of this limit among those that are shared
     _max_addresses: int = field(default=MAX_ADDRESSES, kw_only=True)
-    _windows: dict[str, _Window] = Factory(dict)  # the one that ends first comes first
+    _windows: dict[ClientNetwork, _Window] = Factory(dict)  # the one that ends first comes first
 
     def count_request(self, host: str) -> RateLimitStatus:
         """One more request from `host`, an IP address."""
@@ -134,7 +134,7 @@ class RateLimit:
             count > self.max_requests,
         )
 
-    def _adopt_shared_count(self, key: str, count: int, left: float) -> None:
+    def _adopt_shared_count(self, key: ClientNetwork, count: int, left: float) -> None:
         """An address that is known to be beyond the limit is not asked about again."""
         window = self._windows.get(key)
         if window is not None and count > max(window.count, self.max_requests):

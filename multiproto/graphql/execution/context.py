@@ -44,6 +44,7 @@ class Context:
     caller: Caller
     loaders: OperationLoaders
     cursor: str | None = None  # of the newest event that a mutation caused
+    account_writes: int = 0  # changes of accounts, sessions and credentials, counted by the mutations
     prefetched_root: Any = None  # `PrefetchedResult` of the root field, if it was resolved ahead
 
 

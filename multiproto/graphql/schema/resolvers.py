@@ -93,6 +93,16 @@ class MutationResolvers:
     _messages: Messages
     _publisher: Publisher
     _throttle: Callable[[str], Awaitable[None]]  # a client's address; raises `RateLimited`
+    _count_request: Callable[[str], Awaitable[None]]  # likewise, as a request over HTTP counts
+
+    async def _count_write(self, context: Context) -> None:
+        """Count a change of an account as a request: over HTTP, the first one of an operation was one.
+
+        A document may have thirty, and a socket sends any number of documents.
+        """
+        context.account_writes += 1
+        if context.account_writes > 1 or context.caller.connection_id is not None:
+            await self._count_request(context.caller.host)
 
     async def register(self, context: Context, args: Args) -> JsonObject:
         await self._throttle(context.caller.host)
@@ -105,29 +115,35 @@ class MutationResolvers:
         return (await self._login_sessions.login(args, context.caller.client)).to_json()
 
     async def refresh(self, context: Context, args: Args) -> JsonObject:
+        await self._count_write(context)
         return (await self._login_sessions.refresh(args, context.caller.client)).to_json()
 
     async def logout(self, context: Context, args: Args) -> bool:
+        await self._count_write(context)
         await self._login_sessions.logout(context.caller.require_identity(), context.caller.client)
         return True
 
     async def logout_all(self, context: Context, args: Args) -> bool:
+        await self._count_write(context)
         await self._login_sessions.logout_all(context.caller.require_identity(), context.caller.client)
         return True
 
     async def revoke_session(self, context: Context, args: Args) -> bool:
+        await self._count_write(context)
         await self._login_sessions.revoke(
             context.caller.require_identity(), args["id"], context.caller.client
         )
         return True
 
     async def update_user(self, context: Context, args: Args) -> JsonObject:
+        await self._count_write(context)
         identity = context.caller.require_identity()
         result = await self._accounts.update(identity, identity.user_id, args["input"], context.caller.client)
         context.cursor = result.cursor
         return result.value.to_json()
 
     async def delete_user(self, context: Context, args: Args) -> bool:
+        await self._count_write(context)
         identity = context.caller.require_identity()
         context.cursor = await self._accounts.close(identity, identity.user_id, context.caller.client)
         return True
@@ -143,6 +159,7 @@ class MutationResolvers:
         return True
 
     async def create_credential(self, context: Context, args: Args) -> JsonObject:
+        await self._count_write(context)
         return (
             await self._credentials.create(
                 context.caller.require_identity(), args["input"], context.caller.client
@@ -150,6 +167,7 @@ class MutationResolvers:
         ).to_json()
 
     async def revoke_credential(self, context: Context, args: Args) -> bool:
+        await self._count_write(context)
         await self._credentials.revoke(context.caller.require_identity(), args["id"], context.caller.client)
         return True
 

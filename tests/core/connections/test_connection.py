@@ -608,7 +608,7 @@ class EndTests(SessionCase):
             (traffic.active_connections, traffic.authenticated_connections, traffic.active_subscriptions),
             (0, 0, 0),
         )
-        self.assertEqual(traffic.connections_by_host, {})
+        self.assertEqual(traffic.connections_by_network, {})
 
     def test_lost_while_authentication_waits(self) -> None:
         self.core.authenticator.slow = True

@@ -28,7 +28,7 @@ class HubCase(SynchronousTestCase):
         self.core = make_core(self.clock)
         self.hub = self.core.hub
         self.admission = self.core.admission(
-            limits=ConnectionLimits(close_timeout=5), max_connections=3, max_connections_per_host=2
+            limits=ConnectionLimits(close_timeout=5), max_connections=3, max_connections_per_network=2
         )
         self.events = EventBuilder(sequential_ids("event"))
 
@@ -55,6 +55,22 @@ class CapacityTests(HubCase):
             self.admission.stats.connections_by_status, {"accepted": 3, "rejected": 1, "closed": 1}
         )
 
+    def test_a_network_is_one_address(self) -> None:
+        """A customer has a /64 of IPv6: five addresses of it are one; the next /64 is another."""
+        for host in ("2001:db8::1", "2001:db8::2"):
+            self.connect(host=host)
+        self.assertRaises(TooManyConnections, self.connect, host="2001:db8::ffff:0:0:3")
+        self.connect(host="2001:db8:0:1::1")
+        self.assertEqual(
+            self.admission.stats.connections_by_network, {"2001:db8::/64": 2, "2001:db8:0:1::/64": 1}
+        )
+
+    def test_an_ipv4_address_is_the_same_in_ipv6(self) -> None:
+        """As a socket that listens for both reports it."""
+        self.connect(host="192.0.2.1")
+        self.connect(host="::ffff:192.0.2.1")
+        self.assertRaises(TooManyConnections, self.connect, host="::ffff:192.0.2.1")
+
     def test_in_all(self) -> None:
         for host in ("192.0.2.1", "192.0.2.2", "192.0.2.3"):
             self.connect(host=host)
@@ -64,7 +80,7 @@ class CapacityTests(HubCase):
     def test_each_line_has_limits_of_its_own(self) -> None:
         for _ in range(2):
             self.connect()
-        other = self.core.admission("websocket", max_connections_per_host=1)
+        other = self.core.admission("websocket", max_connections_per_network=1)
         self.hub.admit(RecordingTransport(), "192.0.2.1", other)
         self.assertRaises(TooManyConnections, self.hub.admit, RecordingTransport(), "192.0.2.1", other)
 

@@ -7,7 +7,9 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 
-from multiproto.core.errors import Conflict, Forbidden, NotFound, Unauthorized, ValidationError
+from multiproto.auth.passwords import BcryptPasswords
+from multiproto.core.client_info import ClientInfo, Requester
+from multiproto.core.errors import Conflict, Forbidden, NotFound, RateLimited, Unauthorized, ValidationError
 from multiproto.core.identity import Identity
 from tests.canary import PASSWORD
 
@@ -21,13 +23,13 @@ class PlainPasswords:
     def __init__(self) -> None:
         self.verified: list[str | None] = []
 
-    def check_capacity(self, on_behalf_of: str = "") -> None:
+    def check_capacity(self, requester: Requester = Requester()) -> None:
         """There always is."""
 
-    async def hash(self, password: str, on_behalf_of: str = "") -> str:
+    async def hash(self, password: str, requester: Requester = Requester()) -> str:
         return f"hash of {password}"
 
-    async def verify(self, password: str, hashed: str | None, on_behalf_of: str = "") -> bool:
+    async def verify(self, password: str, hashed: str | None, requester: Requester = Requester()) -> bool:
         self.verified.append(hashed)
         return hashed == f"hash of {password}"
 
@@ -43,8 +45,11 @@ ANN = {"email": "Ann@example.org", "name": "Ann", "password": PASSWORD}
 
 
 class AccountsCase(StoreCase):
+    def make_passwords(self) -> Any:
+        return PlainPasswords()
+
     async def asyncSetUp(self) -> None:
-        self.passwords = PlainPasswords()
+        self.passwords = self.make_passwords()
         self.members = make_account_services(
             self.store, self.passwords, NamingTokens(), reactor, self.now, self.new_id, 1000.0
         )
@@ -88,6 +93,48 @@ class RegistrationTests(AccountsCase):
         ]
         taken = [d.addErrback(lambda f: f.trap(Conflict)) for d in tries]
         self.assertEqual((await gatherResults(taken)).count(Conflict), 7)
+
+
+class CrowdTests(AccountsCase):
+    """Real hashes at the lowest cost, one at a time."""
+
+    def make_passwords(self) -> BcryptPasswords:
+        passwords = BcryptPasswords(reactor, rounds=4, threads=1)
+        passwords.startService()
+        self.addCleanup(passwords.stopService)
+        return passwords
+
+    async def asyncSetUp(self) -> None:
+        await super().asyncSetUp()
+        self.crowd = [
+            (await self.accounts.register(ANN | {"email": f"user{n}@example.org"})).value.id
+            for n in range(20)
+        ]
+
+    def change_password(self, user: str, host: str) -> Deferred[object]:
+        changing = self.accounts.update(
+            Identity(user, "s", 1e12), user, {"password": PASSWORD + "2"}, ClientInfo("graphql", host)
+        )
+        return Deferred.fromCoroutine(changing)
+
+    async def test_twenty_accounts_of_one_address_shut_nobody_out(self) -> None:
+        """Each has 12 new passwords on their way; others register, log in and change theirs."""
+        crowd = [self.change_password(user, "203.0.113.1") for user in self.crowd for _ in range(12)]
+        elsewhere = ClientInfo("rest", "192.0.2.1")
+        await self.accounts.register(ANN | {"email": "new@example.org"}, elsewhere)
+        await self.sessions.login(ANN, elsewhere)
+        await self.change_password(self.ann.id, "192.0.2.1")
+        for each in crowd:
+            each.addErrback(lambda failure: failure.trap(RateLimited))
+        refused = (await gatherResults(crowd)).count(RateLimited)
+        self.assertEqual(refused, 240 - 1 - 10)  # one was being hashed, and ten waited
+
+    async def test_nor_does_one_user_from_many(self) -> None:
+        """The share of a user, and one past it."""
+        crowd = [self.change_password(self.ann.id, f"203.0.113.{n}") for n in range(5)]
+        self.failureResultOf(crowd.pop(), RateLimited)
+        await self.change_password(self.crowd[0], "203.0.113.1")
+        await gatherResults(crowd)
 
 
 class AccountTests(AccountsCase):

@@ -69,6 +69,37 @@ class FailedAttemptsTests(SynchronousTestCase):
             ],
         )
 
+    def test_a_network_is_one_address(self) -> None:
+        for n in range(1000):
+            self.attempts.record("token", "invalid", ClientInfo("tcp", f"2001:db8::{n:x}"))
+        self.attempts.record("token", "invalid", ClientInfo("tcp", "2001:db8:0:1::1"))
+        self.clock.advance(WRITE_INTERVAL)
+        self.assertEqual(
+            self.written(),
+            [
+                [
+                    ("token", "invalid", "2001:db8::/64", None, 1000),
+                    ("token", "invalid", "2001:db8:0:1::/64", None, 1),
+                ]
+            ],
+        )
+
+    def test_as_many_rows_as_one_address_has_and_one_more(self) -> None:
+        """Beyond them there is one row for each of its kinds, so that others' are told apart."""
+        for n in range(failed_attempts.MAX_ROWS_EACH + 500):
+            self.attempts.record("login", "invalid", HERE, f"user{n}")
+        self.attempts.record("login", "invalid", ClientInfo("tcp", "192.0.2.2"), "ann")
+        self.clock.advance(WRITE_INTERVAL)
+        (rows,) = self.written()
+        self.assertEqual(
+            rows[failed_attempts.MAX_ROWS_EACH - 1 :],
+            [
+                ("login", "invalid", "192.0.2.1", f"user{failed_attempts.MAX_ROWS_EACH - 1}", 1),
+                ("login", "invalid", "192.0.2.1", None, 500),
+                ("login", "invalid", "192.0.2.2", "ann", 1),
+            ],
+        )
+
     def test_nothing_is_written_of_nothing(self) -> None:
         self.clock.pump([WRITE_INTERVAL] * 3)
         self.assertEqual(self.written(), [])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 
-from multiproto.core.client_info import ClientInfo
+from multiproto.core.client_info import ClientInfo, Requester
 from multiproto.core.domain import login_sessions
 from multiproto.core.domain.audit_log import unknown_email_subject
 from multiproto.core.domain.login_sessions import LoginSessions
@@ -48,7 +49,13 @@ class LoginTests(AccountsCase):
 class GuessingTests(AccountsCase):
     async def asyncSetUp(self) -> None:
         await super().asyncSetUp()
-        self.sessions._login_throttle = LoginThrottle(Clock())
+        self.clock = Clock()
+        self.clock.advance(self.now())
+        self.restart()
+
+    def restart(self) -> None:
+        """What the process has in its memory is gone."""
+        self.sessions._login_throttle = LoginThrottle(self.clock, self.store)
 
     async def guess(self, email: str, password: str = "wrong", host: str = "203.0.113.1") -> str:
         try:
@@ -78,8 +85,31 @@ class GuessingTests(AccountsCase):
         await self.sessions.refresh({"refreshToken": login.refresh_token}, ClientInfo("rest", "192.0.2.2"))
         self.assertEqual(await self.guess("ann@example.org", PASSWORD, "192.0.2.2"), "in")
 
+    async def test_not_after_a_restart_either(self) -> None:
+        """Where they have logged in or refreshed before; others' wrong passwords come first."""
+        login = await self.sessions.login(ANN, ClientInfo("rest", "192.0.2.1"))
+        await self.sessions.refresh({"refreshToken": login.refresh_token}, ClientInfo("rest", "2001:db8::1"))
+        self.restart()
+        for n in range(11):
+            await self.guess("ann@example.org", host=f"203.0.113.{n}")
+        for host in ("192.0.2.1", "2001:db8::2"):
+            self.assertEqual(await self.guess("Ann@example.org", PASSWORD, host), "in")
+        for host in ("192.0.2.2", "2001:db8:0:1::1"):
+            self.assertNotEqual(await self.guess("Ann@example.org", PASSWORD, host), "in")
+
+    async def test_as_many_networks_as_are_kept_and_one_more(self) -> None:
+        self.patch(login_sessions, "MAX_KNOWN_NETWORKS", 2)
+        for n in (1, 2, 1, 3):  # the second is the one that was seen longest ago
+            await deferLater(reactor, 0.002)  # a millisecond is what times are told apart by
+            await self.sessions.login(ANN, ClientInfo("rest", f"192.0.2.{n}"))
+        self.restart()
+        for n in range(11):
+            await self.guess("ann@example.org", host=f"203.0.113.{n}")
+        let_in = [await self.guess("ann@example.org", PASSWORD, f"192.0.2.{n}") == "in" for n in (1, 2, 3)]
+        self.assertEqual(let_in, [True, False, True])
+
     async def test_a_queue_that_is_full_costs_no_attempt(self) -> None:
-        async def full(password: str, hashed: str | None, on_behalf_of: str = "") -> bool:
+        async def full(password: str, hashed: str | None, requester: Requester = Requester()) -> bool:
             raise Unavailable("full")
 
         self.patch(self.passwords, "verify", full)
@@ -342,7 +372,7 @@ class PasswordTests(SessionsCase):
         mine = await self.login()
         verify = self.passwords.verify
 
-        async def slowly(password: str, hashed: str | None, on_behalf_of: str) -> bool:
+        async def slowly(password: str, hashed: str | None, requester: Requester) -> bool:
             right = await verify(password, hashed)
             await self.accounts.update(mine, mine.user_id, {"password": "An0ther!!"})
             return right

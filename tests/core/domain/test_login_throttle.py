@@ -9,9 +9,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.base.timestamps import format_timestamp
 from multiproto.core.domain.login_throttle import TRUST_DURATION, LoginAttempt, LoginThrottle
 from multiproto.core.errors import RateLimited, Unavailable
-from multiproto.core.ratelimit.token_bucket import Rate, TokenBuckets
+from multiproto.core.ratelimit.token_bucket import MAX_BUCKETS, Rate, TokenBuckets
+from multiproto.core.transactions import Query, Snapshot
 
 HOME, ELSEWHERE = "192.0.2.1", "198.51.100.7"
 
@@ -22,7 +24,6 @@ class Shared:
 
     clock: Clock
     buckets: TokenBuckets = Factory(lambda: TokenBuckets(Rate(10 / 900, 10)))
-    marks: dict[str, float] = Factory(dict)
     away: bool = False
 
     async def lease(self, key: str, rate: Rate, tokens: int) -> tuple[int, float]:
@@ -33,24 +34,42 @@ class Shared:
         wait = self.buckets.acquire(key, self.clock.seconds(), tokens)
         return (0, wait) if wait else (tokens, 0.0)
 
-    async def mark(self, key: str, seconds: float) -> None:
-        self._answer()
-        self.marks[key] = self.clock.seconds() + seconds
-
-    async def has_mark(self, key: str) -> bool:
-        self._answer()
-        return self.marks.get(key, 0.0) > self.clock.seconds()
-
     def _answer(self) -> None:
         if self.away:
             raise Unavailable("away")
+
+
+@define
+class KnownNetworks:
+    """The database, as far as it knows the networks of accounts; `away` fails all."""
+
+    seen_at: dict[tuple[object, object], str] = Factory(dict)  # by account and network
+    reads: int = 0
+    away: bool = False
+
+    def remember(self, email_key: str, network: str, at: float) -> None:
+        self.seen_at[email_key, network] = format_timestamp(at)
+
+    async def read(self, query: Query) -> Snapshot:
+        assert query.name == "network_known"
+        if self.away:
+            raise Unavailable("away")
+        self.reads += 1
+        seen_at = self.seen_at.get((query.params["email_key"], query.params["network"]))
+        known = seen_at is not None and seen_at > str(query.params["since"])
+        return Snapshot((({"user_id": "ann"},) if known else (),), "cursor")
 
 
 class LoginThrottleTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.shared = Shared(self.clock)
-        self.logins = LoginThrottle(self.clock)
+        self.database = KnownNetworks()
+        self.logins = self.throttle()
+
+    def throttle(self, shared: Shared | None = None, max_keys: int = MAX_BUCKETS) -> LoginThrottle:
+        store: Any = self.database
+        return LoginThrottle(self.clock, store, shared, max_keys)
 
     def done(self, coroutine: Any) -> Any:
         return self.successResultOf(Deferred.fromCoroutine(coroutine))
@@ -109,14 +128,41 @@ class LoginThrottleTests(SynchronousTestCase):
         self.clock.advance(1)
         self.refused(HOME)
 
-    def test_a_refresh_token_shows_the_owner_too(self) -> None:
+    def test_what_the_database_knows(self) -> None:
+        """As after a restart, and from other instances; it is read once."""
+        self.database.remember("ann@example.org", HOME, 0)
+        self.clock.advance(TRUST_DURATION - 1)
+        self.guess()
+        for _ in range(20):
+            self.assertFalse(self.attempt(HOME).charged)
+        self.assertEqual(self.database.reads, 1)
+        self.refused(ELSEWHERE)
+
+    def test_it_is_known_for_thirty_days(self) -> None:
+        self.database.remember("ann@example.org", HOME, 0)
+        self.clock.advance(TRUST_DURATION)
         self.guess()
         self.refused(HOME)
-        self.done(self.logins.trust_network("ann@example.org", HOME))
-        self.attempt(HOME)
+
+    def test_a_network_is_one_address(self) -> None:
+        self.database.remember("ann@example.org", "2001:db8::/64", 0)
+        self.guess()
+        self.attempt("2001:db8::2")
+        self.refused("2001:db8:0:1::2")
+
+    def test_the_database_is_not_read_while_there_are_attempts_left(self) -> None:
+        """A storm of logins costs it nothing."""
+        self.guess()
+        self.assertEqual(self.database.reads, 0)
+
+    def test_while_it_is_away_nobody_is_known(self) -> None:
+        self.database.remember("ann@example.org", HOME, 0)
+        self.database.away = True
+        self.guess()
+        self.refused(HOME)
 
     def test_one_who_has_been_at_another_account_is_nobody_here(self) -> None:
-        self.done(self.logins.trust_network("bob@example.org", HOME))
+        self.database.remember("bob@example.org", HOME, 0)
         self.guess()
         self.refused(HOME)
 
@@ -136,35 +182,30 @@ class LoginThrottleTests(SynchronousTestCase):
         self.refused(ELSEWHERE)
 
     def test_instances_count_together(self) -> None:
-        here, there = (LoginThrottle(self.clock, self.shared) for _ in range(2))
+        here, there = (self.throttle(self.shared) for _ in range(2))
         self.guess(5, here)
         self.guess(5, there)
         for logins in (here, there):
             self.assertAlmostEqual(self.refused(ELSEWHERE, logins=logins), 90.0)
 
-    def test_they_know_the_owner_together(self) -> None:
-        here, there = (LoginThrottle(self.clock, self.shared) for _ in range(2))
-        self.attempt(HOME, True, here)
-        self.guess(10, there)
-        self.assertFalse(self.attempt(HOME, True, there).charged)
-
     def test_a_right_password_costs_nothing_there_either(self) -> None:
-        here = LoginThrottle(self.clock, self.shared)
+        here = self.throttle(self.shared)
         for n in range(100):
             self.attempt(f"203.0.113.{n}", True, here)
 
     def test_while_that_is_away_each_counts_for_itself(self) -> None:
         self.shared.away = True
-        here = LoginThrottle(self.clock, self.shared)
+        here = self.throttle(self.shared)
         self.attempt(HOME, True, here)
         self.guess(10, here)
         self.refused(ELSEWHERE, logins=here)
         self.attempt(HOME, True, here)
 
     def test_what_is_kept_is_bounded_and_tells_no_address(self) -> None:
-        logins = LoginThrottle(self.clock, max_keys=2)
+        logins = self.throttle(max_keys=2)
         for n in range(5):
-            self.done(logins.trust_network("ann@example.org", f"203.0.113.{n}"))
+            attempt = LoginAttempt("ann", f"network {n}", charged=False)
+            self.done(logins.finish_attempt(attempt, right=True))
             self.done(logins.begin_attempt(f"{n}@example.org", HOME))
         self.assertEqual((len(logins._trusted_until), len(logins._failures)), (2, 2))
         self.assertNotIn("example.org", str(logins._failures._by_key) + str(logins._trusted_until))

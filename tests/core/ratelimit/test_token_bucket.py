@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.base.client_network import client_network
 from multiproto.core.connections.admission import Admission, ConnectionLimits, ConnectionRateLimiter
 from multiproto.core.errors import RateLimited
 from multiproto.core.ratelimit.token_bucket import Rate, TokenBucket, TokenBuckets
@@ -105,19 +106,24 @@ class ConnectionRateTests(SynchronousTestCase):
 
     def test_the_limit_and_one_past_it(self) -> None:
         arrivals = ConnectionRateLimiter(Rate(10, 3), self.clock)
-        self.assertEqual([arrivals.acquire("192.0.2.1") for _ in range(4)], [0.0, 0.0, 0.0, 0.1])
-        self.assertEqual(arrivals.acquire("192.0.2.2"), 0.0)
+        self.assertEqual(
+            [arrivals.acquire(client_network("192.0.2.1")) for _ in range(4)], [0.0, 0.0, 0.0, 0.1]
+        )
+        self.assertEqual(arrivals.acquire(client_network("192.0.2.2")), 0.0)
         self.clock.advance(0.1)
-        self.assertEqual(arrivals.acquire("192.0.2.1"), 0.0)
+        self.assertEqual(arrivals.acquire(client_network("192.0.2.1")), 0.0)
 
     def test_a_network_is_one_address(self) -> None:
         arrivals = ConnectionRateLimiter(Rate(10, 1), self.clock)
         hosts = "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "::ffff:192.0.2.1", "192.0.2.1"
-        self.assertEqual([bool(arrivals.acquire(host)) for host in hosts], [False, True, False, False, True])
+        self.assertEqual(
+            [bool(arrivals.acquire(client_network(host))) for host in hosts],
+            [False, True, False, False, True],
+        )
 
     def test_without_a_rate_all_may_come(self) -> None:
         arrivals = ConnectionRateLimiter(None, self.clock)
-        self.assertEqual({arrivals.acquire("192.0.2.1") for _ in range(1000)}, {0.0})
+        self.assertEqual({arrivals.acquire(client_network("192.0.2.1")) for _ in range(1000)}, {0.0})
 
     def test_a_line_counts_whom_it_turns_away(self) -> None:
         line = Admission(
@@ -125,8 +131,8 @@ class ConnectionRateTests(SynchronousTestCase):
             ProtocolStats("tcp"),
             rate_limiter=ConnectionRateLimiter(Rate(10, 1), self.clock),
         )
-        line.check_rate("192.0.2.1")
+        line.check_rate(client_network("192.0.2.1"))
         with self.assertRaises(RateLimited) as caught:
-            line.check_rate("192.0.2.1")
+            line.check_rate(client_network("192.0.2.1"))
         self.assertEqual(caught.exception.retry_after_fields, {"retryAfter": 100})
         self.assertEqual(line.stats.connections_by_status["rejected"], 1)

@@ -153,7 +153,7 @@ class HandshakeTests(SocketCase):
     def test_too_many_connections_and_shutdown(self) -> None:
         self.serve(
             websocket_admission=Admission(
-                ConnectionLimits(), ProtocolStats("graphql"), max_connections_per_host=1
+                ConnectionLimits(), ProtocolStats("graphql"), max_connections_per_network=1
             )
         )
         self.client(self.ann)

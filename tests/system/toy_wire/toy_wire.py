@@ -19,6 +19,7 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 
 from multiproto.base import strict_json
+from multiproto.base.client_network import client_network
 from multiproto.config import Config
 from multiproto.config.connection_limits import make_connection_limits
 from multiproto.core.connections.admission import Admission
@@ -79,7 +80,7 @@ class ToyProtocol(LineReceiver):
     def connectionMade(self) -> None:
         host = self.transport.getPeer().host
         try:
-            self._admission.check_rate(host)
+            self._admission.check_rate(client_network(host))
             self.connection = self._hub.admit(self, host, self._admission)
         except Refusal as refusal:
             self.send(ErrorReply(refusal))
