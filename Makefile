@@ -54,7 +54,7 @@ test: venv servers strace $(NODE_CLIENTS)  ## everything, as CI runs it: all of 
 	$(BIN)/mypy
 	$(BIN)/python -m tests.run --coverage --jobs 2 tests
 
-prove: venv servers  ## what takes longer or a stop-watch, on an idle machine: one line a proof; PROOFS="storm stalls" for some
+prove: venv servers  ## what takes longer or a stop-watch, on an idle machine: one line a proof; PROOFS="overload seconds" for some
 	$(BIN)/python -m tests.prove $(PROOFS)
 
 ledger: venv  ## a mixed load with kill -9 on four protocols, and the checker's verdict: half a minute

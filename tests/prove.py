@@ -125,8 +125,9 @@ PROOFS = (
         ("tests.system.revocation", "--rounds", "1", "--blind"),
         REVOCATION_FIGURES,
     ),
-    Proof("storm", ("tests.system.overload",), (r"^\w+: p99 under storm.*", r"^RSS under storm.*")),
-    Proof("stalls", ("tests.system.reactor_latency",), (r"^.* longest turn +[0-9.]+ ms",)),
+    Proof(
+        "overload", ("tests.system.overload",), (r"^survived: \d+ of \d+", r"^[a-z]\S+ x\d+(?= .*  (?!ok$))")
+    ),
     Proof("seconds", ("tests.run", *STOPWATCH_TESTS), (r"^\d+ passed, .*",), measures=True),
 )
 

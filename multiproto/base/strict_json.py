@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import chain
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -19,9 +20,10 @@ MAX_CONTAINERS = 100_000  # of one text; a megabyte of nested brackets held the 
 MAX_EXTREME_NUMBERS = (
     5_000  # numbers of one text with an exponent of three digits: 17 µs each, a megabyte 2.7 s
 )
+FEW_CONTAINERS = 16  # on one level, which are looked at one by one
 MAX_REPEATED_KEYS = 1_000  # of one text; a megabyte of them held the reactor for 0.2 s
 
-_EXTREME_NUMBER = re.compile(rb"[0-9.][eE][+-]?[0-9]{3}")
+_LONG_EXPONENT = re.compile(rb"e[+-]?[0-9]{3}")  # one letter first: sought ten times as fast as a set of them
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -113,16 +115,32 @@ def _count_keys(value: object) -> int:
     count, level = 0, [value] if isinstance(value, (dict, list)) else []
     for _ in range(MAX_DEPTH):
         below: list[Any] = []
-        for container in level:
-            if isinstance(container, dict):
-                count += len(container)
-                below += [member for member in container.values() if isinstance(member, (dict, list))]
-            else:
-                below += [member for member in container if isinstance(member, (dict, list))]
+        if len(level) > FEW_CONTAINERS:
+            keys, below = _keys_and_level_below(level)
+            count += keys
+        else:
+            for container in level:
+                if isinstance(container, dict):
+                    count += len(container)
+                    below += [member for member in container.values() if isinstance(member, (dict, list))]
+                else:
+                    below += [member for member in container if isinstance(member, (dict, list))]
         if not below:
             return count
         level = below
     raise InvalidJson(f"nested deeper than {MAX_DEPTH} levels")
+
+
+def _keys_and_level_below(level: list[Any]) -> tuple[int, list[Any]]:
+    """The number of keys in all containers of `level`, and the containers in these: for many at once.
+
+    100,000 took 10 to 15 ms instead of 30 to 40 in a loop; for a few the loop is twice as fast.
+    """
+    objects = [container for container in level if type(container) is dict]
+    arrays = [container for container in level if type(container) is list]
+    members = chain(chain.from_iterable(map(dict.values, objects)), chain.from_iterable(arrays))
+    below = [member for member in members if type(member) is dict or type(member) is list]
+    return sum(map(len, objects)), below
 
 
 def _count_containers(text: bytes) -> int:
@@ -142,9 +160,9 @@ def _outside_strings(text: bytes) -> bytes:
 
 def _has_too_many_extreme_numbers(text: bytes) -> bool:
     """Numbers in its strings are not counted; a short text can't have so many."""
-    if len(text) < 5 * MAX_EXTREME_NUMBERS or len(_EXTREME_NUMBER.findall(text)) <= MAX_EXTREME_NUMBERS:
+    if len(text) < 5 * MAX_EXTREME_NUMBERS or text.count(b"e") + text.count(b"E") <= MAX_EXTREME_NUMBERS:
         return False
-    return len(_EXTREME_NUMBER.findall(_outside_strings(text))) > MAX_EXTREME_NUMBERS
+    return len(_LONG_EXPONENT.findall(_outside_strings(text).lower())) > MAX_EXTREME_NUMBERS
 
 
 def _reject_ambiguous_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

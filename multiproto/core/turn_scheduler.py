@@ -24,6 +24,7 @@ from ..base.round_robin import RoundRobinQueue
 
 TURN_BUDGET = 0.01  # seconds of a turn for what has just come, and as much for what waited
 TIME_SLICE = 0.005  # seconds of them for one connection that waited
+MAX_OVERDRAWN = 1000  # clients that are remembered; beyond, all are forgotten, and each costs one more piece
 
 
 class CurrentTurn(Protocol):
@@ -43,7 +44,11 @@ class TurnScheduler:
     # Both by kind of work, counted up for the metrics.
     _work_seconds: dict[str, float] = Factory(lambda: defaultdict(float))
     _waits: dict[str, int] = Factory(lambda: defaultdict(int))
-    _waiting: RoundRobinQueue[tuple[str, Callable[[], object]]] = Factory(RoundRobinQueue)  # kinds and work
+    # Keys, kinds and work.
+    _waiting: RoundRobinQueue[tuple[str, str, Callable[[], object]]] = Factory(RoundRobinQueue)
+    # Whose last piece took a whole turn's budget.  Otherwise each turn would have one of its pieces when it is
+    # read, and one that waited, before anybody else has anything.
+    _overdrawn: set[str] = Factory(set)
     _slice_ends_at: float | None = None  # while something runs that waited
     _next_run: IDelayedCall | None = field(default=None, init=False)
 
@@ -57,14 +62,14 @@ class TurnScheduler:
         """Whether another piece of work may be done at once; where not, `run_later` does it."""
         if self._slice_ends_at is not None:
             return self._timer() < self._slice_ends_at
-        if self._next_run is not None and self._waiting.count_of(key):
+        if key in self._overdrawn or (self._next_run is not None and self._waiting.count_of(key)):
             return False  # whoever came before has to be served before
         return self._timer() - self._turn.turn_started_at < TURN_BUDGET
 
     def run_later(self, key: str, kind: str, work: Callable[[], object]) -> None:
         """Call `work` in a later turn, when `key` has its part; the connection may be lost by then."""
         self._waits[kind] += 1
-        self._waiting.enqueue((kind, work), key)
+        self._waiting.enqueue((key, kind, work), key)
         if self._next_run is None:
             self._next_run = self._clock.callLater(0, self._run_waiting)
 
@@ -97,7 +102,7 @@ class TurnScheduler:
         until = self._timer() + TURN_BUDGET
         try:
             while (waited := self._waiting.dequeue()) is not None:
-                (kind, work), began = waited, self._timer()
+                (key, kind, work), began = waited, self._timer()
                 self._slice_ends_at = began + TIME_SLICE
                 try:
                     work()
@@ -105,8 +110,18 @@ class TurnScheduler:
                     self._log.failure("work that had waited for its turn broke")
                 now = self._timer()
                 self._work_seconds[kind] += now - began
+                self._note_length(key, now - began)
                 if now >= until:
                     break
         finally:
             self._slice_ends_at = None
             self._next_run = self._clock.callLater(0, self._run_waiting) if self._waiting else None
+
+    def _note_length(self, key: str, seconds: float) -> None:
+        """Remember whether the last piece of `key` was a long one."""
+        if seconds < TURN_BUDGET:
+            self._overdrawn.discard(key)
+        else:
+            if len(self._overdrawn) >= MAX_OVERDRAWN:
+                self._overdrawn.clear()
+            self._overdrawn.add(key)

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.turn_scheduler import TIME_SLICE, TURN_BUDGET, TurnScheduler
+from multiproto.core.turn_scheduler import MAX_OVERDRAWN, TIME_SLICE, TURN_BUDGET, TurnScheduler
 
 from ..fakes import ManualTurn, run_one_turn
 
@@ -81,6 +81,23 @@ class FairnessTests(TurnCase):
             self.later("a", f"a{n}", TURN_BUDGET)
         self.later("b", "b")
         self.assertEqual(self.next_turn() + self.next_turn(), ["a0", "b", "a1"])
+
+    def test_after_a_long_piece_an_address_waits_in_any_case(self) -> None:
+        """So a turn has one long piece of it, and not one more when it is read; a short one ends that."""
+        self.later("a", "long", 2 * TURN_BUDGET)
+        self.assertEqual(self.next_turn(), ["long"])
+        self.turn.end()
+        self.assertEqual((self.turns.has_time("a"), self.turns.has_time("b")), (False, True))
+        self.later("a", "short")
+        self.assertEqual(self.next_turn(), ["short"])
+        self.assertTrue(self.turns.has_time("a"))
+
+    def test_how_many_long_pieces_are_remembered(self) -> None:
+        for n in range(MAX_OVERDRAWN + 1):
+            self.later(str(n), "long", 2 * TURN_BUDGET)
+            self.next_turn()
+        self.turn.end()
+        self.assertEqual([self.turns.has_time(key) for key in ("0", str(MAX_OVERDRAWN))], [True, False])
 
     def test_one_that_goes_on_waits_behind_the_others_of_its_address(self) -> None:
         def again() -> None:

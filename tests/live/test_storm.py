@@ -1,6 +1,6 @@
 """A small storm: some who do not read, some who guess passwords, and those who do nothing wrong.
 
-`python -m tests.system.overload` is the large one, which also looks at the clock and at memory.
+`python -m tests.system.overload` is the large one, with a stop-watch and many more kinds.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from multiproto.config import Config
 from multiproto.core.ratelimit.token_bucket import Rate
-from tests.system.overload.logins import ANSWERS, Storm
-from tests.system.overload.readers import TOPIC, gather
 
 from ..ledger.lines import Ports
+from .login_storm import ANSWERS, Storm
 from .running import LiveCase, Shared
+from .slow_readers import TOPIC, gather
 
 READERS = 50  # of all four protocols
 BIG = "x" * 200_000  # characters; a few fill the buffers of the system

@@ -247,6 +247,7 @@ class Connection(DeliveryBatchListener):
                 if kind == "Authenticate":
                     self._read_throttle.resume(AUTHENTICATING)
                 self._stats.record_command_duration(kind, self._clock.seconds() - began)
+                del command  # others may be served for long before; parsed, it has ten times its size
                 if not self.turns.has_time(self.turn_key):  # one packet may hold thousands of commands
                     await self.turns.wait(self.turn_key, "commands")
         finally:

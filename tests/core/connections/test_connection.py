@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import ref
+
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
@@ -380,6 +382,17 @@ class FlowTests(SessionCase):
         self.connection.connection_lost()
         self.clock.advance(0)
         self.assertEqual(self.peer.sent[1:], [Accepted(1)])
+
+    def test_a_busy_peer_keeps_nothing_of_what_was_obeyed(self) -> None:
+        """A megabyte of JSON may be ten of objects, and each of a hundred peers waits for its turn."""
+        self.welcome()
+        self.connection.turns = clocked_turns(self.clock)
+        self.core.publisher._broker = TiringBroker(self.clock, 0.02)
+        command = Publish("room.1", 1, ref=1)
+        kept = ref(command)
+        self.say(command)
+        del command
+        self.assertEqual((self.peer.sent[1:], kept()), ([Accepted(1)], None))
 
     def test_slow_reader_is_dropped(self) -> None:
         """Two deliveries wait for a clogged transport; the third ends the session and leaves nothing."""

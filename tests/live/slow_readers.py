@@ -13,10 +13,10 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from ...ledger.lines import Ports
-from ...rfc6455 import wire as websocket
-from ...tcp import wire as tcp
-from ...timing import RESCUE
+from ..ledger.lines import Ports
+from ..rfc6455 import wire as websocket
+from ..tcp import wire as tcp
+from ..timing import RESCUE
 
 reactor: Any = installed
 

@@ -14,7 +14,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
-from ...timing import RESCUE
+from ..timing import RESCUE
 
 reactor: Any = installed
 

@@ -1,4 +1,4 @@
-"""Runs in the server's process, before the server: notes each long turn of its reactor, and what it was spent on.
+"""Records each long turn of a server's reactor, and what it was spent on; runs in its process, before the server.
 
 Counted is the CPU of the reactor's thread, so that a machine with other work to do looks no worse.
 """
@@ -15,19 +15,22 @@ from twisted.internet.epollreactor import EPollReactor
 
 from multiproto.reactor.epoll import BoundedEpollReactor
 
-FILE = "STALLS_FILE"  # names where it is noted, in the environment
+FILE = "TURNS_FILE"  # the environment variable that names the file to write to
 LONG = 0.01  # seconds
 
 Doing = Callable[..., Any]
 
 
-class Spy:
+class TurnRecorder:
+    """Writes a line of JSON for each turn longer than `LONG`."""
+
     def __init__(self, path: str) -> None:
         self._file = open(path, "a", buffering=1)  # noqa: SIM115  # for as long as the process lives
         self._longest = 0.0  # of the parts of this turn
         self._what = ""
 
     def part(self, name: Callable[[], str], doing: Doing, *args: Any, **named: Any) -> Any:
+        """Call `doing`, and remember it if it is the longest part of this turn."""
         began = time.thread_time()
         try:
             return doing(*args, **named)
@@ -37,6 +40,7 @@ class Spy:
                 self._longest, self._what = taken, name()
 
     def turn(self, doing: Doing, *args: Any) -> Any:
+        """Call `doing`, which is a turn: what is ready, or the calls that are due."""
         self._longest, self._what = 0.0, ""
         began = time.thread_time()
         try:
@@ -49,32 +53,34 @@ class Spy:
 
 
 def _name(function: Any) -> str:
+    """Of the function itself, without what binds its arguments."""
     while hasattr(function, "func"):
         function = function.func
     return str(getattr(function, "__qualname__", function))
 
 
 def watch() -> None:
-    spy = Spy(os.environ[FILE])
+    """Record the turns of the reactor that this process is going to install."""
+    recorder = TurnRecorder(os.environ[FILE])
     later, calls, io = ReactorBase.callLater, ReactorBase.runUntilCurrent, EPollReactor._doReadOrWrite
 
     def call_later(self: Any, delay: float, function: Doing, *args: Any, **named: Any) -> Any:
         def called(*args: Any, **named: Any) -> Any:
-            return spy.part(lambda: _name(function), function, *args, **named)
+            return recorder.part(lambda: _name(function), function, *args, **named)
 
         return later(self, delay, called, *args, **named)
 
     def read_or_write(self: Any, selectable: Any, *rest: Any) -> Any:
-        return spy.part(lambda: type(selectable).__name__, io, self, selectable, *rest)
+        return recorder.part(lambda: type(selectable).__name__, io, self, selectable, *rest)
 
     changed: Any = EPollReactor
     changed.callLater = call_later
     changed._doReadOrWrite = read_or_write
-    changed.runUntilCurrent = lambda self: spy.turn(calls, self)
+    changed.runUntilCurrent = lambda self: recorder.turn(calls, self)
     for kind in (EPollReactor, BoundedEpollReactor):
         polls: Any = kind
-        polls.doPoll = polls.doIteration = _watched(spy, polls.doPoll)
+        polls.doPoll = polls.doIteration = _recorded(recorder, polls.doPoll)
 
 
-def _watched(spy: Spy, poll: Doing) -> Doing:
-    return lambda self, timeout: spy.turn(poll, self, timeout)
+def _recorded(recorder: TurnRecorder, poll: Doing) -> Doing:
+    return lambda self, timeout: recorder.turn(poll, self, timeout)

@@ -1,1 +1,0 @@
-"""How long anything holds the reactor: `python -m tests.system.reactor_latency`."""
