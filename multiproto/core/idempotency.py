@@ -65,7 +65,9 @@ class IdempotentSends:
         is the id of what is stored.  Raises `Conflict` where the key was used for another body.
         """
         if key is None:
-            return SendResult(result_id, event.occurred_at, await self._store.commit(Unit(steps, (event,))))
+            return SendResult(
+                result_id, event.occurred_at, await self._store.commit(Unit(steps, (event,), user_id))
+            )
         fingerprint = hashlib.sha256(repr(body).encode()).hexdigest()
         while True:
             result = await self._claim(user_id, key, fingerprint, steps, event, result_id)
@@ -102,6 +104,7 @@ class IdempotentSends:
                     *steps,
                 ),
                 (event,),
+                user_id,
             )
             return SendResult(result_id, event.occurred_at, await self._store.commit(unit))
         except _KeyAlreadyClaimed:

@@ -59,10 +59,14 @@ class Event:
 
 @frozen
 class Unit:
-    """One transaction: all of `steps` and `events` are committed, or none."""
+    """One transaction: all of `steps` and `events` are committed, or none.
+
+    Units of one owner are committed in the order they were asked for; between owners the store takes turns.
+    """
 
     steps: tuple[Step, ...]
     events: tuple[Event, ...] = ()
+    owner: str = ""  # id of the user who sends a message or publishes; nobody's share is the server's
 
 
 @frozen

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..base.round_robin import RoundRobinQueue
 from ..core.errors import DatabaseError, Refusal, TimedOut, Unavailable
 
 Work = TypeVar("Work")
@@ -30,7 +31,46 @@ class Job(Generic[Work]):
     operation: str  # "read" or "write"
     work: Work
     enqueued_at: float  # the clock's seconds
+    owner: str = ""  # whose share of the queue it has
     result: Deferred[Any] = field(factory=Deferred)
+
+
+@define(eq=False, repr=False)
+class JobQueue(Generic[Work]):
+    """A bounded queue of jobs, by turns of their owners."""
+
+    _max_waiting: int  # one more is refused
+    _full_message: str
+    _jobs: RoundRobinQueue[Job[Work]] = field(factory=RoundRobinQueue, init=False)
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def enqueue(self, job: Job[Work]) -> Job[Work] | None:
+        """Queue `job`; returns the one that has lost its place to it, if any, which is to be refused.
+
+        Of a full queue, an owner that has two places fewer than another may have one of those.
+        Raises `Unavailable` when there is no place: then nothing of `job` will be done.
+        """
+        displaced = None
+        if len(self._jobs) >= self._max_waiting:
+            if self._jobs.count_of(self._jobs.greediest) < self._jobs.count_of(job.owner) + 2:
+                raise self.overloaded()
+            displaced = self._jobs.pop_newest()
+        self._jobs.enqueue(job, job.owner)
+        return displaced
+
+    def overloaded(self) -> Unavailable:
+        return Unavailable(self._full_message)
+
+    def dequeue(self, most: int) -> list[Job[Work]]:
+        """The next `most` jobs, or as many as there are."""
+        count = min(most, len(self._jobs))
+        return [job for _ in range(count) if (job := self._jobs.dequeue()) is not None]
+
+    def pop_older(self, enqueued_at: float) -> list[Job[Work]]:
+        """Remove the jobs that were queued at `enqueued_at` or before."""
+        return self._jobs.pop_while(lambda job: job.enqueued_at <= enqueued_at)
 
 
 @define(eq=False, repr=False)

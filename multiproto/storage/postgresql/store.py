@@ -92,7 +92,7 @@ class PostgresStore(StoreService):
         return self._read(lambda reader: reader.snapshot(queries))
 
     def commit(self, unit: Unit) -> Deferred[str]:
-        job = Job("write", unit, self._reactor.seconds())
+        job = Job("write", unit, self._reactor.seconds(), unit.owner)
         try:
             self._open_resources.writer.enqueue(job)
         except Unavailable as refusal:

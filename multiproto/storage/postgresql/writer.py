@@ -7,9 +7,8 @@ only if that can't be opened in time is its outcome unknown.
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import suppress
-from typing import Callable, Deque, Mapping, Sequence
+from typing import Callable, Mapping, Sequence
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, TimeoutError
@@ -21,7 +20,7 @@ from ...base.waiters import Waiters
 from ...core.errors import DatabaseError, Unavailable
 from ...core.transactions import Unit
 from ..cursors import begin_term_steps
-from ..jobs import Job, JobCompletion, PositionOrError
+from ..jobs import Job, JobCompletion, JobQueue, PositionOrError
 from .connection import PostgresConnection
 from .connector import PostgresConnector
 from .errors import DatabaseConnectionLost, StatementFailed, to_refusal
@@ -55,13 +54,17 @@ class PostgresWriter:
     _on_log_grown: Callable[[], object]  # called when a commit has appended to the log
     _new_term: Callable[[], str]
     _namespaces: Sequence[str]  # whose entries the log keeps
-    _queue: Deque[Job[Unit]] = field(factory=deque, init=False)
+    _queue: JobQueue[Unit] = field(init=False)
     _draining: Deferred[None] | None = field(default=None, init=False)
     _pool: PostgresPool = field(init=False)
     _head: int = field(default=0, init=False)  # of the log after our last transaction
     _connection_waiters: Waiters[None] = field(factory=Waiters, init=False)
 
     _log = Logger()
+
+    @_queue.default
+    def _make_queue(self) -> JobQueue[Unit]:
+        return JobQueue(self._max_waiting, "The database is overloaded")
 
     @_pool.default
     def _make_pool(self) -> PostgresPool:
@@ -91,19 +94,17 @@ class PostgresWriter:
         """Queue `job`.  Raises `Unavailable`: then nothing of it will be done."""
         if self._pool.unreachable_reason is not None:
             raise Unavailable("The database is away")
-        if len(self._queue) >= self._max_waiting:
-            raise Unavailable("The database is overloaded")
-        self._queue.append(job)
+        displaced = self._queue.enqueue(job)
+        if displaced is not None:
+            self._completion.complete(displaced, self._queue.overloaded())
         self._start_draining()
 
     def check_timeouts(self) -> None:
         """Close the connection if it gives no answer, and refuse units that have waited too long."""
         self._pool.check_timeouts()
         late = self._clock.seconds() - WRITE_TIMEOUT
-        while self._queue and self._queue[0].enqueued_at <= late:
-            self._completion.complete(
-                self._queue.popleft(), Unavailable("The database is away or overloaded")
-            )
+        for job in self._queue.pop_older(late):
+            self._completion.complete(job, Unavailable("The database is away or overloaded"))
 
     def _on_connected(self) -> None:
         self._connection_waiters.release(None)
@@ -113,8 +114,8 @@ class PostgresWriter:
         self._refuse_all("The database is away")
 
     def _refuse_all(self, message: str) -> None:
-        while self._queue:
-            self._completion.complete(self._queue.popleft(), Unavailable(message))
+        for job in self._queue.dequeue(len(self._queue)):
+            self._completion.complete(job, Unavailable(message))
 
     def _start_draining(self) -> None:
         if self._draining is None and self._queue and self._pool.connected:
@@ -139,7 +140,7 @@ class PostgresWriter:
 
     async def _commit_batch(self, connection: PostgresConnection) -> None:
         transaction = await self._begin_transaction(connection)
-        jobs = [self._queue.popleft() for _ in range(min(self._max_batch, len(self._queue)))]
+        jobs = self._queue.dequeue(self._max_batch)
         try:
             outcomes = await transaction.execute_units([job.work for job in jobs])
         except Exception as error:

@@ -47,7 +47,7 @@ class _SqliteResources:
 
     directory: DataDirectory
     terms: Terms
-    threads: Mapping[str, WorkerThreads[Job[Any]]]  # operation -> the threads that do it
+    threads: Mapping[str, WorkerThreads[Any]]  # operation -> the threads that do it
     inline_reader: InlineReader | None  # reads in the reactor's thread
 
 
@@ -162,11 +162,15 @@ class SqliteStore(StoreService):
         return self._resources
 
     def _enqueue(self, operation: str, work: Unit | ReadWork) -> Deferred[Any]:
-        job = Job(operation, work, self._clock.seconds())
+        job = Job(operation, work, self._clock.seconds(), work.owner if isinstance(work, Unit) else "")
         try:
-            self._open_resources.threads[operation].enqueue(job)
+            threads = self._open_resources.threads[operation]
+            displaced = threads.enqueue(job)
         except Unavailable as refusal:
             self._completion.complete(job, refusal)
+        else:
+            if displaced is not None:
+                self._completion.complete(displaced, threads.overloaded())
         return job.result
 
     def _on_transaction_ended(self, jobs: Sequence[Job[Unit]], batch: TransactionResult) -> None:
@@ -204,7 +208,7 @@ class SqliteStore(StoreService):
             inline = InlineReader(open_reader(0), self._clock) if self._inline_reads else None
         on_ended = partial(self._reactor.callFromThread, self._on_transaction_ended)
         writer = SqliteWriter(connection, statements, terms, on_ended)
-        threads: dict[str, WorkerThreads[Job[Any]]] = {
+        threads: dict[str, WorkerThreads[Any]] = {
             "read": WorkerThreads(
                 "database reader", self._reactor, readers, self._max_waiting, max_jobs_per_run=1
             ),

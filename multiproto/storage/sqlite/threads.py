@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from threading import Condition, Thread
 from typing import Generic, Protocol, Sequence, TypeVar
 
@@ -11,15 +10,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 
 from ...core.errors import Unavailable
+from ..jobs import Job, JobQueue
 
-JobT = TypeVar("JobT")
-JobT_contra = TypeVar("JobT_contra", contravariant=True)
+Work = TypeVar("Work")
 
 
-class ThreadWorker(Protocol[JobT_contra]):
+class ThreadWorker(Protocol[Work]):
     """Does the jobs of one thread.  Neither method may raise."""
 
-    def run_jobs(self, jobs: Sequence[JobT_contra]) -> None:
+    def run_jobs(self, jobs: Sequence[Job[Work]]) -> None:
         """Do `jobs`, in order, and deliver their outcomes."""
 
     def close(self) -> None:
@@ -27,8 +26,8 @@ class ThreadWorker(Protocol[JobT_contra]):
 
 
 @define(eq=False, repr=False)
-class WorkerThreads(Generic[JobT]):
-    """Workers, one thread each, that take jobs from one queue in order.
+class WorkerThreads(Generic[Work]):
+    """Workers, one thread each, that take jobs from one queue, by turns of their owners.
 
     The threads are daemons: a process that can't stop properly ends all the
     same, and no committed work is lost by it.
@@ -36,27 +35,33 @@ class WorkerThreads(Generic[JobT]):
 
     _name: str
     _reactor: IReactorFromThreads
-    _workers: Sequence[ThreadWorker[JobT]]
+    _workers: Sequence[ThreadWorker[Work]]
     _max_waiting: int  # queued jobs; one more is refused
     _max_jobs_per_run: int  # jobs that a worker takes from the queue at once
-    _queue: deque[JobT] = field(factory=deque, init=False)
+    _queue: JobQueue[Work] = field(init=False)
     _condition: Condition = field(factory=Condition, init=False)
     _stopping: bool = field(default=False, init=False)
     _running_threads: int = field(default=0, init=False)
     _stopped: Deferred[None] = field(factory=Deferred, init=False)
+
+    @_queue.default
+    def _make_queue(self) -> JobQueue[Work]:
+        return JobQueue(self._max_waiting, f"The {self._name} is overloaded")
 
     def start(self) -> None:
         self._running_threads = len(self._workers)
         for worker in self._workers:
             Thread(target=self._run, args=(worker,), name=self._name, daemon=True).start()
 
-    def enqueue(self, job: JobT) -> None:
-        """Queue `job`; not to be called after `stop`.  Raises `Unavailable` when the queue is full."""
+    def enqueue(self, job: Job[Work]) -> Job[Work] | None:
+        """As `JobQueue.enqueue`; not to be called after `stop`."""
         with self._condition:
-            if len(self._queue) >= self._max_waiting:
-                raise Unavailable(f"The {self._name} is overloaded")
-            self._queue.append(job)
+            displaced = self._queue.enqueue(job)
             self._condition.notify()
+        return displaced
+
+    def overloaded(self) -> Unavailable:
+        return self._queue.overloaded()
 
     def stop(self) -> Deferred[None]:
         """Fires when all queued jobs are done and the threads have ended."""
@@ -69,18 +74,18 @@ class WorkerThreads(Generic[JobT]):
         """How many jobs are queued."""
         return len(self._queue)
 
-    def _run(self, worker: ThreadWorker[JobT]) -> None:
+    def _run(self, worker: ThreadWorker[Work]) -> None:
         while jobs := self._dequeue():
             worker.run_jobs(jobs)
         worker.close()
         self._reactor.callFromThread(self._on_thread_ended)
 
-    def _dequeue(self) -> list[JobT]:
+    def _dequeue(self) -> list[Job[Work]]:
         """The next jobs, once there are some; none when the thread is to end."""
         with self._condition:
             while not self._queue and not self._stopping:
                 self._condition.wait()
-            return [self._queue.popleft() for _ in range(min(self._max_jobs_per_run, len(self._queue)))]
+            return self._queue.dequeue(self._max_jobs_per_run)
 
     def _on_thread_ended(self) -> None:
         self._running_threads -= 1
