@@ -248,6 +248,7 @@ class ManualTurn:
     step: float = 0.0
     seconds: float = 0.0
     turn_started_at: float = 0.0
+    is_idle: bool = True
 
     def __call__(self) -> float:
         self.seconds += self.step

@@ -24,6 +24,7 @@ from ..base.round_robin import RoundRobinQueue
 
 TURN_BUDGET = 0.01  # seconds of a turn for what has just come, and as much for what waited
 TIME_SLICE = 0.005  # seconds of them for one connection that waited
+MAX_REST = 0.05  # seconds in which only what has just come is done
 MAX_OVERDRAWN = 1000  # clients that are remembered; beyond, all are forgotten, and each costs one more piece
 
 
@@ -31,6 +32,10 @@ class CurrentTurn(Protocol):
     @property
     def turn_started_at(self) -> float:
         """When the present turn of the reactor began, by the timer of the scheduler."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing was ready when it began."""
 
 
 @define(eq=False, repr=False)
@@ -50,6 +55,7 @@ class TurnScheduler:
     # read, and one that waited, before anybody else has anything.
     _overdrawn: set[str] = Factory(set)
     _slice_ends_at: float | None = None  # while something runs that waited
+    _rests_until: float = 0.0  # by `_timer`
     _next_run: IDelayedCall | None = field(default=None, init=False)
 
     _log = Logger()
@@ -99,7 +105,16 @@ class TurnScheduler:
             self._work_seconds[kind] += self._timer() - began
 
     def _run_waiting(self) -> None:
-        until = self._timer() + TURN_BUDGET
+        """Do what waited, for a turn's budget.
+
+        After a piece that took longer, what others ask for in several steps goes first for as long again:
+        else each of their steps would have such a piece before it.
+        """
+        started = self._timer()
+        if started < self._rests_until and not self._turn.is_idle:
+            self._next_run = self._clock.callLater(0, self._run_waiting)
+            return
+        until = started + TURN_BUDGET
         try:
             while (waited := self._waiting.dequeue()) is not None:
                 (key, kind, work), began = waited, self._timer()
@@ -115,6 +130,9 @@ class TurnScheduler:
                     break
         finally:
             self._slice_ends_at = None
+            ended = self._timer()
+            spent = ended - started
+            self._rests_until = ended + min(spent, MAX_REST) if spent >= 2 * TURN_BUDGET else 0.0
             self._next_run = self._clock.callLater(0, self._run_waiting) if self._waiting else None
 
     def _note_length(self, key: str, seconds: float) -> None:

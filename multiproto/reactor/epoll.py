@@ -24,13 +24,14 @@ class BoundedEpollReactor(EPollReactor):
     """Handles at most `MAX_EVENTS_PER_TURN` events in a turn, and notes when the turn began."""
 
     turn_started_at = 0.0  # by `time.perf_counter`
+    is_idle = True  # nothing was ready when the turn began
 
     _log = Logger()
 
     def doPoll(self, timeout: float | None) -> None:
         """Handle one turn's events; the next turn begins with those beyond the limit: epoll keeps order."""
         events = self._poller.poll(-1 if timeout is None else timeout, MAX_EVENTS_PER_TURN)
-        self.turn_started_at = perf_counter()
+        self.turn_started_at, self.is_idle = perf_counter(), not events
         for fd, event in events:
             selectable = self._selectables.get(fd)
             if selectable is None:

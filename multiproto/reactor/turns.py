@@ -21,6 +21,7 @@ class TurnMarker:
     _clock: IReactorTime
     _timer: Callable[[], float]
     _started_at: float | None = None
+    is_idle: bool = True  # for all that is known
 
     @property
     def turn_started_at(self) -> float:

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.turn_scheduler import MAX_OVERDRAWN, TIME_SLICE, TURN_BUDGET, TurnScheduler
+from multiproto.core.turn_scheduler import MAX_OVERDRAWN, MAX_REST, TIME_SLICE, TURN_BUDGET, TurnScheduler
 
 from ..fakes import ManualTurn, run_one_turn
 
