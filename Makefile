@@ -19,7 +19,7 @@ LEDGER = $(BIN)/python -m tests.ledger --seconds 20 --kills 5 --must-recover
 FAST_TESTS := $(filter-out tests.live tests.postgresql tests.redis tests.system,$(subst /,.,$(patsubst %/,%,$(dir $(wildcard tests/*/__init__.py))))) \
 	$(subst /,.,$(basename $(wildcard tests/test_*.py)))  tests.system.revocation
 
-.PHONY: help run venv check test prove servers strace ledger ledger-mutants revocations bench bench-durable bench-versions bench-peers bench-instances bench-choices $(addprefix bench-,$(AREAS)) format clean
+.PHONY: help run venv check test prove servers strace libfaketime ledger ledger-mutants revocations bench bench-durable bench-versions bench-peers bench-instances bench-choices $(addprefix bench-,$(AREAS)) format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,7 +48,7 @@ check: venv  ## format, lint, types and all tests that need no ports: half a min
 	$(BIN)/mypy
 	$(BIN)/python -m tests.run --jobs 2 $(FAST_TESTS)
 
-test: venv servers strace $(NODE_CLIENTS)  ## everything, as CI runs it: all of check, live tests, branch coverage of 90 %; half an hour at most
+test: venv servers strace libfaketime $(NODE_CLIENTS)  ## everything, as CI runs it: all of check, live tests, branch coverage of 90 %; half an hour at most
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
@@ -111,6 +111,11 @@ servers: venv
 strace:
 	@command -v strace >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null \
 		|| { timeout 120 apt-get update -qq && timeout 120 apt-get install -qq -y strace; } >/dev/null 2>&1 || true
+
+# Lets a test set the clock of a server; where it can't be had, that test is skipped and says so.
+libfaketime:
+	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null \
+		|| { timeout 120 apt-get update -qq && timeout 120 apt-get install -qq -y libfaketime; } >/dev/null 2>&1 || true
 
 # The npm clients that prove our protocols; without node, their tests are skipped and say so.
 $(NODE_CLIENTS): tests/live/node/package-lock.json

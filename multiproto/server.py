@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 from signal import SIGHUP
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any, Callable, Sequence
 
 from twisted.application.service import Service
@@ -64,14 +64,15 @@ LISTEN_BACKLOG = 1024  # connections that may wait to be accepted, also while th
 
 def make_service(
     config: Config,
-    reactor: Any,  # also the clock: its `seconds` are the epoch's
+    reactor: Any,  # also the clock of all intervals
     supervisor: SupervisorLink | None = None,  # of the workers that share the ports, of which this is one
     wires: Sequence[WireFactory] = WIRES,
     process_log: ProcessLog | None = None,  # of this process, if it is the server's own
     descriptor_limit: DescriptorLimit | None = None,  # of this process; without one, connections have none
+    now: Callable[[], float] = time,  # seconds since the epoch: for what is stamped, and for what expires
 ) -> NamedServices:
     """Make everything, from the store to the ports, ready to start."""
-    new_id, metrics = Uuid7Generator(reactor.seconds), Metrics()
+    new_id, metrics = Uuid7Generator(now), Metrics()
     services = NamedServices(
         reactor,
         config.shutdown_timeout,
@@ -83,9 +84,10 @@ def make_service(
 
     # The store, its log, and the instances beside this one.
     namespaces = Namespaces.with_builtin(config.namespaces)
-    store = make_store(config, reactor=reactor, namespaces=namespaces, metrics=metrics)
+    store = make_store(config, reactor=reactor, now=now, namespaces=namespaces, metrics=metrics)
     foundation = make_foundation(
         clock=reactor,
+        now=now,
         new_id=new_id,
         turns=TurnScheduler(
             reactor,
@@ -117,7 +119,7 @@ def make_service(
         credential_issuer=RandomCredentialIssuer(),
         refresh_token_lifetime=config.auth.refresh_token_lifetime,
         operators=config.auth.operators,
-        login_throttle=LoginThrottle(reactor, store, shared_limits),
+        login_throttle=LoginThrottle(reactor, foundation.wall_clock.earliest_now, store, shared_limits),
         publish_limits=make_publish_limits(
             foundation,
             user_rate=config.rate_limits.publish_rate,
@@ -130,7 +132,12 @@ def make_service(
 
     # The wires, and what guards their ports.
     health = make_health_monitor(
-        reactor, store, redis_broker, is_ready=lambda: services.ready and log.canary.is_fresh
+        reactor,
+        now,
+        store,
+        redis_broker,
+        foundation.wall_clock.warning,
+        is_ready=lambda: services.ready and log.canary.is_fresh,
     )
     rate_limit = partial(
         RateLimit, window=config.rate_limits.window, clock=reactor, shared_counter=shared_limits
@@ -146,7 +153,7 @@ def make_service(
         public_jwks=auth.keys.public_jwks,
     )
     listeners = make_wire_listeners([make_wire(config) for make_wire in wires], context)
-    edge, coalescer = make_edge_wrapper(config, reactor), WriteCoalescer(reactor)
+    edge, coalescer = make_edge_wrapper(config, reactor, now), WriteCoalescer(reactor)
     reserve = (
         None
         if descriptor_limit is None
@@ -157,6 +164,7 @@ def make_service(
     start_order: list[tuple[str, Service | None]] = [
         ("descriptors", None if reserve is None else RunAtStart(reserve.log_limit)),
         ("supervisor-watcher", supervisor.make_watcher(reactor) if supervisor else None),
+        ("wall-clock", foundation.wall_clock),
         ("certificate", edge.certificate),
         ("store", store),
         ("keys", auth.keys),
@@ -170,7 +178,7 @@ def make_service(
         ("canary", log.canary),
         ("pruner", log.pruner),
         ("reactor-lag", ReactorLag(reactor, metrics.reactor_lag)),
-        ("metrics", make_metrics_listener(config, reactor, metrics, health, edge)),
+        ("metrics", make_metrics_listener(config, reactor, now, metrics, health, edge)),
         *((f"{wire.name}-close", run_at_stop(each.close_remaining)) for wire, each in listeners),
         ("hub", core.hub),
         *((f"{wire.name}-drain", run_at_stop(each.drain, drain_timeout)) for wire, each in listeners),
@@ -199,12 +207,17 @@ def make_service(
 
 
 def make_health_monitor(
-    reactor: Any, store: LogStore, redis_broker: RedisBroker | None, is_ready: Callable[[], bool]
+    reactor: Any,
+    now: Callable[[], float],
+    store: LogStore,
+    redis_broker: RedisBroker | None,
+    clock_warning: Callable[[], str | None],
+    is_ready: Callable[[], bool],
 ) -> HealthMonitor:
     """The database must be up; a cache that is down only degrades."""
     database = Probe("database", lambda: store.read(Query("users_count")), required=True)
     cache = Probe("cache", redis_broker.health if redis_broker else always_up, required=False)
-    return HealthMonitor(reactor, reactor.seconds, (database, cache), is_ready, reactor.seconds())
+    return HealthMonitor(reactor, now, (database, cache), is_ready, reactor.seconds(), clock_warning)
 
 
 def make_sighup_handler(
@@ -215,12 +228,17 @@ def make_sighup_handler(
 
 
 def make_metrics_listener(
-    config: Config, reactor: Any, metrics: Metrics, health: HealthMonitor, edge: EdgeWrapper
+    config: Config,
+    reactor: Any,
+    now: Callable[[], float],
+    metrics: Metrics,
+    health: HealthMonitor,
+    edge: EdgeWrapper,
 ) -> ListenerService | None:
     settings = config.metrics
     if not settings.enabled:
         return None
-    site = make_metrics_site(metrics, health.report, reactor.seconds, reactor)
+    site = make_metrics_site(metrics, health.report, now, reactor)
     endpoint = make_endpoint(reactor, settings.host, settings.port)
     return ListenerService(endpoint, edge.wrap_metrics(site, settings.is_loopback_only))
 

@@ -184,6 +184,7 @@ def make_supervised_server(loaded: LoadedConfig, twistd: Mapping[str, Any]) -> S
     except StartupError as error:
         report_to_operator(str(error))
         raise
+    install_preferred_reactor()
     from twisted.internet import reactor
 
     from .workers.wiring import make_supervisor_service

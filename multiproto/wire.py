@@ -114,7 +114,7 @@ def _make_admission(settings: AdmissionSettings, context: WireContext) -> Admiss
     clock = context.core.clock
     return Admission(
         settings.limits,
-        context.metrics.add_protocol(ProtocolStats(settings.name, clock.seconds())),
+        context.metrics.add_protocol(ProtocolStats(settings.name, context.core.now(), clock.seconds())),
         settings.max_connections,
         settings.max_connections_per_network,
         ConnectionRateLimiter(context.connect_rate, clock),

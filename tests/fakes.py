@@ -39,6 +39,7 @@ from multiproto.core.turn_scheduler import TurnScheduler
 from multiproto.core.wiring import AccountServices
 from multiproto.log.follower import Follower
 from multiproto.observe.protocol_stats import ProtocolStats
+from multiproto.observe.wall_clock import WallClock
 
 
 @define
@@ -71,7 +72,8 @@ class FakeAuthenticator:
 
     def _identity(self, token: str) -> Identity:
         name = token[len("token-") :]
-        return self.identities.get(name) or Identity(name, f"session-{name}", self.expires_at)
+        until = self.expires_at
+        return self.identities.get(name) or Identity(name, f"session-{name}", until, deadline=until)
 
 
 @define(eq=False)
@@ -189,6 +191,7 @@ def make_account_services(
     lifetime: float = 7 * 86400.0,
     operators: Iterable[str] = (),
     dropped: Callable[[int], object] = lambda count: None,
+    wall_clock: WallClock | None = None,
 ) -> AccountServices:
     """As the server has them; the test starts `failed_attempts`, if it needs them written."""
     failed_attempts = FailedAttempts(store, AuditRecorder(now, new_id), clock, dropped)
@@ -199,6 +202,8 @@ def make_account_services(
         credential_issuer=RandomCredentialIssuer(),
         failed_attempts=failed_attempts,
         now=now,
+        earliest_now=wall_clock.earliest_now if wall_clock else now,
+        latest_now=wall_clock.latest_now if wall_clock else now,
         new_id=new_id,
         decode_json=strict_json.loads,
         refresh_token_lifetime=lifetime,
@@ -223,18 +228,22 @@ def make_authenticator(
     failed_attempts: FailedAttempts,
     now: Callable[[], float],
     observer: AuthenticationObserver = IgnoringObserver(),
+    clock: Any = None,
+    wall_clock: WallClock | None = None,
 ) -> TokenAuthenticator:
     """The real one, without a cache, and with uses of credentials that are not written."""
-    clock: Any = Clock()
+    clock: Any = Clock() if clock is None else clock
     return TokenAuthenticator(
         tokens=tokens,
         store=store,
-        cache=TokenCache(dispatcher, clock, 0.0),
-        usage=CredentialUsage(store, clock),
+        cache=TokenCache(dispatcher, clock, now, 0.0),
+        usage=CredentialUsage(store, clock, now),
         failed_attempts=failed_attempts,
         revocations=dispatcher.revocations,
         observer=observer,
+        clock=clock,
         now=now,
+        earliest_now=wall_clock.earliest_now if wall_clock else now,
     )
 
 

@@ -35,7 +35,7 @@ class StartOrderTests(SynchronousTestCase):
         self.assertEqual(
             self.names(APP_ENV="development"),
             [
-                *("store", "keys", "passwords", "credential-usage", "failed-attempts"),
+                *("wall-clock", "store", "keys", "passwords", "credential-usage", "failed-attempts"),
                 *("follower", "canary", "pruner", "reactor-lag", "metrics"),
                 *("http-close", "hub", "http-drain", "tcp", "http", "banner"),
             ],
@@ -45,7 +45,15 @@ class StartOrderTests(SynchronousTestCase):
         self.assertEqual(
             self.names(SupervisorLink(0, {}), METRICS_ENABLED="false", **SHARED, **WITH_KEY_FILE),
             [
-                *("supervisor-watcher", "store", "keys", "sighup", "passwords", "credential-usage"),
+                *(
+                    "supervisor-watcher",
+                    "wall-clock",
+                    "store",
+                    "keys",
+                    "sighup",
+                    "passwords",
+                    "credential-usage",
+                ),
                 *("broker", "shared-limits", "failed-attempts"),
                 *("follower", "canary", "pruner", "reactor-lag"),
                 *("http-close", "hub", "http-drain", "tcp", "http", "ready-report"),

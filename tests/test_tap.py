@@ -107,11 +107,14 @@ class PluginTests(SynchronousTestCase):
         )
         ours = "multiproto.reactor.epoll"
         other = "from twisted.internet import selectreactor; selectreactor.install(); "
-        for before, expected in (
-            ("", ours),
-            (other, "twisted.internet.selectreactor"),
+        shared = ("DATABASE_URL=postgresql://h/d", "REDIS_URL=redis://h", f"JWT_SECRET={'x' * 32}")
+        supervisor = ["--workers=2", *(f"--set={each}" for each in shared)]
+        for before, more, expected in (
+            ("", [], ours),
+            ("", supervisor, ours),
+            (other, [], "twisted.internet.selectreactor"),
         ):
-            options = ["--data-dir", self.mktemp()]
+            options = ["--data-dir", self.mktemp(), *more]
             command = [sys.executable, "-c", before + make % options]
             done = subprocess.run(command, capture_output=True, cwd=ROOT, check=True, text=True)
             self.assertEqual(done.stdout.splitlines()[-1:], [expected], done.stderr)

@@ -6,6 +6,7 @@ from hmac import compare_digest
 from typing import Callable, Protocol
 
 from attrs import define
+from twisted.internet.interfaces import IReactorTime
 
 from ..base.timestamps import format_timestamp, parse_timestamp
 from ..core.client_info import ClientInfo
@@ -45,14 +46,16 @@ class TokenAuthenticator:
     _failed_attempts: FailedAttempts
     _revocations: Revocations
     _observer: AuthenticationObserver
+    _clock: IReactorTime
     _now: Callable[[], float]  # seconds since the epoch
+    _earliest_now: Callable[[], float]  # likewise: sessions and credentials expire by it
 
     async def authenticate(self, token: str, client: ClientInfo = ClientInfo()) -> Identity:
         is_credential = token.startswith(PREFIX)
         method = CREDENTIAL if is_credential else TOKEN
-        began = self._now()
+        began = self._clock.seconds()
         identity = self._cache.get(token)
-        self._observer.on_cache_lookup(identity is not None, self._now() - began)
+        self._observer.on_cache_lookup(identity is not None, self._clock.seconds() - began)
         try:
             if identity is None:
                 seen = self._cache.version
@@ -73,10 +76,21 @@ class TokenAuthenticator:
 
     async def _verify(self, token: str) -> Identity:
         claims = self._tokens.verify(token)
-        params = {"id": claims.session_id, "user_id": claims.user_id, "now": format_timestamp(self._now())}
+        deadline = self._deadline(claims.expires_at, self._now())
+        params = {
+            "id": claims.session_id,
+            "user_id": claims.user_id,
+            "now": format_timestamp(self._earliest_now()),
+        }
         if not (await self._store.read(Query("session_live", params))).results[0]:
             raise Unauthorized("Token revoked", "revoked")
-        return Identity(claims.user_id, claims.session_id, claims.expires_at, issued_at=claims.issued_at)
+        return Identity(
+            claims.user_id,
+            claims.session_id,
+            claims.expires_at,
+            issued_at=claims.issued_at,
+            deadline=deadline,
+        )
 
     async def _verify_credential(self, secret: str) -> Identity:
         id = parse_credential_id(secret)  # what was mistyped costs no read
@@ -87,6 +101,18 @@ class TokenAuthenticator:
         if not compare_digest(row["hash"], hash_secret(secret)):
             raise Unauthorized("Invalid credential")
         expires_at = float("inf") if row["expires_at"] is None else parse_timestamp(row["expires_at"])
-        if expires_at <= self._now():
+        now = self._earliest_now()
+        if expires_at <= now:
             raise Unauthorized("Credential expired", "expired")
-        return Identity(row["user_id"], id, expires_at, row["name"], permissions.deserialize(row["grants"]))
+        return Identity(
+            row["user_id"],
+            id,
+            expires_at,
+            row["name"],
+            permissions.deserialize(row["grants"]),
+            deadline=self._deadline(expires_at, now),
+        )
+
+    def _deadline(self, expires_at: float, now: float) -> float:
+        """When `expires_at` comes, by the clock of the intervals."""
+        return self._clock.seconds() + expires_at - now

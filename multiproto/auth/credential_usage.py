@@ -6,7 +6,7 @@ Nothing waits for it and nothing depends on it: what can't be written is dropped
 from __future__ import annotations
 
 from itertools import islice
-from typing import Iterator
+from typing import Callable, Iterator
 
 from attrs import Factory, define, frozen
 from twisted.application.service import Service
@@ -35,7 +35,8 @@ class _LastUse:
 @define(eq=False, repr=False)
 class CredentialUsage(Service):
     _store: Store
-    _clock: IReactorTime  # seconds since the epoch
+    _clock: IReactorTime
+    _now: Callable[[], float]  # seconds since the epoch
     _max_recorded: int = MAX_RECORDED
     _recorded: dict[str, _LastUse] = Factory(dict)  # by the credential's id
     _loop: LoopingCall | None = None
@@ -47,7 +48,7 @@ class CredentialUsage(Service):
         """The credential was used now, from the address `host`."""
         # No `BoundedMap`: those recorded first stay, and all go at once with the next write.
         if credential_id in self._recorded or len(self._recorded) < self._max_recorded:
-            self._recorded[credential_id] = _LastUse(self._clock.seconds(), host)
+            self._recorded[credential_id] = _LastUse(self._now(), host)
 
     def startService(self) -> None:
         super().startService()

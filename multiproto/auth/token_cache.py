@@ -23,7 +23,7 @@ MAX_TOKENS = 10_000  # tokens; some 6 MB
 @frozen
 class _CachedIdentity:
     identity: Identity
-    expires_at: float  # by the clock
+    deadline: float  # by the clock
 
 
 @define(eq=False, repr=False)
@@ -32,6 +32,7 @@ class TokenCache:
 
     _dispatcher: Dispatcher  # whose view of the log decides whether the cache may be used
     _clock: IReactorTime
+    _now: Callable[[], float]  # seconds since the epoch: a token that has expired by it proves nothing
     _lifetime: float  # seconds that a token is cached for at most; 0: not at all
     _keys: Callable[[], object] = lambda: None  # that verify tokens: another object once they are replaced
     _max_tokens: int = MAX_TOKENS
@@ -56,7 +57,7 @@ class TokenCache:
         cached = self._by_digest.get(digest)
         if cached is None:
             return None
-        if self._clock.seconds() >= cached.expires_at:
+        if self._clock.seconds() >= cached.deadline or self._now() >= cached.identity.expires_at:
             self._remove(digest)
             return None
         return cached.identity
@@ -70,10 +71,10 @@ class TokenCache:
             return
         digest = _token_digest(token)
         self._remove(digest)  # two may have verified one token at once
-        expires_at = min(identity.expires_at, self._clock.seconds() + self._lifetime)
+        deadline = min(identity.deadline, self._clock.seconds() + self._lifetime)
         for id in _owner_ids(identity):
             self._digests_by_owner.setdefault(id, set()).add(digest)
-        for evicted, cached in self._by_digest.put(digest, _CachedIdentity(identity, expires_at)):
+        for evicted, cached in self._by_digest.put(digest, _CachedIdentity(identity, deadline)):
             self._forget_owners(evicted, cached)
 
     def revoke(self, ids: Sequence[str]) -> None:

@@ -36,19 +36,21 @@ def make_auth_services(config: Config, foundation: Foundation, reactor: Any) -> 
         keys,
         int(settings.access_token_lifetime),
         format_duration(settings.access_token_lifetime),
-        clock.seconds,
+        foundation.now,
         foundation.new_id,
     )
-    usage = CredentialUsage(store, clock)
+    usage = CredentialUsage(store, clock, foundation.now)
     authenticator = TokenAuthenticator(
         tokens=tokens,
         store=store,
-        cache=TokenCache(foundation.dispatcher, clock, config.redis.cache_ttl, keys),
+        cache=TokenCache(foundation.dispatcher, clock, foundation.now, config.redis.cache_ttl, keys),
         usage=usage,
         failed_attempts=foundation.failed_attempts,
         revocations=foundation.dispatcher.revocations,
         observer=foundation.metrics,
-        now=clock.seconds,
+        clock=clock,
+        now=foundation.now,
+        earliest_now=foundation.wall_clock.earliest_now,
     )
     passwords = BcryptPasswords(reactor, settings.bcrypt_rounds)
     foundation.metrics.pool_queue.labels("passwords").set_function(lambda: passwords.waiting)

@@ -48,7 +48,7 @@ def check_key(key: str) -> str:
 @define(eq=False, repr=False)
 class IdempotentSends:
     _store: Store
-    _now: Callable[[], float]  # seconds since the epoch
+    _earliest_now: Callable[[], float]  # seconds since the epoch: keys expire by it
 
     async def commit(
         self,
@@ -94,7 +94,7 @@ class IdempotentSends:
             "event_id": event.id,
             "answer": result_id,
             "at": event.occurred_at,
-            "expired": format_timestamp(self._now() - KEY_RETENTION),
+            "expired": format_timestamp(self._earliest_now() - KEY_RETENTION),
         }
         closed = Unauthorized("This account is closed")
         try:

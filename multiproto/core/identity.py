@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Iterable
 
 from attrs import field, frozen
@@ -19,6 +20,13 @@ class Identity:
     device_name: str | None = None  # the name, one topic word, of the credential, if it is one
     grants: tuple[Grant, ...] | None = None  # all that this credential may do; `None`: all that its user may
     issued_at: float = 0.0  # of the token, in seconds since the epoch
+    # When `expires_at` comes, by the clock of the intervals: set by what has verified the token, since the time of
+    # day may leap afterwards.  Without it, an identity that expires has ended.
+    deadline: float = field(eq=False, kw_only=True)
+
+    @deadline.default
+    def _default_deadline(self) -> float:
+        return math.inf if self.expires_at == math.inf else -math.inf
 
 
 def _to_frozenset(some: Iterable[str]) -> frozenset[str]:

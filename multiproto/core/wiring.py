@@ -8,6 +8,7 @@ from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
 from ..observe.metrics import Metrics
+from ..observe.wall_clock import WallClock
 from .connections.hub import Hub
 from .domain.accounts import Accounts
 from .domain.audit_log import AuditLog, AuditRecorder
@@ -45,7 +46,9 @@ from .turn_scheduler import TurnScheduler
 class Foundation:
     """What the parts of the server are made with; `failed_attempts` is a service to be started."""
 
-    clock: IReactorTime  # seconds since the epoch
+    clock: IReactorTime  # for intervals only
+    now: Callable[[], float]  # seconds since the epoch
+    wall_clock: WallClock
     new_id: Callable[[], str]
     turns: TurnScheduler
     metrics: Metrics
@@ -70,7 +73,8 @@ class AccountServices:
 class CoreServices:
     """Everything that a protocol may use; `hub` is a service to be started."""
 
-    clock: IReactorTime  # seconds since the epoch
+    clock: IReactorTime  # for intervals only
+    now: Callable[[], float]  # seconds since the epoch
     new_id: Callable[[], str]
     dispatcher: Dispatcher
     publisher: Publisher
@@ -83,6 +87,7 @@ class CoreServices:
 def make_foundation(
     *,
     clock: IReactorTime,
+    now: Callable[[], float],  # seconds since the epoch
     new_id: Callable[[], str],
     turns: TurnScheduler,
     metrics: Metrics,
@@ -91,9 +96,13 @@ def make_foundation(
 ) -> Foundation:
     dispatcher = Dispatcher(metrics.on_event_dispatched)
     dispatcher.enable_batching(clock)
-    audit_recorder = AuditRecorder(clock.seconds, new_id)
+    wall_clock = WallClock(clock, now)
+    metrics.wall_clock_difference.set_function(lambda: wall_clock.difference)
+    audit_recorder = AuditRecorder(now, new_id)
     return Foundation(
         clock=clock,
+        now=now,
+        wall_clock=wall_clock,
         new_id=new_id,
         turns=turns,
         metrics=metrics,
@@ -112,6 +121,8 @@ def make_account_services(
     credential_issuer: CredentialIssuer,
     failed_attempts: FailedAttempts,
     now: Callable[[], float],  # seconds since the epoch
+    earliest_now: Callable[[], float],  # likewise: what is stored expires by it
+    latest_now: Callable[[], float],  # likewise: stored lifetimes count from it
     new_id: Callable[[], str],
     decode_json: Callable[[bytes], object],
     refresh_token_lifetime: float = 7 * 86400.0,  # seconds
@@ -128,6 +139,8 @@ def make_account_services(
         audit_recorder=audit,
         failed_attempts=failed_attempts,
         now=now,
+        earliest_now=earliest_now,
+        latest_now=latest_now,
         new_id=new_id,
         lifetime=refresh_token_lifetime,
         on_authentication=on_authentication,
@@ -144,7 +157,16 @@ def make_account_services(
             new_id=new_id,
         ),
         login_sessions=login_sessions,
-        credentials=CredentialStore(store, credential_issuer, events, audit, now, new_id),
+        credentials=CredentialStore(
+            store=store,
+            issuer=credential_issuer,
+            events=events,
+            audit_recorder=audit,
+            now=now,
+            earliest_now=earliest_now,
+            latest_now=latest_now,
+            new_id=new_id,
+        ),
         audit_log=AuditLog(store, frozenset(operators), decode_json),
         failed_attempts=failed_attempts,
     )
@@ -181,7 +203,7 @@ def make_core_services(
     decode_json: Callable[[bytes], object],
 ) -> CoreServices:
     store, dispatcher, clock = foundation.store, foundation.dispatcher, foundation.clock
-    namespaces, now, new_id = foundation.namespaces, clock.seconds, foundation.new_id
+    namespaces, now, new_id = foundation.namespaces, foundation.now, foundation.new_id
     account_services = make_account_services(
         store=RevocationAnnouncingStore(store, dispatcher.revocations),
         failed_attempts=foundation.failed_attempts,
@@ -189,6 +211,8 @@ def make_core_services(
         tokens=tokens,
         credential_issuer=credential_issuer,
         now=now,
+        earliest_now=foundation.wall_clock.earliest_now,
+        latest_now=foundation.wall_clock.latest_now,
         new_id=new_id,
         decode_json=decode_json,
         refresh_token_lifetime=refresh_token_lifetime,
@@ -196,7 +220,7 @@ def make_core_services(
         login_throttle=login_throttle,
         on_authentication=foundation.metrics.auth,
     )
-    idempotent_sends = IdempotentSends(store, now)
+    idempotent_sends = IdempotentSends(store, foundation.wall_clock.earliest_now)
     publisher = Publisher(
         policy=Policy(rules),
         broker=broker,
@@ -218,6 +242,7 @@ def make_core_services(
     )
     return CoreServices(
         clock=clock,
+        now=now,
         new_id=new_id,
         dispatcher=dispatcher,
         publisher=publisher,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from attrs import define, field
 from OpenSSL import SSL
@@ -27,7 +27,8 @@ class TlsCertificate(Service):
 
     _certificate_file: Path
     _key_file: Path
-    _reactor: Any  # IReactorTime, whose `seconds` are since the epoch
+    _reactor: Any  # IReactorTime
+    _now: Callable[[], float]  # seconds since the epoch
     _connection_creators: list[_TlsConnectionCreator] = field(factory=list, init=False)
     _key_pair: KeyPair | None = field(default=None, init=False)
 
@@ -65,7 +66,7 @@ class TlsCertificate(Service):
         self._log.info(
             "certificate of {subject}, until {until}", subject=pair.description, until=str(pair.expires_at)
         )
-        problem = pair.validity_problem(datetime.fromtimestamp(self._reactor.seconds(), timezone.utc))
+        problem = pair.validity_problem(datetime.fromtimestamp(self._now(), timezone.utc))
         if problem is not None:
             self._log.warn(
                 "TLS_CERT_FILE {file} {problem}", file=str(self._certificate_file), problem=problem

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from ..config import Config
 from .certificate import TlsCertificate
 from .listeners import EdgeWrapper
 
 
-def make_edge_wrapper(config: Config, reactor: Any) -> EdgeWrapper:
+def make_edge_wrapper(config: Config, reactor: Any, now: Callable[[], float]) -> EdgeWrapper:
+    """`now` gives seconds since the epoch."""
     settings, certificate = config.edge, None
     if settings.certificate_file:
-        certificate = TlsCertificate(Path(settings.certificate_file), Path(settings.key_file), reactor)
+        certificate = TlsCertificate(Path(settings.certificate_file), Path(settings.key_file), reactor, now)
     return EdgeWrapper(certificate, settings.address_rules, settings.proxy_protocol, reactor)

@@ -43,7 +43,7 @@ class GraphQLDependencies:
     messages: Messages
     publisher: Publisher
     hub: Hub
-    clock: IReactorTime  # seconds since the epoch
+    clock: IReactorTime
     websocket_admission: Admission  # connections of graphql-transport-ws
     subscription_admission: Admission  # subscriptions, over sockets and event streams
     health: Callable[[], Awaitable[Mapping[str, Any]]]  # as `GET /health` has it

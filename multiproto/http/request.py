@@ -404,13 +404,13 @@ class HttpRequest(TwistedRequest):
         if isinstance(answer, RawResponse):
             self.send_whole(answer.status, answer.body, answer.headers, answer.content_type)
         else:
-            now = self._site.clock.seconds()
+            now = self._site.now()
             body = b"" if answer.data is None else envelope.success_body(answer, now)
             self.send_whole(answer.status, body, NO_STORE)
 
     def send_refusal(self, refusal: Refusal, status: int = 0) -> None:
         """Send `refusal` as an error (docs/common.md#error-codes)."""
-        body = envelope.error_body(refusal, self._site.clock.seconds())
+        body = envelope.error_body(refusal, self._site.now())
         self.send_whole(status or refusal.status, body, envelope.error_headers(refusal))
 
     def send_whole(

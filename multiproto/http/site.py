@@ -37,6 +37,7 @@ class Site(Factory):
     noisy = False
 
     clock: IReactorTime
+    now: Callable[[], float]  # seconds since the epoch
     new_id: Callable[[], str]  # for requests without a correlation id
     on_request_done: RequestObserver
     router: Router
@@ -152,7 +153,7 @@ class Site(Factory):
 
     def date_header(self) -> bytes:
         """The value of the Date header, formatted once a second."""
-        now = int(self.clock.seconds())
+        now = int(self.now())
         if now != self._date_second:
             self._date_second, self._date_header = now, datetimeToString(now)
         return self._date_header

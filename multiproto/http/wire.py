@@ -34,6 +34,7 @@ def http_wire(config: Config) -> ListeningWire:
         site = make_site(
             SiteParts(
                 clock=core.clock,
+                now=core.now,
                 new_id=core.new_id,
                 authenticator=core.authenticator,
                 hub=core.hub,

@@ -58,6 +58,7 @@ class SiteParts:
     """
 
     clock: IReactorTime
+    now: Callable[[], float]  # seconds since the epoch
     new_id: Callable[[], str]  # for requests without a correlation id
     authenticator: Authenticator
     hub: Hub
@@ -88,7 +89,7 @@ def make_site(parts: SiteParts, settings: SiteSettings = SiteSettings()) -> Site
         *TopicRoutes(parts.publisher, parts.hub, parts.stream_admission, clock).routes(),
     ]
     bare = [
-        *IndexRoutes(settings.name, settings.version, clock).routes(),
+        *IndexRoutes(settings.name, settings.version, parts.now).routes(),
         *HealthRoutes(parts.health).routes(),
         *JwksRoutes(parts.public_keys).routes(),
     ]
@@ -96,6 +97,7 @@ def make_site(parts: SiteParts, settings: SiteSettings = SiteSettings()) -> Site
     mounts = {_split_path(path.decode()): resource for path, resource in parts.mounts.items()}
     return Site(
         clock=clock,
+        now=parts.now,
         new_id=parts.new_id,
         on_request_done=parts.on_request_done,
         router=Router(make_app(guard, routes, bare, mounts), frozenset(mounts)),

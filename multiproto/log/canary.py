@@ -37,6 +37,7 @@ class Canary(Service):
     _store: Store
     _dispatcher: Dispatcher
     _clock: IReactorTime
+    _now: Callable[[], float]  # seconds since the epoch
     _new_id: Callable[[], str]
     _pending_id: str | None = None  # of the last canary sent
     _sent_at: float = 0.0
@@ -81,7 +82,7 @@ class Canary(Service):
         """Send the next canary, without waiting for one that hangs."""
         self._pending_id, self._sent_at = self._new_id(), self._clock.seconds()
         event = Event(
-            self._pending_id, EVENT_TYPE, (CANARIES,), None, "", format_timestamp(self._sent_at), CANARIES
+            self._pending_id, EVENT_TYPE, (CANARIES,), None, "", format_timestamp(self._now()), CANARIES
         )
         sent = Deferred.fromCoroutine(self._commit(event))
         sent.addErrback(self._send_refused)

@@ -7,7 +7,7 @@ cursor is below it learns that it has missed events.
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any
 
 from attrs import define
 from twisted.application.service import Service
@@ -25,6 +25,7 @@ from ..core.ports import Store
 from ..core.pubsub.dispatcher import Dispatcher
 from ..core.pubsub.namespaces import Namespace, Namespaces
 from ..core.transactions import Query, Step, Unit
+from ..observe.wall_clock import WallClock
 
 INTERVAL = 30.0  # seconds
 BATCH_SIZE = 500  # rows that one transaction deletes
@@ -39,7 +40,7 @@ class Pruner(Service):
     _namespaces: Namespaces
     _dispatcher: Dispatcher
     _clock: IReactorTime
-    _now: Callable[[], float]  # seconds since the epoch
+    _wall_clock: WallClock
     _audit_retention: float = 90 * 86400.0  # seconds
     _loop: LoopingCall | None = None
     _pruning: Deferred[None] | None = None
@@ -64,10 +65,10 @@ class Pruner(Service):
         return self._pruning
 
     async def prune(self) -> None:
-        """Delete all that is due now."""
+        """Delete all that is due now; nothing for its age while the time of day has leapt."""
         for namespace in self._namespaces:
-            for position in [await self._last_expired(namespace), await self._last_surplus(namespace)]:
-                await self._prune_namespace(namespace.match, position)
+            await self._prune_expired(namespace)
+            await self._prune_namespace(namespace.match, await self._last_surplus(namespace))
         for table, retention in (
             ("keys", KEY_RETENTION),
             ("refresh_tokens", ENDED_SESSION_RETENTION),
@@ -75,19 +76,24 @@ class Pruner(Service):
             ("known_networks", TRUST_DURATION),
             ("audit", self._audit_retention),
         ):
-            await self._prune_rows(table, format_timestamp(self._now() - retention))
+            await self._prune_rows(table, retention)
 
-    async def _prune_rows(self, table: str, before: str) -> None:
-        """Delete older rows, batch by batch."""
-        while self.running and await self._read_position(f"{table}_due", before=before):
+    async def _prune_rows(self, table: str, retention: float) -> None:
+        """Delete the rows that are older than `retention` seconds, batch by batch."""
+        before = format_timestamp(self._wall_clock.earliest_now() - retention)
+        while self._may_prune_by_age and await self._read_position(f"{table}_due", before=before):
             await self._store.commit(Unit((Step(f"{table}_prune", {"before": before, "most": BATCH_SIZE}),)))
 
-    async def _last_expired(self, namespace: Namespace) -> int:
-        """The newest position that is older than the namespace's retention; 0 for none."""
-        if namespace.retention is None:
-            return 0
-        before = format_timestamp(self._now() - namespace.retention)
-        return await self._read_position("log_expired", namespace=namespace.match, before=before)
+    @property
+    def _may_prune_by_age(self) -> bool:
+        return bool(self.running) and not self._wall_clock.has_leapt
+
+    async def _prune_expired(self, namespace: Namespace) -> None:
+        """Delete the entries that are older than the namespace's retention."""
+        if namespace.retention is not None and self._may_prune_by_age:
+            before = format_timestamp(self._wall_clock.earliest_now() - namespace.retention)
+            last = await self._read_position("log_expired", namespace=namespace.match, before=before)
+            await self._prune_namespace(namespace.match, last, before)
 
     async def _last_surplus(self, namespace: Namespace) -> int:
         """The newest position beyond the namespace's `max_events`; 0 for none."""
@@ -95,12 +101,22 @@ class Pruner(Service):
             return 0
         return await self._read_position("log_surplus", namespace=namespace.match, most=namespace.max_events)
 
-    async def _prune_namespace(self, name: str, last: int) -> None:
-        """Delete the namespace's entries up to `last`, batch by batch; none that was not dispatched yet."""
+    async def _prune_namespace(self, name: str, last: int, before: str | None = None) -> None:
+        """Delete the namespace's entries up to `last`, batch by batch; none that was not dispatched yet.
+
+        It stops at the first that did not happen before `before`.
+        """
         position, last = 0, min(last, self._dispatcher.position)
         while position < last and self.running:
             nth = await self._read_position("log_nth", namespace=name, n=BATCH_SIZE)
             position = min(last, nth or last)
+            if before is not None:
+                params = {"namespace": name, "upto": position, "before": before}
+                expired = await self._read_position("log_expired_upto", **params)
+                if expired < position:
+                    position = last = expired
+                    if not expired:
+                        return
             steps = (
                 Step("log_prune", {"namespace": name, "upto": position}),
                 Step("floor_raise", {"namespace": name, "position": position}),

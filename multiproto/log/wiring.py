@@ -26,6 +26,6 @@ def make_log_services(foundation: Foundation, *, audit_retention: float) -> LogS
     foundation.metrics.log_lag.set_function(lambda: store.newest - dispatcher.position)
     return LogServices(
         follower,
-        Canary(store, dispatcher, clock, foundation.new_id),
-        Pruner(store, foundation.namespaces, dispatcher, clock, clock.seconds, audit_retention),
+        Canary(store, dispatcher, clock, foundation.now, foundation.new_id),
+        Pruner(store, foundation.namespaces, dispatcher, clock, foundation.wall_clock, audit_retention),
     )

@@ -37,7 +37,8 @@ class HealthMonitor:
     _now: Callable[[], float]  # seconds since the epoch
     _probes: tuple[Probe, ...]
     _is_ready: Callable[[], bool]
-    _started_at: float  # by `_now`
+    _started_at: float  # by the clock
+    _clock_warning: Callable[[], str | None] = lambda: None  # what is wrong with the time of day
 
     def ready(self) -> bool:
         return self._is_ready()
@@ -50,12 +51,14 @@ class HealthMonitor:
     async def document(self) -> dict[str, Any]:
         found = {probe.name: await self._check(probe) for probe in self._probes}
         down = [probe for probe in self._probes if found[probe.name]["status"] == "down"]
-        return {
-            "status": _overall_status(down),
+        warning = self._clock_warning()
+        document = {
+            "status": _overall_status(down, warning is not None),
             "timestamp": format_timestamp(self._now()),
-            "uptime": round(self._now() - self._started_at, 3),
+            "uptime": round(self._clock.seconds() - self._started_at, 3),
             "dependencies": found,
         }
+        return document if warning is None else {**document, "clock": warning}
 
     async def _check(self, probe: Probe) -> dict[str, Any]:
         began = self._clock.seconds()
@@ -68,7 +71,7 @@ class HealthMonitor:
         return {"status": status, "responseTime": round((self._clock.seconds() - began) * 1000, 3)}
 
 
-def _overall_status(down: list[Probe]) -> str:
+def _overall_status(down: list[Probe], has_warning: bool) -> str:
     if any(probe.required for probe in down):
         return "unhealthy"
-    return "degraded" if down else "healthy"
+    return "degraded" if down or has_warning else "healthy"

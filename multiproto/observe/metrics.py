@@ -238,6 +238,11 @@ class Metrics:
             buckets=TIME_BUCKETS,
             registry=self.registry,
         )
+        self.wall_clock_difference = Gauge(
+            "wall_clock_difference_seconds",
+            "Seconds by which the time of day has been set forward since the start; negative: back",
+            registry=self.registry,
+        )
         self.turn_work = TurnWorkMetrics()
         self.registry.register(self.turn_work)
         self._dropped_log_lines = _DroppedLogLines()

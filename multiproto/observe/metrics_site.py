@@ -41,7 +41,9 @@ def make_metrics_site(
     metrics: Metrics, health: HealthReport, now: Callable[[], float], clock: IReactorTime
 ) -> Site:
     """The site of the metrics port; `now` gives seconds since the epoch."""
-    return _MetricsSite(MetricsResource(metrics, health, now), requestFactory=_BodilessRequest, reactor=clock)
+    return _MetricsSite(
+        MetricsResource(metrics, health, now, clock), requestFactory=_BodilessRequest, reactor=clock
+    )
 
 
 class MetricsResource(Resource):
@@ -50,11 +52,14 @@ class MetricsResource(Resource):
     isLeaf = True
     _log = Logger()
 
-    def __init__(self, metrics: Metrics, health: HealthReport, now: Callable[[], float]) -> None:
+    def __init__(
+        self, metrics: Metrics, health: HealthReport, now: Callable[[], float], clock: IReactorTime
+    ) -> None:
         super().__init__()
         self._metrics = metrics
         self._health = health
         self._now = now
+        self._clock = clock
         self._handlers: dict[str, PageHandler] = {
             "/metrics": self._prometheus_page,
             "/metrics/json": self._json_page,
@@ -98,7 +103,7 @@ class MetricsResource(Resource):
         return _json_response(*await self._health())
 
     async def _stats_page(self, request: Request) -> PageResponse:
-        return _json_response(200, stats_document(self._metrics, self._now()))
+        return _json_response(200, stats_document(self._metrics, self._now(), self._clock.seconds()))
 
     def _error_response(self, status: int, code: int, message: str) -> PageResponse:
         error = {"code": code, "message": message}

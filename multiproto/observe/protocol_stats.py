@@ -77,6 +77,7 @@ class ProtocolStats:
 
     protocol: str  # also the prefix of its metrics
     started_at: float = 0.0  # seconds since the epoch
+    started_on_clock: float = 0.0  # by the clock of the intervals
     connections_by_network: dict[ClientNetwork, int] = field(factory=dict, init=False)  # -> open connections
     active_connections: int = field(default=0, init=False)
     authenticated_connections: int = field(default=0, init=False)  # of the active ones

@@ -9,8 +9,8 @@ from .metrics import Metrics
 from .protocol_stats import SUCCESS, ProtocolStats
 
 
-def stats_document(metrics: Metrics, now: float) -> dict[str, Any]:
-    """All counters; `now` is in seconds since the epoch."""
+def stats_document(metrics: Metrics, now: float, clock: float) -> dict[str, Any]:
+    """All counters; `now` is in seconds since the epoch, `clock` is by the clock of the intervals."""
     handled: dict[str, int] = {}
     for (event_type, _status), count in metrics.events_handled.totals().items():
         handled[event_type] = handled.get(event_type, 0) + int(count)
@@ -19,7 +19,7 @@ def stats_document(metrics: Metrics, now: float) -> dict[str, Any]:
         "timestamp": format_timestamp(now),
         "protocols": {
             stats.protocol: {
-                "connections": _connection_stats(stats, now),
+                "connections": _connection_stats(stats, clock),
                 "messages": _message_stats(stats),
             }
             for stats in metrics.protocol_stats
@@ -28,7 +28,7 @@ def stats_document(metrics: Metrics, now: float) -> dict[str, Any]:
     }
 
 
-def _connection_stats(stats: ProtocolStats, now: float) -> dict[str, Any]:
+def _connection_stats(stats: ProtocolStats, clock: float) -> dict[str, Any]:
     return {
         "activeConnections": stats.active_connections,
         "connectionsByIp": dict(stats.connections_by_network),
@@ -38,7 +38,7 @@ def _connection_stats(stats: ProtocolStats, now: float) -> dict[str, Any]:
         "messagesReceived": stats.messages_received,
         "errors": stats.errors,
         "startedAt": format_timestamp(stats.started_at),
-        "uptime": round((now - stats.started_at) * 1000),  # ms
+        "uptime": round((clock - stats.started_on_clock) * 1000),  # ms
     }
 
 

@@ -16,8 +16,7 @@ class Rfc6455Factory(WebSocketServerFactory):
     """The options that all connections of an endpoint share.
 
     `allowed_origin` decides about each `Origin` but the server's own; `retry_after`
-    gives the seconds until a network may connect, 0.0 for at once; `clock` has
-    seconds since the epoch.
+    gives the seconds until a network may connect, 0.0 for at once.
     """
 
     noisy = False

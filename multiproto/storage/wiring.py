@@ -17,8 +17,8 @@ from .postgresql.wiring import make_postgres_store
 from .service import StoreService
 from .sqlite.wiring import make_sqlite_store
 
-# The configuration, the reactor, what to call with each completed job, and the patterns of the namespaces to keep.
-StoreFactory = Callable[[Config, Any, OnJobCompleted, Sequence[str]], StoreService]
+# The configuration, the reactor, the seconds since the epoch, what to call with each completed job, and the patterns of the namespaces to keep.
+StoreFactory = Callable[[Config, Any, Callable[[], float], OnJobCompleted, Sequence[str]], StoreService]
 
 STORE_FACTORIES: Mapping[str, StoreFactory] = {  # by `StorageConfig.engine`
     "sqlite": make_sqlite_store,
@@ -26,10 +26,12 @@ STORE_FACTORIES: Mapping[str, StoreFactory] = {  # by `StorageConfig.engine`
 }
 
 
-def make_store(config: Config, *, reactor: Any, namespaces: Namespaces, metrics: Metrics) -> StoreService:
-    """The store of the configured engine, whose log keeps `namespaces`."""
+def make_store(
+    config: Config, *, reactor: Any, now: Callable[[], float], namespaces: Namespaces, metrics: Metrics
+) -> StoreService:
+    """The store of the configured engine, whose log keeps `namespaces`; `now` gives seconds since the epoch."""
     make = STORE_FACTORIES[config.storage.engine]
-    store = make(config, reactor, metrics.on_query, [namespace.match for namespace in namespaces])
+    store = make(config, reactor, now, metrics.on_query, [namespace.match for namespace in namespaces])
     _register_gauges(metrics, store)
     return store
 

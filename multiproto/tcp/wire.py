@@ -18,7 +18,7 @@ def tcp_wire(config: Config) -> ListeningWire:
             TcpFactory(
                 hub=context.core.hub,
                 admission=context.admissions[NAME],
-                now=context.core.clock.seconds,
+                now=context.core.now,
                 max_frame_size=settings.max_frame_size,
                 keepalive_idle=settings.keep_alive_interval,
             )

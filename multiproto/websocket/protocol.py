@@ -81,7 +81,7 @@ class WebSocketProtocol(WebSocketConnectionProtocol):
         self.start_closing_handshake()
 
     def _now(self) -> float:
-        return self.factory.clock.seconds()
+        return self.factory.now()
 
 
 class WebSocketEchoProtocol(WebSocketProtocol):
@@ -111,12 +111,14 @@ class WebSocketFactory(WebSocketConnectionFactory):
         hub: Hub,
         admission: Admission,
         clock: IReactorTime,
+        now: Callable[[], float],  # seconds since the epoch
         allowed_origin: Callable[[str], bool],
         max_message: int = MAX_MESSAGE_SIZE,
         compress: bool = True,
         protocol_class: type[WebSocketProtocol] = WebSocketProtocol,
     ) -> None:
         super().__init__(hub, admission, clock, allowed_origin)
+        self.now = now
         self._protocol_class = protocol_class
         self._protocol_attributes: dict[str, Any] = {"max_message_size": max_message}
         if not compress:

@@ -20,6 +20,7 @@ def websocket_wire(config: Config) -> MountedWire:
                 context.core.hub,
                 context.admissions[NAME],
                 context.core.clock,
+                context.core.now,
                 context.allows_origin,
                 config.websocket.max_message_size,
             )
@@ -41,6 +42,7 @@ def websocket_echo_wire(config: Config) -> MountedWire:
                 context.core.hub,
                 context.admissions[ECHO_NAME],
                 context.core.clock,
+                context.core.now,
                 context.allows_origin,
                 MAX_ECHO_SIZE,
                 protocol_class=WebSocketEchoProtocol,

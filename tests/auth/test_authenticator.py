@@ -47,7 +47,7 @@ class AuthenticatorCase(StoreCase):
         own = make_account_services(self.store, PlainPasswords(), tokens, reactor, self.now, self.new_id)
         self.dispatcher, self.attempts = Dispatcher(), own.failed_attempts
         self.authenticator = make_authenticator(
-            tokens, self.store, self.dispatcher, self.attempts, self.now, self
+            tokens, self.store, self.dispatcher, self.attempts, self.now, self, reactor
         )
         self.accounts, self.sessions, self.keyring = own.accounts, own.login_sessions, own.credentials
         self.ann = (await self.accounts.register(ANN)).value.id
@@ -155,7 +155,7 @@ class CacheTests(AuthenticatorCase):
         clock: Any = reactor
         self.dispatcher.freshness = LogFreshness(clock)
         self.dispatcher.freshness.mark_current(clock.seconds())
-        self.authenticator._cache = TokenCache(self.dispatcher, clock, 300.0)
+        self.authenticator._cache = TokenCache(self.dispatcher, clock, self.now, 300.0)
 
     async def test_the_store_is_asked_once_and_each_time_is_counted(self) -> None:
         made = await self.make()

@@ -43,7 +43,7 @@ class Store:
 class CredentialUsageTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.store = Clock(), Store()
-        self.usage = CredentialUsage(self.store, self.clock, 1000)
+        self.usage = CredentialUsage(self.store, self.clock, self.clock.seconds, 1000)
         self.usage.startService()
 
     def use(self, name: str, host: str = "192.0.2.1") -> None:
@@ -99,7 +99,7 @@ class CredentialUsageTests(SynchronousTestCase):
 
     def test_memory_is_bounded(self) -> None:
         """One more than there is room for is not recorded."""
-        self.usage = CredentialUsage(self.store, self.clock, 2)
+        self.usage = CredentialUsage(self.store, self.clock, self.clock.seconds, 2)
         self.usage.startService()
         for name in ("a", "b", "c", "a"):
             self.use(name)

@@ -18,7 +18,7 @@ from ..fakes import sequential_ids
 
 
 def identity(name: str, expires_at: float = 1000.0) -> Identity:
-    return Identity(name, f"session-{name}", expires_at)
+    return Identity(name, f"session-{name}", expires_at, deadline=expires_at)
 
 
 class TokenCacheTests(SynchronousTestCase):
@@ -31,7 +31,7 @@ class TokenCacheTests(SynchronousTestCase):
         self.cache = self.make_cache()
 
     def make_cache(self, lifetime: float = 300.0, most: int = 10) -> TokenCache:
-        cache = TokenCache(self.dispatcher, self.clock, lifetime, lambda: self.keys, most)
+        cache = TokenCache(self.dispatcher, self.clock, self.clock.seconds, lifetime, lambda: self.keys, most)
         self.assertIsNone(cache.get("token"))  # the first keys are new ones
         return cache
 

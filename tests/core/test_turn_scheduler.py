@@ -74,6 +74,36 @@ class BudgetTests(TurnCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
+class RestTests(TurnCase):
+    """After a long piece, what others ask for in several steps goes first."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.later("a", "long", 3 * TURN_BUDGET)
+        self.later("a", "next")
+        self.assertEqual(self.next_turn(), ["long"])
+
+    def test_while_something_else_is_ready(self) -> None:
+        self.turn.is_idle = False
+        self.assertEqual(self.next_turn(), [])
+        self.turn.seconds += 3 * TURN_BUDGET
+        self.assertEqual(self.next_turn(), ["next"])
+
+    def test_but_not_while_nothing_is(self) -> None:
+        self.assertEqual(self.next_turn(), ["next"])
+
+    def test_for_so_long_and_no_longer(self) -> None:
+        self.next_turn()
+        self.later("a", "very long", 1.0)
+        self.later("a", "last")
+        self.assertEqual(self.next_turn(), ["very long"])
+        self.turn.is_idle = False
+        self.turn.seconds += MAX_REST * 0.99
+        self.assertEqual(self.next_turn(), [])
+        self.turn.seconds += MAX_REST * 0.02
+        self.assertEqual(self.next_turn(), ["last"])
+
+
 class FairnessTests(TurnCase):
     def test_by_address_first(self) -> None:
         """A hundred connections of one address delay another address by one piece of work."""

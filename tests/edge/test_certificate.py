@@ -117,7 +117,9 @@ class ReloadTests(CertificateCase):
         self.reactor = Present()
         self.said: list[tuple[str, str]] = []
         self.patch(TlsCertificate, "_log", Logger(observer=self.hear))
-        self.certificate = TlsCertificate(self.files.certificate, self.files.key, self.reactor)
+        self.certificate = TlsCertificate(
+            self.files.certificate, self.files.key, self.reactor, self.reactor.seconds
+        )
 
     def hear(self, event: Any) -> None:
         text = event["log_format"].format(**event).replace(f"{self.directory}/", "")

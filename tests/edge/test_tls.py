@@ -53,7 +53,7 @@ class TlsTests(SynchronousTestCase):
         directory.mkdir()
         self.clock = Reactor()
         files = make(directory, "localhost")
-        certificate = TlsCertificate(files.certificate, files.key, self.clock)
+        certificate = TlsCertificate(files.certificate, files.key, self.clock, self.clock.seconds)
         certificate.privilegedStartService()
         self.ours, self.theirs = Recorder(), Recorder()
         self.server: Any = certificate.wrap_in_tls(self.factory(self.ours)).buildProtocol(None)

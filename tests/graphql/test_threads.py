@@ -78,7 +78,7 @@ class ThreadedStoreTests(StoreCase):
         for name in ("Ann", "Bob", "Eve", "Dan", "Cleo"):
             fields = {"email": f"{name}@example.org", "name": name, "password": PASSWORD}
             user = (await self.accounts.register(fields)).value
-            who = Identity(user.id, "s", 1e12)
+            who = Identity(user.id, "s", 1e12, deadline=1e12)
             for _ in range(5):
                 await self.messages.send(who, {"content": "x", "channelId": "c"})
         caller = Caller("192.0.2.1", who)

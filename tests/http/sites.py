@@ -60,6 +60,7 @@ class SiteCase(SynchronousTestCase):
         nobody: Any = None  # no test here asks for rows
         parts = SiteParts(
             clock=self.clock,
+            now=self.clock.seconds,
             new_id=sequential_ids("correlation"),
             authenticator=self.house.authenticator,
             hub=self.house.hub,

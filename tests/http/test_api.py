@@ -63,7 +63,9 @@ class ApiCase(StoreCase):
         self.members = make_account_services(
             self.store, PlainPasswords(), tokens, clock, self.now, self.new_id, operators=[OPS["email"]]
         )
-        gate = make_authenticator(tokens, self.store, audience, self.members.failed_attempts, self.now)
+        gate = make_authenticator(
+            tokens, self.store, audience, self.members.failed_attempts, self.now, clock=clock
+        )
         namespaces = Namespaces.with_builtin(())
         publisher = Publisher(
             Policy(), MemoryBroker(audience), self.sends, namespaces, self.now, self.new_id, strict_json.dumps
@@ -80,6 +82,7 @@ class ApiCase(StoreCase):
         self.site = make_site(
             SiteParts(
                 clock=clock,
+                now=self.now,
                 new_id=self.new_id,
                 authenticator=gate,
                 hub=self.hub,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib  # trial takes a `suppress` of this module for its own
+import time
 from typing import Any, Sequence
 
 from attrs import evolve
@@ -63,7 +64,7 @@ class LiveCase(TestCase):
         await self.asyncSetUp()
 
     async def start_one(self, config: Config) -> NamedServices:
-        server = make_service(config, reactor, wires=self.wires)
+        server = make_service(config, reactor, wires=self.wires, now=lambda: self.now())
         self.running.append(server)
         await deferToThread(server.getServiceNamed("store").open)  # a proxy of the test's needs this thread
         server.privilegedStartService()
@@ -84,6 +85,10 @@ class LiveCase(TestCase):
             rate_limits=evolve(config.rate_limits, max_requests=100_000, connect_rate=Rate(100_000, 100_000)),
             storage=evolve(config.storage, directory=self.mktemp()),
         )
+
+    def now(self) -> float:
+        """The time of day, as the servers see it."""
+        return time.time()
 
     async def asyncSetUp(self) -> None:
         """What the subclass needs besides."""

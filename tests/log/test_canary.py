@@ -15,7 +15,7 @@ class CanaryTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.log, self.dispatcher = Clock(), MemoryLog(), Dispatcher()
         self.clock.advance(100)
-        self.canary = Canary(self.log, self.dispatcher, self.clock, sequential_ids("c"))
+        self.canary = Canary(self.log, self.dispatcher, self.clock, self.clock.seconds, sequential_ids("c"))
 
     def follow(self) -> None:
         """As a follower would."""
@@ -65,7 +65,7 @@ class CanaryTests(SynchronousTestCase):
             self.assertTrue(self.canary.is_fresh)
 
     def test_another_instances_proves_nothing(self) -> None:
-        other = Canary(self.log, self.dispatcher, self.clock, sequential_ids("d"))
+        other = Canary(self.log, self.dispatcher, self.clock, self.clock.seconds, sequential_ids("d"))
         other.startService()
         self.canary.startService()
         self.log.entries.pop()

@@ -27,6 +27,7 @@ from multiproto.core.pubsub.namespaces import (
 from multiproto.core.transactions import Event, Query, Snapshot, Step, Unit
 from multiproto.log import pruner
 from multiproto.log.pruner import ENDED_SESSION_RETENTION, INTERVAL, Pruner
+from multiproto.observe.wall_clock import WallClock
 
 from ..storage.units import add_session, add_user
 from ..stores import StoreCase
@@ -65,13 +66,16 @@ class PrunerTests(StoreCase):
     async def asyncSetUp(self) -> None:
         self.patch(pruner, "BATCH_SIZE", 3)
         self.watched = Watched(self.store)
-        self.clock = Clock()
+        self.clock, self.leap = Clock(), 0.0
+        self.wall_clock = WallClock(self.clock, lambda: NOW + self.leap + self.clock.seconds())
         self.dispatcher = Dispatcher()
         self.dispatcher.set_head(10_000, "cursor")  # all was told
 
     def pruner(self, *namespaces: Namespace) -> Pruner:
         watched: Store = self.watched
-        made = Pruner(watched, Namespaces.with_builtin(namespaces), self.dispatcher, self.clock, lambda: NOW)
+        made = Pruner(
+            watched, Namespaces.with_builtin(namespaces), self.dispatcher, self.clock, self.wall_clock
+        )
         made.startService()
         self.addCleanup(lambda: made.stopService() if made.running else None)
         return made
@@ -179,6 +183,35 @@ class PrunerTests(StoreCase):
         self.dispatcher.position = 4
         await pruner.prune()
         self.assertEqual((await self.left(), await self.floor()), ([4], 3))
+
+    async def test_while_the_time_of_day_has_leapt_nothing_goes_for_its_age(self) -> None:
+        await self.store.commit(add_user("ada"))
+        await self.claimed("key", 10)
+        await self.happened(1000, 900, 40, 30, 20, 10)
+        pruner = self.pruner(Namespace(USERS, retention=950, max_events=5))
+        for leap in (40 * 86_400.0, 3600.0, -3600.0, -40 * 86_400.0):
+            self.leap = leap
+            await pruner.prune()
+            self.assertEqual((await self.left(), await self.floor()), ([2, 3, 4, 5, 6], 1), leap)
+        self.leap = 0.0
+        self.clock.advance(60)
+        await pruner.prune()
+        self.assertEqual((await self.left(), await self.floor()), ([3, 4, 5, 6], 2))
+        found = await self.store.read(Query("key_of", {"user_id": "ada", "key": "key"}))
+        self.assertEqual(len(found.results[0]), 1)
+
+    async def test_entries_stamped_by_a_clock_set_back_stay_as_long_as_those_before_them(self) -> None:
+        month = 30 * 86_400
+        await self.happened(100, 90, 80, 70, 10, month, month, month, month, 5)
+        pruner = self.pruner(Namespace(USERS, retention=60))
+        await pruner.prune()
+        self.assertEqual((await self.left(), await self.floor()), ([5, 6, 7, 8, 9, 10], 4))
+        await pruner.prune()
+        self.assertEqual((await self.left(), await self.floor()), ([5, 6, 7, 8, 9, 10], 4))
+        self.clock.advance(51)
+        for _ in range(2):  # the entry before them, which is the newest by its stamp, goes first
+            await pruner.prune()
+        self.assertEqual((await self.left(), await self.floor()), ([10], 9))
 
     async def test_keys_are_forgotten_after_a_day(self) -> None:
         day = 24 * 3600

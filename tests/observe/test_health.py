@@ -18,12 +18,15 @@ class HealthTests(SynchronousTestCase):
         self.database: Deferred[object] = succeed(None)
         self.cache: Any = None
         self.is_ready = True
+        self.clock_warning: str | None = None
         probes = (
             Probe("database", lambda: self.database, required=True),
             Probe("cache", lambda: self.cache or always_up(), required=False),
         )
         started = self.clock.seconds() - 90.5
-        self.health = HealthMonitor(self.clock, self.clock.seconds, probes, lambda: self.is_ready, started)
+        self.health = HealthMonitor(
+            self.clock, self.clock.seconds, probes, lambda: self.is_ready, started, lambda: self.clock_warning
+        )
 
     def report(self) -> Deferred[tuple[int, dict[str, Any]]]:
         return Deferred.fromCoroutine(self.health.report())
@@ -51,6 +54,11 @@ class HealthTests(SynchronousTestCase):
         status, document = self.successResultOf(self.report())
         self.assertEqual((status, document["status"]), (200, "degraded"))
         self.assertEqual(document["dependencies"]["cache"]["status"], "down")
+
+    def test_a_time_of_day_that_has_leapt_degrades_and_says_so(self) -> None:
+        self.clock_warning = "set forward"
+        status, document = self.successResultOf(self.report())
+        self.assertEqual((status, document["status"], document["clock"]), (200, "degraded", "set forward"))
 
     def test_a_database_away_is_ill(self) -> None:
         self.database = fail(OSError())

@@ -67,10 +67,12 @@ class AbortableTransport(StringTransport):
 
 class SiteTests(SynchronousTestCase):
     def setUp(self) -> None:
+        self.clock = Clock()
         self.metrics = Metrics()
-        self.traffic = self.metrics.add_protocol(ProtocolStats("tcp", started_at=1_000_000_000.0))
+        self.clock.advance(65)
+        self.traffic = self.metrics.add_protocol(ProtocolStats("tcp", 1_000_000_000.0, 5.0))
         self.health = (200, {"status": "healthy"})
-        self.client = StubTreq(MetricsResource(self.metrics, self.well, lambda: NOW))
+        self.client = StubTreq(MetricsResource(self.metrics, self.well, lambda: NOW, self.clock))
 
     async def well(self) -> tuple[int, dict[str, Any]]:
         return self.health
@@ -159,7 +161,7 @@ class SiteTests(SynchronousTestCase):
         async def broken() -> tuple[int, dict[str, Any]]:
             raise KeyError("inside")
 
-        self.client = StubTreq(MetricsResource(self.metrics, broken, lambda: NOW))
+        self.client = StubTreq(MetricsResource(self.metrics, broken, lambda: NOW, self.clock))
         status, answer, _ = self.ask("/health")
         self.assertEqual((status, answer["error"]), (500, {"code": 50, "message": "Internal server error"}))
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)

@@ -229,7 +229,7 @@ class PasswordTests(DatabaseCase):
         for name, value in add_session("s1", "ada").steps[0].params.items():
             add = re.sub(rf"(?<!:):{name}\b", f"'{value}'", add)
         other = self.other_hand(add.replace("'100'", "100"))
-        rest = {"user_id": "ada", "keep": "", "at": at(1)}
+        rest = {"user_id": "ada", "keep": "", "at": at(1), "now": at(1)}
         others = Step("sessions_revoke_others", rest, expected_rows=0, miss=TAKEN)
         (amend,) = amend_user("ada", 1).steps
         # The same address: a new one is a key, and would wait for the foreign key's lock anyway.

@@ -76,7 +76,9 @@ class Events(Endpoint):
     forbidden = 5
 
     def factory(self, allowed_origin: Callable[[str], bool] = nobody) -> WebSocketFactory:
-        return WebSocketFactory(self.house.hub, self.line, self.clock, allowed_origin, self.max_message)
+        return WebSocketFactory(
+            self.house.hub, self.line, self.clock, self.clock.seconds, allowed_origin, self.max_message
+        )
 
     def told(self, body: bytes) -> tuple[str | int, str]:
         failure = json.loads(body)

@@ -96,7 +96,9 @@ def dialogue(
     clock = Clock()
     rooms = make_core(clock)
     line = rooms.admission("websocket")
-    factory = WebSocketFactory(rooms.hub, line, clock, lambda origin: False, MAX_MESSAGE, protocol_class=kind)
+    factory = WebSocketFactory(
+        rooms.hub, line, clock, clock.seconds, lambda origin: False, MAX_MESSAGE, protocol_class=kind
+    )
     protocol, wire = factory.buildProtocol(None), Wire()
     protocol.makeConnection(wire)
     protocol.dataReceived(handshake(Sec_WebSocket_Extensions=extensions))
@@ -147,7 +149,12 @@ class FastFramesTests(SynchronousTestCase):
         for kind in (WebSocketProtocol, StockProtocol):
             rooms = make_core(Clock())
             factory = WebSocketFactory(
-                rooms.hub, rooms.admission(), rooms.clock, lambda origin: False, protocol_class=kind
+                rooms.hub,
+                rooms.admission(),
+                rooms.clock,
+                rooms.clock.seconds,
+                lambda origin: False,
+                protocol_class=kind,
             )
             protocol, wire = factory.buildProtocol(None), Wire()
             protocol.makeConnection(wire)

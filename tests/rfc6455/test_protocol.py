@@ -437,7 +437,9 @@ class ClientTests(TestCase):
     async def test_a_dialogue(self) -> None:
         reactor = MemoryReactorClock()
         rooms = make_core(reactor)
-        factory = WebSocketFactory(rooms.hub, rooms.admission("websocket"), reactor, lambda origin: False)
+        factory = WebSocketFactory(
+            rooms.hub, rooms.admission("websocket"), reactor, reactor.seconds, lambda origin: False
+        )
         pumper = create_pumper()
         pumper.start()
         self.addCleanup(pumper.stop)

@@ -19,7 +19,11 @@ class UpgradeTests(SiteCase):
     def setUp(self) -> None:
         super().setUp()
         factory = WebSocketFactory(
-            self.house.hub, self.house.admission("websocket"), self.clock, lambda origin: False
+            self.house.hub,
+            self.house.admission("websocket"),
+            self.clock,
+            self.clock.seconds,
+            lambda origin: False,
         )
         self.mounts[b"/ws"] = UpgradeResource(factory)
         self.site = self.make_site()

@@ -214,7 +214,7 @@ class StoreContract(SessionContract, LogContract):
             found = [await self.rows("session_live", id=id, user_id=owners[id], now=at(1)) for id in owners]
             return [row["id"] for rows in found for row in rows]
 
-        params = {"user_id": "ada", "keep": "s2", "at": at(1)}
+        params = {"user_id": "ada", "keep": "s2", "at": at(1), "now": at(1)}
         await self.store.commit(Unit((Step("sessions_revoke_others", params),)))
         self.assertEqual(await live(), ["s2", "s4"])
         await self.store.commit(Unit((Step("sessions_revoke_others", params | {"keep": ""}),)))

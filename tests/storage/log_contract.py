@@ -223,10 +223,22 @@ class LogContract:
 
         expired = [await position("log_expired", before=at(second)) for second in (2, 2.5, 6, 7, 99)]
         self.assertEqual(expired, [None, 2, 4, 6, 8])
+        upto = [await position("log_expired_upto", before=at(7), upto=upto) for upto in (1, 2, 5, 8)]
+        self.assertEqual(upto, [None, 2, 4, 6])
         surplus = [await position("log_surplus", most=most) for most in (0, 1, 3, 4, 9)]
         self.assertEqual(surplus, [8, 6, 2, None, None])
         nth = [await position("log_nth", n=n) for n in (1, 2, 4, 5)]
         self.assertEqual(nth, [2, 4, 8, None])
+
+    async def test_what_was_stamped_by_a_clock_set_back_is_kept_as_long_as_what_came_before(self) -> None:
+        await self.store.commit(
+            say(*[published(f"e{n}", "t", n, second) for n, second in enumerate((5, 6, 90, 1, 2, 91))])
+        )
+        for before, upto, expected in ((7, 6, 2), (7, 2, 2), (7, 1, 1), (5, 6, None), (91, 6, 5), (99, 6, 6)):
+            found = await self.rows(
+                "log_expired_upto", namespace="telemetry.**", before=at(before), upto=upto
+            )
+            self.assertEqual(found[0]["position"], expected, (before, upto))
 
     async def test_a_floor_is_raised_and_never_lowered(self) -> None:
         before = await self.store.retention_floors()

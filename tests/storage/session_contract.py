@@ -53,23 +53,25 @@ class SessionContract:
             (await self.store.read(query)).results[0],
             (row | {"address": "192.0.2.1", "client": "curl/8"},),
         )
-        await self.store.commit(step("session_used", id="s1", at=at(5), address="192.0.2.2", client=None))
+        await self.store.commit(
+            step("session_used", id="s1", at=at(5), now=at(5), address="192.0.2.2", client=None)
+        )
         self.assertEqual(
             (await self.store.read(query)).results[0],
             (row | {"used_at": at(5), "address": "192.0.2.2", "client": None},),
         )
-        late = step("session_used", id="s1", at=at(100), address=None, client=None)
+        late = step("session_used", id="s1", at=at(5), now=at(100), address=None, client=None)
         self.assertEqual(await self.refusal(late), GONE)
 
     async def test_one_ends_only_ones_own(self: Any) -> None:
         await self.people("ada", "bob")
         await self.store.commit(add_session("s1", "ada"))
         for id, user, second in (("s1", "bob", 1), ("s2", "ada", 1), ("s1", "ada", 100)):
-            unit = step("session_revoke_own", id=id, user_id=user, at=at(second))
+            unit = step("session_revoke_own", id=id, user_id=user, at=at(1), now=at(second))
             self.assertEqual(await self.refusal(unit), GONE)
-        await self.store.commit(step("session_revoke_own", id="s1", user_id="ada", at=at(1)))
+        await self.store.commit(step("session_revoke_own", id="s1", user_id="ada", at=at(1), now=at(1)))
         self.assertEqual(
-            await self.refusal(step("session_revoke_own", id="s1", user_id="ada", at=at(1))), GONE
+            await self.refusal(step("session_revoke_own", id="s1", user_id="ada", at=at(1), now=at(1))), GONE
         )
 
     async def test_sessions_named_end_together_or_not_at_all(self: Any) -> None:

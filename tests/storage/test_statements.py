@@ -113,6 +113,11 @@ class PlanTests(SynchronousTestCase):
             ("event_position", "events USING COVERING INDEX sqlite_autoindex_events_1 (id=?)"),
             ("log_prune", "events USING INDEX events_by_namespace (namespace=? AND position<?)"),
             ("log_expired", "events USING COVERING INDEX events_by_age (namespace=? AND created_at<?)"),
+            (
+                "log_expired_upto",
+                "events USING COVERING INDEX events_by_namespace (namespace=? AND position<?)",
+            ),
+            ("log_expired_upto", "events USING INDEX events_by_namespace (namespace=? AND position<?)"),
             ("log_surplus", "events USING COVERING INDEX events_by_namespace (namespace=?)"),
             ("log_nth", "events USING COVERING INDEX events_by_namespace (namespace=?)"),
             ("floor_raise", "floors USING INDEX sqlite_autoindex_floors_1 (namespace=?)"),

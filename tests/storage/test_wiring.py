@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import time
+
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -20,7 +22,11 @@ class WiringTests(SynchronousTestCase):
         metrics = Metrics()
         config = load_config(settings, {}, folder=None).config
         store = make_store(
-            config, reactor=Clock(), namespaces=Namespaces.with_builtin(config.namespaces), metrics=metrics
+            config,
+            reactor=Clock(),
+            now=time,
+            namespaces=Namespaces.with_builtin(config.namespaces),
+            metrics=metrics,
         )
         return type(store), metrics
 

@@ -103,7 +103,14 @@ def close_account(id: str, *events: Event) -> Unit:
 
 
 def add_session(id: str, user: str, second: float = 0, most: int = 100) -> Unit:
-    params = {"id": id, "user_id": user, "at": at(second), "expires_at": at(100), "most": most}
+    params = {
+        "id": id,
+        "user_id": user,
+        "at": at(second),
+        "now": at(second),
+        "expires_at": at(100),
+        "most": most,
+    }
     params |= {"password_hash": "$2b$", "address": "192.0.2.1", "client": "curl/8"}
     return Unit((Step("session_add", params, expected_rows=1, miss=GONE, clash=GONE),))
 

@@ -34,7 +34,11 @@ class BurstTests(SynchronousTestCase):
 
     def socket(self, extensions: str | None = None) -> tuple[Any, Wire]:
         factory = WebSocketFactory(
-            self.house.hub, self.house.admission("websocket"), self.clock, lambda origin: False
+            self.house.hub,
+            self.house.admission("websocket"),
+            self.clock,
+            self.clock.seconds,
+            lambda origin: False,
         )
         protocol, wire = factory.buildProtocol(None), Wire()
         protocol.makeConnection(wire)

@@ -75,6 +75,7 @@ class WebSocketCase(SynchronousTestCase):
             self.house.hub,
             line or self.line,
             self.clock,
+            self.clock.seconds,
             lambda origin: False,
             max_message=self.max_message,
             protocol_class=self.kind,
@@ -171,7 +172,9 @@ class DialogueTests(WebSocketCase):
         self.assertEqual(self.say(frame(PING, b"hi") + frame(PING)), ["pong hi", "pong "])
 
     def test_frames_behind_the_handshake_in_one_packet(self) -> None:
-        factory = WebSocketFactory(self.house.hub, self.line, self.clock, lambda origin: False)
+        factory = WebSocketFactory(
+            self.house.hub, self.line, self.clock, self.clock.seconds, lambda origin: False
+        )
         protocol, wire = factory.buildProtocol(None), Wire()
         protocol.makeConnection(wire)
         protocol.dataReceived(handshake() + ASK)
@@ -308,7 +311,7 @@ class DeflateTests(WebSocketCase):
         """Autobahn raised."""
         self.say(AUTH, subscribe("t"))
         noise = "".join(sha256(bytes([n])).hexdigest() for n in range(20))
-        ann = Identity("ann", "session-ann", 1000.0)
+        ann = Identity("ann", "session-ann", 1000.0, deadline=1000.0)
         self.successResultOf(
             Deferred.fromCoroutine(self.house.publisher.publish(ann, "t", noise, None, "elsewhere"))
         )
@@ -320,7 +323,7 @@ class DeflateTests(WebSocketCase):
 class NoDeflateTests(WebSocketCase):
     def agreed(self, offer: str, compress: bool = True) -> str:
         factory = WebSocketFactory(
-            self.house.hub, self.line, self.clock, lambda origin: False, compress=compress
+            self.house.hub, self.line, self.clock, self.clock.seconds, lambda origin: False, compress=compress
         )
         protocol, wire = factory.buildProtocol(None), Wire()
         protocol.makeConnection(wire)

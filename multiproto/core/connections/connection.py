@@ -204,7 +204,7 @@ class Connection(DeliveryBatchListener):
         # A pattern may cover topics that its owner may not read: authorized here, where the topic is known.
         if self.identity is None or not self._publisher.policy.may_read(self.identity, delivery.topic):
             return False
-        if not self._close_if_expired():
+        if not self.close_if_expired():
             self.send(delivery)
         return True
 
@@ -212,7 +212,7 @@ class Connection(DeliveryBatchListener):
         identity = self.identity
         if identity is None or not self._publisher.policy.may_read(identity, batch.topic):
             return False
-        if (self.farewell or self._clock.seconds() >= identity.expires_at) and self._close_if_expired():
+        if (self.farewell or self._clock.seconds() >= identity.deadline) and self.close_if_expired():
             return True
         size = 0 if self.send_queue.is_blocked else self._transport.send_batch(batch)
         if not size:
@@ -225,7 +225,7 @@ class Connection(DeliveryBatchListener):
             await self.send_queue.flushed()
 
     def deliver_replayed(self, delivery: Delivery) -> bool:
-        if not self._close_if_expired():
+        if not self.close_if_expired():
             self.send(delivery)
         return self.farewell is None
 
@@ -234,14 +234,14 @@ class Connection(DeliveryBatchListener):
     async def _process_commands(self) -> None:
         self._processing = True
         try:
-            while self._command_queue and not self._close_if_expired():
+            while self._command_queue and not self.close_if_expired():
                 began = self._clock.seconds()
                 command = self._command_queue.dequeue()  # may read on
                 kind = type(command).__name__
                 self._stats.record_command(kind)
                 if self._publish_window.has_pending and kind != "Publish":
                     await self._dispatcher.flushed()  # so earlier publications are acknowledged earlier
-                    if self._close_if_expired():
+                    if self.close_if_expired():
                         break
                 self.send(await self._reply_or_error(command, self._handle_command(command)))
                 if kind == "Authenticate":
@@ -290,7 +290,7 @@ class Connection(DeliveryBatchListener):
         if self.identity is None:
             raise Unauthorized("Authenticate first")
         await self._dispatcher.wait_until_current()
-        if self._close_if_expired():
+        if self.close_if_expired():
             return None
         match command:
             case Subscribe():
@@ -300,7 +300,7 @@ class Connection(DeliveryBatchListener):
                 return Unsubscribed(pattern, self._subscriptions.close(pattern), ref)
             case Publish():
                 await self._publish_window.wait_until_below(self._limits.max_in_flight)
-                if not self._close_if_expired():
+                if not self.close_if_expired():
                     reply = self._reply_or_error(
                         command, self._publish_window.publish(self.identity, command)
                     )
@@ -339,9 +339,9 @@ class Connection(DeliveryBatchListener):
         else:
             self._on_internal_error(failure)
 
-    def _close_if_expired(self) -> bool:
+    def close_if_expired(self) -> bool:
         """Whether the connection is closing; an expired token closes it here, not at the next tick."""
-        if not self.farewell and self.identity and self._clock.seconds() >= self.identity.expires_at:
+        if not self.farewell and self.identity and self._clock.seconds() >= self.identity.deadline:
             self.close(CloseReason.TOKEN_EXPIRED)
         return self.farewell is not None
 

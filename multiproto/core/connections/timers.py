@@ -30,14 +30,14 @@ class ConnectionTimers:
         limits = self._limits
         if identity is None and now - self._opened_at >= limits.auth_timeout:
             return CloseReason.AUTH_TIMEOUT
-        if identity is not None and now >= identity.expires_at:
+        if identity is not None and now >= identity.deadline:
             return CloseReason.TOKEN_EXPIRED
         if now - last_received_at >= limits.idle_timeout:
             return CloseReason.IDLE_TIMEOUT
         if (
             identity is not None
             and identity.expires_at != self._warned_expiry
-            and now >= identity.expires_at - _warn_before(identity)
+            and now >= identity.deadline - _warn_before(identity)
         ):
             self._warned_expiry = identity.expires_at
             return TokenExpiring(identity.expires_at)

@@ -68,6 +68,8 @@ class CredentialStore:
     _events: EventBuilder
     _audit_recorder: AuditRecorder
     _now: Callable[[], float]  # seconds since the epoch
+    _earliest_now: Callable[[], float]  # likewise: credentials expire by it
+    _latest_now: Callable[[], float]  # likewise: their lifetimes count from it
     _new_id: Callable[[], str]
 
     async def create(
@@ -84,7 +86,7 @@ class CredentialStore:
             form.add_errors(invalid)
         form.check()
         now = self._now()
-        expires_at = None if lifetime is None else format_timestamp(now + lifetime)
+        expires_at = None if lifetime is None else format_timestamp(self._latest_now() + lifetime)
         credential = Credential(self._new_id(), name, grants, format_timestamp(now), expires_at)
         secret, hashed = self._issuer.issue(credential.id)
         params = {
@@ -100,7 +102,10 @@ class CredentialStore:
         too_many = Conflict(f"You have {MAX_CREDENTIALS} credentials: revoke one that is not needed")
         taken = Conflict("You have a credential of this name")
         steps = (
-            Step("credentials_drop_expired", {"user_id": identity.user_id, "now": credential.created_at}),
+            Step(
+                "credentials_drop_expired",
+                {"user_id": identity.user_id, "now": format_timestamp(self._earliest_now())},
+            ),
             Step("credential_add", params, expected_rows=1, miss=too_many, clash=taken),
             self._audit_step("credential.created", identity, credential.id, client),
         )
@@ -110,7 +115,7 @@ class CredentialStore:
     async def list_active(self, identity: Identity) -> tuple[Credential, ...]:
         """One's own credentials that have not expired, newest first."""
         check_full_access(identity)
-        now = format_timestamp(self._now())
+        now = format_timestamp(self._earliest_now())
         snapshot = await self._store.read(Query("credentials_of_user", {"user_id": identity.user_id}))
         found = map(_credential_from_row, snapshot.results[0])
         return tuple(each for each in found if each.expires_at is None or each.expires_at > now)

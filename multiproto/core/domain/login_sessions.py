@@ -83,6 +83,8 @@ class LoginSessions:
     _audit_recorder: AuditRecorder
     _failed_attempts: FailedAttempts
     _now: Callable[[], float]  # seconds since the epoch
+    _earliest_now: Callable[[], float]  # likewise: sessions expire by it
+    _latest_now: Callable[[], float]  # likewise: their lifetimes count from it
     _new_id: Callable[[], str]
     _lifetime: float = 7 * 86400.0  # seconds that a session may be refreshed for
     # Called with the outcome of each login and refresh.
@@ -141,7 +143,7 @@ class LoginSessions:
 
     async def _refresh(self, token: str, client: ClientInfo) -> LoginResult:
         """Raises `ConcurrentChange`."""
-        hashed, now = _token_hash(token), format_timestamp(self._now())
+        hashed, at, now = _token_hash(token), format_timestamp(self._now()), self._expiry_time()
         row = await self._read_one(Query("refresh_by_hash", {"hash": hashed}))
         if row is None or row["revoked_at"] is not None or row["expires_at"] <= now:
             self._on_authentication("refresh", "invalid")
@@ -156,13 +158,13 @@ class LoginSessions:
         if owner is None:  # the account was closed meanwhile
             raise Unauthorized("Invalid refresh token")
         ended = Unauthorized("Invalid refresh token")
-        used = {"id": row["session_id"], "at": now, **client.columns()}
-        steps = _network_steps(row["user_id"], client, now)
+        used = {"id": row["session_id"], "at": at, "now": now, **client.columns()}
+        steps = _network_steps(row["user_id"], client, at)
         steps += (Step("session_used", used, expected_rows=1, miss=ended),)
         if row["parent"] is not None:
             steps += (
-                Step("refresh_spend", {"hash": row["parent"], "at": now}),
-                Step("refresh_spend_others", {"hash": hashed, "parent": row["parent"], "at": now}),
+                Step("refresh_spend", {"hash": row["parent"], "at": at}),
+                Step("refresh_spend_others", {"hash": hashed, "parent": row["parent"], "at": at}),
             )
         user = User.from_row(owner)
         login = await self._issue_tokens(user, row["session_id"], hashed, Unit(steps))
@@ -171,7 +173,7 @@ class LoginSessions:
 
     async def list_active(self, identity: Identity) -> tuple[SessionInfo, ...]:
         """One's own active sessions, newest first."""
-        rows = await self._active_rows(identity.user_id, format_timestamp(self._now()), MAX_SESSIONS)
+        rows = await self._active_rows(identity.user_id, MAX_SESSIONS)
         return tuple(
             SessionInfo(
                 row["id"],
@@ -217,7 +219,7 @@ class LoginSessions:
         audit = self._audit_recorder.record_step(
             "session.revoked", client, actor=user, subject=user, session=id
         )
-        params = {"id": id, "user_id": user, "at": at}
+        params = {"id": id, "user_id": user, "at": at, "now": self._expiry_time()}
         steps = (Step("session_revoke_own", params, expected_rows=1, miss=NotFound.of("Session", id)), audit)
         await self._store.commit(Unit(steps, (self._events.sessions_revoked(user, [id], at),)))
 
@@ -228,17 +230,16 @@ class LoginSessions:
         `ConcurrentChange` when other sessions have begun by then.
         """
         at = format_timestamp(self._now())
-        ids = [row["id"] for row in await self._active_rows(user_id, at) if row["id"] != keep]
-        others = {"user_id": user_id, "keep": keep, "at": at}
+        ids = [row["id"] for row in await self._active_rows(user_id) if row["id"] != keep]
+        others = {"user_id": user_id, "keep": keep, "at": at, "now": self._expiry_time()}
         rest = Step("sessions_revoke_others", others, expected_rows=0, miss=ConcurrentChange(""))
         steps, events = self._revocation_steps(user_id, ids, at)
         return ids, Unit((*steps, rest), events)
 
     async def _create_session(self, record: UserRecord, client: ClientInfo) -> LoginResult:
         """Raises `ConcurrentChange`."""
-        user, now, id = record.user, self._now(), self._new_id()
-        at = format_timestamp(now)
-        surplus = [row["id"] for row in await self._active_rows(user.id, at)][MAX_SESSIONS - 1 :]
+        user, at, id = record.user, format_timestamp(self._now()), self._new_id()
+        surplus = [row["id"] for row in await self._active_rows(user.id)][MAX_SESSIONS - 1 :]
         revocation, events = self._revocation_steps(user.id, surplus, at)
         steps = (*_network_steps(user.id, client, at), *revocation)
         session = {
@@ -246,7 +247,8 @@ class LoginSessions:
             "user_id": user.id,
             "password_hash": record.password_hash,
             "at": at,
-            "expires_at": format_timestamp(now + self._lifetime),
+            "now": self._expiry_time(),
+            "expires_at": format_timestamp(self._latest_now() + self._lifetime),
             "most": MAX_SESSIONS,
             **client.columns(),
         }
@@ -302,8 +304,11 @@ class LoginSessions:
         token = self._tokens.issue(user.id, user.email, session)
         return LoginResult(user, token, self._tokens.lifetime, secret)
 
-    async def _active_rows(self, user_id: str, now: str, limit: int = NO_LIMIT) -> tuple[Row, ...]:
-        query = Query("sessions_open", {"user_id": user_id, "now": now, "limit": limit})
+    def _expiry_time(self) -> str:
+        return format_timestamp(self._earliest_now())
+
+    async def _active_rows(self, user_id: str, limit: int = NO_LIMIT) -> tuple[Row, ...]:
+        query = Query("sessions_open", {"user_id": user_id, "now": self._expiry_time(), "limit": limit})
         return (await self._store.read(query)).results[0]
 
     async def _find_user(self, email: str) -> UserRecord | None:

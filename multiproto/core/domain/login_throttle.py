@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from hashlib import blake2b
+from typing import Callable
 
 from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
@@ -38,7 +39,8 @@ class LoginAttempt:
 class LoginThrottle:
     """Keeps hashes only: of 50,000 accounts some 15 MB, of 50,000 networks 10 MB; the database has all networks."""
 
-    _clock: IReactorTime  # seconds since the epoch
+    _clock: IReactorTime
+    _earliest_now: Callable[[], float]  # seconds since the epoch: stored networks are forgotten by it
     _store: Store
     _shared: SharedLimitStore | None = None
     _max_keys: int = MAX_BUCKETS
@@ -80,7 +82,7 @@ class LoginThrottle:
 
     async def _is_known(self, email_key: str, network: ClientNetwork) -> bool:
         """Whether the database has the network as one of the account's; costs the same where there is none."""
-        since = format_timestamp(self._clock.seconds() - TRUST_DURATION)
+        since = format_timestamp(self._earliest_now() - TRUST_DURATION)
         params = {"email_key": email_key, "network": network, "since": since}
         try:
             return bool((await self._store.read(Query("network_known", params))).results[0])

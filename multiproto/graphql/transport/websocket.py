@@ -163,8 +163,7 @@ class GraphQLWebSocketProtocol(WebSocketConnectionProtocol):
         if connection.identity is not None:
             await self.factory.hub.wait_until_current()
         identity = connection.identity
-        if identity is not None and self.factory.clock.seconds() >= identity.expires_at:
-            connection.close(CloseReason.TOKEN_EXPIRED)
+        connection.close_if_expired()
         return Caller(self.host, identity, connection_id=connection.id, budget=self._budget)
 
     async def _wait_for_turn(self) -> None:

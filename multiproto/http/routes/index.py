@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from html import escape
+from typing import Callable
 
 from attrs import define
-from twisted.internet.interfaces import IReactorTime
 
 from ...base.timestamps import format_timestamp
 from ..envelope import JsonResponse, RawResponse
@@ -31,7 +31,7 @@ _INDEX_HTML = """<!doctype html>
 class IndexRoutes:
     _name: str
     _version: str
-    _clock: IReactorTime
+    _now: Callable[[], float]  # seconds since the epoch
 
     def routes(self) -> list[Route]:
         return [Route("GET", "/", self.index, auth=Auth.NONE)]
@@ -46,7 +46,7 @@ class IndexRoutes:
                 "name": self._name,
                 "version": self._version,
                 "status": "running",
-                "timestamp": format_timestamp(self._clock.seconds()),
+                "timestamp": format_timestamp(self._now()),
             },
             without_envelope=True,
         )

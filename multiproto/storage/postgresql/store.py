@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 from functools import partial
+from time import time
 from typing import Any, Callable, Coroutine, Mapping, Sequence
 
 from attrs import define, field, frozen
@@ -58,6 +59,7 @@ class PostgresStore(StoreService):
     _read_timeout: float = 5.0  # seconds until the server breaks a read off; a second later the line is cut
     _max_waiting: int = 10_000  # units, and reads, that may wait; one more is refused
     _max_batch: int = 400  # units in one transaction; beyond that a sync is shared by enough
+    _now: Callable[[], float] = time  # seconds since the epoch
     _migrated: bool = field(default=False, init=False)
     _resources: _PostgresResources | None = field(default=None, init=False)
     _completion: JobCompletion = field(init=False)
@@ -72,7 +74,7 @@ class PostgresStore(StoreService):
                 self._conninfo,
                 sql,
                 load_statements(sql / "queries"),
-                self._reactor.seconds(),
+                self._now(),
                 self._require_fsync,
             )
             self._migrated = True
@@ -204,6 +206,7 @@ class PostgresStore(StoreService):
         writer = PostgresWriter(
             connector(WRITER_SESSION_SETTINGS, WRITE_TIMEOUT),
             self._reactor,
+            self._now,
             statements,
             self._completion,
             reader,

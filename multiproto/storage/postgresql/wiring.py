@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 from ...config import Config
 from ..jobs import OnJobCompleted
@@ -10,7 +10,11 @@ from .store import PostgresStore
 
 
 def make_postgres_store(
-    config: Config, reactor: Any, on_job_completed: OnJobCompleted, namespaces: Sequence[str]
+    config: Config,
+    reactor: Any,
+    now: Callable[[], float],
+    on_job_completed: OnJobCompleted,
+    namespaces: Sequence[str],
 ) -> PostgresStore:
     dsn = config.storage.postgresql_dsn
     assert dsn is not None, "the engine is chosen by it"
@@ -22,4 +26,5 @@ def make_postgres_store(
         config.storage.pool_min,
         config.storage.pool_max,
         require_fsync=config.is_production,
+        now=now,
     )

@@ -46,6 +46,7 @@ class PostgresWriter:
 
     _connector: PostgresConnector
     _clock: IReactorTime
+    _now: Callable[[], float]  # seconds since the epoch
     _statements: Mapping[str, PreparedStatement]
     _completion: JobCompletion
     _reader: PostgresReader
@@ -169,7 +170,7 @@ class PostgresWriter:
 
     async def _begin_term(self, connection: PostgresConnection) -> None:
         transaction = await PostgresTransaction.begin(connection, self._statements)
-        at = format_timestamp(self._clock.seconds())
+        at = format_timestamp(self._now())
         for step in begin_term_steps(self._new_term(), self._namespaces, at):
             await transaction.execute(step.name, **step.params)
         terms = await transaction.execute("terms_all")

@@ -11,7 +11,7 @@ import secrets
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from time import thread_time
+from time import thread_time, time
 from typing import Any, Callable, Mapping, Sequence
 
 from attrs import define, field, frozen
@@ -66,6 +66,7 @@ class SqliteStore(StoreService):
     _read_threads: int = 2
     _lock_timeout: float = 2.0  # seconds to wait while another program has the file locked
     _read_timeout: float = 5.0  # seconds from call until a read is broken off
+    _now: Callable[[], float] = time  # seconds since the epoch
     _inline_reads: bool = True  # whether small reads are done in the reactor's thread
     _newest: int = field(default=0, init=False)  # position of the log's head behind the last commit
     _resources: _SqliteResources | None = field(default=None, init=False)
@@ -192,10 +193,8 @@ class SqliteStore(StoreService):
         with translate_sqlite_errors(file):
             connection = connect(file, self._lock_timeout)
             undo.callback(connection.close)
-            migrate(connection, load_migrations(sql), statements, self._clock.seconds())
-            terms = begin_term(
-                connection, statements, self._new_term(), self._namespaces, self._clock.seconds()
-            )
+            migrate(connection, load_migrations(sql), statements, self._now())
+            terms = begin_term(connection, statements, self._new_term(), self._namespaces, self._now())
             self._newest = connection.execute(statements["log_head"]).fetchone()[0]
             complete = partial(self._reactor.callFromThread, self._completion.complete)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 from ...config import Config
 from ..jobs import OnJobCompleted
@@ -11,7 +11,11 @@ from .store import SqliteStore
 
 
 def make_sqlite_store(
-    config: Config, reactor: Any, on_job_completed: OnJobCompleted, namespaces: Sequence[str]
+    config: Config,
+    reactor: Any,
+    now: Callable[[], float],
+    on_job_completed: OnJobCompleted,
+    namespaces: Sequence[str],
 ) -> SqliteStore:
     return SqliteStore(
         Path(config.storage.directory),
@@ -19,4 +23,5 @@ def make_sqlite_store(
         reactor,
         on_job_completed,
         namespaces,
+        now=now,
     )

@@ -20,13 +20,13 @@ INSERT INTO sessions (id, user_id, created_at, expires_at, address, client)
 SELECT :id, :user_id, :at::timestamptz, :expires_at::timestamptz, :address, :client
 WHERE EXISTS (SELECT 1 FROM users WHERE id = :user_id AND password_hash = :password_hash FOR SHARE)
   AND :most > (
-    SELECT count(*) FROM sessions WHERE user_id = :user_id AND revoked_at IS NULL AND expires_at > :at
+    SELECT count(*) FROM sessions WHERE user_id = :user_id AND revoked_at IS NULL AND expires_at > :now
   );
 
 -- name: session_used
 -- A session was refreshed; no row if it has ended.
 UPDATE sessions SET used_at = :at, address = :address, client = :client
-WHERE id = :id AND revoked_at IS NULL AND expires_at > :at;
+WHERE id = :id AND revoked_at IS NULL AND expires_at > :now;
 
 -- name: sessions_open
 -- A user's sessions that have not ended at :now, newest first.
@@ -43,7 +43,7 @@ UPDATE sessions SET revoked_at = :at WHERE id = :id AND revoked_at IS NULL;
 -- name: session_revoke_own
 -- End a session of one user; no row if it is not theirs, or has ended.
 UPDATE sessions SET revoked_at = :at
-WHERE id = :id AND user_id = :user_id AND revoked_at IS NULL AND expires_at > :at;
+WHERE id = :id AND user_id = :user_id AND revoked_at IS NULL AND expires_at > :now;
 
 -- name: sessions_revoke
 -- End those sessions among :ids (a JSON array) that have not ended.
@@ -53,7 +53,7 @@ WHERE id = ANY (ARRAY(SELECT json_array_elements_text(:ids::json))) AND revoked_
 -- name: sessions_revoke_others
 -- End every session of a user but :keep ('' keeps none).
 UPDATE sessions SET revoked_at = :at
-WHERE user_id = :user_id AND id <> :keep AND revoked_at IS NULL AND expires_at > :at;
+WHERE user_id = :user_id AND id <> :keep AND revoked_at IS NULL AND expires_at > :now;
 
 -- name: sessions_due
 -- One row, whose position is meaningless, if any session ended before :before.

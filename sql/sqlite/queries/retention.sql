@@ -30,6 +30,21 @@ WHERE namespace = :namespace AND created_at < :before
 ORDER BY created_at DESC, position DESC
 LIMIT 1;
 
+-- name: log_expired_upto
+-- The newest event of a namespace, up to :upto, before the first that did not happen before :before, if any.
+-- What was stamped while the clock was set back only seems older than what came before it.
+SELECT max(position) AS position
+FROM events
+WHERE namespace = :namespace AND position <= :upto AND position < coalesce(
+    (
+        SELECT position FROM events
+        WHERE namespace = :namespace AND position <= :upto AND +created_at >= :before
+        ORDER BY position
+        LIMIT 1
+    ),
+    :upto + 1
+);
+
 -- name: log_surplus
 -- The newest event of a namespace that is not among its :most newest, if any.
 SELECT position FROM events WHERE namespace = :namespace ORDER BY position DESC LIMIT 1 OFFSET :most;

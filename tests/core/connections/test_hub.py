@@ -97,7 +97,9 @@ class RevocationTests(HubCase):
         """The same user's other session goes on."""
         peer, connection = self.connect("ann")
         other = RecordingTransport()
-        self.hub.admit(other, "192.0.2.9", self.admission, Identity("ann", "another", 1000.0))
+        self.hub.admit(
+            other, "192.0.2.9", self.admission, Identity("ann", "another", 1000.0, deadline=1000.0)
+        )
         self.happen(self.events.sessions_revoked("ann", ["session-ann"], format_timestamp(0)))
         self.assertEqual(peer.sent[1:], [REVOKED])
         self.assertEqual(other.sent, [])
@@ -133,7 +135,7 @@ class BrokenConnectionTests(HubCase):
 
     def setUp(self) -> None:
         super().setUp()
-        identity = Identity("ann", "session-ann", 1000.0)
+        identity = Identity("ann", "session-ann", 1000.0, deadline=1000.0)
         self.broken = BrokenTransport()
         self.hub.admit(self.broken, "192.0.2.9", self.admission, identity)
         self.other = RecordingTransport()

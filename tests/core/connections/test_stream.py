@@ -16,7 +16,7 @@ from multiproto.core.transactions import Publication
 
 from ...fakes import make_core
 
-ANN = Identity("ann", "session-ann", 1000.0)
+ANN = Identity("ann", "session-ann", 1000.0, deadline=1000.0)
 
 
 class SubscriptionStreamTests(SynchronousTestCase):
@@ -103,7 +103,7 @@ class SubscriptionStreamTests(SynchronousTestCase):
         self.assertEqual(self.heard(stream), 1)
         self.assertIsNone(self.heard(stream))
         self.assertEqual(stream.farewell, Farewell(CloseReason.TOKEN_EXPIRED, "Token expired"))
-        waiting = self.open(Identity("bob", "session-bob", 2000.0)).next()
+        waiting = self.open(Identity("bob", "session-bob", 2000.0, deadline=2000.0)).next()
         self.core.hub.stopService()
         self.assertIsNone(self.successResultOf(waiting))
 

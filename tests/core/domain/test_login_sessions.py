@@ -55,7 +55,7 @@ class GuessingTests(AccountsCase):
 
     def restart(self) -> None:
         """What the process has in its memory is gone."""
-        self.sessions._login_throttle = LoginThrottle(self.clock, self.store)
+        self.sessions._login_throttle = LoginThrottle(self.clock, self.clock.seconds, self.store)
 
     async def guess(self, email: str, password: str = "wrong", host: str = "203.0.113.1") -> str:
         try:

@@ -69,7 +69,7 @@ class LoginThrottleTests(SynchronousTestCase):
 
     def throttle(self, shared: Shared | None = None, max_keys: int = MAX_BUCKETS) -> LoginThrottle:
         store: Any = self.database
-        return LoginThrottle(self.clock, store, shared, max_keys)
+        return LoginThrottle(self.clock, self.clock.seconds, store, shared, max_keys)
 
     def done(self, coroutine: Any) -> Any:
         return self.successResultOf(Deferred.fromCoroutine(coroutine))

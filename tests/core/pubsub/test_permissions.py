@@ -36,7 +36,9 @@ class RightsCase(SynchronousTestCase):
         self.core = make_core(self.clock, "log.**", policy=Policy(RULES))
         self.successResultOf(self.core.follower.startService())
         grants = (Grant("*.ann.**", [SUBSCRIBE]), Grant("log.pump", [SUBSCRIBE]))
-        self.core.authenticator.identities["pump"] = Identity("ann", "s", 1000.0, "pump", grants)
+        self.core.authenticator.identities["pump"] = Identity(
+            "ann", "s", 1000.0, "pump", grants, deadline=1000.0
+        )
 
     def told(self, name: str, *commands: Command) -> RecordingTransport:
         """What `name` hears of `commands`, and then of what happens."""

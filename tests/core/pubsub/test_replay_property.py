@@ -301,7 +301,7 @@ class InterleavingTests(SynchronousTestCase):
                 yield entry.position
 
     def identity(self, client: Client) -> Identity:
-        return Identity(client.name, f"session-{client.name}", 1000.0)
+        return Identity(client.name, f"session-{client.name}", 1000.0, deadline=1000.0)
 
     def covers(self, who: Identity, pattern: str, entry: Entry) -> bool:
         return any(overlaps(pattern, topic) and Policy().may_read(who, topic) for topic in entry.event.topics)
