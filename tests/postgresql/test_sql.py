@@ -118,8 +118,8 @@ class StatementsTests(SchemaCase):
         for statement in statements.values():
             self.prepare(statement)
         wrong = self.run_all(statements)
-        # Of a user, message or session that is not there: the constraint that tells so.
-        kept = {"key_claim", "message_add", "refresh_add"}
+        # Of a user or message that is not there: the constraint that tells so.
+        kept = {"key_claim", "message_add"}
         self.assertEqual({name for name, why in wrong.items() if "foreign key" in why}, kept, wrong)
         self.assertEqual(set(wrong), kept, wrong)
 

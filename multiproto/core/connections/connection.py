@@ -91,6 +91,7 @@ class Connection(DeliveryBatchListener):
     command_limiter: CommandLimiter = field(init=False)
     _publish_window: PublishWindow = field(init=False)
     _processing: bool = False
+    _unanswered_logins: int = 0
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -123,14 +124,11 @@ class Connection(DeliveryBatchListener):
         if self.farewell:
             return
         self._command_queue.enqueue(command, size)
+        if isinstance(command, Authenticate):
+            self._unanswered_logins += 1
         if not self._processing:
             start_eagerly(self._process_commands(), self._on_internal_error)
-        if (
-            self._processing
-            and self.identity is None
-            and isinstance(command, Authenticate)
-            and self._transport.pauses_for_login
-        ):
+        if self._unanswered_logins and self.identity is None and self._transport.pauses_for_login:
             self._read_throttle.pause(AUTHENTICATING)
         self._command_queue.pause_if_full()
 
@@ -245,7 +243,9 @@ class Connection(DeliveryBatchListener):
                         break
                 self.send(await self._reply_or_error(command, self._handle_command(command)))
                 if kind == "Authenticate":
-                    self._read_throttle.resume(AUTHENTICATING)
+                    self._unanswered_logins -= 1
+                    if not self._unanswered_logins:
+                        self._read_throttle.resume(AUTHENTICATING)
                 self._stats.record_command_duration(kind, self._clock.seconds() - began)
                 del command  # others may be served for long before; parsed, it has ten times its size
                 if not self.turns.has_time(self.turn_key):  # one packet may hold thousands of commands

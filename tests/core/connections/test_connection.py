@@ -48,7 +48,7 @@ from multiproto.core.transactions import Entry, Event, Publication
 from multiproto.core.turn_scheduler import TurnScheduler
 from multiproto.reactor.turns import TurnMarker
 
-from ...fakes import RecordingTransport, make_core
+from ...fakes import ManualTurn, RecordingTransport, make_core, make_turns, run_one_turn
 
 EXPIRED = Farewell(CloseReason.TOKEN_EXPIRED, "Token expired")
 SLOW = Farewell(CloseReason.SLOW_CONSUMER, "Reads more slowly than it subscribed")
@@ -412,6 +412,18 @@ class FlowTests(SessionCase):
         self.assertEqual(self.peer.sent[2:], [Authenticated("ann", "id1", 1), "resume"])
         self.assertEqual(self.say(Authenticate("token-ann", ref=2)), [])
         self.core.authenticator.release_one()
+
+    def test_a_login_that_is_answered_does_not_stop_the_reading(self) -> None:
+        """Also where the turn's time is used up by then."""
+        self.peer.pauses_for_login = True
+        turn = ManualTurn(seconds=1.0)  # of a turn that began long ago
+        self.connection.turns = make_turns(self.clock, turn)
+        refused = ErrorReply(Unauthorized("Invalid token"), Authenticate)
+        self.assertEqual(self.say(Authenticate("forged")), [refused])
+        self.assertEqual(self.say(Authenticate("forged")), ["pause"])
+        turn.end()
+        run_one_turn(self.clock)
+        self.assertEqual(self.peer.sent[-2:], [refused, "resume"])
 
     def test_how_large_a_message_may_be(self) -> None:
         self.assertEqual(
