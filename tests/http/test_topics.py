@@ -84,6 +84,15 @@ class PublishTests(SiteCase):
         )
         self.assertEqual(self.streams.stats.published_total, 1)
 
+    def test_the_sender_is_the_servers_word(self) -> None:
+        """A request has no connection, so nobody can claim one, such as that of another."""
+        stream = Stream.open(self.site, "/api/v1/topics/a/events", BOB)
+        stream.heard()
+        forged = {"senderId": "bob", "senderConnectionId": "bobs", "m": 1}
+        self.publish("a", {"data": 1, "metadata": forged})
+        [event] = stream.heard()
+        self.assertEqual(event["data"]["metadata"], {"m": 1, "senderId": "ann"})
+
     def test_null_is_data(self) -> None:
         self.assertEqual(self.publish("a", {"data": None}).status, 202)
 
