@@ -106,6 +106,18 @@ class PublishTests(SiteCase):
         )
         self.assertEqual(answer.status, 202)
 
+    def test_a_form_that_is_nothing_but_percents(self) -> None:
+        """It took a second of everybody's time."""
+        for text in (b"data=" + b"%" * 1_000_000, b"data=" + b"%zz" * 300_000):
+            answer = self.ask(
+                "POST",
+                "/api/topics/a",
+                text,
+                Authorization=ANN,
+                Content_Type="application/x-www-form-urlencoded",
+            )
+            self.assertEqual(answer.status, 400)
+
     def test_topics_with_slashes_dots_and_letters_of_any_script(self) -> None:
         stream = Stream.open(self.site, "/api/v1/topics/**/events")
         for topic in ("a%2Fb", "caf%C3%A9", "chat:room1", "a.b.c"):
