@@ -185,12 +185,12 @@ class HttpRequest(TwistedRequest):
         return [segment.encode() for segment in self._resolved_head.target.segments or ()]
 
     def getHeader(self, key: AnyStr) -> AnyStr | None:
+        if isinstance(key, str):
+            value = self.getHeader(key.encode("latin-1"))
+            return None if value is None else _decode_header(value)
         if self._request_headers is not None:
             return super().getHeader(key)
-        if isinstance(key, bytes):
-            return self._resolved_head.head.last(key.lower())
-        value = self._resolved_head.head.last(key.lower().encode("latin-1"))
-        return None if value is None else _decode_header(value)
+        return self._resolved_head.head.last(key.lower())
 
     # What handlers read of the request.
 
