@@ -345,7 +345,7 @@ class EndTests(DeviceCase):
 
     def test_who_does_not_hang_up_after_the_farewell_is_cut(self) -> None:
         self.house.hub.stopService()
-        self.clock.pump([1.0] * 4)
+        self.clock.pump([1.0] * 3)
         self.assertFalse(self.wire.aborted)
         self.clock.advance(1.0)
         self.assertTrue(self.wire.aborted)

@@ -373,7 +373,7 @@ class EndTests(WebSocketCase):
 
     def test_who_does_not_answer_the_close_is_cut(self) -> None:
         self.house.hub.stopService()
-        self.clock.pump([1.0] * 4)
+        self.clock.pump([1.0] * 3)
         self.assertFalse(self.wire.aborted)
         self.clock.advance(1.0)
         self.assertTrue(self.wire.aborted)
