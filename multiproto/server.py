@@ -174,6 +174,7 @@ def make_service(
         ("broker", redis_broker),
         ("shared-limits", shared_limits),
         ("failed-attempts", foundation.failed_attempts),
+        ("operators", core.account_services.operators),
         ("follower", log.follower),
         ("canary", log.canary),
         ("pruner", log.pruner),

@@ -36,7 +36,7 @@ class StartOrderTests(SynchronousTestCase):
             self.names(APP_ENV="development"),
             [
                 *("wall-clock", "store", "keys", "passwords", "credential-usage", "failed-attempts"),
-                *("follower", "canary", "pruner", "reactor-lag", "metrics"),
+                *("operators", "follower", "canary", "pruner", "reactor-lag", "metrics"),
                 *("http-close", "hub", "http-drain", "tcp", "http", "banner"),
             ],
         )
@@ -55,7 +55,7 @@ class StartOrderTests(SynchronousTestCase):
                     "credential-usage",
                 ),
                 *("broker", "shared-limits", "failed-attempts"),
-                *("follower", "canary", "pruner", "reactor-lag"),
+                *("operators", "follower", "canary", "pruner", "reactor-lag"),
                 *("http-close", "hub", "http-drain", "tcp", "http", "ready-report"),
             ],
         )

@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from ..core.addresses import IPNetwork
 from ..core.errors import Refusal
-from ..core.pubsub.namespaces import Namespace
+from ..core.pubsub.namespaces import Namespace, Namespaces
 from ..core.pubsub.permissions import MAX_RULES, VERBS, Rule
 from ..core.pubsub.topics import check_pattern
 from ..core.ratelimit.token_bucket import Rate
@@ -185,6 +185,14 @@ def namespaces(value: str) -> tuple[Namespace, ...]:
     found = tuple(map(_parse_namespace, _parse_tables("namespaces", value)))
     if len({each.match for each in found}) < len(found):
         raise ValueError("must name each pattern once")
+    ignored = Namespaces.with_builtin(found).first_ignored()
+    if ignored is not None:
+        namespace, before = ignored
+        names = " and ".join(each.match for each in before)
+        raise ValueError(
+            f"must not have {namespace.match} behind {names}, where no topic is left to it: put the narrower one "
+            "first (users.** and messages.** come before all others, and are kept as a whole)"
+        )
     return found
 
 

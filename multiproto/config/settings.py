@@ -199,7 +199,7 @@ class AuthConfig:
         "OPERATORS",
         parsers.operators,
         (),
-        "users who may read the whole audit trail, by commas: ids, or email addresses of existing accounts",
+        "users who may read the whole audit trail, by commas: ids, or addresses of accounts that exist at the first start with them",
     )
     audit_retention: float = setting(
         "AUDIT_RETENTION",

@@ -17,6 +17,7 @@ from .domain.failed_attempts import FailedAttempts
 from .domain.login_sessions import LoginSessions
 from .domain.login_throttle import LoginThrottle
 from .domain.messages import Messages
+from .domain.operators import Operators
 from .events import EventBuilder
 from .idempotency import IdempotentSends
 from .ports import (
@@ -66,6 +67,7 @@ class AccountServices:
     login_sessions: LoginSessions
     credentials: CredentialStore
     audit_log: AuditLog
+    operators: Operators  # a service to be started
     failed_attempts: FailedAttempts
 
 
@@ -167,7 +169,8 @@ def make_account_services(
             latest_now=latest_now,
             new_id=new_id,
         ),
-        audit_log=AuditLog(store, frozenset(operators), decode_json),
+        audit_log=AuditLog(store, decode_json),
+        operators=Operators(store, audit, now, tuple(operators)),
         failed_attempts=failed_attempts,
     )
 

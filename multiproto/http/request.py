@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.error import UnsupportedMethod
-from twisted.web.http import NO_BODY_CODES, datetimeToString, parse_qs
+from twisted.web.http import NO_BODY_CODES, datetimeToString
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IRenderable
 from twisted.web.resource import IResource, getChildForRequest
@@ -42,6 +42,7 @@ from .interfaces import RequestChannel, RequestSite
 from .resolved_head import VARY_BOTH, VARY_ORIGIN, HeaderLines, ResolvedHead, format_lines
 from .routing import Match
 from .security_headers import HSTS_HEADER, SECURITY_HEADERS
+from .urlencoded import parse_urlencoded
 
 _OwnHeaders = Sequence[tuple[bytes, bytes]]
 
@@ -152,7 +153,11 @@ class HttpRequest(TwistedRequest):
 
     @cached_property
     def args(self) -> dict[bytes, list[bytes]]:  # type: ignore[override]
-        return dict(parse_qs(self.query, True))
+        """The fields of the query.  Raises `InvalidInput` for too many."""
+        found: dict[bytes, list[bytes]] = {}
+        for name, value in parse_urlencoded(self.query, "query"):
+            found.setdefault(name, []).append(value)
+        return found
 
     @cached_property
     def content(self) -> BytesIO:  # type: ignore[override]
@@ -180,12 +185,12 @@ class HttpRequest(TwistedRequest):
         return [segment.encode() for segment in self._resolved_head.target.segments or ()]
 
     def getHeader(self, key: AnyStr) -> AnyStr | None:
+        if isinstance(key, str):
+            value = self.getHeader(key.encode("latin-1"))
+            return None if value is None else _decode_header(value)
         if self._request_headers is not None:
             return super().getHeader(key)
-        if isinstance(key, bytes):
-            return self._resolved_head.head.last(key.lower())
-        value = self._resolved_head.head.last(key.lower().encode("latin-1"))
-        return None if value is None else _decode_header(value)
+        return self._resolved_head.head.last(key.lower())
 
     # What handlers read of the request.
 

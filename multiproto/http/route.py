@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from enum import Enum
 from typing import Any, Awaitable, Callable
-from urllib.parse import parse_qsl
 
 from attrs import define, field, frozen
 from attrs.validators import instance_of
@@ -15,8 +14,7 @@ from ..core.errors import InvalidInput
 from ..core.identity import Identity
 from .envelope import JsonResponse, RawResponse, UnsupportedMediaType
 from .request import HttpRequest
-
-MAX_PARAMS = 100  # in a query or a form
+from .urlencoded import parse_urlencoded
 
 
 class Auth(Enum):
@@ -107,13 +105,9 @@ def _parse_media_type(header: str) -> str:
 def _parse_params(text: bytes, where: str) -> dict[str, str]:
     """Parse name=value&… into a dictionary; a name with two different values is refused."""
     try:
-        pairs = parse_qsl(
-            text.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMS
-        )
+        pairs = [(name.decode(), value.decode()) for name, value in parse_urlencoded(text, where)]
     except UnicodeDecodeError:
         raise InvalidInput(f"The {where} is not UTF-8") from None
-    except ValueError:
-        raise InvalidInput(f"The {where} has at most {MAX_PARAMS} fields") from None
     found: dict[str, str] = {}
     for name, value in pairs:
         if found.setdefault(name, value) != value:

@@ -42,6 +42,7 @@ def http_wire(config: Config) -> ListeningWire:
                 login_sessions=core.account_services.login_sessions,
                 credential_store=core.account_services.credentials,
                 audit_log=core.account_services.audit_log,
+                operators=core.account_services.operators,
                 messages=core.messages,
                 publisher=core.publisher,
                 stream_admission=context.admissions[STREAM_ADMISSION],

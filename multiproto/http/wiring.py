@@ -16,6 +16,7 @@ from ..core.domain.audit_log import AuditLog
 from ..core.domain.credentials import CredentialStore
 from ..core.domain.login_sessions import LoginSessions
 from ..core.domain.messages import Messages
+from ..core.domain.operators import Operators
 from ..core.ports import Authenticator
 from ..core.pubsub.publisher import Publisher
 from ..core.ratelimit.fixed_window import RateLimit
@@ -66,6 +67,7 @@ class SiteParts:
     login_sessions: LoginSessions
     credential_store: CredentialStore
     audit_log: AuditLog
+    operators: Operators
     messages: Messages
     publisher: Publisher
     stream_admission: Admission  # of event streams
@@ -93,7 +95,7 @@ def make_site(parts: SiteParts, settings: SiteSettings = SiteSettings()) -> Site
         *HealthRoutes(parts.health).routes(),
         *JwksRoutes(parts.public_keys).routes(),
     ]
-    guard = Guard(parts.authenticator, parts.audit_log.check_operator)
+    guard = Guard(parts.authenticator, parts.operators.check)
     mounts = {_split_path(path.decode()): resource for path, resource in parts.mounts.items()}
     return Site(
         clock=clock,

@@ -93,7 +93,8 @@ class MetricsResource(Resource):
     # The pages.
 
     async def _prometheus_page(self, request: Request) -> PageResponse:
-        encode, media_type = choose_encoder(request.getHeader("accept") or "")
+        accept = request.getHeader(b"accept") or b""  # as text, twisted.web wants it to be UTF-8
+        encode, media_type = choose_encoder(accept.decode("latin-1"))
         return 200, media_type, encode(self._metrics.registry)
 
     async def _json_page(self, request: Request) -> PageResponse:

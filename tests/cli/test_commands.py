@@ -13,14 +13,17 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 class CommandTests(SynchronousTestCase):
-    def run_module(self, *arguments: str, **environ: str) -> tuple[int, str, str]:
-        """Status, stdout and stderr of `python -m` in an empty folder."""
-        folder = Path(self.mktemp())
-        folder.mkdir()
+    def run_module(
+        self, *arguments: str, folder: Path | None = None, stdin: str = "", **environ: str
+    ) -> tuple[int, str, str]:
+        """Status, stdout and stderr of `python -m` in `folder`, or in an empty one."""
+        folder = folder or Path(self.mktemp())
+        folder.mkdir(exist_ok=True)
         done = subprocess.run(
             [sys.executable, "-m", *arguments],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
+            input=stdin,
             capture_output=True,
             text=True,
         )
@@ -43,3 +46,25 @@ class CommandTests(SynchronousTestCase):
         )
         self.assertEqual(status, 1)
         self.assertTrue(stderr.startswith("multiproto: "), stderr)
+
+    def test_users_and_operators(self) -> None:
+        folder = Path(self.mktemp())
+
+        def user(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
+            return self.run_module(
+                "multiproto.accounts", *arguments, folder=folder, stdin=stdin, BCRYPT_ROUNDS="4"
+            )
+
+        made = "create", "--email", "root@example.org", "--name", "Root", "--operator"
+        status, stdout, stderr = user(*made, stdin="Passw0rd!\n")
+        self.assertEqual((status, stdout.partition(" ")[2]), (0, "is an operator\n"), stderr)
+        status, stdout, _ = user("operators")
+        self.assertEqual((status, stdout.split()[1:3]), (0, ["root@example.org", "since"]))
+        status, _, stderr = user(*made, stdin="Passw0rd!\n")
+        self.assertEqual((status, stderr), (1, "multiproto: Email already registered\n"))
+        status, _, stderr = user(*made, stdin="short\n")
+        self.assertEqual(status, 1)
+        self.assertIn("multiproto: password: ", stderr)
+        self.assertEqual(user("revoke", "root@example.org")[0], 0)
+        self.assertEqual(user("operators"), (0, "", ""))
+        self.assertEqual(user("grant", "nobody@example.org")[0], 1)

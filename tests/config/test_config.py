@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -411,6 +412,22 @@ class ProblemTests(ConfigCase):
         self.assertNotIn(SECRET, repr(config))
 
 
+# Of each, the last has no topic left.
+IGNORED = (
+    ("messages.user.**",),
+    ("users.*",),
+    ("a.**", "a.b"),
+    ("a.**", "b", "a.*.c.**"),
+    ("a", "a.*.**", "a.**"),
+    ("**", "*"),
+)
+
+
+def kept_apart(matches: Sequence[str]) -> str:
+    """Namespaces with retentions of their own, as JSON."""
+    return json.dumps([{"match": match, "retention": f"{n + 1}h"} for n, match in enumerate(matches)])
+
+
 class NamespacesTests(ConfigCase):
     def test_tables_of_the_file(self) -> None:
         config = self.load(
@@ -447,9 +464,20 @@ class NamespacesTests(ConfigCase):
             '[{"match": "a", "most": "many"}]',
             '[{"match": "a", "max": 1}]',
             '[{"match": "a"}, {"match": "a"}]',
+            *map(kept_apart, IGNORED),
         ):
             [fault] = self.faults(NAMESPACES=text)
             self.assertTrue(fault.startswith("NAMESPACES (environment) must "), fault)
+
+    def test_one_that_no_topic_belongs_to_is_named(self) -> None:
+        for matches in IGNORED:
+            [fault] = self.faults(NAMESPACES=kept_apart(matches))
+            self.assertIn(f"must not have {matches[-1]} behind ", fault)
+
+    def test_the_narrower_first(self) -> None:
+        for matches in (("a.b.**", "a.**"), ("a.*", "a.b.c", "a.**"), ("a.*.c", "a.b.**"), ("**",)):
+            found = self.load(NAMESPACES=kept_apart(matches)).namespaces
+            self.assertEqual(tuple(each.match for each in found), matches)
 
 
 class TableTests(SynchronousTestCase):

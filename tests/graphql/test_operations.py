@@ -333,7 +333,8 @@ class MessageTests(ServerCase):
     def test_publish(self) -> None:
         query = """mutation($data: JSON, $metadata: JSON) {
             publish(topic: "room.1", data: $data, metadata: $metadata) { topic data metadata timestamp cursor } }"""
-        result = self.ask(query, self.ann, data={"a": [1, None]}, metadata={"x": 1, "senderId": "forged"})
+        forged = {"x": 1, "senderId": "forged", "senderConnectionId": "forged"}
+        result = self.ask(query, self.ann, data={"a": [1, None]}, metadata=forged)
         self.assertEqual(
             result,
             {

@@ -5,14 +5,17 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.connections.admission import ConnectionLimits, ConnectionRateLimiter
 from multiproto.core.domain.audit_log import AuditLog
+from multiproto.core.domain.operators import Operators
 from multiproto.core.pubsub.policy import Policy
 from multiproto.core.ratelimit.fixed_window import RateLimit
 from multiproto.core.ratelimit.token_bucket import Rate
+from multiproto.core.transactions import Query, Snapshot, Unit
 from multiproto.http.site import Site
 from multiproto.http.wiring import SiteParts, SiteSettings, make_site
 
@@ -31,6 +34,16 @@ class Health:
 
     def ready(self) -> bool:
         return self.is_ready
+
+
+class NoRows:
+    """A store in which nothing is found."""
+
+    def read(self, *queries: Query) -> Deferred[Snapshot]:
+        return succeed(Snapshot(((),) * len(queries), "t.0"))
+
+    def commit(self, unit: Unit) -> Deferred[str]:
+        raise AssertionError("no test here writes")
 
 
 class SiteCase(SynchronousTestCase):
@@ -58,6 +71,7 @@ class SiteCase(SynchronousTestCase):
 
     def make_site(self, settings: SiteSettings | None = None) -> Site:
         nobody: Any = None  # no test here asks for rows
+        operators = Operators(NoRows(), nobody, self.clock.seconds, ())
         parts = SiteParts(
             clock=self.clock,
             now=self.clock.seconds,
@@ -67,7 +81,8 @@ class SiteCase(SynchronousTestCase):
             accounts=nobody,
             login_sessions=nobody,
             credential_store=nobody,
-            audit_log=AuditLog(nobody, frozenset({"ops"}), nobody),
+            audit_log=AuditLog(nobody, nobody),
+            operators=operators,
             messages=nobody,
             publisher=self.house.publisher,
             stream_admission=self.streams,

@@ -90,6 +90,7 @@ class ApiCase(StoreCase):
                 login_sessions=self.members.login_sessions,
                 credential_store=self.members.credentials,
                 audit_log=self.members.audit_log,
+                operators=self.members.operators,
                 messages=Messages(self.store, self.sends, self.events, self.now, self.new_id),
                 publisher=publisher,
                 stream_admission=Admission(ConnectionLimits(), ProtocolStats("sse")),

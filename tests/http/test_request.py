@@ -431,6 +431,20 @@ class MountTests(SiteCase):
         line.ask("POST", "/page", headers={"Content-Length": str(2**20 + 1)})
         self.assertEqual(line.answer().status, 413)
 
+    def test_a_header_that_is_not_utf8_is_read_as_latin1(self) -> None:
+        """Also once twisted.web's own table of headers is there, which can't decode it."""
+        seen = []
+
+        def look(request: Any) -> bytes:
+            seen.extend([request.getHeader("accept"), request.requestHeaders, request.getHeader("accept")])
+            return b""
+
+        self.mounts[b"/page"].render_GET = look
+        line = Line(self.site)
+        line.send(b"GET /page HTTP/1.1\r\nHost: a\r\nAccept: \xe9\r\n\r\n")
+        self.assertEqual(line.answer().status, 200)
+        self.assertEqual(seen[::2], ["é", "é"])
+
     def test_label(self) -> None:
         self.ask("GET", "/page/x")
         self.assertEqual(self.observed[0][:3], ("GET", "/page", 200))

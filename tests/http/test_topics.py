@@ -84,6 +84,15 @@ class PublishTests(SiteCase):
         )
         self.assertEqual(self.streams.stats.published_total, 1)
 
+    def test_the_sender_is_the_servers_word(self) -> None:
+        """A request has no connection, so nobody can claim one, such as that of another."""
+        stream = Stream.open(self.site, "/api/v1/topics/a/events", BOB)
+        stream.heard()
+        forged = {"senderId": "bob", "senderConnectionId": "bobs", "m": 1}
+        self.publish("a", {"data": 1, "metadata": forged})
+        [event] = stream.heard()
+        self.assertEqual(event["data"]["metadata"], {"m": 1, "senderId": "ann"})
+
     def test_null_is_data(self) -> None:
         self.assertEqual(self.publish("a", {"data": None}).status, 202)
 
@@ -96,6 +105,18 @@ class PublishTests(SiteCase):
             Content_Type="application/x-www-form-urlencoded",
         )
         self.assertEqual(answer.status, 202)
+
+    def test_a_form_that_is_nothing_but_percents(self) -> None:
+        """It took a second of everybody's time."""
+        for text in (b"data=" + b"%" * 1_000_000, b"data=" + b"%zz" * 300_000):
+            answer = self.ask(
+                "POST",
+                "/api/topics/a",
+                text,
+                Authorization=ANN,
+                Content_Type="application/x-www-form-urlencoded",
+            )
+            self.assertEqual(answer.status, 400)
 
     def test_topics_with_slashes_dots_and_letters_of_any_script(self) -> None:
         stream = Stream.open(self.site, "/api/v1/topics/**/events")

@@ -28,6 +28,28 @@ NASTY = 'x\r\nX-Evil: 1\r\n\r\nevent: evil\ndata: "evil"\n\nid: 9\r\r\u2028\u202
 HANDSHAKE = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 QUERY = b'{"query": "{ health { status } }"}'
 
+NO_TEXT = (b"\xff", b"Bearer \xc3\x28", b"text/html, \xe9;q=\x80")  # not UTF-8
+HEADERS = (
+    *(
+        "Accept",
+        "Accept-Encoding",
+        "Authorization",
+        "Connection",
+        "Content-Encoding",
+        "Content-Type",
+        "Cookie",
+    ),
+    *("Expect", "Forwarded", "Idempotency-Key", "If-None-Match", "Last-Event-ID", "Origin", "Referer"),
+    *("Access-Control-Request-Method", "Access-Control-Request-Headers", "Upgrade", "User-Agent"),
+    *("Sec-WebSocket-Extensions", "Sec-WebSocket-Key", "Sec-WebSocket-Protocol", "Sec-WebSocket-Version"),
+    *("X-Correlation-ID", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Request-ID"),
+)
+ROUTES = (
+    *("/", "/health", "/nowhere", "/openapi.json", "/graphql", "/graphql?query=%7B__typename%7D"),
+    *("/api/v1/auth/me", "/api/v1/messages", "/api/v1/topics/a/events"),
+)
+METRICS_ROUTES = ("/metrics", "/metrics/json", "/health", "/stats")
+
 
 class Said(Protocol):
     """All that a connection heard until its end; `answered` fires with the first whole response or the end."""
@@ -64,9 +86,10 @@ class InjectionTests(LiveCase):
         self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
         self.ann = await self.person("Ann")
 
-    async def raw(self, request: bytes) -> tuple[int, list[str], bytes]:
+    async def raw(self, request: bytes, port: int | None = None) -> tuple[int, list[str], bytes]:
         """Status, lines of the head, and what follows it, of a request that is sent as it is."""
-        said: Any = await connectProtocol(self.address.endpoint(self.address.http), Said())  # type: ignore[arg-type]
+        endpoint = self.address.endpoint(port or self.address.http)
+        said: Any = await connectProtocol(endpoint, Said())  # type: ignore[arg-type]
         said.transport.write(request)
         await said.answered
         said.transport.loseConnection()
@@ -109,6 +132,41 @@ class InjectionTests(LiveCase):
         for path in ("/api/v1/users/%0d%0aX-Evil:%201", "/%0d%0aX-Evil:%201", "/?a=%0d%0aX-Evil:%201"):
             status, head, _ = await self.asked("GET", path)
             self.assertEqual([line for line in head if "X-Evil" in line], [], path)
+
+    async def test_bytes_that_are_no_text_are_nobodys_fault(self) -> None:
+        """In no header, on no route, do they cause an error here (or a traceback, which would fail this test)."""
+        token = f"Authorization: Bearer {self.ann.token}\r\n"
+        json = "Content-Type: application/json\r\n"
+        graphql_socket = HANDSHAKE + "Sec-WebSocket-Protocol: graphql-transport-ws\r\n"
+        requests = [
+            *((self.address.http, "GET", path, token, b"") for path in ROUTES),
+            (self.address.http, "POST", "/api/v1/topics/a", token + json, b'{"data": 1}'),
+            (
+                self.address.http,
+                "POST",
+                "/api/v1/messages",
+                token + json,
+                b'{"channelId": "c", "content": "x"}',
+            ),
+            (self.address.http, "POST", "/api/v1/auth/login", json, b'{"email": "a@b.cc", "password": "x"}'),
+            (self.address.http, "POST", "/graphql", token + json, QUERY),
+            (self.address.http, "OPTIONS", "/api/v1/auth/me", "", b""),
+            (self.address.http, "GET", "/ws", HANDSHAKE, b""),
+            (self.address.http, "GET", "/graphql", graphql_socket, b""),
+            *((self.address.metrics, "GET", path, "", b"") for path in METRICS_ROUTES),
+        ]
+        for port, method, path, more, body in requests:
+            for name in HEADERS:
+                own = "".join(
+                    line + "\r\n" for line in more.split("\r\n") if line and line.partition(":")[0] != name
+                )
+                for value in NO_TEXT:
+                    head = (
+                        f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n{own}{name}: "
+                    )
+                    said = head.encode() + value + b"\r\n\r\n" + body
+                    status, _, _ = await self.raw(said, port)
+                    self.assertLess(status, 500, (method, path, name, value))
 
     async def test_a_delivery_is_one_event(self) -> None:
         over_rest = await self.ann.stream("GET", "/api/v1/topics/room/events")

@@ -46,7 +46,7 @@ def sample(name: str) -> str:
     """A value that a parameter of this name may have, as text."""
     if name in INTEGER:
         return "1"
-    if name in {"ids", "user_ids", "namespaces"}:
+    if name in {"email_keys", "ids", "user_ids", "namespaces"}:
         return '["a", "b"]'
     if name == "transaction":
         return "3"
@@ -119,7 +119,7 @@ class StatementsTests(SchemaCase):
             self.prepare(statement)
         wrong = self.run_all(statements)
         # Of a user or message that is not there: the constraint that tells so.
-        kept = {"key_claim", "message_add"}
+        kept = {"key_claim", "message_add", "operator_add"}
         self.assertEqual({name for name, why in wrong.items() if "foreign key" in why}, kept, wrong)
         self.assertEqual(set(wrong), kept, wrong)
 
@@ -159,7 +159,7 @@ class SchemaTests(SchemaCase):
 
     def test_every_foreign_key_has_an_index_that_begins_with_it(self) -> None:
         keys = self.rows("SELECT conrelid, conkey[1], conname FROM pg_constraint WHERE contype = 'f'")
-        self.assertEqual(len(keys), 8)
+        self.assertEqual(len(keys), 9)
         lacking = self.rows(
             "SELECT conname FROM pg_constraint WHERE contype = 'f' AND NOT EXISTS (SELECT FROM pg_index"
             " WHERE indrelid = conrelid AND indkey[0] = conkey[1] AND indpred IS NULL)"

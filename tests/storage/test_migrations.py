@@ -146,3 +146,22 @@ class MigrationTests(SynchronousTestCase):
         asked = {"user_id": "ada", "now": then, "limit": 9}
         rows = self.connection.execute(self.statements["sessions_open"], asked).fetchall()
         self.assertEqual(rows, [("s1", then, then, later, None, None)])
+
+
+class FloorsTests(SynchronousTestCase):
+    def test_a_namespace_that_was_ignored_begins_anew(self) -> None:
+        """What the wider one pruned of it is no reason to promise that nothing is missing."""
+        sql = sql_directory("sqlite")
+        statements, migrations = load_statements(sql / "queries"), load_migrations(sql)
+        connection = connect(Path(":memory:"), 0)
+        self.addCleanup(connection.close)
+        migrate(connection, migrations[:4], statements, 1_800_000_000.0)
+        connection.execute("UPDATE head SET position = 9")
+        connection.execute("INSERT INTO floors VALUES ('a.b', 1), ('a.**', 2), ('users.**', 3)")
+        connection.execute(
+            "INSERT INTO events (position, id, type, topics, subject, created_at, namespace)"
+            " VALUES (9, 'x', 'publication', '[\"a.b\"]', 's', '2027-01-15T08:00:00.000Z', 'a.**')"
+        )
+        migrate(connection, migrations, statements, 1_800_000_000.0)
+        floors = dict(connection.execute("SELECT namespace, position FROM floors").fetchall())
+        self.assertEqual(floors, {"a.b": 9, "a.**": 2, "users.**": 3})

@@ -199,6 +199,17 @@ class RulesTests(DeviceCase):
         )
 
 
+class ForgedSenderTests(DeviceCase):
+    max_frame = 256
+
+    def test_the_sender_is_the_servers_word(self) -> None:
+        forged = {"senderId": "bob", "senderConnectionId": "bobs", "m": 1}
+        self.say(AUTH, frame(0x10, topic="t"))
+        [(_, told)] = self.say(frame(0x20, topic="t", content=1, metadata=forged))
+        self.assertEqual(told["userId"], "ann")
+        self.assertEqual(told["metadata"], {"m": 1, "senderId": "ann", "senderConnectionId": "id1"})
+
+
 class StreamTests(DeviceCase):
     SPEECH = (
         AUTH
@@ -334,7 +345,7 @@ class EndTests(DeviceCase):
 
     def test_who_does_not_hang_up_after_the_farewell_is_cut(self) -> None:
         self.house.hub.stopService()
-        self.clock.pump([1.0] * 4)
+        self.clock.pump([1.0] * 3)
         self.assertFalse(self.wire.aborted)
         self.clock.advance(1.0)
         self.assertTrue(self.wire.aborted)

@@ -177,6 +177,13 @@ class Connection(DeliveryBatchListener):
 
     # What the hub calls.
 
+    def abort(self) -> None:
+        """Cut the transport off: the peer has had its time to read the farewell and to close."""
+        try:
+            self._transport.abort()
+        except Exception:
+            self._on_internal_error(Failure())  # whoever cuts off many goes on with the next
+
     def tick(self) -> None:
         """Ping, warn of the token's expiry, close or abort, whichever is due."""
         try:

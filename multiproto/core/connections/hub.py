@@ -17,6 +17,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from ...base.client_network import ClientNetwork, client_network
+from ...base.deadline import Deadline
 from ..errors import Refusal, Unavailable
 from ..identity import Identity
 from ..ports import Authenticator, Transport
@@ -29,6 +30,9 @@ from .admission import Admission
 from .connection import Connection
 
 TICK_INTERVAL = 1.0  # seconds between two checks of all timers
+# Seconds from the farewells at shutdown until those that are left are cut off, a second less than a connection has
+# otherwise: with what still has to stop then, the process ends within 5 s of its farewells.
+SHUTDOWN_GRACE = 4.0
 
 
 @frozen
@@ -49,6 +53,7 @@ class Hub(Service):
     _connections: dict[Connection, _AdmittedConnection] = Factory(dict)
     _all_closed: Deferred[None] | None = None
     _ticker: LoopingCall = field(init=False)
+    _cutoff: Deadline = field(init=False)  # of what is left at shutdown
     _closing: bool = False
 
     _log = Logger()
@@ -56,6 +61,7 @@ class Hub(Service):
     def __attrs_post_init__(self) -> None:
         self._ticker = LoopingCall(self._tick)
         self._ticker.clock = self._clock
+        self._cutoff = Deadline(self._clock)
         self._dispatcher.revocations.on_logged.append(self._close_revoked)
 
     def __len__(self) -> int:
@@ -128,8 +134,8 @@ class Hub(Service):
     def stopService(self) -> Deferred[None]:
         """Close every connection gracefully; fires when the last one is closed.
 
-        A peer that has not closed within `ConnectionLimits.close_timeout` is cut off
-        by its timer; the timers run until all connections are closed.
+        A peer that has not closed within `SHUTDOWN_GRACE`, or within its
+        `ConnectionLimits.close_timeout`, is cut off; the timers run until all connections are closed.
         """
         super().stopService()
         self._closing = True
@@ -140,7 +146,13 @@ class Hub(Service):
         self._all_closed = all_closed  # set before the loop: streams close at once
         for connection in self:
             connection.close(CloseReason.SHUTDOWN)
+        if self._connections:
+            self._cutoff.set(SHUTDOWN_GRACE, self._cut_off)
         return all_closed
+
+    def _cut_off(self) -> None:
+        for connection in self:
+            connection.abort()
 
     def _tick(self) -> None:
         for connection in self:
@@ -152,5 +164,6 @@ class Hub(Service):
         admitted.admission.stats.record_disconnected(admitted.network, connection.identity is not None)
         if self._all_closed and not self._connections:
             self._ticker.stop()
+            self._cutoff.cancel()
             all_closed, self._all_closed = self._all_closed, None
             all_closed.callback(None)

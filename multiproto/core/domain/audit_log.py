@@ -9,14 +9,12 @@ or a mailbox address.
 from __future__ import annotations
 
 import hashlib
-from typing import AbstractSet as Set
 from typing import Callable, Mapping
 
 from attrs import define, frozen
 
 from ...base.timestamps import format_timestamp
 from ..client_info import ClientInfo
-from ..errors import Forbidden
 from ..identity import Identity
 from ..model import JsonObject, PageOf
 from ..ports import Store
@@ -30,6 +28,7 @@ ACTIONS = (
     *("login", "refresh", "token", "logout", "session.revoked"),
     *("credential.created", "credential.revoked"),
     *("password.changed", "email.changed", "account.created", "account.closed"),
+    *("operator.granted", "operator.revoked"),
 )
 
 
@@ -122,13 +121,12 @@ class AuditRecord:
 @define(eq=False, repr=False)
 class AuditLog:
     _store: Store
-    _operators: Set[str]  # ids and addresses of users, in lower case
     _decode_json: Callable[[bytes], object]  # JSON
 
     async def page(self, fields: RequestFields) -> PageOf[AuditRecord]:
         """All records, filtered by `user` and `action`.  Raises `ValidationError`.
 
-        For operators: whoever offers it calls `check_operator` before.
+        For operators: whoever offers it calls `Operators.check` before.
         """
         form = FieldValidator(fields)
         return await self._read_page(form, form.uuid("user", False))
@@ -136,16 +134,6 @@ class AuditLog:
     async def own_page(self, identity: Identity, fields: RequestFields) -> PageOf[AuditRecord]:
         """The records of one's own account.  Raises `ValidationError`."""
         return await self._read_page(FieldValidator(fields), identity.user_id)
-
-    async def check_operator(self, identity: Identity) -> None:
-        """Raises `Forbidden` for an identity that is none of the operators'."""
-        if identity.user_id in self._operators:
-            return
-        if any("@" in operator for operator in self._operators):
-            rows = (await self._store.read(Query("user_by_id", {"id": identity.user_id}))).results[0]
-            if any(row["email_key"] in self._operators for row in rows):
-                return
-        raise Forbidden("Only operators may read this")
 
     async def _read_page(self, form: FieldValidator, subject: str) -> PageOf[AuditRecord]:
         page, limit = paging(form)

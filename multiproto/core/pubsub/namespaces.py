@@ -7,11 +7,11 @@ one is live.  The namespaces `users.**` and `messages.**` always exist.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Callable, Iterable, Iterator
+from typing import Callable, Iterable, Iterator, Mapping
 
 from attrs import define, field, frozen
 
-from .topics import overlaps
+from .topics import covers, overlaps
 
 USERS, MESSAGES, REVOCATIONS = "users.**", "messages.**", "_sessions"
 CANARIES = "_canary"  # events by which an instance checks that the log delivers
@@ -37,6 +37,16 @@ class Namespaces:
     # Called for each publication: `lru_cache` has a tenth of the cost of a `BoundedMap`.
     find: Callable[[str], Namespace | None] = field(init=False)  # the namespace of a topic, if it is logged
 
+    # For a namespace behind narrower ones: those that it covers.
+    _narrower: Mapping[Namespace, tuple[Namespace, ...]] = field(init=False)
+
+    @_narrower.default
+    def _narrower_before(self) -> Mapping[Namespace, tuple[Namespace, ...]]:
+        return {
+            each: tuple(before for before in self._namespaces[:n] if covers([each.match], before.match))
+            for n, each in enumerate(self._namespaces)
+        }
+
     @find.default
     def _cached_find(self) -> Callable[[str], Namespace | None]:
         return lru_cache(MAX_CACHED_TOPICS)(self._find)
@@ -56,8 +66,24 @@ class Namespaces:
     def _find(self, topic: str) -> Namespace | None:
         return next((each for each in self._namespaces if overlaps(each.match, topic)), None)
 
+    def first_ignored(self) -> tuple[Namespace, tuple[Namespace, ...]] | None:
+        """A namespace that no topic belongs to, for those before it cover them all; with those, else `None`."""
+        for n, each in enumerate(self._namespaces):
+            before = tuple(one for one in self._namespaces[:n] if overlaps(one.match, each.match))
+            if covers([one.match for one in before], each.match):
+                return each, before
+        return None
+
     def overlapping(self, pattern: str) -> tuple[Namespace, ...]:
-        """All that have a topic in common with `pattern`, without the server's internal ones."""
+        """All that topics of `pattern` may belong to, without the server's internal ones.
+
+        A wide namespace behind a narrower one that covers the whole pattern is none of them: what it
+        pruned is nothing that the pattern covers.
+        """
         return tuple(
-            each for each in self._namespaces if overlaps(each.match, pattern) and each.match[0] != "_"
+            each
+            for each in self._namespaces
+            if overlaps(each.match, pattern)
+            and each.match[0] != "_"
+            and not any(covers([narrower.match], pattern) for narrower in self._narrower[each])
         )

@@ -71,9 +71,7 @@ class Publisher:
         size = len(encoded) + (len(self._encode(metadata)) if metadata else 0)
         if size > len(encoded) + MAX_METADATA:
             raise ValidationError.for_field("metadata", f"Must have at most {MAX_METADATA} bytes of JSON")
-        signed = {**(metadata or {}), "senderId": identity.user_id}
-        if connection is not None:
-            signed["senderConnectionId"] = connection
+        signed = _sign(metadata, identity, connection)
         publication = Publication(
             self._new_id(), topic, content, signed, identity.user_id, self._now(), size, encoded
         )
@@ -97,3 +95,18 @@ class Publisher:
         sent = await self._idempotent_sends.commit(identity.user_id, key, body, (), event, publication.id)
         first = evolve(publication, id=sent.result_id, accepted_at=parse_timestamp(sent.at))
         return PublishResult(first, sent.cursor)
+
+
+def _sign(
+    metadata: Mapping[str, object] | None, identity: Identity, connection: str | None
+) -> dict[str, object]:
+    """The metadata with the ids of its sender and of the connection, which no client can give itself.
+
+    Without a connection, as in an HTTP request, there is no `senderConnectionId`: not even the client's own.
+    """
+    signed = {**(metadata or {}), "senderId": identity.user_id}
+    if connection is None:
+        signed.pop("senderConnectionId", None)
+    else:
+        signed["senderConnectionId"] = connection
+    return signed

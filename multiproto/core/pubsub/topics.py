@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Generic, Sequence, TypeVar
+from typing import Generic, Iterable, Iterator, Sequence, TypeVar
 
 from attrs import Factory, define
 
@@ -97,6 +97,50 @@ def overlaps(one: str, other: str) -> bool:
         elif a is not None and b is not None and (a == b or "*" in (a, b)):
             waiting.append((i + 1, j + 1))
     return False
+
+
+def covers(wide: Sequence[str], narrow: str) -> bool:
+    """Whether the patterns `wide` together cover every topic that the pattern `narrow` covers.
+
+    Exact, and for patterns that an operator writes: its cost may double with each `**` in `wide`.
+    """
+    positions, words = [each.split(".") for each in wide], narrow.split(".")
+    # One word stands for all that none of the patterns names; "*" can be none of a topic.
+    literals = {word for each in (words, *positions) for word in each} - {"*", "**"} | {"*"}
+    start = frozenset((n, at) for n, each in enumerate(positions) for at in _skip_doubles(each, 0))
+    waiting, seen = [(0, start, False)], set()
+    while waiting:
+        state = at, reached, has_word = waiting.pop()
+        if state in seen:
+            continue
+        seen.add(state)
+        for here in _skip_doubles(words, at):
+            if here == len(words):
+                if has_word and not any(at == len(positions[n]) for n, at in reached):
+                    return False
+                continue
+            for word in literals if words[here] in ("*", "**") else {words[here]}:
+                after = here if words[here] == "**" else here + 1
+                waiting.append((after, frozenset(_advance(positions, reached, word)), True))
+    return True
+
+
+def _skip_doubles(words: Sequence[str], at: int) -> Iterator[int]:
+    """Where one may be in a pattern after no further word: each `**` may stand for none."""
+    yield at
+    while at < len(words) and words[at] == "**":
+        at += 1
+        yield at
+
+
+def _advance(
+    patterns: Sequence[Sequence[str]], reached: Iterable[tuple[int, int]], word: str
+) -> Iterator[tuple[int, int]]:
+    for n, at in reached:
+        words = patterns[n]
+        if at < len(words) and words[at] in ("*", "**", word):
+            for after in _skip_doubles(words, at if words[at] == "**" else at + 1):
+                yield n, after
 
 
 def literal_prefix(pattern: str) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.pubsub import topics
@@ -10,6 +13,8 @@ from multiproto.core.pubsub.namespaces import CANARIES, MESSAGES, REVOCATIONS, U
 from multiproto.core.pubsub.topics import literal_prefix, overlaps
 
 from .test_topics import PATTERNS, TOPICS, covers
+
+SHORT = PATTERNS.filter(lambda pattern: pattern.count(".") < 3)
 
 
 class OverlapTests(SynchronousTestCase):
@@ -27,6 +32,39 @@ class OverlapTests(SynchronousTestCase):
         if covers(one.split("."), topic.split(".")) and covers(other.split("."), topic.split(".")):
             self.assertTrue(overlaps(one, other), (one, other, topic))
         self.assertEqual(overlaps(one, other), overlaps(other, one))
+
+    @settings(max_examples=300)
+    @given(st.lists(SHORT, max_size=3), SHORT, st.lists(TOPICS, max_size=20))
+    def test_a_pattern_that_others_cover(self, wide: list[str], narrow: str, spoken: list[str]) -> None:
+        """Then each of its topics is covered by one of them; and if not, one is not: `*` and `**` stand for some."""
+        for topic in spoken:
+            words = topic.split(".")
+            if covers(narrow.split("."), words) and not any(covers(each.split("."), words) for each in wide):
+                self.assertFalse(topics.covers(wide, narrow), topic)
+        if not topics.covers(wide, narrow):
+            named = {*".".join([narrow, *wide]).split("."), "other"} - {"*", "**"}
+            made = (words for length in range(1, 6) for words in product(named, repeat=length))
+            self.assertTrue(
+                any(
+                    covers(narrow.split("."), [*words])
+                    and not any(covers(each.split("."), [*words]) for each in wide)
+                    for words in made
+                )
+            )
+
+    def test_covering(self) -> None:
+        for wide, narrow, expected in (
+            (["a.**"], "a", True),
+            (["a.*"], "a.**", False),
+            (["*.**"], "**", True),  # no topic has no words
+            (["**.*"], "*.**", True),
+            (["**.a"], "**", False),
+            (["*.**"], "**.a", True),
+            (["a", "a.*.**"], "a.**", True),
+            (["a", "a.*", "a.b.*.**"], "a.**", False),
+            ([], "a", False),
+        ):
+            self.assertEqual(topics.covers(wide, narrow), expected, (wide, narrow))
 
     def test_table(self) -> None:
         for one, other, common in [
@@ -66,6 +104,17 @@ class NamespacesTests(SynchronousTestCase):
             assert found is not None
             self.assertEqual(found.match, match)
         self.assertIsNone(namespaces.find("b"))
+
+    def test_what_a_wider_one_prunes_hides_nothing_of_a_narrower_one(self) -> None:
+        namespaces = Namespaces.with_builtin([Namespace("a.b.**"), Namespace("a.**", retention=60.0)])
+        for pattern, matches in [
+            ("a.b.c", ["a.b.**"]),
+            ("a.b.*", ["a.b.**"]),
+            ("a.*.c", ["a.b.**", "a.**"]),
+            ("a.c", ["a.**"]),
+            ("a.**", ["a.b.**", "a.**"]),
+        ]:
+            self.assertEqual([each.match for each in namespaces.overlapping(pattern)], matches, pattern)
 
     def test_the_servers_own_can_be_bounded(self) -> None:
         namespaces = Namespaces.with_builtin([Namespace(MESSAGES, retention=60.0)])

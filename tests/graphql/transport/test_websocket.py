@@ -220,9 +220,13 @@ class OperationTests(SocketCase):
             client.run("1", "query($id: ID!) { user(id: $id) { name } }", id=self.bob),
             [next_("1", {"data": {"user": {"name": "Bob"}}}), complete("1")],
         )
-        answer, end = client.run("1", 'mutation { publish(topic: "room") { metadata } }')
-        metadata = answer["payload"]["data"]["publish"]["metadata"]
-        self.assertEqual(set(metadata), {"senderId", "senderConnectionId"})
+        publish = 'mutation($m: JSON) { publish(topic: "room", metadata: $m) { metadata } }'
+        seen = []
+        for forged in ({}, {"senderId": "forged", "senderConnectionId": "forged"}):
+            answer, end = client.run("1", publish, m=forged)
+            seen.append(answer["payload"]["data"]["publish"]["metadata"])
+        self.assertEqual(set(seen[0]), {"senderId", "senderConnectionId"})
+        self.assertEqual(seen[0], seen[1])
         answer, end = client.run("1", 'mutation { updateUser(input: {name: "Anna"}) { name } }')
         self.assertEqual(answer["payload"]["extensions"], {"cursor": "t.3"})
 

@@ -88,7 +88,7 @@ class MatrixTests(LiveCase):
         self.patch(server, "MAX_LOGINS_PER_WINDOW", 10_000)
         return evolve(
             config,
-            auth=evolve(config.auth, operators=("ann@example.org",), auth_timeout=3600.0),
+            auth=evolve(config.auth, auth_timeout=3600.0),
             rules=tuple(Rule(match, verbs) for match, verbs in model.RULES),
             namespaces=(Namespace("fleet.**"), Namespace("news.**")),
         )
@@ -99,6 +99,7 @@ class MatrixTests(LiveCase):
         self.differences: list[str] = []
         self.names = map("".join, product("abcdefghij", repeat=4))
         self.ann, self.bob, self.cleo = [await self.person(name) for name in ("ann", "bob", "cleo")]
+        await self.server.getServiceNamed("operators").grant(self.ann.id)
         self.grants = [
             (f"fleet.{self.ann.id}.pump.**", ("publish", "subscribe")),
             ("room.*", ("subscribe",)),
