@@ -215,8 +215,13 @@ def make_health_monitor(
     clock_warning: Callable[[], str | None],
     is_ready: Callable[[], bool],
 ) -> HealthMonitor:
-    """The database must be up; a cache that is down only degrades."""
-    database = Probe("database", lambda: store.read(Query("users_count")), required=True)
+    """The database must answer and accept writes; a cache that is down only degrades."""
+
+    async def check_database() -> None:
+        store.check_writes()
+        await store.read(Query("users_count"))
+
+    database = Probe("database", check_database, required=True)
     cache = Probe("cache", redis_broker.health if redis_broker else always_up, required=False)
     return HealthMonitor(reactor, now, (database, cache), is_ready, reactor.seconds(), clock_warning)
 

@@ -123,6 +123,9 @@ class PostgresStore(StoreService):
                 return succeed(position)
         return self._read(lambda reader: reader.locate(cursor))
 
+    def check_writes(self) -> None:
+        self._completion.write_health.check()
+
     def cursor_of(self, position: int) -> str:
         return self._open_resources.reader.terms.cursor_of(position)
 
