@@ -107,6 +107,11 @@ def make_service(
         config, reactor=reactor, dispatcher=foundation.dispatcher, metrics=metrics
     )
 
+    if redis_broker is not None:
+        log.canary.announcer = redis_broker
+        if shared_limits is not None:
+            redis_broker.on_leave(shared_limits.client.reconnect)
+
     # Identity; accounts, messages, publishing and subscribing.
     auth = make_auth_services(config, foundation, reactor)
     core = make_core_services(
