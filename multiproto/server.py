@@ -107,6 +107,11 @@ def make_service(
         config, reactor=reactor, dispatcher=foundation.dispatcher, metrics=metrics
     )
 
+    if redis_broker is not None:
+        log.canary.announcer = redis_broker
+        if shared_limits is not None:
+            redis_broker.on_leave(shared_limits.client.reconnect)
+
     # Identity; accounts, messages, publishing and subscribing.
     auth = make_auth_services(config, foundation, reactor)
     core = make_core_services(
@@ -215,8 +220,13 @@ def make_health_monitor(
     clock_warning: Callable[[], str | None],
     is_ready: Callable[[], bool],
 ) -> HealthMonitor:
-    """The database must be up; a cache that is down only degrades."""
-    database = Probe("database", lambda: store.read(Query("users_count")), required=True)
+    """The database must answer and accept writes; a cache that is down only degrades."""
+
+    async def check_database() -> None:
+        store.check_writes()
+        await store.read(Query("users_count"))
+
+    database = Probe("database", check_database, required=True)
     cache = Probe("cache", redis_broker.health if redis_broker else always_up, required=False)
     return HealthMonitor(reactor, now, (database, cache), is_ready, reactor.seconds(), clock_warning)
 

@@ -123,6 +123,9 @@ class LogStore(Store, LogReader, Protocol):
     def waiting(self) -> Mapping[str, int]:
         """How many reads and writes are queued, by operation: "read", "write"."""
 
+    def check_writes(self) -> None:
+        """Raise `Unavailable` while what is committed fails."""
+
     def on_commit(self, listener: Callable[[], object]) -> None:
         """Call `listener`, in the reactor thread, whenever the log has grown, here or by another instance."""
 

@@ -3,12 +3,13 @@
 docs/guarantees.md#g12-ready-means-delivering
 
 Every few seconds this instance writes a canary event to the log and waits for
-its own follower to dispatch it.  No client pattern covers its topic.
+its own follower to dispatch it.  No client pattern covers its topic.  The same
+event proves to the other instances that live topics reach them, see `broker.peers`.
 """
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Awaitable, Callable, Protocol
 
 from attrs import define
 from twisted.application.service import Service
@@ -32,6 +33,16 @@ START_TIMEOUT = 2.0  # seconds that a start waits for the first canary
 EVENT_TYPE = "canary"
 
 
+class Announcer(Protocol):
+    """Announces this instance to the others on another way than the log, as `broker.redis.RedisBroker` does."""
+
+    def announce(self) -> Awaitable[object]:
+        """Announce it; returns what the log is to say of that."""
+
+    def on_announcement_logged(self, content: object) -> None:
+        """The log has said `content` of another instance's announcement."""
+
+
 @define(eq=False, repr=False)
 class Canary(Service):
     _store: Store
@@ -39,6 +50,7 @@ class Canary(Service):
     _clock: IReactorTime
     _now: Callable[[], float]  # seconds since the epoch
     _new_id: Callable[[], str]
+    announcer: Announcer | None = None
     _pending_id: str | None = None  # of the last canary sent
     _sent_at: float = 0.0
     _last_returned_at: float | None = None  # when the last canary that came back was sent
@@ -72,7 +84,9 @@ class Canary(Service):
 
     def deliver(self, delivery: Delivery) -> bool:
         if delivery.id != self._pending_id:
-            return False  # another instance's canary
+            if self.announcer is not None:  # another instance's canary, or an older one of ours
+                self.announcer.on_announcement_logged(delivery.content)
+            return False
         self._last_returned_at = self._sent_at
         if self._first_returned is not None and not self._first_returned.called:
             self._first_returned.callback(None)
@@ -81,13 +95,13 @@ class Canary(Service):
     def _send(self) -> None:
         """Send the next canary, without waiting for one that hangs."""
         self._pending_id, self._sent_at = self._new_id(), self._clock.seconds()
-        event = Event(
-            self._pending_id, EVENT_TYPE, (CANARIES,), None, "", format_timestamp(self._now()), CANARIES
-        )
-        sent = Deferred.fromCoroutine(self._commit(event))
+        sent = Deferred.fromCoroutine(self._commit(self._pending_id, format_timestamp(self._now())))
         sent.addErrback(self._send_refused)
 
-    async def _commit(self, event: Event) -> None:
+    async def _commit(self, id: str, at: str) -> None:
+        """Write it behind the announcement: who reads it here must have received that."""
+        announced = await self.announcer.announce() if self.announcer is not None else None
+        event = Event(id, EVENT_TYPE, (CANARIES,), announced, "", at, CANARIES)
         await self._store.commit(Unit((), (event,)))
 
     def _send_refused(self, failure: Failure) -> None:

@@ -20,10 +20,13 @@ from txredisapi import ResponseError
 
 from ..core.errors import Unavailable
 from .address import RedisAddress
-from .connection import RedisCommandProtocol, RedisConnection
+from .connection import RedisCommandProtocol, RedisConnection, check_writable
 
 CALL_TIMEOUT = 0.05  # seconds that a caller waits at most
 MAX_IN_FLIGHT = 1000  # commands that Redis has not answered
+
+# How errors begin that say that another server is meant.
+UNUSABLE_SERVER = ("READONLY", "MASTERDOWN", "MOVED", "CLUSTERDOWN", "NOAUTH", "NOPERM")
 
 T = TypeVar("T")
 ParseReply = Callable[[Any], T | None]  # the value of a reply; `None` for a malformed one
@@ -49,6 +52,7 @@ class RedisClient(Service):
 
     _address: RedisAddress
     _scripts: tuple[RedisScript, ...]  # all that `execute` may be given
+    _check_key: bytes  # is written to see whether anything can be
     _reactor: Any  # IReactorTime, IReactorPluggableNameResolver
     _call_timeout: float = CALL_TIMEOUT
     in_flight: int = field(default=0, init=False)
@@ -56,9 +60,7 @@ class RedisClient(Service):
     _connection: RedisConnection = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._connection = RedisConnection(
-            self._address, RedisCommandProtocol, self._reactor, self._load_scripts
-        )
+        self._connection = RedisConnection(self._address, RedisCommandProtocol, self._reactor, self._set_up)
 
     @property
     def connections(self) -> int:
@@ -83,8 +85,18 @@ class RedisClient(Service):
         pending.send()
         return pending.result
 
-    async def _load_scripts(self, protocol: Any) -> None:
-        """Load all scripts, so that each call takes one round trip from the first on."""
+    def leave_if_unusable(self, protocol: Any, error: str) -> None:
+        """Give a server up that has become a replica, or one of others: the name may lead to another by now."""
+        if protocol is self._connection.protocol and error.startswith(UNUSABLE_SERVER):
+            self._connection.abort()
+
+    def reconnect(self) -> None:
+        """Give this server up: other instances are on another one."""
+        self._connection.abort()
+
+    async def _set_up(self, protocol: Any) -> None:
+        """Make sure that this is a master, and load all scripts, so that each call takes one round trip."""
+        await check_writable(protocol, self._check_key)
         for script in self._scripts:
             await protocol.execute_command("SCRIPT", "LOAD", script.text)
 
@@ -128,6 +140,8 @@ class _PendingRedisCommand(Generic[T]):
             return
         self._timeout_call.cancel()
         # A failure is a lost connection, or an error of Redis: no memory, a replica, a key of another type.
+        if isinstance(result, Failure) and result.check(ResponseError):
+            self._client.leave_if_unusable(self._protocol, result.getErrorMessage())
         value = None if isinstance(result, Failure) else self._parse_reply(result)
         if value is None:
             self.result.errback(_unavailable())

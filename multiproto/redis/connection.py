@@ -24,6 +24,7 @@ from ..base.one_line import one_line
 from .address import CONNECT_TIMEOUT, RedisAddress
 
 REPLY_TIMEOUT = 1.0  # seconds
+WRITE_CHECK_LIFETIME = 60_000  # ms that a key is kept which only shows that it can be written
 INITIAL_BACKOFF, MAX_BACKOFF = 0.05, 0.8  # seconds between two attempts
 
 OnMessage = Callable[[bytes, bytes], object]  # channel, message
@@ -56,6 +57,14 @@ class RedisSubscriberProtocol(_BaseRedisProtocol, SubscriberProtocol):  # type: 
         self._on_message(channel, message)
 
 
+async def check_writable(protocol: Any, key: bytes) -> None:
+    """Write `key`.  Raises Redis's error where that is refused: by a replica, for lack of memory or rights, …
+
+    A replica answers PING and delivers what is published to it: only a write shows that this is the master.
+    """
+    await protocol.execute_command("SET", key, b"1", "PX", WRITE_CHECK_LIFETIME)
+
+
 async def _do_nothing(protocol: Any) -> None:
     pass
 
@@ -67,9 +76,8 @@ class RedisConnection:
     _address: RedisAddress
     _make_protocol: Callable[[], RedisProtocol]
     _reactor: Any  # IReactorTime, IReactorPluggableNameResolver
-    _on_connected: Callable[[Any], Awaitable[None]] = (
-        _do_nothing  # sets a new connection up, beyond login and database
-    )
+    # Sets a new connection up, beyond login and database; one for which it fails is given up.
+    _on_connected: Callable[[Any], Awaitable[None]] = _do_nothing
     _on_change: Callable[[], object] = lambda: None  # called when `protocol` was set or cleared
     protocol: Any = field(default=None, init=False)
     down_reason: str = field(default="not connected yet", init=False)  # why there is no connection

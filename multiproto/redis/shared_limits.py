@@ -62,7 +62,11 @@ class RedisSharedLimits(Service):
 
     def __attrs_post_init__(self) -> None:
         self.client = RedisClient(
-            self._address, (COUNT_SCRIPT, LEASE_SCRIPT), self._reactor, self._call_timeout
+            self._address,
+            (COUNT_SCRIPT, LEASE_SCRIPT),
+            f"{self._key_prefix}limits".encode(),
+            self._reactor,
+            self._call_timeout,
         )
 
     @property

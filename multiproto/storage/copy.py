@@ -18,6 +18,7 @@ from ..base.one_line import one_line
 from .errors import StoreUnusable
 from .migrations import load_migrations
 from .postgresql.migrate import migrate as migrate_postgresql
+from .postgresql.session import session_settings
 from .sqlite.connection import connect, fetch_all
 from .sqlite.data_directory import DataDirectory
 from .sqlite.errors import translate_sqlite_errors
@@ -58,12 +59,16 @@ def _copy_all(
     source: sqlite3.Connection, conninfo: str, now: float, on_progress: OnProgress
 ) -> dict[str, int]:
     sql_files = sql_directory("postgresql")
-    migrate_postgresql(conninfo, sql_files, load_statements(sql_files / "queries"), now, durable=False)
+    schema = migrate_postgresql(
+        conninfo, sql_files, load_statements(sql_files / "queries"), now, durable=False
+    )
     try:
-        with psycopg.connect(conninfo) as target:
-            target.execute("SET TIME ZONE 'UTC'")
-            _lock_and_check_empty(target)
-            return {table: _copy_table(source, target, table, on_progress) for table in _tables(source)}
+        with psycopg.connect(conninfo, autocommit=True) as target:
+            for command in session_settings(schema):
+                target.execute(command)
+            with target.transaction():
+                _lock_and_check_empty(target)
+                return {table: _copy_table(source, target, table, on_progress) for table in _tables(source)}
     except psycopg.Error as error:
         raise StoreUnusable(f"nothing was moved: {one_line(error)}") from error
 

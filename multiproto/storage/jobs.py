@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 
 from ..base.round_robin import RoundRobinQueue
 from ..core.errors import DatabaseError, Refusal, TimedOut, Unavailable
+from .write_health import WriteHealth
 
 Work = TypeVar("Work")
 
@@ -22,6 +23,10 @@ OnJobCompleted = Callable[[str, str, float], object]
 PositionOrError = Union[int, Exception]  # the log's head behind a unit, or why nothing of the unit was done
 
 _SERVER_ERRORS = (DatabaseError, TimedOut, Unavailable)
+
+
+class QueueFull(Unavailable):
+    """Too many jobs wait already; says nothing about the database."""
 
 
 @define(eq=False, repr=False)
@@ -50,7 +55,7 @@ class JobQueue(Generic[Work]):
         """Queue `job`; returns the one that has lost its place to it, if any, which is to be refused.
 
         Of a full queue, an owner that has two places fewer than another may have one of those.
-        Raises `Unavailable` when there is no place: then nothing of `job` will be done.
+        Raises `QueueFull` when there is no place: then nothing of `job` will be done.
         """
         displaced = None
         if len(self._jobs) >= self._max_waiting:
@@ -61,7 +66,7 @@ class JobQueue(Generic[Work]):
         return displaced
 
     def overloaded(self) -> Unavailable:
-        return Unavailable(self._full_message)
+        return QueueFull(self._full_message)
 
     def dequeue(self, most: int) -> list[Job[Work]]:
         """The next `most` jobs, or as many as there are."""
@@ -79,18 +84,31 @@ class JobCompletion:
 
     _clock: IReactorTime
     _on_job_completed: OnJobCompleted
+    write_health: WriteHealth = field(init=False)
     _log = Logger()
+
+    @write_health.default
+    def _make_write_health(self) -> WriteHealth:
+        return WriteHealth(self._clock)
 
     def complete(self, job: Job[Any], outcome: object) -> None:
         """Fire the result of `job` with `outcome`, as a failure if that is an exception."""
         if isinstance(outcome, Exception) and not isinstance(outcome, Refusal):
             self._log.failure("a {operation} went wrong", Failure(outcome), operation=job.operation)
             outcome = DatabaseError("Database error")
+        elif job.operation == "write" and not isinstance(outcome, QueueFull):
+            self._record_health(outcome)
         self._on_job_completed(job.operation, _status_label(outcome), self._clock.seconds() - job.enqueued_at)
         if isinstance(outcome, Refusal):
             job.result.errback(outcome)
         else:
             job.result.callback(outcome)
+
+    def _record_health(self, outcome: object) -> None:
+        if isinstance(outcome, _SERVER_ERRORS):
+            self.write_health.record_failure(outcome)
+        else:  # a unit that missed or clashed found a database that works
+            self.write_health.record_success()
 
 
 def _status_label(outcome: object) -> str:

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.internet.task import deferLater
 
 from multiproto.core.errors import DatabaseError, Refusal, TimedOut, Unavailable
+from multiproto.storage.jobs import QueueFull
 from multiproto.storage.postgresql.read_queue import MAX_PIPELINED_READS
 from multiproto.storage.postgresql.store import PostgresStore
 from tests.servers import Postgres
@@ -271,7 +272,7 @@ class QueueTests(FaultCase):
         with psycopg.connect(self.conninfo) as other:
             other.execute("SELECT position FROM head FOR UPDATE")
             answers = [store.commit(say(event(f"e{n}", "ada"))) for n in range(4)]
-            self.assertEqual(await refusal(answers[3]), Unavailable("The database is overloaded"))
+            self.assertEqual(await refusal(answers[3]), QueueFull("The database is overloaded"))
         await gatherResults(answers[:3])
 
     async def test_a_read_that_still_waits_at_the_stop_hears_that_the_database_is_closed(self) -> None:

@@ -24,22 +24,15 @@ from .statements import PreparedStatement
 
 CONNECT_TIMEOUT = 2  # seconds
 
-COMMON_SESSION_SETTINGS = (
-    b"SET client_encoding = 'UTF8'",
-    b"SET timezone = 'UTC'",
-    b"SET datestyle = 'ISO'",
-    b"SET client_min_messages = 'error'",
-)
-
 
 @frozen
 class PostgresConnector:
-    """Opens connections whose sessions have prepared all `statements` and have the `session_settings`."""
+    """Opens connections whose sessions have the `session_settings` and have prepared all `statements`."""
 
     _conninfo: str = field(repr=False)
     _reactor: Any  # IReactorFDSet, IReactorTime, IReactorThreads
     _statements: Sequence[PreparedStatement]
-    _session_settings: Sequence[bytes]
+    _session_settings: Sequence[bytes]  # commands of `session`
     _answer_timeout: float  # seconds that a result may take
     _on_notify: Callable[[], object] = lambda: None
 
@@ -51,7 +44,7 @@ class PostgresConnector:
         deadline = Deadline(self._reactor)
         deadline.set(self._answer_timeout, lambda: connection.abort("The database gives no answer"))
         try:
-            await connection.execute_plain([*COMMON_SESSION_SETTINGS, *self._session_settings])
+            await connection.execute_plain(self._session_settings)
             await connection.prepare(self._statements)
         except (StatementFailed, DatabaseConnectionLost) as error:
             connection.abort()

@@ -14,6 +14,7 @@ from ..errors import StoreUnusable
 from ..migrations import load_migrations, pending_migrations
 from ..statements import Statements
 from .connector import CONNECT_TIMEOUT
+from .session import FIND_SCHEMA, session_settings
 from .statements import to_prepared_statements
 
 MIN_VERSION = 13_00_00  # the first PostgreSQL with `pg_xact_status` of 64-bit transaction ids
@@ -21,9 +22,10 @@ ADVISORY_LOCK_ID = 0x6D756C7469  # "multi"; of instances that start at the same 
 LOCK_TIMEOUT = 60.0  # seconds to wait for the other one
 
 
-def migrate(conninfo: str, sql: Path, statements: Statements, now: float, durable: bool) -> None:
-    """Apply all pending migrations; with `durable`, refuse a server that does not sync.  Raises `StoreUnusable`.
+def migrate(conninfo: str, sql: Path, statements: Statements, now: float, durable: bool) -> str:
+    """Apply all pending migrations and return the schema of the tables.  Raises `StoreUnusable`.
 
+    With `durable`, a server that does not sync is refused.
     They are one transaction, behind an advisory lock: an instance that starts at the same time waits for it.
     """
     try:
@@ -31,13 +33,25 @@ def migrate(conninfo: str, sql: Path, statements: Statements, now: float, durabl
     except psycopg.ProgrammingError:
         raise StoreUnusable("DATABASE_URL can't be read") from None  # libpq's text might show a password
     try:
-        with psycopg.connect(wanted, row_factory=dict_row) as connection:
-            _check_server(connection, durable)
-            connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT:.0f}s'")
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK_ID])
-            _apply_pending_migrations(connection, sql, statements, format_timestamp(now))
+        with psycopg.connect(wanted, row_factory=dict_row, autocommit=True) as connection:
+            for command in session_settings(lock_timeout=f"{LOCK_TIMEOUT:.0f}s"):
+                connection.execute(command)
+            with connection.transaction():
+                _check_server(connection, durable)
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK_ID])
+                schema = _enter_schema(connection)
+                _apply_pending_migrations(connection, sql, statements, format_timestamp(now))
+                return schema
     except psycopg.Error as error:
         raise StoreUnusable(f"PostgreSQL can't be used: {one_line(error)}") from error
+
+
+def _enter_schema(connection: psycopg.Connection[Any]) -> str:
+    """Find the schema of the tables, or of the tables to be, and make it the search path."""
+    (found,) = connection.execute(FIND_SCHEMA).fetchall()
+    schema = str(found["schema"])
+    connection.execute("SELECT set_config('search_path', quote_ident(%s), false)", [schema])
+    return schema
 
 
 def _check_server(connection: psycopg.Connection[Any], durable: bool) -> None:

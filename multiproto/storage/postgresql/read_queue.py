@@ -16,6 +16,7 @@ from ...core.errors import Unavailable
 from .connection import PostgresConnection, StatementCall, StatementResult
 from .connector import PostgresConnector
 from .pool import PostgresPool
+from .session import session_settings
 
 QUEUE_TIMEOUT = 1.75  # seconds that a read may wait for a connection: refused within two
 MAX_PIPELINED_READS = 16  # reads in flight on one connection; a slow one holds up those behind it
@@ -23,12 +24,13 @@ GROW_ABOVE = 4  # reads in flight on every connection before one more is opened
 SHRINK_AFTER = 60.0  # seconds without that until a connection is closed again
 
 
-def read_session_settings(statement_timeout: float) -> tuple[bytes, ...]:
+def read_session_settings(statement_timeout: float, schema: str | None = None) -> tuple[bytes, ...]:
     """The settings of a session for reads, each broken off after `statement_timeout` seconds."""
-    return (
-        b"SET default_transaction_isolation = 'repeatable read'",
-        b"SET default_transaction_read_only = on",
-        b"SET statement_timeout = %d" % (statement_timeout * 1000),
+    return session_settings(
+        schema,
+        default_transaction_isolation="repeatable read",
+        default_transaction_read_only="on",
+        statement_timeout=f"{statement_timeout:.3f}s",
     )
 
 

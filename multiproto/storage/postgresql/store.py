@@ -26,7 +26,7 @@ from .migrate import migrate
 from .read_queue import PostgresReadQueue, read_session_settings
 from .reader import PostgresReader
 from .statements import to_prepared_statements
-from .writer import WRITE_TIMEOUT, WRITER_SESSION_SETTINGS, PostgresWriter
+from .writer import WRITE_TIMEOUT, PostgresWriter, writer_session_settings
 
 TIMEOUT_CHECK_INTERVAL = 0.2  # seconds between two checks
 
@@ -60,7 +60,7 @@ class PostgresStore(StoreService):
     _max_waiting: int = 10_000  # units, and reads, that may wait; one more is refused
     _max_batch: int = 400  # units in one transaction; beyond that a sync is shared by enough
     _now: Callable[[], float] = time  # seconds since the epoch
-    _migrated: bool = field(default=False, init=False)
+    _schema: str | None = field(default=None, init=False)  # of the tables, once they are migrated
     _resources: _PostgresResources | None = field(default=None, init=False)
     _completion: JobCompletion = field(init=False)
 
@@ -68,16 +68,15 @@ class PostgresStore(StoreService):
 
     def open(self) -> None:
         """Check the server and apply pending migrations.  Blocks."""
-        if not self._migrated:
+        if self._schema is None:
             sql = sql_directory("postgresql")
-            migrate(
+            self._schema = migrate(
                 self._conninfo,
                 sql,
                 load_statements(sql / "queries"),
                 self._now(),
                 self._require_fsync,
             )
-            self._migrated = True
 
     def startService(self) -> Deferred[None]:
         super().startService()
@@ -123,6 +122,9 @@ class PostgresStore(StoreService):
             ):  # else another instance may have begun its term
                 return succeed(position)
         return self._read(lambda reader: reader.locate(cursor))
+
+    def check_writes(self) -> None:
+        self._completion.write_health.check()
 
     def cursor_of(self, position: int) -> str:
         return self._open_resources.reader.terms.cursor_of(position)
@@ -170,7 +172,8 @@ class PostgresStore(StoreService):
 
     async def _start(self) -> None:
         self.open()
-        opened = self._build_resources()
+        assert self._schema is not None, "`open` finds it"
+        opened = self._build_resources(self._schema)
         try:
             await opened.read_queue.start()
             await opened.writer.start()
@@ -181,7 +184,7 @@ class PostgresStore(StoreService):
         opened.timeout_checks.start(TIMEOUT_CHECK_INTERVAL, now=False)
         self._resources = opened
 
-    def _build_resources(self) -> _PostgresResources:
+    def _build_resources(self, schema: str) -> _PostgresResources:
         """The parts, not yet connected to the database."""
         statements = to_prepared_statements(load_statements(sql_directory("postgresql") / "queries"))
 
@@ -196,7 +199,7 @@ class PostgresStore(StoreService):
             )
 
         read_queue = PostgresReadQueue(
-            connector(read_session_settings(self._read_timeout), self._read_timeout + 1),
+            connector(read_session_settings(self._read_timeout, schema), self._read_timeout + 1),
             self._reactor,
             max(1, self._min_connections - 1),
             max(1, self._max_connections - 1),
@@ -204,7 +207,7 @@ class PostgresStore(StoreService):
         )
         reader = PostgresReader(read_queue, statements)
         writer = PostgresWriter(
-            connector(WRITER_SESSION_SETTINGS, WRITE_TIMEOUT),
+            connector(writer_session_settings(schema), WRITE_TIMEOUT),
             self._reactor,
             self._now,
             statements,

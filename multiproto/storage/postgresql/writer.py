@@ -26,18 +26,23 @@ from .connector import PostgresConnector
 from .errors import DatabaseConnectionLost, StatementFailed, to_refusal
 from .pool import PostgresPool
 from .reader import PostgresReader
+from .session import session_settings
 from .statements import PreparedStatement
 from .transaction import PostgresTransaction
 
 WRITE_TIMEOUT = 1.75  # seconds that a unit may wait, and that any result may take: refused within two
 
-WRITER_SESSION_SETTINGS = (
-    b"SET synchronous_commit = 'on'",
-    b"SET default_transaction_isolation = 'read committed'",  # statements after the lock see all earlier commits
-    b"SET statement_timeout = 1500",  # ms, the wait for the lock included
-    b"SET idle_in_transaction_session_timeout = 2000",  # ms that a halted instance may hold the lock
-    b"LISTEN multiproto_log",
-)
+
+def writer_session_settings(schema: str) -> tuple[bytes, ...]:
+    """The settings of the session that writes, and that other instances wake."""
+    return (
+        *session_settings(
+            schema,
+            statement_timeout="1500ms",  # the wait for the lock included
+            idle_in_transaction_session_timeout="2s",  # that a halted instance may hold the lock
+        ),
+        b"LISTEN multiproto_log",
+    )
 
 
 @define(eq=False, repr=False)

@@ -134,6 +134,9 @@ class SqliteStore(StoreService):
                 return succeed(position)
         return self._enqueue("read", lambda reader: reader.locate(cursor))
 
+    def check_writes(self) -> None:
+        self._completion.write_health.check()
+
     def cursor_of(self, position: int) -> str:
         return self._open_resources.terms.cursor_of(position)
 

@@ -14,6 +14,7 @@ from twisted.trial.unittest import TestCase
 from multiproto.core.errors import DatabaseError, Refusal, TimedOut, Unavailable
 from multiproto.core.transactions import Query, Step, Unit
 from multiproto.storage.errors import StoreUnusable
+from multiproto.storage.jobs import QueueFull
 from multiproto.storage.sqlite.store import DATABASE_FILE, SqliteStore
 
 from ..contract import StoreContract
@@ -240,7 +241,7 @@ class OverloadTests(StoreCase):
         self.assertEqual(store.waiting, {"read": 0, "write": 2})
         self.assertEqual(
             self.failureResultOf(store.commit(add_user("e"))).value,
-            Unavailable("The database writer is overloaded"),
+            QueueFull("The database writer is overloaded"),
         )
         other.execute("ROLLBACK")
         await gatherResults(accepted)
