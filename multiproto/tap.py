@@ -39,6 +39,11 @@ SETTING_BY_FLAG = {
     "log-level": "LOG_LEVEL",
 }
 
+# Seconds after which the event loop lets another thread go on, where it has long work to do.  The thread that commits
+# needs that some twenty times for each commit: with Python's 5 ms, durable publications beside a client that asked
+# for introspection had a p99 of 0.18 instead of 0.11 s.
+SWITCH_INTERVAL = 0.0005
+
 
 HELP_TEXT = """
 Serves REST, WebSocket, GraphQL and framed TCP as one conversation: what is sent on one arrives on all.
@@ -133,13 +138,14 @@ class ServerService(MultiService):
         super().privilegedStartService()
 
     def startService(self) -> None:
-        """Start, and exempt all objects that exist now from garbage collection.
+        """Start, exempt all objects that exist now from garbage collection, and let threads take turns sooner.
 
         They live as long as the process: full collections would only take longer with them.
         """
         super().startService()
         gc.collect()
         gc.freeze()
+        sys.setswitchinterval(SWITCH_INTERVAL)
 
 
 def makeService(options: Options) -> IService:

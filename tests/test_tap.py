@@ -185,10 +185,12 @@ class MakeServiceTests(MakeServiceCase):
         self.assertEqual(self.supervisors, [None])
 
     def test_objects_of_the_start_are_exempt_from_garbage_collection(self) -> None:
+        self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
         frozen = gc.get_freeze_count()
         (server,) = IService(self.made())
         server.startService()
         self.assertGreater(gc.get_freeze_count(), frozen)
+        self.assertAlmostEqual(sys.getswitchinterval(), tap.SWITCH_INTERVAL)
 
 
 class WorkersTests(MakeServiceCase):

@@ -407,5 +407,6 @@ class RedisBroker(Service):
             for each in (self._command_connection, self._subscriber_connection)
             if each.protocol is None
         ]
-        why = lost[0] if lost else self._probe_error or "what is published does not come back"
+        # A connection that was left for an error says no more than that it was left.
+        why = self._probe_error or (lost[0] if lost else "what is published does not come back")
         return f"live topics reach only this instance, Redis at {self._address} is of no use: {why}"

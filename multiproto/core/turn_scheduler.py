@@ -24,7 +24,7 @@ from ..base.round_robin import RoundRobinQueue
 
 TURN_BUDGET = 0.01  # seconds of a turn for what has just come, and as much for what waited
 TIME_SLICE = 0.005  # seconds of them for one connection that waited
-MAX_REST = 0.05  # seconds in which only what has just come is done
+MAX_REST = 0.1  # seconds in which only what has just come is done
 MAX_OVERDRAWN = 1000  # clients that are remembered; beyond, all are forgotten, and each costs one more piece
 
 
@@ -84,7 +84,7 @@ class TurnScheduler:
         if self.has_time(key):
             began = self._timer()
             work()
-            self.count(kind, began)
+            self.count(key, kind, began)
         else:
             self.run_later(key, kind, work)
 
@@ -99,10 +99,14 @@ class TurnScheduler:
         """When a piece of work began, for `count`."""
         return self._timer()
 
-    def count(self, kind: str, began: float) -> None:
+    def count(self, key: str, kind: str, began: float) -> None:
         """Count the time that a piece of work took, unless it is part of one that waited: that is counted whole."""
         if self._slice_ends_at is None:
-            self._work_seconds[kind] += self._timer() - began
+            ended = self._timer()
+            self._work_seconds[kind] += ended - began
+            if ended - began >= TURN_BUDGET:
+                self._note_length(key, ended - began)
+                self._rest(ended, ended - began)
 
     def _run_waiting(self) -> None:
         """Do what waited, for a turn's budget.
@@ -131,9 +135,12 @@ class TurnScheduler:
         finally:
             self._slice_ends_at = None
             ended = self._timer()
-            spent = ended - started
-            self._rests_until = ended + min(spent, MAX_REST) if spent >= 2 * TURN_BUDGET else 0.0
+            self._rest(ended, ended - started)
             self._next_run = self._clock.callLater(0, self._run_waiting) if self._waiting else None
+
+    def _rest(self, now: float, spent: float) -> None:
+        """Leave others as much time as a long piece took, before what waits goes on."""
+        self._rests_until = now + min(spent, MAX_REST) if spent >= 2 * TURN_BUDGET else 0.0
 
     def _note_length(self, key: str, seconds: float) -> None:
         """Remember whether the last piece of `key` was a long one."""

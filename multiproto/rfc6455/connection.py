@@ -66,12 +66,13 @@ class WebSocketConnectionProtocol(Rfc6455Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         self.factory.admission.stats.record_bytes_received(len(data))
-        if self.connection is not None:
-            self.connection.on_activity(len(data))
-        turns = self.factory.hub.turns
+        if self.connection is None:
+            return super().dataReceived(data)
+        self.connection.on_activity(len(data))
+        turns = self.connection.turns
         began = turns.now()
         super().dataReceived(data)
-        turns.count("frames", began)
+        turns.count(self.connection.turn_key, "frames", began)
 
     def onOpen(self) -> None:
         super().onOpen()

@@ -108,7 +108,7 @@ class TcpProtocol(Int32StringReceiver):
         rest = data[codec.parse_frames(data, limit, self._handle_frame) :]
         if rest and limit != self.MAX_LENGTH and self._reading and not self.paused:  # one of them was a login
             rest = rest[codec.parse_frames(rest, self.MAX_LENGTH, self._handle_frame) :]
-        self.connection.turns.count("frames", began)
+        self.connection.turns.count(self.connection.turn_key, "frames", began)
         if rest and self._reading:
             self._buffer += rest
             self._check_next_length()

@@ -92,6 +92,17 @@ class RestTests(TurnCase):
     def test_but_not_while_nothing_is(self) -> None:
         self.assertEqual(self.next_turn(), ["next"])
 
+    def test_also_after_one_that_did_not_wait(self) -> None:
+        self.next_turn()
+        began = self.turns.now()
+        self.turn.seconds += 3 * TURN_BUDGET
+        self.turns.count("b", "test", began)
+        self.turn.end()
+        self.assertEqual((self.turns.has_time("a"), self.turns.has_time("b")), (True, False))
+        self.later("b", "b")
+        self.turn.is_idle = False
+        self.assertEqual(self.next_turn(), [])
+
     def test_for_so_long_and_no_longer(self) -> None:
         self.next_turn()
         self.later("a", "very long", 1.0)
@@ -167,7 +178,7 @@ class WaitTests(TurnCase):
     def test_what_is_counted(self) -> None:
         began = self.turns.now()
         self.turn.seconds += 0.25
-        self.turns.count("test", began)
-        self.turns.count("test", self.turns.now() - 1)
+        self.turns.count("a", "test", began)
+        self.turns.count("a", "test", self.turns.now() - 1)
         self.later("a", "a")
         self.assertEqual((self.turns._work_seconds, self.turns._waits), ({"test": 1.25}, {"test": 1}))

@@ -168,7 +168,7 @@ class ForwardedTests(LiveCase):
                 self.address, path, protocols, **{"X-Forwarded-For": "198.51.100.1, 192.0.2.1"}
             )
             hub: Any = self.server.getServiceNamed("hub")
-            self.assertEqual([guest.host for guest in hub._connections.values()], ["192.0.2.1"])
+            self.assertEqual([guest.network for guest in hub._connections.values()], ["192.0.2.1"])
             await socket_.close()
 
     async def test_a_denied_one_is_refused(self) -> None:

@@ -27,7 +27,7 @@ from .syncing import ACKNOWLEDGED, REFUSED
 
 ROOT = Path(multiproto.__file__).parent.parent
 UNITS = 30
-GOOD = 12  # syncs of one thread that succeed; what follows fails: the writer's, well after the start
+GOOD = 20  # syncs of one thread that succeed; what follows fails: the writer's, well after the start
 
 
 def traced(directory: Path, *options: str) -> list[str]:
