@@ -14,7 +14,7 @@ class OverloadTests(TestCase):
 
     async def test_others_are_answered_while_each_attack_goes_on(self) -> None:
         """Before it ends they have a hundred, one by one, in order, on connections that they keep; newcomers are let in."""
-        program = Program.python("-m", "tests.system.overload", "--short", "--seconds", "1")
+        program = Program.python("-m", "tests.system.overload", "--short", "--seconds", "4")
         self.addCleanup(lambda: Deferred.fromCoroutine(program.kill()))
         status = await program.ended
         self.assertEqual(status, 0, (program.said + program.errors).decode())
