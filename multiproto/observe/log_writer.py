@@ -95,6 +95,12 @@ class LogWriter:
             self.start()
             self._drain(self._exit_deadline)
 
+    @property
+    def has_pending(self) -> bool:
+        """Whether a line, or the report of dropped ones, is still to be written."""
+        with self._lock:
+            return bool(self._queued_bytes or self._unreported)
+
     # For the callers; those that need the lock have it.
 
     def _is_full_for(self, line: bytes) -> bool:
@@ -129,7 +135,7 @@ class LogWriter:
         if self._thread is None or self._thread.ident == get_ident():
             return
         self._wakeups.put(None)
-        while (self._queued_bytes or self._unreported) and time.monotonic() < deadline:
+        while self.has_pending and time.monotonic() < deadline:
             time.sleep(0.001)
 
     # The thread.

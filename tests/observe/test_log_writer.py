@@ -58,7 +58,7 @@ class WriterCase(SynchronousTestCase):
         """Let all be written; the lines."""
         self.sink.gate.set()
         self.writer.start()
-        self.until(lambda: not self.writer._queued_bytes and not self.writer._unreported)
+        self.until(lambda: not self.writer.has_pending)
         return self.sink.lines
 
     def fill(self) -> int:
