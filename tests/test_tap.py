@@ -6,7 +6,6 @@ import gc
 import io
 import json
 import os
-import subprocess
 import sys
 import syslog
 from pathlib import Path
@@ -93,31 +92,6 @@ class PluginTests(SynchronousTestCase):
         (plugin,) = [maker for maker in getPlugins(IServiceMaker) if maker.tapname == "multiproto"]
         self.assertIs(plugin.options, tap.Options)
         self.assertIs(plugin.makeService, tap.makeService)
-
-    def test_loading_the_plugin_installs_no_reactor(self) -> None:
-        """twistd installs the reactor after it has loaded the plugin and its options."""
-        program = "import sys, multiproto.tap; multiproto.tap.Options(); print('twisted.internet.reactor' in sys.modules)"
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, cwd=ROOT, check=True)
-        self.assertEqual(done.stdout, b"False\n")
-
-    def test_our_reactor_is_installed_unless_another_one_is(self) -> None:
-        make = (
-            "from multiproto import tap; options = tap.Options(); options.parseOptions(%r); tap.makeService(options);"
-            "from twisted.internet import reactor; print(type(reactor).__module__)"
-        )
-        ours = "multiproto.reactor.epoll"
-        other = "from twisted.internet import selectreactor; selectreactor.install(); "
-        shared = ("DATABASE_URL=postgresql://h/d", "REDIS_URL=redis://h", f"JWT_SECRET={'x' * 32}")
-        supervisor = ["--workers=2", *(f"--set={each}" for each in shared)]
-        for before, more, expected in (
-            ("", [], ours),
-            ("", supervisor, ours),
-            (other, [], "twisted.internet.selectreactor"),
-        ):
-            options = ["--data-dir", self.mktemp(), *more]
-            command = [sys.executable, "-c", before + make % options]
-            done = subprocess.run(command, capture_output=True, cwd=ROOT, check=True, text=True)
-            self.assertEqual(done.stdout.splitlines()[-1:], [expected], done.stderr)
 
 
 class ConfiguredTests(SynchronousTestCase):
