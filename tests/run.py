@@ -2,7 +2,8 @@
 
 A secret of `tests.canary` in anything that is printed or logged, the output of the run included, fails it.
 
-With `--jobs` the modules are dealt out to so many processes at a time; each prints what it did when it is done.
+With `--jobs` the modules are dealt out to so many processes, by how long each took last time; each process prints
+what it did when it is done.  Each has to import everything, so there are no more of them than run at once.
 With `--coverage` the branches of the package that these tests take are measured,
 and too few of them fail the run.  What a `twistd` of theirs does is not counted.
 
@@ -23,13 +24,14 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Iterable
+from typing import Iterable, Mapping
 
 from . import canary
 from .watched import SECONDS
 
 ROOT = Path(__file__).parent.parent
-SHARES = 4  # that each of several processes' turns is dealt into, so that all are busy to the end
+DURATIONS = ROOT / ".test-seconds.json"  # by module, of the last run of each
+LEAST_SECONDS = 0.05  # that a module counts, however quick it was
 SLOWEST = 10  # modules that are named at the end
 
 
@@ -56,7 +58,7 @@ class Run:
 
     def all(self, tests: list[str]) -> int:
         """The status for the process."""
-        shares = dealt(tests, self._jobs)
+        shares = dealt(tests, self._jobs, known_durations())
         try:
             with ThreadPoolExecutor(self._jobs) as pool:
                 if self._jobs == 1:
@@ -71,7 +73,9 @@ class Run:
         status = int(secrets > 0 or any(status for status, _, _ in done))
         if self._coverage:
             status = self._report_coverage() or status
-        print(slowest(self._temporary.glob("*.seconds")))
+        seconds = seconds_in(self._temporary.glob("*.seconds"))
+        remember(seconds)
+        print(slowest(seconds))
         print(summary(last for _, _, last in done))
         return status
 
@@ -113,13 +117,42 @@ class Run:
         return int(coverage([sys.executable, "-m", "coverage", "report"]).returncode)
 
 
-def dealt(tests: list[str], jobs: int) -> list[list[str]]:
-    """`tests`, packages among them taken apart, in shares for `jobs` processes; for one as they are."""
+def dealt(tests: list[str], jobs: int, known: Mapping[str, float]) -> list[list[str]]:
+    """`tests`, packages among them taken apart, in shares for `jobs` processes; for one as they are.
+
+    The longest go first, each to the process that has least to do; `known` are seconds by module.
+    """
     if jobs == 1:
         return [tests]
     modules = [module for test in tests for module in modules_of(test)]
-    shares = min(jobs * SHARES, len(modules))
-    return [modules[number::shares] for number in range(shares)]
+    shares: list[list[str]] = [[] for _ in range(min(jobs, len(modules)))]
+    loads = [0.0] * len(shares)
+    for module in sorted(modules, key=lambda module: -known.get(module, 0.0)):
+        least = loads.index(min(loads))
+        shares[least].append(module)
+        loads[least] += known.get(module, 0.0) + LEAST_SECONDS
+    return shares
+
+
+def known_durations() -> dict[str, float]:
+    """What the last runs took; nothing is known in a new checkout."""
+    try:
+        durations: dict[str, float] = json.loads(DURATIONS.read_text())
+    except (OSError, ValueError):
+        return {}
+    return durations
+
+
+def remember(seconds: Mapping[str, float]) -> None:
+    DURATIONS.write_text(json.dumps(known_durations() | dict(seconds), indent=1, sort_keys=True))
+
+
+def seconds_in(files: Iterable[Path]) -> Counter[str]:
+    """How long each module took, from what the processes wrote down."""
+    seconds = Counter[str]()
+    for file in files:
+        seconds.update(json.loads(file.read_text()))
+    return seconds
 
 
 def modules_of(test: str) -> list[str]:
@@ -156,11 +189,8 @@ def secrets_in_file(path: Path) -> bool:
     return bool(found)
 
 
-def slowest(files: Iterable[Path]) -> str:
+def slowest(seconds: Counter[str]) -> str:
     """The modules that took longest, in a line."""
-    seconds = Counter[str]()
-    for file in files:
-        seconds.update(json.loads(file.read_text()))
     named = [f"{module.removeprefix('tests.')} {took:.0f}" for module, took in seconds.most_common(SLOWEST)]
     return f"slowest, in seconds: {', '.join(named)}"
 

@@ -27,7 +27,6 @@ from multiproto.observe import log_sinks
 from multiproto.observe.process_log import ProcessLog
 from multiproto.workers.worker import SupervisorLink
 
-ROOT = Path(__file__).parent.parent
 HELLO = {"log_level": LogLevel.info, "log_format": "hello", "log_time": 0.0, "log_namespace": "x"}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from . import ports, timing
+from . import ports, run, timing
 from .prove import Measurement, Proof, measurements
 from .run import dealt, slowest
 from .timing import MEASUREMENTS, Stopwatch
@@ -81,15 +81,34 @@ class PortsTests(SynchronousTestCase):
 
 class DealingTests(SynchronousTestCase):
     def test_each_module_is_in_one_share(self) -> None:
-        self.assertEqual(dealt(["tests.tcp", "tests.test_timing"], 1), [["tests.tcp", "tests.test_timing"]])
-        shares = dealt(["tests.tcp", "tests.test_timing"], 2)
+        self.assertEqual(
+            dealt(["tests.tcp", "tests.test_timing"], 1, {}), [["tests.tcp", "tests.test_timing"]]
+        )
+        shares = dealt(["tests.tcp", "tests.test_timing"], 2, {})
         modules = sorted(module for share in shares for module in share)
         there = [f"tests.tcp.{file.stem}" for file in (Path(__file__).parent / "tcp").glob("test_*.py")]
         self.assertEqual(modules, sorted([*there, "tests.test_timing"]))
-        self.assertGreater(len(shares), 1)
+        self.assertEqual(len(shares), 2)
+
+    def test_shares_take_equally_long(self) -> None:
+        """As far as it is known, and no share is left empty by one module that takes long."""
+        known = {"tests.a": 9.0, "tests.b": 4.0, "tests.c": 4.0, "tests.gone": 99.0}
+        shares = dealt(["tests.d", "tests.b", "tests.c", "tests.a"], 2, known)
+        self.assertEqual(shares, [["tests.a"], ["tests.b", "tests.c", "tests.d"]])
+        self.assertEqual(dealt(["tests.a"], 2, known), [["tests.a"]])
+
+    def test_durations_are_remembered(self) -> None:
+        """Those of modules that were not run are kept; a file that can't be read is as good as none."""
+        self.patch(run, "DURATIONS", Path(self.mktemp()))
+        self.assertEqual(run.known_durations(), {})
+        run.remember({"tests.a": 1.0, "tests.b": 2.0})
+        run.remember({"tests.b": 3.0})
+        self.assertEqual(run.known_durations(), {"tests.a": 1.0, "tests.b": 3.0})
+        run.DURATIONS.write_text("{")
+        self.assertEqual(run.known_durations(), {})
 
     def test_the_slowest_are_named(self) -> None:
         files = [Path(self.mktemp()) for _ in range(2)]
         files[0].write_text('{"tests.a": 1.0, "tests.b": 4.0}')
         files[1].write_text('{"tests.a": 5.0}')
-        self.assertEqual(slowest(files), "slowest, in seconds: a 6, b 4")
+        self.assertEqual(slowest(run.seconds_in(files)), "slowest, in seconds: a 6, b 4")
