@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,23 @@ from twisted.trial.unittest import TestCase
 from multiproto.base.uuid7 import Uuid7Generator
 from multiproto.core.events import EventBuilder
 from multiproto.core.idempotency import IdempotentSends
-from multiproto.storage.sqlite.store import SqliteStore
+from multiproto.storage.migrations import load_migrations
+from multiproto.storage.sqlite.connection import connect
+from multiproto.storage.sqlite.migrate import migrate
+from multiproto.storage.sqlite.store import DATABASE_FILE, SqliteStore
+from multiproto.storage.statements import load_statements, sql_directory
+
+
+@cache
+def migrated_database() -> bytes:
+    """The file of an empty database that has had all migrations: to do them takes 20 ms, with each test."""
+    with tempfile.TemporaryDirectory() as directory:
+        file, sql = Path(directory) / DATABASE_FILE, sql_directory("sqlite")
+        connection = connect(file, 1.0)
+        migrate(connection, load_migrations(sql), load_statements(sql / "queries"), 0.0)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
+        return file.read_bytes()
 
 
 class StoreCase(TestCase):
@@ -25,6 +43,8 @@ class StoreCase(TestCase):
 
     async def _open(self) -> None:
         self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        (self.directory / DATABASE_FILE).write_bytes(migrated_database())
         self.reads_and_writes: list[str] = []
         self.store = SqliteStore(
             self.directory,
