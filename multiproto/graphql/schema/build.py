@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from importlib import resources
 from typing import Any, Callable
 
 from graphql import (
+    DocumentNode,
     GraphQLError,
     GraphQLField,
     GraphQLObjectType,
@@ -15,10 +17,12 @@ from graphql import (
     GraphQLScalarType,
     GraphQLSchema,
     ValueNode,
-    build_schema,
+    build_ast_schema,
     get_directive_values,
+    parse,
     value_from_ast_untyped,
 )
+from graphql.validation.validate import assert_valid_sdl
 
 from ...base import strict_json
 from ...core.identity import check_full_access
@@ -38,9 +42,17 @@ def load_sdl() -> str:
     return resources.files("multiproto.graphql").joinpath(SDL_FILE).read_text("utf-8")
 
 
+@cache
+def _parse_sdl() -> DocumentNode:
+    """The syntax of our schema, parsed and validated once in a process."""
+    document = parse(load_sdl())
+    assert_valid_sdl(document)
+    return document
+
+
 def make_schema(resolvers: Resolvers, loop: TwistedEventLoop) -> GraphQLSchema:
     """The schema, with a resolver for every root field and every relation; other fields are read from dicts."""
-    schema = build_schema(load_sdl())
+    schema = build_ast_schema(_parse_sdl(), assume_valid_sdl=True)
     for root, methods in (
         (schema.query_type, resolvers.queries),
         (schema.mutation_type, resolvers.mutations),
