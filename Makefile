@@ -46,7 +46,7 @@ check: venv  ## format, lint, types and all tests that need no ports: half a min
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
-	$(BIN)/python -m tests.run --jobs 2 $(FAST_TESTS)
+	$(BIN)/python -m tests.run --jobs 3 $(FAST_TESTS)
 
 test: venv servers strace libfaketime $(NODE_CLIENTS)  ## everything, as CI runs it: all of check, live tests, branch coverage of 90 %; half an hour at most
 	$(BIN)/ruff format --check --quiet .
