@@ -11,12 +11,20 @@ from pathlib import Path
 
 from attrs import define, field
 
+MAX_FILE_WRITE = 65_536  # bytes
+MAX_STREAM_WRITE = 4096  # bytes; such a write to a pipe, which processes may share, is atomic (POSIX)
+
 
 @define(eq=False, repr=False)
 class StreamSink:
     """A pipe, terminal, socket or file that the process has inherited."""
 
     _fd: int
+    max_write: int = field(init=False)
+
+    @max_write.default
+    def _find_max_write(self) -> int:
+        return MAX_FILE_WRITE if stat.S_ISREG(os.fstat(self._fd).st_mode) else MAX_STREAM_WRITE
 
     def write(self, data: bytes) -> int:
         return _write(self._fd, data)
@@ -35,11 +43,13 @@ class RotatingFileSink:
     _path: Path  # absolute: twistd may change the directory
     _max_size: int  # bytes; 0: it never rotates by itself
     _kept_files: int
+    max_write: int = field(init=False)
     _fd: int = field(init=False)
     _size: int = field(init=False)  # bytes
 
     def __attrs_post_init__(self) -> None:
         """Raises `OSError`."""
+        self.max_write = min(MAX_FILE_WRITE, self._max_size or MAX_FILE_WRITE)
         self._use(self._open())
 
     def write(self, data: bytes) -> int:
@@ -96,6 +106,8 @@ class RotatingFileSink:
 
 class SyslogSink:
     """The system's log.  A line begins with its priority and facility, as in RFC 3164: `<14>`."""
+
+    max_write = MAX_STREAM_WRITE
 
     def write(self, data: bytes) -> int:
         line, end, _ = data.partition(b"\n")

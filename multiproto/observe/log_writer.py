@@ -17,20 +17,21 @@ from typing import Callable, Protocol
 from attrs import define, field
 
 MAX_QUEUED_BYTES = 1 << 20  # of lines that wait to be written; one more line is dropped
-RESUME_BELOW = (
-    MAX_QUEUED_BYTES // 2
-)  # bytes; after a loss, so that a slow reader gets few reports of many lines
-# At most so many bytes in one write, in whole lines: to a pipe such a write is atomic (POSIX), and processes share one.
-MAX_WRITE = 4096
-GATHER_TIME = (
-    0.005  # seconds from the first line to its write: each wake of the thread costs the reactor some
-)
+# Bytes; lines are queued again below it after a loss, so that a slow reader gets few reports of many lines.
+RESUME_BELOW = MAX_QUEUED_BYTES // 2
+# Seconds from the first line to its write.  The thread needs the interpreter's lock at each wake and after each
+# write, and the reactor's thread, which has to give it up for that, waits meanwhile.
+GATHER_TIME = 0.005
 RETRY_DELAY = 1.0  # seconds after a write that failed, as on a full disk
 EXIT_TIMEOUT = 1.0  # seconds that the process waits at its end for what is queued
 
 
 class LogSink(Protocol):
     """Where lines go.  The writer's thread makes all calls, and any may block."""
+
+    @property
+    def max_write(self) -> int:
+        """At most so many bytes in one write, in whole lines; a longer line is alone."""
 
     def write(self, data: bytes) -> int:
         """Write the beginning of `data`, whole lines; returns how many bytes.  Raises `OSError`."""
@@ -51,7 +52,7 @@ class LogWriter:
     _format_notice: Callable[[str], bytes]  # the line that says in this log what happened to the log
     dropped_lines: int = field(default=0, init=False)
     _unreported: int = field(default=0, init=False)  # dropped lines that no line has told of yet
-    _is_dropping: bool = field(default=False, init=False)
+    _max_queued_bytes: int = field(default=MAX_QUEUED_BYTES, init=False)  # less after a loss
     _failure: str | None = field(default=None, init=False)  # why the last write failed
     _loss_reason: str = field(default="", init=False)
     _lines: deque[bytes] = field(factory=deque, init=False)
@@ -74,10 +75,11 @@ class LogWriter:
     def write(self, line: bytes) -> None:
         """Queue `line`, or drop it."""
         with self._lock:
-            if self._is_full_for(line):
+            if self._queued_bytes + len(line) > self._max_queued_bytes:
                 self._drop(1)
             else:
-                self._report_loss()
+                if self._unreported:
+                    self._report_loss()
                 self._enqueue(line)
         if self._exit_deadline is not None:
             self._drain(self._exit_deadline)
@@ -103,12 +105,8 @@ class LogWriter:
 
     # For the callers; those that need the lock have it.
 
-    def _is_full_for(self, line: bytes) -> bool:
-        limit = RESUME_BELOW if self._is_dropping else MAX_QUEUED_BYTES
-        return self._queued_bytes + len(line) > limit
-
     def _drop(self, count: int) -> None:
-        self._is_dropping = True
+        self._max_queued_bytes = RESUME_BELOW
         self.dropped_lines += count
         self._unreported += count
         self._loss_reason = (
@@ -117,11 +115,10 @@ class LogWriter:
 
     def _report_loss(self) -> None:
         """Queue the line about dropped lines, in their place."""
-        self._is_dropping = False
-        if self._unreported:
-            count, self._unreported = self._unreported, 0
-            lines = "1 line was" if count == 1 else f"{count} lines were"
-            self._enqueue(self._format_notice(f"{lines} dropped from this log: {self._loss_reason}"))
+        self._max_queued_bytes = MAX_QUEUED_BYTES
+        count, self._unreported = self._unreported, 0
+        lines = "1 line was" if count == 1 else f"{count} lines were"
+        self._enqueue(self._format_notice(f"{lines} dropped from this log: {self._loss_reason}"))
 
     def _enqueue(self, line: bytes) -> None:
         self._lines.append(line)
@@ -152,7 +149,7 @@ class LogWriter:
         """Write some lines; `False` when there are none, and the next one will wake this thread."""
         self._reopen_if_asked()
         with self._lock:
-            if not self._lines:
+            if self._unreported and not self._lines:
                 self._report_loss()
             data = self._next_batch()
             self._is_idle = not data
@@ -163,7 +160,7 @@ class LogWriter:
         """The first lines, as many as one write may have; they stay in the count of queued bytes."""
         batch: list[bytes] = []
         size = 0
-        while self._lines and (not batch or size + len(self._lines[0]) <= MAX_WRITE):
+        while self._lines and (not batch or size + len(self._lines[0]) <= self._sink.max_write):
             batch.append(self._lines.popleft())
             size += len(batch[-1])
         return b"".join(batch)

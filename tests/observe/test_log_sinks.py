@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.observe.log_sinks import RotatingFileSink, StreamSink
+from multiproto.observe.log_sinks import MAX_FILE_WRITE, MAX_STREAM_WRITE, RotatingFileSink, StreamSink
 
 
 class FileCase(SynchronousTestCase):
@@ -52,6 +52,12 @@ class RotationTests(FileCase):
     def test_a_line_that_is_longer_than_a_file(self) -> None:
         self.write_all(self.sink(max_size=2), b"long\n", b"b\n")
         self.assertEqual(self.files, {"m.log": "b\n", "m.log.1": "long\n"})
+
+    def test_a_write_is_no_longer_than_a_file(self) -> None:
+        sizes = (0, MAX_FILE_WRITE + 1, MAX_FILE_WRITE, MAX_FILE_WRITE - 1)
+        self.assertEqual(
+            [self.sink(max_size=size).max_write for size in sizes], [MAX_FILE_WRITE] * 3 + [sizes[-1]]
+        )
 
     def test_it_goes_on_where_the_last_process_stopped(self) -> None:
         self.path.write_text("a\n")
@@ -115,6 +121,16 @@ class MovedTests(FileCase):
 
 
 class StreamTests(SynchronousTestCase):
+    def test_a_write_to_a_pipe_is_atomic(self) -> None:
+        """Processes may share it; writes to a file are never mixed."""
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, reading)
+        self.addCleanup(os.close, writing)
+        self.assertEqual(StreamSink(writing).max_write, MAX_STREAM_WRITE)
+        self.assertLessEqual(MAX_STREAM_WRITE, os.fpathconf(writing, "PC_PIPE_BUF"))
+        with Path(self.mktemp()).open("wb") as file:
+            self.assertEqual(StreamSink(file.fileno()).max_write, MAX_FILE_WRITE)
+
     def test_a_pipe_that_somebody_made_non_blocking(self) -> None:
         """It is waited for: the flag belongs to all processes that share the pipe."""
         reading, writing = os.pipe()
