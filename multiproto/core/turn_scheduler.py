@@ -66,11 +66,14 @@ class TurnScheduler:
 
     def has_time(self, key: str) -> bool:
         """Whether another piece of work may be done at once; where not, `run_later` does it."""
+        return self._has_time_at(self._timer(), key)
+
+    def _has_time_at(self, now: float, key: str) -> bool:
         if self._slice_ends_at is not None:
-            return self._timer() < self._slice_ends_at
+            return now < self._slice_ends_at
         if key in self._overdrawn or (self._next_run is not None and self._waiting.count_of(key)):
             return False  # whoever came before has to be served before
-        return self._timer() - self._turn.turn_started_at < TURN_BUDGET
+        return now - self._turn.turn_started_at < TURN_BUDGET
 
     def run_later(self, key: str, kind: str, work: Callable[[], object]) -> None:
         """Call `work` in a later turn, when `key` has its part; the connection may be lost by then."""
@@ -81,8 +84,8 @@ class TurnScheduler:
 
     def run(self, key: str, kind: str, work: Callable[[], object]) -> None:
         """Call `work` now if there is time, else later."""
-        if self.has_time(key):
-            began = self._timer()
+        began = self._timer()
+        if self._has_time_at(began, key):
             work()
             self.count(key, kind, began)
         else:

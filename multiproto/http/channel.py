@@ -226,14 +226,8 @@ class Channel:
         """Call `begin` when it is the client's turn: now, unless there is more to do than the reactor has time for."""
         self._deadline.cancel()
         self._responding = True
-        request = self.request
-        assert request is not None
-
-        def begin_unless_lost() -> None:
-            if self.request is request:
-                begin()
-
-        self.site.turns.run(request.turn_key, "requests", begin_unless_lost)
+        assert self.request is not None
+        self.site.turns.run(self.request.turn_key, "requests", begin)
 
     def _close_with_error(self, fault: HttpProtocolError) -> None:
         """Answer with `fault`, and close."""

@@ -206,7 +206,7 @@ class HttpRequest(TwistedRequest):
     @property
     def turn_key(self) -> str:
         """Whose share of the reactor's time the request has."""
-        return self._site.turns.key(self._resolved_headers.client_address, f"http-{id(self.http_channel)}")
+        return self._resolved_head.turn_key
 
     @property
     def is_disconnected(self) -> bool:
@@ -259,6 +259,8 @@ class HttpRequest(TwistedRequest):
 
         Everything that is logged meanwhile carries the request's id.
         """
+        if self._disconnected:
+            return  # while it waited for its turn
         context = CURRENT_REQUEST_ID.set(self.request_id)
         try:
             check = self._rate_limit_check
@@ -352,7 +354,7 @@ class HttpRequest(TwistedRequest):
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         """Start the coroutine that answers the request; it is cancelled if the client disconnects."""
         running = start_eagerly(work, self.fail)
-        if isinstance(running, Deferred):
+        if running is not None:  # it awaits something
             self._running = running
 
     async def _answer_with(self, result: Any) -> None:

@@ -133,6 +133,7 @@ class ResolvedHead:
     headers: ResolvedHeaders
     target: RequestTarget
     query: bytes
+    turn_key: str  # whose share of the reactor's time the request has
     routes_version: int  # the version of the routes that `target` was found with
     is_upgrade: bool = field(default=False)  # to another protocol, at a path that supports one
     is_preflight: bool = field(default=False)  # a preflight request of CORS

@@ -140,6 +140,10 @@ class Site(Factory):
                 headers = previous.headers.for_client(head, channel.getPeer(), self.policy)
         if headers is None:
             headers = ResolvedHeaders.of(head, channel.getPeer(), channel.secure, self.policy)
+        if previous is not None and previous.headers is headers:
+            turn_key = previous.turn_key
+        else:
+            turn_key = self.turns.key(headers.client_address, f"http-{id(channel)}")
         path, _, query = head.target.partition(b"?")
         target = self.router.target(head.method, path)
         upgrade = (
@@ -147,7 +151,7 @@ class Site(Factory):
         )
         preflight = headers.has_preflight_method and head.method == b"OPTIONS" and headers.origin is not None
         resolved_head = channel.resolved_head = ResolvedHead(
-            head, headers, target, query, self.router.version, upgrade, preflight
+            head, headers, target, query, turn_key, self.router.version, upgrade, preflight
         )
         return resolved_head
 
