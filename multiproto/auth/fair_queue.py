@@ -7,7 +7,7 @@ thousand accounts of one address are that address.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from typing import Generic, TypeVar
 
 from attrs import Factory, define, frozen
@@ -31,7 +31,8 @@ class FairQueue(Generic[T]):
     _max_waiting: int
     _max_waiting_per_network: int
     _max_waiting_per_user: int  # from all networks; those who have not authenticated are no user
-    _networks: dict[ClientNetwork, RoundRobinQueue[_Waiting[T]]] = Factory(dict)  # the next one comes first
+    # The next one comes first.
+    _networks: OrderedDict[ClientNetwork, RoundRobinQueue[_Waiting[T]]] = Factory(OrderedDict)
     _count_by_user: Counter[str] = Factory(Counter)
     _count: int = 0
 

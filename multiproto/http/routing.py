@@ -6,6 +6,7 @@ paths are kept; adding a route drops them all.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any, Callable, Coroutine, Mapping
 from urllib.parse import unquote
 
@@ -124,7 +125,7 @@ class Router:
     _upgrade_paths: frozenset[PathSegments]  # where a request may upgrade to another protocol
     adapter: MapAdapter = field(init=False)
     _version: int = field(default=-1, init=False)  # of the routes that `_remembered` was matched with
-    _remembered: dict[tuple[bytes, bytes], RequestTarget] = field(factory=dict, init=False)
+    _remembered: OrderedDict[tuple[bytes, bytes], RequestTarget] = field(factory=OrderedDict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.adapter = self.app.routes.bind("")
@@ -180,7 +181,7 @@ class Router:
         if len(target.path) > MAX_REMEMBERED_PATH:
             return
         if len(self._remembered) >= MAX_REMEMBERED_PATHS:
-            del self._remembered[next(iter(self._remembered))]
+            self._remembered.popitem(last=False)
         self._remembered[target.method, target.path] = target
 
 

@@ -8,6 +8,7 @@ request is obeyed; while it can't be had, this process's own holds.
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from typing import Awaitable, Protocol
 
 from attrs import Factory, define, field, frozen
@@ -94,7 +95,9 @@ class RateLimit:
     shared_counter: SharedWindowCounter | None = field(default=None, kw_only=True)
     _name: str = field(default="", kw_only=True)  # of this limit among those that are shared
     _max_addresses: int = field(default=MAX_ADDRESSES, kw_only=True)
-    _windows: dict[ClientNetwork, _Window] = Factory(dict)  # the one that ends first comes first
+    # The one that ends first comes first.  A plain dictionary finds its first key behind all that were deleted:
+    # with 100,000 windows that took 0.1 ms for each new one, and up to 0.15 s.
+    _windows: OrderedDict[ClientNetwork, _Window] = Factory(OrderedDict)
 
     def count_request(self, host: str) -> RateLimitStatus:
         """One more request from `host`, an IP address."""

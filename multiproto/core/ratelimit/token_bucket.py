@@ -6,6 +6,8 @@ are our own.
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from attrs import Factory, define, field, frozen
 
 MAX_BUCKETS = 50_000  # buckets of one kind that are kept, each some 300 bytes: 15 MB
@@ -74,7 +76,7 @@ class TokenBuckets:
     rate: Rate
     _max_buckets: int = MAX_BUCKETS
     # No `BoundedMap`, which never shrinks: here full buckets make room for others before there are too many.
-    _by_key: dict[str, TokenBucket] = Factory(dict)  # the one that was used last comes last
+    _by_key: OrderedDict[str, TokenBucket] = Factory(OrderedDict)  # the one that was used last comes last
 
     def __len__(self) -> int:
         return len(self._by_key)
