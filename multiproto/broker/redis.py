@@ -40,9 +40,8 @@ PROBE_INTERVAL = 1.0  # seconds between probes; one that takes longer has failed
 START_TIMEOUT = 2.0  # seconds that a start waits for the first probe
 MAX_IN_FLIGHT = 8 << 20  # bytes that Redis has not acknowledged; beyond, publications are dropped for others
 MAX_MESSAGE_SIZE = 256 << 10  # bytes of publications in one message, exceeded by the last one at most
-MAX_DISPATCH_TIME = (
-    0.01  # seconds of dispatching other instances' publications, before the reactor has its turn
-)
+# Seconds of dispatching other instances' publications, before the reactor has its turn.
+MAX_DISPATCH_TIME = 0.01
 ANNOUNCE_TIMEOUT = 0.5  # seconds for Redis to accept an announcement
 LEAVE_INTERVAL = 3.0  # seconds between two attempts to find the Redis of missing instances…
 MAJORITY_LEAVE_INTERVAL = 30.0  # …where more instances are on this one

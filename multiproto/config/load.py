@@ -97,9 +97,8 @@ class ConfigReader:
     """Reads all sources once, and collects the problems instead of stopping at the first."""
 
     problems: list[SettingProblem] = Factory(list)
-    effective: dict[str, RawSetting] = Factory(
-        dict
-    )  # by the setting's name, from the last source that has it
+    # By the setting's name, from the last source that has it.
+    effective: dict[str, RawSetting] = Factory(dict)
     _settings_by_name: dict[str, Setting] = Factory(lambda: {row.name: row for row, _ in iter_settings()})
 
     # Sources.

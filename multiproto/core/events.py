@@ -18,9 +18,8 @@ from .transactions import Event
 USER_CREATED, USER_UPDATED, USER_DELETED = "user.created", "user.updated", "user.deleted"
 MESSAGE_SENT, MESSAGE_DELETED = "message.sent", "message.deleted"
 SESSION_REVOKED = "session.revoked"
-WITHDRAWALS = frozenset(
-    (USER_DELETED, MESSAGE_DELETED)
-)  # with them, the content of earlier events is redacted
+# With them, the content of earlier events is redacted.
+WITHDRAWALS = frozenset((USER_DELETED, MESSAGE_DELETED))
 EVENT_TYPES = (USER_CREATED, USER_UPDATED, USER_DELETED, MESSAGE_SENT, MESSAGE_DELETED, SESSION_REVOKED)
 
 

@@ -168,9 +168,8 @@ class Delivery:
         )
 
 
-MAX_BATCH_BYTES = (
-    65_536  # bytes of deliveries that may be written without a look whether the transport is clogged
-)
+# Bytes of deliveries that may be written without a check whether the transport is clogged.
+MAX_BATCH_BYTES = 65_536
 
 
 @frozen(eq=False)

@@ -50,9 +50,8 @@ class GraphQLDependencies:
     allowed_origin: Callable[[str], bool]  # whether it may open a socket; the server's own always may
     on_operation: OperationObserver
     throttle: Callable[[str], Awaitable[None]]  # before a login from this address; raises `RateLimited`
-    count_request: Callable[
-        [str], Awaitable[None]
-    ]  # before what counts as a request of it over HTTP; likewise
+    # Likewise, before what counts as a request over HTTP.
+    count_request: Callable[[str], Awaitable[None]]
     limits: QueryLimits = QueryLimits()
     introspection: bool = True
     playground: bool = False

@@ -51,9 +51,8 @@ class Site(Factory):
     draining: bool = False
     _channels: set[Channel] = New(set)
     _streaming_channels: set[Channel] = New(set)  # of them, those that serve an event stream
-    _channels_by_network: dict[ClientNetwork, set[Channel]] = New(
-        dict
-    )  # admitted ones, by the client's network
+    # Admitted ones, by the client's network.
+    _channels_by_network: dict[ClientNetwork, set[Channel]] = New(dict)
     _not_awaited: Set[Channel] = frozenset()  # channels that `_drained` does not wait for
     _drained: Deferred[None] | None = None
     _date_second: int = -1

@@ -29,9 +29,8 @@ from ..observe.wall_clock import WallClock
 
 INTERVAL = 30.0  # seconds
 BATCH_SIZE = 500  # rows that one transaction deletes
-ENDED_SESSION_RETENTION = (
-    86_400.0  # seconds that an ended session is kept: nobody needs it, but clocks may differ
-)
+# Seconds that an ended session is kept: nobody needs it, but clocks may differ.
+ENDED_SESSION_RETENTION = 86_400.0
 
 
 @define(eq=False, repr=False)

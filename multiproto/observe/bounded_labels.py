@@ -26,9 +26,8 @@ from .protocol_stats import OTHER
 MAX_SERIES = 1000  # of one metric; reached only if an unbounded label is misused
 
 M = TypeVar("M")
-AllowedLabels = Mapping[
-    str, Collection[str] | None
-]  # label -> its values; None: whatever our own code passes
+# Label -> its values; `None`: whatever our own code passes.
+AllowedLabels = Mapping[str, Collection[str] | None]
 
 
 class BoundedFamily(Generic[M]):

@@ -20,18 +20,15 @@ from zope.interface import implementer
 
 from ..base.timestamps import format_timestamp
 
-CURRENT_REQUEST_ID: ContextVar[str | None] = ContextVar(
-    "request", default=None
-)  # id of the request that runs now
+# The id of the request that runs now.
+CURRENT_REQUEST_ID: ContextVar[str | None] = ContextVar("request", default=None)
 
 # Loggers of libraries; their info events, such as "Starting factory", are shown at debug level only.
 NOISY_LOGGERS = ("twisted", "autobahn", "txaio", "klein", "log_legacy", "-")
 ACCESS_FORMAT = "{method} {route} {status} {milliseconds} ms {size} bytes"  # of each request
 TEXT_FIELDS = ("worker", "request", "connection")  # fields that lines for people show, too
-FACTORY_FORMATS = (
-    "Starting factory {factory!r}",
-    "Stopping factory {factory!r}",
-)  # logged in the names of our factories
+# Logged in the names of our factories.
+FACTORY_FORMATS = ("Starting factory {factory!r}", "Stopping factory {factory!r}")
 
 # Fields of the JSON object itself, and those that Twisted's older logging adds.
 _RESERVED_FIELDS = frozenset(

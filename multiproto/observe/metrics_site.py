@@ -26,9 +26,8 @@ from .stats import stats_document
 METHODS = (b"GET", b"HEAD")
 REQUEST_TIMEOUT = 10.0  # seconds from its first byte until a request is whole
 RESPONSE_TIMEOUT = 30.0  # seconds from then until it is answered
-IDLE_TIMEOUT = (
-    75.0  # seconds before the first byte of the next one: Prometheus asks once a minute or more often
-)
+# Seconds before the first byte of the next one: Prometheus asks once a minute or more often.
+IDLE_TIMEOUT = 75.0
 MAX_CONNECTIONS = 32
 MAX_CONNECTIONS_PER_NETWORK = 16
 

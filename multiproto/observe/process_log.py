@@ -37,9 +37,8 @@ class ProcessLog:
         one still ends with SIGHUP, which a terminal sends when it closes.
         """
         self.writer.start()
-        reactor.addSystemEventTrigger(
-            "after", "shutdown", self.finish
-        )  # where twistd ends itself by a signal
+        # As well as at exit: where twistd ends itself by a signal, exit handlers do not run.
+        reactor.addSystemEventTrigger("after", "shutdown", self.finish)
         atexit.register(self.finish)
         signal.signal(signal.SIGUSR1, self._on_signal)
         if self.has_file:

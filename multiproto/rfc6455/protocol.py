@@ -137,10 +137,8 @@ class Rfc6455Protocol(HandshakeProtocol):
         """Read plain frames until there is another kind; returns how many there were."""
         if self.inside_message or self.current_frame is not None:
             return 0
-        data, self.data = (
-            self.data,
-            b"",
-        )  # a `resume_from` within `onMessage` finds nothing: the loop here goes on
+        # A `resume_from` within `onMessage` finds nothing: the loop here goes on.
+        data, self.data = self.data, b""
         consumed = 0
         try:
             consumed, count = parse_frames(data, self.maxMessagePayloadSize, max_frames, self._handle_message)

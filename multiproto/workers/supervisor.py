@@ -201,9 +201,8 @@ class _WorkerProcess(ProcessProtocol):
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
-        transport.writeToChild(
-            STDIN_FD, self._settings_line
-        )  # left open: the worker ends when the supervisor does
+        # Left open: the worker ends when the supervisor does.
+        transport.writeToChild(STDIN_FD, self._settings_line)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         *whole, self._buffer = (self._buffer + data)[-MAX_REPORT_LINE:].split(b"\n")

@@ -25,10 +25,8 @@ WORKER_NUMBER_VARIABLE = "MULTIPROTO_WORKER"  # in the environment of a worker: 
 STDIN_FD, REPORT_FD = 0, 3  # descriptors
 
 MAX_REASON_LENGTH = 1000  # characters
-READY_LINE, FAILED_PREFIX = (
-    "ready",
-    "failed ",
-)  # lines on `REPORT_FD`; the operator reads what follows the prefix
+# Lines on `REPORT_FD`; the operator reads what follows the prefix.
+READY_LINE, FAILED_PREFIX = "ready", "failed "
 
 
 @define(eq=False, repr=False)

@@ -96,9 +96,8 @@ class BurdenTests(RedisCase):
             return len(there.ear.heard) == 3000
 
         await self.until(heard)
-        self.assertLess(
-            max(waiting), 1500
-        )  # what one read of the socket can hold; the rest is Redis's to keep
+        # What one read of the socket can hold; the rest is Redis's to keep.
+        self.assertLess(max(waiting), 1500)
         self.assertEqual(there.ear.contents, list(range(1, 3001)))
         self.assertIs(there.lane._subscriber_connection.protocol, subscription)
         self.assertTrue(there.lane.up)

@@ -56,9 +56,8 @@ class ConnectionSubscriptions:
     _new_id: Callable[[], str]
     _publisher: Publisher
     _by_pattern: dict[str, _Subscription] = Factory(dict)
-    _live_resume_point: ResumePoint | None = (
-        None  # up to which its peer has all of the caught-up subscriptions
-    )
+    # Up to which its peer has all of the caught-up subscriptions.
+    _live_resume_point: ResumePoint | None = None
 
     async def open(self, identity: Identity, command: Subscribe) -> Subscribed:
         """Raises `ValidationError`, `Forbidden`, `Conflict`, or `RateLimited` for one too many.

@@ -16,9 +16,8 @@ from .topics import covers, overlaps
 USERS, MESSAGES, REVOCATIONS = "users.**", "messages.**", "_sessions"
 CANARIES = "_canary"  # events by which an instance checks that the log delivers
 CANARY_RETENTION = 600.0  # seconds
-REVOCATION_RETENTION = (
-    30 * 86_400.0
-)  # seconds: no connection survives an instance that is suspended for longer
+# Seconds: no connection survives an instance that is suspended for longer.
+REVOCATION_RETENTION = 30 * 86_400.0
 MAX_CACHED_TOPICS = 1024  # topics, of at most 255 bytes
 
 

@@ -22,10 +22,8 @@ from ..identity import Identity
 from .permissions import HISTORY, PUBLISH, SERVER_TOPICS, SUBSCRIBE, VERBS, Rule
 from .topics import TopicTree, check_topic, matches, overlaps
 
-RESTRICTED_PREFIXES = (
-    "_",
-    "messages.user",
-)  # of all topics that somebody may not read, without rules and grants
+# Of all topics that somebody may not read, without rules and grants.
+RESTRICTED_PREFIXES = ("_", "messages.user")
 MAX_CACHED_ACCESS = 1024  # topics and verbs, of about a kilobyte each: all subscribers of a topic share them
 
 

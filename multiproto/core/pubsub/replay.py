@@ -26,9 +26,8 @@ from .topics import literal_prefix
 T = TypeVar("T")
 
 PAGE_SPAN = 1024  # positions; pages end at its multiples, wherever their readers began
-PAGE_ALIGNMENT = (
-    64  # positions; pages begin at its multiples, so that readers with cursors close together share them
-)
+# Positions; pages begin at its multiples, so that readers with cursors close together share them.
+PAGE_ALIGNMENT = 64
 MAX_CACHED_PAGES = 32  # pages, of at most a megabyte of text each
 TURN_BUDGET = 0.01  # seconds of a turn that all replays may use
 

@@ -18,9 +18,8 @@ class PreparedStatement:
     name: str
     text: bytes  # with `$n`
     parameter_names: tuple[str, ...] = ()  # the names of `$1`, `$2`, …
-    columns: tuple[tuple[str, ColumnDecoder], ...] | None = field(
-        default=None, repr=False
-    )  # once it gave rows
+    # Known once it has returned rows.
+    columns: tuple[tuple[str, ColumnDecoder], ...] | None = field(default=None, repr=False)
 
 
 def to_prepared_statements(statements: Statements) -> Mapping[str, PreparedStatement]:

@@ -365,9 +365,8 @@ class ModelTests(SynchronousTestCase):
 
     @settings(max_examples=150, deadline=None)
     @given(rules, people, patterns, st.booleans())
-    @example(
-        (Rule("a", set()), Rule("**.b.a.a", {SUBSCRIBE})), Identity("a", "s", 0.0), "a.a.**", False
-    )  # a.a.b.a.a
+    # They share a.a.b.a.a.
+    @example((Rule("a", set()), Rule("**.b.a.a", {SUBSCRIBE})), Identity("a", "s", 0.0), "a.a.**", False)
     def test_what_is_refused_at_once(
         self, rules: tuple[Rule, ...], who: Identity, pattern: str, history: bool
     ) -> None:

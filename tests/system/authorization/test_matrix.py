@@ -348,9 +348,8 @@ class MatrixTests(LiveCase):
         # What is tried: its name, the ids for REST and for GraphQL, the outcomes of reading and of deleting.
         targets = [(f"message {id}", id, id, outcome, outcome) for id, outcome in UNKNOWN_IDS.items()]
         for what, author, target, seen_by in fresh:
-            one, another = [
-                await self.message(author, **target) for _ in range(2)
-            ]  # one deletion for each protocol
+            # One deletion for each protocol.
+            one, another = [await self.message(author, **target) for _ in range(2)]
             gone = OK if principal.user == author.id else FORBIDDEN
             outcomes = (OK, gone) if principal.user in seen_by else (NOT_FOUND, NOT_FOUND)
             targets.append((f"what is {what}", one, another, *outcomes))
