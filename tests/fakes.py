@@ -19,7 +19,7 @@ from multiproto.base import strict_json
 from multiproto.base.timestamps import format_timestamp
 from multiproto.broker.memory import MemoryBroker
 from multiproto.core import wiring
-from multiproto.core.client_info import ClientInfo
+from multiproto.core.client_info import ClientInfo, Requester
 from multiproto.core.connections.admission import Admission, ConnectionLimits
 from multiproto.core.connections.hub import Hub
 from multiproto.core.domain.audit_log import AuditRecorder
@@ -179,6 +179,23 @@ class RecordingTransport:
 
     def resume_reading(self) -> None:
         self.sent.append("resume")
+
+
+class PlainPasswords:
+    """A `PasswordHasher` that hashes nothing, so that tests are about everything else; notes its work."""
+
+    def __init__(self) -> None:
+        self.verified: list[str | None] = []  # what passwords were compared with
+
+    def check_capacity(self, requester: Requester = Requester()) -> None:
+        """There always is."""
+
+    async def hash(self, password: str, requester: Requester = Requester()) -> str:
+        return f"hash of {password}"
+
+    async def verify(self, password: str, hashed: str | None, requester: Requester = Requester()) -> bool:
+        self.verified.append(hashed)
+        return hashed == f"hash of {password}"
 
 
 def make_account_services(

@@ -35,9 +35,10 @@ from multiproto.log.canary import FRESH_FOR, INTERVAL, Canary
 from multiproto.observe.health import PROBE_TIMEOUT, HealthMonitor, Probe
 from multiproto.observe.wall_clock import WallClock
 
-from .auth.test_authenticator import ANN, PlainPasswords
+from .auth.test_authenticator import ANN
 from .fakes import (
     MemoryLog,
+    PlainPasswords,
     RecordingTransport,
     make_account_services,
     make_authenticator,

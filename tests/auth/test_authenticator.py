@@ -11,7 +11,7 @@ from multiproto.auth.keys import KeyRing
 from multiproto.auth.token_cache import TokenCache
 from multiproto.auth.tokens import JwtTokens
 from multiproto.base.timestamps import format_timestamp
-from multiproto.core.client_info import ClientInfo, Requester
+from multiproto.core.client_info import ClientInfo
 from multiproto.core.domain.credentials import NewCredential
 from multiproto.core.errors import Unauthorized
 from multiproto.core.identity import Grant, Identity
@@ -21,22 +21,11 @@ from multiproto.core.pubsub.permissions import PUBLISH, SUBSCRIBE
 from multiproto.core.transactions import Entry, Query, Snapshot
 from tests.canary import PASSWORD
 
-from ..fakes import make_account_services, make_authenticator
+from ..fakes import PlainPasswords, make_account_services, make_authenticator
 from ..stores import StoreCase
 
 ANN = {"email": "ann@example.org", "name": "Ann", "password": PASSWORD}
 GRANTS = [{"pattern": "devices.pump.**", "verbs": ["publish", "subscribe"]}]
-
-
-class PlainPasswords:
-    async def hash(self, password: str, requester: Requester = Requester()) -> str:
-        return password
-
-    async def verify(self, password: str, hashed: str | None, requester: Requester = Requester()) -> bool:
-        return password == hashed
-
-    def check_capacity(self, requester: Requester) -> None:
-        """There always is."""
 
 
 class AuthenticatorCase(StoreCase):

@@ -20,7 +20,6 @@ from twisted.web.server import Request, Site
 from multiproto.base import strict_json
 from multiproto.base.uuid7 import Uuid7Generator
 from multiproto.broker.memory import MemoryBroker
-from multiproto.core.client_info import Requester
 from multiproto.core.connections.admission import Admission, ConnectionLimits
 from multiproto.core.connections.hub import Hub
 from multiproto.core.domain.messages import Messages
@@ -46,7 +45,7 @@ from multiproto.storage.sqlite.writer import SqliteWriter
 from multiproto.storage.statements import load_statements, sql_directory
 from tests.canary import PASSWORD
 
-from ..fakes import FakeAuthenticator, make_account_services, make_turns
+from ..fakes import FakeAuthenticator, PlainPasswords, make_account_services, make_turns
 from ..rfc6455.wire import Wire
 
 START = 1_800_000_000.0  # seconds since the epoch
@@ -109,17 +108,6 @@ class InlineStore:
         give = answer.errback if isinstance(outcome, Exception) else answer.callback
         self._clock.callLater(0, lambda: answer.called or give(outcome))
         return answer
-
-
-class PlainPasswords:
-    def check_capacity(self, requester: Requester = Requester()) -> None:
-        """There always is."""
-
-    async def hash(self, password: str, requester: Requester = Requester()) -> str:
-        return f"hash of {password}"
-
-    async def verify(self, password: str, hashed: str | None, requester: Requester = Requester()) -> bool:
-        return hashed == f"hash of {password}"
 
 
 class PlainTokens:

@@ -22,9 +22,9 @@ from multiproto.graphql.execution.request import GraphQLRequest
 from multiproto.graphql.wiring import GraphQLDependencies, make_operation_executor
 from multiproto.observe.protocol_stats import ProtocolStats
 
-from ..fakes import FakeAuthenticator, make_account_services, make_turns
+from ..fakes import FakeAuthenticator, PlainPasswords, make_account_services, make_turns
 from ..stores import StoreCase
-from .server import PASSWORD, PlainPasswords, PlainTokens
+from .server import PASSWORD, PlainTokens
 
 QUERY = """query($limit: Int!) { users(limit: $limit) { edges { node { name
     messages(limit: $limit) { edges { node { user { name } recipient { name } } } } } } } }"""

@@ -13,7 +13,6 @@ from multiproto.auth.keys import KeyRing
 from multiproto.auth.tokens import JwtTokens
 from multiproto.base import strict_json
 from multiproto.broker.memory import MemoryBroker
-from multiproto.core.client_info import Requester
 from multiproto.core.connections.admission import Admission, ConnectionLimits
 from multiproto.core.connections.hub import Hub
 from multiproto.core.domain.messages import Messages
@@ -28,7 +27,7 @@ from multiproto.log.follower import Follower
 from multiproto.observe.protocol_stats import ProtocolStats
 from tests.canary import PASSWORD
 
-from ..fakes import make_account_services, make_authenticator, make_turns
+from ..fakes import PlainPasswords, make_account_services, make_authenticator, make_turns
 from ..stores import StoreCase
 from .client import Line, Response
 from .sites import Health
@@ -39,19 +38,6 @@ BOB = {"email": "bob@example.org", "name": "Bob", "password": PASSWORD}
 EVE = {"email": "eve@example.org", "name": "Eve", "password": PASSWORD}
 OPS = {"email": "ops@example.org", "name": "Ops", "password": PASSWORD}
 NOBODY = "00000000-0000-7000-8000-000000000000"
-
-
-class PlainPasswords:
-    """Not a hash at all: hashing is tested where it lives."""
-
-    def check_capacity(self, requester: Requester = Requester()) -> None:
-        """There always is."""
-
-    async def hash(self, password: str, requester: Requester = Requester()) -> str:
-        return f"hash of {password}"
-
-    async def verify(self, password: str, hashed: str | None, requester: Requester = Requester()) -> bool:
-        return hashed == f"hash of {password}"
 
 
 class ApiCase(StoreCase):

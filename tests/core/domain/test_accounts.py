@@ -8,30 +8,13 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 
 from multiproto.auth.passwords import BcryptPasswords
-from multiproto.core.client_info import ClientInfo, Requester
+from multiproto.core.client_info import ClientInfo
 from multiproto.core.errors import Conflict, Forbidden, NotFound, RateLimited, Unauthorized, ValidationError
 from multiproto.core.identity import Identity
 from tests.canary import PASSWORD
 
-from ...fakes import make_account_services
+from ...fakes import PlainPasswords, make_account_services
 from ...stores import StoreCase
-
-
-class PlainPasswords:
-    """Not a hash at all, so that tests are about everything else; counts its work."""
-
-    def __init__(self) -> None:
-        self.verified: list[str | None] = []
-
-    def check_capacity(self, requester: Requester = Requester()) -> None:
-        """There always is."""
-
-    async def hash(self, password: str, requester: Requester = Requester()) -> str:
-        return f"hash of {password}"
-
-    async def verify(self, password: str, hashed: str | None, requester: Requester = Requester()) -> bool:
-        self.verified.append(hashed)
-        return hashed == f"hash of {password}"
 
 
 class NamingTokens:

@@ -8,9 +8,9 @@ from multiproto.core.domain.audit_log import AuditLog
 from multiproto.core.errors import ValidationError
 from multiproto.core.identity import Identity
 
-from ...fakes import make_account_services
+from ...fakes import PlainPasswords, make_account_services
 from ...stores import StoreCase
-from .test_accounts import ANN, NamingTokens, PlainPasswords
+from .test_accounts import ANN, NamingTokens
 
 BOB = ANN | {"email": "Bob@example.org"}
 

@@ -15,9 +15,9 @@ from multiproto.core.pubsub import permissions
 from multiproto.core.pubsub.permissions import HISTORY, PUBLISH, SUBSCRIBE
 from multiproto.core.transactions import Step, Unit
 
-from ...fakes import make_account_services
+from ...fakes import PlainPasswords, make_account_services
 from ...stores import StoreCase
-from .test_accounts import ANN, NamingTokens, PlainPasswords
+from .test_accounts import ANN, NamingTokens
 
 GRANTS = [{"pattern": "devices.pump.**", "verbs": ["subscribe", "publish"]}]
 PUMP = {"name": "pump", "grants": GRANTS}

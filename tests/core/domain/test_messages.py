@@ -10,9 +10,9 @@ from multiproto.core.identity import Identity
 from multiproto.core.model import Message
 from tests.canary import PASSWORD
 
-from ...fakes import make_account_services
+from ...fakes import PlainPasswords, make_account_services
 from ...stores import StoreCase
-from .test_accounts import NamingTokens, PlainPasswords
+from .test_accounts import NamingTokens
 
 
 class MessagesCase(StoreCase):

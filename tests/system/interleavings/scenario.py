@@ -16,8 +16,8 @@ from multiproto.core.identity import Identity
 from multiproto.core.ports import Store
 from multiproto.core.transactions import Query, Step, Unit
 from tests.canary import PASSWORD
-from tests.core.domain.test_accounts import NamingTokens, PlainPasswords
-from tests.fakes import make_account_services
+from tests.core.domain.test_accounts import NamingTokens
+from tests.fakes import PlainPasswords, make_account_services
 
 from .explore import Operation, SteppedStore, explore, run_schedule
 
