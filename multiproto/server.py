@@ -27,9 +27,10 @@ from .core.domain.login_throttle import LoginThrottle
 from .core.ports import LogStore
 from .core.pubsub.namespaces import Namespaces
 from .core.ratelimit.fixed_window import RateLimit
+from .core.revocations import RevocationAnnouncingStore
 from .core.transactions import Query
 from .core.turn_scheduler import TurnScheduler
-from .core.wiring import make_core_services, make_foundation, make_publish_limits
+from .core.wiring import make_account_services, make_core_services, make_foundation, make_publish_limits
 from .edge.listeners import EdgeWrapper
 from .edge.wiring import make_edge_wrapper
 from .http.wire import make_cors_policy
@@ -113,18 +114,29 @@ def make_service(
             redis_broker.on_leave(shared_limits.client.reconnect)
 
     # Identity; accounts, messages, publishing and subscribing.
-    auth = make_auth_services(config, foundation, reactor)
+    auth, wall_clock = make_auth_services(config, foundation, reactor), foundation.wall_clock
+    account_services = make_account_services(
+        store=RevocationAnnouncingStore(store, foundation.dispatcher.revocations),
+        passwords=auth.passwords,
+        tokens=auth.tokens,
+        credential_issuer=RandomCredentialIssuer(),
+        failed_attempts=foundation.failed_attempts,
+        now=now,
+        earliest_now=wall_clock.earliest_now,
+        latest_now=wall_clock.latest_now,
+        new_id=new_id,
+        decode_json=strict_json.loads,
+        refresh_token_lifetime=config.auth.refresh_token_lifetime,
+        operators=config.auth.operators,
+        login_throttle=LoginThrottle(reactor, wall_clock.earliest_now, store, shared_limits),
+        on_authentication=metrics.auth,
+    )
     core = make_core_services(
         foundation,
         broker=redis_broker or make_memory_broker(config, foundation.dispatcher),
         rules=config.rules,
         authenticator=auth.authenticator,
-        passwords=auth.passwords,
-        tokens=auth.tokens,
-        credential_issuer=RandomCredentialIssuer(),
-        refresh_token_lifetime=config.auth.refresh_token_lifetime,
-        operators=config.auth.operators,
-        login_throttle=LoginThrottle(reactor, foundation.wall_clock.earliest_now, store, shared_limits),
+        account_services=account_services,
         publish_limits=make_publish_limits(
             foundation,
             user_rate=config.rate_limits.publish_rate,
@@ -132,7 +144,6 @@ def make_service(
             shared_limits=shared_limits,
         ),
         encode_json=strict_json.dumps,
-        decode_json=strict_json.loads,
     )
 
     # The wires, and what guards their ports.
@@ -141,7 +152,7 @@ def make_service(
         now,
         store,
         redis_broker,
-        foundation.wall_clock.warning,
+        wall_clock.warning,
         is_ready=lambda: services.ready and log.canary.is_fresh,
     )
     rate_limit = partial(
@@ -169,7 +180,7 @@ def make_service(
     start_order: list[tuple[str, Service | None]] = [
         ("descriptors", None if reserve is None else RunAtStart(reserve.log_limit)),
         ("supervisor-watcher", supervisor.make_watcher(reactor) if supervisor else None),
-        ("wall-clock", foundation.wall_clock),
+        ("wall-clock", wall_clock),
         ("certificate", edge.certificate),
         ("store", store),
         ("keys", auth.keys),
@@ -179,7 +190,7 @@ def make_service(
         ("broker", redis_broker),
         ("shared-limits", shared_limits),
         ("failed-attempts", foundation.failed_attempts),
-        ("operators", core.account_services.operators),
+        ("operators", account_services.operators),
         ("follower", log.follower),
         ("canary", log.canary),
         ("pruner", log.pruner),

@@ -32,8 +32,6 @@ HARMLESS = {
     "multiproto.config.settings.AuthConfig.refresh_token_lifetime": "seconds",
     "multiproto.config.settings.Config.environment": "development, test or production",
     "multiproto.graphql.execution.request.GraphQLRequest.persisted_hash": "the SHA-256 of a query's text",
-    "multiproto.graphql.wiring.GraphQLDependencies.credentials": "a CredentialStore, which does not show itself",
-    "multiproto.http.wiring.SiteParts.credential_store": "a CredentialStore, which does not show itself",
 }
 
 

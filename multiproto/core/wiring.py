@@ -39,7 +39,6 @@ from .pubsub.replay import ReplayReader
 from .ratelimit.publish_limits import PublishLimits
 from .ratelimit.shared_bucket import SharedBuckets
 from .ratelimit.token_bucket import Rate
-from .revocations import RevocationAnnouncingStore
 from .turn_scheduler import TurnScheduler
 
 
@@ -117,7 +116,7 @@ def make_foundation(
 
 def make_account_services(
     *,
-    store: Store,
+    store: Store,  # in a server a `RevocationAnnouncingStore`: what these revoke ends at once
     passwords: PasswordHasher,
     tokens: TokenIssuer,
     credential_issuer: CredentialIssuer,
@@ -195,34 +194,12 @@ def make_core_services(
     broker: Broker,
     rules: tuple[Rule, ...],
     authenticator: Authenticator,
-    passwords: PasswordHasher,
-    tokens: TokenIssuer,
-    credential_issuer: CredentialIssuer,
-    refresh_token_lifetime: float,  # seconds
-    operators: Iterable[str],
-    login_throttle: LoginThrottle,
+    account_services: AccountServices,
     publish_limits: PublishLimits,
     encode_json: Callable[[object], bytes],
-    decode_json: Callable[[bytes], object],
 ) -> CoreServices:
     store, dispatcher, clock = foundation.store, foundation.dispatcher, foundation.clock
     namespaces, now, new_id = foundation.namespaces, foundation.now, foundation.new_id
-    account_services = make_account_services(
-        store=RevocationAnnouncingStore(store, dispatcher.revocations),
-        failed_attempts=foundation.failed_attempts,
-        passwords=passwords,
-        tokens=tokens,
-        credential_issuer=credential_issuer,
-        now=now,
-        earliest_now=foundation.wall_clock.earliest_now,
-        latest_now=foundation.wall_clock.latest_now,
-        new_id=new_id,
-        decode_json=decode_json,
-        refresh_token_lifetime=refresh_token_lifetime,
-        operators=operators,
-        login_throttle=login_throttle,
-        on_authentication=foundation.metrics.auth,
-    )
     idempotent_sends = IdempotentSends(store, foundation.wall_clock.earliest_now)
     publisher = Publisher(
         policy=Policy(rules),

@@ -21,9 +21,7 @@ def graphql_wire(config: Config) -> MountedWire:
         core = context.core
         return make_graphql_resource(
             GraphQLDependencies(
-                accounts=core.account_services.accounts,
-                login_sessions=core.account_services.login_sessions,
-                credentials=core.account_services.credentials,
+                account_services=core.account_services,
                 request_authenticator=core.authenticator,
                 messages=core.messages,
                 publisher=core.publisher,

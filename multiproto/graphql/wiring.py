@@ -9,12 +9,10 @@ from twisted.internet.interfaces import IReactorTime
 
 from ..core.connections.admission import Admission
 from ..core.connections.hub import Hub
-from ..core.domain.accounts import Accounts
-from ..core.domain.credentials import CredentialStore
-from ..core.domain.login_sessions import LoginSessions
 from ..core.domain.messages import Messages
 from ..core.ports import Authenticator
 from ..core.pubsub.publisher import Publisher
+from ..core.wiring import AccountServices
 from ..rfc6455.resource import UpgradeResource
 from .execution.asyncio_loop import TwistedEventLoop
 from .execution.dataloaders import OperationLoaders
@@ -36,9 +34,7 @@ from .transport.websocket import GraphQLWebSocketFactory
 
 @frozen
 class GraphQLDependencies:
-    accounts: Accounts
-    login_sessions: LoginSessions
-    credentials: CredentialStore
+    account_services: AccountServices
     request_authenticator: Authenticator
     messages: Messages
     publisher: Publisher
@@ -82,20 +78,20 @@ def make_graphql_resource(dependencies: GraphQLDependencies) -> GraphQLResource:
 
 
 def make_operation_executor(dependencies: GraphQLDependencies) -> OperationExecutor:
-    loop = TwistedEventLoop.for_clock(dependencies.clock)
+    loop, services = TwistedEventLoop.for_clock(dependencies.clock), dependencies.account_services
     resolvers = Resolvers(
         QueryResolvers(
-            accounts=dependencies.accounts,
-            login_sessions=dependencies.login_sessions,
-            credentials=dependencies.credentials,
+            accounts=services.accounts,
+            login_sessions=services.login_sessions,
+            credentials=services.credentials,
             messages=dependencies.messages,
             policy=dependencies.publisher.policy,
             health=dependencies.health,
         ),
         MutationResolvers(
-            accounts=dependencies.accounts,
-            login_sessions=dependencies.login_sessions,
-            credentials=dependencies.credentials,
+            accounts=services.accounts,
+            login_sessions=services.login_sessions,
+            credentials=services.credentials,
             messages=dependencies.messages,
             publisher=dependencies.publisher,
             throttle=dependencies.throttle,
@@ -107,7 +103,7 @@ def make_operation_executor(dependencies: GraphQLDependencies) -> OperationExecu
     schema = make_schema(resolvers, loop)
     return OperationExecutor(
         DocumentCache(schema, dependencies.limits, not dependencies.introspection),
-        lambda: OperationLoaders(dependencies.accounts, dependencies.messages, dependencies.clock),
+        lambda: OperationLoaders(services.accounts, dependencies.messages, dependencies.clock),
         loop,
         dependencies.clock,
         dependencies.on_operation,

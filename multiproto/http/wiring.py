@@ -11,15 +11,11 @@ from twisted.web.resource import IResource
 from ..core.addresses import AddressRules
 from ..core.connections.admission import Admission, ConnectionRateLimiter
 from ..core.connections.hub import Hub
-from ..core.domain.accounts import Accounts
-from ..core.domain.audit_log import AuditLog
-from ..core.domain.credentials import CredentialStore
-from ..core.domain.login_sessions import LoginSessions
 from ..core.domain.messages import Messages
-from ..core.domain.operators import Operators
 from ..core.ports import Authenticator
 from ..core.pubsub.publisher import Publisher
 from ..core.ratelimit.fixed_window import RateLimit
+from ..core.wiring import AccountServices
 from .cors import CorsPolicy
 from .klein_app import Guard, make_app
 from .limits import HttpLimits
@@ -63,11 +59,7 @@ class SiteParts:
     new_id: Callable[[], str]  # for requests without a correlation id
     authenticator: Authenticator
     hub: Hub
-    accounts: Accounts
-    login_sessions: LoginSessions
-    credential_store: CredentialStore
-    audit_log: AuditLog
-    operators: Operators
+    account_services: AccountServices
     messages: Messages
     publisher: Publisher
     stream_admission: Admission  # of event streams
@@ -82,11 +74,11 @@ class SiteParts:
 
 def make_site(parts: SiteParts, settings: SiteSettings = SiteSettings()) -> Site:
     """Make the site with all its routes.  Raises `UndeclaredAuth` for a route without an `Auth`."""
-    clock = parts.clock
+    clock, services = parts.clock, parts.account_services
     routes = [
-        *AccountRoutes(parts.accounts, parts.login_sessions).routes(),
-        *CredentialRoutes(parts.credential_store).routes(),
-        *AuditRoutes(parts.audit_log).routes(),
+        *AccountRoutes(services.accounts, services.login_sessions).routes(),
+        *CredentialRoutes(services.credentials).routes(),
+        *AuditRoutes(services.audit_log).routes(),
         *MessageRoutes(parts.messages).routes(),
         *TopicRoutes(parts.publisher, parts.hub, parts.stream_admission, clock).routes(),
     ]
@@ -95,7 +87,7 @@ def make_site(parts: SiteParts, settings: SiteSettings = SiteSettings()) -> Site
         *HealthRoutes(parts.health).routes(),
         *JwksRoutes(parts.public_keys).routes(),
     ]
-    guard = Guard(parts.authenticator, parts.operators.check)
+    guard = Guard(parts.authenticator, services.operators.check)
     mounts = {_split_path(path.decode()): resource for path, resource in parts.mounts.items()}
     return Site(
         clock=clock,

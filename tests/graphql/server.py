@@ -241,21 +241,19 @@ class ServerCase(SynchronousTestCase):
         self.sockets = Admission(self.session_limits, ProtocolStats("graphql"))
         self.streams = Admission(self.session_limits, ProtocolStats("graphql"))
         self.needs = GraphQLDependencies(
-            self.accounts,
-            self.sessions,
-            self.members.credentials,
-            self.gate,
-            self.messages,
-            publisher,
-            self.hub,
-            clock,
-            self.sockets,
-            self.streams,
-            self.health,
-            lambda origin: origin == "https://friend.example",
-            lambda *what: self.observed.append(what),
-            self.count_login,
-            self.count_request,
+            account_services=self.members,
+            request_authenticator=self.gate,
+            messages=self.messages,
+            publisher=publisher,
+            hub=self.hub,
+            clock=clock,
+            websocket_admission=self.sockets,
+            subscription_admission=self.streams,
+            health=self.health,
+            allowed_origin=lambda origin: origin == "https://friend.example",
+            on_operation=lambda *what: self.observed.append(what),
+            throttle=self.count_login,
+            count_request=self.count_request,
         )
         self.hub.startService()
         follower.startService()

@@ -52,9 +52,7 @@ class ThreadedStoreTests(StoreCase):
         hub = Hub(gate, audience, history, publisher, clock, self.new_id, make_turns(clock))
         self.operations = make_operation_executor(
             GraphQLDependencies(
-                self.accounts,
-                self.members.login_sessions,
-                self.members.credentials,
+                self.members,
                 gate,
                 self.messages,
                 publisher,

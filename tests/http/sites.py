@@ -16,6 +16,7 @@ from multiproto.core.pubsub.policy import Policy
 from multiproto.core.ratelimit.fixed_window import RateLimit
 from multiproto.core.ratelimit.token_bucket import Rate
 from multiproto.core.transactions import Query, Snapshot, Unit
+from multiproto.core.wiring import AccountServices
 from multiproto.http.site import Site
 from multiproto.http.wiring import SiteParts, SiteSettings, make_site
 
@@ -78,11 +79,14 @@ class SiteCase(SynchronousTestCase):
             new_id=sequential_ids("correlation"),
             authenticator=self.house.authenticator,
             hub=self.house.hub,
-            accounts=nobody,
-            login_sessions=nobody,
-            credential_store=nobody,
-            audit_log=AuditLog(nobody, nobody),
-            operators=operators,
+            account_services=AccountServices(
+                accounts=nobody,
+                login_sessions=nobody,
+                credentials=nobody,
+                audit_log=AuditLog(nobody, nobody),
+                operators=operators,
+                failed_attempts=nobody,
+            ),
             messages=nobody,
             publisher=self.house.publisher,
             stream_admission=self.streams,
