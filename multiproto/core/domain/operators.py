@@ -9,7 +9,7 @@ A command makes operators, too.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Callable, Iterable, Mapping
+from typing import Callable, Collection, Mapping
 
 from attrs import define
 from twisted.application.service import Service
@@ -37,7 +37,7 @@ class Operators(Service):
     _store: Store
     _audit_recorder: AuditRecorder
     _now: Callable[[], float]  # seconds since the epoch
-    _configured: Iterable[str]  # ids and addresses
+    _configured: Collection[str]  # ids and addresses
     _user_ids: frozenset[str] = frozenset()  # of the configured ones; until the start, nobody's
 
     _log = Logger()
@@ -57,15 +57,17 @@ class Operators(Service):
     async def grant(self, user: str) -> str:
         """Make the account with this id or address an operator; its id.  Raises `NotFound`."""
         id = await self._find(user)
-        await self._change(id, "operator_add", "operator.granted")
+        at = format_timestamp(self._now())
+        await self._change(id, "operator.granted", "operator_add", {"id": id, "at": at})
         return id
 
     async def revoke(self, user: str) -> bool:
         """Undo `grant`; whether there was one.  Raises `NotFound`.
 
-        Who is configured in `OPERATORS` stays one.
+        An account that `OPERATORS` names stays one.
         """
-        return await self._change(await self._find(user), "operator_drop", "operator.revoked")
+        id = await self._find(user)
+        return await self._change(id, "operator.revoked", "operator_drop", {"id": id})
 
     async def granted(self) -> list[Mapping[str, object]]:
         """`user_id`, `email` and `granted_at` of all that a command made operators."""
@@ -82,27 +84,22 @@ class Operators(Service):
             return str(row["id"])
         raise NotFound.of("User", user)
 
-    async def _change(self, id: str, statement: str, action: str) -> bool:
-        params = (
-            {"id": id, "at": format_timestamp(self._now())} if statement == "operator_add" else {"id": id}
-        )
+    async def _change(self, id: str, action: str, statement: str, params: Mapping[str, object]) -> bool:
+        """Execute `statement` and record `action` in the audit log; whether there was anything to change."""
+        change = Step(statement, params, expected_rows=1, miss=ConcurrentChange(""))
         record = self._audit_recorder.record_step(action, COMMAND, subject=id)
         try:
-            await self._store.commit(
-                Unit((Step(statement, params, expected_rows=1, miss=ConcurrentChange("")), record))
-            )
+            await self._store.commit(Unit((change, record)))
         except ConcurrentChange:
             return False  # it was so already
         return True
 
     async def _look_up(self) -> None:
-        """Find out whose the configured addresses are, or were when that was done first."""
+        """Resolve the configured addresses that no instance has resolved yet, and read what all stand for."""
         keys = {email_key(each): each for each in self._configured if "@" in each}
-        owners = await self._owners(keys)
-        for key in keys.keys() - owners.keys():
+        for key in keys.keys() - (await self._owners(keys)).keys():
             await self._resolve(key)
-        if keys:
-            owners = await self._owners(keys)  # another instance may have been first
+        owners = await self._owners(keys)  # read again, as another instance may have been first
         nobody = sorted(keys[key] for key, user_id in owners.items() if user_id is None)
         if nobody:
             self._log.warn(
@@ -113,7 +110,8 @@ class Operators(Service):
         ids = {each.lower() for each in self._configured if "@" not in each}
         self._user_ids = frozenset(ids | {id for id in owners.values() if id is not None})
 
-    async def _owners(self, keys: Iterable[str]) -> dict[str, str | None]:
+    async def _owners(self, keys: Collection[str]) -> dict[str, str | None]:
+        """The ids of the accounts that the resolved ones of these addresses stand for; `None` for nobody's."""
         rows = (await self._store.read(Query("operator_addresses_of", {"email_keys": list(keys)}))).results[0]
         return {row["email_key"]: row["user_id"] for row in rows}
 
