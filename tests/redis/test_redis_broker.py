@@ -211,8 +211,8 @@ class LeastRightsTests(RedisCase):
     def use_server(self) -> Redis:
         """With the user that the page for operators makes."""
         page = (Path(__file__).parents[2] / "docs/instances.md").read_text()
-        (rights,) = re.findall(r"^ACL SETUSER (.*)$", page, flags=re.MULTILINE)
-        server = Redis(f"user {rights}", "user default on >s3cret allcommands allkeys allchannels")
+        (self.rights,) = re.findall(r"^ACL SETUSER (.*)$", page, flags=re.MULTILINE)
+        server = Redis(f"user {self.rights}", "user default on >s3cret allcommands allkeys allchannels")
         self.addCleanup(server.stop)
         return server
 
@@ -227,6 +227,30 @@ class LeastRightsTests(RedisCase):
         await self.until(lambda: counts.connections)
         self.assertEqual([(await counts.count("ann"))[0] for _ in range(2)], [1, 2])
         self.assertEqual(await counts.lease("ann", Rate(1, 10), 4), (4, 0.0))
+
+    async def test_none_is_without_use(self) -> None:
+        """Every command that is granted was executed, by a server that also forgot its scripts once."""
+        self.prefix = "pubsub:"
+        user = RedisAddress.parse(f"redis://multiproto:password@{HOST}:{self.server.port}/1")
+        here = await self.instance(user)
+        counts = RedisSharedLimits(user, self.prefix, 60.0, reactor, 5.0)
+        counts.startService()
+        self.addCleanup(counts.stopService)
+        await self.until(lambda: counts.connections)
+        administrator = RedisAddress.parse(f"redis://:s3cret@{HOST}:{self.server.port}")
+        other = RedisConnection(administrator, RedisCommandProtocol, reactor)
+        other.start()
+        await self.until(lambda: other.protocol)
+        await other.protocol.execute_command("SCRIPT", "FLUSH")
+        for _ in range(2):
+            await counts.count("ann")
+            await counts.lease("ann", Rate(1, 10), 4)
+        await here.lane.stopService()
+        statistics = str(await other.protocol.execute_command("INFO", "commandstats"))
+        await other.stop()
+        executed = {name.partition("|")[0] for name in re.findall(r"cmdstat_([a-z|]+)", statistics)}
+        granted = {name.partition("|")[0] for name in re.findall(r" \+(\S+)", self.rights)}
+        self.assertEqual(granted - executed, set())
 
 
 class TlsTests(RedisCase):
