@@ -14,6 +14,7 @@ from multiproto.observe.metrics import Metrics
 from multiproto.observe.protocol_stats import REFUSAL_NAMES, ProtocolStats
 
 from .test_banner import DEFAULT, commands
+from .test_house import MAY_IMPORT
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "multiproto"
@@ -121,3 +122,10 @@ class RoomsTests(SynchronousTestCase):
         folders -= {"multiproto/core/__pycache__"}
         self.assertEqual(folders - listed, set(), "folders without a row")
         self.assertEqual({name for name in listed if not (ROOT / name).exists()}, set(), "rows of nothing")
+
+    def test_what_each_may_import_is_what_is_checked(self) -> None:
+        table = section(page("CONTRIBUTING.md"), "## Where things are")
+        rows = re.findall(r"^\| `multiproto/(\w+)` \|.*\| (.*?) \|$", table, re.MULTILINE)
+        listed = {folder: set(re.findall(r"`(\w+)`", imports)) for folder, imports in rows}
+        self.assertEqual(listed, {folder: MAY_IMPORT[folder] for folder in listed})
+        self.assertGreater(len(listed), 15)
