@@ -199,13 +199,13 @@ class AuthConfig:
         "OPERATORS",
         parsers.operators,
         (),
-        "users who may read the whole audit trail, by commas: ids, or addresses of accounts that exist at the first start with them",
+        "users who may read the whole audit log, by commas: ids, or addresses of accounts that exist at the first start with them",
     )
     audit_retention: float = setting(
         "AUDIT_RETENTION",
         parsers.duration(3600, 36_500 * 86400),
         90 * 86400.0,
-        "how long entries of the audit trail are kept",
+        "how long entries of the audit log are kept",
     )
     auth_timeout: float = setting(
         "AUTH_TIMEOUT", parsers.duration(1, 3600), 10.0, "time that a new connection has to authenticate"

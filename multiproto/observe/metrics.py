@@ -176,7 +176,7 @@ class Metrics:
         )
         self.audit_dropped = Counter(
             "audit_dropped_total",
-            "Failed attempts that could not be written to the audit trail",
+            "Failed attempts that could not be written to the audit log",
             registry=self.registry,
         )
 

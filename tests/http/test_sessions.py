@@ -1,4 +1,4 @@
-"""The routes of sessions and of the audit trail, from bytes to rows and back."""
+"""The routes of sessions and of the audit log, from bytes to rows and back."""
 
 from __future__ import annotations
 

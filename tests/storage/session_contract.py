@@ -1,4 +1,4 @@
-"""What every store guarantees of sessions and of the audit trail; a part of `StoreContract`."""
+"""What every store guarantees of sessions and of the audit log; a part of `StoreContract`."""
 
 from __future__ import annotations
 

@@ -104,4 +104,4 @@ class FailedAttempts(Service):
             await self._store.commit(Unit(steps))
         except Refusal as refusal:
             self._on_dropped(sum(counts.values()))
-            self._log.warn("failed attempts are not in the audit trail: {why}", why=refusal.message)
+            self._log.warn("failed attempts are not in the audit log: {why}", why=refusal.message)

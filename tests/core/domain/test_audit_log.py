@@ -1,4 +1,4 @@
-"""How the audit trail is asked for."""
+"""How the audit log is asked for."""
 
 from __future__ import annotations
 
