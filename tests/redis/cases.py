@@ -8,6 +8,7 @@ from typing import Any, Callable
 from attrs import Factory, define
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
+from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import TestCase
 
 from multiproto.broker.redis import RedisBroker
@@ -86,6 +87,18 @@ class RedisCase(TestCase):
         )
         self.addCleanup(lambda: lane.running and lane.stopService())
         return Instance(lane, ear, seen)
+
+    def broker_lines(self) -> list[str]:
+        """What brokers log from now on, as it comes."""
+        lines: list[str] = []
+
+        def observe(event: Any) -> None:
+            if event.get("log_namespace") == "multiproto.broker.redis.RedisBroker":
+                lines.append(event["log_format"].format(**event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        return lines
 
     async def until(self, holds: Callable[[], Any]) -> float:
         """Seconds until `holds()`; fails when it never does."""

@@ -10,7 +10,6 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHostnameResolver
 from twisted.internet.task import LoopingCall, deferLater
-from twisted.logger import globalLogPublisher
 from twisted.protocols.portforward import ProxyFactory
 from zope.interface import implementer
 
@@ -68,15 +67,8 @@ class FailoverCase(RedisCase):
 class ReplicaTests(FailoverCase):
     async def test_a_redis_that_became_a_replica_is_noticed_and_said_once(self) -> None:
         """One instance was still on it, and called itself healthy."""
-        lines: list[str] = []
-
-        def observe(event: Any) -> None:
-            if event.get("log_namespace") == "multiproto.broker.redis.RedisBroker":
-                lines.append(event["log_format"].format(**event))
-
         here = await self.instance()
-        globalLogPublisher.addObserver(observe)
-        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        lines = self.broker_lines()
         await self.demote()
         measured("a replica is noticed", await self.until(lambda: here.lane.scope == "instance"), 5)
         await self.assertFailure(Deferred.fromCoroutine(here.lane.health()), ConnectionError)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 import signal
 from pathlib import Path
-from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
-from twisted.logger import globalLogPublisher
 
 from multiproto.broker.redis_codec import BrokerMacKey, encode, encode_publication
 from multiproto.core.ratelimit.token_bucket import Rate
@@ -167,15 +165,8 @@ class AwayTests(RedisCase):
         measured("a Redis that can be reached again is used", await self.until(lambda: here.lane.up), 3)
 
     async def test_an_outage_is_told_once_and_its_end_once(self) -> None:
-        lines: list[str] = []
-
-        def observe(event: Any) -> None:
-            if event.get("log_namespace") == "multiproto.broker.redis.RedisBroker":
-                lines.append(event["log_format"].format(**event))
-
         here = await self.instance()
-        globalLogPublisher.addObserver(observe)
-        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        lines = self.broker_lines()
         self.server.kill()
         await self.until(lambda: not here.lane.up)
         await deferLater(reactor, 1.5)
