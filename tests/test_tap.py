@@ -205,8 +205,7 @@ class WorkersTests(MakeServiceCase):
             (config.http.host, config.http.port, config.tcp.port, config.metrics.port),
             ("127.0.0.1", 3000, 7, 9091),
         )
-        event = {"log_level": LogLevel.info, "log_format": "hello", "log_time": 0.0, "log_namespace": "x"}
-        ILogObserver(application)(event)
+        ILogObserver(application)(HELLO)
         self.assertEqual(json.loads(self.logged())["worker"], 1)
 
     def test_options_of_twistd_that_workers_exclude(self) -> None:

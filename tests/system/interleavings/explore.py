@@ -73,9 +73,10 @@ class Operation:
 
 
 async def run_schedule(operations: tuple[Operation, Operation], schedule: tuple[int, ...]) -> list[int]:
-    """Run both to their end; gives whose steps there were a choice of: `schedule`, and then the first's first.
+    """Run both to their end, and return the choices that were made.
 
-    Gives the choices that were made.
+    There is a choice while both have steps left: `schedule` has the first ones, and
+    then it is the first operation's turn.
     """
     made: list[int] = []
     for _ in range(MAX_STEPS):
