@@ -190,6 +190,7 @@ class _MetricsSite(Site):
     def __init__(self, *args: Any, reactor: IReactorTime, **kwargs: Any) -> None:
         super().__init__(*args, reactor=reactor, **kwargs)
         self.clock = reactor
+        self.timeOut = None  # Twisted's own, of a minute: it would close just as Prometheus asks again
         self._channels: dict[_MetricsChannel, None] = {}  # open ones, the oldest first
 
     def buildProtocol(self, addr: IAddress | None) -> _MetricsChannel | None:  # type: ignore[override]

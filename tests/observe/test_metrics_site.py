@@ -259,7 +259,9 @@ class CrowdTests(SynchronousTestCase):
         self.assertTrue(silent.aborted)
         channel, transport = self.connected()
         channel.dataReceived(ASK)
-        self.clock.pump([74.9, 0.1])
+        self.clock.advance(74.9)
+        self.assertEqual((transport.disconnecting, transport.aborted), (False, False))
+        self.clock.advance(0.1)
         self.assertTrue(transport.aborted)
 
     def test_an_answer_that_does_not_come(self) -> None:
