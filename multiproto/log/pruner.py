@@ -127,5 +127,8 @@ class Pruner(Service):
         return (rows[0]["position"] or 0) if rows else 0
 
     def _prune_failed(self, failure: Failure) -> None:
-        failure.trap(Refusal)
-        self._log.warn("could not prune the log: {why}", why=failure.getErrorMessage())
+        """Log why; a failure that went on would end the loop."""
+        if failure.check(Refusal):
+            self._log.warn("could not prune the log: {why}", why=failure.getErrorMessage())
+        else:
+            self._log.failure("could not prune the log", failure)

@@ -318,6 +318,19 @@ class PrunerTests(StoreCase):
         await pruner._pruning
         self.assertEqual((await self.left(), await self.floor()), ([], 1))
 
+    async def test_a_bug_in_one_round_does_not_end_the_others(self) -> None:
+        await self.happened(100)
+        pruner = self.pruner(Namespace(USERS, retention=60))
+        self.watched.before = lambda: 1 / 0
+        self.clock.advance(INTERVAL)
+        assert pruner._pruning is not None
+        await pruner._pruning
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.watched.before = lambda: None
+        self.clock.advance(INTERVAL)
+        await pruner._pruning
+        self.assertEqual(await self.left(), [])
+
     async def test_a_store_that_goes_away_between_two_bites(self) -> None:
         """What was done is whole: no floor without its bite, no bite without its floor."""
         await self.happened(*[100] * 5)

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ...base.client_network import ClientNetwork, client_network
 from ..client_info import ClientInfo
@@ -83,7 +84,11 @@ class FailedAttempts(Service):
         self._counts[attempt] = self._counts.get(attempt, 0) + 1
 
     def _write(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._write_all())
+        return Deferred.fromCoroutine(self._write_all()).addErrback(self._write_failed)
+
+    def _write_failed(self, failure: Failure) -> None:
+        """Log the bug; a failure that went on would end the loop."""
+        self._log.failure("failed attempts could not be written", failure)
 
     async def _write_all(self) -> None:
         counts, self._counts = self._counts, {}

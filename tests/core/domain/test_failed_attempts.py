@@ -22,12 +22,15 @@ HERE = ClientInfo("tcp", "192.0.2.1")
 
 @define(eq=False)
 class Kept:
-    """A store that keeps the units it is given; `away` refuses them."""
+    """A store that keeps the units it is given; `away` refuses them, and `broken` has a bug."""
 
     units: list[Unit] = Factory(list)
     away: bool = False
+    broken: bool = False
 
     async def commit(self, unit: Unit) -> str:
+        if self.broken:
+            raise ZeroDivisionError
         if self.away:
             raise Unavailable("the database is away")
         self.units.append(unit)
@@ -133,6 +136,14 @@ class FailedAttemptsTests(SynchronousTestCase):
         self.attempts.record("login", "invalid", HERE)
         self.clock.advance(WRITE_INTERVAL)
         self.assertEqual(len(self.written()), 1)
+
+    def test_a_bug_in_one_write_does_not_end_the_others(self) -> None:
+        for broken in (True, False):
+            self.store.broken = broken
+            self.attempts.record("login", "invalid", HERE)
+            self.clock.advance(WRITE_INTERVAL)
+        self.assertEqual(len(self.written()), 1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_the_last_ones_are_written_at_the_end(self) -> None:
         self.attempts.record("login", "invalid", HERE)
