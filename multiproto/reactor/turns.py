@@ -1,4 +1,4 @@
-"""When the present turn of a reactor began: ours notes it, others are asked for a call when it is over."""
+"""When the present turn of a reactor began: ours records it; for others, a delayed call marks the turn's end."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from attrs import define
 from twisted.internet.interfaces import IReactorTime
 
 
-def current_turn(reactor: Any, timer: Callable[[], float] = perf_counter) -> Any:
-    """Something with `turn_started_at`, by `timer`: our own reactor, or what is told by another one."""
-    return reactor if hasattr(reactor, "turn_started_at") else TurnMarker(reactor, timer)
+def current_turn(reactor: Any) -> Any:
+    """The `CurrentTurn` of `core.turn_scheduler`, by `perf_counter`: our own reactor is one, others need a `TurnMarker`."""
+    return reactor if hasattr(reactor, "turn_started_at") else TurnMarker(reactor, perf_counter)
 
 
 @define(eq=False, repr=False)
 class TurnMarker:
-    """Notices that a turn is over by a call that it has asked for."""
+    """A turn begins when `turn_started_at` is first read, and ends by a delayed call, which the next turn makes."""
 
     _clock: IReactorTime
     _timer: Callable[[], float]
     _started_at: float | None = None
-    is_idle: bool = True  # for all that is known
+    is_idle: bool = True  # whether anything was ready can't be found out
 
     @property
     def turn_started_at(self) -> float:
