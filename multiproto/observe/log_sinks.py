@@ -24,7 +24,10 @@ class StreamSink:
 
     @max_write.default
     def _find_max_write(self) -> int:
-        return MAX_FILE_WRITE if stat.S_ISREG(os.fstat(self._fd).st_mode) else MAX_STREAM_WRITE
+        with suppress(OSError):  # it is closed, as each write will say
+            if stat.S_ISREG(os.fstat(self._fd).st_mode):
+                return MAX_FILE_WRITE
+        return MAX_STREAM_WRITE
 
     def write(self, data: bytes) -> int:
         return _write(self._fd, data)

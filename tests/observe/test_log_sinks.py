@@ -131,6 +131,13 @@ class StreamTests(SynchronousTestCase):
         with Path(self.mktemp()).open("wb") as file:
             self.assertEqual(StreamSink(file.fileno()).max_write, MAX_FILE_WRITE)
 
+    def test_one_that_is_closed(self) -> None:
+        reading, writing = os.pipe()
+        os.close(reading)
+        os.close(writing)
+        sink = StreamSink(writing)
+        self.assertRaises(OSError, sink.write, b"lost\n")
+
     def test_a_pipe_that_somebody_made_non_blocking(self) -> None:
         """It is waited for: the flag belongs to all processes that share the pipe."""
         reading, writing = os.pipe()
