@@ -8,9 +8,10 @@ standard library, which is used only where a key may be a duplicate.
 
 from __future__ import annotations
 
+import gc
 import json
 import re
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -21,9 +22,14 @@ MAX_EXTREME_NUMBERS = (
     5_000  # numbers of one text with an exponent of three digits: 17 µs each, a megabyte 2.7 s
 )
 FEW_CONTAINERS = 16  # on one level, which are looked at one by one
+LARGE = 1_000  # brackets and colons of a text that is checked as text: to walk through its value takes longer
+LEAVES_REMOVED = 8  # times that the innermost containers of a text are removed before those left are counted
 MAX_REPEATED_KEYS = 1_000  # of one text; a megabyte of them held the reactor for 0.2 s
 
+_BRACKETS_IN_A_ROW = re.compile(rb"\[+|\]+")
+_TO_SQUARE = bytes.maketrans(b"{}", b"[]")
 _LONG_EXPONENT = re.compile(rb"e[+-]?[0-9]{3}")  # one letter first: sought ten times as fast as a set of them
+_ALL_BYTES = bytes(range(256))
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -38,7 +44,19 @@ class InvalidJson(ValueError):
 
 def loads(text: bytes) -> Any:
     """The value of `text`.  Raises `InvalidJson`, never anything else."""
-    if text.count(b"[") + text.count(b"{") > MAX_CONTAINERS and _count_containers(text) > MAX_CONTAINERS:
+    containers, colons = text.count(b"[") + text.count(b"{"), text.count(b":")
+    if containers + colons <= LARGE or not gc.isenabled():
+        return _load(text, containers, colons)
+    gc.disable()  # it would run a hundred times for 100,000 containers, and find each of them alive
+    try:
+        return _load(text, containers, colons)
+    finally:
+        gc.enable()
+
+
+def _load(text: bytes, containers: int, colons: int) -> Any:
+    """The value of `text`, which has so many opening brackets and colons, those in strings included."""
+    if containers > MAX_CONTAINERS and _count_containers(text) > MAX_CONTAINERS:
         raise InvalidJson(f"more than {MAX_CONTAINERS} arrays and objects")
     if _has_too_many_extreme_numbers(text):
         raise InvalidJson(f"more than {MAX_EXTREME_NUMBERS} numbers with an exponent of three digits")
@@ -50,9 +68,14 @@ def loads(text: bytes) -> Any:
         raise InvalidJson(f"nested deeper than {MAX_DEPTH} levels") from None
     except ValueError:
         raise InvalidJson("a number is out of range") from None
+    if containers + colons > LARGE:
+        if containers > MAX_DEPTH and _is_too_deep(text):
+            raise InvalidJson(f"nested deeper than {MAX_DEPTH} levels")
+        if _has_kept_all_keys(value, text, colons):
+            return value
     keys = _count_keys(value)
-    if keys < text.count(b":"):
-        repeated = _outside_strings(text).count(b":") - keys
+    if keys < colons:
+        repeated = _outside_strings(text, b":").count(b":") - keys
         if repeated > MAX_REPEATED_KEYS:
             raise InvalidJson(f"more than {MAX_REPEATED_KEYS} keys that come twice")
         if repeated:
@@ -143,18 +166,44 @@ def _keys_and_level_below(level: list[Any]) -> tuple[int, list[Any]]:
     return sum(map(len, objects)), below
 
 
+def _has_kept_all_keys(value: Any, text: bytes, colons: int) -> bool:
+    """Whether `value` surely has every key of `text`, which has so many colons.
+
+    Written again, it has fewer where a duplicate was dropped: those in its strings come again, unless one was
+    escaped.  To write 100,000 containers takes 1 to 5 ms.
+    """
+    return b"\\u003" not in text and _encode(value).count(b":") == colons
+
+
+def _is_too_deep(text: bytes) -> bool:
+    """Whether there are more than `MAX_DEPTH` levels in `text`, which is JSON.
+
+    The innermost containers are removed a few times: of 100,000 at most a tenth has others within that are still
+    left, and so few rows of brackets begin there.  To remove all of them level by level took three times as long.
+    """
+    brackets = _outside_strings(text, b"[]{}").translate(_TO_SQUARE)
+    for _ in range(LEAVES_REMOVED):
+        brackets = brackets.replace(b"[]", b"")
+    rows = _BRACKETS_IN_A_ROW.findall(brackets)
+    levels = accumulate(len(row) if row.startswith(b"[") else -len(row) for row in rows)
+    return LEAVES_REMOVED + max(levels, default=0) > MAX_DEPTH
+
+
 def _count_containers(text: bytes) -> int:
     """The number of arrays and objects in `text`, without brackets in its strings."""
-    outside = _outside_strings(text)
-    return outside.count(b"[") + outside.count(b"{")
+    return len(_outside_strings(text, b"[{"))
 
 
-def _outside_strings(text: bytes) -> bytes:
-    """`text` without its strings; one that does not end goes to the end of the text.
+def _outside_strings(text: bytes, kept: bytes = _ALL_BYTES) -> bytes:
+    """The bytes `kept` of `text` without its strings; one that does not end goes to the end of the text.
 
     A regular expression took six times as long.
     """
-    without_escapes = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    without_escapes = text.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in text else text
+    if kept is not _ALL_BYTES:
+        # Of most strings nothing is left but their quotes, or those between them and the next one.
+        only_kept = without_escapes.translate(None, _ALL_BYTES.translate(None, kept + b'"'))
+        without_escapes = only_kept.replace(b'""', b"")
     return b"".join(without_escapes.split(b'"')[::2])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 
 from hypothesis import given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.base.strict_json import (
+    LARGE,
     MAX_CONTAINERS,
     MAX_DEPTH,
     MAX_EXTREME_NUMBERS,
@@ -71,6 +74,41 @@ class JsonTests(SynchronousTestCase):
                 self.assertRaises(InvalidJson, loads, opening * depth + inner + closing * depth)
         self.assertRaises(InvalidJson, loads, b"[" * 1_000_000)
 
+    def test_depth_of_a_large_text(self) -> None:
+        """64 levels are taken, 65 are not, whatever is beside them and in strings."""
+        row = b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1) + b","
+        for beside in (b"[],", b'{"]":"["},', b'{"a":[[[]],{"\\\\":"\\"]"}]},', b'"]",', row):
+            for opening, closing in ((b"[", b"]"), (b'{"a":', b"}")):
+                start, end = b"[" + beside * LARGE, b"1" + closing * (MAX_DEPTH - 1)
+                loads(start + opening * (MAX_DEPTH - 1) + end + b"]")
+                self.assertRaises(InvalidJson, loads, start + opening * MAX_DEPTH + end + closing + b"]")
+
+    def test_keys_of_a_large_text(self) -> None:
+        """One that comes twice has the same value each time; a colon that was escaped hides none."""
+        beside = b'{"a":":"},' * LARGE
+        for keys, taken in (
+            (b'"a":1,"a":1', True),
+            (b'"a":1,"a":2', False),
+            (b'"a":1,"a":2,"b":"\\u003a"', False),
+            (b'"a":1,"a":2,"b":"\\u003A"', False),
+            (b'"a":1,"b":"\\u003a"', True),
+        ):
+            text = b"[" + beside + b"{" + keys + b"}]"
+            if taken:
+                self.assertEqual(loads(text), json.loads(text))
+            else:
+                self.assertRaises(InvalidJson, loads, text)
+
+    def test_garbage_is_collected_after_a_large_text(self) -> None:
+        """Whether it was taken or refused, and not where it was not before."""
+        self.addCleanup(gc.enable)
+        for text in (b"[" + b"[]," * LARGE + b"[]]", b"[" * LARGE * 2):
+            for change, enabled in ((gc.enable, True), (gc.disable, False)):
+                change()
+                with contextlib.suppress(InvalidJson):
+                    loads(text)
+                self.assertEqual(gc.isenabled(), enabled)
+
     def test_how_many_arrays_and_objects(self) -> None:
         """100,000 are taken, one more is not; those in strings are none."""
         loads(b"[" + b",".join([b"[]"] * (MAX_CONTAINERS - 1)) + b"]")
@@ -115,6 +153,7 @@ class JsonTests(SynchronousTestCase):
     def test_round_trip(self, value: object) -> None:
         self.assertEqual(loads(dumps(value)), value)
         self.assertEqual(json.loads(dumps(value)), value)
+        self.assertEqual(loads(b"[" + b"[]," * LARGE + dumps(value) + b"]")[-1], value)
         self.assertEqual(loads_trusted(dumps({"envelope": [value]}).decode()), {"envelope": [value]})
 
     @given(st.one_of(st.binary(), st.text('[]{}":,.0123456789aeE\\u+- ').map(str.encode)))
