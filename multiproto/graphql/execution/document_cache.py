@@ -14,7 +14,6 @@ from graphql import (
     OperationDefinitionNode,
     default_field_resolver,
     default_type_resolver,
-    parse,
     specified_rules,
     validate,
 )
@@ -24,6 +23,7 @@ from graphql.execution.collect_fields import FragmentDetails
 from ...base.bounded_map import BoundedMap
 from .compiled_selections import CompiledExecutor, SelectionCompiler
 from .errors import request_error
+from .light_parser import LightParser
 from .limits import QueryLimits, check_complexity, check_document
 
 MAX_CACHED_DOCUMENTS = 4096
@@ -156,12 +156,7 @@ class DocumentCache:
     def _parse(self, text: str) -> DocumentNode:
         limits = self._limits
         try:
-            return parse(
-                text,
-                max_lexical_tokens=limits.tokens,
-                max_comments=limits.comments,
-                max_source_length=limits.source_length,
-            )
+            return LightParser(text, limits.tokens, limits.comments, limits.source_length).parse_document()
         except GraphQLError as error:
             raise request_error([error], "GRAPHQL_PARSE_FAILED") from None
 
