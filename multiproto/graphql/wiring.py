@@ -78,7 +78,12 @@ def make_graphql_resource(dependencies: GraphQLDependencies) -> GraphQLResource:
 
 
 def make_operation_executor(dependencies: GraphQLDependencies) -> OperationExecutor:
-    loop, services = TwistedEventLoop.for_clock(dependencies.clock), dependencies.account_services
+    turns, services = dependencies.hub.turns, dependencies.account_services
+
+    def count_work(owner: str, seconds: float) -> None:
+        turns.count(owner, "graphql", turns.now() - seconds)
+
+    loop = TwistedEventLoop.for_clock(dependencies.clock, count_work)
     resolvers = Resolvers(
         QueryResolvers(
             accounts=services.accounts,

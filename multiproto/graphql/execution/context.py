@@ -25,6 +25,7 @@ class Caller:
     connection_id: str | None = None  # of the socket
     user_agent: str = ""
     budget: BufferBudget | None = None  # shared by the subscriptions of the socket
+    turn_key: str = ""  # whose share of the reactor's time operations take
 
     @property
     def client(self) -> ClientInfo:
@@ -57,18 +58,18 @@ def require_bearer(authorization: str) -> str:
 
 
 async def authenticate_caller(
-    authenticator: Authenticator, authorization: str | None, host: str, agent: str
+    authenticator: Authenticator, authorization: str | None, host: str, agent: str, turn_key: str
 ) -> Caller:
     """The caller who sent this Authorization header.
 
     A bad token does not refuse the request: a client that calls `refresh` sends
     its expired one along.
     """
-    caller = Caller(host, user_agent=agent)
+    caller = Caller(host, user_agent=agent, turn_key=turn_key)
     if not authorization:
         return caller
     try:
         identity = await authenticator.authenticate(require_bearer(authorization), caller.client)
-        return Caller(host, identity, user_agent=agent)
+        return Caller(host, identity, user_agent=agent, turn_key=turn_key)
     except Refusal as refusal:
-        return Caller(host, refusal=refusal, user_agent=agent)
+        return Caller(host, refusal=refusal, user_agent=agent, turn_key=turn_key)

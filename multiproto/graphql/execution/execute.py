@@ -67,7 +67,7 @@ class OperationExecutor:
         executor, context = operation.executor, self._make_context(caller)
         executor.context_value = context
         await prefetch_root(executor, context)
-        payload = _to_payload(await self._asyncio_loop.run(executor.execute_operation))
+        payload = _to_payload(await self._asyncio_loop.run(executor.execute_operation, caller.turn_key))
         if context.cursor is not None:
             payload["extensions"] = {"cursor": context.cursor}
         self._introspection_cache.put(executor, payload)
@@ -91,7 +91,10 @@ class OperationExecutor:
         async def execute(event: JsonObject) -> Payload:
             event_executor = executor.build_per_event_executor(event)
             event_executor.context_value = self._make_context(caller)
-            return _to_payload(await self._asyncio_loop.run(lambda: event_executor.execute_operation(False)))
+            execution = self._asyncio_loop.run(
+                lambda: event_executor.execute_operation(False), caller.turn_key
+            )
+            return _to_payload(await execution)
 
         return ResponseStream(source, execute)
 

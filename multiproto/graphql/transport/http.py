@@ -102,7 +102,7 @@ class GraphQLResource:
             parsed = self._parse_request(request)
             header, agent = header_text(request, b"authorization"), header_text(request, b"user-agent")
             caller = await authenticate_caller(
-                self._request_authenticator, header, request.client_address, agent or ""
+                self._request_authenticator, header, request.client_address, agent or "", request.turn_key
             )
             if isinstance(parsed, list):
                 response.send_json(

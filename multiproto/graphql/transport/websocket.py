@@ -164,7 +164,13 @@ class GraphQLWebSocketProtocol(WebSocketConnectionProtocol):
             await self.factory.hub.wait_until_current()
         identity = connection.identity
         connection.close_if_expired()
-        return Caller(self.host, identity, connection_id=connection.id, budget=self._budget)
+        return Caller(
+            self.host,
+            identity,
+            connection_id=connection.id,
+            budget=self._budget,
+            turn_key=connection.turn_key,
+        )
 
     async def _wait_for_turn(self) -> None:
         assert self.connection is not None

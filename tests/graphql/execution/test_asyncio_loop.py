@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections import Counter
 from typing import Any
 
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
@@ -43,6 +44,25 @@ class ClockLoopTests(SynchronousTestCase):
         self.assertEqual(self.loop.result_or_future(ready()), "ready")
         self.assertEqual(self.successResultOf(self.loop.run(lambda: "plain")), "plain")
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_whose_time_callbacks_take(self) -> None:
+        """That of whom the work is done for, also in the tasks that it creates."""
+        took: Counter[str] = Counter()
+        loop = TwistedEventLoop.for_clock(self.clock, lambda owner, seconds: took.update({owner: seconds}))
+
+        async def work(seconds: int) -> None:
+            for _ in range(2):
+                await asyncio.sleep(0)
+                self.clock.rightNow += seconds
+
+        async def all_work(seconds: int) -> None:
+            await asyncio.gather(work(seconds), work(seconds))
+
+        for owner, seconds in (("ann", 1), ("bob", 16)):
+            loop.run(lambda seconds=seconds: all_work(seconds), owner)
+        while self.clock.getDelayedCalls():
+            self.clock.advance(0)
+        self.assertEqual(+took, {"ann": 4, "bob": 64})
 
     def test_failures_cross_over(self) -> None:
         async def broken() -> None:
