@@ -1,32 +1,24 @@
-"""Several instances on one PostgreSQL and one Redis, behind one address; and all that can befall them."""
+"""Several instances on one PostgreSQL and one Redis, behind one address."""
 
 from __future__ import annotations
 
-import json
 import random
-import socket
-import subprocess
-import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Callable, Mapping
 
 from attrs import define, field
 
 from tests.canary import SECRET
-from tests.servers import HOST, Postgres, Redis, free_port
+from tests.servers import Postgres, Redis, free_port
 
-from . import log
-from .http import Http, Unanswered, Unsent
+from . import log, postgresql_faults, redis_faults
+from .health import Health
 from .lines import Ports
 from .log import Log
-from .server import ROOT, Server, free_ports
-
-HEALED_WITHIN = 5.0  # seconds after a fault is over (docs/guarantees.md#g10-degrade-do-not-die)
-NOTICED_WITHIN = 3.0  # seconds
-DATABASE_DOWN = 1.5  # seconds
-REDIS_DOWN = 2.0
-SILENT = 3.0
+from .network_process import Network
+from .server import Server, free_ports
 
 
 @define(eq=False)
@@ -38,14 +30,14 @@ class Fleet:
     _count: int = 2
     ports: Ports = field(factory=free_ports)
     restarts: list[float] = field(factory=list)  # seconds from each start to ready
-    _postgres: Postgres = field(factory=Postgres, init=False)
-    _redis: Redis = field(factory=Redis, init=False)
-    _instances: list[Server] = field(factory=list, init=False)
-    _network: subprocess.Popen[str] | None = field(default=None, init=False)
+    postgres: Postgres = field(factory=Postgres, init=False)
+    redis: Redis = field(factory=Redis, init=False)
+    network: Network = field(factory=Network, init=False)
+    instances: list[Server] = field(factory=list, init=False)
     _database: str = field(default="", init=False)
 
     def start(self) -> None:
-        self._database = self._postgres.new_database()
+        self._database = self.postgres.new_database()
         through = free_port()
         for number in range(self._count):
             directory = self._directory / f"instance-{number}"
@@ -55,34 +47,31 @@ class Fleet:
                 "REDIS_URL": f"redis://127.0.0.1:{through}/0",
                 "JWT_SECRET": SECRET,
             }
-            self._instances.append(Server(directory, None, settings=shared, restarts=self.restarts))
-        plan = {
-            "balance": [
-                [self.ports.http, [each.ports.http for each in self._instances]],
-                [self.ports.tcp, [each.ports.tcp for each in self._instances]],
+            self.instances.append(Server(directory, None, settings=shared, restarts=self.restarts))
+        self.network.start(
+            balance=[
+                (self.ports.http, [each.ports.http for each in self.instances]),
+                (self.ports.tcp, [each.ports.tcp for each in self.instances]),
             ],
-            "redis": [through, self._redis.port],
-        }
-        command = [sys.executable, "-m", "tests.ledger.network", json.dumps(plan)]
-        self._network = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            redis=(through, self.redis.port),
         )
-        assert self._network.stdout is not None and self._network.stdout.readline() == "ready\n"
-        for each in self._instances:
+        for each in self.instances:
             each.start()
 
     def stop(self) -> None:
-        for each in self._instances:
+        for each in self.instances:
             each.stop()
 
     def kill(self) -> None:
-        for each in self._instances:
+        for each in self.instances:
             each.kill()
-        if self._network is not None:
-            self._network.kill()
-            self._network.wait()
-        self._postgres.stop()
-        self._redis.stop()
+        self.network.kill()
+        self.postgres.stop()
+        self.redis.stop()
+
+    @property
+    def health(self) -> Health:
+        return Health([each.ports.http for each in self.instances], self._directory)
 
     def log(self) -> Log:
         return log.from_postgresql(self._database)
@@ -91,81 +80,29 @@ class Fleet:
         """PostgreSQL checks its pages as it reads them."""
         return "ok"
 
-    # What can befall them; each returns when all is well again, and says how long what took.
-
     @property
     def faults(self) -> Mapping[str, Callable[[], str]]:
-        return {
-            "instance": self._lose_an_instance,
-            "postgresql": self._lose_the_database,
-            "redis": self._lose_redis,
-            "flushall": self._flush,
-            "silence": self._silence,
-            "rolling": self._roll,
-        }
+        """What can befall it: each returns when all is well again, and says how long what took."""
+        return {name: partial(fault, self) for name, fault in FAULTS.items()}
 
-    def _lose_an_instance(self) -> str:
-        one = self._random.choice(self._instances)
+    def lose_an_instance(self) -> str:
+        one = self._random.choice(self.instances)
         one.kill()
         one.start()
         return f"killed one instance; ready again in {self.restarts[-1]:.2f} s"
 
-    def _lose_the_database(self) -> str:
-        self._postgres.kill()
-        gone = time.monotonic()
-        refused = self._until("unhealthy", NOTICED_WITHIN)
-        time.sleep(max(0.0, gone + DATABASE_DOWN - time.monotonic()))
-        self._postgres.start()
-        return f"killed PostgreSQL; noticed in {refused:.2f} s, well {self._healed():.2f} s after it was back"
-
-    def _lose_redis(self) -> str:
-        self._redis.kill()
-        noticed = self._until("degraded", NOTICED_WITHIN)
-        time.sleep(REDIS_DOWN)
-        self._redis.start()
-        return f"killed Redis; noticed in {noticed:.2f} s, well {self._healed():.2f} s after it was back"
-
-    def _flush(self) -> str:
-        with socket.create_connection((HOST, self._redis.port), 5) as connection:
-            connection.sendall(b"FLUSHALL\r\n")
-            assert connection.recv(100) == b"+OK\r\n"
-        return "FLUSHALL"
-
-    def _silence(self) -> str:
-        self._order("silence")
-        noticed = self._until("degraded", NOTICED_WITHIN)
-        time.sleep(SILENT)
-        self._order("speak")
-        return f"swallowed what goes through Redis; noticed in {noticed:.2f} s, well {self._healed():.2f} s after"
-
-    def _roll(self) -> str:
+    def roll(self) -> str:
         """One after the other is stopped as an operator would, and started again."""
         begun = time.monotonic()
-        for each in self._instances:
+        for each in self.instances:
             each.stop()
             each.start()
         return f"restarted every instance in turn in {time.monotonic() - begun:.2f} s"
 
-    def _order(self, word: str) -> None:
-        assert self._network is not None
-        print(word, file=self._network.stdin, flush=True)
 
-    def _healed(self) -> float:
-        return self._until("healthy", HEALED_WITHIN)
-
-    def _until(self, status: str, within: float) -> float:
-        """Seconds until every instance says `status` of itself."""
-        begun = time.monotonic()
-        for each in self._instances:
-            while _status(each.ports.http) != status:
-                if time.monotonic() - begun > within:
-                    raise SystemExit(f"not {status} within {within} s; see {self._directory}")
-                time.sleep(0.02)
-        return time.monotonic() - begun
-
-
-def _status(port: int) -> str:
-    try:
-        return str(Http(port).ask("GET", "/health").body["status"])
-    except (Unsent, Unanswered):
-        return ""
+FAULTS: Mapping[str, Callable[[Fleet], str]] = {
+    "instance": Fleet.lose_an_instance,
+    "rolling": Fleet.roll,
+    **redis_faults.FAULTS,
+    **postgresql_faults.FAULTS,
+}

@@ -22,7 +22,7 @@ from tests import canary
 from . import records
 from .check import Listing, check
 from .clients import Clients
-from .fleet import Fleet
+from .fleet import FAULTS, Fleet
 from .http import Http
 from .mutants import MUTANTS
 from .people import Crowd
@@ -160,7 +160,7 @@ def _options() -> argparse.ArgumentParser:
         "--fault",
         action="append",
         default=[],
-        choices=("instance", "postgresql", "redis", "flushall", "silence", "rolling"),
+        choices=sorted(FAULTS),
         help="that befalls several instances at random, may be given several times",
     )
     parser.add_argument("--seed", type=int, help="of all that is random here, though not of timing")

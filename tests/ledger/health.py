@@ -1,0 +1,44 @@
+"""What `/health` of the servers under test says, and how long it takes to say something else."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Sequence
+
+from attrs import frozen
+
+from .http import Http, Unanswered, Unsent
+
+HEALED_WITHIN = 5.0  # seconds after a fault is over (docs/guarantees.md#g10-degrade-do-not-die)
+NOTICED_WITHIN = 3.0  # seconds
+POLL = 0.02  # seconds between two looks
+
+
+@frozen
+class Health:
+    """Of several servers, which all have to say the same."""
+
+    _ports: Sequence[int]  # of their HTTP
+    _directory: Path  # of the run, for who wants to know more
+
+    def until(self, status: str, within: float) -> float:
+        """Seconds until every server says `status` of itself."""
+        begun = time.monotonic()
+        for port in self._ports:
+            while document(port).get("status") != status:
+                if time.monotonic() - begun > within:
+                    raise SystemExit(f"not {status} within {within} s; see {self._directory}")
+                time.sleep(POLL)
+        return time.monotonic() - begun
+
+    def until_healed(self) -> float:
+        return self.until("healthy", HEALED_WITHIN)
+
+
+def document(port: int) -> dict[str, Any]:
+    """Nothing, where there is no answer."""
+    try:
+        return dict(Http(port).ask("GET", "/health").body)
+    except (Unsent, Unanswered):
+        return {}
