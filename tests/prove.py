@@ -96,6 +96,7 @@ def measurements(notes: Path) -> Iterator[Measurement]:
 
 
 LEDGER_FIGURES = (r"^FAULT .*", r"^(?:NOT CLEAN|clean)$", r"^  (?:sends ok|delivered|starts)\b.*")
+FAULT_FIGURES = (r"^ {8}(\w.*)", *LEDGER_FIGURES)  # and what befell the servers
 # Until when the slowest connection of each protocol was given something, behind the answer to the ending.
 REVOCATION_FIGURES = (
     r"^FAULT .*",
@@ -116,6 +117,27 @@ PROOFS = (
             *("--fault", "redis", "--fault", "postgresql"),
         ),
         LEDGER_FIGURES,
+    ),
+    Proof(
+        "ledger-redis",
+        (
+            "tests.ledger",
+            *("--seconds", "40", "--kills", "0", "--instances", "2", "--must-recover"),
+            *("--fault", "redis-promoted", "--fault", "redis-moved", "--fault", "redis-moved"),
+            *("--fault", "redis-promoted", "--fault", "silence", "--fault", "flushall"),
+        ),
+        FAULT_FIGURES,
+    ),
+    Proof(
+        "ledger-postgresql",
+        (
+            "tests.ledger",
+            *("--seconds", "60", "--kills", "0", "--instances", "2", "--must-recover"),
+            *("--fault", "postgresql-restarted", "--fault", "postgresql-terminated"),
+            *("--fault", "postgresql-read-only", "--fault", "postgresql-standby"),
+            *("--fault", "postgresql-promoted", "--fault", "postgresql-promoted"),
+        ),
+        FAULT_FIGURES,
     ),
     Proof("ledger-mutants", ("tests.ledger.mutants",), (r"^\w+: (?:NOT FOUND OUT|found out)$",)),
     Proof("revocations", ("tests.system.revocation",), REVOCATION_FIGURES),

@@ -91,6 +91,10 @@ class Proxy:
         for end in list(self.ends):
             end.transport.abortConnection()
 
+    def move(self, port: int) -> None:
+        """Lead new connections there; those that there are stay where they are."""
+        self._target = port
+
     def connect(self, client: _End) -> None:
         self._try(client, [] if self.refusing else self.targets())
 

@@ -22,7 +22,7 @@ import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Callable, Sequence
+from typing import Any, Callable, Sequence
 from urllib.parse import quote
 
 import psycopg
@@ -57,8 +57,8 @@ class Server:
 
     END = signal.SIGKILL  # what ends it at once with all its processes
 
-    def __init__(self, name: str, owner: str | None = None) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix=f"{name}-"))
+    def __init__(self, name: str, owner: str | None = None, within: Path | None = None) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=within))
         self.owner = owner
         if owner is not None:
             shutil.chown(self.directory, owner)
@@ -100,6 +100,16 @@ class Server:
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
 
+    def wait(self) -> None:
+        """Until it has ended, of a signal or by itself."""
+        assert self._process is not None
+        self._process.wait(RESCUE)
+        self._process = None
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
     def kill(self) -> None:
         """SIGKILL, if it runs."""
         if self._process is not None:
@@ -126,19 +136,46 @@ class Postgres(Server):
 
     END = signal.SIGQUIT  # "immediate shutdown"
 
-    def __init__(self, fsync: bool = True) -> None:
+    def __init__(
+        self, fsync: bool = True, within: Path | None = None, primary: Postgres | None = None
+    ) -> None:
+        """In a directory `within` another one; as a standby of `primary`, if that is given."""
         self._bin = postgresql_bin()
-        super().__init__("postgresql", _somebody())
+        super().__init__("postgresql", _somebody(), within)
         self._fsync = fsync
-        self.password = canary.CANARY + secrets.token_hex(12)
+        if primary is None:
+            self.password = canary.CANARY + secrets.token_hex(12)
+            self._initialize()
+        else:
+            self.password = primary.password
+            self._copy(primary)
+        self.start()
+
+    def _initialize(self) -> None:
         file = self.directory / "password"
         file.write_text(self.password)
         if self.owner is not None:
             shutil.chown(file, self.owner)
-        initdb = [str(self._bin / "initdb"), "-D", str(self.directory / "data"), "-U", "multiproto"]
-        initdb += ["--auth=scram-sha-256", f"--pwfile={file}", "--encoding=UTF8", "--locale=C", "--no-sync"]
-        subprocess.run(initdb, cwd="/", user=self.owner, check=True, stdout=subprocess.DEVNULL)
-        self.start()
+        options = ("--auth=scram-sha-256", f"--pwfile={file}", "--encoding=UTF8", "--locale=C")
+        self._run("initdb", "-U", "multiproto", *options)
+
+    def _copy(self, primary: Postgres) -> None:
+        """Begin with all that `primary` has, and to follow it."""
+        way = ("-h", HOST, "-p", str(primary.port), "-U", "multiproto")
+        options = ("--write-recovery-conf", "--checkpoint=fast", "--wal-method=stream")
+        self._run("pg_basebackup", *way, *options, PGPASSWORD=self.password)
+
+    def _run(self, program: str, *options: str, **environment: str) -> None:
+        """A program of PostgreSQL's that makes its directory of data."""
+        command = [str(self._bin / program), "-D", str(self.directory / "data"), *options, "--no-sync"]
+        subprocess.run(
+            command,
+            cwd="/",
+            user=self.owner,
+            env={**os.environ, **environment},
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
 
     @property
     def url(self) -> str:
@@ -192,6 +229,18 @@ class Postgres(Server):
     def _do(self, statement: str) -> None:
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(statement.encode())
+
+    def set(self, name: str, value: str) -> None:
+        """A setting of the whole server, for present sessions, too."""
+        self._do(f"ALTER SYSTEM SET {name} = '{value}'")
+        self._do("SELECT pg_reload_conf()")
+
+    def ask(self, query: str) -> Any:
+        """What is in the first column of its only row."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            row = connection.execute(query.encode()).fetchone()
+            assert row is not None
+            return row[0]
 
 
 class Redis(Server):

@@ -11,7 +11,7 @@ from typing import Callable, Mapping
 from attrs import define, field
 
 from tests.canary import SECRET
-from tests.servers import Postgres, Redis, free_port
+from tests.servers import HOST, Postgres, Redis, free_port
 
 from . import log, postgresql_faults, redis_faults
 from .health import Health
@@ -28,32 +28,39 @@ class Fleet:
     _directory: Path
     _random: random.Random
     _count: int = 2
+    _database_moves: bool = False  # instances reach PostgreSQL through a port that can lead elsewhere
     ports: Ports = field(factory=free_ports)
     restarts: list[float] = field(factory=list)  # seconds from each start to ready
     postgres: Postgres = field(factory=Postgres, init=False)
     redis: Redis = field(factory=Redis, init=False)
     network: Network = field(factory=Network, init=False)
+    redis_ways: dict[str, int] = field(factory=dict, init=False)  # name -> port, of each instance its own
     instances: list[Server] = field(factory=list, init=False)
     _database: str = field(default="", init=False)
 
     def start(self) -> None:
-        self._database = self.postgres.new_database()
-        through = free_port()
+        self._database = self.postgres.new_database().rpartition("/")[2]
+        database_way = free_port() if self._database_moves else self.postgres.port
         for number in range(self._count):
             directory = self._directory / f"instance-{number}"
             directory.mkdir()
-            shared = {
-                "DATABASE_URL": self._database,
-                "REDIS_URL": f"redis://127.0.0.1:{through}/0",
+            way = free_port()
+            settings = {
+                "DATABASE_URL": self._database_url(database_way),
+                "REDIS_URL": f"redis://127.0.0.1:{way}/0",
                 "JWT_SECRET": SECRET,
             }
-            self.instances.append(Server(directory, None, settings=shared, restarts=self.restarts))
+            self.redis_ways[f"redis-{number}"] = way
+            self.instances.append(Server(directory, None, settings=settings, restarts=self.restarts))
+        ways = {name: (way, self.redis.port) for name, way in self.redis_ways.items()}
+        if self._database_moves:
+            ways[postgresql_faults.WAY] = (database_way, self.postgres.port)
         self.network.start(
             balance=[
                 (self.ports.http, [each.ports.http for each in self.instances]),
                 (self.ports.tcp, [each.ports.tcp for each in self.instances]),
             ],
-            redis=(through, self.redis.port),
+            ways=ways,
         )
         for each in self.instances:
             each.start()
@@ -74,7 +81,10 @@ class Fleet:
         return Health([each.ports.http for each in self.instances], self._directory)
 
     def log(self) -> Log:
-        return log.from_postgresql(self._database)
+        return log.from_postgresql(self._database_url(self.postgres.port))
+
+    def _database_url(self, port: int) -> str:
+        return f"postgresql://multiproto:{self.postgres.password}@{HOST}:{port}/{self._database}"
 
     def damage(self) -> str:
         """PostgreSQL checks its pages as it reads them."""

@@ -32,6 +32,15 @@ class Health:
                 time.sleep(POLL)
         return time.monotonic() - begun
 
+    def stays(self, status: str, seconds: float) -> None:
+        """Every server says `status` of itself for so long."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            for port in self._ports:
+                if (said := document(port)).get("status") != status:
+                    raise SystemExit(f"not {status} any more, but {said}; see {self._directory}")
+            time.sleep(POLL)
+
     def until_healed(self) -> float:
         return self.until("healthy", HEALED_WITHIN)
 

@@ -26,6 +26,7 @@ from .fleet import FAULTS, Fleet
 from .http import Http
 from .mutants import MUTANTS
 from .people import Crowd
+from .postgresql_faults import MOVING
 from .records import Journal
 from .report import Fault, Report
 from .server import Server
@@ -117,7 +118,7 @@ def main(arguments: Sequence[str]) -> int:
     chance = random.Random(seed)
     faults = ["instance"] * options.kills + list(options.fault)
     server = (
-        Fleet(directory, chance, options.instances)
+        Fleet(directory, chance, options.instances, database_moves=not MOVING.isdisjoint(faults))
         if options.instances
         else Server(directory, options.mutant)
     )

@@ -1,16 +1,21 @@
 """The network of a load on several instances: a balancer before them, and what can happen on the way to Redis.
 
 A process of its own: `python -m tests.ledger.network PLAN`, where the plan is
-JSON: `balance` has lists [port, [ports behind it]], `redis` one [port, port
-behind it].  On standard input come `silence` and `speak`: to swallow what is
-published through Redis, all else goes on, and to pass it on again.
+JSON: `balance` has lists [port, [ports behind it]], `ways` a list [port, port
+behind it] by name: of each instance to Redis, and to PostgreSQL where that moves.
+On standard input come
+
+- `silence` and `speak`: to swallow what is published through Redis, all else
+  goes on, and to pass it on again;
+- `move WAY PORT`: new connections go there, and those that there are stay;
+- `cut WAY`: to end all of its connections.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import Any, Callable, Mapping
 
 from twisted.internet import reactor
 from twisted.internet.stdio import StandardIO
@@ -29,12 +34,25 @@ def unless_published(data: bytes) -> bytes:
 class Orders(LineReceiver):
     delimiter = b"\n"
 
-    def __init__(self, redis: Proxy) -> None:
-        self._redis = redis
+    def __init__(self, ways: Mapping[str, Proxy]) -> None:
+        self._ways = ways
 
     def lineReceived(self, line: bytes) -> None:
-        passed: Any = unless_published if line == b"silence" else lambda data: data
-        self._redis.on_answer = passed
+        match line.decode().split():
+            case ["silence"]:
+                self._filter_answers(unless_published)
+            case ["speak"]:
+                self._filter_answers(lambda data: data)
+            case ["move", name, port]:
+                self._ways[name].move(int(port))
+            case ["cut", name]:
+                self._ways[name].cut()
+            case order:
+                raise ValueError(f"no such order: {order}")
+
+    def _filter_answers(self, rule: Callable[[bytes], bytes]) -> None:
+        for way in self._ways.values():
+            way.on_answer = rule
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         reactor.stop()  # type: ignore[attr-defined]
@@ -43,10 +61,10 @@ class Orders(LineReceiver):
 def main(plan: dict[str, Any]) -> None:
     for port, behind in plan["balance"]:
         Balancer(behind).listen(port)
-    port, behind = plan["redis"]
-    redis = Proxy(behind)
-    redis.listen(port)
-    StandardIO(Orders(redis))
+    ways = {name: Proxy(behind) for name, (_, behind) in plan["ways"].items()}
+    for name, (port, _) in plan["ways"].items():
+        ways[name].listen(port)
+    StandardIO(Orders(ways))
     print("ready", flush=True)
     reactor.run()  # type: ignore[attr-defined]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import Sequence
+from typing import Mapping, Sequence
 
 from attrs import define, field
 
@@ -16,9 +16,11 @@ from .server import ROOT
 class Network:
     _process: subprocess.Popen[str] | None = field(default=None, init=False)
 
-    def start(self, balance: Sequence[tuple[int, Sequence[int]]], redis: tuple[int, int]) -> None:
-        """Returns when it listens: `balance` has ports and those behind them, `redis` a port and the one behind it."""
-        plan = json.dumps({"balance": balance, "redis": redis})
+    def start(
+        self, balance: Sequence[tuple[int, Sequence[int]]], ways: Mapping[str, tuple[int, int]]
+    ) -> None:
+        """Returns when it listens: `balance` has ports and those behind them, `ways` a port and the one behind it."""
+        plan = json.dumps({"balance": balance, "ways": ways})
         command = [sys.executable, "-m", "tests.ledger.network", plan]
         self._process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
