@@ -59,8 +59,9 @@ class SqliteWriter:
         try:
             transaction.commit()
         except sqlite3.Error as error:
-            # The journal may hold it whole, and it would then be there after a crash.
-            return self._roll_back(units, error, _outcome_unknown)
+            # The journal may hold it whole, and it would then be there after a crash.  Not on a full disk: what is
+            # written last makes it whole, and SQLite says that the disk is full only where a write was cut short.
+            return self._roll_back(units, error, _write_failed if _is_full(error) else _outcome_unknown)
         outcomes = (
             each if isinstance(each, Exception) else self._terms.cursor_of(each) for each in positions
         )
@@ -71,6 +72,11 @@ class SqliteWriter:
     ) -> TransactionResult:
         self._connection.rollback()  # does nothing if the engine did it
         return TransactionResult(tuple(outcome() for _ in units), error=error)
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    """A sync that fails for want of room is another error, of input and output."""
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
 def _write_failed() -> Exception:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Sequence
+from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -17,6 +20,7 @@ from multiproto.storage.sqlite.connection import connect, fetch_all
 from multiproto.storage.sqlite.migrate import migrate
 from multiproto.storage.sqlite.writer import SqliteWriter, TransactionResult
 from multiproto.storage.statements import load_statements, sql_directory
+from tests.disks import FILLER, Disk, NoDisk
 
 from ..units import GONE, add_message, add_user, amend_user, event
 
@@ -25,13 +29,17 @@ class GroupCommitTests(SynchronousTestCase):
     def setUp(self) -> None:
         sql = sql_directory("sqlite")
         self.statements = load_statements(sql / "queries")
-        self.connection = connect(Path(self.mktemp()), 1.0)
-        migrate(self.connection, load_migrations(sql), self.statements, 0.0)
+        self.connection = self.open(Path(self.mktemp()))
         self.settled: list[tuple[Sequence[Job[Unit]], TransactionResult]] = []
         self.group = SqliteWriter(
             self.connection, self.statements, Terms((Term("t", 1),)), lambda *told: self.settled.append(told)
         )
         self.addCleanup(self.group.close)
+
+    def open(self, path: Path) -> sqlite3.Connection:
+        connection = connect(path, 1.0)
+        migrate(connection, load_migrations(sql_directory("sqlite")), self.statements, 0.0)
+        return connection
 
     def logged(self) -> list[tuple[Any, ...]]:
         return self.connection.execute("SELECT position, id FROM events ORDER BY position").fetchall()
@@ -100,6 +108,29 @@ class GroupCommitTests(SynchronousTestCase):
         self.assertTrue(self.intact())
         self.connection.execute(f"PRAGMA max_page_count = {pages + 1000}")
         self.assertEqual(self.group.commit([big]).outcomes, ("t.2",))
+
+    def test_a_disk_that_is_full_at_the_commit_is_known_to_have_kept_nothing(self) -> None:
+        """The journal is written then, so that small units meet the full disk there."""
+        try:
+            disk = Disk.mount(megabytes=4)
+        except NoDisk as why:
+            raise SkipTest(str(why)) from None
+        self.addCleanup(disk.unmount)
+        connection = self.open(disk.path / "database")
+        self.addCleanup(connection.close)
+        group = SqliteWriter(connection, self.statements, Terms((Term("t", 1),)), lambda *ended: None)
+        self.assertEqual(group.commit([add_user("ada", 0, event("e1", "ada"))]).outcomes, ("t.1",))
+        disk.fill()
+        batch = group.commit([add_user("bob", 0, event("e2", "bob"))])
+        self.assertEqual(batch.outcomes, (Unavailable("The database can't be written to"),))
+        self.assertEqual((batch.appended, str(batch.error)), (0, "database or disk is full"))
+        crashed = Path(self.mktemp())
+        shutil.copytree(disk.path, crashed, ignore=shutil.ignore_patterns(FILLER, "*-shm"))
+        for there in (disk.path, crashed):  # as a reader sees it, and as it would be after a crash
+            with closing(sqlite3.connect(there / "database")) as reader:
+                self.assertEqual(reader.execute("SELECT id FROM events").fetchall(), [("e1",)])
+        disk.free()
+        self.assertEqual(group.commit([add_user("bob", 0, event("e2", "bob"))]).outcomes, ("t.2",))
 
     def test_a_commit_that_fails_is_an_unknown_outcome_for_all_and_the_next_goes_on(self) -> None:
         """SQLite forbids the COMMIT here; an error of the disk looks the same from above."""
