@@ -18,6 +18,7 @@ from typing import Iterator
 
 from attrs import Factory, frozen
 
+from .ledger.report import SKIPPED
 from .run import ROOT
 from .timing import MEASUREMENTS
 
@@ -56,6 +57,8 @@ class Proof:
         late = [each for each in measured if not each.is_kept]
         good = good and not late and bool(measured) == self.measures
         verdict = "proved" if good else f"NOT PROVED, see {output}"
+        if status == SKIPPED:
+            good, verdict = True, "NOT TRIED"
         seconds = time.monotonic() - started
         print(f"{self.name}: {verdict}: {shown or 'no figures'} ({seconds:.0f} s)", flush=True)
         for each in measured:
@@ -96,7 +99,7 @@ def measurements(notes: Path) -> Iterator[Measurement]:
 
 
 LEDGER_FIGURES = (r"^FAULT .*", r"^(?:NOT CLEAN|clean)$", r"^  (?:sends ok|delivered|starts)\b.*")
-FAULT_FIGURES = (r"^ {8}(\w.*)", *LEDGER_FIGURES)  # and what befell the servers
+FAULT_FIGURES = (r"^ {8}(\w.*)", r"^skipped: .*", *LEDGER_FIGURES)  # and what befell the servers
 # Until when the slowest connection of each protocol was given something, behind the answer to the ending.
 REVOCATION_FIGURES = (
     r"^FAULT .*",
@@ -136,6 +139,34 @@ PROOFS = (
             *("--fault", "postgresql-restarted", "--fault", "postgresql-terminated"),
             *("--fault", "postgresql-read-only", "--fault", "postgresql-standby"),
             *("--fault", "postgresql-promoted", "--fault", "postgresql-promoted"),
+        ),
+        FAULT_FIGURES,
+    ),
+    Proof(
+        "ledger-clock",
+        ("tests.ledger", "--seconds", "60", "--kills", "2", "--must-recover", *("--fault", "clock") * 2),
+        FAULT_FIGURES,
+    ),
+    Proof(
+        "ledger-clock-instances",
+        (
+            "tests.ledger",
+            *("--seconds", "70", "--kills", "2", "--instances", "2", "--must-recover"),
+            *("--fault", "clock", "--fault", "clocks"),
+        ),
+        FAULT_FIGURES,
+    ),
+    Proof(
+        "ledger-disk",
+        ("tests.ledger", "--seconds", "40", "--kills", "2", "--must-recover", *("--fault", "disk") * 3),
+        FAULT_FIGURES,
+    ),
+    Proof(
+        "ledger-disk-postgresql",
+        (
+            "tests.ledger",
+            *("--seconds", "40", "--kills", "0", "--instances", "2", "--must-recover"),
+            *("--fault", "disk") * 3,
         ),
         FAULT_FIGURES,
     ),

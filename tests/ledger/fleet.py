@@ -6,14 +6,17 @@ import random
 import time
 from functools import partial
 from pathlib import Path
-from typing import Callable, Mapping
+from typing import Callable, Mapping, Sequence
 
 from attrs import define, field
 
 from tests.canary import SECRET
+from tests.disks import Disk
+from tests.fake_clock import FakeClock
 from tests.servers import HOST, Postgres, Redis, free_port
 
-from . import log, postgresql_faults, redis_faults
+from . import clock_faults, log, postgresql_faults, redis_faults
+from .disk_faults import fill_up
 from .health import Health
 from .lines import Ports
 from .log import Log
@@ -29,14 +32,23 @@ class Fleet:
     _random: random.Random
     _count: int = 2
     _database_moves: bool = False  # instances reach PostgreSQL through a port that can lead elsewhere
+    settings: Mapping[str, str] = field(factory=dict)  # of every instance, beside those that every load has
+    before: str = ""  # Python that each runs first
+    _has_clocks: bool = False  # each has a time of day of its own
+    disk: Disk | None = None  # what the database is on
+    _mutant: str | None = None  # what each does wrong
     ports: Ports = field(factory=free_ports)
     restarts: list[float] = field(factory=list)  # seconds from each start to ready
-    postgres: Postgres = field(factory=Postgres, init=False)
+    postgres: Postgres = field(init=False)
     redis: Redis = field(factory=Redis, init=False)
     network: Network = field(factory=Network, init=False)
     redis_ways: dict[str, int] = field(factory=dict, init=False)  # name -> port, of each instance its own
     instances: list[Server] = field(factory=list, init=False)
     _database: str = field(default="", init=False)
+
+    @postgres.default
+    def _make_postgres(self) -> Postgres:
+        return Postgres(within=self.disk.path if self.disk else None)
 
     def start(self) -> None:
         self._database = self.postgres.new_database().rpartition("/")[2]
@@ -49,9 +61,20 @@ class Fleet:
                 "DATABASE_URL": self._database_url(database_way),
                 "REDIS_URL": f"redis://127.0.0.1:{way}/0",
                 "JWT_SECRET": SECRET,
+                **self.settings,
             }
             self.redis_ways[f"redis-{number}"] = way
-            self.instances.append(Server(directory, None, settings=settings, restarts=self.restarts))
+            clock = FakeClock.make(directory) if self._has_clocks else None
+            self.instances.append(
+                Server(
+                    directory,
+                    self._mutant,
+                    settings=settings,
+                    before=self.before,
+                    clock=clock,
+                    restarts=self.restarts,
+                )
+            )
         ways = {name: (way, self.redis.port) for name, way in self.redis_ways.items()}
         if self._database_moves:
             ways[postgresql_faults.WAY] = (database_way, self.postgres.port)
@@ -72,9 +95,15 @@ class Fleet:
     def kill(self) -> None:
         for each in self.instances:
             each.kill()
+
+    def clean_up(self) -> None:
+        """For good."""
+        self.kill()
         self.network.kill()
-        self.postgres.stop()
         self.redis.stop()
+        self.postgres.stop()
+        if self.disk is not None:
+            self.disk.unmount()
 
     @property
     def health(self) -> Health:
@@ -89,6 +118,29 @@ class Fleet:
     def damage(self) -> str:
         """PostgreSQL checks its pages as it reads them."""
         return "ok"
+
+    def _set_clocks(self, instances: Sequence[Server]) -> str:
+        ports = [each.ports.http for each in instances]
+        clocks = [each.clock for each in instances if each.clock is not None]
+        return clock_faults.leap(clocks, ports, Health(ports, self._directory))
+
+    def set_a_clock(self) -> str:
+        return self._set_clocks([self._random.choice(self.instances)])
+
+    def set_all_clocks(self) -> str:
+        return self._set_clocks(self.instances)
+
+    def fill_the_disk(self) -> str:
+        assert self.disk is not None
+        return fill_up(self.disk, self.instances[0].ports.http, self.health, self._revive_the_database)
+
+    def _revive_the_database(self) -> str:
+        """It may have ended of the full disk; what keeps services running starts it again."""
+        if not self.postgres.has_ended:
+            return ""
+        self.postgres.kill()
+        self.postgres.start()
+        return "PostgreSQL had ended and was started; "
 
     @property
     def faults(self) -> Mapping[str, Callable[[], str]]:
@@ -113,6 +165,9 @@ class Fleet:
 FAULTS: Mapping[str, Callable[[Fleet], str]] = {
     "instance": Fleet.lose_an_instance,
     "rolling": Fleet.roll,
+    "clock": Fleet.set_a_clock,
+    "clocks": Fleet.set_all_clocks,
+    "disk": Fleet.fill_the_disk,
     **redis_faults.FAULTS,
     **postgresql_faults.FAULTS,
 }

@@ -20,15 +20,15 @@ from attrs import define
 from tests import canary
 
 from . import records
+from .build import FAULTS, OF_ONE_SERVER, NotHere, build, has_long_leaps
 from .check import Listing, check
 from .clients import Clients
-from .fleet import FAULTS, Fleet
+from .fleet import Fleet
 from .http import Http
 from .mutants import MUTANTS
 from .people import Crowd
-from .postgresql_faults import MOVING
 from .records import Journal
-from .report import Fault, Report
+from .report import SKIPPED, Fault, Report
 from .server import Server
 
 TALLY_EVERY = 2.0  # seconds between two lines of progress
@@ -112,28 +112,33 @@ def listing(http: Http, user: str) -> Listing:
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = _options().parse_args(arguments)
+    parser = _options()
+    options = parser.parse_args(arguments)
+    if not options.instances and (others := set(options.fault) - OF_ONE_SERVER):
+        parser.error(f"these need --instances 2: {', '.join(sorted(others))}")
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     directory = Path(tempfile.mkdtemp(prefix="ledger-"))
     chance = random.Random(seed)
     faults = ["instance"] * options.kills + list(options.fault)
-    server = (
-        Fleet(directory, chance, options.instances, database_moves=not MOVING.isdisjoint(faults))
-        if options.instances
-        else Server(directory, options.mutant)
-    )
+    try:
+        server = build(directory, chance, options.instances, faults, options.mutant)
+    except NotHere as why:
+        print(f"skipped: {why}")
+        return SKIPPED
     clients = None
     print(f"seed {seed}, in {directory}", flush=True)
     try:
         server.start()
-        crowd = Crowd.gather(server.ports.http, Journal(directory / "driver.jsonl"))
+        crowd = Crowd.gather(
+            server.ports.http, Journal(directory / "driver.jsonl"), lengthened=has_long_leaps(faults)
+        )
         clients = Clients(directory, server.ports, crowd, seed)
         Load(server, crowd, clients, chance, options.seconds, faults).run()
         report = judge(server, crowd, clients, options.must_recover, options.one_retry)
     finally:
         if clients is not None:
             clients.kill()
-        server.kill()
+        server.clean_up()
     print(report)
     as_wanted = report.clean if options.mutant is None else MUTANTS[options.mutant] in report.faults
     if options.mutant is not None:
@@ -162,7 +167,7 @@ def _options() -> argparse.ArgumentParser:
         action="append",
         default=[],
         choices=sorted(FAULTS),
-        help="that befalls several instances at random, may be given several times",
+        help="that befalls at random, most of them only several instances; may be given several times",
     )
     parser.add_argument("--seed", type=int, help="of all that is random here, though not of timing")
     parser.add_argument("--keep", action="store_true", help="the directory, even when all is clean")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import jwt
 from attrs import define, field, frozen
 
-from tests.canary import PASSWORD
+from tests.canary import PASSWORD, SECRET
 
+from .clock_faults import LIFETIME
 from .http import Http, Unanswered, Unsent
 from .records import FAILED, INVOKED, OK, REVOKE, SEND, UNKNOWN, Journal, fingerprint
 
@@ -29,8 +31,11 @@ class Crowd:
     leaving: User
 
     @classmethod
-    def gather(cls, port: int, journal: Journal) -> Crowd:
-        *staying, leaving = [_register(port, name) for name in ("ann", "bob", "cay", "dan", "eve")]
+    def gather(cls, port: int, journal: Journal, lengthened: bool = False) -> Crowd:
+        """Register and log in; with tokens `lengthened` as if the server had given them 100 days."""
+        *staying, leaving = [
+            _register(port, name, lengthened) for name in ("ann", "bob", "cay", "dan", "eve")
+        ]
         return cls(port, journal, staying, leaving)
 
     def revoke(self) -> None:
@@ -64,10 +69,17 @@ class Crowd:
         return state
 
 
-def _register(port: int, name: str) -> User:
+def _register(port: int, name: str, lengthened: bool) -> User:
     http = Http(port)
     fields = {"email": f"{name}@example.org", "name": name, "password": PASSWORD}
     for path, status in (("register", 201), ("login", 200)):
         answer = http.ask("POST", f"/api/v1/auth/{path}", fields)
         assert answer.status == status, answer
-    return User(answer.body["data"]["user"]["id"], answer.body["data"]["token"])
+    token = answer.body["data"]["token"]
+    return User(answer.body["data"]["user"]["id"], _lengthen(token) if lengthened else token)
+
+
+def _lengthen(token: str) -> str:
+    """Access tokens are judged by the time of day, and may be given at most 30 days: one that outlives a longer leap."""
+    claims = jwt.decode(token, SECRET, algorithms=["HS256"])
+    return jwt.encode({**claims, "exp": claims["iat"] + LIFETIME}, SECRET, "HS256")

@@ -7,6 +7,7 @@ from enum import Enum
 
 from attrs import define, field
 
+SKIPPED = 77  # exit status of a run, where the machine lacks what a fault needs
 SHOWN = 5  # examples of each fault that are printed; all are counted
 
 

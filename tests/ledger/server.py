@@ -7,14 +7,19 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Callable, Mapping
 
 from attrs import Factory, define
 
 from .. import ports
+from ..disks import Disk
+from ..fake_clock import FakeClock
 from ..timing import RESCUE
-from . import log
+from . import clock_faults, log
+from .disk_faults import fill_up
+from .health import Health
 from .http import Http, Unanswered, Unsent
 from .lines import Ports
 from .log import Log
@@ -34,18 +39,33 @@ class Server:
     _mutant: str | None = None  # of `mutants`: what this server does wrong
     settings: Mapping[str, str] = Factory(dict)  # beside those that every load has
     before: str = ""  # Python that the process runs first
+    clock: FakeClock | None = None  # what it takes for the time of day
+    disk: Disk | None = None  # what its database is on
     ports: Ports = Factory(free_ports)
     restarts: list[float] = Factory(list)  # seconds from each start to ready
     _process: subprocess.Popen[bytes] | None = None
 
     @property
     def _database(self) -> Path:
-        return self._directory / "data" / "multiproto.db"
+        return self._data / "multiproto.db"
+
+    @property
+    def _data(self) -> Path:
+        return (self.disk.path if self.disk else self._directory) / "data"
+
+    @property
+    def health(self) -> Health:
+        return Health([self.ports.http], self._directory)
 
     @property
     def faults(self) -> Mapping[str, Callable[[], str]]:
         """What can befall it: each returns when all is well again, and says how long what took."""
-        return {"instance": self._lose}
+        faults: dict[str, Callable[[], str]] = {"instance": self._lose}
+        if self.clock is not None:
+            faults["clock"] = partial(clock_faults.leap, [self.clock], [self.ports.http], self.health)
+        if self.disk is not None:
+            faults["disk"] = partial(fill_up, self.disk, self.ports.http, self.health, lambda: "")
+        return faults
 
     def _lose(self) -> str:
         self.kill()
@@ -64,7 +84,7 @@ class Server:
             "PORT": str(self.ports.http),
             "TCP_PORT": str(self.ports.tcp),
             "METRICS_PORT": str(self.ports.metrics),
-            "DATA_DIR": str(self._directory / "data"),
+            "DATA_DIR": str(self._data),
             "NAMESPACES": json.dumps([{"match": f"{LOGGED}.**"}]),
             "BCRYPT_ROUNDS": "4",
             "RATE_LIMIT_MAX": "100000000",
@@ -76,6 +96,7 @@ class Server:
             "JWT_EXPIRES_IN": "7d",
             "PYTHONPATH": str(ROOT),
             **self.settings,
+            **(self.clock.environment if self.clock else {}),
         }
         mutant = f"from tests.ledger import mutants; mutants.{self._mutant}(); " if self._mutant else ""
         begun = time.monotonic()
@@ -101,6 +122,12 @@ class Server:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    def clean_up(self) -> None:
+        """For good."""
+        self.kill()
+        if self.disk is not None:
+            self.disk.unmount(keep=self._directory / "disk")
 
     def stop(self) -> None:
         """SIGTERM, as an operator would."""
