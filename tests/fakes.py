@@ -86,6 +86,7 @@ class MemoryLog:
     away: bool = False
     pending: list[Deferred[None]] = Factory(list)
     read_count: int = 0
+    lost: set[str] = Factory(set)  # cursors of a history that was replaced
     on_commit: Callable[[], object] = lambda: None
 
     def append(
@@ -107,7 +108,7 @@ class MemoryLog:
         return self.cursor_of(len(self.entries))
 
     async def head(self) -> tuple[int, str]:
-        return len(self.entries), self.cursor_of(len(self.entries))
+        return len(self.entries), self.entries[-1].cursor if self.entries else self.cursor_of(0)
 
     async def read_after(self, position: int, limit: int) -> tuple[Entry, ...]:
         self.read_count += 1
@@ -127,8 +128,9 @@ class MemoryLog:
 
     async def locate(self, cursor: str) -> int | None:
         await self._respond()
-        number = cursor.removeprefix("cursor")
-        return int(number) if number.isdigit() and int(number) <= len(self.entries) else None
+        number = cursor.removeprefix("cursor").removeprefix("other")
+        has_it = number.isdigit() and int(number) <= len(self.entries) and cursor not in self.lost
+        return int(number) if has_it else None
 
     async def retention_floors(self) -> dict[str, int]:
         return {USERS: self.retention_floor, MESSAGES: self.retention_floor}

@@ -44,6 +44,7 @@ class TokenCache:
     def __attrs_post_init__(self) -> None:
         self._by_digest = BoundedMap(self._max_tokens)
         self._dispatcher.revocations.on_revoked.append(self.revoke)
+        self._dispatcher.on_log_replaced.append(self.clear)
 
     def __len__(self) -> int:
         return len(self._by_digest)
@@ -89,9 +90,13 @@ class TokenCache:
         keys = self._keys()
         if keys is not self._verified_with:
             self._verified_with = keys
-            self.version += 1
-            self._by_digest.clear()
-            self._digests_by_owner.clear()
+            self.clear()
+
+    def clear(self) -> None:
+        """All must be verified again."""
+        self.version += 1
+        self._by_digest.clear()
+        self._digests_by_owner.clear()
 
     @property
     def _is_usable(self) -> bool:

@@ -74,6 +74,7 @@ class CloseReason(Enum):
 
     CLIENT_CLOSED = "left"  # by the peer
     SHUTDOWN = "shutdown"  # the server stops; the client may reconnect later
+    LOG_REPLACED = "replaced"  # the log is another one, that of a backup: the client may reconnect at once
     TOKEN_EXPIRED = "expired"  # the client has to log in again
     REVOKED = "revoked"  # the account was closed, or the session ended
     AUTH_TIMEOUT = "unauthenticated"  # not authenticated in time

@@ -7,6 +7,10 @@ never a message.  Logged events are delivered in no other way.
 It also knows whether this instance is caught up with the log.  After it was
 stale, it reads ahead for revocations, before any entry that comes first is
 delivered.
+
+Under a running server the log may go back, with a backup that is restored or
+another server in place of the primary.  The follower notices by the term of
+what it has read, and begins anew.
 """
 
 from __future__ import annotations
@@ -93,12 +97,29 @@ class Follower(Service):
             if self._freshness.is_stale:
                 await self._announce_revocations_ahead()
             entries = await self._log_source.read_after(self._dispatcher.position, PAGE_SIZE)
+            if await self._is_log_replaced():
+                await self._start_over()
+                entries = ()
             await self._dispatch_entries(entries)
             if len(entries) == PAGE_SIZE:
                 self._wake_requested = True
             else:
                 self._freshness.mark_current(began)
             self._unavailable = False
+
+    async def _is_log_replaced(self) -> bool:
+        """Whether the log does not have the entry that was dispatched last: a backup was restored, or a standby
+        was promoted that did not have it yet.
+
+        It costs nothing while that entry is in a term that the store knows.
+        """
+        cursor = self._dispatcher.cursor
+        return cursor is not None and await self._log_source.locate(cursor) is None
+
+    async def _start_over(self) -> None:
+        self._log.critical("the log was replaced by another: all connections are closed")
+        self._read_ahead = 0.0, 0
+        self._dispatcher.replace_log(*await self._log_source.head())
 
     async def _dispatch_entries(self, entries: Sequence[Entry]) -> None:
         """In slices, between which the reactor has its turn: each entry may have thousands of subscribers."""

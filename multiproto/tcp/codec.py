@@ -65,6 +65,7 @@ Fields = dict[str, Any]
 # The error frame before the connection closes; for the other reasons it closes without one.
 FAREWELL_ERRORS: dict[CloseReason, type[Refusal]] = {
     CloseReason.SHUTDOWN: Unavailable,
+    CloseReason.LOG_REPLACED: Unavailable,
     CloseReason.TOKEN_EXPIRED: Unauthorized,
     CloseReason.REVOKED: Unauthorized,
     CloseReason.AUTH_TIMEOUT: Unauthorized,

@@ -114,6 +114,13 @@ class TokenCacheTests(SynchronousTestCase):
         self.cache.put("token-ann", identity("ann"), version)
         self.assertEqual(len(self.cache), 0)
 
+    def test_another_log_may_have_ended_any_right_unseen(self) -> None:
+        self.put("ann")
+        version = self.cache.version
+        self.dispatcher.replace_log(7, "other7")
+        self.assertIsNone(self.cache.get("token-ann"))
+        self.assertNotEqual(self.cache.version, version)
+
     def test_other_keys_must_verify_all_again(self) -> None:
         """Also what was being verified when they changed."""
         self.put("ann", "bob")

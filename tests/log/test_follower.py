@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import maybeDeferred
+from attrs import evolve
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -14,6 +15,7 @@ from multiproto.core.protocol import (
     Command,
     Delivery,
     ErrorReply,
+    Farewell,
     Ping,
     Pong,
     Publish,
@@ -106,8 +108,8 @@ class FollowerTests(SynchronousTestCase):
         self.log.append()
         self.follower.wake()
         self.follower.wake()
-        self.log.release()
-        self.log.release()
+        for _ in range(4):  # two pages, and after each whether the log is still the same
+            self.log.release()
         self.assertEqual(self.heard(), [4, 5])
         self.assertEqual(self.log.read_count, 2)
 
@@ -127,10 +129,67 @@ class FollowerTests(SynchronousTestCase):
         done = maybeDeferred(self.follower.stopService)
         self.assertNoResult(done)
         self.log.release()
+        self.log.release()  # whether the log is still the same
         self.successResultOf(done)
         self.assertEqual(self.heard(), [4])
         self.follower.wake()
         self.assertEqual((self.log.read_count, self.clock.getDelayedCalls()), (1, []))
+
+
+class ReplacedLogTests(SynchronousTestCase):
+    """A backup was restored under a running server: the log has gone back, and goes on in another term."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.core = make_core(self.clock)
+        self.core.log.append(3)
+        self.successResultOf(self.core.follower.startService())
+        self.peer = RecordingTransport()
+        self.connection = self.core.hub.admit(self.peer, "h", self.core.admission())
+        for command in (Authenticate("token-ann"), Subscribe("users")):
+            self.connection.receive(command)
+        self.core.log.append(7)
+        self.clock.advance(POLL_INTERVAL)
+        self.assertEqual(self.core.dispatcher.cursor, "cursor10")
+        self.peer.sent.clear()
+
+    def replace_log(self, count: int) -> None:
+        """All behind the fifth entry was lost, and there are `count` others."""
+        self.core.log.lost = {entry.cursor for entry in self.core.log.entries[5:]}
+        del self.core.log.entries[5:]
+        self.append(count)
+
+    def append(self, count: int = 1) -> None:
+        """To the other log."""
+        entries = self.core.log.entries
+        before = len(entries)
+        self.core.log.append(count)
+        entries[before:] = [evolve(entry, cursor=f"other{entry.position}") for entry in entries[before:]]
+
+    def test_every_connection_is_closed_with_where_it_was_and_nothing_more_is_delivered_on_it(self) -> None:
+        for count in (2, 9):  # the log is shorter than it was, or has grown past that again
+            self.setUp()
+            self.replace_log(count)
+            self.clock.advance(POLL_INTERVAL)
+            (farewell,) = self.peer.sent
+            assert isinstance(farewell, Farewell)
+            self.assertEqual((farewell.reason, farewell.cursor), (CloseReason.LOG_REPLACED, "cursor10"))
+
+    def test_it_follows_the_other_log_from_its_head(self) -> None:
+        self.replace_log(2)
+        self.clock.advance(POLL_INTERVAL)
+        self.assertEqual(self.core.dispatcher.position, 7)
+        ear = Ear()
+        self.core.dispatcher.subscribe("users", ear)
+        self.append()
+        self.clock.advance(POLL_INTERVAL)
+        self.assertEqual([delivery.content for delivery in ear.heard], [{"n": 8}])
+
+    def test_who_waits_for_a_lost_entry_waits_no_more_than_the_log_takes(self) -> None:
+        waiting = Deferred.fromCoroutine(self.core.dispatcher.wait_for(11))
+        self.replace_log(9)
+        self.clock.advance(POLL_INTERVAL)
+        self.successResultOf(waiting)
 
 
 class StaleTests(SynchronousTestCase):

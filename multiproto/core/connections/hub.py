@@ -63,6 +63,7 @@ class Hub(Service):
         self._ticker.clock = self._clock
         self._cutoff = Deadline(self._clock)
         self._dispatcher.revocations.on_logged.append(self._close_revoked)
+        self._dispatcher.on_log_replaced.append(self._close_all_of_replaced_log)
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -126,6 +127,11 @@ class Hub(Service):
             identity = connection.identity
             if identity is not None and (identity.user_id in revoked or identity.session_id in revoked):
                 connection.close(CloseReason.REVOKED)
+
+    def _close_all_of_replaced_log(self) -> None:
+        """Close every connection: its client resumes, and is told that it can't be said what it missed."""
+        for connection in self:
+            connection.close(CloseReason.LOG_REPLACED)
 
     def startService(self) -> None:
         super().startService()

@@ -42,6 +42,9 @@ class Dispatcher:
     revocations: Revocations = field(factory=Revocations)
     _tree: TopicTree[DeliveryListener] = field(factory=TopicTree)
     on_withdrawal: list[Callable[[], object]] = field(factory=list)  # called when logged content is withdrawn
+    on_log_replaced: list[Callable[[], object]] = field(
+        factory=list
+    )  # called when the log has another history
     position: int = 0  # of the newest entry of the log that was dispatched, or of its head at the start
     cursor: str | None = None  # of that position
     freshness: LogFreshness | None = None  # set by whoever follows the log
@@ -130,6 +133,16 @@ class Dispatcher:
     def set_head(self, position: int, cursor: str) -> None:
         """Where the log stood when this instance began to follow it."""
         self.position, self.cursor = position, cursor
+
+    def replace_log(self, position: int, cursor: str) -> None:
+        """The log was replaced by another, whose head is at `position`: what was dispatched may not be in it.
+
+        Nobody can be told what is missing, and rights may have ended unseen.  So all that rests on the log begins anew.
+        """
+        self.set_head(position, cursor)
+        for callback in self.on_log_replaced:
+            callback()
+        self._advanced.release(None)
 
     async def wait_for(self, position: int) -> None:
         """Return once the entry at `position` was dispatched."""

@@ -22,7 +22,12 @@ MAX_RUNNING_OPERATIONS = 100  # on one socket at a time, subscriptions included
 PAUSE_READING_AT = 8  # unanswered operations at which the socket is no longer read
 
 # Reasons that end the whole connection: its Close frame has them, not the error of each subscription.
-CONNECTION_WIDE_REASONS = (CloseReason.SHUTDOWN, CloseReason.TOKEN_EXPIRED, CloseReason.REVOKED)
+CONNECTION_WIDE_REASONS = (
+    CloseReason.SHUTDOWN,
+    CloseReason.LOG_REPLACED,
+    CloseReason.TOKEN_EXPIRED,
+    CloseReason.REVOKED,
+)
 
 
 @define(eq=False, repr=False)

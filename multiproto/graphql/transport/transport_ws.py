@@ -25,6 +25,7 @@ TIMEOUT, SUBSCRIBER_ALREADY_EXISTS, TOO_MANY_INIT_REQUESTS, INTERNAL_SERVER_ERRO
 # For the other reasons, the Close frame has the code that the peer sent, or that of its protocol error.
 CLOSE_CODES = {
     CloseReason.SHUTDOWN: GOING_AWAY,
+    CloseReason.LOG_REPLACED: GOING_AWAY,
     CloseReason.TOKEN_EXPIRED: FORBIDDEN,
     CloseReason.REVOKED: FORBIDDEN,
     CloseReason.AUTH_TIMEOUT: TIMEOUT,
