@@ -11,6 +11,7 @@ import json
 import math
 import re
 from contextvars import ContextVar
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any, Callable, Iterator, Mapping
 
@@ -116,16 +117,25 @@ def format_json(event: LogEvent) -> str:
 
 
 def _format_access_json(event: LogEvent) -> str:
-    """The line of one request, the same as `format_json` would give, in a tenth of the time."""
-    method, route, status = event["method"], event["route"], event["status"]
-    taken, size, worker = event["milliseconds"], event["size"], event.get("worker")
+    """The line of one request, the same as `format_json` would give, in a fifth of the time."""
+    taken, size = str(event["milliseconds"]), event["size"]
+    before, between = _route_texts(
+        event["log_level"], event["log_namespace"], event["method"], event["route"], event["status"]
+    )
+    worker = f'"worker": {event["worker"]}, ' if "worker" in event else ""
     return (
-        f'{{"time": "{format_timestamp(event["log_time"])}", "level": "{event["log_level"].name}", '
-        f'"logger": {_quoted(event["log_namespace"])}, '
-        f'"message": {_quoted(f"{method} {route} {status} {taken} ms {size} bytes")}, '
-        f"{'' if worker is None else f'{chr(34)}worker{chr(34)}: {worker}, '}"
-        f'"method": {_quoted(method)}, "route": {_quoted(route)}, "status": {status}, "milliseconds": {taken}, '
+        f'{{"time": "{format_timestamp(event["log_time"])}", {before}{taken} ms {size} bytes", {worker}{between}{taken}, '
         f'"size": {size}, "client": {_quoted(event["client"])}, "request": {_quoted(event["request"])}}}'
+    )
+
+
+@lru_cache(256)
+def _route_texts(level: LogLevel, logger: str, method: str, route: str, status: int) -> tuple[str, str]:
+    """What the lines of all requests of one kind have in common: `level` to `message`, and `method` to `milliseconds`."""
+    message = _quoted(f"{method} {route} {status} ")[:-1]
+    return (
+        f'"level": "{level.name}", "logger": {_quoted(logger)}, "message": {message}',
+        f'"method": {_quoted(method)}, "route": {_quoted(route)}, "status": {status}, "milliseconds": ',
     )
 
 

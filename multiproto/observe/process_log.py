@@ -56,9 +56,9 @@ class ProcessLog:
     def print_to_stdout(self, text: str) -> None:
         """Print on the process's own standard output: twistd has made `sys.stdout` a part of the log."""
         if self._stdout is None:
-            self._stdout = LogWriter(StreamSink(STDOUT), str.encode)
+            self._stdout = LogWriter(StreamSink(STDOUT), str)
             self._stdout.start()
-        self._stdout.write(f"{text}\n".encode())
+        self._stdout.write(f"{text}\n")
 
 
 def make_line_log(
@@ -66,13 +66,13 @@ def make_line_log(
 ) -> ProcessLog:
     """The log of events from `level` up as lines in `sink`; without a file, that is standard output."""
 
-    def format_notice(text: str) -> bytes:
+    def format_notice(text: str) -> str:
         event = {"log_time": time.time(), "log_level": LogLevel.warn, "log_namespace": NAMESPACE}
         format = text.replace("{", "{{").replace("}", "}}")
-        return _encode(observer.format_line({**event, "log_format": format}))
+        return observer.format_line({**event, "log_format": format})
 
     writer = LogWriter(sink, format_notice)
-    observer = make_observer(level, pretty, lambda line: writer.write(_encode(line)), worker)
+    observer = make_observer(level, pretty, writer.write, worker)
     return ProcessLog(observer, writer, has_file, None if has_file else writer)
 
 
@@ -84,9 +84,5 @@ def make_syslog_log(prefix: str) -> ProcessLog:
     return ProcessLog(LegacyLogObserverWrapper(observer.emit), writer)
 
 
-def _syslog_line(priority: int, text: str) -> bytes:
-    return _encode(f"<{priority}>{text}\n")
-
-
-def _encode(text: str) -> bytes:
-    return text.encode(errors="backslashreplace")
+def _syslog_line(priority: int, text: str) -> str:
+    return f"<{priority}>{text}\n"

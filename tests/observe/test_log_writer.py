@@ -47,7 +47,7 @@ class WriterCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.sink = GatedSink()
         self.addCleanup(self.sink.gate.set)
-        self.writer = LogWriter(self.sink, lambda text: f"[{text}]\n".encode())
+        self.writer = LogWriter(self.sink, "[{}]\n".format)
 
     def until(self, so: Callable[[], object]) -> None:
         give_up = time.monotonic() + RESCUE
@@ -66,14 +66,14 @@ class WriterCase(SynchronousTestCase):
         """Queue as many bytes as may wait, in lines of a KiB; returns how many lines."""
         count = MAX_QUEUED_BYTES // 1024
         for number in range(count):
-            self.writer.write(f"{number:1023}\n".encode())
+            self.writer.write(f"{number:1023}\n")
         return count
 
 
 class QueueTests(WriterCase):
     def test_lines_of_before_the_start_are_written_in_order(self) -> None:
         for number in range(1000):
-            self.writer.write(f"{number}\n".encode())
+            self.writer.write(f"{number}\n")
         self.assertEqual(self.sink.writes, [])
         self.assertEqual(self.open(), [str(number) for number in range(1000)])
 
@@ -84,7 +84,7 @@ class QueueTests(WriterCase):
 
     def test_one_byte_more_is_dropped_and_reported(self) -> None:
         count = self.fill()
-        self.writer.write(b"\n")
+        self.writer.write("\n")
         self.assertEqual(self.writer.dropped_lines, 1)
         lines = self.open()
         self.assertEqual(len(lines), count + 1)
@@ -94,7 +94,7 @@ class QueueTests(WriterCase):
         self.writer.start()
         count = self.fill()
         self.assertTrue(self.sink.is_waiting.wait(RESCUE))
-        self.writer.write(b"\n")
+        self.writer.write("\n")
         self.assertEqual(self.writer.dropped_lines, 1)
         self.assertEqual(len(self.open()), count + 1)
 
@@ -102,12 +102,12 @@ class QueueTests(WriterCase):
         """After a loss, lines are queued again only once half of the queue is written."""
         self.fill()
         for _ in range(10):
-            self.writer.write(b"lost\n")
+            self.writer.write("lost\n")
         self.writer.start()
         self.sink.most = 1024
         self.sink.gate.set()
         self.until(lambda: self.writer._queued_bytes <= RESUME_BELOW - 1024)
-        self.writer.write(b"kept\n")
+        self.writer.write("kept\n")
         lines = self.open()
         self.assertEqual(
             lines[-2:], ["[10 lines were dropped from this log: its reader was too slow]", "kept"]
@@ -117,7 +117,7 @@ class QueueTests(WriterCase):
     def test_writes_have_whole_lines(self) -> None:
         """As many as the sink takes in one write; a longer line is alone."""
         for size in (4000, 95, 96, 4096, 9000, 1):
-            self.writer.write(b"x" * (size - 1) + b"\n")
+            self.writer.write("x" * (size - 1) + "\n")
         self.open()
         self.assertEqual([len(data) for data in self.sink.writes], [4095, 96, 4096, 9000, 1])
 
@@ -133,7 +133,7 @@ class FailingTests(WriterCase):
         self.sink.gate.set()
         count = self.fill()
         self.until(lambda: self.writer._failure)
-        self.writer.write(b"\n")
+        self.writer.write("\n")
         self.sink.error = None
         lines = self.open()
         self.assertEqual(len(lines), count + 1)
@@ -143,7 +143,7 @@ class FailingTests(WriterCase):
 
     def test_the_rest_of_a_line_follows(self) -> None:
         self.sink.most = 2
-        self.writer.write(b"abcde\n")
+        self.writer.write("abcde\n")
         self.assertEqual(self.open(), ["abcde"])
 
     def test_another_file_is_tried_at_once(self) -> None:
@@ -151,7 +151,7 @@ class FailingTests(WriterCase):
         self.sink.error = OSError(28, "No space left on device")
         self.sink.gate.set()
         self.writer.start()
-        self.writer.write(b"a\n")
+        self.writer.write("a\n")
         self.until(lambda: self.writer._failure)
         self.writer.reopen()
         self.assertEqual(self.open(), ["a"])
@@ -161,7 +161,7 @@ class FailingTests(WriterCase):
             raise PermissionError(13, "Permission denied", "/var/log/m.log")
 
         self.sink.reopen = refuse  # type: ignore[method-assign]
-        self.writer.write(b"a\n")
+        self.writer.write("a\n")
         self.writer.reopen()
         lines = self.open()
         self.assertEqual(
@@ -174,17 +174,17 @@ class FailingTests(WriterCase):
 class FinishTests(WriterCase):
     def test_all_is_written(self) -> None:
         self.sink.gate.set()
-        self.writer.write(b"a\n")
+        self.writer.write("a\n")
         self.writer.finish()
         self.assertEqual(self.sink.lines, ["a"])
-        self.writer.write(b"b\n")  # twistd's last
+        self.writer.write("b\n")  # twistd's last
         self.assertEqual(self.sink.lines, ["a", "b"])
 
     def test_a_reader_that_stalls_is_not_waited_for(self) -> None:
         self.patch(log_writer, "EXIT_TIMEOUT", 0.01)
-        self.writer.write(b"a\n")
+        self.writer.write("a\n")
         self.writer.finish()
-        self.writer.write(b"b\n")
+        self.writer.write("b\n")
         self.writer.finish()
         self.assertEqual(self.sink.writes, [])
 
@@ -194,9 +194,9 @@ class FinishTests(WriterCase):
         self.sink.error = BrokenPipeError(32, "Broken pipe")
         self.sink.gate.set()
         self.writer.start()
-        self.writer.write(b"a\n")
+        self.writer.write("a\n")
         self.until(lambda: self.writer._failure)
-        self.writer.write(b"b\n")
+        self.writer.write("b\n")
         self.writer.finish()
         self.assertEqual(self.writer.dropped_lines, 2)
 
@@ -207,12 +207,12 @@ class FinishTests(WriterCase):
         class Nested(GatedSink):
             def write(sink, data: bytes) -> int:
                 if not taken:
-                    self.writer.write(b"inner\n")
+                    self.writer.write("inner\n")
                 taken.append(data)
                 return len(data)
 
-        self.writer = LogWriter(Nested(), str.encode)
+        self.writer = LogWriter(Nested(), str)
         with self.writer._lock:
-            self.writer.write(b"outer\n")
+            self.writer.write("outer\n")
         self.writer.finish()
         self.assertEqual(taken, [b"outer\n", b"inner\n"])

@@ -42,7 +42,7 @@ class LossTests(ProcessLogCase):
         metrics.add_process_log(process_log.writer)
         self.assertIn(f"{DROPPED} 0.0", generate_latest(metrics.registry).decode())
         for _ in range(3):
-            process_log.writer.write(b"x" * MAX_QUEUED_BYTES + b"\n")
+            process_log.writer.write("x" * MAX_QUEUED_BYTES + "\n")
         self.assertIn(f"{DROPPED} 3.0", generate_latest(metrics.registry).decode())
         (line,) = map(json.loads, self.lines(process_log))
         self.assertEqual(
