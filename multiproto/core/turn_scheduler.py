@@ -106,10 +106,11 @@ class TurnScheduler:
         """Count the time that a piece of work took, unless it is part of one that waited: that is counted whole."""
         if self._slice_ends_at is None:
             ended = self._timer()
-            self._work_seconds[kind] += ended - began
-            if ended - began >= TURN_BUDGET:
-                self._note_length(key, ended - began)
-                self._rest(ended, ended - began)
+            spent = ended - began
+            self._work_seconds[kind] += spent
+            if spent >= TURN_BUDGET:
+                self._note_length(key, spent)
+                self._rest(ended, spent)
 
     def _run_waiting(self) -> None:
         """Do what waited, for a turn's budget.

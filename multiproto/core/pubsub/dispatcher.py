@@ -42,9 +42,7 @@ class Dispatcher:
     revocations: Revocations = field(factory=Revocations)
     _tree: TopicTree[DeliveryListener] = field(factory=TopicTree)
     on_withdrawal: list[Callable[[], object]] = field(factory=list)  # called when logged content is withdrawn
-    on_log_replaced: list[Callable[[], object]] = field(
-        factory=list
-    )  # called when the log has another history
+    on_log_replaced: list[Callable[[], object]] = field(factory=list)  # called when it has another history
     position: int = 0  # of the newest entry of the log that was dispatched, or of its head at the start
     cursor: str | None = None  # of that position
     freshness: LogFreshness | None = None  # set by whoever follows the log
