@@ -13,6 +13,7 @@ from twisted.web import server
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
+from ...base import strict_json
 from ...base.coroutines import start_eagerly
 from ...core.errors import Refusal, TooLarge
 from ...core.ports import Authenticator
@@ -21,7 +22,6 @@ from ..execution.context import Caller, authenticate_caller
 from ..execution.errors import RequestError, format_refusal
 from ..execution.execute import OperationExecutor
 from ..execution.request import BadGraphQLRequest, GraphQLRequest
-from ..execution.subscriptions import Payload
 from .http_response import GraphQLHttpRequest, GraphQLHttpResponse, header_text
 from .negotiation import (
     EVENT_STREAM_TYPE,
@@ -49,6 +49,10 @@ class NotAcceptable(BadGraphQLRequest):
 
 class UnsupportedContentType(BadGraphQLRequest):
     status = 415
+
+
+class _ClientDisconnected(Exception):
+    """The client of a request left while it waited for its turn: nothing is begun for it any more."""
 
 
 @implementer(IResource)
@@ -105,14 +109,23 @@ class GraphQLResource:
                 self._request_authenticator, header, request.client_address, agent or "", request.turn_key
             )
             if isinstance(parsed, list):
-                response.send_json(
-                    200,
-                    [await self._execute_batch_member(member, caller, request.turn_key) for member in parsed],
+                # Each is encoded at once: a batch may wait for long, and as objects, results that it holds make each
+                # collection of garbage longer.
+                response.send_batch(
+                    [await self._execute_batch_member(each, caller, request) for each in parsed]
                 )
             else:
                 await self._execute_single(response, parsed, caller)
+        except _ClientDisconnected:
+            return
         except Refusal as refusal:
             response.send_errors(refusal.status, [format_refusal(refusal)])
+
+    async def _wait_for_turn(self, request: GraphQLHttpRequest) -> None:
+        """Return when there is time: validating a document may take a while.  Raises `_ClientDisconnected`."""
+        await self._turns.wait(request.turn_key, "graphql")
+        if request.is_disconnected:
+            raise _ClientDisconnected
 
     def _serve_playground(self, response: GraphQLHttpResponse) -> bool:
         request = response.request
@@ -137,7 +150,7 @@ class GraphQLResource:
     async def _execute_single(
         self, response: GraphQLHttpResponse, request: GraphQLRequest, caller: Caller
     ) -> None:
-        await self._turns.wait(response.request.turn_key, "graphql")  # validating a document may take a while
+        await self._wait_for_turn(response.request)
         try:
             operation = self._operation_executor.prepare(request)
         except RequestError as error:
@@ -165,18 +178,21 @@ class GraphQLResource:
         else:
             response.send_errors(400 if response.media_type == GRAPHQL_RESPONSE_TYPE else 200, error.errors)
 
-    async def _execute_batch_member(self, request: GraphQLRequest, caller: Caller, turn_key: str) -> Payload:
-        """Execute one request of a batch when it is the client's turn."""
-        await self._turns.wait(turn_key, "graphql")
+    async def _execute_batch_member(
+        self, member: GraphQLRequest, caller: Caller, request: GraphQLHttpRequest
+    ) -> bytes:
+        """Execute one member of the batch in `request` when it is the client's turn; its result as JSON."""
+        await self._wait_for_turn(request)
         try:
-            operation = self._operation_executor.prepare(request)
+            operation = self._operation_executor.prepare(member)
             if operation.kind == "subscription":
                 raise BadGraphQLRequest("A batch can't hold subscriptions")
-            return await self._operation_executor.execute(operation, caller)
+            payload = await self._operation_executor.execute(operation, caller)
         except RequestError as error:
-            return {"errors": error.errors}
+            payload = {"errors": error.errors}
         except BadGraphQLRequest as refusal:
-            return {"errors": [format_refusal(refusal)]}
+            payload = {"errors": [format_refusal(refusal)]}
+        return strict_json.dumps(payload)
 
     def _on_failure(self, response: GraphQLHttpResponse, failure: Failure) -> None:
         self._log.failure("a GraphQL request broke", failure=failure)

@@ -90,11 +90,15 @@ class GraphQLHttpResponse:
         self.request.send_whole(status, body, NO_STORE, f"{content_type}; charset=utf-8".encode())
 
     def send_json(self, status: int, value: object) -> None:
-        self.send(
-            status,
-            GRAPHQL_RESPONSE_TYPE if self.media_type == GRAPHQL_RESPONSE_TYPE else JSON_TYPE,
-            strict_json.dumps(value),
-        )
+        self._send_json(status, strict_json.dumps(value))
+
+    def send_batch(self, results: Sequence[bytes]) -> None:
+        """Send an array of results, each of them JSON."""
+        self._send_json(200, b"[%s]" % b",".join(results))
+
+    def _send_json(self, status: int, body: bytes) -> None:
+        media_type = GRAPHQL_RESPONSE_TYPE if self.media_type == GRAPHQL_RESPONSE_TYPE else JSON_TYPE
+        self.send(status, media_type, body)
 
     def send_errors(self, status: int, errors: Sequence[FormattedError]) -> None:
         self.send_json(status, {"errors": errors})

@@ -141,6 +141,31 @@ class PostTests(ServerCase):
         self.turn()
         self.assertEqual(exchanged.wire.value(), b"")
 
+    def send_and_wait(self, body: Any, hang_up: bool) -> Any:
+        """POST `body` when the reactor has no time left; the messages that there are in the end."""
+        self.serve()
+        exchanged, text = self.connect(), json.dumps(body).encode()
+        head = f"POST /graphql HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n"
+        turn: Any = self.hub.turns._turn
+        turn.seconds += 1.0
+        token = f"Authorization: Bearer token-{self.ann}\r\n\r\n"
+        exchanged.protocol.dataReceived((head + token).encode() + text)
+        if hang_up:
+            exchanged.hang_up()
+        self.turn()
+        turn.end()
+        self.turn()
+        sent = self.data("{ messages { edges { node { content } } } }", self.ann)
+        return [edge["node"]["content"] for edge in sent["messages"]["edges"]]
+
+    def test_nothing_is_begun_for_a_client_that_left_while_it_waited(self) -> None:
+        """Hours of work can wait: a batch of large documents on each of 200 connections."""
+        send = {"query": 'mutation { sendMessage(input: {content: "x", channelId: "c"}) { id } }'}
+        for body in (send, [send, send]):
+            self.assertEqual(self.send_and_wait(body, hang_up=True), [])
+        self.assertEqual(self.send_and_wait(send, hang_up=False), ["x"])
+        self.assertEqual(self.send_and_wait([send, send], hang_up=False), ["x", "x", "x"])
+
     def test_a_bug_is_a_500(self) -> None:
         class BrokenAccess:
             async def authenticate(self, token: str, client: object) -> None:
