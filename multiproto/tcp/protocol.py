@@ -92,23 +92,25 @@ class TcpProtocol(Int32StringReceiver):
         when the frame is whole.
         """
         self._admission.stats.record_bytes_received(len(data))
-        if not self._reading or self.connection is None or self.connection.farewell:
+        connection = self.connection
+        if not self._reading or connection is None or connection.farewell:
             return  # the peer may go on sending until it reads our farewell
-        self.connection.on_activity(len(data))
-        if self.paused or not codec.completes_frame(self._buffer, data, self.MAX_LENGTH):
+        connection.on_activity(len(data))
+        limit = self.MAX_LENGTH
+        if self.paused or not codec.completes_frame(self._buffer, data, limit):
             self._buffer += data
             return
         if self._buffer:
             data = bytes(self._buffer) + data
             self._buffer.clear()
-        if not self.connection.has_time_to_read():
+        if not connection.has_time_to_read():
             self._buffer += data
             return
-        began, limit = self.connection.turns.now(), self.MAX_LENGTH
+        began = connection.turns.now()
         rest = data[codec.parse_frames(data, limit, self._handle_frame) :]
         if rest and limit != self.MAX_LENGTH and self._reading and not self.paused:  # one of them was a login
             rest = rest[codec.parse_frames(rest, self.MAX_LENGTH, self._handle_frame) :]
-        self.connection.turns.count(self.connection.turn_key, "frames", began)
+        connection.turns.count(connection.turn_key, "frames", began)
         if rest and self._reading:
             self._buffer += rest
             self._check_next_length()
