@@ -42,11 +42,11 @@ $(VENV)/.ready: $(VENV)/.runs
 		echo "adding the test tools to $(VENV): half a minute or so on a first run"; \
 		$(PIP) install $(EDITABLE) ".[test]" && touch $@; }'
 
-check: venv  ## format, lint, types and all tests that need no ports: half a minute or so
+check: venv  ## format, lint, types and all tests that need no ports, with a fifth of the random examples: half a minute or so
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
-	$(BIN)/python -m tests.run --jobs 3 $(FAST_TESTS)
+	MULTIPROTO_FEWER_EXAMPLES=1 $(BIN)/python -m tests.run --jobs 3 $(FAST_TESTS)
 
 test: venv servers strace libfaketime $(NODE_CLIENTS)  ## everything, as CI runs it: all of check, live tests, branch coverage of 90 %; half an hour at most
 	$(BIN)/ruff format --check --quiet .

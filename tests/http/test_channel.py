@@ -14,6 +14,7 @@ from zope.interface.verify import verifyObject
 from multiproto.http.codec import MAX_FIELD_BYTES, MAX_FIELDS, MAX_REQUEST_LINE
 from multiproto.http.limits import HttpLimits
 from multiproto.http.wiring import SiteSettings
+from tests.examples import examples
 
 from .client import Line, responses
 from .sites import SiteCase
@@ -170,14 +171,14 @@ class DialogueTests(SiteCase):
         }
         self.assertEqual(heard, {name: expected for name, (_, expected) in short.items()})
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=examples(100), deadline=None)
     @given(st.sampled_from(sorted(DIALOGUES)), st.lists(st.floats(0, 1), max_size=6))
     def test_any_fragmentation(self, name: str, cuts: list[float]) -> None:
         said, expected = DIALOGUES[name]
         places = [0, *sorted(int(cut * len(said)) for cut in cuts), len(said)]
         self.assertEqual(self.say(*(said[a:b] for a, b in zip(places, places[1:])))[0], expected)
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=examples(200), deadline=None)
     @given(st.binary(max_size=200), st.sampled_from([b"", LIVE, LIVE + HOST, POST, OK]))
     def test_any_bytes(self, noise: bytes, before: bytes) -> None:
         """Whatever comes, what goes out is whole answers, and no bug shows."""

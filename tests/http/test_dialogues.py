@@ -16,6 +16,7 @@ from multiproto.core.identity import Grant, Identity
 from multiproto.http import access_log
 from multiproto.http.cors import CorsPolicy
 from multiproto.http.wiring import SiteSettings
+from tests.examples import examples
 
 from ..fakes import sequential_ids
 from .client import Line
@@ -88,7 +89,7 @@ LIVE = re.compile(rb"Ratelimit-Remaining: \d+|correlation\d+|\"id\d+\"")  # what
 
 
 class SequenceTests(DialogueCase):
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=examples(300), deadline=None)
     @given(
         st.lists(st.sampled_from(DIALOGUES), min_size=1, max_size=4),
         st.lists(st.integers(1, 400), max_size=5),
@@ -109,7 +110,7 @@ class SequenceTests(DialogueCase):
         host = PROXY % 1
         self.assertEqual(self.exchange(pieces, host), self.exchange([bytes(stream)], host))
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=examples(300), deadline=None)
     @given(st.lists(st.sampled_from(FOLLOWED), min_size=2, max_size=5), st.sampled_from((b"", b"\r\n")))
     def test_what_came_before_makes_no_difference(self, rows: list[Dialogue], between: bytes) -> None:
         """What is remembered of a head, of its fields or of a path is taken again only for the same."""

@@ -25,6 +25,7 @@ from multiproto.reactor.write_coalescing import (
     WriteCoalescer,
     coalesce_writes,
 )
+from tests.examples import examples
 
 HOST = ("192.0.2.1", 1)
 
@@ -202,7 +203,7 @@ class CoalescingTransportTests(SynchronousTestCase):
             max_size=12,
         )
     )
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=examples(150), deadline=None)
     def test_whatever_happens_it_is_as_with_stock_connections(self, does: list[Any]) -> None:
         """The peer hears the same, is left in the same way, and producers are asked to stop and go on alike."""
         stories = []

@@ -14,6 +14,7 @@ from multiproto.core.protocol import Publish
 from multiproto.rfc6455.fast_frames import MAX_INTEGER_XOR, parse_frames, unmask
 from multiproto.websocket import codec
 from multiproto.websocket.protocol import WebSocketEchoProtocol, WebSocketFactory, WebSocketProtocol
+from tests.examples import examples
 
 from ..fakes import make_core
 from ..messages import ODD, messages
@@ -114,7 +115,7 @@ def dialogue(
 
 class FastFramesTests(SynchronousTestCase):
     @given(speeches, st.lists(st.integers(min_value=0), max_size=8), st.booleans(), st.booleans())
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=examples(150), deadline=None)
     def test_the_same_dialogue(self, speech: bytes, cuts: list[int], slow: bool, deflate: bool) -> None:
         cut = pieces(AUTH + SUBSCRIBE + speech, cuts)
         extensions = DEFLATE if deflate else None
@@ -124,7 +125,7 @@ class FastFramesTests(SynchronousTestCase):
         )
 
     @given(speeches, st.lists(st.integers(min_value=0), max_size=8))
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=examples(100), deadline=None)
     def test_the_same_echo(self, speech: bytes, cuts: list[int]) -> None:
         cut = pieces(speech, cuts)
         self.assertEqual(dialogue(cut, WebSocketEchoProtocol), dialogue(cut, StockEchoProtocol))
@@ -186,7 +187,7 @@ class FastFramesTests(SynchronousTestCase):
             self.assertEqual(codec.decode(said), codec._decode_by_field(said), said[:100])
 
     @given(messages("data", type='"message"') | messages("data"))
-    @settings(max_examples=600, deadline=None)
+    @settings(max_examples=examples(600), deadline=None)
     def test_the_same_command(self, said: bytes) -> None:
         command, by_field = codec.decode(said), codec._decode_by_field(said)
         self.assertEqual(command, by_field)

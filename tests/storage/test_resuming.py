@@ -19,6 +19,7 @@ from multiproto.storage.sqlite.migrate import migrate
 from multiproto.storage.sqlite.reader import SqliteReader
 from multiproto.storage.sqlite.writer import SqliteWriter, begin_term
 from multiproto.storage.statements import load_statements, sql_directory
+from tests.examples import examples
 
 from .units import published, say
 
@@ -93,7 +94,7 @@ def duplicate(database: sqlite3.Connection) -> sqlite3.Connection:
 
 
 class ResumingTests(SynchronousTestCase):
-    @settings(deadline=None, max_examples=200)
+    @settings(deadline=None, max_examples=examples(200))
     @given(steps)
     def test_a_cursor_is_located_unless_a_backup_was_restored_from_before_it(self, taken: list[str]) -> None:
         """Even when the log has meanwhile grown past its position again."""

@@ -14,6 +14,7 @@ from multiproto.core.protocol import Publish
 from multiproto.tcp import codec
 from multiproto.tcp.codec import completes_frame, parse_frames
 from multiproto.tcp.protocol import TcpFactory
+from tests.examples import examples
 
 from ..fakes import make_core
 from ..messages import ODD, messages
@@ -52,7 +53,7 @@ def dialogue(chunks: list[bytes], slow: bool = False) -> tuple[Said, bool, bool,
 
 class FramingTests(SynchronousTestCase):
     @given(speeches, st.lists(st.integers(min_value=0), max_size=12), st.booleans())
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=examples(150), deadline=None)
     def test_the_same_dialogue(self, speech: bytes, cuts: list[int], slow: bool) -> None:
         speech = AUTH + STREAM + speech
         whole, cut, bytewise = [speech], pieces(speech, cuts), [bytes([byte]) for byte in speech]
@@ -103,7 +104,7 @@ class FramingTests(SynchronousTestCase):
             self.assertEqual(codec.decode(body), codec._decode_by_field(body), text)
 
     @given(messages("content"))
-    @settings(max_examples=600, deadline=None)
+    @settings(max_examples=examples(600), deadline=None)
     def test_the_same_command(self, text: bytes) -> None:
         command, by_field = codec.decode(b"\x20" + text), codec._decode_by_field(b"\x20" + text)
         self.assertEqual(command, by_field)

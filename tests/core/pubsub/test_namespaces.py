@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from multiproto.core.pubsub import topics
 from multiproto.core.pubsub.namespaces import CANARIES, MESSAGES, REVOCATIONS, USERS, Namespace, Namespaces
 from multiproto.core.pubsub.topics import literal_prefix, overlaps
+from tests.examples import examples
 
 from .test_topics import PATTERNS, TOPICS, covers
 
@@ -18,14 +19,14 @@ SHORT = PATTERNS.filter(lambda pattern: pattern.count(".") < 3)
 
 
 class OverlapTests(SynchronousTestCase):
-    @settings(max_examples=300)
+    @settings(max_examples=examples(300))
     @given(PATTERNS, TOPICS)
     def test_of_a_pattern_and_a_topic_is_covering(self, pattern: str, topic: str) -> None:
         expected = covers(pattern.split("."), topic.split("."))
         self.assertEqual((overlaps(pattern, topic), overlaps(topic, pattern)), (expected, expected))
         self.assertEqual(topics.matches(pattern.split("."), topic.split(".")), expected)
 
-    @settings(max_examples=300)
+    @settings(max_examples=examples(300))
     @given(PATTERNS, PATTERNS, TOPICS)
     def test_of_two_patterns(self, one: str, other: str, topic: str) -> None:
         """What both cover, they overlap in; and it is the same either way round."""
@@ -33,7 +34,7 @@ class OverlapTests(SynchronousTestCase):
             self.assertTrue(overlaps(one, other), (one, other, topic))
         self.assertEqual(overlaps(one, other), overlaps(other, one))
 
-    @settings(max_examples=300)
+    @settings(max_examples=examples(300))
     @given(st.lists(SHORT, max_size=3), SHORT, st.lists(TOPICS, max_size=20))
     def test_a_pattern_that_others_cover(self, wide: list[str], narrow: str, spoken: list[str]) -> None:
         """Then each of its topics is covered by one of them; and if not, one is not: `*` and `**` stand for some."""

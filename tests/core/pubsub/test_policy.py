@@ -15,6 +15,7 @@ from multiproto.core.errors import Forbidden, ValidationError
 from multiproto.core.identity import Grant, Identity
 from multiproto.core.pubsub.permissions import HISTORY, PUBLISH, SUBSCRIBE, VERBS, Rule
 from multiproto.core.pubsub.policy import MAX_CACHED_ACCESS, Policy
+from tests.examples import examples
 
 from .test_topics import covers
 
@@ -354,7 +355,7 @@ class ModelTests(SynchronousTestCase):
         else:
             self.assertTrue(all(covers(side, topic.split(".")) for side in sides), topic)
 
-    @settings(max_examples=1500, deadline=None)
+    @settings(max_examples=examples(1500), deadline=None)
     @given(rules, people, st.sampled_from(VERBS), topics)
     def test_every_decision(self, rules: tuple[Rule, ...], who: Identity, verb: str, topic: str) -> None:
         policy = Policy(rules)
@@ -363,7 +364,7 @@ class ModelTests(SynchronousTestCase):
         if verb == SUBSCRIBE:
             self.assertEqual(policy.may_read(who, topic), expected)
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=examples(150), deadline=None)
     @given(rules, people, patterns, st.booleans())
     # They share a.a.b.a.a.
     @example((Rule("a", set()), Rule("**.b.a.a", {SUBSCRIBE})), Identity("a", "s", 0.0), "a.a.**", False)

@@ -29,6 +29,7 @@ from multiproto.core.protocol import (
 from multiproto.core.pubsub.policy import Policy
 from multiproto.core.pubsub.topics import overlaps
 from multiproto.core.transactions import Entry, Page
+from tests.examples import examples
 
 from ... import fakes
 from ...fakes import MemoryLog, RecordingTransport, make_core
@@ -233,7 +234,7 @@ class InterleavingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.patch(fakes, "MemoryLog", Pruned)
 
-    @settings(max_examples=1500, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=examples(1500), deadline=None, database=None, derandomize=True)
     @given(scripts)
     @example(AHEAD)
     @example(PRUNED_MIDWAY)

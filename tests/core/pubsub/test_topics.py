@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.errors import ValidationError
 from multiproto.core.pubsub.topics import TopicTree, check_pattern, check_topic, escape_word
+from tests.examples import examples
 
 WORDS = st.sampled_from(["a", "b", "c"])
 TOPICS = st.lists(WORDS, min_size=1, max_size=6).map(".".join)
@@ -111,7 +112,7 @@ class TopicTreeTests(SynchronousTestCase):
             tree.add(pattern, "me")
             self.assertEqual(tree.match(topic), ["me"] if covered else [], (pattern, topic))
 
-    @settings(max_examples=300)
+    @settings(max_examples=examples(300))
     @given(st.lists(PATTERNS, max_size=8), TOPICS)
     def test_agrees_with_the_definition(self, patterns: list[str], topic: str) -> None:
         tree: TopicTree[str] = TopicTree()

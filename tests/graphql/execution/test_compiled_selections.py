@@ -23,6 +23,7 @@ from multiproto.graphql.execution.request import GraphQLRequest
 from multiproto.graphql.schema.build import load_sdl
 from multiproto.graphql.schema.resolvers import RelationResolvers
 from multiproto.graphql.wiring import make_operation_executor
+from tests.examples import examples
 
 from ..server import START, ServerCase
 
@@ -156,7 +157,7 @@ class SameTests(ServerCase):
                     self.outcome(self.operations, request, caller), self.stock_outcome(request, caller), text
                 )
 
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=examples(400), deadline=None)
     @given(
         document(),
         st.dictionaries(
