@@ -622,7 +622,7 @@ _ROWS = (
            login=True, memory=8, answers=CREATED),
     Attack("rest-numbers", "JSON of extreme numbers", json_posts("numbers", "extreme", "digits"), login=True, memory=4, answers=STATUS),
     Attack("rest-distinct-keys", "JSON of 80,000 keys", json_posts("distinct keys"), login=True, memory=8, answers=CREATED),
-    Attack("rest-repeated-keys", "JSON of one key 150,000 times", json_posts("repeated keys"), login=True, memory=4, answers=b" 400 "),
+    Attack("rest-repeated-keys", "JSON of one key 150,000 times, and of 310,000 containers", json_posts("repeated keys", "too many"), login=True, memory=4, answers=b" 400 "),
     Attack("rest-escapes", "JSON of long strings of escapes", json_posts("escapes", "quotes"), login=True, memory=4, answers=STATUS),
     Attack("rest-form", "a form of a million %", form_of_percents, memory=4, answers=STATUS),
     Attack("rest-chunks", "bodies of 50,000 chunks of one byte", chunked, login=True, memory=1, answers=CREATED),
