@@ -167,6 +167,7 @@ class LogFileTests(TwistdCase):
             moved = path.with_suffix(f".{number}")
             path.rename(moved)
             await deferToThread(request_often, started.address, 20)
+            await until(lambda file=moved: b"GET /health/live" in file.read_bytes())  # type: ignore[misc]
             started.program.signal(number)
             await until(path.exists)
             await deferToThread(request_often, started.address, 20)
