@@ -74,6 +74,7 @@ def ODD(content: str, **fixed: Any) -> list[bytes]:
         text(**{content: 0}).replace(b"0}", b'{"a": 1, "a": 2}}'),
         text(**{content: 0}).replace(b"0}", b'{"a": 1, "a": 1}}'),
         text(other=1),
+        *(text(**{content: [2**exponent]}) for exponent in (1023, 1024)),
         b"[]",
         b"{}",
         b"",

@@ -2,8 +2,8 @@
 
 Strict (docs/common.md#json): UTF-8, no NaN or infinity, no number beyond a
 double, no lone surrogate, no duplicate keys with different values, at most 64
-levels.  `msgspec` refuses all but the last two and is four times faster than the
-standard library, which is used only where a key may be a duplicate.
+levels.  `msgspec` refuses all but integers beyond a double and the last two, and is
+four times faster than the standard library, which is used only where a key may be a duplicate.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import gc
 import json
 import re
 from itertools import accumulate, chain
+from math import isinf
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -25,10 +26,14 @@ FEW_CONTAINERS = 16  # on one level, which are looked at one by one
 LARGE = 1_000  # brackets and colons of a text that is checked as text: to walk through its value takes longer
 LEAVES_REMOVED = 8  # times that the innermost containers of a text are removed before those left are counted
 MAX_REPEATED_KEYS = 1_000  # of one text; a megabyte of them held the reactor for 0.2 s
+LONG_INTEGER = 309  # digits: the fewest of an integer beyond a double
+SAMPLE_STEP = LONG_INTEGER // 4  # bytes: of so many digits in a row, at least four are in the sample
 
 _BRACKETS_IN_A_ROW = re.compile(rb"\[+|\]+")
 _TO_SQUARE = bytes.maketrans(b"{}", b"[]")
 _LONG_EXPONENT = re.compile(rb"e[+-]?[0-9]{3}")  # one letter first: sought ten times as fast as a set of them
+_FOUR_DIGITS = re.compile(rb"[0-9]{4}")
+_LONG_INTEGERS = re.compile(rb"[\s,:\[](-?[0-9]{%d,}+)(?![.eE])" % LONG_INTEGER)
 _ALL_BYTES = bytes(range(256))
 
 _decode = msgspec.json.Decoder().decode
@@ -62,12 +67,14 @@ def _load(text: bytes, containers: int, colons: int) -> Any:
         raise InvalidJson(f"more than {MAX_EXTREME_NUMBERS} numbers with an exponent of three digits")
     try:
         value = _decode(text)
+    except msgspec.ValidationError:  # without a type to decode, of numbers alone
+        raise InvalidJson("a number is out of range") from None
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise InvalidJson("not JSON in UTF-8") from None
     except RecursionError:
         raise InvalidJson(f"nested deeper than {MAX_DEPTH} levels") from None
-    except ValueError:
-        raise InvalidJson("a number is out of range") from None
+    if _has_integer_out_of_range(text):
+        raise InvalidJson("a number is out of range")
     if containers + colons > LARGE:
         if containers > MAX_DEPTH and _is_too_deep(text):
             raise InvalidJson(f"nested deeper than {MAX_DEPTH} levels")
@@ -101,7 +108,11 @@ class StructDecoder(Generic[T]):
 
     def decode(self, text: bytes) -> T | None:
         """The value of `text`; `None` where `loads` must decide, or say what is wrong."""
-        if len(text) > MAX_CONTAINERS or _has_too_many_extreme_numbers(text):
+        if (
+            len(text) > MAX_CONTAINERS
+            or _has_too_many_extreme_numbers(text)
+            or _has_integer_out_of_range(text)
+        ):
             return None
         keys, nested = self._required_count, []
         try:
@@ -212,6 +223,17 @@ def _has_too_many_extreme_numbers(text: bytes) -> bool:
     if len(text) < 5 * MAX_EXTREME_NUMBERS or text.count(b"e") + text.count(b"E") <= MAX_EXTREME_NUMBERS:
         return False
     return len(_LONG_EXPONENT.findall(_outside_strings(text).lower())) > MAX_EXTREME_NUMBERS
+
+
+def _has_integer_out_of_range(text: bytes) -> bool:
+    """Whether an integer of `text` is beyond a double; `msgspec` accepts up to 4,300 digits.
+
+    For most texts the sample is enough: 0.8 µs for a kilobyte, which takes 8 µs to decode.
+    """
+    if len(text) < LONG_INTEGER or _FOUR_DIGITS.search(text[::SAMPLE_STEP]) is None:
+        return False
+    found = _LONG_INTEGERS.findall(b" " + _outside_strings(text))  # the space: it may be the whole text
+    return any(isinf(float(number)) for number in found)
 
 
 def _reject_ambiguous_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

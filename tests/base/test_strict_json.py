@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import sys
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,6 +65,26 @@ class JsonTests(SynchronousTestCase):
             *(b'{"a":1,"a":2}', b'{"a":1,"a":true}', b'[{"b":{"a":1,"a":[]}}]', b'{"a":":","a":2}'),
         ]:
             self.assertRaises(InvalidJson, loads, text)
+
+    def test_integers_beyond_a_double(self) -> None:
+        """As with a point or an exponent: no double is as large.  Digits in strings and fractions are as many as one likes."""
+        largest, too_large = int(sys.float_info.max), 2**1024
+        for sign in ("", "-"):
+            for before, after in (("", ""), ("[1, ", "]"), ("[", ",1]"), ('{"a":', "}"), ('["0",\n', "\n]")):
+                for beside in (" ", " " * LARGE):
+                    taken = f"{beside}{before}{sign}{largest}{after}"
+                    self.assertEqual(loads(taken.encode()), json.loads(taken))
+                    for number in (too_large, "1" * 4000):
+                        self.assertRaises(
+                            InvalidJson, loads, f"{beside}{before}{sign}{number}{after}".encode()
+                        )
+        many = "1" * 4000
+        for text in (f'"{many}"', f'{{"{many}":[1]}}', f"1.{many}", f"{many}e-3999", f"[1e-{many}]"):
+            self.assertEqual(loads(text.encode()), json.loads(text))
+
+    def test_why_a_number_is_refused(self) -> None:
+        for text in (b"1e999", b"-1e999", b"1" * 400, b"1" * 5000, b"[1e999]"):
+            self.assertRaisesRegex(InvalidJson, "^a number is out of range$", loads, text)
 
     def test_depth(self) -> None:
         """64 levels are taken, 65 are not, and a million are refused as quickly."""
