@@ -38,7 +38,7 @@ _ALL_BYTES = bytes(range(256))
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
-
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode  # for comparing: by `==`, 1 is the same as True
 
 T = TypeVar("T")
 
@@ -242,7 +242,7 @@ def _reject_ambiguous_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         return found
     found.clear()
     for key, value in pairs:
-        if key in found and _encode(found[key]) != _encode(value):
+        if key in found and _encode_sorted(found[key]) != _encode_sorted(value):
             raise InvalidJson("a key comes twice with different values")
         found[key] = value
     return found

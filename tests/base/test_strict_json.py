@@ -41,6 +41,7 @@ class JsonTests(SynchronousTestCase):
             (b'"\\ud83d\\ude00"', "\U0001f600"),
             (b'{"a":"::"}', {"a": "::"}),
             (b'{"a":1,"a":1}', {"a": 1}),
+            (b'{"a":[{"b":1,"c":2}],"a":[{"c":2,"b":1}]}', {"a": [{"c": 2, "b": 1}]}),
             (b"123456789012345678901234567890", 123456789012345678901234567890),
         ]:
             self.assertEqual(loads(text), value)
@@ -63,6 +64,7 @@ class JsonTests(SynchronousTestCase):
             *(b"'a'", b'"\xff"', b"\xef\xbb\xbf{}", b'"a\x00"', b"01", b"+1", b"1" * 5000),
             *(b'"\\ud800"', b'"\\udc00"', b'"\\ud800a"', b'"\\ud800\\u0041"', b'"\xed\xa0\x80"'),
             *(b'{"a":1,"a":2}', b'{"a":1,"a":true}', b'[{"b":{"a":1,"a":[]}}]', b'{"a":":","a":2}'),
+            *(b'{"a":1,"\\u0061":2}', b'{"a":[1,2],"a":[2,1]}', b'{"a":1,"a":1.0}'),
         ]:
             self.assertRaises(InvalidJson, loads, text)
 
