@@ -23,14 +23,16 @@ class Health:
     _directory: Path  # of the run, for who wants to know more
 
     def until(self, status: str, within: float) -> float:
-        """Seconds until every server says `status` of itself."""
+        """Seconds until every server says `status` of itself, all at once; an answer that comes too late is none."""
         begun = time.monotonic()
-        for port in self._ports:
-            while document(port).get("status") != status:
-                if time.monotonic() - begun > within:
-                    raise SystemExit(f"not {status} within {within} s; see {self._directory}")
-                time.sleep(POLL)
-        return time.monotonic() - begun
+        while True:
+            statuses = [document(port).get("status") for port in self._ports]
+            took = time.monotonic() - begun
+            if took > within:
+                raise SystemExit(f"not {status} within {within} s, but {statuses}; see {self._directory}")
+            if all(each == status for each in statuses):
+                return took
+            time.sleep(POLL)
 
     def stays(self, status: str, seconds: float) -> None:
         """Every server says `status` of itself for so long."""
