@@ -46,7 +46,9 @@ def silence(fleet: Fleet) -> str:
 
 def promote(fleet: Fleet) -> str:
     """A replica is promoted, its master becomes its replica, and then the name leads to it: so does Sentinel."""
-    former, promoted = fleet.redis, Redis(f"replicaof {HOST} {fleet.redis.port}")
+    former, promoted = fleet.redis, Redis()
+    # By a command: a line of its configuration would make it a replica again when it is killed and started.
+    assert _ask(promoted, f"REPLICAOF {HOST} {former.port}") == "+OK"
     _until(promoted, "INFO replication", "master_link_status:up")
     assert _ask(promoted, "REPLICAOF NO ONE") == "+OK"
     assert _ask(former, f"REPLICAOF {HOST} {promoted.port}") == "+OK"
