@@ -1,8 +1,8 @@
 """The time of day of servers leaps either way, while the clock of the intervals goes on; see `tests.fake_clock`.
 
 Nothing of a load may depend on what is documented to go by the time of day:
-`LONG_LIVED` has what a server is told so, and `people` gives the users tokens
-that outlive every leap and are issued before the first.
+`long_lived` has the settings of a server for that, and `people` gives the users
+tokens that outlive every leap and are issued before the first.
 """
 
 from __future__ import annotations
