@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Callable, Mapping
@@ -108,12 +109,11 @@ class Server:
                 stderr=output,
             )
         while time.monotonic() - begun < RESCUE and self._process.poll() is None:
-            try:
+            with suppress(Unsent, Unanswered):
                 if Http(self.ports.http).ask("GET", "/health/ready").status == 200:
                     self.restarts.append(time.monotonic() - begun)
                     return
-            except (Unsent, Unanswered):
-                time.sleep(0.02)
+            time.sleep(0.02)
         self.kill()
         raise SystemExit(f"the server is not ready; see {self._directory}/server.log")
 
