@@ -64,16 +64,17 @@ class TwistedEventLoop(AbstractEventLoop):
     def run(self, work: Callable[[], Awaitable[T] | T], owner: str = "") -> Deferred[T]:
         """Call `work` with this loop as the running one, and wait for its result.
 
-        What follows a wait takes the time of `owner`.
+        What follows a wait takes the time of `owner`, and so does what is done with the result after one.
         """
-        with self._as_running_loop():
-            result = work()
-            if not isawaitable(result):
-                return succeed(result)
-            outer = _OWNER.set(owner)
-            future: Future[T] = self.create_task(_as_coroutine(result))
+        outer = _OWNER.set(owner)
+        try:
+            with self._as_running_loop():
+                result = work()
+                if not isawaitable(result):
+                    return succeed(result)
+                return Deferred.fromFuture(self.create_task(_as_coroutine(result)))
+        finally:
             _OWNER.reset(outer)
-        return Deferred.fromFuture(future)
 
     def result_or_future(self, coroutine: Coroutine[Deferred[Any], Any, T]) -> T | Future[T]:
         """Run `coroutine`, which awaits Deferreds: its result if it has one at once, else a future."""

@@ -80,7 +80,7 @@ class OperationExecutor:
         started_at = self._clock.seconds()
         executor = operation.executor
         executor.context_value = self._make_context(caller)
-        source = await self._asyncio_loop.run(lambda: create_source_event_stream(executor))
+        source = await self._asyncio_loop.run(lambda: create_source_event_stream(executor), caller.turn_key)
         if not isinstance(source, SubscriptionSource):
             assert isinstance(source, ExecutionResult)
             errors = [format_error(error) for error in source.errors or ()]

@@ -46,23 +46,27 @@ class ClockLoopTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_whose_time_callbacks_take(self) -> None:
-        """That of whom the work is done for, also in the tasks that it creates."""
+        """That of whom the work is done for, also in the tasks that it creates, and for what is done with the result."""
         took: Counter[str] = Counter()
         loop = TwistedEventLoop.for_clock(self.clock, lambda owner, seconds: took.update({owner: seconds}))
+
+        def spend(seconds: int) -> None:
+            self.clock.rightNow += seconds
 
         async def work(seconds: int) -> None:
             for _ in range(2):
                 await asyncio.sleep(0)
-                self.clock.rightNow += seconds
+                spend(seconds)
 
-        async def all_work(seconds: int) -> None:
+        async def all_work(seconds: int) -> int:
             await asyncio.gather(work(seconds), work(seconds))
+            return seconds
 
         for owner, seconds in (("ann", 1), ("bob", 16)):
-            loop.run(lambda seconds=seconds: all_work(seconds), owner)
+            loop.run(lambda seconds=seconds: all_work(seconds), owner).addCallback(spend)
         while self.clock.getDelayedCalls():
             self.clock.advance(0)
-        self.assertEqual(+took, {"ann": 4, "bob": 64})
+        self.assertEqual(+took, {"ann": 5, "bob": 80})
 
     def test_failures_cross_over(self) -> None:
         async def broken() -> None:

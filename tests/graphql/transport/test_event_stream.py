@@ -9,6 +9,7 @@ from multiproto.base import strict_json
 from multiproto.base.flow_control import DRAIN_TIMEOUT
 from multiproto.core.connections.admission import ConnectionLimits
 from multiproto.core.identity import Identity
+from multiproto.core.turn_scheduler import TurnScheduler
 
 from ..server import START, Exchanged, ServerCase
 
@@ -217,6 +218,20 @@ class LifeTests(StreamCase):
         stream.hang_up()
         self.turn()
         self.assertEqual((len(self.hub), self.streams.stats.active_subscriptions), (0, 0))
+
+    def test_its_time_is_counted_as_its_client_s(self) -> None:
+        """From the first step, which waits for the store to find the cursor."""
+        counted: list[str] = []
+        count = TurnScheduler.count
+
+        def record(turns: TurnScheduler, key: str, kind: str, began: float) -> None:
+            counted.append(key)
+            count(turns, key, kind, began)
+
+        self.patch(TurnScheduler, "count", record)
+        self.follow(ResumeTests.QUERY, self.ann, after="t.1")
+        self.turn()
+        self.assertEqual(set(counted), {"192.0.2.1"})
 
     def test_head_follows_nothing(self) -> None:
         """The response to HEAD is its head alone; the connection must be free for the next request."""
