@@ -32,7 +32,7 @@ from .transport.playground import Playground
 from .transport.websocket import GraphQLWebSocketFactory
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class GraphQLDependencies:
     account_services: AccountServices
     request_authenticator: Authenticator

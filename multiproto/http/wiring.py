@@ -47,7 +47,7 @@ class SiteSettings:
     address_rules: AddressRules = AddressRules()
 
 
-@frozen(kw_only=True)
+@frozen(eq=False, repr=False, kw_only=True)
 class SiteParts:
     """The objects that the site is made from.
 

@@ -35,7 +35,7 @@ def make_supervisor_service(
         services.add("tcp", ReservedPort(config.tcp.host, config.tcp.port))
     services.add("http", ReservedPort(config.http.host, config.http.port))
     services.add("workers", workers)
-    # They have files of their own to open or read again.
+    # The workers have files of their own to open or read again.
     for name, number in (("reopen", SIGUSR1), ("hangup", SIGHUP)):
         if number == SIGUSR1 or process_log.has_file or config.has_reloadable_files:
             services.add(name, SignalHandler(number, reactor, (partial(workers.signal_all, number),)))
