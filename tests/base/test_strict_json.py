@@ -17,6 +17,7 @@ from multiproto.base.strict_json import (
     MAX_DEPTH,
     MAX_EXTREME_NUMBERS,
     MAX_REPEATED_KEYS,
+    MAX_SIZE_WITH_REPEATED_KEYS,
     InvalidJson,
     dumps,
     loads,
@@ -140,7 +141,7 @@ class JsonTests(SynchronousTestCase):
         self.assertEqual(len(loads(text)), 3 * MAX_CONTAINERS)
 
     def test_how_many_extreme_numbers(self) -> None:
-        """5,000 are taken, one more is not; those in strings are none, and others are as many as one likes."""
+        """1,000 are taken, one more is not; those in strings are none, and others are as many as one likes."""
         for number in (b"1e308", b"1.5E-300", b"2e+100"):
             loads(b"[" + b",".join([number] * MAX_EXTREME_NUMBERS) + b"]")
             self.assertRaises(
@@ -166,6 +167,15 @@ class JsonTests(SynchronousTestCase):
         for inside in (b":", rb"\":", rb"\\", rb"\\\":\\"):
             loads(b'{"%s":"%s"}' % (inside, inside * 2 * MAX_REPEATED_KEYS))
         self.assertRaises(InvalidJson, loads, rb'{"\\":1,"a":":\":","a":2}')
+
+    def test_how_large_a_text_may_be_in_which_a_key_comes_twice(self) -> None:
+        """Arrays, objects and keys are counted; where each key comes once there is no such limit."""
+        before = b'[{"a":1,"a":1},'  # four of them
+        for other, size in ((b"{}", 1), (b"[]", 1), (b'{"b":1}', 2), (b'{"b":":{["}', 2)):
+            fitting = [other] * ((MAX_SIZE_WITH_REPEATED_KEYS - 4) // size)
+            loads(before + b",".join(fitting) + b"]")
+            self.assertRaises(InvalidJson, loads, before + b",".join([*fitting, other]) + b"]")
+            loads(b"[" + b",".join([*fitting, other, other]) + b"]")
 
     def test_a_string_that_does_not_end_is_looked_at_once(self) -> None:
         """From each of its quotes to the end of the text would take hours."""
