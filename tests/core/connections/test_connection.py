@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from functools import partial
 from weakref import ref
 
 from attrs import frozen
@@ -45,7 +47,7 @@ from multiproto.core.protocol import (
 )
 from multiproto.core.pubsub.namespaces import USERS
 from multiproto.core.transactions import Entry, Event, Publication
-from multiproto.core.turn_scheduler import TurnScheduler
+from multiproto.core.turn_scheduler import TURN_BUDGET, TurnScheduler
 from multiproto.reactor.turns import TurnMarker
 
 from ...fakes import ManualTurn, RecordingTransport, make_core, make_turns, run_one_turn
@@ -86,7 +88,7 @@ class TiringBroker:
 
 
 def clocked_turns(clock: Clock) -> TurnScheduler:
-    turns = TurnScheduler(clock, clock.seconds, TurnMarker(clock, clock.seconds))
+    turns = TurnScheduler(partial(clock.callLater, 0), clock.seconds, TurnMarker(clock, clock.seconds))
     turns.has_time("")  # the turn begins
     return turns
 
@@ -156,6 +158,24 @@ class DialogueTests(SessionCase):
             ],
         )
         self.assertEqual(self.admission.stats.published_total, 2)
+
+    def test_a_refusal_is_not_kept_by_itself(self) -> None:
+        """Of those who send nonsense as fast as they can, nothing is left for the collector of garbage."""
+        self.addCleanup(gc.enable)
+        gc.disable()
+        self.welcome()
+        for make_command in (
+            lambda: BadCommand(InvalidFrame("odd")),
+            lambda: Authenticate("wrong"),
+            lambda: Subscribe("us*rs"),
+            lambda: Publish("messages", 1),
+        ):
+            [answer] = self.say(make_command())
+            assert isinstance(answer, ErrorReply)
+            kept = ref(answer.refusal)
+            del answer
+            self.peer.sent.clear()
+            self.assertIsNone(kept())
 
     def test_strangers_may_only_authenticate(self) -> None:
         self.assertEqual(
@@ -362,13 +382,13 @@ class FlowTests(SessionCase):
         self.assertEqual(self.peer.sent, ["pause"])
 
     def test_a_busy_peer_lets_the_others_have_their_turn(self) -> None:
-        """After 10 ms of work for one peer the rest of what it said waits for the next turn.
+        """After a turn's budget of work for one peer the rest of what it said waits for the next turn.
 
         docs/guarantees.md#g9-isolation
         """
         self.welcome()
         self.connection.turns = clocked_turns(self.clock)
-        self.core.publisher._broker = TiringBroker(self.clock, 0.006)
+        self.core.publisher._broker = TiringBroker(self.clock, TURN_BUDGET * 0.6)
         said = self.say(*(Publish("room.1", n, ref=n) for n in range(5)))
         self.assertEqual(said, [Accepted(0), Accepted(1)])
         self.clock.advance(0)
