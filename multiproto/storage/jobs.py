@@ -16,6 +16,8 @@ from .write_health import WriteHealth
 
 Work = TypeVar("Work")
 
+MAX_BATCH = 400  # units in one transaction; beyond that a sync is shared by enough
+
 # Called with the operation ("read" or "write"), the status and the seconds from call to result.  The status is
 # "success", "refused" (the unit missed or clashed) or "error" (of ours, or the database's).
 OnJobCompleted = Callable[[str, str, float], object]

@@ -17,7 +17,7 @@ from twisted.internet.task import LoopingCall
 from ...core.errors import Unavailable
 from ...core.transactions import Entry, Page, Query, Snapshot, Unit
 from ..errors import StoreUnusable
-from ..jobs import Job, JobCompletion, OnJobCompleted
+from ..jobs import MAX_BATCH, Job, JobCompletion, OnJobCompleted
 from ..service import StoreService
 from ..statements import load_statements, sql_directory
 from .connector import PostgresConnector
@@ -58,7 +58,7 @@ class PostgresStore(StoreService):
     _new_term: Callable[[], str] = partial(secrets.token_hex, 8)
     _read_timeout: float = 5.0  # seconds until the server breaks a read off; a second later the line is cut
     _max_waiting: int = 10_000  # units, and reads, that may wait; one more is refused
-    _max_batch: int = 400  # units in one transaction; beyond that a sync is shared by enough
+    _max_batch: int = MAX_BATCH
     _now: Callable[[], float] = time  # seconds since the epoch
     _schema: str | None = field(default=None, init=False)  # of the tables, once they are migrated
     _resources: _PostgresResources | None = field(default=None, init=False)

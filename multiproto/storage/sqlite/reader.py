@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Callable, Mapping, Sequence, TypeVar
+from typing import Callable, ClassVar, Mapping, Sequence, TypeVar
 
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
@@ -32,6 +32,8 @@ class SqliteReader:
     _on_outcome: Callable[[Job[ReadWork], object], object]  # called in this thread with each outcome
     _clock: IReactorTime
     _timeout: float  # seconds from call until a read is broken off
+
+    max_jobs: ClassVar[int] = 1
 
     def run_jobs(self, jobs: Sequence[Job[ReadWork]]) -> None:
         for job in jobs:

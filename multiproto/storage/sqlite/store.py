@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from ...core.errors import Unavailable
 from ...core.transactions import Entry, Page, Query, Snapshot, Unit
 from ..cursors import Terms
-from ..jobs import Job, JobCompletion, OnJobCompleted
+from ..jobs import MAX_BATCH, Job, JobCompletion, OnJobCompleted
 from ..migrations import load_migrations
 from ..service import StoreService
 from ..statements import load_statements, sql_directory
@@ -62,7 +62,7 @@ class SqliteStore(StoreService):
     _namespaces: Sequence[str] = ("users.**", "messages.**", "_sessions")  # those that are kept
     _new_term: Callable[[], str] = partial(secrets.token_hex, 8)
     _max_waiting: int = 10_000  # units, and reads, that may wait; one more is refused
-    _max_batch: int = 400  # units in one transaction; beyond that a sync is shared by enough
+    _max_batch: int = MAX_BATCH
     _read_threads: int = 2
     _lock_timeout: float = 2.0  # seconds to wait while another program has the file locked
     _read_timeout: float = 5.0  # seconds from call until a read is broken off
@@ -209,14 +209,10 @@ class SqliteStore(StoreService):
             readers = [open_reader(self._lock_timeout) for _ in range(self._read_threads)]
             inline = InlineReader(open_reader(0), self._clock) if self._inline_reads else None
         on_ended = partial(self._reactor.callFromThread, self._on_transaction_ended)
-        writer = SqliteWriter(connection, statements, terms, on_ended)
+        writer = SqliteWriter(connection, statements, terms, on_ended, self._max_batch)
         threads: dict[str, WorkerThreads[Any]] = {
-            "read": WorkerThreads(
-                "database reader", self._reactor, readers, self._max_waiting, max_jobs_per_run=1
-            ),
-            "write": WorkerThreads(
-                "database writer", self._reactor, [writer], self._max_waiting, self._max_batch
-            ),
+            "read": WorkerThreads("database reader", self._reactor, readers, self._max_waiting),
+            "write": WorkerThreads("database writer", self._reactor, [writer], self._max_waiting),
         }
         for group in threads.values():
             group.start()

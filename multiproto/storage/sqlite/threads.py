@@ -16,7 +16,11 @@ Work = TypeVar("Work")
 
 
 class ThreadWorker(Protocol[Work]):
-    """Does the jobs of one thread.  Neither method may raise."""
+    """Does the jobs of one thread.  No method may raise."""
+
+    @property
+    def max_jobs(self) -> int:
+        """How many jobs it takes from the queue at once."""
 
     def run_jobs(self, jobs: Sequence[Job[Work]]) -> None:
         """Do `jobs`, in order, and deliver their outcomes."""
@@ -37,7 +41,6 @@ class WorkerThreads(Generic[Work]):
     _reactor: IReactorFromThreads
     _workers: Sequence[ThreadWorker[Work]]
     _max_waiting: int  # queued jobs; one more is refused
-    _max_jobs_per_run: int  # jobs that a worker takes from the queue at once
     _queue: JobQueue[Work] = field(init=False)
     _condition: Condition = field(factory=Condition, init=False)
     _stopping: bool = field(default=False, init=False)
@@ -75,17 +78,17 @@ class WorkerThreads(Generic[Work]):
         return len(self._queue)
 
     def _run(self, worker: ThreadWorker[Work]) -> None:
-        while jobs := self._dequeue():
+        while jobs := self._dequeue(worker.max_jobs):
             worker.run_jobs(jobs)
         worker.close()
         self._reactor.callFromThread(self._on_thread_ended)
 
-    def _dequeue(self) -> list[Job[Work]]:
+    def _dequeue(self, most: int) -> list[Job[Work]]:
         """The next jobs, once there are some; none when the thread is to end."""
         with self._condition:
             while not self._queue and not self._stopping:
                 self._condition.wait()
-            return self._queue.dequeue(self._max_jobs_per_run)
+            return self._queue.dequeue(most)
 
     def _on_thread_ended(self) -> None:
         self._running_threads -= 1

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import sqlite3
+from time import perf_counter
 from typing import Callable, Sequence, Union
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from ...base.timestamps import format_timestamp
 from ...core.errors import DatabaseError, Unavailable
 from ...core.transactions import Unit
 from ..cursors import Terms, begin_term_steps
-from ..jobs import Job
+from ..jobs import MAX_BATCH, Job
 from ..statements import Statements
 from .connection import fetch_all
 from .transaction import SqliteTransaction
 from .types import encode_parameters
+
+# Seconds of work in one transaction; what comes meanwhile waits for all of it, and for the answers to all of it.
+# Only where the event loop is busy, too, do as many units as share a sync take longer: hundreds took 0.1 s.
+TRANSACTION_TIME = 0.02
+MIN_BATCH = 16  # units in one transaction, however long they take, so that they share its sync
 
 CursorOrError = Union[str, Exception]  # a unit's cursor, or why nothing of it was done
 
@@ -38,6 +44,13 @@ class SqliteWriter:
     _terms: Terms
     # Called in this thread with each batch.
     _on_transaction_ended: Callable[[Sequence[Job[Unit]], TransactionResult], object]
+    _max_batch: int = MAX_BATCH
+    _timer: Callable[[], float] = perf_counter  # seconds
+    max_jobs: int = field(init=False)  # as many as the last units' pace lets `TRANSACTION_TIME` have
+
+    @max_jobs.default
+    def _first_max_jobs(self) -> int:
+        return self._max_batch
 
     def run_jobs(self, jobs: Sequence[Job[Unit]]) -> None:
         try:
@@ -53,7 +66,9 @@ class SqliteWriter:
         """Do `units` in order; returns when the disk has them."""
         try:
             transaction = SqliteTransaction.begin(self._connection, self._statements)
+            began = self._timer()
             positions = transaction.execute_units(units)
+            self._adapt_max_jobs(len(units), self._timer() - began)
         except sqlite3.Error as error:
             return self._roll_back(units, error, _write_failed)
         try:
@@ -66,6 +81,11 @@ class SqliteWriter:
             each if isinstance(each, Exception) else self._terms.cursor_of(each) for each in positions
         )
         return TransactionResult(tuple(outcomes), transaction.head - transaction.initial_head)
+
+    def _adapt_max_jobs(self, units: int, seconds: float) -> None:
+        """The next transaction's, after one in which `units` took `seconds`."""
+        at_this_pace = int(units * TRANSACTION_TIME / max(seconds, 1e-6))
+        self.max_jobs = min(max(at_this_pace, MIN_BATCH), self._max_batch)
 
     def _roll_back(
         self, units: Sequence[Unit], error: Exception, outcome: Callable[[], Exception]

@@ -14,11 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from multiproto.core.errors import DatabaseError, Unavailable
 from multiproto.core.transactions import Step, Unit
 from multiproto.storage.cursors import Term, Terms
-from multiproto.storage.jobs import Job
+from multiproto.storage.jobs import MAX_BATCH, Job
 from multiproto.storage.migrations import load_migrations
 from multiproto.storage.sqlite.connection import connect, fetch_all
 from multiproto.storage.sqlite.migrate import migrate
-from multiproto.storage.sqlite.writer import SqliteWriter, TransactionResult
+from multiproto.storage.sqlite.writer import MIN_BATCH, TRANSACTION_TIME, SqliteWriter, TransactionResult
 from multiproto.storage.statements import load_statements, sql_directory
 from tests.disks import FILLER, Disk, NoDisk
 
@@ -54,6 +54,21 @@ class GroupCommitTests(SynchronousTestCase):
             for name in ("journal_mode", "synchronous")
         ]
         self.assertEqual(settings, ["wal", 2])
+
+    def test_a_transaction_has_as_many_units_as_were_done_in_its_time(self) -> None:
+        ticks = iter((0.0, 0.0, 0.0, TRANSACTION_TIME / 4, 0.0, TRANSACTION_TIME * 10))
+        group = SqliteWriter(
+            self.connection,
+            self.statements,
+            Terms((Term("t", 1),)),
+            lambda *told: None,
+            timer=lambda: next(ticks),
+        )
+        sizes = [group.max_jobs]
+        for number in range(3):
+            group.commit([Unit((), (event(f"{number}.{n}", "x"),)) for n in range(10)])
+            sizes.append(group.max_jobs)
+        self.assertEqual(sizes, [MAX_BATCH, MAX_BATCH, 40, MIN_BATCH])
 
     def test_each_unit_of_a_batch_has_its_own_outcome(self) -> None:
         batch = self.group.commit(
