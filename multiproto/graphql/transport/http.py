@@ -155,6 +155,7 @@ class GraphQLResource:
             operation = self._operation_executor.prepare(request)
         except RequestError as error:
             return self._send_request_error(response, error)
+        await self._wait_for_turn(response.request)  # a new document has taken a part of its own
         if operation.kind == "mutation" and response.request.method != b"POST":
             response.request.setHeader("Allow", "POST")
             raise GraphQLMethodNotAllowed("Mutations need POST")
@@ -187,6 +188,7 @@ class GraphQLResource:
             operation = self._operation_executor.prepare(member)
             if operation.kind == "subscription":
                 raise BadGraphQLRequest("A batch can't hold subscriptions")
+            await self._wait_for_turn(request)
             payload = await self._operation_executor.execute(operation, caller)
         except RequestError as error:
             payload = {"errors": error.errors}

@@ -108,10 +108,11 @@ class RunningOperations:
     async def _run(self, operation: SocketOperation) -> None:
         try:
             await self._wait_for_turn()  # validating a document may take a while
+            prepared = self._operation_executor.prepare(operation.request)
+            await self._wait_for_turn()
             caller = await self._get_caller()
             if operation.stopped:
                 return
-            prepared = self._operation_executor.prepare(operation.request)
             if prepared.kind == "subscription":
                 operation.stream = await self._operation_executor.subscribe(prepared, caller)
             else:
