@@ -49,7 +49,7 @@ from .observe.metrics_site import make_metrics_site
 from .observe.process_log import ProcessLog
 from .observe.reactor_lag import ReactorLag
 from .reactor.descriptors import DescriptorLimit, DescriptorReserve
-from .reactor.turns import current_turn
+from .reactor.turns import call_before_poll, current_turn
 from .reactor.write_coalescing import WriteCoalescer, coalesce_writes
 from .redis.wiring import make_shared_limits
 from .storage.wiring import make_store
@@ -91,7 +91,7 @@ def make_service(
         now=now,
         new_id=new_id,
         turns=TurnScheduler(
-            reactor,
+            call_before_poll(reactor),
             perf_counter,
             current_turn(reactor),
             config.edge.address_rules.is_trusted_proxy,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import Any, Callable, Iterable
 
 from attrs import Factory, define, frozen
@@ -297,7 +298,7 @@ def run_one_turn(clock: Clock) -> None:
 
 def make_turns(clock: IReactorTime, turn: ManualTurn | None = None) -> TurnScheduler:
     turn = turn or ManualTurn()
-    return TurnScheduler(clock, turn, turn)
+    return TurnScheduler(partial(clock.callLater, 0), turn, turn)
 
 
 def sequential_ids(prefix: str) -> Callable[[], str]:

@@ -16,14 +16,13 @@ from typing import Callable, Protocol
 
 from attrs import Factory, define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from ..base.client_network import client_network
 from ..base.round_robin import RoundRobinQueue
 
-TURN_BUDGET = 0.01  # seconds of a turn for what has just come, and as much for what waited
-TIME_SLICE = 0.005  # seconds of them for one connection that waited
+TURN_BUDGET = 0.004  # seconds of a turn for what has just come, and as much for what waited
+TIME_SLICE = 0.002  # seconds of them for one connection that waited
 MAX_REST = 0.1  # seconds in which only what has just come is done
 MAX_OVERDRAWN = 1000  # clients that are remembered; beyond, all are forgotten, and each costs one more piece
 
@@ -42,7 +41,9 @@ class CurrentTurn(Protocol):
 class TurnScheduler:
     """One for the whole server; `key` gives what `has_time` and `run_later` know a client by."""
 
-    _clock: IReactorTime
+    _schedule: Callable[
+        [Callable[[], object]], object
+    ]  # calls a function once, when all that was written is sent
     _timer: Callable[[], float]  # seconds, monotonic
     _turn: CurrentTurn
     _is_shared_address: Callable[[str], bool] = lambda host: False  # of a proxy, which has many clients
@@ -56,7 +57,7 @@ class TurnScheduler:
     _overdrawn: set[str] = Factory(set)
     _slice_ends_at: float | None = None  # while something runs that waited
     _rests_until: float = 0.0  # by `_timer`
-    _next_run: IDelayedCall | None = field(default=None, init=False)
+    _is_scheduled: bool = field(default=False, init=False)
 
     _log = Logger()
 
@@ -71,7 +72,7 @@ class TurnScheduler:
     def _has_time_at(self, now: float, key: str) -> bool:
         if self._slice_ends_at is not None:
             return now < self._slice_ends_at
-        if key in self._overdrawn or (self._next_run is not None and self._waiting.count_of(key)):
+        if key in self._overdrawn or (self._is_scheduled and self._waiting.count_of(key)):
             return False  # whoever came before has to be served before
         return now - self._turn.turn_started_at < TURN_BUDGET
 
@@ -79,8 +80,9 @@ class TurnScheduler:
         """Call `work` in a later turn, when `key` has its part; the connection may be lost by then."""
         self._waits[kind] += 1
         self._waiting.enqueue((key, kind, work), key)
-        if self._next_run is None:
-            self._next_run = self._clock.callLater(0, self._run_waiting)
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._schedule(self._run_waiting)
 
     def run(self, key: str, kind: str, work: Callable[[], object]) -> None:
         """Call `work` now if there is time, else later."""
@@ -120,7 +122,7 @@ class TurnScheduler:
         """
         started = self._timer()
         if started < self._rests_until and not self._turn.is_idle:
-            self._next_run = self._clock.callLater(0, self._run_waiting)
+            self._schedule(self._run_waiting)
             return
         until = started + TURN_BUDGET
         try:
@@ -140,7 +142,9 @@ class TurnScheduler:
             self._slice_ends_at = None
             ended = self._timer()
             self._rest(ended, ended - started)
-            self._next_run = self._clock.callLater(0, self._run_waiting) if self._waiting else None
+            self._is_scheduled = bool(self._waiting)
+            if self._is_scheduled:
+                self._schedule(self._run_waiting)
 
     def _rest(self, now: float, spent: float) -> None:
         """Leave others as much time as a long piece took, before what waits goes on."""

@@ -1,9 +1,14 @@
-"""Twisted's epoll reactor with less overhead for each event, and a bounded number of events in a turn.
+"""Twisted's epoll reactor with less overhead for each event, a bounded number of events in a turn, and an order in it.
 
 Stock epoll handles all ready events at once: a thousand packets, or a thousand
 connections that end, delay every timer and every answer until the last one.
 And it calls each through four functions that record the event's owner for
 Twisted's older log, which ours does not show.
+
+A turn has two steps: calls from threads and timers, and then events.  What either
+wrote is sent right after it (`call_after_step`), and what has waited for its turn
+follows when all of that is sent (`call_before_poll`): so an answer never waits
+behind the work of others, as it would if both were timers.
 
 Stock timers go by the time of day: if that is set back by an hour, none is due
 for an hour.  Ours go by the time since the machine was started
@@ -15,6 +20,7 @@ while 1,000 clients come or go (docs/decisions/023-reactor.md).
 
 from __future__ import annotations
 
+import sys
 import time
 from functools import partial
 from time import perf_counter
@@ -24,6 +30,9 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import installReactor
 from twisted.logger import Logger
 
+# Seconds after which another thread goes on, while work waits in each turn.  A thread that commits needs the
+# interpreter's lock some twenty times for each commit, and waits for so long each time.
+BUSY_SWITCH_INTERVAL = 0.0001
 MAX_EVENTS_PER_TURN = 100  # events in a turn, of some 0.1 ms each at worst
 
 
@@ -46,8 +55,29 @@ class BoundedEpollReactor(EPollReactor):
 
     _log = Logger()
 
+    def __init__(self) -> None:
+        self._after_step: list[Callable[[], object]] = []
+        self._before_poll: list[Callable[[], object]] = []
+        self._usual_switch_interval: float | None = None  # while it is not in force
+        super().__init__()
+
+    def call_after_step(self, function: Callable[[], object]) -> None:
+        """Call `function` once, after the events, or the timers and calls from threads, that are being handled."""
+        self._after_step.append(function)
+
+    def call_before_poll(self, function: Callable[[], object]) -> None:
+        """Call `function` once, before the reactor looks for events again, when what was written has been sent."""
+        self._before_poll.append(function)
+
     def doPoll(self, timeout: float | None) -> None:
         """Handle one turn's events; the next turn begins with those beyond the limit: epoll keeps order."""
+        if self._after_step:
+            self._call_each(self._after_step)
+        if self._before_poll:
+            self._call_each(self._before_poll)
+            self._share_interpreter(is_busy=bool(self._before_poll))
+        if self._after_step or self._before_poll:
+            timeout = 0
         events = self._poller.poll(-1 if timeout is None else timeout, MAX_EVENTS_PER_TURN)
         self.turn_started_at, self.is_idle = perf_counter(), not events
         for fd, event in events:
@@ -58,6 +88,27 @@ class BoundedEpollReactor(EPollReactor):
                 self._doReadOrWrite(selectable, fd, event)
             except Exception:
                 self._log.failure("the end of a connection broke")
+        if self._after_step:
+            self._call_each(self._after_step)
+
+    def _share_interpreter(self, is_busy: bool) -> None:
+        """Let other threads go on sooner, as long as there is always something to do here."""
+        if is_busy and self._usual_switch_interval is None:
+            self._usual_switch_interval = sys.getswitchinterval()
+            sys.setswitchinterval(BUSY_SWITCH_INTERVAL)
+        elif not is_busy and self._usual_switch_interval is not None:
+            sys.setswitchinterval(self._usual_switch_interval)
+            self._usual_switch_interval = None
+
+    def _call_each(self, functions: list[Callable[[], object]]) -> None:
+        """Call and remove `functions`; what is added meanwhile stays."""
+        due = functions.copy()
+        functions.clear()
+        for function in due:
+            try:
+                function()
+            except Exception:
+                self._log.failure("what was to be done in this turn broke")
 
     doIteration = doPoll
 

@@ -1,17 +1,30 @@
-"""When the present turn of a reactor began: ours records it; for others, a delayed call marks the turn's end."""
+"""The present turn of a reactor: when it began, and what is done in it; where it is not ours, with delayed calls."""
 
 from __future__ import annotations
 
+from functools import partial
 from time import perf_counter
 from typing import Any, Callable
 
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
 
+Schedule = Callable[[Callable[[], object]], object]  # calls a function once, later
+
 
 def current_turn(reactor: Any) -> Any:
     """The `CurrentTurn` of `core.turn_scheduler`, by `perf_counter`: our own reactor is one, others need a `TurnMarker`."""
     return reactor if hasattr(reactor, "turn_started_at") else TurnMarker(reactor, perf_counter)
+
+
+def call_after_step(reactor: Any) -> Schedule:
+    """`BoundedEpollReactor.call_after_step`, or what is nearest to it on other reactors."""
+    return getattr(reactor, "call_after_step", None) or partial(reactor.callLater, 0)
+
+
+def call_before_poll(reactor: Any) -> Schedule:
+    """`BoundedEpollReactor.call_before_poll`, or what is nearest to it on other reactors."""
+    return getattr(reactor, "call_before_poll", None) or partial(reactor.callLater, 0)
 
 
 @define(eq=False, repr=False)

@@ -1,9 +1,9 @@
-"""Connections that send at the end of the reactor's turn, without waiting for the socket to be writable.
+"""Connections that send at the end of a step of the reactor's turn, without waiting for the socket to be writable.
 
 Stock Twisted registers the socket for writing, waits until it is writable,
 sends, and unregisters it: three more system calls for each delivery.  Nearly
-always the socket is writable.  Here all that one turn wrote to a connection is
-sent by one `flush` right after the turn.  The stock code handles everything else
+always the socket is writable.  Here all that was written to a connection while events
+were handled, or timers, is sent by one `flush` right after them.  The stock code handles everything else
 (a backlog, a pull producer, a connection about to close) and does all the
 accounting, so that producers are paused and resumed as ever.
 
@@ -20,15 +20,18 @@ from typing import Any, Deque
 from attrs import Factory, define
 from twisted.internet.tcp import Port, Server
 
+from .turns import Schedule, call_after_step
+
 FLUSH_TIME_SLICE = 0.01  # seconds of sending before the reactor goes on
 CONNECTIONS_PER_CLOCK_CHECK = 16  # connections between two checks of the clock, of some 10 µs each
 
 
 @define(eq=False, repr=False)
 class WriteCoalescer:
-    """Flushes all connections that were written to in a turn of the reactor."""
+    """Flushes all connections that were written to in a step of the reactor's turn."""
 
     _reactor: Any
+    _schedule: Schedule = Factory(lambda self: call_after_step(self._reactor), takes_self=True)
     _pending: Deque[CoalescingTransport] = Factory(deque)
     _overdue: Deque[CoalescingTransport] = Factory(deque)  # not flushed in earlier turns, for lack of time
     _flush_scheduled: bool = False
@@ -37,7 +40,7 @@ class WriteCoalescer:
         self._pending.append(connection)
         if not self._flush_scheduled:
             self._flush_scheduled = True
-            self._reactor.callLater(0, self._flush)
+            self._schedule(self._flush)
 
     def _flush(self) -> None:
         """Give half of the time to overdue connections, so that an answer does not wait for a thousand deliveries."""
@@ -47,7 +50,7 @@ class WriteCoalescer:
         self._pending.clear()
         self._flush_scheduled = bool(self._overdue)
         if self._flush_scheduled:
-            self._reactor.callLater(0, self._flush)
+            self._schedule(self._flush)
 
     def _flush_queue(self, waiting: Deque[CoalescingTransport]) -> None:
         until = self._reactor.seconds() + FLUSH_TIME_SLICE / 2

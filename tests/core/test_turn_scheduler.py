@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,7 +16,9 @@ from ..fakes import ManualTurn, run_one_turn
 class TurnCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.turn = Clock(), ManualTurn()
-        self.turns = TurnScheduler(self.clock, self.turn, self.turn, lambda host: host == "192.0.2.99")
+        self.turns = TurnScheduler(
+            partial(self.clock.callLater, 0), self.turn, self.turn, lambda host: host == "192.0.2.99"
+        )
         self.done: list[str] = []
 
     def work(self, name: str, seconds: float = 0.0) -> None:

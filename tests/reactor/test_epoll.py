@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 
 from attrs import define, field
 from twisted.internet.interfaces import IReadDescriptor
@@ -10,7 +11,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from multiproto.reactor.epoll import MAX_EVENTS_PER_TURN, BoundedEpollReactor
+from multiproto.reactor.epoll import BUSY_SWITCH_INTERVAL, MAX_EVENTS_PER_TURN, BoundedEpollReactor
 
 
 @implementer(IReadDescriptor)
@@ -104,6 +105,66 @@ class ReactorTests(SynchronousTestCase):
             self.patch(ear, "doRead", lambda another=another: self.reactor.removeReader(another))
         self.reactor.doPoll(0)
         self.assertEqual(len(self.reactor.getReaders()), 2)  # the waker, and whoever came first
+
+    def test_the_order_within_a_turn(self) -> None:
+        """What was written is sent after each step; what has waited comes when all is sent, before the next events."""
+        done: list[str] = []
+        ear = Ear()
+        self.listen(ear)
+
+        def read() -> None:
+            done.append("event")
+            self.reactor.call_after_step(lambda: done.append("sent after events"))
+
+        def timer() -> None:
+            done.append("timer")
+            self.reactor.call_after_step(lambda: done.append("sent after timers"))
+
+        self.patch(ear, "doRead", read)
+        self.reactor.call_before_poll(lambda: done.append("waited"))
+        self.reactor.callLater(0, timer)
+        self.reactor.iterate()
+        self.assertEqual(done, ["timer", "sent after timers", "waited", "event", "sent after events"])
+
+    def test_what_is_to_be_done_again_does_not_hold_the_turn(self) -> None:
+        """And the reactor does not wait for events before it."""
+        done: list[str] = []
+
+        def again() -> None:
+            done.append("again")
+            self.reactor.call_before_poll(again)
+
+        self.reactor.call_before_poll(again)
+        for _ in range(3):
+            self.reactor.doPoll(None)
+        self.assertEqual(done, ["again"] * 3)
+        self.reactor.call_after_step(lambda: done.append("sent"))
+        self.reactor.doPoll(None)
+        self.assertEqual(done[3:], ["sent", "again"])
+
+    def test_one_that_breaks_keeps_no_other_from_being_called(self) -> None:
+        done: list[str] = []
+        for call in (self.reactor.call_after_step, self.reactor.call_before_poll):
+            call(lambda: 1 / 0)
+            call(lambda: done.append("called"))
+        self.reactor.doPoll(0)
+        self.assertEqual(done, ["called"] * 2)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+    def test_threads_go_on_sooner_while_work_waits(self) -> None:
+        self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(0.003)
+        intervals: list[float] = []
+
+        def work(turns: int) -> None:
+            if turns:
+                self.reactor.call_before_poll(lambda: work(turns - 1))
+
+        work(3)
+        for _ in range(4):
+            self.reactor.doPoll(0)
+            intervals.append(round(sys.getswitchinterval(), 6))
+        self.assertEqual(intervals, [BUSY_SWITCH_INTERVAL, BUSY_SWITCH_INTERVAL, 0.003, 0.003])
 
     def test_it_waits_no_longer_than_it_is_told(self) -> None:
         self.reactor.callLater(0, self.reactor.wakeUp)

@@ -9,14 +9,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.turn_scheduler import TURN_BUDGET, TurnScheduler
 from multiproto.reactor.epoll import BoundedEpollReactor
-from multiproto.reactor.turns import TurnMarker, current_turn
+from multiproto.reactor.turns import TurnMarker, call_after_step, call_before_poll, current_turn
 
 
 class OwnReactorTests(SynchronousTestCase):
     def test_the_time_of_others_in_the_same_turn_counts(self) -> None:
         reactor = BoundedEpollReactor()
         self.addCleanup(reactor.disconnectAll)
-        scheduler = TurnScheduler(reactor, perf_counter, current_turn(reactor))
+        scheduler = TurnScheduler(call_before_poll(reactor), perf_counter, current_turn(reactor))
         reactor.callLater(0, lambda: None)
         reactor.iterate()
         self.assertTrue(scheduler.has_time("a"))
@@ -39,3 +39,11 @@ class MarkerTests(SynchronousTestCase):
     def test_it_is_used_for_other_reactors(self) -> None:
         clock = Clock()
         self.assertIsInstance(current_turn(clock), TurnMarker)
+
+    def test_other_reactors_have_delayed_calls(self) -> None:
+        clock, done = Clock(), []
+        for schedule in (call_after_step(clock), call_before_poll(clock)):
+            schedule(lambda: done.append(1))
+        self.assertEqual(done, [])
+        clock.advance(0)
+        self.assertEqual(done, [1, 1])
