@@ -62,19 +62,30 @@ def _name(function: Any) -> str:
 def watch() -> None:
     """Record the turns of the reactor that this process is going to install."""
     recorder = TurnRecorder(os.environ[FILE])
-    later, calls, io = ReactorBase.callLater, ReactorBase.runUntilCurrent, EPollReactor._doReadOrWrite
+    calls, io = ReactorBase.runUntilCurrent, EPollReactor._doReadOrWrite
 
-    def call_later(self: Any, delay: float, function: Doing, *args: Any, **named: Any) -> Any:
-        def called(*args: Any, **named: Any) -> Any:
-            return recorder.part(lambda: _name(function), function, *args, **named)
+    def recorded(schedule: Doing, before: int) -> Doing:
+        """`schedule`, which is given `before` arguments and then a function, and records what the function takes."""
 
-        return later(self, delay, called, *args, **named)
+        def scheduled(self: Any, *arguments: Any, **named: Any) -> Any:
+            function = arguments[before]
+
+            def called(*args: Any, **named: Any) -> Any:
+                return recorder.part(lambda: _name(function), function, *args, **named)
+
+            return schedule(self, *arguments[:before], called, *arguments[before + 1 :], **named)
+
+        return scheduled
 
     def read_or_write(self: Any, selectable: Any, *rest: Any) -> Any:
         return recorder.part(lambda: type(selectable).__name__, io, self, selectable, *rest)
 
     changed: Any = EPollReactor
-    changed.callLater = call_later
+    changed.callLater = recorded(ReactorBase.callLater, 1)
+    changed.callFromThread = recorded(ReactorBase.callFromThread, 0)
+    own: Any = BoundedEpollReactor
+    for name in ("call_after_step", "call_before_poll"):
+        setattr(own, name, recorded(getattr(own, name), 0))
     changed._doReadOrWrite = read_or_write
     changed.runUntilCurrent = lambda self: recorder.turn(calls, self)
     for kind in (EPollReactor, BoundedEpollReactor):
