@@ -8,7 +8,7 @@ thousand accounts of one address are that address.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from typing import Generic, TypeVar
+from typing import Container, Generic, TypeVar
 
 from attrs import Factory, define, frozen
 
@@ -64,11 +64,11 @@ class FairQueue(Generic[T]):
             self._count_by_user[requester.user_id] += 1
         return displaced
 
-    def dequeue(self) -> T | None:
-        """The oldest item of the user whose turn it is, of the network whose turn it is."""
-        if not self._networks:
+    def dequeue(self, without: Container[ClientNetwork] = ()) -> T | None:
+        """The oldest item of the user whose turn it is, of the network whose turn it is and that is not in `without`."""
+        network = next((each for each in self._networks if each not in without), None)
+        if network is None:
             return None
-        network = next(iter(self._networks))
         queue = self._networks.pop(network)
         waiting = queue.dequeue()
         assert waiting is not None, "an empty queue is not kept"

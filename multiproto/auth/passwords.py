@@ -2,7 +2,8 @@
 
 A storm of logins must not slow down anything else.  bcrypt releases the GIL
 while it works, so a pool of one thread fewer than there are cores leaves the
-reactor its own core.
+reactor its own core.  One thread more is for networks that have none at work:
+whoever logs in once does not wait for those who do it again and again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import secrets
 import sys
 import threading
+from collections import Counter
 from typing import Any, Callable, TypeVar
 
 import bcrypt
@@ -21,6 +23,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
+from ..base.client_network import ClientNetwork
 from ..core.client_info import Requester
 from ..core.validation import MAX_PASSWORD_BYTES
 from .fair_queue import FairQueue, too_many_at_once
@@ -42,17 +45,17 @@ class BcryptPasswords(Service):
     _max_waiting_per_user: int = 3  # in the queue, of one user, from wherever
     _pool: ThreadPool = field(init=False)
     _queue: FairQueue[Deferred[None]] = field(init=False)
-    _running: int = 0
+    _running: Counter[ClientNetwork] = field(factory=Counter, init=False)  # threads at work, by network
     _dummy_hash: bytes = b""  # a hash of the same cost that no password has
 
     def __attrs_post_init__(self) -> None:
-        self._pool = ThreadPool(0, self._threads, "passwords")
+        self._pool = ThreadPool(0, self._threads + 1, "passwords")
         self._queue = FairQueue(self._max_waiting, self._max_waiting_per_network, self._max_waiting_per_user)
 
     @property
     def waiting(self) -> int:
         """How many are running or in the queue."""
-        return self._running + len(self._queue)
+        return self._running.total() + len(self._queue)
 
     def startService(self) -> Deferred[None]:
         super().startService()
@@ -64,7 +67,7 @@ class BcryptPasswords(Service):
         self._pool.stop()
 
     def check_capacity(self, requester: Requester = Requester()) -> None:
-        if self._running >= self._threads:
+        if not self._has_thread_for(requester.network):
             self._queue.check_capacity(requester)
 
     async def hash(self, password: str, requester: Requester = Requester()) -> str:
@@ -89,30 +92,38 @@ class BcryptPasswords(Service):
 
     async def _in_thread(self, work: Callable[[], T], requester: Requester) -> T:
         """Raises `Unavailable`, `RateLimited`."""
-        if self._running < self._threads:
-            self._running += 1
-        else:
+        network = requester.network
+        if not self._has_thread_for(network):
             turn: Deferred[None] = Deferred()
             displaced = self._queue.enqueue(turn, requester)
             if displaced is not None and not displaced.called:
                 displaced.errback(too_many_at_once())
             await turn
+        self._running[network] += 1
         # A caller that is cancelled goes at once.  The thread works on, and its slot is free when it is done.
         result: Deferred[T] = Deferred()
-        deferToThreadPool(self._reactor, self._pool, _run_nice, work).addBoth(self._on_task_done, result)
+        deferToThreadPool(self._reactor, self._pool, _run_nice, work).addBoth(
+            self._on_task_done, network, result
+        )
         return await result
 
-    def _on_task_done(self, outcome: T | Failure, result: Deferred[T]) -> None:
-        self._release_slot()
+    def _has_thread_for(self, network: ClientNetwork) -> bool:
+        running = self._running.total()
+        return running < self._threads or (running == self._threads and network not in self._running)
+
+    def _on_task_done(self, outcome: T | Failure, network: ClientNetwork, result: Deferred[T]) -> None:
+        self._running -= Counter({network: 1})  # and without it, if this was its last
+        self._start_waiting()
         result.callback(outcome)
 
-    def _release_slot(self) -> None:
-        """Pass the thread of a finished task to the next one in the queue whose caller still waits."""
-        while (turn := self._queue.dequeue()) is not None:
+    def _start_waiting(self) -> None:
+        """Give the threads that are free to the next ones in the queue whose callers still wait."""
+        while (running := self._running.total()) <= self._threads:
+            turn = self._queue.dequeue(without=() if running < self._threads else self._running)
+            if turn is None:
+                return
             if not turn.called:
                 turn.callback(None)
-                return
-        self._running -= 1
 
 
 def _run_nice(work: Callable[[], T]) -> T:

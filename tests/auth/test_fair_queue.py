@@ -18,6 +18,14 @@ class FairQueueTests(SynchronousTestCase):
     def drained(self, queue: FairQueue[int]) -> list[int | None]:
         return [queue.dequeue() for _ in range(len(queue) + 1)]
 
+    def test_networks_may_be_passed_over(self) -> None:
+        """They keep their turn."""
+        queue: FairQueue[int] = FairQueue(100, 10, 10)
+        for n, network in enumerate("aab"):
+            queue.enqueue(n, of(network))
+        self.assertEqual([queue.dequeue(without={"a"}), queue.dequeue(without={"a"})], [2, None])
+        self.assertEqual(self.drained(queue), [0, 1, None])
+
     def test_each_network_in_turn_and_each_in_order(self) -> None:
         """What comes later from elsewhere is not behind all that one network has waiting."""
         queue: FairQueue[int] = FairQueue(100, 10, 10)

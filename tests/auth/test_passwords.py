@@ -113,16 +113,38 @@ class PasswordsTests(TestCase):
         refused = self.failureResultOf(Deferred.fromCoroutine(passwords.hash(PASSWORD, crowd)), RateLimited)
         self.assertEqual(refused.value.retry_after, 1.0)
         await gatherResults([*storm, login(owner)])
-        self.assertEqual(done, ["storm", "storm", "owner", "storm"])
+        self.assertEqual(sorted(done), ["owner", "storm", "storm", "storm"])
+
+    async def test_a_thread_is_left_for_those_who_have_none(self) -> None:
+        """One beyond those of all; who has it waits with the others for the next one."""
+        passwords = BcryptPasswords(reactor, rounds=4, threads=1)
+        self.addCleanup(passwords.stopService)
+        await passwords.startService()
+        release, done = threading.Event(), []
+        self.addCleanup(release.set)
+
+        def login(name: str) -> Deferred[None]:
+            requester = Requester(ClientNetwork(name))
+            working = Deferred.fromCoroutine(passwords._in_thread(release.wait, requester))
+            return working.addCallback(lambda _: done.append(name))
+
+        logins = [login(name) for name in ("storm", "storm", "owner", "owner", "third")]
+        self.assertEqual(dict(passwords._running), {"storm": 1, "owner": 1})
+        self.assertEqual(passwords.waiting, 5)
+        release.set()
+        await gatherResults(logins)
+        self.assertEqual(
+            (sorted(done), passwords.waiting), (["owner", "owner", "storm", "storm", "third"], 0)
+        )
 
     async def test_one_who_loses_the_place_is_told(self) -> None:
         """To one whose network has less; and the place is given once."""
         running = [Deferred.fromCoroutine(self.passwords.hash(PASSWORD)) for _ in range(2)]
         crowd = Requester(ClientNetwork("crowd"))
-        waiting = [Deferred.fromCoroutine(self.passwords.hash(PASSWORD, crowd)) for _ in range(3)]
+        waiting = [Deferred.fromCoroutine(self.passwords.hash(PASSWORD, crowd)) for _ in range(4)]
         late = Deferred.fromCoroutine(self.passwords.hash(PASSWORD, Requester(ClientNetwork("late"))))
         self.failureResultOf(waiting.pop(), RateLimited)
-        self.assertEqual(len(await gatherResults([*running, *waiting, late])), 5)
+        self.assertEqual(len(await gatherResults([*running, *waiting, late])), 6)
         self.assertEqual(self.passwords.waiting, 0)
 
     async def test_threads_that_hash_let_others_go_first(self) -> None:

@@ -79,7 +79,7 @@ class RegistrationTests(AccountsCase):
 
 
 class CrowdTests(AccountsCase):
-    """Real hashes at the lowest cost, one at a time."""
+    """Real hashes at the lowest cost, one at a time, and one of another address."""
 
     def make_passwords(self) -> BcryptPasswords:
         passwords = BcryptPasswords(reactor, rounds=4, threads=1)
@@ -113,8 +113,8 @@ class CrowdTests(AccountsCase):
         self.assertEqual(refused, 240 - 1 - 10)  # one was being hashed, and ten waited
 
     async def test_nor_does_one_user_from_many(self) -> None:
-        """The share of a user, and one past it."""
-        crowd = [self.change_password(self.ann.id, f"203.0.113.{n}") for n in range(5)]
+        """The share of a user, and one past it: two are being hashed, and three wait."""
+        crowd = [self.change_password(self.ann.id, f"203.0.113.{n}") for n in range(6)]
         self.failureResultOf(crowd.pop(), RateLimited)
         await self.change_password(self.crowd[0], "203.0.113.1")
         await gatherResults(crowd)
