@@ -6,7 +6,6 @@ import the reactor, directly or through Klein or Autobahn, before `makeService`.
 
 from __future__ import annotations
 
-import gc
 import os
 import select
 import sys
@@ -23,6 +22,7 @@ from .config.settings import LogConfig
 from .lifecycle import StartupError, report_to_operator
 from .observe.log_sinks import RotatingFileSink, StreamSink
 from .observe.process_log import STDOUT, ProcessLog, make_line_log, make_syslog_log
+from .reactor.garbage import arrange_collections
 from .workers.command import check_twistd_options, log_file
 from .workers.worker import SupervisorLink
 
@@ -38,11 +38,6 @@ SETTING_BY_FLAG = {
     "data-dir": "DATA_DIR",
     "log-level": "LOG_LEVEL",
 }
-
-# New objects, and collections of each generation, before the next one is collected.  A full collection holds the event
-# loop for some 50 ms with the GraphQL documents that are cached, and with Python's 700 objects came each second while
-# somebody sent others: GET had a p99 of 0.1 instead of 0.05 s.  Little is garbage in circles here.
-GC_THRESHOLDS = (5_000, 10, 10)
 
 # Seconds after which the event loop lets another thread go on, where it has long work to do.  The thread that commits
 # needs that some twenty times for each commit: with Python's 5 ms, durable publications beside a client that asked
@@ -143,14 +138,11 @@ class ServerService(MultiService):
         super().privilegedStartService()
 
     def startService(self) -> None:
-        """Start, exempt all objects that exist now from garbage collection, and let threads take turns sooner.
+        """Start, exempt all objects that exist now from garbage collection, and let threads take turns sooner."""
+        from twisted.internet import reactor
 
-        They live as long as the process: full collections would only take longer with them.
-        """
         super().startService()
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
+        arrange_collections(reactor)
         sys.setswitchinterval(SWITCH_INTERVAL)
 
 

@@ -159,6 +159,7 @@ class MakeServiceTests(MakeServiceCase):
 
     def test_objects_of_the_start_are_exempt_from_garbage_collection(self) -> None:
         self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
+        self.addCleanup(gc.enable)
         frozen = gc.get_freeze_count()
         (server,) = IService(self.made())
         server.startService()

@@ -20,6 +20,7 @@ while 1,000 clients come or go (docs/decisions/023-reactor.md).
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from functools import partial
@@ -29,6 +30,8 @@ from typing import Callable
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import installReactor
 from twisted.logger import Logger
+
+from .garbage import collect, is_collection_due
 
 # Seconds after which another thread goes on, while work waits in each turn.  A thread that commits needs the
 # interpreter's lock some twenty times for each commit, and waits for so long each time.
@@ -59,6 +62,7 @@ class BoundedEpollReactor(EPollReactor):
         self._after_step: list[Callable[[], object]] = []
         self._before_poll: list[Callable[[], object]] = []
         self._usual_switch_interval: float | None = None  # while it is not in force
+        self._collects_garbage = False
         super().__init__()
 
     def call_after_step(self, function: Callable[[], object]) -> None:
@@ -69,6 +73,11 @@ class BoundedEpollReactor(EPollReactor):
         """Call `function` once, before the reactor looks for events again, when what was written has been sent."""
         self._before_poll.append(function)
 
+    def collect_garbage_between_turns(self) -> None:
+        """From now on garbage is collected between turns only, that of other threads, too."""
+        gc.disable()
+        self._collects_garbage = True
+
     def doPoll(self, timeout: float | None) -> None:
         """Handle one turn's events; the next turn begins with those beyond the limit: epoll keeps order."""
         if self._after_step:
@@ -78,6 +87,8 @@ class BoundedEpollReactor(EPollReactor):
             self._share_interpreter(is_busy=bool(self._before_poll))
         if self._after_step or self._before_poll:
             timeout = 0
+        if self._collects_garbage and is_collection_due():
+            collect(is_idle=lambda: timeout != 0 and not self._poller.poll(0, 1))
         events = self._poller.poll(-1 if timeout is None else timeout, MAX_EVENTS_PER_TURN)
         self.turn_started_at, self.is_idle = perf_counter(), not events
         for fd, event in events:

@@ -1,0 +1,103 @@
+"""When garbage is collected: not in the middle of a turn, and all of it when there is nothing else to do."""
+
+from __future__ import annotations
+
+import gc
+from weakref import ref
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.reactor.epoll import BoundedEpollReactor
+from multiproto.reactor.garbage import MAX_POSTPONED, THRESHOLDS, arrange_collections, collect
+
+
+class Circle:
+    """Garbage that only a collection finds."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def make_garbage(objects: int) -> ref[Circle]:
+    first = Circle()
+    for _ in range(objects):
+        Circle()
+    return ref(first)
+
+
+class GarbageCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.addCleanup(gc.unfreeze)
+        self.addCleanup(gc.set_threshold, *gc.get_threshold())
+        self.addCleanup(gc.enable)
+        self.reactor = BoundedEpollReactor()
+        self.addCleanup(self.reactor.disconnectAll)
+
+
+class TurnsTests(GarbageCase):
+    def test_it_is_collected_between_turns(self) -> None:
+        arrange_collections(self.reactor)
+        found: list[object] = []
+
+        def work() -> None:
+            kept = make_garbage(THRESHOLDS[0])
+            found.append(kept() is not None)
+            self.reactor.callLater(0, lambda: found.append(kept() is not None))
+
+        self.reactor.callLater(0, work)
+        self.reactor.iterate()
+        self.reactor.iterate()
+        self.assertEqual(found, [True, False])
+
+    def test_a_few_objects_are_left(self) -> None:
+        arrange_collections(self.reactor)
+        kept = make_garbage(THRESHOLDS[0] // 4)
+        self.reactor.iterate()
+        self.assertIsNotNone(kept())
+
+    def test_other_reactors_leave_it_to_python(self) -> None:
+        arrange_collections(Clock())
+        self.assertEqual((gc.isenabled(), gc.get_threshold()), (True, THRESHOLDS))
+
+    def test_what_exists_is_exempt(self) -> None:
+        frozen = gc.get_freeze_count()
+        arrange_collections(self.reactor)
+        self.assertGreater(gc.get_freeze_count(), frozen)
+
+
+class GenerationTests(GarbageCase):
+    def collected(self, young: int, middle: int, is_idle: bool) -> int:
+        """The generation that is collected after so many collections of the two before it."""
+        collected: list[int] = []
+        self.patch(gc, "get_count", lambda: (THRESHOLDS[0], young, middle))
+        self.patch(gc, "collect", lambda generation=2: collected.append(generation))
+        collect(lambda: is_idle)
+        [generation] = collected
+        return generation
+
+    def test_the_older_the_more_seldom(self) -> None:
+        _, young, middle = THRESHOLDS
+        for counts, is_idle, generation in (
+            ((young - 1, 0), True, 0),
+            ((young, 0), True, 1),
+            ((young, middle - 1), True, 1),
+            ((young, middle), True, 2),
+            ((0, middle), True, 2),
+            ((young, middle), False, 1),
+            ((young, MAX_POSTPONED - 1), False, 1),
+            ((0, MAX_POSTPONED), False, 2),
+        ):
+            self.assertEqual(self.collected(*counts, is_idle), generation, (counts, is_idle))
+
+    def test_it_is_not_idle_while_something_is_ready(self) -> None:
+        """Nor while calls are due: then all of the garbage waits."""
+        asked: list[bool] = []
+        self.patch(gc, "get_count", lambda: (THRESHOLDS[0], 0, THRESHOLDS[2]))
+        self.patch(gc, "collect", lambda generation=2: asked.append(generation == 2))
+        self.reactor.collect_garbage_between_turns()
+        self.reactor.doPoll(0)
+        self.reactor.doPoll(0.001)
+        self.reactor.wakeUp()
+        self.reactor.doPoll(0.001)
+        self.assertEqual(asked, [False, True, False])
