@@ -1,4 +1,8 @@
-"""Parses and validates documents, and caches the last ones: that work costs forty times an execution."""
+"""Parses and validates documents, and caches those that come again: that work costs forty times an execution.
+
+The first time only a hash of the text is kept: whoever sends ever new documents
+does not push out those of others, and leaves nothing for long-lived garbage.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,14 @@ from typing import Any, Mapping
 
 from attrs import Factory, define, field
 from graphql import (
+    ASTValidationRule,
     DocumentNode,
     FragmentDefinitionNode,
     GraphQLError,
     GraphQLSchema,
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
+    ValidationContext,
     default_field_resolver,
     default_type_resolver,
     specified_rules,
@@ -64,8 +70,10 @@ class DocumentCache:
     _limits: QueryLimits
     hides_schema: bool  # no introspection, and no names suggested in errors
     _cache: BoundedMap[str, CachedDocument] = field(init=False)  # by text
+    _seen_once: BoundedMap[int, None] = field(init=False)  # hashes of valid texts
 
     def __attrs_post_init__(self) -> None:
+        self._seen_once = BoundedMap(MAX_CACHED_DOCUMENTS)
         self._cache = BoundedMap(MAX_CACHED_DOCUMENTS, MAX_CACHED_CHARACTERS)
 
     def get_executor(self, text: str, name: str | None, variables: Mapping[str, Any]) -> Executor[Any]:
@@ -89,7 +97,11 @@ class DocumentCache:
             document = self._parse(text)
             self._validate(document)
             cached = CachedDocument(document)
-            self._cache.put(text, cached, len(text))
+            if hash(text) in self._seen_once:
+                self._seen_once.pop(hash(text))
+                self._cache.put(text, cached, len(text))
+            else:
+                self._seen_once.put(hash(text), None)
         return cached
 
     def _build_executor(
@@ -166,8 +178,25 @@ class DocumentCache:
         except GraphQLError as error:
             raise request_error([error]) from None
         rules = specified_rules + ((NoSchemaIntrospectionCustomRule,) if self.hides_schema else ())
+        visitors: list[ASTValidationRule] = []
+
+        def recorded(rule: type[ASTValidationRule]) -> Any:
+            def make_visitor(context: ValidationContext) -> ASTValidationRule:
+                visitors.append(rule(context))
+                return visitors[-1]
+
+            return make_visitor
+
         errors = validate(
-            self._schema, document, rules, max_errors=MAX_ERRORS, hide_suggestions=self.hides_schema
+            self._schema,
+            document,
+            [recorded(rule) for rule in rules],
+            max_errors=MAX_ERRORS,
+            hide_suggestions=self.hides_schema,
         )
+        for (
+            visitor
+        ) in visitors:  # each refers to itself, and to what it has found out about all of the document
+            vars(visitor).clear()
         if errors:
             raise request_error(errors, "GRAPHQL_VALIDATION_FAILED")

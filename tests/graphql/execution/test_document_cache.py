@@ -22,7 +22,7 @@ class DocumentCacheTests(ServerCase):
         """Its variables may hold a password, its context has the caller, and its result may be large."""
         operations = make_operation_executor(self.needs)
         caller = Caller("192.0.2.1", Identity(self.ann, "s", START + 900))
-        for time in ("first", "second"):
+        for time in ("first", "second", "third"):
             prepared = operations.prepare(GraphQLRequest(QUERY, variables={"limit": 1}))
             executor = ref(prepared.executor)
             running = Deferred.fromCoroutine(operations.execute(prepared, caller))

@@ -295,17 +295,29 @@ class BombTests(ServerCase):
 
 
 class DocumentTests(ServerCase):
-    def test_a_document_is_validated_once(self) -> None:
+    def test_a_document_is_kept_from_its_second_use_on(self) -> None:
         documents = self.site.resource.children[b"graphql"]._operation_executor._document_cache
+        kept = []
         for _ in range(3):
             self.post(HEALTH)
+            kept.append(list(documents._cache))
+        self.assertEqual(kept, [[], [HEALTH["query"]], [HEALTH["query"]]])
+
+    def test_documents_that_come_once_push_out_no_others(self) -> None:
+        documents = self.site.resource.children[b"graphql"]._operation_executor._document_cache
+        for text in (
+            HEALTH["query"],
+            HEALTH["query"],
+            *(f"{{ health {{ status }} }} # {n} " + "x" * 50_000 for n in range(4)),
+        ):
+            self.post({"query": text})
         self.assertEqual(list(documents._cache), [HEALTH["query"]])
 
     def test_the_longest_unused_are_forgotten(self) -> None:
         documents = self.site.resource.children[b"graphql"]._operation_executor._document_cache
         texts = [f"{{ health {{ status }} }} # {n} " + "x" * 50_000 for n in range(4)]
-        for text in (texts[0], texts[1], texts[0], texts[2], texts[3]):
-            self.post({"query": text})
+        for number in (0, 0, 1, 1, 0, 2, 2, 3, 3):
+            self.post({"query": texts[number]})
         self.assertEqual([text[:24] for text in documents._cache], [t[:24] for t in texts[2:]])
         self.assertLess(documents._cache.weight, 131_072)
 
