@@ -30,11 +30,15 @@ class RoundRobinQueue(Generic[T]):
         """The owner that has most items waiting; raises `ValueError` where nothing waits."""
         return max(self._queues, key=self.count_of)
 
-    def enqueue(self, item: T, owner: str) -> None:
+    def enqueue(self, item: T, owner: str, first: bool = False) -> None:
+        """Add `item` behind the others of `owner`, or before them."""
         queue = self._queues.get(owner)
         if queue is None:
             queue = self._queues[owner] = deque()
-        queue.append(item)
+        if first:
+            queue.appendleft(item)
+        else:
+            queue.append(item)
         self._count += 1
 
     def dequeue(self) -> T | None:

@@ -76,10 +76,13 @@ class TurnScheduler:
             return False  # whoever came before has to be served before
         return now - self._turn.turn_started_at < TURN_BUDGET
 
-    def run_later(self, key: str, kind: str, work: Callable[[], object]) -> None:
-        """Call `work` in a later turn, when `key` has its part; the connection may be lost by then."""
+    def run_later(self, key: str, kind: str, work: Callable[[], object], first: bool = False) -> None:
+        """Call `work` in a later turn, when `key` has its part; the connection may be lost by then.
+
+        `first`: before what else of `key` waits, for what has been begun and holds memory meanwhile.
+        """
         self._waits[kind] += 1
-        self._waiting.enqueue((key, kind, work), key)
+        self._waiting.enqueue((key, kind, work), key, first)
         if not self._is_scheduled:
             self._is_scheduled = True
             self._schedule(self._run_waiting)
@@ -93,11 +96,11 @@ class TurnScheduler:
         else:
             self.run_later(key, kind, work)
 
-    async def wait(self, key: str, kind: str) -> None:
-        """Return when there is time."""
+    async def wait(self, key: str, kind: str, first: bool = False) -> None:
+        """Return when there is time; `first` as for `run_later`."""
         if not self.has_time(key):
             turn: Deferred[None] = Deferred()
-            self.run_later(key, kind, lambda: turn.callback(None))
+            self.run_later(key, kind, lambda: turn.callback(None), first)
             await turn
 
     def now(self) -> float:

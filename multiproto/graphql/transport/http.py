@@ -121,9 +121,12 @@ class GraphQLResource:
         except Refusal as refusal:
             response.send_errors(refusal.status, [format_refusal(refusal)])
 
-    async def _wait_for_turn(self, request: GraphQLHttpRequest) -> None:
-        """Return when there is time: validating a document may take a while.  Raises `_ClientDisconnected`."""
-        await self._turns.wait(request.turn_key, "graphql")
+    async def _wait_for_turn(self, request: GraphQLHttpRequest, is_prepared: bool = False) -> None:
+        """Return when there is time to prepare an operation, or to execute one that `is_prepared`.
+
+        Raises `_ClientDisconnected`.
+        """
+        await self._turns.wait(request.turn_key, "graphql", is_prepared)
         if request.is_disconnected:
             raise _ClientDisconnected
 
@@ -155,7 +158,7 @@ class GraphQLResource:
             operation = self._operation_executor.prepare(request)
         except RequestError as error:
             return self._send_request_error(response, error)
-        await self._wait_for_turn(response.request)  # a new document has taken a part of its own
+        await self._wait_for_turn(response.request, is_prepared=True)
         if operation.kind == "mutation" and response.request.method != b"POST":
             response.request.setHeader("Allow", "POST")
             raise GraphQLMethodNotAllowed("Mutations need POST")
@@ -188,7 +191,7 @@ class GraphQLResource:
             operation = self._operation_executor.prepare(member)
             if operation.kind == "subscription":
                 raise BadGraphQLRequest("A batch can't hold subscriptions")
-            await self._wait_for_turn(request)
+            await self._wait_for_turn(request, is_prepared=True)
             payload = await self._operation_executor.execute(operation, caller)
         except RequestError as error:
             payload = {"errors": error.errors}

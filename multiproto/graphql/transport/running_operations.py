@@ -47,7 +47,7 @@ class SocketOperation:
 @define(eq=False, repr=False)
 class RunningOperations:
     _operation_executor: OperationExecutor
-    _wait_for_turn: Callable[[], Awaitable[None]]
+    _wait_for_turn: Callable[[bool], Awaitable[None]]  # to prepare an operation, or to execute a prepared one
     _wait_until_writable: Callable[[], Awaitable[None]]
     _get_caller: Callable[[], Awaitable[Caller]]  # may close the connection, and so stop everything
     _send: Callable[[bytes], object]
@@ -107,9 +107,9 @@ class RunningOperations:
 
     async def _run(self, operation: SocketOperation) -> None:
         try:
-            await self._wait_for_turn()  # validating a document may take a while
+            await self._wait_for_turn(False)
             prepared = self._operation_executor.prepare(operation.request)
-            await self._wait_for_turn()
+            await self._wait_for_turn(True)
             caller = await self._get_caller()
             if operation.stopped:
                 return

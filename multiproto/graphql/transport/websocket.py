@@ -172,9 +172,9 @@ class GraphQLWebSocketProtocol(WebSocketConnectionProtocol):
             turn_key=connection.turn_key,
         )
 
-    async def _wait_for_turn(self) -> None:
+    async def _wait_for_turn(self, is_prepared: bool) -> None:
         assert self.connection is not None
-        await self.connection.turns.wait(self.connection.turn_key, "graphql")
+        await self.connection.turns.wait(self.connection.turn_key, "graphql", is_prepared)
 
     async def _wait_until_writable(self) -> None:
         assert self.connection is not None
