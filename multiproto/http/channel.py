@@ -7,6 +7,7 @@ and answered; pipelined requests wait in a bounded buffer.
 
 from __future__ import annotations
 
+import socket
 from typing import Any, Callable, Sequence
 
 from attrs import define, field
@@ -31,6 +32,8 @@ from .reader import RequestReader
 from .resolved_head import ResolvedHead
 
 PIPELINE_FULL = "ahead"  # a reason to pause reading: too many pipelined bytes
+TURN = "turn"  # another one: a body waits to be decoded
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, IPushProducer)
@@ -52,6 +55,8 @@ class Channel:
     _transport: Any = field(default=None, init=False)
     _write_paused: bool = field(default=False, init=False)  # the transport's buffer is full
     _producer: IPushProducer | None = field(default=None, init=False)  # of the response being streamed
+    was_probed: bool = False  # an interim response was sent to find out whether the client has left
+    _waits_for_turn: bool = False  # a body, to be decoded
     _read_closed: bool = field(default=False, init=False)  # the client half-closed
     _read_throttle: ReadThrottle = field(init=False)
     _reader: RequestReader = field(init=False)
@@ -121,7 +126,29 @@ class Channel:
         elif self.site.is_streaming(self):
             self.abort()
         else:
+            self._probe_if_waiting()
             self._process_buffer()
+
+    def _probe_if_waiting(self) -> None:
+        """Send an interim response to a client that has half-closed and whose request may wait.
+
+        The client may as well have closed the connection, which looks the same until something is sent to it:
+        its system answers that with a reset.  Others ignore an interim response (RFC 9110, 15.2.1).
+        """
+        request = self.request
+        if self.was_probed or request is None or not (self._responding and request.takes_interim_responses):
+            return
+        if not self.site.turns.has_time(request.turn_key):
+            self.was_probed = True
+            self._transport.write(CONTINUE)
+
+    def has_client_left(self) -> bool:
+        """Whether the client has answered the probe with a reset; the connection is aborted then."""
+        handle = self._transport.getHandle() if self.was_probed and self._transport is not None else None
+        if handle is None or not handle.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            return False
+        self.abort()
+        return True
 
     def writeConnectionLost(self) -> None:
         """Our half is closed; nothing is left to do."""
@@ -168,7 +195,7 @@ class Channel:
         try:
             while not (self._responding or self._write_paused or self._closing):
                 if not (self._read_head() if self._reader.head is None else self._read_body()):
-                    if self._read_closed:
+                    if self._read_closed and not self._waits_for_turn:
                         self._close_idle()
                     break
         except HttpProtocolError as fault:
@@ -203,19 +230,38 @@ class Channel:
             return True
         self._reader.expect_body(head)
         if head.expects_continue:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._transport.write(CONTINUE)
         self._deadline.set(self._limits.body_timeout, self._on_receive_timeout)
         return True
 
     def _read_body(self) -> bool:
-        """Read the body and process its request; returns whether the body was complete."""
-        body, request = self._reader.read_body(), self.request
-        if body is None:
-            return False
+        """Read the body and process its request; returns whether the next step may follow at once."""
+        request = self.request
         assert request is not None
+        if not self._reader.is_chunked:
+            body = self._reader.read_body()
+        elif self._waits_for_turn:
+            return False
+        elif not self.site.turns.has_time(request.turn_key):
+            self._waits_for_turn = True
+            self._read_throttle.pause(TURN)
+            self.site.turns.run_later(request.turn_key, "requests", self._on_turn)
+            return False
+        else:
+            began = self.site.turns.now()
+            body = self._reader.read_body()
+            self.site.turns.count(request.turn_key, "requests", began)
+        if body is None:
+            return self._reader.is_interrupted
         request.receive_body(body)
         self._start_response(request.process)
         return True
+
+    def _on_turn(self) -> None:
+        """Go on with a body that has waited to be decoded."""
+        self._waits_for_turn = False
+        self._read_throttle.resume(TURN)
+        self._process_buffer()
 
     @property
     def pipelined_bytes(self) -> bytes:
@@ -228,6 +274,8 @@ class Channel:
         self._responding = True
         assert self.request is not None
         self.site.turns.run(self.request.turn_key, "requests", begin)
+        if self._read_closed:
+            self._probe_if_waiting()
 
     def _close_with_error(self, fault: HttpProtocolError) -> None:
         """Answer with `fault`, and close."""

@@ -13,6 +13,8 @@ from attrs import define, field
 from .codec import MAX_FIELD_BYTES, HttpProtocolError, parse_field
 
 MAX_CHUNK_SIZE_LINE = 256  # bytes, chunk extensions included
+MAX_STEPS = 1000  # lines and pieces of data in one call of `decode`, of some 1 µs each
+CARRIAGE_RETURN = ord("\r")
 
 _CHUNK_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 
@@ -23,6 +25,9 @@ class ChunkedDecoder:
 
     _max_bytes: int
     body: bytearray = field(factory=bytearray, init=False)
+    is_interrupted: bool = field(
+        default=False, init=False
+    )  # the last call has taken as many steps as one may
     _chunk_remaining: int = field(default=0, init=False)  # bytes of this chunk still to come
     _awaiting_crlf: bool = field(default=False, init=False)  # the chunk's data is complete; its CRLF follows
     _in_trailers: bool = field(default=False, init=False)  # only trailers are left
@@ -31,21 +36,24 @@ class ChunkedDecoder:
     def decode(self, buffer: bytearray) -> bool:
         """Move the bytes of the body out of `buffer`; returns whether the body is complete.
 
+        Where it is not, and `is_interrupted`, the buffer may hold more of it: it is to be called again.
         Raises `HttpProtocolError`: 400, 413 or 431.
         """
-        while True:
+        start, self.is_interrupted = 0, False
+        for _ in range(MAX_STEPS):
             if self._chunk_remaining:
-                if not buffer:
-                    return False
-                part = buffer[: self._chunk_remaining]
-                del buffer[: len(part)]
+                part = buffer[start : start + self._chunk_remaining]
+                if not part:
+                    break
+                start += len(part)
                 self.body += part
                 self._chunk_remaining -= len(part)
                 self._awaiting_crlf = True
                 continue
-            line = _read_line(buffer, MAX_FIELD_BYTES if self._in_trailers else MAX_CHUNK_SIZE_LINE)
+            line = _read_line(buffer, start, MAX_FIELD_BYTES if self._in_trailers else MAX_CHUNK_SIZE_LINE)
             if line is None:
-                return False
+                break
+            start += len(line) + 2
             if self._awaiting_crlf:
                 if line:
                     raise HttpProtocolError(400, "A chunk is longer than it said")
@@ -55,7 +63,12 @@ class ChunkedDecoder:
             elif line:
                 self._skip_trailer(line)
             else:
+                del buffer[:start]
                 return True
+        else:
+            self.is_interrupted = True
+        del buffer[:start]
+        return False
 
     def _start_chunk(self, line: bytes) -> None:
         found = _CHUNK_SIZE_LINE.fullmatch(line)
@@ -73,15 +86,13 @@ class ChunkedDecoder:
             raise HttpProtocolError(431, f"Trailer fields have at most {MAX_FIELD_BYTES} bytes")
 
 
-def _read_line(buffer: bytearray, max_length: int) -> bytes | None:
-    """Remove the next line from `buffer`, and return it without its CRLF; `None` while it is incomplete."""
-    end = buffer.find(b"\n", 0, max_length + 2)
+def _read_line(buffer: bytearray, start: int, max_length: int) -> bytes | None:
+    """The line at `start` of `buffer`, without its CRLF; `None` while it is incomplete."""
+    end = buffer.find(b"\n", start, start + max_length + 2)
     if end < 0:
-        if len(buffer) >= max_length + 2:
+        if len(buffer) - start >= max_length + 2:
             raise HttpProtocolError(400, "A line of a chunked body is too long")
         return None
-    line = bytes(buffer[: end + 1])
-    if not line.endswith(b"\r\n"):
+    if end == start or buffer[end - 1] != CARRIAGE_RETURN:
         raise HttpProtocolError(400, "Lines end with CR LF")
-    del buffer[: end + 1]
-    return line[:-2]
+    return bytes(buffer[start : end - 1])

@@ -55,6 +55,10 @@ class ChannelRequest(Protocol):
     def turn_key(self) -> str:
         """Whose share of the reactor's time the request has."""
 
+    @property
+    def takes_interim_responses(self) -> bool:
+        """Whether an interim response may be sent now: to HTTP/1.1, while the response has not begun."""
+
     def check_admission(self) -> bool:
         """Whether the request is admitted: checked before any of its body is read."""
 
@@ -91,6 +95,13 @@ class RequestChannel(Protocol):
 
     @property
     def secure(self) -> bool: ...
+    @property
+    def was_probed(self) -> bool:
+        """Whether the client was asked if it still waits for its response."""
+
+    def has_client_left(self) -> bool:
+        """Whether it has answered that it does not."""
+
     def write(self, data: bytes) -> None: ...
     def abort(self) -> None: ...
     def registerProducer(self, producer: IPushProducer, streaming: bool) -> None: ...

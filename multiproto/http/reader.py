@@ -61,8 +61,18 @@ class RequestReader:
             raise HttpProtocolError(413, f"A body has at most {self._max_body_bytes} bytes")
         self.head = head
 
+    @property
+    def is_chunked(self) -> bool:
+        """Whether the body that is read next is chunked: then reading it may take long."""
+        return self._chunked_decoder is not None
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the buffer may hold more of the body that `read_body` has found incomplete."""
+        return self._chunked_decoder is not None and self._chunked_decoder.is_interrupted
+
     def read_body(self) -> bytes | None:
-        """The body, or `None` while it is incomplete."""
+        """The body, or `None` while it is incomplete; it gives up after some work where `is_interrupted`."""
         assert self.head is not None
         if self._chunked_decoder is not None:
             if not self._chunked_decoder.decode(self.buffer):

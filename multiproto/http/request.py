@@ -211,7 +211,14 @@ class HttpRequest(TwistedRequest):
     @property
     def is_disconnected(self) -> bool:
         """Whether nothing can be sent any more: the connection is lost or taken over."""
-        return bool(self._disconnected)
+        return bool(
+            self._disconnected or (self.http_channel.was_probed and self.http_channel.has_client_left())
+        )
+
+    @property
+    def takes_interim_responses(self) -> bool:
+        """Whether an interim response may be sent now: to HTTP/1.1, while the response has not begun."""
+        return self._resolved_head.head.version != b"HTTP/1.0" and not self.startedWriting
 
     @property
     def wants_websocket_upgrade(self) -> bool:
@@ -259,7 +266,7 @@ class HttpRequest(TwistedRequest):
 
         Everything that is logged meanwhile carries the request's id.
         """
-        if self._disconnected:
+        if self._disconnected or (self.http_channel.was_probed and self.http_channel.has_client_left()):
             return  # while it waited for its turn
         context = CURRENT_REQUEST_ID.set(self.request_id)
         try:

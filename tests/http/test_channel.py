@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
@@ -11,11 +13,15 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from multiproto.core.turn_scheduler import TIME_SLICE
+from multiproto.http.channel import CONTINUE
+from multiproto.http.chunked import MAX_STEPS
 from multiproto.http.codec import MAX_FIELD_BYTES, MAX_FIELDS, MAX_REQUEST_LINE
 from multiproto.http.limits import HttpLimits
 from multiproto.http.wiring import SiteSettings
 from tests.examples import examples
 
+from ..fakes import ManualTurn, make_turns, run_one_turn
 from .client import Line, responses
 from .sites import SiteCase
 
@@ -241,6 +247,35 @@ class BodyTests(SiteCase):
         line.send(POST + b"Transfer-Encoding: chunked\r\n\r\n")
         line.send((b"%x\r\n" % half + b"a" * half + b"\r\n") * 2 + b"0\r\n\r\n")
         self.assertEqual(line.answer().status, 401)
+
+    def test_chunks_are_decoded_by_turns(self) -> None:
+        """So many that they take several turns; meanwhile the connection is not read."""
+        turn = ManualTurn(seconds=1.0, step=TIME_SLICE * 0.6)
+        self.site.turns = make_turns(self.clock, turn)
+        line = Line(self.site)
+        line.send(POST + b"Transfer-Encoding: chunked\r\n\r\n")
+        line.send(b"1\r\n{\r\n" * MAX_STEPS + b"0\r\n\r\n" + OK)
+        self.assertEqual(line.transport.producerState, "paused")
+        turns = 0
+        while not line.transport.value() and turns < 10:
+            turn.end()
+            run_one_turn(self.clock)
+            turns += 1
+        turn.step = 0.0
+        self.clock.advance(0)
+        self.assertEqual([answer.status for answer in responses(line.heard())], [401, 200])
+        self.assertGreater(turns, 2)
+        self.assertEqual(line.transport.producerState, "producing")
+
+    def test_a_chunked_body_is_whole_also_if_its_client_half_closes_while_it_waits(self) -> None:
+        turn = ManualTurn(seconds=1.0)
+        self.site.turns = make_turns(self.clock, turn)
+        line = Line(self.site)
+        line.send(POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n\r\n")
+        line.say_no_more()
+        turn.end()
+        self.clock.advance(0)
+        self.assertEqual([answer.status for answer in responses(line.heard())], [401])
 
     def test_a_chunk_too_many_is_refused_when_it_is_announced(self) -> None:
         line = Line(self.site)
@@ -668,6 +703,49 @@ class HalfCloseTests(SiteCase):
         self.line.transport.disconnecting = False  # a half-close is all there was yet
         self.line.say_no_more()
         self.assertTrue(self.line.closed)
+
+    def wait_for_turns(self) -> ManualTurn:
+        """The present turn has used up its budget: requests wait for the next one."""
+        turn = ManualTurn(seconds=1.0)
+        self.site.turns = make_turns(self.clock, turn)
+        return turn
+
+    def test_one_whose_request_waits_is_asked_whether_it_is_still_there(self) -> None:
+        """By an interim response, once, and then it is answered."""
+        for asked, version in ((CONTINUE, b"1.1"), (b"", b"1.0")):
+            self.line, turn = Line(self.site), self.wait_for_turns()
+            self.line.send(OK.replace(b"1.1", version) * 2)
+            self.assertEqual(self.line.heard(), b"")
+            self.line.say_no_more()
+            self.assertEqual(self.line.heard(), asked)
+            ours, theirs = socket.socketpair()
+            self.addCleanup(ours.close)
+            self.addCleanup(theirs.close)
+            self.line.transport.getHandle = lambda ours=ours: ours  # type: ignore[attr-defined]
+            turn.end()
+            self.clock.advance(0)
+            self.assertEqual(self.statuses(), [200] * (2 if asked else 1))
+            self.assertTrue(self.line.closed)
+
+    def test_for_one_that_has_left_nothing_is_done(self) -> None:
+        turn = self.wait_for_turns()
+        with socket.create_server(("127.0.0.1", 0)) as port, socket.socket() as peer:
+            peer.connect(port.getsockname())
+            ours, _ = port.accept()
+            self.addCleanup(ours.close)
+            peer.close()
+            self.line.transport.getHandle = lambda: ours  # type: ignore[attr-defined]
+            self.line.send(SLOW)
+            self.line.say_no_more()
+            ours.send(self.line.heard())
+        turn.end()
+        self.clock.advance(0)
+        self.assertEqual((self.line.aborted, self.slow.requests), (True, []))
+
+    def test_one_whose_request_does_not_wait_is_not_asked(self) -> None:
+        self.line.send(SLOW)
+        self.line.say_no_more()
+        self.assertEqual(self.line.heard(), b"")
 
     def test_an_event_stream_ends(self) -> None:
         """Otherwise one whose client left would be found out at its next keep-alive only."""
