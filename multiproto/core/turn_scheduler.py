@@ -87,21 +87,27 @@ class TurnScheduler:
             self._is_scheduled = True
             self._schedule(self._run_waiting)
 
-    def run(self, key: str, kind: str, work: Callable[[], object]) -> None:
-        """Call `work` now if there is time, else later."""
-        began = self._timer()
-        if self._has_time_at(began, key):
-            work()
-            self.count(key, kind, began)
-        else:
-            self.run_later(key, kind, work)
+    def run_in_later_turn(self, key: str, kind: str, work: Callable[[], object]) -> None:
+        """As `run_later`, but not in this turn of those that have waited: when what was written now is sent."""
+        self._schedule(lambda: self.run_later(key, kind, work))
 
-    async def wait(self, key: str, kind: str, first: bool = False) -> None:
-        """Return when there is time; `first` as for `run_later`."""
-        if not self.has_time(key):
-            turn: Deferred[None] = Deferred()
-            self.run_later(key, kind, lambda: turn.callback(None), first)
-            await turn
+    def run_now(self, key: str, kind: str, work: Callable[[], object]) -> bool:
+        """Call `work` if there is time: whether there was."""
+        began = self._timer()
+        if not self._has_time_at(began, key):
+            return False
+        work()
+        self.count(key, kind, began)
+        return True
+
+    async def wait(self, key: str, kind: str, first: bool = False) -> bool:
+        """Return when there is time: whether that was in a later turn; `first` as for `run_later`."""
+        if self.has_time(key):
+            return False
+        turn: Deferred[None] = Deferred()
+        self.run_later(key, kind, lambda: turn.callback(None), first)
+        await turn
+        return True
 
     def now(self) -> float:
         """When a piece of work began, for `count`."""

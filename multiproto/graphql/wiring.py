@@ -70,7 +70,6 @@ def make_graphql_resource(dependencies: GraphQLDependencies) -> GraphQLResource:
         operation_executor=operations,
         request_authenticator=dependencies.request_authenticator,
         clock=dependencies.clock,
-        turns=dependencies.hub.turns,
         max_batch=dependencies.limits.batch,
         websocket=UpgradeResource(socket),
         playground=playground,

@@ -7,7 +7,7 @@ and answered; pipelined requests wait in a bounded buffer.
 
 from __future__ import annotations
 
-import socket
+from functools import partial
 from typing import Any, Callable, Sequence
 
 from attrs import define, field
@@ -25,6 +25,7 @@ from zope.interface import implementer
 
 from ..base.client_network import ClientNetwork, client_network
 from ..core.connections.read_throttle import ReadThrottle
+from .client_presence import TCP_CLOSE, TCP_CLOSE_WAIT, ClientPresence, tcp_state
 from .codec import HttpProtocolError
 from .interfaces import ChannelRequest, ChannelSite
 from .limits import HttpLimits, RequestDeadline
@@ -55,7 +56,7 @@ class Channel:
     _transport: Any = field(default=None, init=False)
     _write_paused: bool = field(default=False, init=False)  # the transport's buffer is full
     _producer: IPushProducer | None = field(default=None, init=False)  # of the response being streamed
-    was_probed: bool = False  # an interim response was sent to find out whether the client has left
+    _was_probed: bool = False  # an interim response was sent to find out whether the client has left
     _waits_for_turn: bool = False  # a body, to be decoded
     _read_closed: bool = field(default=False, init=False)  # the client half-closed
     _read_throttle: ReadThrottle = field(init=False)
@@ -126,29 +127,7 @@ class Channel:
         elif self.site.is_streaming(self):
             self.abort()
         else:
-            self._probe_if_waiting()
             self._process_buffer()
-
-    def _probe_if_waiting(self) -> None:
-        """Send an interim response to a client that has half-closed and whose request may wait.
-
-        The client may as well have closed the connection, which looks the same until something is sent to it:
-        its system answers that with a reset.  Others ignore an interim response (RFC 9110, 15.2.1).
-        """
-        request = self.request
-        if self.was_probed or request is None or not (self._responding and request.takes_interim_responses):
-            return
-        if not self.site.turns.has_time(request.turn_key):
-            self.was_probed = True
-            self._transport.write(CONTINUE)
-
-    def has_client_left(self) -> bool:
-        """Whether the client has answered the probe with a reset; the connection is aborted then."""
-        handle = self._transport.getHandle() if self.was_probed and self._transport is not None else None
-        if handle is None or not handle.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            return False
-        self.abort()
-        return True
 
     def writeConnectionLost(self) -> None:
         """Our half is closed; nothing is left to do."""
@@ -273,9 +252,39 @@ class Channel:
         self._deadline.cancel()
         self._responding = True
         assert self.request is not None
-        self.site.turns.run(self.request.turn_key, "requests", begin)
-        if self._read_closed:
-            self._probe_if_waiting()
+        turns, key = self.site.turns, self.request.turn_key
+        if not turns.run_now(key, "requests", begin):
+            turns.run_later(key, "requests", partial(self._begin_after_wait, key, begin))
+
+    def _begin_after_wait(self, key: str, begin: Callable[[], None]) -> None:
+        match self.find_client():
+            case ClientPresence.PRESENT:
+                begin()
+            case ClientPresence.ASKED:
+                self.site.turns.run_in_later_turn(
+                    key, "requests", partial(self._begin_after_wait, key, begin)
+                )
+
+    def find_client(self) -> ClientPresence:
+        """Whether the client of a request that has waited is still there; where it has left, the connection is aborted.
+
+        A client that has closed the connection looks as if it had half-closed it until something is sent to it.
+        So it is sent an interim response, which its system answers with a reset; others ignore that (RFC 9110, 15.2.1).
+        """
+        state, request = tcp_state(self._transport), self.request
+        if state == TCP_CLOSE:
+            self.abort()
+            return ClientPresence.GONE
+        if (
+            state != TCP_CLOSE_WAIT
+            or self._was_probed
+            or request is None
+            or not request.takes_interim_responses
+        ):
+            return ClientPresence.PRESENT
+        self._was_probed = True
+        self._transport.write(CONTINUE)
+        return ClientPresence.ASKED
 
     def _close_with_error(self, fault: HttpProtocolError) -> None:
         """Answer with `fault`, and close."""

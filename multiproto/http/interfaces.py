@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from ..core.addresses import AddressRules
 from ..core.ratelimit.fixed_window import RateLimitCheck
 from ..core.turn_scheduler import TurnScheduler
+from .client_presence import ClientPresence
 from .codec import HttpProtocolError, RequestHead
 from .resolved_head import AnswerPolicy
 from .routing import Router
@@ -95,12 +96,8 @@ class RequestChannel(Protocol):
 
     @property
     def secure(self) -> bool: ...
-    @property
-    def was_probed(self) -> bool:
-        """Whether the client was asked if it still waits for its response."""
-
-    def has_client_left(self) -> bool:
-        """Whether it has answered that it does not."""
+    def find_client(self) -> ClientPresence:
+        """Whether the client of a request that has waited is still there."""
 
     def write(self, data: bytes) -> None: ...
     def abort(self) -> None: ...

@@ -9,7 +9,7 @@ compression, access log and metrics are applied here, once.
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from http import HTTPStatus
 from io import BytesIO
 from typing import Any, AnyStr, Coroutine, Sequence
@@ -36,6 +36,7 @@ from ..core.ratelimit.fixed_window import RateLimitCheck
 from ..observe.logs import CURRENT_REQUEST_ID
 from . import compression, envelope
 from .access_log import CLIENT_CLOSED_REQUEST, UNMATCHED_ROUTE, log_access, method_label
+from .client_presence import ClientPresence
 from .codec import METHODS, HttpProtocolError
 from .envelope import JSON_CONTENT_TYPE, NO_STORE, JsonResponse, RawResponse, ResponseHeaders
 from .interfaces import RequestChannel, RequestSite
@@ -211,9 +212,17 @@ class HttpRequest(TwistedRequest):
     @property
     def is_disconnected(self) -> bool:
         """Whether nothing can be sent any more: the connection is lost or taken over."""
-        return bool(
-            self._disconnected or (self.http_channel.was_probed and self.http_channel.has_client_left())
-        )
+        return bool(self._disconnected)
+
+    async def wait_for_turn(self, kind: str, first: bool = False) -> bool:
+        """Return when the reactor has time for the client, as `TurnScheduler.wait`: whether it is still there."""
+        turns, presence = self._site.turns, ClientPresence.PRESENT
+        waited = await turns.wait(self.turn_key, kind, first)
+        while waited and (presence := self.http_channel.find_client()) is ClientPresence.ASKED:
+            turn: Deferred[None] = Deferred()
+            turns.run_in_later_turn(self.turn_key, kind, partial(turn.callback, None))
+            await turn
+        return presence is ClientPresence.PRESENT and not self._disconnected
 
     @property
     def takes_interim_responses(self) -> bool:
@@ -266,7 +275,7 @@ class HttpRequest(TwistedRequest):
 
         Everything that is logged meanwhile carries the request's id.
         """
-        if self._disconnected or (self.http_channel.was_probed and self.http_channel.has_client_left()):
+        if self._disconnected:
             return  # while it waited for its turn
         context = CURRENT_REQUEST_ID.set(self.request_id)
         try:

@@ -137,6 +137,10 @@ class PlainRequest(Request):
     def is_disconnected(self) -> bool:
         return bool(self._disconnected)
 
+    async def wait_for_turn(self, kind: str, first: bool) -> bool:
+        await self.site.turns.wait(self.turn_key, kind, first)
+        return not self._disconnected
+
     def first_header(self, name: bytes) -> bytes | None:
         found: bytes | None = self.requestHeaders.getRawHeaders(name, [None])[0]
         return found
@@ -272,6 +276,7 @@ class ServerCase(SynchronousTestCase):
         root = Resource()
         root.putChild(b"graphql", make_graphql_resource(self.needs))
         self.site = Site(root, requestFactory=PlainRequest, reactor=self.clock)
+        self.site.turns = self.hub.turns  # type: ignore[attr-defined]
 
     async def health(self) -> dict[str, Any]:
         database = {"status": "up", "responseTime": 1.5}

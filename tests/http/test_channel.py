@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 from hypothesis import given, settings
@@ -710,42 +711,51 @@ class HalfCloseTests(SiteCase):
         self.site.turns = make_turns(self.clock, turn)
         return turn
 
+    def peer(self) -> socket.socket:
+        """The other end of a real connection, of which the line's transport has the state."""
+        with socket.create_server(("127.0.0.1", 0)) as port:
+            peer = socket.create_connection(port.getsockname())
+            ours, _ = port.accept()
+        self.addCleanup(ours.close)
+        self.addCleanup(peer.close)
+        self.line.transport.getHandle = lambda: ours  # type: ignore[attr-defined]
+        self.ours = ours
+        return peer
+
+    def next_turn(self, turn: ManualTurn) -> bytes:
+        """All that is sent in it, also to the real peer."""
+        turn.end()
+        run_one_turn(self.clock)
+        sent = self.line.heard()
+        with contextlib.suppress(OSError):
+            self.ours.send(sent)
+        return sent
+
     def test_one_whose_request_waits_is_asked_whether_it_is_still_there(self) -> None:
         """By an interim response, once, and then it is answered."""
-        for asked, version in ((CONTINUE, b"1.1"), (b"", b"1.0")):
+        for is_asked, version in ((True, b"1.1"), (False, b"1.0")):
             self.line, turn = Line(self.site), self.wait_for_turns()
-            self.line.send(OK.replace(b"1.1", version) * 2)
+            peer = self.peer()
+            self.line.send(OK.replace(b"1.1", version))
             self.assertEqual(self.line.heard(), b"")
-            self.line.say_no_more()
-            self.assertEqual(self.line.heard(), asked)
-            ours, theirs = socket.socketpair()
-            self.addCleanup(ours.close)
-            self.addCleanup(theirs.close)
-            self.line.transport.getHandle = lambda ours=ours: ours  # type: ignore[attr-defined]
-            turn.end()
-            self.clock.advance(0)
-            self.assertEqual(self.statuses(), [200] * (2 if asked else 1))
-            self.assertTrue(self.line.closed)
+            peer.shutdown(socket.SHUT_WR)
+            if is_asked:
+                self.assertEqual([self.next_turn(turn) for _ in range(2)], [CONTINUE, b""])
+            self.assertIn(b" 200 OK", self.next_turn(turn))
 
     def test_for_one_that_has_left_nothing_is_done(self) -> None:
-        turn = self.wait_for_turns()
-        with socket.create_server(("127.0.0.1", 0)) as port, socket.socket() as peer:
-            peer.connect(port.getsockname())
-            ours, _ = port.accept()
-            self.addCleanup(ours.close)
-            peer.close()
-            self.line.transport.getHandle = lambda: ours  # type: ignore[attr-defined]
-            self.line.send(SLOW)
-            self.line.say_no_more()
-            ours.send(self.line.heard())
-        turn.end()
-        self.clock.advance(0)
+        """Not even if the connection is not read, for there are pipelined requests."""
+        turn, peer = self.wait_for_turns(), self.peer()
+        self.line.send(SLOW * 2)
+        peer.close()
+        self.assertEqual([self.next_turn(turn) for _ in range(3)], [CONTINUE, b"", b""])
         self.assertEqual((self.line.aborted, self.slow.requests), (True, []))
 
-    def test_one_whose_request_does_not_wait_is_not_asked(self) -> None:
-        self.line.send(SLOW)
-        self.line.say_no_more()
-        self.assertEqual(self.line.heard(), b"")
+    def test_one_that_is_there_is_not_asked(self) -> None:
+        turn = self.wait_for_turns()
+        self.peer()
+        self.line.send(OK)
+        self.assertIn(b" 200 OK", self.next_turn(turn))
 
     def test_an_event_stream_ends(self) -> None:
         """Otherwise one whose client left would be found out at its next keep-alive only."""

@@ -17,7 +17,6 @@ from ...base import strict_json
 from ...base.coroutines import start_eagerly
 from ...core.errors import Refusal, TooLarge
 from ...core.ports import Authenticator
-from ...core.turn_scheduler import TurnScheduler
 from ..execution.context import Caller, authenticate_caller
 from ..execution.errors import RequestError, format_refusal
 from ..execution.execute import OperationExecutor
@@ -63,7 +62,6 @@ class GraphQLResource:
     _operation_executor: OperationExecutor
     _request_authenticator: Authenticator
     _clock: IReactorTime
-    _turns: TurnScheduler
     _max_batch: int  # requests in one array
     _websocket: IResource
     _playground: Playground | None
@@ -126,8 +124,7 @@ class GraphQLResource:
 
         Raises `_ClientDisconnected`.
         """
-        await self._turns.wait(request.turn_key, "graphql", is_prepared)
-        if request.is_disconnected:
+        if not await request.wait_for_turn("graphql", is_prepared):
             raise _ClientDisconnected
 
     def _serve_playground(self, response: GraphQLHttpResponse) -> bool:

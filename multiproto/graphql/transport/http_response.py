@@ -41,6 +41,9 @@ class GraphQLHttpRequest(Protocol):
     def is_disconnected(self) -> bool:
         """Whether the client has disconnected."""
 
+    async def wait_for_turn(self, kind: str, first: bool) -> bool:
+        """Return when the reactor has time for the client: whether it is still there."""
+
     def first_header(self, name: bytes) -> bytes | None:
         """The first value of the header `name`, which is in lower case."""
 
