@@ -37,6 +37,9 @@ class CurrentTurn(Protocol):
         """Whether nothing was ready when it began."""
 
 
+_Work = tuple[str, str, Callable[[], object]]  # the key and the kind of what is to be called
+
+
 @define(eq=False, repr=False)
 class TurnScheduler:
     """One for the whole server; `key` gives what `has_time` and `run_later` know a client by."""
@@ -50,10 +53,10 @@ class TurnScheduler:
     # Both by kind of work, counted up for the metrics.
     _work_seconds: dict[str, float] = Factory(lambda: defaultdict(float))
     _waits: dict[str, int] = Factory(lambda: defaultdict(int))
-    # Keys, kinds and work.
-    _waiting: RoundRobinQueue[tuple[str, str, Callable[[], object]]] = Factory(RoundRobinQueue)
-    # Whose last piece took a whole turn's budget.  Otherwise each turn would have one of its pieces when it is
-    # read, and one that waited, before anybody else has anything.
+    # What waits, and apart from it, behind it, that of the clients whose last piece took a whole turn's budget.
+    _waiting: RoundRobinQueue[_Work] = Factory(RoundRobinQueue)
+    _waiting_overdrawn: RoundRobinQueue[_Work] = Factory(RoundRobinQueue)
+    # Those clients.  Each turn has at most one of their pieces, and none when it is read.
     _overdrawn: set[str] = Factory(set)
     _slice_ends_at: float | None = None  # while something runs that waited
     _rests_until: float = 0.0  # by `_timer`
@@ -73,7 +76,7 @@ class TurnScheduler:
         if self._slice_ends_at is not None:
             return now < self._slice_ends_at
         if key in self._overdrawn or (self._is_scheduled and self._waiting.count_of(key)):
-            return False  # whoever came before has to be served before
+            return False  # what came before goes before
         return now - self._turn.turn_started_at < TURN_BUDGET
 
     def run_later(self, key: str, kind: str, work: Callable[[], object], first: bool = False) -> None:
@@ -82,7 +85,8 @@ class TurnScheduler:
         `first`: before what else of `key` waits, for what has been begun and holds memory meanwhile.
         """
         self._waits[kind] += 1
-        self._waiting.enqueue((key, kind, work), key, first)
+        queue = self._waiting_overdrawn if key in self._overdrawn else self._waiting
+        queue.enqueue((key, kind, work), key, first)
         if not self._is_scheduled:
             self._is_scheduled = True
             self._schedule(self._run_waiting)
@@ -120,50 +124,49 @@ class TurnScheduler:
             spent = ended - began
             self._work_seconds[kind] += spent
             if spent >= TURN_BUDGET:
-                self._note_length(key, spent)
-                self._rest(ended, spent)
+                self._note_length(key, spent, ended)
 
     def _run_waiting(self) -> None:
-        """Do what waited, for a turn's budget.
+        """Do what waited, for a turn's budget; then one piece of those who are overdrawn, or several short ones.
 
         After a piece that took longer, what others ask for in several steps goes first for as long again:
         else each of their steps would have such a piece before it.
         """
-        started = self._timer()
-        if started < self._rests_until and not self._turn.is_idle:
-            self._schedule(self._run_waiting)
-            return
-        until = started + TURN_BUDGET
         try:
-            while (waited := self._waiting.dequeue()) is not None:
-                (key, kind, work), began = waited, self._timer()
-                self._slice_ends_at = began + TIME_SLICE
-                try:
-                    work()
-                except Exception:
-                    self._log.failure("work that had waited for its turn broke")
-                now = self._timer()
-                self._work_seconds[kind] += now - began
-                self._note_length(key, now - began)
-                if now >= until:
-                    break
+            self._run_queue(self._waiting)
+            if self._waiting_overdrawn and (self._timer() >= self._rests_until or self._turn.is_idle):
+                self._run_queue(self._waiting_overdrawn)
         finally:
             self._slice_ends_at = None
-            ended = self._timer()
-            self._rest(ended, ended - started)
-            self._is_scheduled = bool(self._waiting)
+            self._is_scheduled = bool(self._waiting or self._waiting_overdrawn)
             if self._is_scheduled:
                 self._schedule(self._run_waiting)
 
-    def _rest(self, now: float, spent: float) -> None:
-        """Leave others as much time as a long piece took, before what waits goes on."""
-        self._rests_until = now + min(spent, MAX_REST) if spent >= 2 * TURN_BUDGET else 0.0
+    def _run_queue(self, queue: RoundRobinQueue[_Work]) -> None:
+        now = self._timer()
+        until = now + TURN_BUDGET
+        while now < until and (waited := queue.dequeue()) is not None:
+            key, kind, work = waited
+            if queue is self._waiting and key in self._overdrawn:
+                self._waiting_overdrawn.enqueue(waited, key)
+                continue
+            began = now
+            self._slice_ends_at = began + TIME_SLICE
+            try:
+                work()
+            except Exception:
+                self._log.failure("work that had waited for its turn broke")
+            now = self._timer()
+            self._work_seconds[kind] += now - began
+            self._note_length(key, now - began, now)
 
-    def _note_length(self, key: str, seconds: float) -> None:
-        """Remember whether the last piece of `key` was a long one."""
+    def _note_length(self, key: str, seconds: float, now: float) -> None:
+        """Remember whether the last piece of `key` was a long one, and leave others as much time as a very long one took."""
         if seconds < TURN_BUDGET:
             self._overdrawn.discard(key)
-        else:
-            if len(self._overdrawn) >= MAX_OVERDRAWN:
-                self._overdrawn.clear()
-            self._overdrawn.add(key)
+            return
+        if len(self._overdrawn) >= MAX_OVERDRAWN:
+            self._overdrawn.clear()
+        self._overdrawn.add(key)
+        if seconds >= 2 * TURN_BUDGET:
+            self._rests_until = now + min(seconds, MAX_REST)

@@ -137,6 +137,22 @@ class FairnessTests(TurnCase):
         self.assertEqual(self.next_turn(), ["short"])
         self.assertTrue(self.turns.has_time("a"))
 
+    def test_a_short_piece_does_not_wait_behind_the_long_ones_of_several_addresses(self) -> None:
+        for key in ("a", "b", "c"):
+            self.later(key, f"{key}1", 2 * TURN_BUDGET)
+            self.later(key, f"{key}2", 2 * TURN_BUDGET)
+        self.assertEqual([self.next_turn() for _ in range(3)], [["a1"], ["b1"], ["c1"]])
+        self.later("d", "short")
+        self.assertEqual([self.next_turn() for _ in range(3)], [["short", "a2"], ["b2"], ["c2"]])
+
+    def test_long_pieces_have_their_turn_beside_many_short_ones(self) -> None:
+        self.later("a", "long", 2 * TURN_BUDGET)
+        self.next_turn()
+        self.later("a", "next", 2 * TURN_BUDGET)
+        for n in range(9):
+            self.later("b", str(n), TURN_BUDGET / 2)
+        self.assertEqual(self.next_turn(), ["0", "1", "next"])
+
     def test_how_many_long_pieces_are_remembered(self) -> None:
         for n in range(MAX_OVERDRAWN + 1):
             self.later(str(n), "long", 2 * TURN_BUDGET)

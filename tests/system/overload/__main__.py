@@ -4,7 +4,7 @@ Starts a server with the limits that it comes with, and then one attack after th
 of its own and in a process of its own: on one connection, and on as many as one address may have.  Meanwhile
 others from 127.0.0.1 GET /health/live every 5 ms, publish to a logged topic every 20 ms, and log in twice a second.
 
-An attack is survived when
+An attack lasts until the server has done all that it left behind.  It is survived when
 - the p99 of each of these is at most that of the quiet run + 100 ms, and the longest at most + 250 ms;
 - no turn of the event loop took more than 250 ms of CPU;
 - the server's memory grew by no more than 48 MiB, and what each connection of this attack may cost;
@@ -46,6 +46,7 @@ P99_MORE, WORST_MORE = 100.0, 250.0  # milliseconds beyond those of the quiet ru
 LONGEST_TURN = 250.0  # milliseconds of CPU
 BASE_MEMORY = 48  # MiB that the process may grow by: what it remembers is bounded, and allocators keep some
 PATIENCE = 20.0  # seconds
+CALM = 0.4  # seconds without a long turn, after which nothing is left to do for an attack
 ACCOUNTS = 20  # of the attackers; half of them change their passwords
 SPARE_SESSIONS = 16
 PAST_EVENTS = 4000
@@ -172,6 +173,11 @@ class Machine:
             await asyncio.sleep(0.05)
             self.peak = max(self.peak, self.resident)
 
+    @property
+    def long_turns(self) -> int:
+        """How many there were so far."""
+        return len(self.notes.read_text().splitlines())
+
     def longest_turn(self) -> tuple[float, str]:
         """Since it was asked before: milliseconds of CPU, and on what they were spent."""
         lines = self.notes.read_text().splitlines()
@@ -269,6 +275,8 @@ class Run:
             starved = (self.machine.kept_waiting - waited) / (time.monotonic() - started)
             attackers.stdin.write(b"\n")
             report = json.loads(await attackers.stdout.readline())
+        if not self.options.short:
+            await self._calm()
         await probes.finish(self.patience)
         following.cancel()
         faults = [*probes.faults, *await self._newcomers()]
@@ -292,6 +300,13 @@ class Run:
         give_up = time.monotonic() + RESCUE
         while probes.health.rounds < SHORT_ROUNDS and time.monotonic() < give_up:
             await asyncio.sleep(0.05)
+
+    async def _calm(self) -> None:
+        """Return when the server has done what the attack has left behind: that is part of the attack."""
+        give_up = time.monotonic() + PATIENCE
+        long_turns = -1
+        while long_turns != (long_turns := self.machine.long_turns) and time.monotonic() < give_up:
+            await asyncio.sleep(CALM)
 
     async def _newcomers(self) -> list[str]:
         """The faults of one who comes to each port now."""
