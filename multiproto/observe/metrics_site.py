@@ -28,6 +28,7 @@ REQUEST_TIMEOUT = 10.0  # seconds from its first byte until a request is whole
 RESPONSE_TIMEOUT = 30.0  # seconds from then until it is answered
 # Seconds before the first byte of the next one: Prometheus asks once a minute or more often.
 IDLE_TIMEOUT = 75.0
+JSON_TYPE = "application/json; charset=utf-8"
 MAX_CONNECTIONS = 32
 MAX_CONNECTIONS_PER_NETWORK = 16
 
@@ -59,6 +60,7 @@ class MetricsResource(Resource):
         self._health = health
         self._now = now
         self._clock = clock
+        self._encoded: dict[str, bytes] = {}  # all metrics, by media type, in this turn
         self._handlers: dict[str, PageHandler] = {
             "/metrics": self._prometheus_page,
             "/metrics/json": self._json_page,
@@ -94,16 +96,25 @@ class MetricsResource(Resource):
     async def _prometheus_page(self, request: Request) -> PageResponse:
         accept = request.getHeader(b"accept") or b""  # as text, twisted.web wants it to be UTF-8
         encode, media_type = choose_encoder(accept.decode("latin-1"))
-        return 200, media_type, encode(self._metrics.registry)
+        return 200, media_type, self._once_a_turn(media_type, lambda: encode(self._metrics.registry))
 
     async def _json_page(self, request: Request) -> PageResponse:
-        return _json_response(200, list(_metrics_as_json(self._metrics)))
+        body = self._once_a_turn(JSON_TYPE, lambda: _encode_json(list(_metrics_as_json(self._metrics))))
+        return 200, JSON_TYPE, body
 
     async def _health_page(self, request: Request) -> PageResponse:
         return _json_response(*await self._health())
 
     async def _stats_page(self, request: Request) -> PageResponse:
         return _json_response(200, stats_document(self._metrics, self._now(), self._clock.seconds()))
+
+    def _once_a_turn(self, media_type: str, encode: Callable[[], bytes]) -> bytes:
+        """The same for all who ask in this turn of the reactor: to encode all metrics takes 10 ms."""
+        body = self._encoded.get(media_type)
+        if body is None:
+            body = self._encoded[media_type] = encode()
+            self._clock.callLater(0, self._encoded.clear)
+        return body
 
     def _error_response(self, status: int, code: int, message: str) -> PageResponse:
         error = {"code": code, "message": message}
@@ -120,7 +131,11 @@ def _metrics_as_json(metrics: Metrics) -> Iterator[dict[str, Any]]:
 
 
 def _json_response(status: int, document: object) -> PageResponse:
-    return status, "application/json; charset=utf-8", json.dumps(document).encode("ascii")
+    return status, JSON_TYPE, _encode_json(document)
+
+
+def _encode_json(document: object) -> bytes:
+    return json.dumps(document).encode("ascii")
 
 
 def _write_response(request: Request, response: PageResponse) -> None:

@@ -114,6 +114,17 @@ class SiteTests(SynchronousTestCase):
             },
         )
 
+    def test_they_are_encoded_once_a_turn(self) -> None:
+        """For each format, however many ask; and in the next turn anew."""
+        collected: list[object] = []
+        collect = self.metrics.registry.collect
+        self.patch(self.metrics.registry, "collect", lambda: collected.append(None) or collect())
+        first = [self.ask(path)[1] for path in ("/metrics", "/metrics", "/metrics/json", "/metrics/json")]
+        self.assertEqual((first[0], first[2], len(collected)), (first[1], first[3], 2))
+        self.traffic.record_connected(client_network("a"))
+        self.clock.advance(0)
+        self.assertIn("\ntcp_connections_active 1.0\n", self.ask("/metrics")[1])
+
     def test_health_with_its_status(self) -> None:
         self.assertEqual(self.ask("/health")[:2], (200, {"status": "healthy"}))
         self.health = (503, {"status": "unhealthy"})
