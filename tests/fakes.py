@@ -278,6 +278,7 @@ class ManualTurn:
     seconds: float = 0.0
     turn_started_at: float = 0.0
     is_idle: bool = True
+    has_long_work: bool = False
 
     def __call__(self) -> float:
         self.seconds += self.step

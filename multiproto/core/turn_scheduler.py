@@ -36,6 +36,8 @@ class CurrentTurn(Protocol):
     def is_idle(self) -> bool:
         """Whether nothing was ready when it began."""
 
+    has_long_work: bool  # set by the scheduler: whether pieces wait that take longer than a turn's budget
+
 
 _Work = tuple[str, str, Callable[[], object]]  # the key and the kind of what is to be called
 
@@ -138,6 +140,7 @@ class TurnScheduler:
                 self._run_queue(self._waiting_overdrawn)
         finally:
             self._slice_ends_at = None
+            self._turn.has_long_work = bool(self._waiting_overdrawn)
             self._is_scheduled = bool(self._waiting or self._waiting_overdrawn)
             if self._is_scheduled:
                 self._schedule(self._run_waiting)

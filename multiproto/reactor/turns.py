@@ -35,6 +35,7 @@ class TurnMarker:
     _timer: Callable[[], float]
     _started_at: float | None = None
     is_idle: bool = True  # whether anything was ready can't be found out
+    has_long_work: bool = False  # which makes no difference here
 
     @property
     def turn_started_at(self) -> float:

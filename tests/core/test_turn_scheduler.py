@@ -142,8 +142,12 @@ class FairnessTests(TurnCase):
             self.later(key, f"{key}1", 2 * TURN_BUDGET)
             self.later(key, f"{key}2", 2 * TURN_BUDGET)
         self.assertEqual([self.next_turn() for _ in range(3)], [["a1"], ["b1"], ["c1"]])
+        self.assertFalse(self.turn.has_long_work)
         self.later("d", "short")
-        self.assertEqual([self.next_turn() for _ in range(3)], [["short", "a2"], ["b2"], ["c2"]])
+        self.assertEqual(self.next_turn(), ["short", "a2"])
+        self.assertTrue(self.turn.has_long_work)
+        self.assertEqual([self.next_turn() for _ in range(2)], [["b2"], ["c2"]])
+        self.assertFalse(self.turn.has_long_work)
 
     def test_long_pieces_have_their_turn_beside_many_short_ones(self) -> None:
         self.later("a", "long", 2 * TURN_BUDGET)

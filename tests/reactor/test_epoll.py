@@ -151,20 +151,21 @@ class ReactorTests(SynchronousTestCase):
         self.assertEqual(done, ["called"] * 2)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
 
-    def test_threads_go_on_sooner_while_work_waits(self) -> None:
+    def test_threads_go_on_sooner_while_long_work_waits(self) -> None:
         self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(0.003)
         intervals: list[float] = []
 
-        def work(turns: int) -> None:
-            if turns:
-                self.reactor.call_before_poll(lambda: work(turns - 1))
+        def work(lengths: list[bool]) -> None:
+            self.reactor.has_long_work = lengths[0]
+            if lengths[1:]:
+                self.reactor.call_before_poll(lambda: work(lengths[1:]))
 
-        work(3)
-        for _ in range(4):
+        self.reactor.call_before_poll(lambda: work([False, True, True, False]))
+        for _ in range(5):
             self.reactor.doPoll(0)
             intervals.append(round(sys.getswitchinterval(), 6))
-        self.assertEqual(intervals, [BUSY_SWITCH_INTERVAL, BUSY_SWITCH_INTERVAL, 0.003, 0.003])
+        self.assertEqual(intervals, [0.003, BUSY_SWITCH_INTERVAL, BUSY_SWITCH_INTERVAL, 0.003, 0.003])
 
     def test_it_waits_no_longer_than_it_is_told(self) -> None:
         self.reactor.callLater(0, self.reactor.wakeUp)
