@@ -228,9 +228,29 @@ class LoginTests(LoginStoreCase):
         self.time.clock.advance(30 * DAY + 1)
         self.assertFalse(await self.is_valid(made.secret))
 
+    def make_sends(self) -> IdempotentSends:
+        return IdempotentSends(self.store, self.wall_clock.earliest_now, self.wall_clock.time_behind)
+
+    async def test_an_idempotency_key_that_was_used_meanwhile_outlives_the_leap(self) -> None:
+        """Also for a server that is started when the time of day is right again."""
+        who = await self.authenticator.authenticate((await self.sessions.login(ANN)).token)
+        new_id = sequential_ids("e")
+
+        async def send(sends: IdempotentSends, key: str) -> str:
+            id = new_id()
+            event = Event(id, "publication", ("a",), None, "", format_timestamp(self.time.now()), "a")
+            return (await sends.commit(who.user_id, key, "body", (), event, id)).result_id
+
+        for leap in LEAPS:
+            self.time.leap = leap
+            first = await send(self.make_sends(), str(leap))
+            self.time.leap = 0.0
+            restarted = IdempotentSends(self.store, self.time.now)
+            self.assertEqual(await send(restarted, str(leap)), first, leap)
+
     async def test_an_idempotency_key_is_kept_for_its_true_lifetime(self) -> None:
         who = await self.authenticator.authenticate((await self.sessions.login(ANN)).token)
-        sends = IdempotentSends(self.store, self.wall_clock.earliest_now)
+        sends = self.make_sends()
         new_id = sequential_ids("e")
 
         async def send(body: str) -> str:

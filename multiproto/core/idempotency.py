@@ -14,7 +14,7 @@ from typing import Callable
 
 from attrs import define, frozen
 
-from ..base.timestamps import format_timestamp
+from ..base.timestamps import format_timestamp, parse_timestamp
 from .errors import Conflict, Refusal, Unauthorized, ValidationError
 from .ports import Store
 from .transactions import Event, Query, Step, Unit
@@ -28,7 +28,7 @@ class SendResult:
     """What was stored, now or by the first request with the same key."""
 
     result_id: str  # of the publication or message
-    at: str  # RFC 3339
+    at: str  # RFC 3339; of a repeated request that came while the time of day was set back, what it should have been
     cursor: str
 
 
@@ -49,6 +49,7 @@ def check_key(key: str) -> str:
 class IdempotentSends:
     _store: Store
     _earliest_now: Callable[[], float]  # seconds since the epoch: keys expire by it
+    _time_behind: Callable[[], float] = lambda: 0.0  # seconds by which the time of day has been set back
 
     async def commit(
         self,
@@ -93,7 +94,7 @@ class IdempotentSends:
             "fingerprint": fingerprint,
             "event_id": event.id,
             "answer": result_id,
-            "at": event.occurred_at,
+            "at": self._claimed_at(event.occurred_at),
             "expired": format_timestamp(self._earliest_now() - KEY_RETENTION),
         }
         closed = Unauthorized("This account is closed")
@@ -109,6 +110,11 @@ class IdempotentSends:
             return SendResult(result_id, event.occurred_at, await self._store.commit(unit))
         except _KeyAlreadyClaimed:
             return None
+
+    def _claimed_at(self, occurred_at: str) -> str:
+        """`occurred_at`, or what it should be while the time of day is set back: by that, the key would seem old later."""
+        behind = self._time_behind()
+        return format_timestamp(parse_timestamp(occurred_at) + behind) if behind else occurred_at
 
     async def _previous_result(self, user_id: str, key: str, fingerprint: str) -> SendResult | None:
         """The result of the first request; `None` where it is no longer known."""

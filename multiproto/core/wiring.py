@@ -200,7 +200,8 @@ def make_core_services(
 ) -> CoreServices:
     store, dispatcher, clock = foundation.store, foundation.dispatcher, foundation.clock
     namespaces, now, new_id = foundation.namespaces, foundation.now, foundation.new_id
-    idempotent_sends = IdempotentSends(store, foundation.wall_clock.earliest_now)
+    wall_clock = foundation.wall_clock
+    idempotent_sends = IdempotentSends(store, wall_clock.earliest_now, wall_clock.time_behind)
     publisher = Publisher(
         policy=Policy(rules),
         broker=broker,

@@ -72,6 +72,10 @@ class WallClock(Service):
         """The time of day from which a lifetime counts that is stored; after a leap, the later one that it may be."""
         return max(self._now(), self._steady_now()) if self.has_leapt else self._now()
 
+    def time_behind(self) -> float:
+        """The seconds by which the time of day has been set back, while it counts as wrong."""
+        return max(0.0, -self.difference) if self.has_leapt else 0.0
+
     def warning(self) -> str | None:
         """What an operator should know, if anything."""
         if not self.has_leapt:
