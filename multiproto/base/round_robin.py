@@ -54,6 +54,12 @@ class RoundRobinQueue(Generic[T]):
             del self._queues[owner]
         return item
 
+    def move(self, owner: str, to: RoundRobinQueue[T]) -> None:
+        """Move all items of `owner` behind those that it has in the queue `to`."""
+        for item in self._queues.pop(owner, ()):
+            self._count -= 1
+            to.enqueue(item, owner)
+
     def pop_newest(self) -> T:
         """Remove the newest item of the owner that has most; raises `ValueError` where nothing waits."""
         owner = self.greediest

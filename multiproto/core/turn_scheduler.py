@@ -4,7 +4,8 @@ The reactor does one thing at a time, and what a client sends may cost far more 
 compressed message, a thousand pings, a GraphQL document.  So each wire asks `has_time` before it does a piece of
 such work.  While a turn of the reactor keeps its budget the answer is yes, and nothing is queued.  After that the
 work waits: in the turns that follow, each address has its piece done, one connection of it after the other,
-so that what one address sends is paid for by its own waiting (docs/operations.md#a-budget-for-each-turn).
+so that what one address sends is paid for by its own waiting.  Addresses whose pieces are short go before those
+whose last piece was a long one (docs/operations.md#a-budget-for-each-turn).
 
 A piece can't be interrupted; how long one may take is for each wire to limit.
 """
@@ -46,20 +47,19 @@ _Work = tuple[str, str, Callable[[], object]]  # the key and the kind of what is
 class TurnScheduler:
     """One for the whole server; `key` gives what `has_time` and `run_later` know a client by."""
 
-    _schedule: Callable[
-        [Callable[[], object]], object
-    ]  # calls a function once, when all that was written is sent
+    # Calls a function once, when all that was written is sent.
+    _schedule: Callable[[Callable[[], object]], object]
     _timer: Callable[[], float]  # seconds, monotonic
     _turn: CurrentTurn
     _is_shared_address: Callable[[str], bool] = lambda host: False  # of a proxy, which has many clients
     # Both by kind of work, counted up for the metrics.
     _work_seconds: dict[str, float] = Factory(lambda: defaultdict(float))
     _waits: dict[str, int] = Factory(lambda: defaultdict(int))
-    # What waits, and apart from it, behind it, that of the clients whose last piece took a whole turn's budget.
+    # The clients whose last piece took a whole turn's budget: each turn has one such piece, and none when it is read.
+    _overdrawn: set[str] = Factory(set)
+    # What waits, and apart from it, behind it, what those clients have waiting.  All of one client is in one of them.
     _waiting: RoundRobinQueue[_Work] = Factory(RoundRobinQueue)
     _waiting_overdrawn: RoundRobinQueue[_Work] = Factory(RoundRobinQueue)
-    # Those clients.  Each turn has at most one of their pieces, and none when it is read.
-    _overdrawn: set[str] = Factory(set)
     _slice_ends_at: float | None = None  # while something runs that waited
     _rests_until: float = 0.0  # by `_timer`
     _is_scheduled: bool = field(default=False, init=False)
@@ -77,9 +77,12 @@ class TurnScheduler:
     def _has_time_at(self, now: float, key: str) -> bool:
         if self._slice_ends_at is not None:
             return now < self._slice_ends_at
-        if key in self._overdrawn or (self._is_scheduled and self._waiting.count_of(key)):
+        if key in self._overdrawn or (self._is_scheduled and self._count_waiting(key)):
             return False  # what came before goes before
         return now - self._turn.turn_started_at < TURN_BUDGET
+
+    def _count_waiting(self, key: str) -> int:
+        return self._waiting.count_of(key) + self._waiting_overdrawn.count_of(key)
 
     def run_later(self, key: str, kind: str, work: Callable[[], object], first: bool = False) -> None:
         """Call `work` in a later turn, when `key` has its part; the connection may be lost by then.
@@ -87,7 +90,8 @@ class TurnScheduler:
         `first`: before what else of `key` waits, for what has been begun and holds memory meanwhile.
         """
         self._waits[kind] += 1
-        queue = self._waiting_overdrawn if key in self._overdrawn else self._waiting
+        is_behind = key in self._overdrawn or self._waiting_overdrawn.count_of(key)
+        queue = self._waiting_overdrawn if is_behind else self._waiting
         queue.enqueue((key, kind, work), key, first)
         if not self._is_scheduled:
             self._is_scheduled = True
@@ -129,14 +133,14 @@ class TurnScheduler:
                 self._note_length(key, spent, ended)
 
     def _run_waiting(self) -> None:
-        """Do what waited, for a turn's budget; then one piece of those who are overdrawn, or several short ones.
+        """Do what waited, for a turn's budget; then one long piece of those who are overdrawn, or several short ones.
 
         After a piece that took longer, what others ask for in several steps goes first for as long again:
         else each of their steps would have such a piece before it.
         """
         try:
-            self._run_queue(self._waiting)
-            if self._waiting_overdrawn and (self._timer() >= self._rests_until or self._turn.is_idle):
+            had_long_piece = self._run_queue(self._waiting)
+            if not had_long_piece and (self._timer() >= self._rests_until or self._turn.is_idle):
                 self._run_queue(self._waiting_overdrawn)
         finally:
             self._slice_ends_at = None
@@ -145,15 +149,12 @@ class TurnScheduler:
             if self._is_scheduled:
                 self._schedule(self._run_waiting)
 
-    def _run_queue(self, queue: RoundRobinQueue[_Work]) -> None:
-        now = self._timer()
+    def _run_queue(self, queue: RoundRobinQueue[_Work]) -> bool:
+        """Do what is in `queue`, for a turn's budget; returns whether the last piece took as long alone."""
+        now = began = self._timer()
         until = now + TURN_BUDGET
         while now < until and (waited := queue.dequeue()) is not None:
-            key, kind, work = waited
-            if queue is self._waiting and key in self._overdrawn:
-                self._waiting_overdrawn.enqueue(waited, key)
-                continue
-            began = now
+            (key, kind, work), began = waited, now
             self._slice_ends_at = began + TIME_SLICE
             try:
                 work()
@@ -162,6 +163,7 @@ class TurnScheduler:
             now = self._timer()
             self._work_seconds[kind] += now - began
             self._note_length(key, now - began, now)
+        return now - began >= TURN_BUDGET
 
     def _note_length(self, key: str, seconds: float, now: float) -> None:
         """Remember whether the last piece of `key` was a long one, and leave others as much time as a very long one took."""
@@ -171,5 +173,6 @@ class TurnScheduler:
         if len(self._overdrawn) >= MAX_OVERDRAWN:
             self._overdrawn.clear()
         self._overdrawn.add(key)
+        self._waiting.move(key, self._waiting_overdrawn)
         if seconds >= 2 * TURN_BUDGET:
             self._rests_until = now + min(seconds, MAX_REST)

@@ -142,12 +142,38 @@ class FairnessTests(TurnCase):
             self.later(key, f"{key}1", 2 * TURN_BUDGET)
             self.later(key, f"{key}2", 2 * TURN_BUDGET)
         self.assertEqual([self.next_turn() for _ in range(3)], [["a1"], ["b1"], ["c1"]])
-        self.assertFalse(self.turn.has_long_work)
+        self.assertTrue(self.turn.has_long_work)
         self.later("d", "short")
         self.assertEqual(self.next_turn(), ["short", "a2"])
         self.assertTrue(self.turn.has_long_work)
         self.assertEqual([self.next_turn() for _ in range(2)], [["b2"], ["c2"]])
         self.assertFalse(self.turn.has_long_work)
+
+    def test_after_a_short_piece_the_rest_of_an_address_is_not_overtaken(self) -> None:
+        """Neither by what comes then and is read, nor by what waits later."""
+        for key in ("a", "b"):
+            self.later(key, f"{key}1", 2 * TURN_BUDGET)
+            self.next_turn()
+        for key, name, seconds in (
+            ("a", "a2", TURN_BUDGET / 2),
+            ("a", "a3", 0.0),
+            ("b", "b2", 2 * TURN_BUDGET),
+        ):
+            self.later(key, name, seconds)
+        self.assertEqual(self.next_turn(), ["a2", "b2"])
+        self.turn.end()
+        self.assertFalse(self.turns.has_time("a"))
+        self.later("a", "a4")
+        self.assertEqual(self.next_turn(), ["a3", "a4"])
+        self.turn.end()
+        self.assertTrue(self.turns.has_time("a"))
+
+    def test_after_a_long_piece_the_rest_of_an_address_is_not_overtaken(self) -> None:
+        self.later("a", "a1", 2 * TURN_BUDGET)
+        self.later("a", "a2")
+        self.assertEqual(self.next_turn(), ["a1"])
+        self.later("a", "a3")
+        self.assertEqual(self.next_turn(), ["a2", "a3"])
 
     def test_long_pieces_have_their_turn_beside_many_short_ones(self) -> None:
         self.later("a", "long", 2 * TURN_BUDGET)
