@@ -15,7 +15,7 @@ from multiproto.base.timestamps import format_timestamp
 from multiproto.base.uuid7 import Uuid7Generator
 from multiproto.core.connections.admission import ConnectionLimits
 from multiproto.core.errors import Conflict, Unauthorized
-from multiproto.core.idempotency import IdempotentSends
+from multiproto.core.idempotency import IdempotentSends, SendResult
 from multiproto.core.protocol import (
     Authenticate,
     Authenticated,
@@ -236,10 +236,10 @@ class LoginTests(LoginStoreCase):
         who = await self.authenticator.authenticate((await self.sessions.login(ANN)).token)
         new_id = sequential_ids("e")
 
-        async def send(sends: IdempotentSends, key: str) -> str:
+        async def send(sends: IdempotentSends, key: str) -> SendResult:
             id = new_id()
             event = Event(id, "publication", ("a",), None, "", format_timestamp(self.time.now()), "a")
-            return (await sends.commit(who.user_id, key, "body", (), event, id)).result_id
+            return await sends.commit(who.user_id, key, "body", (), event, id)
 
         for leap in LEAPS:
             self.time.leap = leap

@@ -28,7 +28,7 @@ class SendResult:
     """What was stored, now or by the first request with the same key."""
 
     result_id: str  # of the publication or message
-    at: str  # RFC 3339; of a repeated request that came while the time of day was set back, what it should have been
+    at: str  # RFC 3339
     cursor: str
 
 

@@ -132,6 +132,7 @@ class PlanTests(SynchronousTestCase):
             ("log_nth", "events USING COVERING INDEX events_by_namespace (namespace=?)"),
             ("floor_raise", "floors USING INDEX sqlite_autoindex_floors_1 (namespace=?)"),
             ("key_of", "keys USING INDEX sqlite_autoindex_keys_1 (user_id=? AND key=?)"),
+            ("key_of", "events USING INDEX sqlite_autoindex_events_1 (id=?) LEFT-JOIN"),
             ("keys_prune", "keys USING INDEX sqlite_autoindex_keys_1 (user_id=? AND key=?)"),
             ("keys_prune", "keys USING INDEX keys_oldest (created_at<?)"),
             ("sessions_prune", "sessions USING INDEX sessions_ended (<expr><?)"),

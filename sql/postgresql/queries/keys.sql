@@ -1,8 +1,10 @@
 -- Idempotency keys of users, so that a repeated request has no second effect.
 
 -- name: key_of
--- What was sent with a key.
-SELECT fingerprint, event_id, answer, created_at FROM keys WHERE user_id = :user_id AND key = :key;
+-- What was sent with a key, and when: the time of its event, of which the key's own may differ while a clock is wrong.
+SELECT keys.fingerprint, keys.event_id, keys.answer, coalesce(events.created_at, keys.created_at) AS created_at
+FROM keys LEFT JOIN events ON events.id = keys.event_id
+WHERE keys.user_id = :user_id AND keys.key = :key;
 
 -- name: key_claim
 -- One row if the key was unused, or last claimed before :expired; violates a constraint when the user is deleted.
