@@ -70,7 +70,7 @@ class DocumentCache:
     _limits: QueryLimits
     hides_schema: bool  # no introspection, and no names suggested in errors
     _cache: BoundedMap[str, CachedDocument] = field(init=False)  # by text
-    _seen_once: BoundedMap[int, None] = field(init=False)  # hashes of valid texts
+    _seen_once: BoundedMap[int, bool] = field(init=False)  # hashes of valid texts
 
     def __attrs_post_init__(self) -> None:
         self._seen_once = BoundedMap(MAX_CACHED_DOCUMENTS)
@@ -97,11 +97,10 @@ class DocumentCache:
             document = self._parse(text)
             self._validate(document)
             cached = CachedDocument(document)
-            if hash(text) in self._seen_once:
-                self._seen_once.pop(hash(text))
+            if self._seen_once.pop(hash(text)):
                 self._cache.put(text, cached, len(text))
             else:
-                self._seen_once.put(hash(text), None)
+                self._seen_once.put(hash(text), True)
         return cached
 
     def _build_executor(
@@ -194,9 +193,8 @@ class DocumentCache:
             max_errors=MAX_ERRORS,
             hide_suggestions=self.hides_schema,
         )
-        for (
-            visitor
-        ) in visitors:  # each refers to itself, and to what it has found out about all of the document
+        # Each refers to itself, and to what it has found out about all of the document: garbage in a circle.
+        for visitor in visitors:
             vars(visitor).clear()
         if errors:
             raise request_error(errors, "GRAPHQL_VALIDATION_FAILED")

@@ -108,6 +108,8 @@ class RunningOperations:
     async def _run(self, operation: SocketOperation) -> None:
         try:
             await self._wait_for_turn(False)
+            if operation.stopped:
+                return
             prepared = self._operation_executor.prepare(operation.request)
             await self._wait_for_turn(True)
             caller = await self._get_caller()

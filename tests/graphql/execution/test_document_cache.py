@@ -18,6 +18,14 @@ QUERY = "query($limit: Int) { messages(limit: $limit) { edges { node { content }
 
 
 class DocumentCacheTests(ServerCase):
+    def test_a_document_that_came_once_leaves_no_garbage_in_circles(self) -> None:
+        """Of ever new documents, what had validated them held all of them until a collection."""
+        documents = make_operation_executor(self.needs)._document_cache
+        self.addCleanup(gc.enable)
+        gc.disable()
+        for text in (QUERY, "{ me { ...F } } fragment F on User { id }"):
+            self.assertIsNone(ref(documents.get_document(text).document)())
+
     def test_nothing_of_an_execution_is_kept(self) -> None:
         """Its variables may hold a password, its context has the caller, and its result may be large."""
         operations = make_operation_executor(self.needs)
