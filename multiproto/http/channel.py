@@ -24,8 +24,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..base.client_network import ClientNetwork, client_network
+from ..base.tcp_socket import TCP_CLOSE, TCP_CLOSE_WAIT, tcp_state
 from ..core.connections.read_throttle import ReadThrottle
-from .client_presence import TCP_CLOSE, TCP_CLOSE_WAIT, ClientPresence, tcp_state
 from .codec import HttpProtocolError
 from .interfaces import ChannelRequest, ChannelSite
 from .limits import HttpLimits, RequestDeadline
@@ -257,34 +257,25 @@ class Channel:
             turns.run_later(key, "requests", partial(self._begin_after_wait, key, begin))
 
     def _begin_after_wait(self, key: str, begin: Callable[[], None]) -> None:
-        match self.find_client():
-            case ClientPresence.PRESENT:
-                begin()
-            case ClientPresence.ASKED:
-                self.site.turns.run_in_later_turn(
-                    key, "requests", partial(self._begin_after_wait, key, begin)
-                )
+        self.find_client(key, "requests", lambda is_there: begin() if is_there else None)
 
-    def find_client(self) -> ClientPresence:
-        """Whether the client of a request that has waited is still there; where it has left, the connection is aborted.
+    def find_client(self, key: str, kind: str, on_found: Callable[[bool], object]) -> None:
+        """Call `on_found` with whether the client of a request that has waited is there; if not, abort the connection.
 
         A client that has closed the connection looks as if it had half-closed it until something is sent to it.
-        So it is sent an interim response, which its system answers with a reset; others ignore that (RFC 9110, 15.2.1).
+        So it is sent an interim response, which its system answers with a reset; others ignore that (RFC 9110,
+        15.2.1).  Then `on_found` is called in a later turn of `key`, for work of this `kind`.
         """
         state, request = tcp_state(self._transport), self.request
         if state == TCP_CLOSE:
             self.abort()
-            return ClientPresence.GONE
-        if (
-            state != TCP_CLOSE_WAIT
-            or self._was_probed
-            or request is None
-            or not request.takes_interim_responses
-        ):
-            return ClientPresence.PRESENT
-        self._was_probed = True
-        self._transport.write(CONTINUE)
-        return ClientPresence.ASKED
+            on_found(False)
+        elif state != TCP_CLOSE_WAIT or self._was_probed or not (request and request.takes_interim_responses):
+            on_found(True)
+        else:
+            self._was_probed = True
+            self._transport.write(CONTINUE)
+            self.site.turns.run_in_later_turn(key, kind, partial(self.find_client, key, kind, on_found))
 
     def _close_with_error(self, fault: HttpProtocolError) -> None:
         """Answer with `fault`, and close."""

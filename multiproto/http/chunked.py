@@ -25,9 +25,8 @@ class ChunkedDecoder:
 
     _max_bytes: int
     body: bytearray = field(factory=bytearray, init=False)
-    is_interrupted: bool = field(
-        default=False, init=False
-    )  # the last call has taken as many steps as one may
+    # The last call has taken as many steps as one may.
+    is_interrupted: bool = field(default=False, init=False)
     _chunk_remaining: int = field(default=0, init=False)  # bytes of this chunk still to come
     _awaiting_crlf: bool = field(default=False, init=False)  # the chunk's data is complete; its CRLF follows
     _in_trailers: bool = field(default=False, init=False)  # only trailers are left

@@ -6,7 +6,7 @@ class that creates it.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Callable, Protocol
 
 from twisted.internet.interfaces import IAddress, IPushProducer, IReactorTime
 from twisted.python.failure import Failure
@@ -14,7 +14,6 @@ from twisted.python.failure import Failure
 from ..core.addresses import AddressRules
 from ..core.ratelimit.fixed_window import RateLimitCheck
 from ..core.turn_scheduler import TurnScheduler
-from .client_presence import ClientPresence
 from .codec import HttpProtocolError, RequestHead
 from .resolved_head import AnswerPolicy
 from .routing import Router
@@ -96,8 +95,8 @@ class RequestChannel(Protocol):
 
     @property
     def secure(self) -> bool: ...
-    def find_client(self) -> ClientPresence:
-        """Whether the client of a request that has waited is still there."""
+    def find_client(self, key: str, kind: str, on_found: Callable[[bool], object]) -> None:
+        """Call `on_found` with whether the client of a request that has waited is still there."""
 
     def write(self, data: bytes) -> None: ...
     def abort(self) -> None: ...

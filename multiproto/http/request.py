@@ -9,7 +9,7 @@ compression, access log and metrics are applied here, once.
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from http import HTTPStatus
 from io import BytesIO
 from typing import Any, AnyStr, Coroutine, Sequence
@@ -36,7 +36,6 @@ from ..core.ratelimit.fixed_window import RateLimitCheck
 from ..observe.logs import CURRENT_REQUEST_ID
 from . import compression, envelope
 from .access_log import CLIENT_CLOSED_REQUEST, UNMATCHED_ROUTE, log_access, method_label
-from .client_presence import ClientPresence
 from .codec import METHODS, HttpProtocolError
 from .envelope import JSON_CONTENT_TYPE, NO_STORE, JsonResponse, RawResponse, ResponseHeaders
 from .interfaces import RequestChannel, RequestSite
@@ -216,13 +215,12 @@ class HttpRequest(TwistedRequest):
 
     async def wait_for_turn(self, kind: str, first: bool = False) -> bool:
         """Return when the reactor has time for the client, as `TurnScheduler.wait`: whether it is still there."""
-        turns, presence = self._site.turns, ClientPresence.PRESENT
-        waited = await turns.wait(self.turn_key, kind, first)
-        while waited and (presence := self.http_channel.find_client()) is ClientPresence.ASKED:
-            turn: Deferred[None] = Deferred()
-            turns.run_in_later_turn(self.turn_key, kind, partial(turn.callback, None))
-            await turn
-        return presence is ClientPresence.PRESENT and not self._disconnected
+        if await self._site.turns.wait(self.turn_key, kind, first):
+            is_there: Deferred[bool] = Deferred()
+            self.http_channel.find_client(self.turn_key, kind, is_there.callback)
+            if not await is_there:
+                return False
+        return not self._disconnected
 
     @property
     def takes_interim_responses(self) -> bool:

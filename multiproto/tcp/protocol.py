@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import socket
 from math import ceil
-from typing import Any, Callable
+from typing import Callable
 
 from attrs import define
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.tcp import Connection as TcpTransport
 from twisted.protocols.basic import Int32StringReceiver
-from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..base.client_network import client_network
+from ..base.tcp_socket import unwrap_transport
 from ..core.connections.admission import Admission
 from ..core.connections.connection import Connection
 from ..core.connections.hub import Hub
@@ -166,7 +166,7 @@ class TcpProtocol(Int32StringReceiver):
         self.transport.setTcpKeepAlive(True)
         if hasattr(socket, "TCP_KEEPIDLE"):
             seconds = min(ceil(self._keepalive_idle), MAX_KEEPALIVE_IDLE)
-            _unwrap_transport(self.transport).getHandle().setsockopt(
+            unwrap_transport(self.transport).getHandle().setsockopt(
                 socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds
             )
 
@@ -214,13 +214,6 @@ class TcpProtocol(Int32StringReceiver):
 
     def resume_reading(self) -> None:
         self.resumeProducing()
-
-
-def _unwrap_transport(transport: Any) -> Any:
-    """The transport that owns the socket, below TLS and other wrappers."""
-    while isinstance(transport, ProtocolWrapper):
-        transport = transport.transport
-    return transport
 
 
 @define(eq=False, repr=False)

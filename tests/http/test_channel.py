@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.protocol import Factory
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from multiproto.base.tcp_socket import TCP_CLOSE, TCP_CLOSE_WAIT, tcp_state
 from multiproto.core.turn_scheduler import TIME_SLICE
 from multiproto.http.channel import CONTINUE
 from multiproto.http.chunked import MAX_STEPS
@@ -277,6 +281,17 @@ class BodyTests(SiteCase):
         turn.end()
         self.clock.advance(0)
         self.assertEqual([answer.status for answer in responses(line.heard())], [401])
+
+    def test_a_client_that_leaves_while_its_chunks_wait(self) -> None:
+        turn = ManualTurn(seconds=1.0)
+        self.site.turns = make_turns(self.clock, turn)
+        line = Line(self.site)
+        line.send(POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n\r\n")
+        line.hang_up()
+        turn.end()
+        self.clock.advance(0)
+        self.assertEqual((line.heard(), line.transport.producerState), (b"", "paused"))
+        self.assertEqual([seen[2] for seen in self.observed], [499])
 
     def test_a_chunk_too_many_is_refused_when_it_is_announced(self) -> None:
         line = Line(self.site)
@@ -750,6 +765,41 @@ class HalfCloseTests(SiteCase):
         peer.close()
         self.assertEqual([self.next_turn(turn) for _ in range(3)], [CONTINUE, b"", b""])
         self.assertEqual((self.line.aborted, self.slow.requests), (True, []))
+
+    def test_one_that_has_left_below_tls(self) -> None:
+        """The state is that of the connection below."""
+        wrapper: Any = ProtocolWrapper(WrappingFactory(Factory()), None)
+        turn, peer = self.wait_for_turns(), self.peer()
+        wrapper.transport = self.line.transport
+        self.assertEqual(tcp_state(wrapper), 1)
+        peer.close()
+        self.assertEqual(tcp_state(wrapper), TCP_CLOSE_WAIT)
+        self.line.send(OK)
+        self.assertEqual(self.next_turn(turn), CONTINUE)
+        self.assertEqual(tcp_state(wrapper), TCP_CLOSE)
+
+    def test_where_the_state_is_unknown_it_is_there(self) -> None:
+        """As with a UNIX socket, and one that is closed."""
+        ours, theirs = socket.socketpair()
+        for each in (ours, theirs):
+            self.line.transport.getHandle = lambda each=each: each  # type: ignore[attr-defined]
+            self.assertIsNone(tcp_state(self.line.transport))
+            each.close()
+            self.assertIsNone(tcp_state(self.line.transport))
+        turn = self.wait_for_turns()
+        self.line.send(OK)
+        turn.end()
+        run_one_turn(self.clock)
+        self.assertEqual(self.statuses(), [200])
+
+    def test_one_that_is_lost_while_it_is_asked(self) -> None:
+        turn, peer = self.wait_for_turns(), self.peer()
+        self.line.send(SLOW)
+        peer.close()
+        self.assertEqual(self.next_turn(turn), CONTINUE)
+        self.line.hang_up()
+        self.assertEqual([self.next_turn(turn) for _ in range(2)], [b"", b""])
+        self.assertEqual(self.slow.requests, [])
 
     def test_one_that_is_there_is_not_asked(self) -> None:
         turn = self.wait_for_turns()

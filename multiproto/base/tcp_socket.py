@@ -1,25 +1,27 @@
-"""Whether the client at the other end of a connection is still there, as far as the kernel knows."""
+"""The socket below a transport, and what the kernel knows of its connection."""
 
 from __future__ import annotations
 
 import socket
-from enum import Enum, auto
 from typing import Any
+
+from twisted.protocols.policies import ProtocolWrapper
 
 # States of a TCP connection in Linux, of which the first byte of TCP_INFO is one (tcp(7)).
 TCP_CLOSE = 7  # the peer has reset it
 TCP_CLOSE_WAIT = 8  # the peer has closed it, or its half of it
 
 
-class ClientPresence(Enum):
-    PRESENT = auto()
-    GONE = auto()
-    ASKED = auto()  # it was sent something just now; if it has left, its system says so in a moment
+def unwrap_transport(transport: Any) -> Any:
+    """The transport that owns the socket, below TLS and other wrappers."""
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    return transport
 
 
 def tcp_state(transport: Any) -> int | None:
     """The state of the connection below `transport`, also while that is not read; `None` where it can't be found out."""
-    get_handle = getattr(transport, "getHandle", None)
+    get_handle = getattr(unwrap_transport(transport), "getHandle", None)
     if get_handle is None or not hasattr(socket, "TCP_INFO"):
         return None
     try:
