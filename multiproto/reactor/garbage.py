@@ -12,9 +12,8 @@ from typing import Any, Callable
 # New objects, and collections of each generation, before the next one is collected.  With Python's 700 objects a full
 # collection came each second while somebody sent GraphQL documents.
 THRESHOLDS = (5_000, 10, 10)
-MAX_POSTPONED = (
-    100  # collections of the second generation; a full one then waits no longer for a moment without work
-)
+# Collections of the second generation, after which a full one waits no longer for a moment without work.
+MAX_POSTPONED = 100
 
 
 def arrange_collections(reactor: Any) -> None:

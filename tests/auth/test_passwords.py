@@ -112,7 +112,9 @@ class PasswordsTests(TestCase):
         passwords.check_capacity(owner)
         refused = self.failureResultOf(Deferred.fromCoroutine(passwords.hash(PASSWORD, crowd)), RateLimited)
         self.assertEqual(refused.value.retry_after, 1.0)
-        await gatherResults([*storm, login(owner)])
+        last = login(owner)
+        self.assertEqual(dict(passwords._running), {"storm": 1, "owner": 1})  # not behind all of theirs
+        await gatherResults([*storm, last])
         self.assertEqual(sorted(done), ["owner", "storm", "storm", "storm"])
 
     async def test_a_thread_is_left_for_those_who_have_none(self) -> None:
