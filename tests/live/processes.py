@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
@@ -58,7 +60,8 @@ class Program(ProcessProtocol):
     async def kill(self) -> None:
         """For a test's clean-up."""
         if not self.ended.called:
-            self.signal("KILL")
+            with suppress(ProcessExitedAlready):  # and its pipes are not closed yet
+                self.signal("KILL")
             await self.ended
 
     def outReceived(self, data: bytes) -> None:
