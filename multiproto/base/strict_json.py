@@ -76,6 +76,8 @@ def _load(text: bytes, containers: int, colons: int) -> Any:
         raise InvalidJson(f"nested deeper than {MAX_DEPTH} levels") from None
     if _has_integer_out_of_range(text):
         raise InvalidJson("a number is out of range")
+    if colons < 2 and containers <= MAX_DEPTH:
+        return value  # too few for a duplicate, or for so many levels
     if containers + colons > LARGE:
         if containers > MAX_DEPTH and _is_too_deep(text):
             raise InvalidJson(f"nested deeper than {MAX_DEPTH} levels")
@@ -113,7 +115,7 @@ class StructDecoder(Generic[T]):
 
     def decode(self, text: bytes) -> T | None:
         """The value of `text`; `None` where `loads` must decide, or say what is wrong."""
-        if (
+        if len(text) >= LONG_INTEGER and (
             len(text) > MAX_CONTAINERS
             or _has_too_many_extreme_numbers(text)
             or _has_integer_out_of_range(text)

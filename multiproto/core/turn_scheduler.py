@@ -74,6 +74,11 @@ class TurnScheduler:
         """Whether another piece of work may be done at once; where not, `run_later` does it."""
         return self._has_time_at(self._timer(), key)
 
+    def begin(self, key: str) -> float | None:
+        """When a piece of work begins, for `count`; `None` if there is no time for it, as `has_time` tells."""
+        now = self._timer()
+        return now if self._has_time_at(now, key) else None
+
     def _has_time_at(self, now: float, key: str) -> bool:
         if self._slice_ends_at is not None:
             return now < self._slice_ends_at
@@ -103,8 +108,8 @@ class TurnScheduler:
 
     def run_now(self, key: str, kind: str, work: Callable[[], object]) -> bool:
         """Call `work` if there is time: whether there was."""
-        began = self._timer()
-        if not self._has_time_at(began, key):
+        began = self.begin(key)
+        if began is None:
             return False
         work()
         self.count(key, kind, began)

@@ -44,7 +44,8 @@ class WriteCoalescer:
 
     def _flush(self) -> None:
         """Give half of the time to overdue connections, so that an answer does not wait for a thousand deliveries."""
-        self._flush_queue(self._overdue)
+        if self._overdue:
+            self._flush_queue(self._overdue)
         self._flush_queue(self._pending)
         self._overdue += self._pending
         self._pending.clear()

@@ -85,7 +85,7 @@ class WebSocketConnectionProtocol(Rfc6455Protocol):
     # The base class calls these.
 
     def has_time_to_read(self) -> bool:
-        return self.connection is None or self.connection.has_time_to_read()
+        return self.connection is None or self.connection.begin_reading() is not None
 
     @property
     def maxMessagePayloadSize(self) -> int:

@@ -103,10 +103,10 @@ class TcpProtocol(Int32StringReceiver):
         if self._buffer:
             data = bytes(self._buffer) + data
             self._buffer.clear()
-        if not connection.has_time_to_read():
+        began = connection.begin_reading()
+        if began is None:
             self._buffer += data
             return
-        began = connection.turns.now()
         rest = data[codec.parse_frames(data, limit, self._handle_frame) :]
         if rest and limit != self.MAX_LENGTH and self._reading and not self.paused:  # one of them was a login
             rest = rest[codec.parse_frames(rest, self.MAX_LENGTH, self._handle_frame) :]

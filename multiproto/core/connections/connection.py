@@ -135,19 +135,22 @@ class Connection(DeliveryBatchListener):
     def on_activity(self, size: int = 0) -> None:
         """Note that `size` bytes came: once for each read, however many commands are in it."""
         self.last_received_at = self._clock.seconds()
-        self._read_throttle.charge(size)
+        self._read_throttle.charge(size, self.last_received_at)
 
     def message_limit(self, limit: int) -> int:
         """The bytes that a message or frame may have now: `limit`, but before authentication only a few."""
         return limit if self.identity is not None else min(limit, self._limits.max_unauthenticated_size)
 
-    def has_time_to_read(self) -> bool:
-        """Whether what came may be parsed now; if not, the reading pauses until it is this peer's turn."""
-        if self.turns.has_time(self.turn_key):
-            return True
-        self._read_throttle.pause(TURN)
-        self.turns.run_later(self.turn_key, "frames", lambda: self._read_throttle.resume(TURN))
-        return False
+    def begin_reading(self) -> float | None:
+        """When the parsing of what came begins, for `TurnScheduler.count`.
+
+        If there is no time for it, `None`: the reading pauses until it is this peer's turn.
+        """
+        began = self.turns.begin(self.turn_key)
+        if began is None:
+            self._read_throttle.pause(TURN)
+            self.turns.run_later(self.turn_key, "frames", lambda: self._read_throttle.resume(TURN))
+        return began
 
     def close(self, reason: CloseReason) -> None:
         """End all subscriptions and send a farewell; the transport closes in its own time."""
@@ -239,8 +242,10 @@ class Connection(DeliveryBatchListener):
     async def _process_commands(self) -> None:
         self._processing = True
         try:
-            while self._command_queue and not self.close_if_expired():
-                began = self._clock.seconds()
+            while self._command_queue and not self.close_if_expired(began := self._clock.seconds()):
+                if not self.turns.has_time(self.turn_key):  # one packet may hold thousands of commands
+                    await self.turns.wait(self.turn_key, "commands")
+                    continue
                 command = self._command_queue.dequeue()  # may read on
                 kind = type(command).__name__
                 self._stats.record_command(kind)
@@ -255,8 +260,6 @@ class Connection(DeliveryBatchListener):
                         self._read_throttle.resume(AUTHENTICATING)
                 self._stats.record_command_duration(kind, self._clock.seconds() - began)
                 del command  # others may be served for long before; parsed, it has ten times its size
-                if not self.turns.has_time(self.turn_key):  # one packet may hold thousands of commands
-                    await self.turns.wait(self.turn_key, "commands")
         finally:
             self._processing = False
 
@@ -348,9 +351,12 @@ class Connection(DeliveryBatchListener):
         else:
             self._on_internal_error(failure)
 
-    def close_if_expired(self) -> bool:
-        """Whether the connection is closing; an expired token closes it here, not at the next tick."""
-        if not self.farewell and self.identity and self._clock.seconds() >= self.identity.deadline:
+    def close_if_expired(self, now: float | None = None) -> bool:
+        """Whether the connection is closing; an expired token closes it here, not at the next tick.
+
+        `now` is the clock's time, where the caller has just read it.
+        """
+        if not self.farewell and self.identity and (now or self._clock.seconds()) >= self.identity.deadline:
             self.close(CloseReason.TOKEN_EXPIRED)
         return self.farewell is not None
 

@@ -28,10 +28,13 @@ class ReadThrottle:
         if self._rate is not None:
             self._bucket = TokenBucket(self._rate, self._clock.seconds())
 
-    def charge(self, size: int) -> None:
-        """Count `size` bytes that came: above the rate, the reading pauses until the bucket is balanced again."""
+    def charge(self, size: int, now: float | None = None) -> None:
+        """Count `size` bytes that came: above the rate, the reading pauses until the bucket is balanced again.
+
+        `now` is the clock's time, where the caller has just read it.
+        """
         if self._bucket is not None:
-            wait = self._bucket.charge(self._clock.seconds(), size)
+            wait = self._bucket.charge(self._clock.seconds() if now is None else now, size)
             if wait and self._timer is None:
                 self._timer = self._clock.callLater(wait, self._on_timer)
                 self.pause(BYTE_RATE)

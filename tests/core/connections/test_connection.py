@@ -434,12 +434,13 @@ class FlowTests(SessionCase):
         self.core.authenticator.release_one()
 
     def test_a_login_that_is_answered_does_not_stop_the_reading(self) -> None:
-        """Also where the turn's time is used up by then."""
+        """One that waits for its turn does."""
         self.peer.pauses_for_login = True
-        turn = ManualTurn(seconds=1.0)  # of a turn that began long ago
+        turn = ManualTurn()
         self.connection.turns = make_turns(self.clock, turn)
         refused = ErrorReply(Unauthorized("Invalid token"), Authenticate)
         self.assertEqual(self.say(Authenticate("forged")), [refused])
+        turn.seconds += 1.0
         self.assertEqual(self.say(Authenticate("forged")), ["pause"])
         turn.end()
         run_one_turn(self.clock)
