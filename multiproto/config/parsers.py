@@ -18,8 +18,8 @@ from psycopg.conninfo import conninfo_to_dict
 from ..core.addresses import IPNetwork
 from ..core.errors import Refusal
 from ..core.pubsub.namespaces import Namespace, Namespaces
-from ..core.pubsub.permissions import MAX_RULES, VERBS, Rule
-from ..core.pubsub.topics import check_pattern
+from ..core.pubsub.permissions import MAX_RULE_PRINCIPALS, MAX_RULES, VERBS, Rule
+from ..core.pubsub.topics import check_pattern, is_word
 from ..core.ratelimit.token_bucket import Rate
 from ..core.validation import is_email, is_uuid
 
@@ -229,17 +229,35 @@ def rules(value: str) -> tuple[Rule, ...]:
     found = tuple(map(_parse_rule, _parse_tables("rules", value)))
     if len(found) > MAX_RULES:
         raise ValueError(f"must be at most {MAX_RULES} rules")
-    if len({each.match for each in found}) < len(found):
-        raise ValueError("must name each pattern once")
+    if len({(each.match, each.users, each.devices) for each in found}) < len(found):
+        raise ValueError("must name each pattern once for the same users and devices")
     return found
 
 
+def _parse_principals(
+    table: dict[str, object], match: str, name: str, is_one: Callable[[str], bool], what: str
+) -> frozenset[str] | None:
+    """Whom the rule about `match` is for, under `name`; `None` where it does not say."""
+    some = table.get(name)
+    if some is None:
+        return None
+    if not isinstance(some, list) or not 1 <= len(some) <= MAX_RULE_PRINCIPALS:
+        raise ValueError(f"must have a list of 1 to {MAX_RULE_PRINCIPALS} {what} as {name} ({match})")
+    for one in some:
+        if not isinstance(one, str) or not is_one(one):
+            raise ValueError(f"must have only {what} as {name}, not {one!r} ({match})")
+    return frozenset(some)
+
+
 def _parse_rule(table: dict[str, object]) -> Rule:
-    """match = "devices.{user}.**", and what it allows: allow = ["publish", "subscribe", "history"]."""
-    unknown = set(table) - {"match", "allow"}
+    """match = "devices.{user}.**", and what it allows: allow = ["publish", "subscribe", "history"].
+
+    Whom it is for, where that is not everybody: users = [ids], devices = [names of credentials].
+    """
+    unknown = set(table) - {"match", "allow", "users", "devices"}
     match, allow = table.get("match"), table.get("allow")
     if unknown:
-        raise ValueError(f"must not have {', '.join(sorted(unknown))}: only match and allow")
+        raise ValueError(f"must not have {', '.join(sorted(unknown))}: only match, allow, users and devices")
     try:
         check_pattern(str(match))
     except Refusal:
@@ -248,7 +266,12 @@ def _parse_rule(table: dict[str, object]) -> Rule:
         raise ValueError("must each have a match, which is a topic pattern such as devices.{user}.**")
     if not isinstance(allow, list) or not all(verb in VERBS for verb in allow):
         raise ValueError(f"must have a list of some of {', '.join(VERBS)} as allow ({match})")
-    rule = Rule(match, allow)
+    rule = Rule(
+        match,
+        allow,
+        _parse_principals(table, match, "users", is_uuid, "ids of users, in lower case"),
+        _parse_principals(table, match, "devices", is_word, "names of credentials"),
+    )
     if (problem := rule.find_problem()) is not None:
         raise ValueError(f"must not have {match}: it {problem}")
     return rule

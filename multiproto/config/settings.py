@@ -277,7 +277,7 @@ class Config:
         "RULES",
         parsers.rules,
         (),
-        "who may do what on which topics: in the file as [[rules]] with match, allow; else as JSON",
+        "who may do what on which topics: in the file as [[rules]] with match, allow, users, devices; else as JSON",
     )
     http: HttpConfig = HttpConfig()
     edge: EdgeConfig = EdgeConfig()

@@ -12,7 +12,7 @@ from attrs import define
 
 from .model import JsonObject, Message, User
 from .pubsub.namespaces import MESSAGES, REVOCATIONS, USERS
-from .pubsub.topics import escape_word
+from .pubsub.topics import channel_topic
 from .transactions import Event
 
 USER_CREATED, USER_UPDATED, USER_DELETED = "user.created", "user.updated", "user.deleted"
@@ -75,10 +75,18 @@ def revoked_ids(type: str, content: Mapping[str, object]) -> Sequence[str]:
     return ()
 
 
+def required_topic(topics: Sequence[str], topic: str) -> str | None:
+    """Of the `topics` of an event, the one that a peer must be able to read too to get it on `topic`.
+
+    On `messages` one hears of all channels, but for those that one may not read.
+    """
+    return topics[-1] if topic == "messages" and len(topics) > 1 else None
+
+
 def _message_topics(message: Message) -> tuple[str, ...]:
     """The topics of events about `message`: of a direct one only those of its author and recipient."""
     author = f"messages.user.{message.user_id}"
     if message.recipient_id is not None:
         return tuple(dict.fromkeys((author, f"messages.user.{message.recipient_id}")))
     assert message.channel_id is not None
-    return ("messages", author, f"messages.channel.{escape_word(message.channel_id)}")
+    return ("messages", author, channel_topic(message.channel_id))

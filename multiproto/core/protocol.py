@@ -150,6 +150,8 @@ class Delivery:
     position: int = field(default=0, repr=False)  # of the cursor; never sent
     # `content` as JSON, where known: to splice.
     encoded_content: bytes | None = field(default=None, repr=False)
+    # Of a message in a channel, on `messages`: the channel's topic, which its reader must be able to read.
+    required_topic: str | None = field(default=None, repr=False)
     encoded: dict[Any, bytes] = field(factory=dict, init=False, repr=False)
     sizes: dict[str, int] = field(factory=dict, init=False, repr=False)
 

@@ -202,8 +202,9 @@ def make_core_services(
     namespaces, now, new_id = foundation.namespaces, foundation.now, foundation.new_id
     wall_clock = foundation.wall_clock
     idempotent_sends = IdempotentSends(store, wall_clock.earliest_now, wall_clock.time_behind)
+    policy = Policy(rules)
     publisher = Publisher(
-        policy=Policy(rules),
+        policy=policy,
         broker=broker,
         idempotent_sends=idempotent_sends,
         namespaces=namespaces,
@@ -229,6 +230,14 @@ def make_core_services(
         publisher=publisher,
         hub=hub,
         authenticator=authenticator,
-        messages=Messages(store, idempotent_sends, EventBuilder(new_id), now, new_id, publish_limits),
+        messages=Messages(
+            store=store,
+            idempotent_sends=idempotent_sends,
+            events=EventBuilder(new_id),
+            policy=policy,
+            now=now,
+            new_id=new_id,
+            limits=publish_limits,
+        ),
         account_services=account_services,
     )

@@ -18,7 +18,15 @@ from multiproto.config.signing_secret import load_or_create_secret, signing_secr
 from multiproto.core.addresses import AddressRules
 from multiproto.core.identity import Identity
 from multiproto.core.pubsub.namespaces import Namespace
-from multiproto.core.pubsub.permissions import HISTORY, MAX_RULES, PUBLISH, SUBSCRIBE, VERBS, Rule
+from multiproto.core.pubsub.permissions import (
+    HISTORY,
+    MAX_RULE_PRINCIPALS,
+    MAX_RULES,
+    PUBLISH,
+    SUBSCRIBE,
+    VERBS,
+    Rule,
+)
 from multiproto.core.pubsub.policy import Policy
 from multiproto.core.ratelimit.token_bucket import Rate
 
@@ -635,8 +643,23 @@ class RulesTests(ConfigCase):
             ('[{"match": "a", "allow": "publish"}]', "as allow (a)"),
             ('[{"match": "a", "allow": ["read"]}]', "as allow (a)"),
             ('[{"match": "a", "allow": [[]]}]', "as allow (a)"),
-            ('[{"match": "a", "allow": [], "deny": []}]', "must not have deny: only match and allow"),
+            (
+                '[{"match": "a", "allow": [], "deny": []}]',
+                "must not have deny: only match, allow, users and devices",
+            ),
             ('[{"match": "a", "allow": []}, {"match": "a", "allow": []}]', "name each pattern once"),
+            (
+                '[{"match": "a", "allow": [], "users": []}]',
+                "1 to 1000 ids of users, in lower case as users (a)",
+            ),
+            ('[{"match": "a", "allow": [], "users": "x"}]', "as users (a)"),
+            ('[{"match": "a", "allow": [], "users": ["ann"]}]', "as users, not 'ann' (a)"),
+            (
+                '[{"match": "a", "allow": [], "devices": ["*"]}]',
+                "only names of credentials as devices, not '*'",
+            ),
+            ('[{"match": "a", "allow": [], "devices": ["a.b"]}]', "as devices, not 'a.b' (a)"),
+            ('[{"match": "a", "allow": [], "devices": [1]}]', "as devices, not 1 (a)"),
             ('[{"match": "a.{usr}", "allow": []}]', "has {usr}, which is none of {user}, {device}"),
             ('[{"match": "a.x{user}", "allow": []}]', "has x{user}, which is none of"),
             ('[{"match": "a.**.{user}", "allow": []}]', "has {user} behind **"),
@@ -647,14 +670,63 @@ class RulesTests(ConfigCase):
 
     def test_what_is_the_servers_stays_so(self) -> None:
         """A rule for it is a mistake that is told, not one that is ignored."""
-        for match in ("users", "users.**", "messages.channel.*", "messages.user.{user}", "_sessions", "_a.*"):
+        for match in (
+            *("users", "users.**", "messages", "messages.**", "messages.*.c", "messages.channels.c"),
+            *("messages.user.{user}", "messages.user.*", "_sessions", "_a.*"),
+        ):
             self.assertEqual(
                 self.faults("[[rules]]", f'match = "{match}"', 'allow = ["subscribe"]'),
                 [
                     f"rules (multiproto.toml:1) must not have {match}: it is about topics of the server's own,"
-                    " which rules neither open nor close"
+                    " which rules neither open nor close, but for channels: messages.channel.<id>"
                 ],
             )
+
+    def test_channels(self) -> None:
+        for match in ("c", "*", "**", "{user}", "{device}", "a%2Eb", "caf\u00e9", "100%25"):
+            rules = self.load(RULES=json.dumps([{"match": f"messages.channel.{match}", "allow": []}])).rules
+            self.assertEqual(rules, (Rule(f"messages.channel.{match}", []),))
+        for match, problem in (
+            (
+                "messages.channel",
+                "it is about no channel: that is messages.channel.<id>, where the id is one word",
+            ),
+            (
+                "messages.channel.a.b",
+                "it is about no channel: that is messages.channel.<id>, where the id is one",
+            ),
+            ("messages.channel.*.*", "it is about no channel"),
+            (
+                "messages.channel.a%2eb",
+                "has a%2eb, which no channel's topic has: the channel 'a.b' is a%2Eb there",
+            ),
+            (
+                "messages.channel.100%",
+                "has 100%, which no channel's topic has: the channel '100%' is 100%25 there",
+            ),
+            ("messages.channel.team-*", "a match, which is a topic pattern"),
+        ):
+            [fault] = self.faults(RULES=json.dumps([{"match": match, "allow": []}]))
+            self.assertIn(problem, fault)
+
+    def test_whom_a_rule_is_for(self) -> None:
+        one = "01a2055d-524a-7000-a3d1-dfd42086fed8"
+        table = {"match": "a", "allow": ["publish"]}
+        rules = self.load(
+            RULES=json.dumps([table, {**table, "users": [one]}, {**table, "devices": ["x"]}])
+        ).rules
+        self.assertEqual(
+            rules,
+            (
+                Rule("a", [PUBLISH]),
+                Rule("a", [PUBLISH], frozenset([one])),
+                Rule("a", [PUBLISH], None, frozenset(["x"])),
+            ),
+        )
+        names = [f"d{n}" for n in range(MAX_RULE_PRINCIPALS + 1)]
+        self.load(RULES=json.dumps([{**table, "devices": names[1:]}]))
+        [fault] = self.faults(RULES=json.dumps([{**table, "devices": names}]))
+        self.assertIn("1 to 1000 names of credentials as devices (a)", fault)
 
 
 class WorkedExamplesTests(ConfigCase):
@@ -669,7 +741,12 @@ class WorkedExamplesTests(ConfigCase):
     def test_all(self) -> None:
         ann, bob = Identity("ann", "s", 0.0), Identity("bob", "s", 0.0)
         pump = Identity("ann", "s", 0.0, "pump")
-        status, inbox, fleet = self.policies()
+        drill = "fleet.ann.drill.command"
+        hub = Identity("ann", "s", 0.0, "hub")
+        member, ops = (
+            Identity(f"01a2055d-524a-7000-a3d1-{end}", "s", 0.0) for end in ("dfd42086fed8", "0c5be4a1a7f3")
+        )
+        status, board, inbox, fleet = self.policies()
         for policy, who, topic, verbs in (
             (status, ann, "status.ann", (PUBLISH, SUBSCRIBE)),
             (status, bob, "status.ann", (SUBSCRIBE,)),
@@ -678,6 +755,16 @@ class WorkedExamplesTests(ConfigCase):
             (inbox, ann, "inbox.ann.from.bob", (SUBSCRIBE, HISTORY)),
             (inbox, bob, "inbox.ann.from.bob", (PUBLISH,)),
             (inbox, bob, "inbox.ann.from.ann", ()),
+            (board, member, "messages.channel.board", VERBS),
+            (board, ops, "messages.channel.board", VERBS),
+            (board, ann, "messages.channel.board", ()),
+            (board, ann, "messages.channel.announcements", (SUBSCRIBE, HISTORY)),
+            (board, ops, "messages.channel.announcements", VERBS),
+            (board, ann, "messages.channel.general", VERBS),
+            (fleet, pump, drill, (SUBSCRIBE, HISTORY)),
+            (fleet, ann, drill, VERBS),
+            (fleet, hub, drill, VERBS),
+            (fleet, bob, drill, ()),
             (fleet, pump, "fleet.ann.pump.report", VERBS),
             (fleet, ann, "fleet.ann.pump.report", (SUBSCRIBE, HISTORY)),
             (fleet, pump, "fleet.ann.drill.report", (SUBSCRIBE, HISTORY)),

@@ -238,7 +238,7 @@ class ServerCase(SynchronousTestCase):
             self.store, PlainPasswords(), PlainTokens(), clock, clock.seconds, new_id
         )
         self.accounts, self.sessions = self.members.accounts, self.members.login_sessions
-        self.messages = Messages(self.store, sends, EventBuilder(new_id), clock.seconds, new_id)
+        self.messages = Messages(self.store, sends, EventBuilder(new_id), self.policy, clock.seconds, new_id)
         self.observed: list[Any] = []
         self.logins: list[str] = []
         self.requests: list[str] = []  # counted in operations

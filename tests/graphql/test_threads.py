@@ -47,7 +47,7 @@ class ThreadedStoreTests(StoreCase):
             self.store, PlainPasswords(), PlainTokens(), clock, self.now, self.new_id
         )
         self.accounts = self.members.accounts
-        self.messages = Messages(self.store, self.sends, self.events, self.now, self.new_id)
+        self.messages = Messages(self.store, self.sends, self.events, Policy(), self.now, self.new_id)
         line = Admission(ConnectionLimits(), ProtocolStats("graphql"))
         hub = Hub(gate, audience, history, publisher, clock, self.new_id, make_turns(clock))
         self.operations = make_operation_executor(

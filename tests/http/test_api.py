@@ -73,7 +73,7 @@ class ApiCase(StoreCase):
                 authenticator=gate,
                 hub=self.hub,
                 account_services=self.members,
-                messages=Messages(self.store, self.sends, self.events, self.now, self.new_id),
+                messages=Messages(self.store, self.sends, self.events, Policy(), self.now, self.new_id),
                 publisher=publisher,
                 stream_admission=Admission(ConnectionLimits(), ProtocolStats("sse")),
                 health=Health(),

@@ -39,6 +39,7 @@ INTEGER = {
     "upto",
     "version",
     "times",
+    "only",
 }
 
 
@@ -46,7 +47,7 @@ def sample(name: str) -> str:
     """A value that a parameter of this name may have, as text."""
     if name in INTEGER:
         return "1"
-    if name in {"email_keys", "ids", "user_ids", "namespaces"}:
+    if name in {"channels", "email_keys", "ids", "user_ids", "namespaces"}:
         return '["a", "b"]'
     if name == "transaction":
         return "3"

@@ -356,6 +356,51 @@ class StoreContract(SessionContract, LogContract):
         self.assertEqual(await self.listed("_by_user_and_channel", viewer="bob", **both), "741")
         self.assertEqual(await self.listed("_by_user_and_channel", viewer="eve", **both), "71")
 
+    async def test_lists_without_the_channels_that_their_viewer_may_not_read(self) -> None:
+        """But with what the viewer said there; by channels that are open, or by those that are closed."""
+        await self.talk()
+        for viewer, closed, everything in (
+            ("eve", ["d"], "7521"),
+            ("eve", ["c"], "65"),
+            ("eve", ["c", "d", "x"], "5"),
+            ("bob", ["c", "d"], "432"),
+            ("ada", ["c", "d"], "76431"),
+            ("eve", [], "76521"),
+        ):
+            channels = [channel for channel in ("c", "d", "x", "x") if channel not in closed]
+            self.assertEqual(await self.listed("_but_in", viewer=viewer, channels=closed), everything)
+            self.assertEqual(await self.listed("_only_in", viewer=viewer, channels=channels), everything)
+        for viewer, closed, of_ada in (("eve", ["c"], "6"), ("eve", ["c", "d"], ""), ("bob", ["c"], "643")):
+            channels = [channel for channel in ("c", "d") if channel not in closed]
+            for only, named in ((False, closed), (True, channels)):
+                params = {"viewer": viewer, "user_id": "ada", "channels": named, "only": only}
+                self.assertEqual(await self.listed("_by_user_narrowed", **params), of_ada)
+                params = {"viewer": viewer, "user_ids": ["ada", "nobody"], "channels": named, "only": only}
+                rows = await self.rows("messages_of_users_page_narrowed", **params, limit=9, offset=0)
+                self.assertEqual("".join(row["id"][1:] for row in rows), of_ada)
+                counts = await self.rows("messages_of_users_count_narrowed", **params)
+                self.assertEqual([row["total"] for row in counts], [len(of_ada)] if of_ada else [])
+        for viewer, author, of_c in (
+            *(("ada", "", "741"), ("bob", "", "42"), ("eve", "", "")),
+            *(("bob", "ada", "4"), ("ada", "bob", ""), ("ada", "ada", "741")),
+        ):
+            params = {"viewer": viewer, "user_id": author, "channel_id": "c"}
+            self.assertEqual(await self.listed("_by_closed_channel", **params), of_c)
+
+    async def test_the_pages_of_narrowed_lists_follow_one_another(self) -> None:
+        await self.talk()
+        for name, params in (
+            ("only_in", {"viewer": "bob", "channels": ["c"]}),
+            ("but_in", {"viewer": "bob", "channels": ["d"]}),
+        ):
+            pages = [
+                await self.rows(f"messages_page_{name}", **params, limit=2, offset=offset)
+                for offset in range(0, 6, 2)
+            ]
+            self.assertEqual(
+                [[row["id"] for row in page] for page in pages], [["m7", "m4"], ["m3", "m2"], ["m1"]]
+            )
+
     async def test_fault_25_pages_follow_one_another_in_a_fixed_order(self) -> None:
         """The predecessor's fault: OFFSET with unstable order (docs/predecessor-faults.md#fault-25)."""
         await self.talk()

@@ -8,6 +8,7 @@ from attrs import Factory, define
 
 from ...observe.protocol_stats import ProtocolStats
 from ..errors import Conflict, RateLimited
+from ..events import required_topic
 from ..identity import Identity
 from ..ports import DeliveryListener
 from ..protocol import CaughtUp, Delivery, Subscribe, Subscribed
@@ -131,7 +132,9 @@ class ConnectionSubscriptions:
         policy = self._publisher.policy
         may_receive = policy.may_replay if past else policy.may_read
         for topic in entry.event.topics:
-            if overlaps(pattern, topic) and may_receive(identity, topic):
+            if overlaps(pattern, topic) and may_receive(
+                identity, topic, required_topic(entry.event.topics, topic)
+            ):
                 return delivery_of(entry, topic, pattern)
         return None
 

@@ -1,12 +1,13 @@
 """Messages: sending, reading, listing and deleting them, for every wire.
 
-A direct message is visible to its author and its recipient only: for all others
-it does not exist, in every list, total and operation (docs/common.md#values).
+A direct message is visible to its author and its recipient only, and one in a
+channel to its author and to those whom the topic rules let read the channel: for all
+others it does not exist, in every list, total and operation (docs/common.md#values).
 """
 
 from __future__ import annotations
 
-from typing import Callable, Iterable
+from typing import Callable, Iterable, Mapping
 
 from attrs import Factory, define, evolve
 
@@ -17,6 +18,7 @@ from ..idempotency import IdempotentSends
 from ..identity import Identity
 from ..model import Message, PageOf, WithCursor
 from ..ports import Store
+from ..pubsub.policy import Policy
 from ..ratelimit.publish_limits import PublishLimits
 from ..transactions import Query, Row, Step, Unit
 from ..validation import FieldValidator, RequestFields, check_id, paging
@@ -35,6 +37,7 @@ class Messages:
     _store: Store
     _idempotent_sends: IdempotentSends
     _events: EventBuilder
+    _policy: Policy
     _now: Callable[[], float]  # seconds since the epoch
     _new_id: Callable[[], str]
     _limits: PublishLimits = Factory(PublishLimits)  # shared with publications
@@ -44,8 +47,9 @@ class Messages:
     ) -> WithCursor[Message]:
         """Store a message and its event; `key` makes repeating it harmless.
 
-        Raises `ValidationError`, `NotFound` for an unknown recipient, `RateLimited`,
-        or `Conflict` where the key was used for another message.
+        Raises `ValidationError`, `NotFound` for an unknown recipient, `Forbidden` for a
+        channel that one may not write to, `RateLimited`, or `Conflict` where the key was
+        used for another message.
         """
         self._limits.charge(identity)
         form = FieldValidator(fields)
@@ -54,6 +58,8 @@ class Messages:
         if not form.has("recipientId") and not form.has("channelId"):
             form.add_error(None, "At least one of recipientId, channelId is required")
         form.check()
+        if channel and not recipient:
+            self._policy.authorize_send(identity, channel)
         at = format_timestamp(self._now())
         author = identity.user_id
         message = Message(self._new_id(), author, content, channel or None, recipient or None, at, at)
@@ -79,7 +85,7 @@ class Messages:
         snapshot = await self._store.read(Query("message_by_id", {"id": id}))
         for row in snapshot.results[0]:
             message = _message_from_row(row)
-            if message.is_visible_to(identity.user_id):
+            if self._is_visible(message, identity):
                 return WithCursor(message, snapshot.cursor)
         raise NotFound.of("Message", id)
 
@@ -93,14 +99,45 @@ class Messages:
         if form.has("channelId"):
             filters["channel_id"] = form.channel_id()
         form.check()
-        suffix = _LIST_STATEMENTS[tuple(filters)]
-        params = {"viewer": identity.user_id, **filters}
+        statement, narrowing = self._list_statement(identity, filters)
+        params = {"viewer": identity.user_id, **filters, **narrowing}
         snapshot = await self._store.read(
-            Query("messages_page" + suffix, params | {"limit": limit, "offset": (page - 1) * limit}),
-            Query("messages_count" + suffix, params),
+            Query("messages_page" + statement, params | {"limit": limit, "offset": (page - 1) * limit}),
+            Query("messages_count" + statement, params),
         )
         rows, count = snapshot.results
         return PageOf(tuple(map(_message_from_row, rows)), page, limit, count[0]["total"], snapshot.cursor)
+
+    def _is_visible(self, message: Message, identity: Identity) -> bool:
+        if not message.is_visible_to(identity.user_id):
+            return False
+        if (
+            message.channel_id is None
+            or message.recipient_id is not None
+            or message.user_id == identity.user_id
+        ):
+            return True
+        return self._policy.may_read_channel(identity, message.channel_id)
+
+    def _list_statement(
+        self, identity: Identity, filters: Mapping[str, str]
+    ) -> tuple[str, Mapping[str, object]]:
+        """The suffix of the statements for a list with these `filters`, and what narrows it to readable channels.
+
+        Nothing narrows it where no rule is about channels, nor where all of it is readable.
+        """
+        plain = _LIST_STATEMENTS[tuple(filters)]
+        channels = self._policy.readable_channels(identity)
+        if channels is None or filters.get("user_id") == identity.user_id:
+            return plain, {}
+        if "channel_id" in filters:
+            if channels.admits(filters["channel_id"]):
+                return plain, {}
+            return "_by_closed_channel", {"user_id": filters.get("user_id", "")}
+        named = {"channels": list(channels.named)}
+        if "user_id" in filters:
+            return "_by_user_narrowed", {**named, "only": int(channels.only_named)}
+        return "_only_in" if channels.only_named else "_but_in", named
 
     async def pages_by_author(
         self, identity: Identity, user_ids: Iterable[str], fields: RequestFields
@@ -110,10 +147,18 @@ class Messages:
         page, limit = paging(form)
         form.check()
         authors = list(user_ids)
-        params = {"viewer": identity.user_id, "user_ids": authors}
+        params: dict[str, object] = {"viewer": identity.user_id, "user_ids": authors}
+        channels = self._policy.readable_channels(identity)
+        if channels is not None and authors != [identity.user_id]:
+            narrowed = "_narrowed"
+            params |= {"channels": list(channels.named), "only": int(channels.only_named)}
+        else:
+            narrowed = ""
         snapshot = await self._store.read(
-            Query("messages_of_users_page", params | {"limit": limit, "offset": (page - 1) * limit}),
-            Query("messages_of_users_count", params),
+            Query(
+                "messages_of_users_page" + narrowed, params | {"limit": limit, "offset": (page - 1) * limit}
+            ),
+            Query("messages_of_users_count" + narrowed, params),
         )
         rows, counts = snapshot.results
         totals = {row["user_id"]: row["total"] for row in counts}

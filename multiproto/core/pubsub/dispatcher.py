@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from ...base.timestamps import parse_timestamp
 from ...base.waiters import Waiters
-from ..events import WITHDRAWALS
+from ..events import WITHDRAWALS, required_topic
 from ..ports import DeliveryBatchListener, DeliveryListener
 from ..protocol import Delivery, DeliveryBatch
 from ..revocations import Revocations
@@ -223,4 +223,5 @@ def delivery_of(entry: Entry, topic: str, replay_pattern: str | None = None) -> 
         replay_pattern,
         entry.position,
         event.encoded_content,
+        required_topic(event.topics, topic),
     )

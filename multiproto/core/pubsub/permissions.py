@@ -8,20 +8,32 @@ and only narrows what its user may do.
 
 from __future__ import annotations
 
-from typing import Iterable, Protocol
+from typing import Iterable, Optional, Protocol
+from urllib.parse import unquote
 
 from attrs import field, frozen
 
 from ..errors import FieldError, ValidationError
 from ..identity import Grant, _to_frozenset
-from .topics import MAX_TOPIC_BYTES, MAX_TOPIC_WORDS, check_pattern, is_word
+from .topics import MAX_TOPIC_BYTES, MAX_TOPIC_WORDS, check_pattern, escape_word, is_word, matches
 
 PUBLISH, SUBSCRIBE, HISTORY = VERBS = ("publish", "subscribe", "history")
 USER, DEVICE = VARIABLES = ("{user}", "{device}")
 SERVER_TOPICS = ("users", "messages")  # first words
+CHANNELS = ("messages", "channel")  # of the server's topics, only those of channels can be ruled: three words
 
 MAX_RULES = 256  # a subscription is compared with each
+MAX_RULE_PRINCIPALS = 1000  # users, and devices, that one rule names
 MAX_GRANTS = 16  # of one credential: each is compared with the topic of each delivery
+
+
+# User ids or names of devices, of which `None` is that of those who came without a credential; `None`: any.
+Principals = Optional[frozenset[Optional[str]]]
+
+
+def is_in_channels(words: list[str]) -> bool:
+    """Whether a topic or pattern begins as those of channels do."""
+    return tuple(words[:2]) == CHANNELS
 
 
 class Principal(Protocol):
@@ -38,8 +50,10 @@ class Principal(Protocol):
 class Rule:
     """Permits its principals all of `allow` on the topics that `match` covers, and closes its prefix to others."""
 
-    match: str  # a pattern with variables, which is also its name
+    match: str  # a pattern with variables, by which `explain` names it
     allow: frozenset[str] = field(converter=_to_frozenset)
+    users: frozenset[str] | None = None  # ids of those it is for; `None`: everybody
+    devices: frozenset[str] | None = None  # names of the credentials it is for; `None`: see `principals`
 
     @property
     def words(self) -> list[str]:
@@ -57,38 +71,70 @@ class Rule:
         """The pattern that covers what `match` covers for any user and device."""
         return ".".join("*" if word in VARIABLES else word for word in self.words)
 
+    @property
+    def is_about_channels(self) -> bool:
+        return is_in_channels(self.words)
+
+    @property
+    def channel(self) -> str | None:
+        """The id of the one channel that the rule is about."""
+        words = self.words
+        return (
+            unquote(words[2]) if self.is_about_channels and words[2] not in ("*", "**", *VARIABLES) else None
+        )
+
     def find_problem(self) -> str | None:
         """Why a rule may not have this `match`, as the end of a sentence "match ...", or `None`."""
         words = self.words
-        if words[0] in SERVER_TOPICS or words[0].startswith("_"):
-            return "is about topics of the server's own, which rules neither open nor close"
+        if self.is_about_channels:
+            if len(words) != 3:
+                return "is about no channel: that is messages.channel.<id>, where the id is one word"
+        elif words[0] in SERVER_TOPICS or words[0].startswith("_"):
+            return (
+                "is about topics of the server's own, which rules neither open nor close, "
+                "but for channels: messages.channel.<id>"
+            )
         for index, word in enumerate(words):
             if word in VARIABLES and "**" in words[:index]:
                 return f"has {word} behind **, where it could be any word"
             if word not in VARIABLES and ("{" in word or "}" in word):
                 return f"has {word}, which is none of {', '.join(VARIABLES)}"
+        if self.channel is not None and (escaped := escape_word(self.channel)) != words[2]:
+            return f"has {words[2]}, which no channel's topic has: the channel {self.channel!r} is {escaped} there"
         return None
 
     def pattern_for(self, principal: Principal) -> str | None:
-        """`match` with the variables replaced for `principal`; `None` where that is no pattern."""
+        """`match` with the variables replaced for `principal`; `None` where it is not for them, or that is no pattern."""
+        if self.users is not None and principal.user_id not in self.users:
+            return None
+        if self.devices is not None and principal.device_name not in self.devices:
+            return None
         names = {USER: principal.user_id, DEVICE: principal.device_name or ""}
         if not all(is_word(names[word]) for word in self.words if word in VARIABLES):
             return None
         return ".".join(names.get(word, word) for word in self.words)
 
-    def principals(self, topic: list[str]) -> tuple[str | None, str | None] | None:
-        """The (user, device) that the rule is for on `topic`, which `index_pattern` covers; in either place, `None` is any.
+    def principals(self, topic: list[str]) -> tuple[Principals, Principals]:
+        """The users and the devices that the rule is for on `topic`, which `index_pattern` covers.
 
-        `None` for nobody: one variable would have to stand for two words.
+        Nobody where one variable would have to stand for two words.
         """
-        found = {USER: set[str](), DEVICE: set[str]()}
+        found: dict[str, Principals] = {USER: self.users, DEVICE: self.devices}
         for index, word in enumerate(self.words):
             if word in VARIABLES:  # no `**` stands before it: it is at the same place in the topic
-                found[word].add(topic[index])
-        if max(map(len, found.values())) > 1:
-            return None
-        user, device = (next(iter(found[name]), None) for name in VARIABLES)
-        return user, device
+                others = found[word]
+                found[word] = frozenset((topic[index],)) & (others if others is not None else {topic[index]})
+        return found[USER], found[DEVICE]
+
+    def named_device(self, topic: list[str]) -> int | None:
+        """The index of the word of `topic` that is a device's name according to this rule."""
+        words = self.index_pattern.split(".")
+        index = self.words.index(DEVICE)  # no `**` stands before it
+        return index if len(topic) > index and matches(words[:index], topic[:index]) else None
+
+    def has_wildcard_at(self, index: int) -> bool:
+        """Whether the word of a topic at `index` may be any, as far as this rule is concerned."""
+        return "**" in self.words[: index + 1] or self.words[index : index + 1] == ["*"]
 
 
 # The grants of a credential: as a client writes them, as the store has them, and as clients see them.

@@ -58,6 +58,11 @@ def escape_word(text: str) -> str:
     return _TO_ESCAPE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), text)
 
 
+def channel_topic(channel: str) -> str:
+    """The topic of the channel with the id `channel`."""
+    return f"messages.channel.{escape_word(channel)}"
+
+
 def matches(pattern: Sequence[str], topic: Sequence[str]) -> bool:
     """As `overlaps`, for the words of a pattern and of a topic: in half the time or less, since it is called often."""
     at_pattern = at_topic = 0

@@ -25,7 +25,7 @@ from ...core.model import JsonObject, Message, PageOf, User
 from ...core.protocol import Delivery
 from ...core.pubsub.policy import Policy
 from ...core.pubsub.publisher import Publisher
-from ...core.pubsub.topics import escape_word
+from ...core.pubsub.topics import channel_topic, escape_word
 from ...core.validation import check_id
 from ..execution.context import Context
 from ..execution.subscriptions import EventMapper, SubscriptionSource, estimate_size
@@ -212,7 +212,7 @@ class SubscriptionResolvers:
 
     async def message_sent(self, context: Context, args: Args) -> SubscriptionSource:
         channel = args.get("channelId")
-        pattern = "messages" if channel is None else f"messages.channel.{escape_word(channel)}"
+        pattern = "messages" if channel is None else channel_topic(channel)
         return await self._subscribe(context, args, pattern, map_event_of_type(MESSAGE_SENT, "message"))
 
     async def message_to_user(self, context: Context, args: Args) -> SubscriptionSource:

@@ -1,4 +1,6 @@
 -- Every list holds only messages that :viewer may see: those to no recipient, and those from or to :viewer.
+-- Where topic rules keep :viewer out of channels, narrower lists take the place of these: of messages to no recipient, they
+-- hold only those from :viewer and those in channels that :viewer may read.
 
 -- name: message_by_id
 -- One message, without regard to who may see it.
@@ -85,6 +87,153 @@ SELECT user_id, count(*) AS total
 FROM messages
 WHERE user_id = ANY (ARRAY(SELECT json_array_elements_text(:user_ids::json)))
   AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)
+GROUP BY user_id;
+
+-- name: messages_page_only_in
+-- The page of all messages, for a :viewer who may read only :channels (a JSON array).
+-- Of each channel, and of what :viewer sent and received, it reads no further than the page.
+SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at
+FROM messages
+WHERE id IN (
+    SELECT message.id
+    FROM (SELECT DISTINCT json_array_elements_text(:channels::json) AS id) AS channel
+    CROSS JOIN LATERAL (
+        SELECT id
+        FROM messages
+        WHERE channel_id = channel.id AND recipient_id IS NULL
+        ORDER BY created_at DESC, id DESC
+        LIMIT :limit::bigint + :offset::bigint
+    ) AS message
+    UNION ALL
+    (
+        SELECT id
+        FROM messages
+        WHERE user_id = :viewer
+        ORDER BY created_at DESC, id DESC
+        LIMIT :limit::bigint + :offset::bigint
+    )
+    UNION ALL
+    (
+        SELECT id
+        FROM messages
+        WHERE recipient_id = :viewer
+        ORDER BY created_at DESC, id DESC
+        LIMIT :limit::bigint + :offset::bigint
+    )
+)
+ORDER BY created_at DESC, id DESC
+LIMIT :limit OFFSET :offset;
+
+-- name: messages_count_only_in
+-- How many there are: in :channels, to :viewer, from :viewer to others, and from :viewer in other channels.
+SELECT (SELECT count(*)
+        FROM messages
+        WHERE recipient_id IS NULL
+          AND channel_id = ANY (ARRAY(SELECT json_array_elements_text(:channels::json))))
+     + (SELECT count(*) FROM messages WHERE recipient_id = :viewer)
+     + (SELECT count(*) FROM messages WHERE user_id = :viewer AND recipient_id <> :viewer)
+     + (SELECT count(*)
+        FROM messages
+        WHERE user_id = :viewer AND recipient_id IS NULL
+          AND channel_id IS NOT NULL
+          AND channel_id <> ALL (ARRAY(SELECT json_array_elements_text(:channels::json)))) AS total;
+
+-- name: messages_page_but_in
+-- The page of all messages, for a :viewer who may read all channels but :channels (a JSON array).
+SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at
+FROM messages
+WHERE (recipient_id IS NULL
+       AND channel_id <> ALL (ARRAY(SELECT json_array_elements_text(:channels::json))))
+   OR user_id = :viewer OR recipient_id = :viewer
+ORDER BY created_at DESC, id DESC
+LIMIT :limit OFFSET :offset;
+
+-- name: messages_count_but_in
+-- How many there are: those of `messages_count`, without what others said in :channels.
+SELECT (SELECT count(*) FROM messages WHERE recipient_id IS NULL)
+     + (SELECT count(*) FROM messages WHERE recipient_id = :viewer)
+     + (SELECT count(*) FROM messages WHERE user_id = :viewer AND recipient_id <> :viewer)
+     - (SELECT count(*)
+        FROM messages
+        WHERE recipient_id IS NULL AND user_id <> :viewer
+          AND channel_id = ANY (ARRAY(SELECT json_array_elements_text(:channels::json)))) AS total;
+
+-- name: messages_page_by_user_narrowed
+-- The page of one author who is not :viewer, in :channels only, or in all but those where :only is false.
+SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at
+FROM messages
+WHERE user_id = :user_id AND (
+    (recipient_id IS NULL
+     AND (channel_id = ANY (ARRAY(SELECT json_array_elements_text(:channels::json)))) = :only)
+    OR recipient_id = :viewer
+)
+ORDER BY created_at DESC, id DESC
+LIMIT :limit OFFSET :offset;
+
+-- name: messages_count_by_user_narrowed
+-- How many there are of that author.
+SELECT (SELECT count(*)
+        FROM messages
+        WHERE user_id = :user_id AND channel_id IS NOT NULL AND recipient_id IS NULL
+          AND (channel_id = ANY (ARRAY(SELECT json_array_elements_text(:channels::json)))) = :only)
+     + (SELECT count(*) FROM messages WHERE user_id = :user_id AND recipient_id = :viewer) AS total;
+
+-- name: messages_page_by_closed_channel
+-- The page of a channel that :viewer may not read: only those from and to :viewer, and of one author unless that is ''.
+SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at
+FROM messages
+WHERE id IN (
+    SELECT id FROM messages WHERE user_id = :viewer AND channel_id = :channel_id
+    UNION ALL
+    SELECT id FROM messages WHERE recipient_id = :viewer AND channel_id = :channel_id
+) AND (:user_id = '' OR user_id = :user_id)
+ORDER BY created_at DESC, id DESC
+LIMIT :limit OFFSET :offset;
+
+-- name: messages_count_by_closed_channel
+-- How many there are in it.
+SELECT count(*) AS total
+FROM messages
+WHERE id IN (
+    SELECT id FROM messages WHERE user_id = :viewer AND channel_id = :channel_id
+    UNION ALL
+    SELECT id FROM messages WHERE recipient_id = :viewer AND channel_id = :channel_id
+) AND (:user_id = '' OR user_id = :user_id);
+
+-- name: messages_of_users_page_narrowed
+-- As `messages_of_users_page`, in :channels only, or in all but those where :only is false.
+SELECT message.id, message.user_id, message.content, message.channel_id, message.recipient_id,
+       message.created_at, message.updated_at
+FROM (SELECT DISTINCT json_array_elements_text(:user_ids::json) AS id) AS author
+CROSS JOIN LATERAL (
+    SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at
+    FROM messages
+    WHERE user_id = author.id AND (
+        (recipient_id IS NULL
+         AND (channel_id = ANY (ARRAY(SELECT json_array_elements_text(:channels::json)))) = :only)
+        OR user_id = :viewer OR recipient_id = :viewer
+    )
+    ORDER BY created_at DESC, id DESC
+    LIMIT :limit OFFSET :offset
+) AS message
+ORDER BY message.user_id, message.created_at DESC, message.id DESC;
+
+-- name: messages_of_users_count_narrowed
+-- How many there are of each; no row for those without any.  In channels and direct ones apart, for the sake of the indexes.
+SELECT user_id, sum(part)::bigint AS total
+FROM (
+    SELECT user_id, count(*) AS part
+    FROM messages
+    WHERE user_id = ANY (ARRAY(SELECT json_array_elements_text(:user_ids::json))) AND channel_id IS NOT NULL AND recipient_id IS NULL
+      AND (user_id = :viewer OR (channel_id = ANY (ARRAY(SELECT json_array_elements_text(:channels::json)))) = :only)
+    GROUP BY user_id
+    UNION ALL
+    SELECT user_id, count(*)
+    FROM messages
+    WHERE user_id = ANY (ARRAY(SELECT json_array_elements_text(:user_ids::json))) AND recipient_id IS NOT NULL
+      AND (user_id = :viewer OR recipient_id = :viewer)
+    GROUP BY user_id
+) AS parts
 GROUP BY user_id;
 
 -- name: message_add

@@ -8,6 +8,8 @@ from multiproto.core.domain.messages import Messages
 from multiproto.core.errors import Forbidden, NotFound, Unauthorized, ValidationError
 from multiproto.core.identity import Identity
 from multiproto.core.model import Message
+from multiproto.core.pubsub.permissions import PUBLISH, VERBS, Rule
+from multiproto.core.pubsub.policy import Policy
 from tests.canary import PASSWORD
 
 from ...fakes import PlainPasswords, make_account_services
@@ -17,7 +19,7 @@ from .test_accounts import NamingTokens
 
 class MessagesCase(StoreCase):
     async def asyncSetUp(self) -> None:
-        self.messages = Messages(self.store, self.sends, self.events, self.now, self.new_id)
+        self.messages = Messages(self.store, self.sends, self.events, Policy(), self.now, self.new_id)
         self.accounts = make_account_services(
             self.store, PlainPasswords(), NamingTokens(), reactor, self.now, self.new_id
         ).accounts
@@ -126,6 +128,73 @@ class VisibilityTests(MessagesCase):
         )
         self.assertEqual(log[4][2], {"message": self.open.to_json()})
         self.assertNotIn("psst", str(log))
+
+    async def test_in_a_channel_that_one_may_not_read(self) -> None:
+        """It is in no list, total and operation, but for what oneself said there and direct messages."""
+        said = await self.send(self.bob, "by bob", channel="c")
+        await self.send(self.eve, "by eve", channel="d")
+        ann = self.ann.user_id
+        members = frozenset([ann])
+        one = (Rule("messages.channel.c", VERBS, members),)
+        for rules in (
+            one,
+            (*one, Rule("messages.channel.d", VERBS)),
+            (Rule("messages.channel.*", [], members),),
+        ):
+            self.messages = Messages(
+                self.store, self.sends, self.events, Policy(rules), self.now, self.new_id
+            )
+            everything = len(rules) == 1 and rules[0].allow == frozenset()
+            d = [] if everything else ["by eve"]
+            hello = [] if everything else ["by bob"]
+            for who, filters, seen in [
+                (self.ann, {}, [*d, *hello, "hello", "psst"]),
+                (self.ann, {"channelId": "c"}, [*hello, "hello", "psst"]),
+                (self.bob, {}, [*d, "by bob", "psst"]),
+                (self.bob, {"channelId": "c"}, ["by bob", "psst"]),
+                (self.bob, {"userId": ann}, ["psst"]),
+                (self.bob, {"userId": ann, "channelId": "c"}, ["psst"]),
+                (self.bob, {"userId": self.bob.user_id, "channelId": "c"}, ["by bob"]),
+                (self.eve, {}, ["by eve"]),
+                (self.eve, {"channelId": "c"}, []),
+                (self.eve, {"channelId": "nowhere"}, []),
+                (self.eve, {"userId": ann}, []),
+                (self.eve, {"userId": self.eve.user_id}, ["by eve"]),
+            ]:
+                self.assertEqual(await self.contents(who, **filters), seen, (rules, filters))
+            people = [ann, self.bob.user_id]
+            pages = await self.messages.pages_by_author(self.bob, people, {})
+            found = [([m.content for m in pages[id].items], pages[id].total) for id in people]
+            self.assertEqual(found, [(["psst"], 1), (["by bob"], 1)])
+            for operation in (self.messages.read, self.messages.delete):
+                with self.assertRaises(NotFound):
+                    await operation(self.eve, self.open.id)
+            self.assertEqual((await self.messages.read(self.bob, said.id)).value, said)  # one's own
+        await self.messages.delete(self.bob, said.id)
+
+    async def test_sending_to_a_channel_that_one_may_not_write_to(self) -> None:
+        """Refused, with nothing kept; a direct message is in no channel, whatever it says."""
+        rules = (Rule("messages.channel.c", [PUBLISH], frozenset([self.ann.user_id])),)
+        self.messages = Messages(self.store, self.sends, self.events, Policy(rules), self.now, self.new_id)
+        before = len(await self.log())
+        with self.assertRaises(Forbidden):
+            await self.send(self.bob, "hi", channel="c")
+        with self.assertRaises(ValidationError):  # all faults of the body come first
+            await self.send(self.bob, "", channel="c")
+        self.assertEqual(len(await self.log()), before)
+        await self.send(self.ann, "hi", channel="c")
+        await self.send(self.bob, "hi", channel="d")
+        direct = await self.send(self.bob, "hi", to=self.ann, channel="c")
+        self.assertEqual((await self.messages.read(self.ann, direct.id)).value, direct)
+
+    async def test_a_key_that_was_used_while_one_might_write(self) -> None:
+        """Its repetition is refused, too, once one may not."""
+        fields = {"content": "hi", "channelId": "c"}
+        await self.messages.send(self.bob, fields, "key")
+        rules = (Rule("messages.channel.c", []),)
+        self.messages = Messages(self.store, self.sends, self.events, Policy(rules), self.now, self.new_id)
+        with self.assertRaises(Forbidden):
+            await self.messages.send(self.bob, fields, "key")
 
     async def test_they_go_with_an_account(self) -> None:
         """Those it sent and those it got, from the rows and from the log."""

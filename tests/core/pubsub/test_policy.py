@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from multiproto.core.errors import Forbidden, ValidationError
 from multiproto.core.identity import Grant, Identity
 from multiproto.core.pubsub.permissions import HISTORY, PUBLISH, SUBSCRIBE, VERBS, Rule
-from multiproto.core.pubsub.policy import MAX_CACHED_ACCESS, Policy
+from multiproto.core.pubsub.policy import MAX_CACHED_ACCESS, ChannelFilter, Policy
 from tests.examples import examples
 
 from .test_topics import covers
@@ -209,6 +209,181 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual(self.policy._access_to.cache_info().currsize, MAX_CACHED_ACCESS)  # type: ignore[attr-defined]
 
 
+class ChannelRulesTests(SynchronousTestCase):
+    """Rules narrow who may read a channel, and who may send messages to it."""
+
+    policy = Policy(
+        (
+            Rule("messages.channel.board", VERBS, frozenset(["ann"])),
+            Rule("messages.channel.board", [SUBSCRIBE], frozenset(["bob"])),
+            Rule("messages.channel.a%2Eb", [HISTORY]),
+            Rule("messages.channel.shut", []),
+            Rule("**", VERBS),  # is about none of the server's topics
+        )
+    )
+    closed = Policy(
+        (
+            Rule("messages.channel.*", [PUBLISH]),
+            Rule("messages.channel.news", [SUBSCRIBE, HISTORY]),
+            Rule("messages.channel.{user}", [SUBSCRIBE, HISTORY]),
+            Rule("messages.channel.{device}", [SUBSCRIBE]),
+        )
+    )
+
+    def test_table(self) -> None:
+        for policy, who, channel, verbs in [
+            (self.policy, ANN, "board", VERBS),
+            (self.policy, BOB, "board", (SUBSCRIBE,)),
+            (self.policy, Identity("eve", "s", 0.0), "board", ()),
+            (self.policy, ANN, "a%2Eb", ()),  # the past alone is nothing
+            (self.policy, ANN, "shut", ()),
+            (self.policy, ANN, "boards", VERBS),
+            (self.policy, ANN, "*", VERBS),
+            (self.closed, ANN, "news", VERBS),
+            (self.closed, ANN, "ann", VERBS),
+            (self.closed, BOB, "ann", (PUBLISH,)),
+            (self.closed, PUMP, "pump", (PUBLISH, SUBSCRIBE)),
+            (self.closed, ANN, "pump", (PUBLISH,)),
+            (Policy(), ANN, "board", VERBS),
+        ]:
+            topic = f"messages.channel.{channel}"
+            found = tuple(verb for verb in VERBS if policy.decide(who, verb, topic).allowed)
+            self.assertEqual(found, verbs, (who, channel))
+            self.assertRaises(Forbidden, policy.authorize_publish, who, topic)  # it takes a message
+
+    def test_other_topics_of_the_server_stay_as_they_are(self) -> None:
+        for policy in (self.policy, self.closed):
+            for topic in ("users", "users.bob", "messages", "messages.user.ann", "messages.channels.board"):
+                self.assertTrue(policy.may_replay(ANN, topic), topic)
+                self.assertFalse(policy.decide(ANN, PUBLISH, topic).allowed, topic)
+            self.assertFalse(policy.may_read(ANN, "messages.user.bob"))
+
+    def test_what_is_heard_on_messages(self) -> None:
+        """All that is said in channels, but for those that one may not read."""
+        board, open = "messages.channel.board", "messages.channel.open"
+        granted = Grant("messages", VERBS)
+        for who, channel, heard, found in [
+            (ANN, board, True, True),
+            (BOB, board, True, False),
+            (Identity("eve", "s", 0.0), board, False, False),
+            (Identity("eve", "s", 0.0), open, True, True),
+            # A grant of what is said in channels is none of what is said in a ruled one.
+            (evolve(ANN, grants=(granted,)), board, False, False),
+            (evolve(ANN, grants=(granted,)), open, True, True),
+            (evolve(ANN, grants=(granted, Grant(board, [SUBSCRIBE]))), board, True, False),
+            (evolve(ANN, grants=(Grant(board, VERBS),)), board, False, False),
+        ]:
+            self.assertEqual(self.policy.may_read(who, "messages", channel), heard, (who, channel))
+            self.assertEqual(self.policy.may_replay(who, "messages", channel), found, (who, channel))
+
+    def test_lists(self) -> None:
+        eve = Identity("eve", "s", 0.0)
+        for policy, who, readable in [
+            (Policy(RulesTests.policy.rules), ANN, None),
+            (Policy((Rule("messages.channel.x", VERBS),)), ANN, None),
+            (self.policy, ANN, ChannelFilter(("a.b", "shut"), only_named=False)),
+            (self.policy, BOB, ChannelFilter(("a.b", "board", "shut"), only_named=False)),
+            (self.closed, ANN, ChannelFilter(("ann", "news"), only_named=True)),
+            (Policy((Rule("messages.channel.*", ()),)), ANN, ChannelFilter((), only_named=True)),
+            (Policy((Rule("messages.channel.*", VERBS, frozenset(["ann"])),)), ANN, None),
+            (Policy((Rule("messages.channel.**", VERBS, frozenset(["ann"])),)), eve, ChannelFilter((), True)),
+        ]:
+            found = policy.readable_channels(who)
+            self.assertEqual(found, readable)
+            for channel in ("a.b", "board", "shut", "news", "ann", "x", "open", "*", "**", "{user}"):
+                admitted = found is None or found.admits(channel)
+                self.assertEqual(admitted, policy.may_read_channel(who, channel), (who, channel))
+
+    def test_sending(self) -> None:
+        for policy, who, channel, allowed in [
+            (self.policy, ANN, "board", True),
+            (self.policy, BOB, "board", False),
+            (self.policy, BOB, "a.b", False),
+            (self.policy, BOB, "a%2Eb", True),  # another channel
+            (self.closed, BOB, "any", True),
+            (Policy(), BOB, "board", True),
+        ]:
+            if allowed:
+                policy.authorize_send(who, channel)
+            else:
+                self.assertRaises(Forbidden, policy.authorize_send, who, channel)
+
+    def test_patterns_with_nothing_to_read(self) -> None:
+        for policy, who, pattern, allowed in [
+            (self.policy, BOB, "messages.channel.shut", False),
+            (self.policy, BOB, "messages.channel.*", True),
+            (self.policy, BOB, "messages.channel.shut.**", False),
+            (self.closed, ANN, "messages.channel.*", True),
+            (Policy((Rule("messages.channel.*", ()),)), ANN, "messages.channel.**", False),
+            (Policy((Rule("messages.channel.*", ()), Rule("**", VERBS))), ANN, "messages.channel.*", False),
+            (Policy((Rule("messages.channel.*", ()),)), ANN, "messages.**", True),
+            (Policy((Rule("messages.channel.c", ()), Rule("*", ()))), ANN, "messages.channel.*", True),
+            (Policy((Rule("messages.channel.*", ()),)), ANN, "messages", True),
+        ]:
+            if allowed:
+                policy.authorize_subscribe(who, pattern)
+            else:
+                self.assertRaises(Forbidden, policy.authorize_subscribe, who, pattern)
+
+    def test_explained(self) -> None:
+        """To publish to a channel is to send messages, which takes a login."""
+        topic = "messages.channel.board"
+        everything = evolve(ANN, grants=(Grant("**", VERBS),))
+        for policy, who, allowed, why in [
+            (self.policy, ANN, True, "A rule lets you publish here"),
+            (self.policy, BOB, False, f"Topics under {topic} are ruled, and no rule lets you publish here"),
+            (Policy(), BOB, True, "No rule is about this channel: everybody may send messages to it"),
+            (self.policy, everything, False, "A credential sends no messages: that takes a login"),
+        ]:
+            found = policy.explain(who, PUBLISH, topic)
+            self.assertEqual((found["allowed"], found["why"]), (allowed, why))
+        self.assertFalse(Policy().explain(ANN, PUBLISH, "messages.channel.a.b")["allowed"])
+
+
+class DevicesTests(SynchronousTestCase):
+    """Where a rule has `{device}`, the word there is a device's name, and a device publishes under its own only."""
+
+    policy = Policy(
+        (
+            Rule("fleet.{user}.**", [SUBSCRIBE]),
+            Rule("fleet.{user}.{device}.report", [PUBLISH]),
+            Rule("fleet.{user}.*.command", [PUBLISH]),
+            Rule("fleet.{user}.drill.oil", [PUBLISH]),
+            Rule("fleet.{user}.*.stop", [PUBLISH], devices=frozenset(["hub"])),
+            Rule("wide.**", [PUBLISH]),
+            Rule("wide.{device}.x.{device}", [SUBSCRIBE]),
+        )
+    )
+
+    def test_publishing(self) -> None:
+        hub = evolve(ANN, device_name="hub")
+        for who, topic, allowed in [
+            (ANN, "fleet.ann.pump.command", True),
+            (PUMP, "fleet.ann.pump.command", True),
+            (PUMP, "fleet.ann.drill.command", False),
+            (hub, "fleet.ann.drill.command", False),
+            (BOB, "fleet.ann.pump.command", False),
+            (PUMP, "fleet.ann.drill.oil", True),  # the rule names the drill
+            (hub, "fleet.ann.pump.stop", True),  # the rule names the hub
+            (PUMP, "fleet.ann.pump.stop", False),
+            (ANN, "fleet.ann.pump.stop", False),
+            (PUMP, "fleet.ann.pump.report", True),
+            (PUMP, "fleet.ann.drill.report", False),
+            (ANN, "wide.pump.x", True),
+            (PUMP, "wide.pump.x", True),
+            (PUMP, "wide.drill.x", False),
+            (PUMP, "wide", True),  # no device is named
+        ]:
+            self.assertEqual(self.policy.decide(who, PUBLISH, topic).allowed, allowed, (who, topic))
+
+    def test_reading_is_what_the_rules_and_grants_say(self) -> None:
+        self.assertTrue(self.policy.may_read(PUMP, "fleet.ann.drill.command"))
+        stop = Policy((Rule("stop.*", [SUBSCRIBE], devices=frozenset(["hub"])),))
+        self.assertRaises(Forbidden, stop.authorize_subscribe, ANN, "stop.*")
+        self.assertRaises(Forbidden, stop.authorize_subscribe, PUMP, "stop.*")
+        stop.authorize_subscribe(evolve(ANN, device_name="hub"), "stop.*")
+
+
 class GrantsTests(SynchronousTestCase):
     """A credential with grants may do what they and the rules let it, both."""
 
@@ -255,20 +430,25 @@ class GrantsTests(SynchronousTestCase):
 
 # The same, told in another way: every sentence of the documentation, word by word, slow.
 
-WORDS = ["a", "b", "users", "messages", "user", "_a"]
+WORDS = ["a", "b", "users", "messages", "user", "channel", "_a"]
 VARIABLES = ["{user}", "{device}"]
 # One draw for each word, and one for each set of verbs: most of the time goes into draws.
 PLAIN = ["a", "a", "b", "b", "messages", "user", "users"]
-patterns = st.lists(st.sampled_from([*PLAIN, *["*", "**"] * 3]), min_size=1, max_size=4).map(".".join)
+patterns = st.lists(st.sampled_from([*PLAIN, *["*", "**"] * 3]), min_size=1, max_size=4).map(
+    ".".join
+) | st.sampled_from(["a", "b", "*", "**", "a.*"]).map("messages.channel.{}".format)
 matches = (
     st.lists(st.sampled_from([*PLAIN, *["*", "**", *VARIABLES] * 2]), min_size=1, max_size=4)
     .map(".".join)
     .filter(lambda match: Rule(match, ()).find_problem() is None)
-)
+) | st.sampled_from(["a", "b", "*", "**", *VARIABLES]).map("messages.channel.{}".format)
 verbs = st.sampled_from(
     [frozenset(some) for count in range(len(VERBS) + 1) for some in itertools.combinations(VERBS, count)]
 )
-rules = st.lists(st.builds(Rule, matches, verbs), max_size=4, unique_by=lambda rule: rule.match).map(tuple)
+names = st.none() | st.sampled_from([frozenset("a"), frozenset("b"), frozenset("ab")])
+rules = st.lists(
+    st.builds(Rule, matches, verbs, names, names), max_size=4, unique_by=lambda rule: rule.match
+).map(tuple)
 grants = st.none() | st.lists(st.builds(Grant, patterns, verbs), max_size=3).map(tuple)
 people = st.builds(
     lambda user, device, given: Identity(user, "s", 0.0, device, given),
@@ -276,7 +456,9 @@ people = st.builds(
     st.sampled_from([None, "a", "b"]),
     grants,
 )
-topics = st.lists(st.sampled_from(WORDS), min_size=1, max_size=5).map(".".join)
+topics = st.lists(st.sampled_from(WORDS), min_size=1, max_size=5).map(".".join) | st.sampled_from(
+    ["messages.channel.a", "messages.channel.b", "messages.channel.a.b"]
+)
 
 
 def may(rules: Iterable[Rule], who: Identity, verb: str, topic: str) -> bool:
@@ -289,23 +471,45 @@ def may(rules: Iterable[Rule], who: Identity, verb: str, topic: str) -> bool:
         return False
     if words[0][0] == "_":
         return False
+    in_channels = words[:2] == ["messages", "channel"]
     if words[0] in ("users", "messages"):
-        if verb == PUBLISH:
-            return False
-        return words[:2] != ["messages", "user"] or words[:3] == ["messages", "user", who.user_id]
+        if verb == PUBLISH and (not in_channels or len(words) != 3 or who.grants is not None):
+            return False  # a message is sent to a channel, by who has logged in
+        if not in_channels:
+            return words[:2] != ["messages", "user"] or words[:3] == ["messages", "user", who.user_id]
+        rules = [rule for rule in rules if rule.words[:2] == ["messages", "channel"]]
     ruled = False
     for rule in rules:
         prefix = list(itertools.takewhile(lambda each: each not in ("*", "**", *VARIABLES), rule.words))
         if words[: len(prefix)] == prefix:
             ruled = True
             pattern = pattern_for(rule, who)
-            if verb in rule.allow and pattern is not None and covers(pattern, words):
+            allowed = verb in rule.allow and pattern is not None and covers(pattern, words)
+            if allowed and not (verb == PUBLISH and speaks_for_another(rules, rule, who, words)):
                 return True
     return not ruled
 
 
+def speaks_for_another(rules: Iterable[Rule], rule: Rule, who: Identity, words: list[str]) -> bool:
+    """Whether `who` is a device, and `rule` does not say that it may publish under the name of another."""
+    if who.device_name is None or rule.devices is not None or "{device}" in rule.words:
+        return False
+    for other in rules:
+        for index, word in enumerate(other.words[: len(words)]):
+            before = ["*" if each in VARIABLES else each for each in other.words[:index]]
+            is_anothers = word == "{device}" and words[index] != who.device_name
+            is_any = "**" in rule.words[: index + 1] or rule.words[index : index + 1] == ["*"]
+            if is_anothers and is_any and covers(before, words[:index]):
+                return True
+    return False
+
+
 def pattern_for(rule: Rule, who: Identity) -> list[str] | None:
-    """None where the rule names a device and `who` has none."""
+    """None where the rule is not for `who`, or names a device and `who` has none."""
+    if rule.users is not None and who.user_id not in rule.users:
+        return None
+    if rule.devices is not None and who.device_name not in rule.devices:
+        return None
     names = {"{user}": who.user_id, "{device}": who.device_name}
     pattern = [names.get(word, word) for word in rule.words]
     return None if None in pattern else [word or "" for word in pattern]
@@ -337,11 +541,12 @@ def shortest_shared_topic(one: Sequence[str], other: Sequence[str]) -> str | Non
 def all_topics() -> Iterator[str]:
     for length in range(1, 5):
         yield from map(
-            ".".join, itertools.product(["a", "b", "users", "messages", "user", "z"], repeat=length)
+            ".".join,
+            itertools.product(["a", "b", "users", "messages", "user", "z"], repeat=length),
         )
 
 
-ALL = list(all_topics())
+ALL = [*all_topics(), *(f"messages.channel.{each}" for each in ("a", "b", "z", "a.a", "a.b", "z.z"))]
 
 
 class ModelTests(SynchronousTestCase):

@@ -61,8 +61,8 @@ def may(principal: Principal, verb: str, topic: str) -> bool:
     if words[0].startswith("_"):
         return False
     if words[0] in ("users", "messages"):
-        if verb == PUBLISH:
-            return False
+        if verb == PUBLISH:  # to a channel: that is to send messages, which takes a login
+            return words[:2] == ["messages", "channel"] and len(words) == 3 and principal.grants is None
         return words[:2] != ["messages", "user"] or words[2:] == [principal.user]
     if not any(_applies(words, match) for match, _ in RULES):
         return True
@@ -84,7 +84,8 @@ def _applies(words: Sequence[str], match: str) -> bool:
 def publishing(principal: Principal, topic: str) -> str:
     if principal.user is None:
         return UNAUTHORIZED
-    return OK if may(principal, PUBLISH, topic) else FORBIDDEN
+    is_the_servers = topic.partition(".")[0] in ("users", "messages")
+    return OK if may(principal, PUBLISH, topic) and not is_the_servers else FORBIDDEN
 
 
 def subscribing(principal: Principal, pattern: str, verb: str, topics: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ from multiproto.core.events import EventBuilder
 from multiproto.core.idempotency import IdempotentSends
 from multiproto.core.identity import Identity
 from multiproto.core.ports import Store
+from multiproto.core.pubsub.policy import Policy
 from multiproto.core.transactions import Query, Step, Unit
 from tests.canary import PASSWORD
 from tests.core.domain.test_accounts import NamingTokens
@@ -35,7 +36,9 @@ class Client:
         self.accounts, self.sessions = services.accounts, services.login_sessions
         self.credentials = services.credentials
         self.commit, self._now = store.commit, now
-        self.messages = Messages(store, IdempotentSends(store, now), EventBuilder(new_id), now, new_id)
+        self.messages = Messages(
+            store, IdempotentSends(store, now), EventBuilder(new_id), Policy(), now, new_id
+        )
 
     def at(self) -> str:
         return format_timestamp(self._now())
