@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.banner import render_banner
 from multiproto.core import errors
 from multiproto.core.domain.audit_log import ACTIONS
+from multiproto.core.errors import ValidationError
+from multiproto.core.events import EVENT_TYPES, SESSION_REVOKED
+from multiproto.core.pubsub.topics import channel_topic, check_pattern, matches
 from multiproto.observe.metrics import Metrics
 from multiproto.observe.protocol_stats import REFUSAL_NAMES, ProtocolStats
 
@@ -89,6 +93,53 @@ class PagesTests(SynchronousTestCase):
         self.assertEqual(
             undocumented({"http_requests_total", "made_up"}, page("docs/metrics.md")), ["made_up"]
         )
+
+
+class EventsPageTests(SynchronousTestCase):
+    """docs/events.md; its examples are compared with real deliveries in tests/live/test_events_page.py."""
+
+    def setUp(self) -> None:
+        self.page = page("docs/events.md")
+
+    def cells(self, heading: str) -> list[list[str]]:
+        """The cells of each row of the tables below `heading`, without backticks, heads and rules left out."""
+        rows = re.findall(r"^\| (.*) \|$", section(self.page, heading), re.MULTILINE)
+        cells = [[cell.strip().strip("`") for cell in row.split(" | ")] for row in rows]
+        return [row for row in cells if row[0] not in ("channel", "character", "pattern", "topic")]
+
+    def test_every_event_is_listed(self) -> None:
+        listed = re.findall(r"^### `(.*?)`", section(self.page, "## Every event"), re.MULTILINE)
+        self.assertEqual({*listed, SESSION_REVOKED}, {*EVENT_TYPES})
+        self.assertIn(f"`{SESSION_REVOKED}`", section(self.page, "## Topics of the server"))
+
+    def test_how_a_channel_becomes_a_topic(self) -> None:
+        rows = [row for row in self.cells("## How a channel becomes a topic") if len(row) == 2]
+        self.assertEqual([row for row in rows if channel_topic(row[0]) != row[1]], [])
+        self.assertGreater(len(rows), 10)
+        [block] = re.findall(r"```python\n(.*?)```", self.page, re.DOTALL)
+        found: dict[str, Any] = {}
+        exec(block, found)
+        text = "".join(map(chr, range(1, 0xD800))) + "".join(map(chr, range(0xE000, 0x11000)))
+        self.assertEqual(found["channel_topic"](text), channel_topic(text))
+
+    def test_how_many_characters_fit(self) -> None:
+        rows = [row for row in self.cells("## How a channel becomes a topic") if len(row) == 3]
+        self.assertEqual(len(rows), 5)
+        for character, size, most in rows:
+            self.assertEqual(len(channel_topic(character).encode()), len("messages.channel.") + int(size))
+            check_pattern(channel_topic(character * int(most)))
+            if int(most) < 100:
+                self.assertRaises(ValidationError, check_pattern, channel_topic(character * (int(most) + 1)))
+
+    def test_what_a_subscription_hears(self) -> None:
+        """Every pattern that is said to hear something covers a topic of the first table; the others cover none."""
+        topics = [row[0] for row in self.cells("## Topics of the server") if row[0] != "_…"]
+        self.assertEqual(len(topics), 5)
+        for patterns, heard, *_ in self.cells("## What a subscription hears"):
+            for pattern in re.split("`, `", patterns):
+                words = re.sub("<.*?>", "<id>", pattern).split(".")
+                covered = any(matches(words, re.sub("<.*?>", "<id>", topic).split(".")) for topic in topics)
+                self.assertEqual(covered, not heard.startswith("nothing: no"), pattern)
 
 
 class GlossaryTests(SynchronousTestCase):
