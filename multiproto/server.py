@@ -141,6 +141,7 @@ def make_service(
             foundation,
             user_rate=config.rate_limits.publish_rate,
             credential_rate=config.rate_limits.credential_publish_rate,
+            user_byte_rate=config.rate_limits.user_byte_rate,
             shared_limits=shared_limits,
         ),
         encode_json=strict_json.dumps,

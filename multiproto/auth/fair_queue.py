@@ -101,4 +101,4 @@ class FairQueue(Generic[T]):
 
 
 def too_many_at_once() -> RateLimited:
-    return RateLimited("Too many logins at once; try again in a moment", retry_after=1.0)
+    return RateLimited("Too many logins at once from this address or user", retry_after=1.0)

@@ -64,7 +64,7 @@ class RateLimitConfig:
         "COMMAND_RATE",
         parsers.rate,
         Rate(1000, 2000),
-        "commands on one connection, WebSocket, TCP or GraphQL socket; none: any number",
+        "commands on one connection, WebSocket, TCP or GraphQL socket, which is read more slowly beyond; none: any number",
     )
     publish_rate: Rate | None = setting(
         "PUBLISH_RATE",
@@ -76,13 +76,20 @@ class RateLimitConfig:
         "CREDENTIAL_PUBLISH_RATE",
         parsers.rate,
         Rate(400, 800),
-        "the share of that for one credential, a login or a device; none: no limit of its own",
+        "the share of that for one credential, a login or a device; none: no limit of its own; unset: PUBLISH_RATE, where that is set",
+        fallback="PUBLISH_RATE",
+    )
+    user_byte_rate: Rate | None = setting(
+        "USER_BYTES_RATE",
+        parsers.rate,
+        None,
+        "bytes that one user may publish, on all protocols together; none: no limit",
     )
     byte_rate: Rate | None = setting(
         "BYTE_RATE",
         parsers.rate,
         Rate(2**23, 2**24),
-        "bytes read from one connection; beyond that it is read more slowly; none: no limit",
+        "bytes read from one connection; none: no limit",
     )
 
 

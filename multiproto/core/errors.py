@@ -110,10 +110,11 @@ class RateLimited(Refusal):
 
     code, name, status = 7, "RATE_LIMITED", 429
 
-    def __init__(
-        self, message: str, details: ErrorDetails | None = None, *, retry_after: float | None = None
-    ) -> None:
-        super().__init__(message, details)
+    def __init__(self, message: str, setting: str | None = None, retry_after: float | None = None) -> None:
+        """The text goes on to say after how many seconds to try again, and by which `setting` the limit is raised."""
+        if retry_after is not None:
+            message += f"; try again in {max(1, ceil(retry_after))} s"
+        super().__init__(message if setting is None else f"{message} ({setting})")
         self.retry_after = retry_after
 
 

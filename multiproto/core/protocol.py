@@ -80,7 +80,6 @@ class CloseReason(Enum):
     AUTH_TIMEOUT = "unauthenticated"  # not authenticated in time
     IDLE_TIMEOUT = "silent"  # nothing received for `ConnectionLimits.idle_timeout`
     SLOW_CONSUMER = "slow"  # the peer reads more slowly than its deliveries come
-    FLOODING = "flooding"  # the peer exceeded its command rate again and again
     PROTOCOL_ERROR = "untrusted"  # the byte stream can't be parsed any further
     INTERNAL_ERROR = "broken"  # a bug of the server
 

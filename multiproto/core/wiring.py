@@ -179,12 +179,14 @@ def make_publish_limits(
     *,
     user_rate: Rate | None,
     credential_rate: Rate | None,
+    user_byte_rate: Rate | None,
     shared_limits: SharedLimitStore | None,  # where instances count together
 ) -> PublishLimits:
     clock = foundation.clock
     return PublishLimits(
         SharedBuckets("user", user_rate, clock, shared_limits) if user_rate else None,
         SharedBuckets("credential", credential_rate, clock, shared_limits) if credential_rate else None,
+        SharedBuckets("user-bytes", user_byte_rate, clock, shared_limits) if user_byte_rate else None,
     )
 
 

@@ -69,7 +69,9 @@ def refusal_for_protocol_error(fault: HttpProtocolError) -> tuple[int, Refusal]:
         case 413:
             return 413, TooLarge(fault.message)
         case 429:
-            return 429, RateLimited(fault.message, retry_after=fault.retry_after)
+            limited = RateLimited(fault.message)
+            limited.retry_after = fault.retry_after
+            return 429, limited
         case 503:
             return 503, Unavailable(fault.message)
         case status:

@@ -14,7 +14,7 @@ from twisted.web.http import datetimeToString
 
 from ..base.client_network import ClientNetwork
 from ..core.addresses import AddressRules
-from ..core.connections.admission import ConnectionRateLimiter
+from ..core.connections.admission import ConnectionRateLimiter, too_many_connections
 from ..core.ratelimit.fixed_window import RateLimit, RateLimitCheck
 from ..core.turn_scheduler import TurnScheduler
 from .channel import Channel
@@ -177,7 +177,7 @@ class Site(Factory):
             return None
         wait = self._connection_rate_limiter.acquire(channel.peer_network)
         if wait:
-            return HttpProtocolError(429, "Too many connections from this address", wait)
+            return HttpProtocolError(429, too_many_connections(wait).message, wait)
         neighbours = self._channels_by_network.setdefault(channel.peer_network, set())
         if len(neighbours - self._streaming_channels) >= self._max_connections_per_network:
             return HttpProtocolError(503, "Too many connections from this address")

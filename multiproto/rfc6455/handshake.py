@@ -16,6 +16,7 @@ from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
 from ..base.bearer import parse_bearer
 from ..base.client_network import client_network
+from ..core.connections.admission import too_many_connections
 from .deflate import FinalBlockDeflate
 from .factory import Rfc6455Factory
 from .memory import CompactConnection
@@ -103,7 +104,7 @@ class HandshakeProtocol(WebSocketServerProtocol, CompactConnection):
         retry_after = self.factory.retry_after(client_network(self.host))
         if retry_after:
             self.refusal_header = f"Retry-After: {ceil(retry_after)}\r\n"
-            raise ConnectionDeny(429, "Too many connections from this address")
+            raise ConnectionDeny(429, too_many_connections(retry_after).message)
         origin = request.origin
         if (
             origin

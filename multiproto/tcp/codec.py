@@ -21,7 +21,6 @@ from ..core.errors import (
     InternalError,
     InvalidFrame,
     NotFound,
-    RateLimited,
     Refusal,
     TimedOut,
     Unauthorized,
@@ -71,7 +70,6 @@ FAREWELL_ERRORS: dict[CloseReason, type[Refusal]] = {
     CloseReason.AUTH_TIMEOUT: Unauthorized,
     CloseReason.IDLE_TIMEOUT: TimedOut,
     CloseReason.SLOW_CONSUMER: Unavailable,
-    CloseReason.FLOODING: RateLimited,
     CloseReason.INTERNAL_ERROR: InternalError,
 }
 

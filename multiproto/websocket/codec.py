@@ -53,7 +53,6 @@ CLOSE_CODES = {
     CloseReason.IDLE_TIMEOUT: 1001,
     CloseReason.INTERNAL_ERROR: 1011,
     CloseReason.SLOW_CONSUMER: 1013,
-    CloseReason.FLOODING: 1008,
     CloseReason.TOKEN_EXPIRED: 4401,
     CloseReason.REVOKED: 4401,
     CloseReason.AUTH_TIMEOUT: 4408,

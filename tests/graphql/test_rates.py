@@ -7,6 +7,7 @@ from typing import Any
 from attrs import evolve
 
 from multiproto.core.connections.admission import ConnectionLimits
+from multiproto.core.protocol import CloseReason
 from multiproto.core.ratelimit.fixed_window import RateLimit
 from multiproto.core.ratelimit.publish_limits import PublishLimits
 from multiproto.core.ratelimit.shared_bucket import SharedBuckets
@@ -14,7 +15,7 @@ from multiproto.core.ratelimit.token_bucket import Rate
 from multiproto.graphql.transport.running_operations import MAX_RUNNING_OPERATIONS
 
 from .transport.test_event_stream import StreamCase
-from .transport.test_websocket import ROOM, SocketCase, complete, next_
+from .transport.test_websocket import ROOM, Client, SocketCase, complete, next_
 
 HELLO = "{ __typename }"
 ANSWERED = {"data": {"__typename": "Query"}}
@@ -31,20 +32,24 @@ class CommandTests(SocketCase):
     session_limits = ConnectionLimits(command_rate=Rate(10, 3))
 
     def test_the_limit_and_one_past_it(self) -> None:
-        """`connection_init` was the first; the socket stays, and so does what runs on it."""
+        """`connection_init` was the first; the socket is read more slowly, and nothing is refused."""
         client = self.client(self.ann)
         client.run("a", ROOM)
-        self.assertEqual(client.run("b", HELLO), [next_("b", ANSWERED), complete("b")])
-        refused = {"id": "c", "type": "error", "payload": [rate_limited("Too many commands", 100)]}
-        self.assertEqual(client.run("c", HELLO), [refused])
-        self.turn(0.1)
+        client.run("b", HELLO)
+        self.assertTrue(client.wire.reading)
         self.assertEqual(client.run("c", HELLO), [next_("c", ANSWERED), complete("c")])
-        self.assertEqual(len(self.hub), 2)
+        self.assertFalse(client.wire.reading)
+        self.turn(0.11)
+        self.assertTrue(client.wire.reading)
 
-    def test_one_who_goes_on(self) -> None:
+    def test_many_in_one_packet_are_obeyed_in_order(self) -> None:
         client = self.client(self.ann)
-        said = client.say(*(client.subscribe(f"{n}", HELLO) for n in range(50)))
-        self.assertEqual(said[-1], (1008, "Too many commands, in spite of being told"))
+        said = client.say(*(client.subscribe(f"{n}", HELLO) for n in range(20)))
+        self.assertEqual(len(said), 2 * 3)
+        for _ in range(18):
+            self.turn(0.1)
+        said += client.heard()
+        self.assertEqual([each["id"] for each in said if each["type"] == "next"], [f"{n}" for n in range(20)])
 
 
 class OperationTests(SocketCase):
@@ -109,14 +114,69 @@ class AccountTests(SocketCase):
 class PublishTests(StreamCase):
     def test_publications_and_messages_count_together(self) -> None:
         quotas = PublishLimits(SharedBuckets("user", Rate(10, 2), self.clock))
-        self.needs.publisher._limits = self.messages._limits = quotas
+        self.needs.publisher.limits = self.messages.limits = quotas
         send = "mutation($input: SendMessageInput!) { sendMessage(input: $input) { content } }"
         self.data(send, self.ann, input={"content": "hello", "channelId": "c"})
         self.publish("room", 1, self.ann)
         answer = self.ask('mutation { publish(topic: "room", data: 1) { topic } }', self.ann)
         [error] = answer["errors"]
-        said = rate_limited("Too many publications by this user", 100)
+        said = rate_limited("Too many publications by this user; try again in 1 s (PUBLISH_RATE)", 100)
         self.assertEqual({name: error[name] for name in said}, said)
+
+
+class SocketPublishTests(SocketCase):
+    """On a socket what is over the rate waits, and so does what comes behind it."""
+
+    COUNT = 50
+    PUBLISH = 'mutation($n: JSON) { publish(topic: "room", data: $n) { topic } }'
+    session_limits = ConnectionLimits(idle_timeout=60)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.limit(Rate(10, 2))
+
+    def limit(self, rate: Rate) -> None:
+        limits = PublishLimits(SharedBuckets("user", rate, self.clock))
+        self.needs.publisher.limits = self.messages.limits = limits
+
+    def send_all(self) -> Client:
+        client = self.client(self.ann)
+        client.say(*(client.subscribe(f"{n}", self.PUBLISH, n=n) for n in range(self.COUNT)))
+        return client
+
+    def test_all_are_published_in_order(self) -> None:
+        follower = self.client(self.bob)
+        follower.run("a", ROOM)
+        client = self.send_all()
+        self.assertFalse(client.wire.reading)
+        self.assertEqual(len(follower.heard()), 2)
+        for _ in range(self.COUNT):
+            self.turn(0.1)
+        told = [each["payload"]["data"]["topic"]["data"] for each in follower.heard()]
+        self.assertEqual((told, client.wire.reading), (list(range(2, self.COUNT)), True))
+
+    def test_one_that_waits_counts_as_alive(self) -> None:
+        self.limit(Rate(0.01, 2))
+        client = self.send_all()
+        client.heard()
+        for _ in range(99):
+            self.turn(1)
+        self.assertEqual({each["type"] for each in client.heard()}, {"ping"})
+
+    def test_a_farewell_does_not_wait_and_nothing_is_published_behind_it(self) -> None:
+        follower = self.client(self.bob)
+        follower.run("a", ROOM)
+        for end in (CloseReason.REVOKED, CloseReason.SHUTDOWN, CloseReason.CLIENT_CLOSED):
+            self.limit(Rate(10, 2))
+            client = self.send_all()
+            follower.heard()
+            for connection in self.hub:
+                if connection.identity and connection.identity.user_id == self.ann:
+                    connection.close(end)
+            self.assertIsInstance(client.heard()[-1], tuple, end)
+            for _ in range(self.COUNT):
+                self.turn(0.1)
+            self.assertEqual((follower.heard(), client.heard()), ([], []))
 
 
 class SlowTests(StreamCase):

@@ -26,6 +26,8 @@ class ArrivalTests(SiteCase):
         answer = line.answer()
         self.assertEqual((answer.status, answer.code, line.closed), (429, 7, True))
         self.assertEqual((answer.headers["retry-after"], answer.headers["connection"]), ("2", "close"))
+        text = "Too many connections from this address; try again in 2 s (CONNECT_RATE)"
+        self.assertEqual(answer.json["error"]["message"], text)
         line.send(LIVE)
         self.assertEqual(line.heard(), b"")
         self.assertFalse(Line(self.site, "10.0.0.2").closed)
@@ -41,7 +43,7 @@ class ArrivalTests(SiteCase):
 
 class PublishTests(SiteCase):
     def test_the_limit_and_one_past_it(self) -> None:
-        self.house.publisher._limits = PublishLimits(SharedBuckets("user", Rate(0.4, 1), self.clock))
+        self.house.publisher.limits = PublishLimits(SharedBuckets("user", Rate(0.4, 1), self.clock))
         line = Line(self.site)
         answers = []
         for _ in range(2):
@@ -49,6 +51,8 @@ class PublishTests(SiteCase):
             answers.append(line.answer())
         self.assertEqual([answer.status for answer in answers], [202, 429])
         self.assertEqual((answers[1].code, answers[1].headers["retry-after"]), (7, "3"))
+        text = "Too many publications by this user; try again in 3 s (PUBLISH_RATE)"
+        self.assertEqual(answers[1].json["error"]["message"], text)
         self.assertFalse(line.closed)
 
 

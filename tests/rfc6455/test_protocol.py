@@ -164,7 +164,8 @@ class Handshakes(Endpoint):
             head, _, body = self.wire.take().partition(b"\r\n\r\n")
             self.assertEqual(int(head.split()[1]), status)
         self.assertIn(b"\r\nRetry-After: 2\r\n", head + b"\r\n")
-        self.assertEqual(self.told(body)[1], "Too many connections from this address")
+        text = "Too many connections from this address; try again in 2 s (CONNECT_RATE)"
+        self.assertEqual(self.told(body)[1], text)
         self.assertTrue(self.wire.disconnecting)
 
     def test_a_refusal_says_why_in_json(self) -> None:

@@ -8,35 +8,48 @@ from multiproto.core.ratelimit.shared_bucket import SharedBuckets
 from multiproto.core.ratelimit.token_bucket import Rate
 
 from ..rfc6455.wire import spoken, text
-from .test_protocol import ANSWER, ASK, AUTH, WebSocketCase, error, subscribe
+from .test_protocol import ANSWER, ASK, AUTH, WebSocketCase, subscribe
 
 
 class CommandTests(WebSocketCase):
     limits = ConnectionLimits(command_rate=Rate(10, 2), auth_timeout=1000)
 
     def test_the_limit_and_one_past_it(self) -> None:
-        said = error(429, "RATE_LIMITED", "Too many commands", retryAfter=100, id="x")
-        self.assertEqual(self.say(ASK, ASK, text(type="ping", id="x")), [ANSWER, ANSWER, said])
-        self.clock.advance(0.1)
+        self.assertEqual(self.say(ASK, ASK), [ANSWER, ANSWER])
+        self.assertTrue(self.wire.reading)
         self.assertEqual(self.say(ASK), [ANSWER])
+        self.assertFalse(self.wire.reading)
+        self.clock.advance(0.11)
+        self.assertTrue(self.wire.reading)
 
-    def test_a_token_that_comes_too_soon(self) -> None:
-        refused = error(429, "RATE_LIMITED", "Too many commands", retryAfter=100) | {"type": "auth_error"}
-        self.assertEqual(self.say(ASK, ASK, AUTH)[-1], refused)
+    def test_many_in_one_packet_are_obeyed_in_order(self) -> None:
+        said = self.say(b"".join(text(type="ping", id=n) for n in range(20)))
+        self.assertEqual(len(said), 3)
+        self.clock.pump([0.1] * 18)
+        said += spoken(self.wire.take())
+        self.assertEqual([each["id"] for each in said], list(range(20)))
 
-    def test_one_who_goes_on(self) -> None:
-        said = self.say(*[ASK] * 50)
-        self.assertEqual(len(said), 2 + 20 + 1)
-        self.assertEqual(said[-1], ("close", 1008, "Too many commands, in spite of being told"))
+    def test_one_that_is_not_read_can_be_told_goodbye(self) -> None:
+        self.say(*[ASK] * 3)
+        self.house.hub.stopService()
+        self.assertEqual(spoken(self.wire.take())[-1][:2], ("close", 1001))
+        self.assertTrue(self.wire.reading)
 
 
 class PublishTests(WebSocketCase):
     def test_the_limit_and_one_past_it(self) -> None:
-        self.house.publisher._limits = PublishLimits(SharedBuckets("user", Rate(10, 1), self.clock))
-        publish = text(type="message", topic="a", data=1, id=1)
+        """What is over the rate waits, with all that came behind it, and no more is read than ever."""
+        self.house.publisher.limits = PublishLimits(SharedBuckets("user", Rate(10, 1), self.clock))
         self.say(AUTH)
-        refused = error(429, "RATE_LIMITED", "Too many publications by this user", retryAfter=100, id=1)
-        self.assertEqual(self.say(publish, publish), [{"type": "ack", "id": 1}, refused])
+        publications = b"".join(text(type="message", topic="a", data=n, id=n) for n in range(200))
+        self.assertEqual(self.say(publications + ASK), [{"type": "ack", "id": 0}])
+        self.assertFalse(self.wire.reading)
+        self.clock.advance(0.09)
+        self.assertEqual(self.wire.take(), b"")
+        self.clock.pump([0.1] * 200)
+        *acknowledged, last = spoken(self.wire.take())
+        self.assertEqual(acknowledged, [{"type": "ack", "id": n} for n in range(1, 200)])
+        self.assertEqual((last, self.wire.reading), (ANSWER, True))
 
 
 class ByteTests(WebSocketCase):

@@ -40,7 +40,6 @@ FAREWELL_MESSAGES = {
     CloseReason.AUTH_TIMEOUT: "Not authenticated in time",
     CloseReason.IDLE_TIMEOUT: "Nothing heard for too long",
     CloseReason.SLOW_CONSUMER: "Reads more slowly than it subscribed",
-    CloseReason.FLOODING: "Too many commands, in spite of being told",
     CloseReason.PROTOCOL_ERROR: "The byte stream can't be followed",
     CloseReason.INTERNAL_ERROR: "Internal server error",
 }
@@ -65,7 +64,7 @@ class ConnectionRateLimiter:
 
 def too_many_connections(wait: float) -> RateLimited:
     """The refusal of a connection, where `acquire` gave `wait` seconds."""
-    return RateLimited("Too many connections from this address", retry_after=wait)
+    return RateLimited("Too many connections from this address", "CONNECT_RATE", wait)
 
 
 @frozen(eq=False)

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from ...base.coroutines import start_eagerly
 from ...observe.protocol_stats import ProtocolStats
 from ..client_info import ClientInfo
-from ..errors import Conflict, InternalError, Refusal, Unauthorized
+from ..errors import Conflict, InternalError, Refusal, Unauthorized, Unavailable
 from ..identity import Identity
 from ..ports import Authenticator, DeliveryBatchListener, Transport
 from ..protocol import (
@@ -47,8 +47,8 @@ from ..pubsub.publisher import Publisher
 from ..pubsub.replay import ReplayPruned, ReplayReader
 from ..turn_scheduler import TurnScheduler
 from .admission import FAREWELL_MESSAGES, ConnectionLimits
-from .command_limiter import CommandLimiter
 from .command_queue import CommandQueue
+from .delays import Delays
 from .publish_window import PublishWindow
 from .read_throttle import ReadThrottle
 from .send_queue import SendQueue
@@ -88,8 +88,8 @@ class Connection(DeliveryBatchListener):
     _subscriptions: ConnectionSubscriptions = field(init=False)
     _read_throttle: ReadThrottle = field(init=False)
     _command_queue: CommandQueue = field(init=False)
-    command_limiter: CommandLimiter = field(init=False)
     _publish_window: PublishWindow = field(init=False)
+    _delays: Delays | None = None  # made for the first: most connections never exceed a rate
     _processing: bool = False
     _unanswered_logins: int = 0
     _log = Logger()
@@ -100,12 +100,13 @@ class Connection(DeliveryBatchListener):
             self, self._dispatcher, self._replay_reader, self._stats, limits, self._new_id, self._publisher
         )
         self._read_throttle = ReadThrottle(
-            self._transport.pause_reading, self._transport.resume_reading, limits.read_rate, self._clock
+            self._transport.pause_reading,
+            self._transport.resume_reading,
+            limits.read_rate,
+            self._clock,
+            limits.command_rate,
         )
         self._command_queue = CommandQueue(self._read_throttle, limits)
-        self.command_limiter = CommandLimiter(
-            limits.command_rate, self._clock, lambda: self.close(CloseReason.FLOODING)
-        )
         self._publish_window = PublishWindow(self._publisher, self._stats, self.id)
         self.send_queue = SendQueue(
             self._write, self._transport.size_of, limits.max_queued_replies, limits.max_queued_reply_bytes
@@ -123,6 +124,8 @@ class Connection(DeliveryBatchListener):
         """
         if self.farewell:
             return
+        if not isinstance(command, EndOfInput):
+            self._read_throttle.charge_command()
         self._command_queue.enqueue(command, size)
         if isinstance(command, Authenticate):
             self._unanswered_logins += 1
@@ -136,6 +139,31 @@ class Connection(DeliveryBatchListener):
         """Note that `size` bytes came: once for each read, however many commands are in it."""
         self.last_received_at = self._clock.seconds()
         self._read_throttle.charge(size, self.last_received_at)
+
+    def charge_command(self) -> None:
+        """Count a command that the wire processes itself: above the rate, the reading pauses."""
+        self._read_throttle.charge_command()
+
+    def pause_reading(self, reason: str) -> None:
+        """Read nothing more from the peer until `resume_reading` with the same reason; it counts as alive meanwhile."""
+        self._read_throttle.pause(reason)
+
+    def resume_reading(self, reason: str) -> None:
+        self._read_throttle.resume(reason)
+
+    async def delay(self, seconds: float) -> None:
+        """Wait, as a publication has to that exceeds a rate.
+
+        Raises `Unavailable` when the connection, or what it may do, ends meanwhile.
+        """
+        if self._delays is None:
+            self._delays = Delays(self._clock)
+        await self._delays.wait(seconds)
+        if not self.close_if_expired():
+            await self.turns.wait(self.turn_key, "commands")
+            await self._dispatcher.wait_until_current()
+        if self.close_if_expired():
+            raise Unavailable("The connection has ended")
 
     def message_limit(self, limit: int) -> int:
         """The bytes that a message or frame may have now: `limit`, but before authentication only a few."""
@@ -162,6 +190,8 @@ class Connection(DeliveryBatchListener):
         self._subscriptions.close_all()
         self._command_queue.clear()
         self._read_throttle.stop()
+        if self._delays is not None:
+            self._delays.end()
         self.send_queue.clear()
         if not self.disconnected:
             try:
@@ -200,6 +230,8 @@ class Connection(DeliveryBatchListener):
             if now - self._closed_at >= self._limits.close_timeout:
                 self._transport.abort()
             return
+        if self._read_throttle.is_paused:
+            self.last_received_at = now  # it may have sent what we have not read
         match self._timers.due(now, self.last_received_at, self.identity):
             case CloseReason() as reason:
                 self.close(reason)
@@ -277,11 +309,9 @@ class Connection(DeliveryBatchListener):
             self._log.failure("{command} broke", command=type(command).__name__, connection=self.id)
             refusal = InternalError()
         self._stats.record_refusal(refusal.name)
-        self.command_limiter.charge_refusal(refusal)
         return ErrorReply(refusal, type(command), command.ref)
 
     async def _handle_command(self, command: Command) -> Reply | None:
-        self.command_limiter.charge(command)
         match command:
             case BadCommand(refusal=refusal):
                 raise refusal
@@ -314,6 +344,8 @@ class Connection(DeliveryBatchListener):
                 return Unsubscribed(pattern, self._subscriptions.close(pattern), ref)
             case Publish():
                 await self._publish_window.wait_until_below(self._limits.max_in_flight)
+                if wait := self._publisher.limits.charge(self.identity):
+                    await self.delay(wait)  # and all that came behind it
                 if not self.close_if_expired():
                     reply = self._reply_or_error(
                         command, self._publish_window.publish(self.identity, command)

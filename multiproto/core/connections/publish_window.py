@@ -78,6 +78,7 @@ class PublishWindow:
             command.metadata,
             self._connection_id,
             command.idempotency_key,
+            is_charged=True,
         )
         self._stats.record_published()
         return None if command.ref is None else Accepted(command.ref, published.cursor)

@@ -1,4 +1,4 @@
-"""Pauses the reading from a peer: while its commands or others' wait, or while it sends faster than its byte rate."""
+"""Pauses the reading from a peer: while its commands or others' wait, or while it sends faster than its rates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ..ratelimit.token_bucket import Rate, TokenBucket
 
-BYTE_RATE = "bytes"  # the throttle's own reason to pause
+RATE = "rate"  # the throttle's own reason to pause
+# Seconds without reading, at least: a peer that sends faster than its rate costs fifty timers a second, and not one for
+# each command.
+MIN_PAUSE = 0.02
 
 
 @define(eq=False, repr=False)
@@ -18,28 +21,46 @@ class ReadThrottle:
 
     _pause_reading: Callable[[], object]
     _resume_reading: Callable[[], object]
-    _rate: Rate | None  # of bytes
+    _byte_rate: Rate | None
     _clock: IReactorTime
+    _command_rate: Rate | None = None
     _pause_reasons: frozenset[str] = frozenset()
-    _bucket: TokenBucket | None = field(default=None, init=False)
+    _byte_bucket: TokenBucket | None = field(default=None, init=False)
+    _command_bucket: TokenBucket | None = field(default=None, init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
+    _stopped: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        if self._rate is not None:
-            self._bucket = TokenBucket(self._rate, self._clock.seconds())
+        now = self._clock.seconds()
+        if self._byte_rate is not None:
+            self._byte_bucket = TokenBucket(self._byte_rate, now)
+        if self._command_rate is not None:
+            self._command_bucket = TokenBucket(self._command_rate, now)
+
+    @property
+    def is_paused(self) -> bool:
+        return bool(self._pause_reasons)
 
     def charge(self, size: int, now: float | None = None) -> None:
         """Count `size` bytes that came: above the rate, the reading pauses until the bucket is balanced again.
 
         `now` is the clock's time, where the caller has just read it.
         """
-        if self._bucket is not None:
-            wait = self._bucket.charge(self._clock.seconds() if now is None else now, size)
-            if wait and self._timer is None:
-                self._timer = self._clock.callLater(wait, self._on_timer)
-                self.pause(BYTE_RATE)
+        if self._byte_bucket is not None:
+            wait = self._byte_bucket.charge(self._clock.seconds() if now is None else now, size)
+            if wait:
+                self._pause_for_rate(wait)
+
+    def charge_command(self) -> None:
+        """Count a command that came; likewise."""
+        bucket = self._command_bucket
+        if bucket is not None and (wait := bucket.charge(self._clock.seconds(), 1)):
+            # Not so long that the bucket is full before.
+            self._pause_for_rate(max(wait, min(MIN_PAUSE, bucket.rate.burst / bucket.rate.per_second)))
 
     def pause(self, reason: str) -> None:
+        if self._stopped:
+            return
         is_first = not self._pause_reasons
         self._pause_reasons |= {reason}
         if is_first:
@@ -53,15 +74,22 @@ class ReadThrottle:
 
     def stop(self) -> None:
         """The connection is closing: from now on the wire alone decides whether it reads."""
+        self._stopped = True
         self._pause_reasons = frozenset()
-        self._bucket = None
+        self._byte_bucket = self._command_bucket = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
+    def _pause_for_rate(self, wait: float) -> None:
+        if self._timer is None:
+            self._timer = self._clock.callLater(wait, self._on_timer)
+            self.pause(RATE)
+
     def _on_timer(self) -> None:
-        assert self._bucket is not None
-        wait = self._bucket.charge(self._clock.seconds())
+        now = self._clock.seconds()
+        buckets = (self._byte_bucket, self._command_bucket)
+        wait = max(0.0 if bucket is None else bucket.charge(now) for bucket in buckets)
         self._timer = self._clock.callLater(wait, self._on_timer) if wait else None
         if not wait:
-            self.resume(BYTE_RATE)
+            self.resume(RATE)

@@ -65,7 +65,7 @@ class LoginThrottle:
         if not wait:
             return LoginAttempt(account, network_key, charged=True)
         if not await self._is_known(email_key, network):
-            raise RateLimited("Too many attempts to log in; try again later", retry_after=wait)
+            raise RateLimited("Too many wrong passwords for this account", retry_after=wait)
         self._trust(network_key)
         return LoginAttempt(account, network_key, charged=False)
 

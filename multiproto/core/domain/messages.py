@@ -40,18 +40,26 @@ class Messages:
     _policy: Policy
     _now: Callable[[], float]  # seconds since the epoch
     _new_id: Callable[[], str]
-    _limits: PublishLimits = Factory(PublishLimits)  # shared with publications
+    limits: PublishLimits = Factory(PublishLimits)  # shared with publications
 
     async def send(
-        self, identity: Identity, fields: RequestFields, key: str | None = None
+        self,
+        identity: Identity,
+        fields: RequestFields,
+        key: str | None = None,
+        *,
+        is_charged: bool = False,
     ) -> WithCursor[Message]:
         """Store a message and its event; `key` makes repeating it harmless.
+
+        `is_charged`: `limits` have counted it, and it has waited.
 
         Raises `ValidationError`, `NotFound` for an unknown recipient, `Forbidden` for a
         channel that one may not write to, `RateLimited`, or `Conflict` where the key was
         used for another message.
         """
-        self._limits.charge(identity)
+        if not is_charged:
+            self.limits.check(identity)
         form = FieldValidator(fields)
         content, channel = form.content(), form.channel_id()
         recipient = form.uuid("recipientId", required=False)
@@ -60,6 +68,7 @@ class Messages:
         form.check()
         if channel and not recipient:
             self._policy.authorize_send(identity, channel)
+        self.limits.charge_bytes(identity, len(content.encode()))
         at = format_timestamp(self._now())
         author = identity.user_id
         message = Message(self._new_id(), author, content, channel or None, recipient or None, at, at)

@@ -39,7 +39,7 @@ class Publisher:
     _now: Callable[[], float]  # seconds since the epoch
     _new_id: Callable[[], str]
     _encode: Callable[[object], bytes]  # to JSON
-    _limits: PublishLimits = Factory(PublishLimits)
+    limits: PublishLimits = Factory(PublishLimits)
 
     @property
     def scope(self) -> str | None:
@@ -54,14 +54,18 @@ class Publisher:
         metadata: Mapping[str, object] | None = None,
         connection: str | None = None,
         key: str | None = None,
+        *,
+        is_charged: bool = False,
     ) -> PublishResult:
         """Returns once the publication is accepted; on a logged topic: once it is durable.
 
         `connection` is the id of the one that it came on.  `key` makes repeating it
-        harmless where the topic is logged.  Raises `ValidationError`, `Forbidden`,
-        `TooLarge`, `Conflict`, `RateLimited`, or `Unavailable`.
+        harmless where the topic is logged.  `is_charged`: `limits` have counted it, and it
+        has waited.  Raises `ValidationError`, `Forbidden`, `TooLarge`, `Conflict`,
+        `RateLimited`, or `Unavailable`.
         """
-        self._limits.charge(identity)
+        if not is_charged:
+            self.limits.check(identity)
         self.policy.authorize_publish(identity, check_topic(topic))
         if key is not None:
             check_key(key)
@@ -71,6 +75,7 @@ class Publisher:
         size = len(encoded) + (len(self._encode(metadata)) if metadata else 0)
         if size > len(encoded) + MAX_METADATA:
             raise ValidationError.for_field("metadata", f"Must have at most {MAX_METADATA} bytes of JSON")
+        self.limits.charge_bytes(identity, size)
         signed = _sign(metadata, identity, connection)
         publication = Publication(
             self._new_id(), topic, content, signed, identity.user_id, self._now(), size, encoded

@@ -125,8 +125,7 @@ class RateLimit:
         """Count here and everywhere; raises `RateLimited` beyond the limit."""
         status = await self.apply_shared_count(host, self.count_request(host))
         if status.exceeded:
-            wait = float(status.reset)
-            raise RateLimited(f"Too many requests; try again in {status.reset} s", retry_after=wait)
+            raise RateLimited("Too many requests", retry_after=float(status.reset))
 
     def _status(self, count: int, left: float) -> RateLimitStatus:
         return RateLimitStatus(

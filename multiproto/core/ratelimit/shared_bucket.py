@@ -58,9 +58,29 @@ class SharedBuckets:
         if lease.tokens < 1 and now < lease.exhausted_until:
             return lease.exhausted_until - now
         lease.tokens -= 1
-        if not lease.refilling and lease.tokens <= self._batch_size / 2:
-            Deferred.fromCoroutine(self._refill(key, lease, self._shared)).addErrback(self._refill_failed)
+        self._refill_if_low(key, lease, self._shared)
         return 0.0
+
+    def charge(self, key: str, tokens: float = 1.0) -> float:
+        """Take `tokens` whether or not there are as many: the seconds until they are paid for.
+
+        Each call that has to wait waits longer than the one before, so those who wait go on in their order.
+        """
+        now = self._clock.seconds()
+        wait = self._local.charge(key, now, tokens)
+        if self._shared is None:
+            return wait
+        lease = self._lease(key)
+        lease.tokens -= tokens
+        if lease.tokens < 0 and now < lease.exhausted_until:
+            behind = max(0.0, -lease.tokens - 1) / self.rate.per_second
+            return max(wait, lease.exhausted_until - now + behind)
+        self._refill_if_low(key, lease, self._shared)
+        return wait
+
+    def _refill_if_low(self, key: str, lease: LeasedTokens, shared: SharedLimitStore) -> None:
+        if not lease.refilling and lease.tokens <= self._batch_size / 2:
+            Deferred.fromCoroutine(self._refill(key, lease, shared)).addErrback(self._refill_failed)
 
     @property
     def _batch_size(self) -> int:
@@ -72,6 +92,8 @@ class SharedBuckets:
         try:
             granted, wait = await shared.lease(f"{self._name}:{key}", self.rate, wanted)
             lease.tokens += granted
+            if lease.tokens < 0:  # fewer than were used meanwhile
+                wait = max(wait, 1 / self.rate.per_second)
             lease.exhausted_until = self._clock.seconds() + wait
         except Unavailable:
             # Within this instance's own bucket; then Redis is asked again.

@@ -33,18 +33,18 @@ class Rate:
 class TokenBucket:
     """Times are in seconds, of one clock."""
 
-    _rate: Rate
+    rate: Rate
     _refilled_at: float
     level: float = field(init=False)  # tokens; below 0 after a `charge` for more than there was
 
     def __attrs_post_init__(self) -> None:
-        self.level = self._rate.burst
+        self.level = self.rate.burst
 
     def acquire(self, now: float, tokens: float = 1.0) -> float:
         """Take `tokens` if there are as many: 0.0 if so, else the seconds until there will be, with none taken."""
         self._refill(now)
         if self.level + ROUNDING_TOLERANCE < tokens:
-            return (tokens - self.level) / self._rate.per_second
+            return (tokens - self.level) / self.rate.per_second
         self.level -= tokens
         return 0.0
 
@@ -52,20 +52,20 @@ class TokenBucket:
         """Take `tokens` whether or not there are as many; gives the seconds until the level is 0 again."""
         self._refill(now)
         self.level -= tokens
-        return -self.level / self._rate.per_second if self.level < -ROUNDING_TOLERANCE else 0.0
+        return -self.level / self.rate.per_second if self.level < -ROUNDING_TOLERANCE else 0.0
 
     def refund(self, now: float, tokens: float = 1.0) -> None:
         """Give back tokens that were taken."""
         self._refill(now)
-        self.level = min(self._rate.burst, self.level + tokens)
+        self.level = min(self.rate.burst, self.level + tokens)
 
     def is_full(self, now: float) -> bool:
         self._refill(now)
-        return self.level >= self._rate.burst
+        return self.level >= self.rate.burst
 
     def _refill(self, now: float) -> None:
         if now > self._refilled_at:  # a clock that was set back gives nothing, and takes nothing
-            self.level = min(self._rate.burst, self.level + (now - self._refilled_at) * self._rate.per_second)
+            self.level = min(self.rate.burst, self.level + (now - self._refilled_at) * self.rate.per_second)
         self._refilled_at = now
 
 
@@ -84,6 +84,10 @@ class TokenBuckets:
     def acquire(self, key: str, now: float, tokens: float = 1.0) -> float:
         """As `TokenBucket.acquire`."""
         return self._bucket(key, now).acquire(now, tokens)
+
+    def charge(self, key: str, now: float, tokens: float = 1.0) -> float:
+        """As `TokenBucket.charge`."""
+        return self._bucket(key, now).charge(now, tokens)
 
     def refund(self, key: str, now: float, tokens: float = 1.0) -> None:
         self._bucket(key, now).refund(now, tokens)

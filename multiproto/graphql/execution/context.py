@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Awaitable, Callable
 
 from attrs import define, frozen
 
@@ -12,6 +12,7 @@ from ...core.connections.send_queue import BufferBudget
 from ...core.errors import Refusal, Unauthorized
 from ...core.identity import Identity
 from ...core.ports import Authenticator
+from ...core.ratelimit.publish_limits import PublishLimits
 from .dataloaders import OperationLoaders
 
 
@@ -26,6 +27,8 @@ class Caller:
     user_agent: str = ""
     budget: BufferBudget | None = None  # shared by the subscriptions of the socket
     turn_key: str = ""  # whose share of the reactor's time operations take
+    # Of the socket: waits as many seconds, and raises `Unavailable` when the socket has ended.
+    delay: Callable[[float], Awaitable[None]] | None = None
 
     @property
     def client(self) -> ClientInfo:
@@ -36,6 +39,14 @@ class Caller:
         if self.identity is None:
             raise self.refusal or Unauthorized("Authentication required")
         return self.identity
+
+    async def charge_publication(self, limits: PublishLimits) -> bool:
+        """On a socket, count a publication, and wait as long as it has to; returns whether it was counted."""
+        if self.delay is None:
+            return False
+        if wait := limits.charge(self.require_identity()):
+            await self.delay(wait)
+        return True
 
 
 @define(eq=False, repr=False)

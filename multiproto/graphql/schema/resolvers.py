@@ -149,8 +149,9 @@ class MutationResolvers:
         return True
 
     async def send_message(self, context: Context, args: Args) -> JsonObject:
-        key = args.get("idempotencyKey")
-        result = await self._messages.send(context.caller.require_identity(), args["input"], key)
+        identity, key = context.caller.require_identity(), args.get("idempotencyKey")
+        is_charged = await context.caller.charge_publication(self._messages.limits)
+        result = await self._messages.send(identity, args["input"], key, is_charged=is_charged)
         context.cursor = result.cursor
         return result.value.to_json()
 
@@ -175,6 +176,7 @@ class MutationResolvers:
         metadata = args.get("metadata")
         if metadata is not None and not isinstance(metadata, dict):
             raise ValidationError.for_field("metadata", "Must be an object")
+        is_charged = await context.caller.charge_publication(self._publisher.limits)
         published = await self._publisher.publish(
             context.caller.require_identity(),
             args["topic"],
@@ -182,6 +184,7 @@ class MutationResolvers:
             metadata,
             context.caller.connection_id,
             args.get("idempotencyKey"),
+            is_charged=is_charged,
         )
         context.cursor = published.cursor
         accepted = published.publication

@@ -1,4 +1,4 @@
-"""The operations of one socket: started one in each turn, and answered when the socket is writable."""
+"""The operations of one socket: begun in their order, one in each turn, and answered when the socket is writable."""
 
 from __future__ import annotations
 
@@ -53,6 +53,8 @@ class RunningOperations:
     _send: Callable[[bytes], object]
     _on_busy: Callable[[bool], object]  # called with whether too many are unanswered
     _running: dict[str, SocketOperation] = Factory(dict)  # by id
+    _not_begun: list[SocketOperation] = Factory(list)
+    _is_beginning: bool = field(default=False, init=False)
     _unanswered: int = field(default=0, init=False)
     _on_drained: Callable[[], object] | None = field(default=None, init=False)
 
@@ -65,8 +67,10 @@ class RunningOperations:
         """Execute `request` under an `id` that is free; a bad request is answered with its error."""
         if isinstance(request, GraphQLRequest) and len(self._running) < MAX_RUNNING_OPERATIONS:
             operation = self._running[id] = SocketOperation(id, request)
+            self._not_begun.append(operation)
             self._change_unanswered(1)
-            Deferred.fromCoroutine(self._run(operation)).addErrback(self._on_failure, operation)
+            if not self._is_beginning:
+                Deferred.fromCoroutine(self._begin_all()).addErrback(self._on_failure, operation)
             return
         full = RateLimited(f"At most {MAX_RUNNING_OPERATIONS} operations at a time")
         self._send(
@@ -105,16 +109,44 @@ class RunningOperations:
             on_drained, self._on_drained = self._on_drained, None
             on_drained()
 
-    async def _run(self, operation: SocketOperation) -> None:
+    async def _begin_all(self) -> None:
+        """Begin one after the other, so that the first of two mutations publishes before the second."""
+        self._is_beginning = True
         try:
-            await self._wait_for_turn(False)
-            if operation.stopped:
+            while self._not_begun:
+                await self._begin(self._not_begun.pop(0))
+        finally:
+            self._is_beginning = False
+
+    async def _begin(self, operation: SocketOperation) -> None:
+        """Returns once it is being executed, or will not be."""
+        try:
+            begun = await self._prepare(operation)
+        except RequestError as declined:
+            self._finish(operation, transport_ws.encode_error(operation.id, declined.errors))
+        except Unavailable as unavailable:
+            self._finish(operation, transport_ws.encode_error(operation.id, [format_refusal(unavailable)]))
+        except Exception:
+            self._on_failure(Failure(), operation)
+        else:
+            if begun is not None:
+                execution = Deferred.fromCoroutine(self._execute(operation, *begun))
+                execution.addErrback(self._on_failure, operation)
                 return
-            prepared = self._operation_executor.prepare(operation.request)
-            await self._wait_for_turn(True)
-            caller = await self._get_caller()
-            if operation.stopped:
-                return
+        self._change_unanswered(-1)
+
+    async def _prepare(self, operation: SocketOperation) -> tuple[PreparedOperation, Caller] | None:
+        """`None` if it was stopped meanwhile.  Raises `RequestError`, `Unavailable`."""
+        await self._wait_for_turn(False)
+        if operation.stopped:
+            return None
+        prepared = self._operation_executor.prepare(operation.request)
+        await self._wait_for_turn(True)
+        caller = await self._get_caller()
+        return None if operation.stopped else (prepared, caller)
+
+    async def _execute(self, operation: SocketOperation, prepared: PreparedOperation, caller: Caller) -> None:
+        try:
             if prepared.kind == "subscription":
                 operation.stream = await self._operation_executor.subscribe(prepared, caller)
             else:

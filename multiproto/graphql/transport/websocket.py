@@ -12,7 +12,7 @@ from ...core.connections.admission import Admission
 from ...core.connections.connection import Connection
 from ...core.connections.hub import Hub
 from ...core.connections.send_queue import BufferBudget
-from ...core.errors import RateLimited, Unauthorized, Unavailable
+from ...core.errors import Unauthorized, Unavailable
 from ...core.protocol import (
     Authenticate,
     Authenticated,
@@ -32,7 +32,6 @@ from ...rfc6455.connection import (
     WebSocketConnectionProtocol,
 )
 from ..execution.context import Caller, require_bearer
-from ..execution.errors import format_refusal
 from ..execution.execute import OperationExecutor
 from ..execution.request import BadGraphQLRequest
 from . import transport_ws
@@ -61,7 +60,7 @@ class GraphQLWebSocketProtocol(WebSocketConnectionProtocol):
             self._wait_until_writable,
             self._current_caller,
             self._send_message,
-            lambda is_busy: (self.pause_for if is_busy else self.resume_from)("busy"),
+            self._on_busy,
         )
         self._init_received = self._acknowledged = False
 
@@ -145,13 +144,8 @@ class GraphQLWebSocketProtocol(WebSocketConnectionProtocol):
             return self._close_with(
                 transport_ws.SUBSCRIBER_ALREADY_EXISTS, f"Subscriber for {message.id} already exists"
             )
-        try:
-            connection.command_limiter.charge()
-        except RateLimited as refusal:
-            self._send_message(transport_ws.encode_error(message.id, [format_refusal(refusal)]))
-            connection.command_limiter.charge_refusal(refusal)
-        else:
-            self._running_operations.start(message.id, message.request)
+        connection.charge_command()
+        self._running_operations.start(message.id, message.request)
 
     async def _current_caller(self) -> Caller:
         """The caller of an operation; an expired token closes the connection here, not at the hub's next tick.
@@ -170,7 +164,12 @@ class GraphQLWebSocketProtocol(WebSocketConnectionProtocol):
             connection_id=connection.id,
             budget=self._budget,
             turn_key=connection.turn_key,
+            delay=connection.delay,
         )
+
+    def _on_busy(self, is_busy: bool) -> None:
+        assert self.connection is not None
+        (self.connection.pause_reading if is_busy else self.connection.resume_reading)("operations")
 
     async def _wait_for_turn(self, is_prepared: bool) -> None:
         assert self.connection is not None

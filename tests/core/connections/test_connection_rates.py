@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from attrs import evolve
+
 from multiproto.core.connections.admission import ConnectionLimits
-from multiproto.core.errors import RateLimited
 from multiproto.core.protocol import (
     Accepted,
     Authenticate,
     CloseReason,
     EndOfInput,
-    ErrorReply,
     Farewell,
     Ping,
     Pong,
@@ -22,42 +22,46 @@ from multiproto.core.ratelimit.token_bucket import Rate
 
 from .test_connection import SessionCase
 
-FLOODING = Farewell(CloseReason.FLOODING, "Too many commands, in spite of being told")
-
-
-def too_many(to: type, seconds: float, ref: int | None = None) -> ErrorReply:
-    return ErrorReply(RateLimited("Too many commands", retry_after=seconds), to, ref)
-
 
 class CommandRateTests(SessionCase):
+    """Over its rate a peer is read more slowly, and nothing that it sent is refused."""
+
     limits = ConnectionLimits(
-        command_rate=Rate(10, 3), max_queued_commands=4, auth_timeout=1000, idle_timeout=1000
+        command_rate=Rate(10, 3),
+        max_queued_commands=4,
+        auth_timeout=1000,
+        idle_timeout=60,
+        ping_interval=1000,
     )
 
     def test_the_limit_and_one_past_it(self) -> None:
-        """The connection stays, and serves again as soon as it was said to."""
-        self.assertEqual(
-            self.say(*[Ping()] * 3, Subscribe("a", ref=4)), [Pong()] * 3 + [too_many(Subscribe, 0.1, 4)]
-        )
-        self.clock.advance(0.1)
-        self.assertEqual(self.say(Ping(), Ping()), [Pong(), too_many(Ping, 0.1)])
-        self.assertEqual(self.admission.stats.refusals_by_name["RATE_LIMITED"], 2)
+        self.assertEqual(self.say(*[Ping()] * 3), [Pong()] * 3)
+        self.assertEqual(self.say(Subscribe("a", ref=4))[0], "pause")
+        self.clock.advance(0.09)
+        self.assertNotIn("resume", self.peer.sent)
+        self.clock.advance(0.02)
+        self.assertEqual(self.peer.sent[-1], "resume")
+        self.clock.advance(0.09)
+        self.assertEqual(self.say(Ping()), [Pong()])
+        self.assertEqual(self.admission.stats.refusals_by_name["RATE_LIMITED"], 0)
 
     def test_what_is_refused_for_another_reason_costs_too(self) -> None:
         self.say(*[Subscribe("a")] * 3)
-        self.assertEqual(self.say(Ping()), [too_many(Ping, 0.1)])
+        self.assertEqual(self.say(Ping()), ["pause", Pong()])
 
-    def test_one_who_goes_on_ten_bursts_long_has_to_go(self) -> None:
-        said = self.say(*[Ping()] * 33)
-        self.assertEqual(said, [Pong()] * 3 + [too_many(Ping, 0.1)] * 30)
-        self.assertEqual(self.say(Ping()), [FLOODING])
-        self.assertEqual(self.say(Ping()), [])
-
-    def test_one_who_waits_as_told_may_do_so_for_ever(self) -> None:
-        for _ in range(500):
-            self.say(Ping(), Ping())
-            self.clock.advance(1.0)
-        self.assertIsNone(self.connection.farewell)
+    def test_a_fast_peer_is_paused_fifty_times_a_second_at_most(self) -> None:
+        """Its bucket gathers some commands meanwhile, and it is no slower for it."""
+        self.admission = self.core.admission(limits=ConnectionLimits(command_rate=Rate(1000, 100)))
+        self.peer, self.connection = self.connect()
+        self.say(*[Ping()] * 100)
+        sent = 100
+        for _ in range(1000):  # a second
+            while self.peer.sent.count("pause") == self.peer.sent.count("resume"):
+                self.connection.receive(Ping())
+                sent += 1
+            self.clock.advance(0.001)
+        self.assertLessEqual(self.peer.sent.count("pause"), 50)
+        self.assertTrue(1075 <= sent <= 1101, sent)
 
     def test_leaving_is_always_allowed(self) -> None:
         self.say(*[Ping()] * 3)
@@ -68,30 +72,117 @@ class CommandRateTests(SessionCase):
         self.peer, self.connection = self.connect()
         self.assertEqual(self.say(Ping()), [Pong()])
 
+    def test_one_that_is_not_read_counts_as_alive(self) -> None:
+        """And has its whole time again once it is read."""
+        self.say(*[Ping()] * 1003)  # 100 s
+        self.clock.pump([1] * 100)
+        self.assertEqual((self.peer.sent[-1], self.connection.farewell), ("resume", None))
+        self.clock.pump([1] * 58)
+        self.assertIsNone(self.connection.farewell)
+        self.clock.pump([1] * 3)
+        self.assertEqual(self.peer.sent[-1], Farewell(CloseReason.IDLE_TIMEOUT, "Nothing heard for too long"))
+
 
 class PublishRateTests(SessionCase):
-    limits = ConnectionLimits(command_rate=Rate(100, 100))
+    limits = ConnectionLimits(max_queued_commands=4, idle_timeout=60)
 
     def setUp(self) -> None:
         super().setUp()
-        self.core.publisher._limits = PublishLimits(SharedBuckets("user", Rate(10, 2), self.clock))
+        self.limit(by_user=SharedBuckets("user", Rate(10, 2), self.clock))
 
-    def test_all_connections_of_a_user_together(self) -> None:
-        refused = ErrorReply(RateLimited("Too many publications by this user", retry_after=0.1), Publish, 2)
-        self.say(Authenticate("token-ann"))
-        self.assertEqual(self.say(Publish("t", 1, ref=1)), [Accepted(1)])
+    def limit(self, **buckets: SharedBuckets) -> None:
+        self.core.publisher.limits = PublishLimits(**buckets)
+
+    def publish(self, *refs: int) -> list[object]:
+        return self.say(*(Publish("t", 1, ref=ref) for ref in refs))
+
+    def test_the_limit_and_one_past_it(self) -> None:
+        """What comes behind it waits with it, in order."""
+        self.welcome()
+        self.assertEqual(self.publish(1, 2, 3), [Accepted(1), Accepted(2)])
+        self.assertEqual(self.say(Ping()), [])
+        self.clock.advance(0.09)
+        self.assertEqual(self.peer.sent[-1], Accepted(2))
+        self.clock.advance(0.02)
+        self.assertEqual(self.peer.sent[-2:], [Accepted(3), Pong()])
+
+    def test_no_more_is_read_ahead_than_ever(self) -> None:
+        self.welcome()
+        self.assertEqual(self.publish(1, 2, 3, 4, 5, 6), [Accepted(1), Accepted(2)])
+        self.assertEqual(self.publish(7), ["pause"])
+        self.clock.pump([0.1] * 3)
+        self.assertEqual(self.peer.sent[-2:], [Accepted(5), "resume"])
+
+    def test_all_connections_of_a_user_take_turns(self) -> None:
+        """One that sends all the time does not keep another from its own."""
+        self.welcome()
+        self.publish(*range(40))
+        first = self.peer
         self.peer, self.connection = self.connect()
         self.say(Authenticate("token-ann"))
-        self.assertEqual(
-            self.say(Publish("t", 1, ref=1), Publish("t", 1, ref=2), Ping()), [Accepted(1), refused, Pong()]
-        )
-        self.clock.advance(0.1)
-        self.assertEqual(self.say(Publish("t", 1, ref=3)), [Accepted(3)])
+        self.publish(*range(40))
+        self.clock.pump([0.1] * 20)
+        counts = [sum(isinstance(said, Accepted) for said in peer.sent) for peer in (first, self.peer)]
+        self.assertEqual(counts, [12, 10])
+
+    def test_other_users_are_not_touched(self) -> None:
+        self.welcome()
+        self.publish(*range(10))
+        self.peer, self.connection = self.connect()
+        self.say(Authenticate("token-bob"))
+        self.assertEqual(self.publish(1), [Accepted(1)])
 
     def test_one_that_is_forbidden_costs_too(self) -> None:
-        self.say(Authenticate("token-ann"), Publish("users.a", 1), Publish("users.a", 1))
-        [refused] = self.say(Publish("t", 1))
-        self.assertIsInstance(getattr(refused, "refusal", None), RateLimited)
+        self.welcome()
+        self.say(Publish("users.a", 1), Publish("users.a", 1))
+        self.assertEqual(self.publish(1), [])
+
+    def test_what_waits_counts_as_alive(self) -> None:
+        self.limit(by_user=SharedBuckets("user", Rate(0.01, 1), self.clock))
+        self.welcome()
+        self.publish(*range(8))
+        self.clock.pump([1] * 99)
+        self.assertIsNone(self.connection.farewell)
+        self.clock.pump([1] * 2)
+        self.assertEqual(self.peer.sent[-1], Accepted(1))
+
+    def test_a_farewell_does_not_wait(self) -> None:
+        """A revocation, an expiry, a shutdown; and nothing that waited is published."""
+        for end in (
+            lambda: self.connection.close(CloseReason.REVOKED),
+            lambda: self.core.hub.stopService(),
+            lambda: self.connection.connection_lost(),
+        ):
+            with self.subTest(end=end):
+                self.setUp()
+                self.welcome()
+                self.publish(*range(5))
+                end()
+                told = list(self.peer.sent)
+                self.assertIsNotNone(self.connection.farewell)
+                self.clock.pump([0.1] * 10)
+                self.assertEqual((self.peer.sent, self.admission.stats.published_total), (told, 2))
+
+    def test_a_token_that_expires_meanwhile(self) -> None:
+        self.limit(by_user=SharedBuckets("user", Rate(0.01, 1), self.clock))
+        self.welcome()
+        self.publish(1, 2)
+        identity = self.connection.identity
+        assert identity is not None
+        self.connection.identity = evolve(identity, deadline=self.clock.seconds() + 5)
+        self.clock.pump([1] * 5)
+        self.assertEqual(self.peer.sent[-1], Farewell(CloseReason.TOKEN_EXPIRED, "Token expired"))
+
+    def test_bytes_that_one_user_publishes(self) -> None:
+        """At the limit and one byte past it: the next one waits."""
+        self.limit(bytes_by_user=SharedBuckets("user-bytes", Rate(10, 6), self.clock))
+        self.welcome()
+        self.assertEqual(self.say(Publish("t", "abcd", ref=1)), [Accepted(1)])  # six bytes, with the quotes
+        self.assertEqual(self.publish(2, 3), [Accepted(2)])
+        self.clock.advance(0.09)
+        self.assertEqual(self.peer.sent[-1], Accepted(2))
+        self.clock.advance(0.02)
+        self.assertEqual(self.peer.sent[-1], Accepted(3))
 
 
 class ByteRateTests(SessionCase):

@@ -71,7 +71,7 @@ class GuessingTests(AccountsCase):
             said = [await self.guess(email, host=f"203.0.113.{n}") for n in range(11)]
             answers.append(said)
         self.assertEqual(answers[0], answers[1])
-        too_many = "Too many attempts to log in; try again later"
+        too_many = "Too many wrong passwords for this account; try again in 90 s"
         self.assertEqual(answers[0], ["Invalid credentials"] * 10 + [too_many])
         self.assertEqual(len(self.passwords.verified), 20)
 

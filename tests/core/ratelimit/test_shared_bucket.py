@@ -11,7 +11,7 @@ from multiproto.core.errors import RateLimited, Unavailable
 from multiproto.core.identity import Identity
 from multiproto.core.ratelimit.publish_limits import PublishLimits
 from multiproto.core.ratelimit.shared_bucket import SharedBuckets
-from multiproto.core.ratelimit.token_bucket import Rate
+from multiproto.core.ratelimit.token_bucket import Rate, TokenBucket
 
 ANN = Identity("ann", "session-1", 1000.0)
 
@@ -98,28 +98,95 @@ class SharedBucketsTests(SynchronousTestCase):
         self.assertEqual((list(buckets._leases), len(buckets._local)), (["ann", "carol"], 2))
 
 
+class ChargeTests(SynchronousTestCase):
+    """Of what nothing refuses: each has to wait until it is paid for, behind those before it."""
+
+    def setUp(self) -> None:
+        self.clock, self.shared = Clock(), Shared()
+
+    def test_alone(self) -> None:
+        alone = SharedBuckets("user", Rate(10, 3), self.clock)
+        self.assertEqual([round(alone.charge("ann"), 6) for _ in range(6)], [0.0, 0.0, 0.0, 0.1, 0.2, 0.3])
+        self.assertAlmostEqual(alone.acquire("ann"), 0.4)
+        self.clock.advance(0.3)
+        self.assertEqual(alone.charge("ann", 0), 0.0)
+
+    def test_behind_what_other_instances_have_taken(self) -> None:
+        buckets = SharedBuckets("user", Rate(10, 100), self.clock, self.shared)
+        buckets.charge("ann")
+        self.shared.grant(0, 2.0)
+        self.assertEqual([round(buckets.charge("ann"), 6) for _ in range(3)], [2.1, 2.2, 2.3])
+        self.assertEqual(self.shared.asked, [])
+
+    def test_a_lease_that_is_less_than_was_used_is_waited_for(self) -> None:
+        buckets = SharedBuckets("user", Rate(10, 100), self.clock, self.shared)
+        for _ in range(5):
+            self.assertEqual(buckets.charge("ann"), 0.0)
+        self.shared.grant(2)
+        self.assertAlmostEqual(buckets.charge("ann"), 0.1 + 0.3)
+
+    def test_in_the_long_run_no_more_than_the_rate(self) -> None:
+        """Two instances, each of which could do it alone: together they keep to what is shared."""
+        clock, rate = self.clock, Rate(10, 10)
+        bucket = TokenBucket(rate, 0.0)
+
+        class Together:
+            async def lease(self, key: str, rate: Rate, tokens: int) -> tuple[int, float]:
+                now = clock.seconds()
+                granted = next((n for n in range(tokens, 0, -1) if not bucket.acquire(now, n)), 0)
+                return granted, 0.0 if granted else bucket.acquire(now)
+
+        instances = [SharedBuckets("user", rate, clock, Together()) for _ in range(2)]
+        free_at, published = [0.0, 0.0], 0
+        for _ in range(3000):  # 30 s
+            for n, buckets in enumerate(instances):
+                if free_at[n] <= clock.seconds():
+                    free_at[n] = clock.seconds() + buckets.charge("ann")
+                    published += 1
+            clock.advance(0.01)
+        self.assertTrue(300 <= published <= 330, published)
+
+
 class PublishLimitsTests(SynchronousTestCase):
     def setUp(self) -> None:
         clock = Clock()
         self.limits = PublishLimits(
-            SharedBuckets("user", Rate(1, 3), clock), SharedBuckets("credential", Rate(2, 2), clock)
+            SharedBuckets("user", Rate(1, 3), clock),
+            SharedBuckets("credential", Rate(2, 2), clock),
+            SharedBuckets("user-bytes", Rate(1, 100), clock),
         )
 
     def refused(self, who: Identity) -> tuple[str, float | None]:
         with self.assertRaises(RateLimited) as caught:
-            self.limits.charge(who)
+            self.limits.check(who)
         return caught.exception.message, caught.exception.retry_after
 
     def test_with_a_credential_and_as_a_user(self) -> None:
         """Two with each credential, three with all of a user's; others are not touched."""
         for _ in range(2):
-            self.limits.charge(ANN)
-        self.assertEqual(self.refused(ANN), ("Too many publications with this credential", 0.5))
+            self.limits.check(ANN)
+        text = "Too many publications with this credential; try again in 1 s (CREDENTIAL_PUBLISH_RATE)"
+        self.assertEqual(self.refused(ANN), (text, 0.5))
         device = Identity("ann", "session-2", 1000.0)
-        self.limits.charge(device)
-        self.assertEqual(self.refused(device), ("Too many publications by this user", 1.0))
-        self.limits.charge(Identity("bob", "session-3", 1000.0))
+        self.limits.check(device)
+        text = "Too many publications by this user; try again in 1 s (PUBLISH_RATE)"
+        self.assertEqual(self.refused(device), (text, 1.0))
+        self.limits.check(Identity("bob", "session-3", 1000.0))
+
+    def test_bytes(self) -> None:
+        """At the limit and one past it, the next is refused until they are paid for."""
+        self.limits.charge_bytes(ANN, 100)
+        self.limits.check(ANN)
+        self.limits.charge_bytes(ANN, 1)
+        text = "Too many bytes published by this user; try again in 1 s (USER_BYTES_RATE)"
+        self.assertEqual(self.refused(ANN), (text, 1.0))
+        self.assertEqual(self.limits.charge(ANN), 1.0)
+        self.limits.check(Identity("bob", "session-3", 1000.0))
+
+    def test_who_has_to_wait_waits_for_the_longest(self) -> None:
+        waits = [self.limits.charge(ANN) for _ in range(5)]
+        self.assertEqual(waits, [0.0, 0.0, 0.5, 1.0, 2.0])
 
     def test_without_limits(self) -> None:
         for _ in range(5000):
-            PublishLimits().charge(ANN)
+            PublishLimits().check(ANN)
