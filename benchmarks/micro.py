@@ -53,6 +53,7 @@ class Contestant(Server):
             "TCP_MAX_CONNECTIONS_PER_IP": "50000",
             "WEBSOCKET_MAX_CONNECTIONS_PER_IP": "50000",
             "RATE_LIMIT_MAX": "1000000",
+            "RATE_LIMIT_USER_MAX": "1000000",
             "CONNECT_RATE": "1000000/s",
             "COMMAND_RATE": "100000000/s",
             "PUBLISH_RATE": "100000000/s",

@@ -73,6 +73,7 @@ class Server:
             "BCRYPT_ROUNDS": "4",
             "TCP_MAX_CONNECTIONS_PER_IP": "10000",
             "RATE_LIMIT_MAX": "1000000",
+            "RATE_LIMIT_USER_MAX": "1000000",
             "CONNECT_RATE": "1000000/s",
             "COMMAND_RATE": "1000000/s",
             "PUBLISH_RATE": "1000000/s",

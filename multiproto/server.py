@@ -26,7 +26,8 @@ from .config import Config
 from .core.domain.login_throttle import LoginThrottle
 from .core.ports import LogStore
 from .core.pubsub.namespaces import Namespaces
-from .core.ratelimit.fixed_window import RateLimit
+from .core.ratelimit.fixed_window import RateLimit, RequestLimits
+from .core.ratelimit.shared_bucket import SharedBuckets
 from .core.revocations import RevocationAnnouncingStore
 from .core.transactions import Query
 from .core.turn_scheduler import TurnScheduler
@@ -59,7 +60,6 @@ from .workers.shared_port import SharedPort
 from .workers.worker import SupervisorLink
 
 DRAIN_TIMEOUT = 10.0  # seconds that requests have to be answered at the end, or a third of what there is
-MAX_LOGINS_PER_WINDOW = 20  # from one address in one window of the rate limit, registrations included
 LISTEN_BACKLOG = 1024  # connections that may wait to be accepted, also while the server starts
 
 
@@ -113,6 +113,15 @@ def make_service(
         if shared_limits is not None:
             redis_broker.on_leave(shared_limits.client.reconnect)
 
+    rates = config.rate_limits
+    window_limit = partial(RateLimit, window=rates.window, clock=reactor, shared_counter=shared_limits)
+    login_failures = window_limit(
+        rates.max_login_failures,
+        name="login-failures",
+        message="Too many failed logins and registrations from this address",
+        setting="LOGIN_RATE_MAX",
+    )
+
     # Identity; accounts, messages, publishing and subscribing.
     auth, wall_clock = make_auth_services(config, foundation, reactor), foundation.wall_clock
     account_services = make_account_services(
@@ -128,7 +137,18 @@ def make_service(
         decode_json=strict_json.loads,
         refresh_token_lifetime=config.auth.refresh_token_lifetime,
         operators=config.auth.operators,
-        login_throttle=LoginThrottle(reactor, wall_clock.earliest_now, store, shared_limits),
+        login_throttle=LoginThrottle(
+            reactor,
+            wall_clock.earliest_now,
+            store,
+            shared_limits,
+            failures_by_address=login_failures,
+        ),
+        refresh_limit=(
+            SharedBuckets("refresh", rates.refresh_rate, reactor, shared_limits)
+            if rates.refresh_rate
+            else None
+        ),
         on_authentication=metrics.auth,
     )
     core = make_core_services(
@@ -139,9 +159,9 @@ def make_service(
         account_services=account_services,
         publish_limits=make_publish_limits(
             foundation,
-            user_rate=config.rate_limits.publish_rate,
-            credential_rate=config.rate_limits.credential_publish_rate,
-            user_byte_rate=config.rate_limits.user_byte_rate,
+            user_rate=rates.publish_rate,
+            credential_rate=rates.credential_publish_rate,
+            user_byte_rate=rates.user_byte_rate,
             shared_limits=shared_limits,
         ),
         encode_json=strict_json.dumps,
@@ -156,16 +176,25 @@ def make_service(
         wall_clock.warning,
         is_ready=lambda: services.ready and log.canary.is_fresh,
     )
-    rate_limit = partial(
-        RateLimit, window=config.rate_limits.window, clock=reactor, shared_counter=shared_limits
-    )
     context = WireContext(
         core=core,
         metrics=metrics,
         health=health,
-        request_limit=rate_limit(config.rate_limits.max_requests, name="requests"),
-        login_limit=rate_limit(MAX_LOGINS_PER_WINDOW, name="logins"),
-        connect_rate=config.rate_limits.connect_rate,
+        request_limits=RequestLimits(
+            window_limit(
+                rates.max_requests,
+                name="requests",
+                message="Too many requests without a valid token from this address",
+                setting="RATE_LIMIT_MAX",
+            ),
+            window_limit(
+                rates.max_user_requests,
+                name="user-requests",
+                message="Too many requests of this user",
+                setting="RATE_LIMIT_USER_MAX",
+            ),
+        ),
+        connect_rate=rates.connect_rate,
         allows_origin=make_cors_policy(config).allows_websocket,
         public_jwks=auth.keys.public_jwks,
     )

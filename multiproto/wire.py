@@ -17,7 +17,7 @@ from twisted.web.resource import IResource
 
 from .config import Config
 from .core.connections.admission import Admission, ConnectionLimits, ConnectionRateLimiter
-from .core.ratelimit.fixed_window import RateLimit
+from .core.ratelimit.fixed_window import RequestLimits
 from .core.ratelimit.token_bucket import Rate
 from .core.wiring import CoreServices
 from .observe.health import HealthMonitor
@@ -45,8 +45,7 @@ class WireContext:
     core: CoreServices
     metrics: Metrics
     health: HealthMonitor
-    request_limit: RateLimit  # HTTP requests of any kind, from one address
-    login_limit: RateLimit  # logins and registrations, from one address
+    request_limits: RequestLimits  # of HTTP requests
     allows_origin: Callable[[str], bool]  # whether a page of this origin may open a WebSocket
     public_jwks: Callable[[], Sequence[Mapping[str, str]]]  # the keys that others may verify tokens with
     connect_rate: Rate | None  # connections from one address, of each kind

@@ -51,9 +51,35 @@ class RateLimitConfig:
         "RATE_LIMIT_WINDOW_MS",
         parsers.duration(1, 86400),
         900.0,
-        "window of the limit on requests per address",
+        "window of the next three limits",
     )
-    max_requests: int = setting("RATE_LIMIT_MAX", parsers.integer(1), 100, "requests per address and window")
+    max_requests: int = setting(
+        "RATE_LIMIT_MAX",
+        parsers.integer(1),
+        10_000,
+        "HTTP requests without a good token, of one address in a window",
+        production_default=100,
+    )
+    max_user_requests: int = setting(
+        "RATE_LIMIT_USER_MAX",
+        parsers.integer(1),
+        30_000,
+        "HTTP requests of one user in a window, whatever their addresses",
+        production_default=3000,
+    )
+    max_login_failures: int = setting(
+        "LOGIN_RATE_MAX",
+        parsers.integer(1),
+        1000,
+        "logins and registrations of one address that may fail in a window",
+        production_default=20,
+    )
+    refresh_rate: Rate | None = setting(
+        "REFRESH_RATE",
+        parsers.rate,
+        Rate(4 / 60, 60),
+        "how often one session may be refreshed; none: any number of times",
+    )
     connect_rate: Rate | None = setting(
         "CONNECT_RATE",
         parsers.rate,

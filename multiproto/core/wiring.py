@@ -129,6 +129,7 @@ def make_account_services(
     refresh_token_lifetime: float = 7 * 86400.0,  # seconds
     operators: Iterable[str] = (),
     login_throttle: LoginThrottle | None = None,
+    refresh_limit: SharedBuckets | None = None,
     on_authentication: Callable[[str, str], object] = lambda method, outcome: None,
 ) -> AccountServices:
     events, audit = EventBuilder(new_id), AuditRecorder(now, new_id)
@@ -146,6 +147,7 @@ def make_account_services(
         lifetime=refresh_token_lifetime,
         on_authentication=on_authentication,
         login_throttle=login_throttle,
+        refresh_limit=refresh_limit,
     )
     return AccountServices(
         accounts=Accounts(
@@ -156,6 +158,7 @@ def make_account_services(
             audit_recorder=audit,
             now=now,
             new_id=new_id,
+            login_throttle=login_throttle,
         ),
         login_sessions=login_sessions,
         credentials=CredentialStore(

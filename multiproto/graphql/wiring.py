@@ -45,9 +45,9 @@ class GraphQLDependencies:
     health: Callable[[], Awaitable[Mapping[str, Any]]]  # as `GET /health` has it
     allowed_origin: Callable[[str], bool]  # whether it may open a socket; the server's own always may
     on_operation: OperationObserver
-    throttle: Callable[[str], Awaitable[None]]  # before a login from this address; raises `RateLimited`
-    # Likewise, before what counts as a request over HTTP.
-    count_request: Callable[[str], Awaitable[None]]
+    # Called before what counts as a request over HTTP, with the client's address and the id of its user, if it has
+    # proven to be one; raises `RateLimited`.
+    count_request: Callable[[str, str | None], Awaitable[None]]
     limits: QueryLimits = QueryLimits()
     introspection: bool = True
     playground: bool = False
@@ -98,7 +98,6 @@ def make_operation_executor(dependencies: GraphQLDependencies) -> OperationExecu
             credentials=services.credentials,
             messages=dependencies.messages,
             publisher=dependencies.publisher,
-            throttle=dependencies.throttle,
             count_request=dependencies.count_request,
         ),
         SubscriptionResolvers(dependencies.hub, dependencies.subscription_admission),

@@ -15,7 +15,7 @@ from ..core.ports import Authenticator
 from . import envelope
 from .request import HttpRequest
 from .route import Auth, RequestContext, Route
-from .routing import API_PREFIXES, PathSegments, RoutedApp
+from .routing import API_PREFIXES, CountedBy, PathSegments, RoutedApp
 
 _PATH_PARAM = re.compile(r":([A-Za-z]+)")
 
@@ -32,14 +32,19 @@ class Guard:
     _check_operator: Callable[[Identity], Awaitable[None]]  # raises `Forbidden`
 
     async def identify(self, context: RequestContext, auth: Auth) -> Identity:
-        """The identity of the caller.  Raises `Unauthorized`, `Forbidden`.
+        """The identity of the caller, for whom the request is counted.
 
-        This is the only place where REST reads a token.
+        Raises `Unauthorized`, `Forbidden`, `RateLimited`.  This is the only place where REST reads a token.
         """
         token = parse_bearer(context.header("authorization") or "")
-        if not token:
-            raise Unauthorized("Send a bearer token")
-        identity = await self._authenticator.authenticate(token, context.client)
+        try:
+            if not token:
+                raise Unauthorized("Send a bearer token")
+            identity = await self._authenticator.authenticate(token, context.client)
+        except Unauthorized:
+            await context.http_request.count()
+            raise
+        await context.http_request.count(identity.user_id)
         if auth is not Auth.SCOPED:
             check_full_access(identity)
         if auth is Auth.OPERATOR:
@@ -92,12 +97,16 @@ def _add_route(app: RoutedApp, guard: Guard, route: Route, prefix: str, template
             request.finish()
 
     path = prefix + _PATH_PARAM.sub(r"<string:\1>", route.path)
-    _register(app, path, respond, auth, route.method)
+    _register(app, path, respond, auth, route.counted_by, route.method)
 
 
 def _add_mount(app: RoutedApp, segments: PathSegments, resource: IResource) -> None:
-    """Serve `resource` at `segments`, and if it is a leaf, below; it authenticates its callers itself."""
+    """Serve `resource` at `segments`, and if it is a leaf, below; it authenticates its callers itself.
+
+    One that `counts_requests` counts each of them, too: by `HttpRequest.count`.
+    """
     path = "/" + "/".join(segments)
+    counted_by = CountedBy.HANDLER if getattr(resource, "counts_requests", False) else CountedBy.ADDRESS
 
     async def respond(request: HttpRequest, rest: str | None = None) -> None:
         request.route_template = path
@@ -106,8 +115,8 @@ def _add_mount(app: RoutedApp, segments: PathSegments, resource: IResource) -> N
             return request.send_refusal(envelope.route_not_found(request.path.decode()))
         request.render(resource)
 
-    _register(app, path, respond, Auth.NONE)
-    _register(app, path + "/<rest:rest>", respond, Auth.NONE)
+    _register(app, path, respond, Auth.NONE, counted_by)
+    _register(app, path + "/<rest:rest>", respond, Auth.NONE, counted_by)
 
 
 def _register(
@@ -115,10 +124,12 @@ def _register(
     path: str,
     respond: Callable[..., Coroutine[Any, Any, None]],
     auth: Auth,
+    counted_by: CountedBy,
     method: str | None = None,
 ) -> None:
     """Route requests for `path` to `respond`, which must catch every `Refusal`."""
     declared: Any = respond
-    declared.auth, declared.respond = auth, respond  # Klein keeps attributes
+    # Klein keeps attributes.
+    declared.auth, declared.respond, declared.counted_by = auth, respond, counted_by
     methods = None if method is None else [method]
     app.route(path, methods=methods, endpoint=f"{method or 'any'} {path}")(declared)

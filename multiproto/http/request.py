@@ -31,7 +31,7 @@ from twisted.web.template import renderElement
 from werkzeug.exceptions import HTTPException
 
 from ..base.coroutines import start_eagerly
-from ..core.errors import InternalError, RateLimited, Refusal
+from ..core.errors import InternalError, Refusal
 from ..core.ratelimit.fixed_window import RateLimitCheck
 from ..observe.logs import CURRENT_REQUEST_ID
 from . import compression, envelope
@@ -40,7 +40,7 @@ from .codec import METHODS, HttpProtocolError
 from .envelope import JSON_CONTENT_TYPE, NO_STORE, JsonResponse, RawResponse, ResponseHeaders
 from .interfaces import RequestChannel, RequestSite
 from .resolved_head import VARY_BOTH, VARY_ORIGIN, HeaderLines, ResolvedHead, format_lines
-from .routing import Match
+from .routing import CountedBy, Match
 from .security_headers import HSTS_HEADER, SECURITY_HEADERS
 from .urlencoded import parse_urlencoded
 
@@ -50,7 +50,7 @@ _PHRASES = {each.value: each.phrase.encode("ascii") for each in HTTPStatus}
 _SECURITY_NAMES = frozenset(name for name, _ in (*SECURITY_HEADERS, HSTS_HEADER))
 # Headers that a handler may set, and that are added to every response, too.
 _SHARED_NAMES = _SECURITY_NAMES | {
-    *(b"Date", b"X-Correlation-Id", b"Vary", b"Connection", b"Retry-After"),
+    *(b"Date", b"X-Correlation-Id", b"Vary", b"Connection"),
     *(b"Access-Control-Allow-Origin", b"Access-Control-Allow-Credentials", b"Access-Control-Expose-Headers"),
     *(b"Ratelimit-Policy", b"Ratelimit-Limit", b"Ratelimit-Remaining", b"Ratelimit-Reset"),
 }
@@ -248,9 +248,28 @@ class HttpRequest(TwistedRequest):
         target = resolved_head.target
         if not target.is_limited or resolved_head.is_preflight or resolved_head.is_upgrade:
             return True
-        check = self._site.check_rate_limits(self._resolved_headers.client_address, target.is_login)
+        counted_by = target.match.counted_by if target.match else self._site.router.counted_by(target)
+        if counted_by is not CountedBy.ADDRESS and (
+            self._resolved_headers.has_token or counted_by is CountedBy.HANDLER
+        ):
+            return True  # it is counted once it is known whose it is
+        check = self._site.check_rate_limit(self._resolved_headers.client_address)
         self._rate_limit_check = check
-        return not check.tightest.exceeded
+        return not check.status.exceeded
+
+    async def count(self, user_id: str | None = None) -> None:
+        """Count the request for the user who sent it, or else for its address, unless it was counted already.
+
+        Raises `RateLimited`.
+        """
+        if self._rate_limit_check is not None:
+            return
+        check = self._site.check_rate_limit(self._resolved_headers.client_address, user_id)
+        if check.is_shared:
+            check = await check.with_shared_count()
+        self._rate_limit_check = check
+        if check.status.exceeded:
+            raise check.refusal()
 
     def receive_body(self, body: bytes) -> None:
         """Set the whole body; called before `process`."""
@@ -261,7 +280,11 @@ class HttpRequest(TwistedRequest):
 
     def reject(self) -> None:
         """Answer a request that is not admitted."""
-        self.send_refusal(self._resolved_headers.refusal or RateLimited("Too many requests"))
+        refusal, check = self._resolved_headers.refusal, self._rate_limit_check
+        if refusal is None:
+            assert check is not None
+            refusal = check.refusal()
+        self.send_refusal(refusal)
 
     def reject_protocol_error(self, fault: HttpProtocolError) -> None:
         """Answer a request that can't be parsed."""
@@ -286,8 +309,8 @@ class HttpRequest(TwistedRequest):
             CURRENT_REQUEST_ID.reset(context)
 
     async def _handle_if_admitted(self, check: RateLimitCheck) -> None:
-        self._rate_limit_check = check = await check.with_shared_counts()
-        if check.tightest.exceeded:
+        self._rate_limit_check = check = await check.with_shared_count()
+        if check.status.exceeded:
             self.reject()
         elif not self._disconnected:  # it may have waited for Redis
             self._handle()
@@ -584,7 +607,7 @@ class HttpRequest(TwistedRequest):
         start = _status_line(self.clientproto, self.code, self.code_message)
         own_lines = _known_lines(own) if isinstance(own, tuple) else _format_unshared(own)
         if own_lines is None:
-            limits = () if check is None else check.tightest.headers()
+            limits = () if check is None else check.status.headers()
             shared = (
                 *((b"Date", date), (b"X-Correlation-Id", id)),
                 *(VARY_BOTH if varies else VARY_ORIGIN),
@@ -599,7 +622,7 @@ class HttpRequest(TwistedRequest):
             date,
             id,
             headers.vary_both_lines if varies else headers.vary_lines,
-            b"" if check is None else check.tightest.header_lines(),
+            b"" if check is None else check.status.header_lines(),
             headers.security_lines,
             _CLOSE_LINE if closing else b"",
             coding,

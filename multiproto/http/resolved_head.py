@@ -54,6 +54,7 @@ class ResolvedHeaders:
     origin: bytes | None
     accepts_gzip: bool
     wants_websocket_upgrade: bool
+    has_token: bool  # an Authorization header, whatever it says
     has_preflight_method: bool  # Access-Control-Request-Method
     cors_headers: HeaderLines
     vary_lines: bytes  # Vary and CORS
@@ -87,6 +88,7 @@ class ResolvedHeaders:
             origin,
             accepts_gzip(head.last(b"accept-encoding") or b""),
             (head.last(b"upgrade") or b"").lower() == b"websocket",
+            head.last(b"authorization") is not None,
             head.last(b"access-control-request-method") is not None,
             cors,
             _LINES[VARY_ORIGIN] + cors_lines,
@@ -112,6 +114,7 @@ class ResolvedHeaders:
             self.origin,
             self.accepts_gzip,
             self.wants_websocket_upgrade,
+            self.has_token,
             self.has_preflight_method,
             self.cors_headers,
             self.vary_lines,

@@ -14,6 +14,7 @@ from ..core.errors import InvalidInput
 from ..core.identity import Identity
 from .envelope import JsonResponse, RawResponse, UnsupportedMediaType
 from .request import HttpRequest
+from .routing import CountedBy
 from .urlencoded import parse_urlencoded
 
 
@@ -90,6 +91,11 @@ class Route:
     path: str
     handler: RouteHandler
     auth: Auth = field(validator=instance_of(Auth), kw_only=True)
+    counted_by: CountedBy = field(kw_only=True)
+
+    @counted_by.default
+    def _default_counted_by(self) -> CountedBy:
+        return CountedBy.ADDRESS if self.auth is Auth.NONE else CountedBy.TOKEN
 
 
 def _parse_media_type(header: str) -> str:

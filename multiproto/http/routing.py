@@ -7,6 +7,7 @@ paths are kept; adding a route drops them all.
 from __future__ import annotations
 
 from collections import OrderedDict
+from enum import Enum
 from typing import Any, Callable, Coroutine, Mapping
 from urllib.parse import unquote
 
@@ -25,7 +26,7 @@ from werkzeug.routing import (
     UnicodeConverter,
 )
 
-from ..core.errors import InvalidInput
+from ..core.errors import InvalidInput, Refusal
 from . import envelope, paths
 
 API_PREFIXES = ("/api/v1", "/api")  # the first one names a route in metrics
@@ -35,11 +36,13 @@ PathSegments = tuple[str, ...]
 MAX_REMEMBERED_PATHS = 2048
 MAX_REMEMBERED_PATH = 256  # bytes; with the number of them, some megabytes at most
 
-_LOGIN_PATHS = frozenset(
-    tuple(f"{prefix}/auth/{action}"[1:].split("/"))
-    for prefix in API_PREFIXES
-    for action in ("login", "register")
-)
+
+class CountedBy(Enum):
+    """What decides whose request it is that the rate limit counts."""
+
+    ADDRESS = "address"  # the head alone: it counts before its body is read
+    TOKEN = "token"  # its token, where it has one: it counts for the user, or else for the address
+    HANDLER = "handler"  # what it turns out to be: its handler counts it
 
 
 class CountedMap(Map):
@@ -103,6 +106,7 @@ class Match:
     # Of a route made by `klein_app`, the coroutine function inside Klein's wrappers; calling it directly
     # saves their two frames and their `Deferred`.
     respond: Callable[..., Coroutine[Any, Any, None]] | None
+    counted_by: CountedBy
 
 
 @define(eq=False, repr=False)
@@ -113,7 +117,6 @@ class RequestTarget:
     path: bytes
     segments: PathSegments | None  # `None` if they are not UTF-8
     is_limited: bool  # counted by the rate limit
-    is_login: bool
     match: Match | None = None  # set by `Router.match`
 
 
@@ -157,9 +160,17 @@ class Router:
         rule, params = self._match_rule(target, canonical)
         endpoint: Any = self.app.endpoints[str(rule.endpoint)]
         respond = getattr(endpoint, "respond", None)
-        target.match = Match(endpoint, params, endpoint.segment_count, respond)
+        counted_by = getattr(endpoint, "counted_by", CountedBy.ADDRESS)
+        target.match = Match(endpoint, params, endpoint.segment_count, respond, counted_by)
         self._remember(target)
         return target.match
+
+    def counted_by(self, target: RequestTarget) -> CountedBy:
+        """What decides for whom a request for `target` counts; where there is no endpoint, its address."""
+        try:
+            return self.match(target).counted_by
+        except Refusal:
+            return CountedBy.ADDRESS
 
     def _match_rule(self, target: RequestTarget, canonical: str) -> tuple[Rule, Mapping[str, Any]]:
         method = target.method.decode("ascii")
@@ -189,5 +200,5 @@ def _parse_target(method: bytes, path: bytes) -> RequestTarget:
     try:
         segments = paths.decode_segments(path)
     except InvalidInput:
-        return RequestTarget(method, path, None, True, False)
-    return RequestTarget(method, path, segments, segments[0] != "health", segments in _LOGIN_PATHS)
+        return RequestTarget(method, path, None, True)
+    return RequestTarget(method, path, segments, segments[0] != "health")

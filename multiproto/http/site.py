@@ -15,7 +15,7 @@ from twisted.web.http import datetimeToString
 from ..base.client_network import ClientNetwork
 from ..core.addresses import AddressRules
 from ..core.connections.admission import ConnectionRateLimiter, too_many_connections
-from ..core.ratelimit.fixed_window import RateLimit, RateLimitCheck
+from ..core.ratelimit.fixed_window import RateLimitCheck, RequestLimits
 from ..core.turn_scheduler import TurnScheduler
 from .channel import Channel
 from .codec import HttpProtocolError, RequestHead
@@ -44,8 +44,7 @@ class Site(Factory):
     policy: AnswerPolicy
     turns: TurnScheduler
     _limits: HttpLimits
-    _request_limit: RateLimit
-    _login_limit: RateLimit
+    _request_limits: RequestLimits
     _max_connections_per_network: int
     _connection_rate_limiter: ConnectionRateLimiter
     draining: bool = False
@@ -161,12 +160,9 @@ class Site(Factory):
             self._date_second, self._date_header = now, datetimeToString(now)
         return self._date_header
 
-    def check_rate_limits(self, host: str, is_login: bool) -> RateLimitCheck:
-        """Count a request against each rate limit that applies to it."""
-        counted = [(self._request_limit, self._request_limit.count_request(host))]
-        if is_login and not counted[0][1].exceeded:
-            counted.append((self._login_limit, self._login_limit.count_request(host)))
-        return RateLimitCheck(host, tuple(counted))
+    def check_rate_limit(self, host: str, user_id: str | None = None) -> RateLimitCheck:
+        """Count a request for the user who sent it, or else for its address."""
+        return self._request_limits.check(host, user_id)
 
     def admission_error(self, channel: Channel) -> HttpProtocolError | None:
         """The error that a new connection is rejected with, or `None`.

@@ -14,7 +14,7 @@ from ..core.connections.hub import Hub
 from ..core.domain.messages import Messages
 from ..core.ports import Authenticator
 from ..core.pubsub.publisher import Publisher
-from ..core.ratelimit.fixed_window import RateLimit
+from ..core.ratelimit.fixed_window import RequestLimits
 from ..core.wiring import AccountServices
 from .cors import CorsPolicy
 from .klein_app import Guard, make_app
@@ -65,8 +65,7 @@ class SiteParts:
     stream_admission: Admission  # of event streams
     health: HealthReporter
     on_request_done: RequestObserver
-    request_limit: RateLimit  # of all requests from one address
-    login_limit: RateLimit  # of its requests to log in and to register
+    request_limits: RequestLimits
     mounts: Mapping[bytes, IResource] = field(factory=dict)
     public_keys: PublicKeySource = list  # with which other services verify tokens
     connection_rate_limiter: ConnectionRateLimiter | None = None  # of new connections; `None`: no limit
@@ -100,8 +99,7 @@ def make_site(parts: SiteParts, settings: SiteSettings = SiteSettings()) -> Site
         ),
         turns=parts.hub.turns,
         limits=settings.limits,
-        request_limit=parts.request_limit,
-        login_limit=parts.login_limit,
+        request_limits=parts.request_limits,
         max_connections_per_network=settings.max_connections_per_network,
         connection_rate_limiter=parts.connection_rate_limiter or ConnectionRateLimiter(None, clock),
     )

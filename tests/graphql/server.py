@@ -23,6 +23,7 @@ from multiproto.broker.memory import MemoryBroker
 from multiproto.core.connections.admission import Admission, ConnectionLimits
 from multiproto.core.connections.hub import Hub
 from multiproto.core.domain.messages import Messages
+from multiproto.core.errors import RateLimited
 from multiproto.core.events import EventBuilder
 from multiproto.core.idempotency import IdempotentSends
 from multiproto.core.identity import Identity
@@ -137,6 +138,13 @@ class PlainRequest(Request):
     def is_disconnected(self) -> bool:
         return bool(self._disconnected)
 
+    _is_counted = False
+
+    async def count(self, user_id: str | None = None) -> None:
+        if not self._is_counted:
+            self._is_counted = True
+            await self.site.count(user_id)
+
     async def wait_for_turn(self, kind: str, first: bool) -> bool:
         await self.site.turns.wait(self.turn_key, kind, first)
         return not self._disconnected
@@ -240,8 +248,9 @@ class ServerCase(SynchronousTestCase):
         self.accounts, self.sessions = self.members.accounts, self.members.login_sessions
         self.messages = Messages(self.store, sends, EventBuilder(new_id), self.policy, clock.seconds, new_id)
         self.observed: list[Any] = []
-        self.logins: list[str] = []
-        self.requests: list[str] = []  # counted in operations
+        self.http_requests: list[str | None] = []  # for whom they were counted: a user, or nobody
+        self.most_http_requests = 1_000_000
+        self.requests: list[tuple[str, str | None]] = []  # counted in operations: address and user
         self.sockets = Admission(self.session_limits, ProtocolStats("graphql"))
         self.streams = Admission(self.session_limits, ProtocolStats("graphql"))
         self.needs = GraphQLDependencies(
@@ -256,7 +265,6 @@ class ServerCase(SynchronousTestCase):
             health=self.health,
             allowed_origin=lambda origin: origin == "https://friend.example",
             on_operation=lambda *what: self.observed.append(what),
-            throttle=self.count_login,
             count_request=self.count_request,
         )
         self.hub.startService()
@@ -264,11 +272,13 @@ class ServerCase(SynchronousTestCase):
         self.serve()
         self.ann, self.bob = self.user("Ann").id, self.user("Bob").id
 
-    async def count_login(self, host: str) -> None:
-        self.logins.append(host)
+    async def count_http_request(self, user_id: str | None) -> None:
+        self.http_requests.append(user_id)
+        if len(self.http_requests) > self.most_http_requests:
+            raise RateLimited("Too many requests", "RATE_LIMIT_MAX", 41.5)
 
-    async def count_request(self, host: str) -> None:
-        self.requests.append(host)
+    async def count_request(self, host: str, user_id: str | None) -> None:
+        self.requests.append((host, user_id))
 
     def serve(self, **changes: Any) -> None:
         """Put the endpoint up, with some of what it needs changed."""
@@ -277,6 +287,7 @@ class ServerCase(SynchronousTestCase):
         root.putChild(b"graphql", make_graphql_resource(self.needs))
         self.site = Site(root, requestFactory=PlainRequest, reactor=self.clock)
         self.site.turns = self.hub.turns  # type: ignore[attr-defined]
+        self.site.count = self.count_http_request  # type: ignore[attr-defined]
 
     async def health(self) -> dict[str, Any]:
         database = {"status": "up", "responseTime": 1.5}

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from multiproto.core.errors import RateLimited, Unavailable
+from multiproto.core.domain.login_throttle import LoginThrottle
+from multiproto.core.errors import Unavailable
+from multiproto.core.ratelimit.fixed_window import RateLimit
 
 from .server import PASSWORD, ServerCase
 
@@ -213,21 +215,21 @@ class AccountTests(ServerCase):
         paths = {fault["path"][0] for fault in error["extensions"]["details"]["errors"]}
         self.assertEqual((error["message"], paths), ("Validation failed", {"email", "name", "password"}))
 
-    def test_logins_are_throttled_by_address(self) -> None:
+    def test_logins_that_fail_are_counted_by_address(self) -> None:
         """Aliases and batches don't get around it: it is checked for each field.  A refresh token can't be guessed."""
-
-        async def throttle(host: str) -> None:
-            self.logins.append(host)
-            if len(self.logins) > 2:
-                raise RateLimited("Too many logins")
-
-        self.serve(throttle=throttle)
+        failures = RateLimit(3, 900.0, clock=self.clock)
+        self.sessions._login_throttle = LoginThrottle(
+            self.clock, self.clock.seconds, self.store, failures_by_address=failures
+        )
+        self.accounts._login_throttle = self.sessions._login_throttle
         attempt = 'login(email: "a", password: "b") { token }'
         codes = self.codes(f"mutation {{ a: {attempt} }}") + self.codes(f"mutation {{ a: {attempt} }}")
         codes += self.codes(f"mutation {{ a: {attempt} b: {attempt} }}")
+        codes += self.codes(self.REGISTER, input={"email": "nobody", "name": "7", "password": "short"})
         codes += self.codes('mutation { refresh(refreshToken: "x") { token } }')
-        self.assertEqual(codes, ["UNAUTHORIZED", "UNAUTHORIZED", "RATE_LIMITED", "UNAUTHORIZED"])
-        self.assertEqual(set(self.logins), {"192.0.2.1"})
+        self.assertEqual(codes, ["UNAUTHORIZED"] * 3 + ["RATE_LIMITED", "UNAUTHORIZED"])
+        self.assertEqual(list(failures._windows), ["192.0.2.1"])
+        self.assertEqual(self.requests, [("192.0.2.1", None)])  # the refresh that failed
 
     def test_sessions_are_listed_and_ended(self) -> None:
         """One of one's own; another's is like none; then all."""

@@ -8,10 +8,11 @@ from attrs import evolve
 
 from multiproto.core.connections.admission import ConnectionLimits
 from multiproto.core.protocol import CloseReason
-from multiproto.core.ratelimit.fixed_window import RateLimit
+from multiproto.core.ratelimit.fixed_window import RateLimit, RequestLimits
 from multiproto.core.ratelimit.publish_limits import PublishLimits
 from multiproto.core.ratelimit.shared_bucket import SharedBuckets
 from multiproto.core.ratelimit.token_bucket import Rate
+from multiproto.graphql.transport.http import MAX_LOGIN_SIZE
 from multiproto.graphql.transport.running_operations import MAX_RUNNING_OPERATIONS
 
 from .transport.test_event_stream import StreamCase
@@ -71,10 +72,11 @@ RENAME_TWICE = """mutation {
 
 
 class AccountTests(SocketCase):
-    """Changes of accounts count as requests of their address, on sockets as over HTTP."""
+    """Changes of accounts count as requests of their user, on sockets as over HTTP."""
 
     def test_at_the_limit_and_one_past_it(self) -> None:
-        self.serve(count_request=RateLimit(2, 60, clock=self.clock).check)
+        limit = RateLimit(2, 60, clock=self.clock)
+        self.serve(count_request=RequestLimits(limit, limit).count)
         client = self.client(self.ann)
         for _ in range(2):
             self.assertEqual(client.run("a", RENAME)[0]["type"], "next")
@@ -87,7 +89,6 @@ class AccountTests(SocketCase):
     def test_what_counts(self) -> None:
         for n, document in enumerate(
             (
-                'mutation { refresh(refreshToken: "x") { token } }',
                 'mutation { createCredential(input: {name: "a", grants: []}) { credential } }',
                 'mutation { revokeCredential(id: "x") }',
                 'mutation { revokeSession(id: "x") }',
@@ -97,11 +98,12 @@ class AccountTests(SocketCase):
                 RENAME,
             )
         ):
-            self.client(self.user("abcdefgh"[n] * 3).id).run("a", document)
-            self.assertEqual(len(self.requests), n + 1, document)
+            user = self.user("abcdefgh"[n] * 3).id
+            self.client(user).run("a", document)
+            self.assertEqual(self.requests[n:], [("192.0.2.1", user)], document)
         self.client(self.ann).run("a", HELLO)
         self.publish(1)
-        self.assertEqual(len(self.requests), 8)
+        self.assertEqual(len(self.requests), 7)
 
     def test_over_http_the_request_has_counted(self) -> None:
         """For one change; a document may have thirty."""
@@ -109,6 +111,57 @@ class AccountTests(SocketCase):
         self.assertEqual(len(self.requests), 0)
         self.data(RENAME_TWICE, self.ann)
         self.assertEqual(len(self.requests), 1)
+
+
+class HttpTests(StreamCase):
+    """For whom a request over HTTP counts stands in its token, or else in its document."""
+
+    LOGIN = 'mutation { login(email: "a", password: "b") { token } }'
+    ONCE = 'mutation { a: login(email: "a", password: "b") { token } refresh(refreshToken: "x") { token } }'
+    BOTH = 'mutation { login(email: "a", password: "b") { token } logout }'
+    IN_A_FRAGMENT = "mutation { ...f } fragment f on Mutation { logout }"
+
+    def test_for_its_user_or_its_address(self) -> None:
+        self.post({"query": HELLO})
+        self.post({"query": HELLO}, Authorization="Bearer forged")
+        self.post({"query": HELLO}, self.ann)
+        self.assertEqual(self.http_requests, [None, None, self.ann])
+
+    def test_what_only_authenticates_has_limits_of_its_own(self) -> None:
+        """Also beside an expired token."""
+        for document in (self.LOGIN, self.ONCE):
+            self.post({"query": document})
+            self.post({"query": document}, Authorization="Bearer forged")
+        self.assertEqual(self.http_requests, [])
+        self.post({"query": self.LOGIN}, self.ann)
+        self.assertEqual(self.http_requests, [self.ann])
+
+    def test_everything_else_counts_once(self) -> None:
+        posts: list[Any] = [
+            {"query": self.BOTH},
+            {"query": self.IN_A_FRAGMENT},
+            {"query": "{ nothing }"},
+            {"query": "{"},
+            {"query": self.LOGIN + " " * MAX_LOGIN_SIZE},
+            [{"query": self.LOGIN}, {"query": self.LOGIN}],
+            "no request",
+        ]
+        for n, value in enumerate(posts):
+            self.post(value)
+            self.assertEqual(len(self.http_requests), n + 1, value)
+        self.request("PUT")
+        self.get(query=HELLO)
+        self.assertEqual(len(self.http_requests), len(posts) + 2)
+
+    def test_one_past_the_limit(self) -> None:
+        """It is answered as a request that is not executed; logging in goes on."""
+        self.most_http_requests = 0
+        for value in ({"query": HELLO}, [{"query": HELLO}], "no request"):
+            answer = self.post(value).answer
+            self.assertEqual((answer.status, answer.headers["retry-after"]), (429, "42"))
+            said = rate_limited("Too many requests; try again in 42 s (RATE_LIMIT_MAX)", 41_500)
+            self.assertEqual(answer.json, {"errors": [said]})
+        self.assertEqual(self.codes(self.LOGIN), ["UNAUTHORIZED"])
 
 
 class PublishTests(StreamCase):

@@ -30,8 +30,8 @@ QUERY = """query($limit: Int!) { users(limit: $limit) { edges { node { name
     messages(limit: $limit) { edges { node { user { name } recipient { name } } } } } } } }"""
 
 
-async def unlimited(host: str) -> None:
-    """A login throttle without a limit."""
+async def unlimited(host: str, user_id: str | None) -> None:
+    """A count of requests without a limit."""
 
 
 class ThreadedStoreTests(StoreCase):
@@ -63,7 +63,6 @@ class ThreadedStoreTests(StoreCase):
                 health=self.asyncSetUp,  # type: ignore[arg-type]
                 allowed_origin=lambda origin: False,
                 on_operation=lambda *what: None,
-                throttle=unlimited,
                 count_request=unlimited,
             )
         )

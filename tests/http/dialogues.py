@@ -804,44 +804,4 @@ DIALOGUES = (
         (not_found("/nowhere", limit=FIRST) + not_found("/nowhere", limit=FIRST, number=2)),
         by_proxy=True,
     ),
-    Dialogue(
-        "one beyond the limit of logins",
-        "GET /api/v1/auth/login HTTP/1.1\r\n"
-        "Host: a\r\n"
-        "\r\n"
-        "GET /api/auth/login HTTP/1.1\r\n"
-        "Host: a\r\n"
-        "\r\n"
-        "GET /api/auth/%6cogin/ HTTP/1.1\r\n"
-        "Host: a\r\n"
-        "\r\n",
-        "HTTP/1.1 405 Method Not Allowed\r\n"
-        "Content-Type: application/json\r\n"
-        "Content-Length: 106\r\n"
-        "Allow: OPTIONS, POST\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n"
-        "Ratelimit-Policy: 2;w=60\r\n"
-        "Ratelimit-Limit: 2\r\n"
-        "Ratelimit-Remaining: 1\r\n"
-        "Ratelimit-Reset: 60\r\n" + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":1,"message":"Method not allowed"},"timestamp":"1970-01-01T00:00:00.000Z"}HTTP/1.1 405 Method Not Allowed\r\n'
-        "Content-Type: application/json\r\n"
-        "Content-Length: 106\r\n"
-        "Allow: OPTIONS, POST\r\n" + EPOCH + "X-Correlation-Id: correlation2\r\n"
-        "Vary: Origin\r\n"
-        "Ratelimit-Policy: 2;w=60\r\n"
-        "Ratelimit-Limit: 2\r\n"
-        "Ratelimit-Remaining: 0\r\n"
-        "Ratelimit-Reset: 60\r\n" + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":1,"message":"Method not allowed"},"timestamp":"1970-01-01T00:00:00.000Z"}HTTP/1.1 429 Too Many Requests\r\n'
-        "Content-Type: application/json\r\n"
-        "Content-Length: 105\r\n" + EPOCH + "X-Correlation-Id: correlation3\r\n"
-        "Vary: Origin\r\n"
-        "Ratelimit-Policy: 2;w=60\r\n"
-        "Ratelimit-Limit: 2\r\n"
-        "Ratelimit-Remaining: 0\r\n"
-        "Ratelimit-Reset: 60\r\n"
-        "Retry-After: 60\r\n" + SECURITY + "\r\n"
-        '{"success":false,"error":{"code":7,"message":"Too many requests"},"timestamp":"1970-01-01T00:00:00.000Z"}',
-    ),
 )

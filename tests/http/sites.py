@@ -13,7 +13,7 @@ from multiproto.core.connections.admission import ConnectionLimits, ConnectionRa
 from multiproto.core.domain.audit_log import AuditLog
 from multiproto.core.domain.operators import Operators
 from multiproto.core.pubsub.policy import Policy
-from multiproto.core.ratelimit.fixed_window import RateLimit
+from multiproto.core.ratelimit.fixed_window import RateLimit, RequestLimits
 from multiproto.core.ratelimit.token_bucket import Rate
 from multiproto.core.transactions import Query, Snapshot, Unit
 from multiproto.core.wiring import AccountServices
@@ -51,7 +51,8 @@ class SiteCase(SynchronousTestCase):
     """`self.site`; its clock stands at 0."""
 
     settings = SiteSettings()
-    requests = 100  # in a minute, from one address
+    requests = 100  # in a minute, without a token, from one address
+    user_requests = 1000  # in a minute, of one user
     counts: Any = None  # what instances share
     policy = Policy()
     arrivals: Rate | None = None  # of connections from one address
@@ -92,8 +93,10 @@ class SiteCase(SynchronousTestCase):
             stream_admission=self.streams,
             health=self.health,
             on_request_done=lambda *seen: self.observed.append(seen),
-            request_limit=RateLimit(self.requests, 60.0, clock=self.clock, shared_counter=self.counts),
-            login_limit=RateLimit(2, 60.0, clock=self.clock),
+            request_limits=RequestLimits(
+                self.limit(self.requests, "RATE_LIMIT_MAX"),
+                self.limit(self.user_requests, "RATE_LIMIT_USER_MAX"),
+            ),
             mounts=self.mounts,
             public_keys=lambda: self.keys,
             connection_rate_limiter=ConnectionRateLimiter(self.arrivals, self.clock),
@@ -101,6 +104,11 @@ class SiteCase(SynchronousTestCase):
         site = make_site(parts, settings or self.settings)
         self.addCleanup(site.close_remaining)
         return site
+
+    def limit(self, max_requests: int, setting: str) -> RateLimit:
+        return RateLimit(
+            max_requests, 60.0, clock=self.clock, shared_counter=self.counts, name=setting, setting=setting
+        )
 
     def ask(self, method: str, target: str, body: Any = None, **headers: str) -> Response:
         """One request on a connection of its own."""

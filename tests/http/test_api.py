@@ -21,7 +21,7 @@ from multiproto.core.pubsub.namespaces import Namespaces
 from multiproto.core.pubsub.policy import Policy
 from multiproto.core.pubsub.publisher import Publisher
 from multiproto.core.pubsub.replay import ReplayReader
-from multiproto.core.ratelimit.fixed_window import RateLimit
+from multiproto.core.ratelimit.fixed_window import RateLimit, RequestLimits
 from multiproto.http.wiring import SiteParts, make_site
 from multiproto.log.follower import Follower
 from multiproto.observe.protocol_stats import ProtocolStats
@@ -79,8 +79,7 @@ class ApiCase(StoreCase):
                 health=Health(),
                 # Behind the answer's last byte, not in the middle of writing it.
                 on_request_done=lambda *_: clock.callLater(0, self._say_answered),
-                request_limit=RateLimit(1000, 900.0, clock=clock),
-                login_limit=RateLimit(1000, 900.0, clock=clock),
+                request_limits=RequestLimits(*(RateLimit(1000, 900.0, clock=clock) for _ in range(2))),
             ),
         )
 

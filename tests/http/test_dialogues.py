@@ -51,8 +51,8 @@ class DialogueCase(SiteCase):
 
     def exchange(self, pieces: list[bytes], host: str) -> tuple[bytes, bool, list[Any], list[Any]]:
         """What is heard, whether the server closes, and what the log and the metrics say, of a new client."""
-        self.site._request_limit._windows.clear()
-        self.site._login_limit._windows.clear()
+        self.site._request_limits.by_address._windows.clear()
+        self.site._request_limits.by_user._windows.clear()
         self.site.new_id = sequential_ids("correlation")
         self.house.publisher._new_id = sequential_ids("id")
         self.log.clear()

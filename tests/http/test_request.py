@@ -247,6 +247,8 @@ class LimitTests(SiteCase):
         answer = self.ask("GET", "/nope")
         self.assertEqual((answer.status, answer.code), (429, 7))
         self.assertEqual(answer.headers["retry-after"], "50")
+        message = "Too many requests; try again in 50 s (RATE_LIMIT_MAX)"
+        self.assertEqual(answer.json["error"]["message"], message)
 
     def test_a_new_window(self) -> None:
         for _ in range(4):
@@ -289,15 +291,56 @@ class LimitTests(SiteCase):
                 self.assertEqual(self.shown(target), {})
         self.assertEqual(self.shown("/healthy")["ratelimit-remaining"], "2")
 
-    def test_login_and_register_share_a_tighter_one(self) -> None:
-        for target in ("/api/v1/auth/login", "/api/auth/%72egister/"):
-            self.assertEqual(self.shown(target)["ratelimit-limit"], "2")
-        self.assertEqual(self.ask("POST", "/api/auth/login").status, 429)
 
-    def test_the_wider_one_holds_for_them_too(self) -> None:
-        for _ in range(3):
-            self.shown()
-        self.assertEqual(self.shown("/api/auth/login")["ratelimit-limit"], "3")
+class UserLimitTests(SiteCase):
+    """With a good token a request counts for its user; without one, or with a bad one, for its address."""
+
+    requests, user_requests = 2, 3
+
+    def get(
+        self, token: str | None = None, target: str = "/api/v1/topics/a/explain", host: str = "192.0.2.1"
+    ) -> Any:
+        line = Line(self.site, host)
+        line.ask("GET", target, None, {"Authorization": token} if token else {})
+        return line.answer()
+
+    def shown(self, *asked: Any) -> list[tuple[int, str]]:
+        return [(answer.status, answer.headers["ratelimit-remaining"]) for answer in asked]
+
+    def test_the_limit_and_one_past_it(self) -> None:
+        """From wherever it comes; others, and those without a token, are not touched."""
+        hosts = ("192.0.2.1", "192.0.2.1", "198.51.100.7", "203.0.113.9")
+        answers = [self.get("Bearer token-ann", host=host) for host in hosts]
+        self.assertEqual(self.shown(*answers), [(200, "2"), (200, "1"), (200, "0"), (429, "0")])
+        self.assertEqual({answer.headers["ratelimit-limit"] for answer in answers}, {"3"})
+        text = "Too many requests; try again in 60 s (RATE_LIMIT_USER_MAX)"
+        self.assertEqual(answers[-1].json["error"]["message"], text)
+        self.assertEqual(answers[-1].headers["retry-after"], "60")
+        self.assertEqual(self.get("Bearer token-bob").status, 200)
+        self.assertEqual(self.shown(self.get(target="/")), [(200, "1")])
+
+    def test_a_bad_token_counts_for_its_address(self) -> None:
+        bad = ("Bearer forged", "Basic YQ==", "Bearer forged")
+        answers = [self.get(token) for token in bad]
+        self.assertEqual(self.shown(*answers), [(401, "1"), (401, "0"), (429, "0")])
+        self.assertEqual(answers[-1].headers["ratelimit-limit"], "2")
+        self.assertEqual(self.shown(self.get(), self.get(target="/nope")), [(429, "0"), (429, "0")])
+        self.assertEqual(self.shown(self.get("Bearer token-ann")), [(200, "2")])
+
+    def test_a_token_that_nobody_looks_at_counts_for_its_address(self) -> None:
+        for target, status in (("/", 200), ("/nope", 404), ("/", 429)):
+            self.assertEqual(self.get("Bearer token-ann", target).status, status)
+
+    def test_what_has_a_limit_of_its_own_counts_here_only_where_it_cannot_be_read(self) -> None:
+        """A login without JSON in it is none."""
+        for action in ("login", "register", "refresh"):
+            self.site = self.make_site()
+            answers = [self.ask("POST", f"/api/auth/{action}", "[]") for _ in range(3)]
+            self.assertEqual(self.shown(*answers), [(400, "1"), (400, "0"), (429, "0")], action)
+
+    def test_another_method_there_counts_as_any_request(self) -> None:
+        answers = [self.ask("GET", "/api/v1/auth/login") for _ in range(3)]
+        self.assertEqual(self.shown(*answers), [(405, "1"), (405, "0"), (429, "0")])
 
 
 class LogTests(SiteCase):

@@ -89,6 +89,7 @@ class Server:
             "NAMESPACES": json.dumps([{"match": f"{LOGGED}.**"}]),
             "BCRYPT_ROUNDS": "4",
             "RATE_LIMIT_MAX": "100000000",
+            "RATE_LIMIT_USER_MAX": "100000000",
             "CONNECT_RATE": "1000000/s",
             "COMMAND_RATE": "1000000/s",
             "PUBLISH_RATE": "1000000/s",

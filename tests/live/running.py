@@ -34,6 +34,7 @@ SETTINGS = {
     "METRICS_PORT": "0",
     "BCRYPT_ROUNDS": "4",
     "RATE_LIMIT_MAX": "100000",
+    "RATE_LIMIT_USER_MAX": "100000",
     "CONNECT_RATE": "100000/s",
 }
 
@@ -82,7 +83,12 @@ class LiveCase(TestCase):
             tcp=evolve(config.tcp, port=0),
             metrics=evolve(config.metrics, port=0),
             auth=evolve(config.auth, bcrypt_rounds=4, jwt_secret=canary.SECRET),
-            rate_limits=evolve(config.rate_limits, max_requests=100_000, connect_rate=Rate(100_000, 100_000)),
+            rate_limits=evolve(
+                config.rate_limits,
+                max_requests=100_000,
+                max_user_requests=100_000,
+                connect_rate=Rate(100_000, 100_000),
+            ),
             storage=evolve(config.storage, directory=self.mktemp()),
         )
 

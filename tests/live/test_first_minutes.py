@@ -40,7 +40,6 @@ class FirstMinutesTests(TestCase):
             TCP_PORT=str(self.address.tcp),
             METRICS_PORT=str(self.address.metrics),
             DATA_DIR=str(self.data),
-            RATE_LIMIT_MAX="10000",
         )
         self.addCleanup(self.server.kill)
         return await self.said(self.server, "examples.four_ways")

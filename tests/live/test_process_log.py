@@ -43,6 +43,7 @@ class Unread(Started):
             "DATA_DIR": str(data),
             "PYTHONPATH": str(ROOT),
             "RATE_LIMIT_MAX": "100000",
+            "RATE_LIMIT_USER_MAX": "100000",
             "CONNECT_RATE": "none",
             **environment,
         }
@@ -161,7 +162,11 @@ class LogFileTests(TwistdCase):
         """On either signal, without losing a line, and the signal ends nothing."""
         path = self.data.with_suffix(".log")
         started = await self.start(
-            f"--logfile={path}", APP_ENV="test", RATE_LIMIT_MAX="100000", CONNECT_RATE="none"
+            f"--logfile={path}",
+            APP_ENV="test",
+            RATE_LIMIT_MAX="100000",
+            RATE_LIMIT_USER_MAX="100000",
+            CONNECT_RATE="none",
         ).ready()
         for number in (SIGUSR1, SIGHUP):
             moved = path.with_suffix(f".{number}")

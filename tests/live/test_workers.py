@@ -48,6 +48,7 @@ class Crew(Started):
             "JWT_SECRET": SECRET,
             "BCRYPT_ROUNDS": "4",
             "RATE_LIMIT_MAX": "100000",
+            "RATE_LIMIT_USER_MAX": "100000",
             "APP_ENV": "test",
             **environment,
         }

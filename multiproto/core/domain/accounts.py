@@ -8,7 +8,7 @@ from attrs import define
 
 from ...base.timestamps import format_timestamp
 from ..client_info import ClientInfo
-from ..errors import Conflict, Forbidden, NotFound
+from ..errors import Conflict, Forbidden, NotFound, ValidationError
 from ..events import EventBuilder
 from ..identity import Identity
 from ..model import PageOf, User, UserRecord, WithCursor
@@ -17,6 +17,7 @@ from ..transactions import Query, Step, Unit
 from ..validation import FieldValidator, RequestFields, check_id, email_key, paging
 from .audit_log import AuditRecorder
 from .login_sessions import ConcurrentChange, LoginSessions
+from .login_throttle import LoginThrottle
 
 
 @define(eq=False, repr=False)
@@ -28,9 +29,23 @@ class Accounts:
     _audit_recorder: AuditRecorder
     _now: Callable[[], float]  # seconds since the epoch
     _new_id: Callable[[], str]
+    _login_throttle: LoginThrottle | None = None  # registrations that fail count as logins do
 
     async def register(self, fields: RequestFields, client: ClientInfo = ClientInfo()) -> WithCursor[User]:
-        """Raises `ValidationError`, or `Conflict` when the address is registered, in upper or lower case."""
+        """Raises `ValidationError`, or `Conflict` when the address is registered, in upper or lower case.
+
+        Raises `RateLimited` after too many failures from the client's address.
+        """
+        if self._login_throttle is None:
+            return await self._register(fields, client)
+        self._login_throttle.check_address(client.address)
+        try:
+            return await self._register(fields, client)
+        except (ValidationError, Conflict):
+            await self._login_throttle.record_failure(client.address)
+            raise
+
+    async def _register(self, fields: RequestFields, client: ClientInfo) -> WithCursor[User]:
         form = FieldValidator(fields)
         email, name, password = form.email(), form.name(), form.password()
         form.check()

@@ -14,11 +14,12 @@ from attrs import define, field, frozen
 
 from ...base.timestamps import format_timestamp
 from ..client_info import ClientInfo
-from ..errors import NotFound, Refusal, Unauthorized
+from ..errors import NotFound, RateLimited, Refusal, Unauthorized, ValidationError
 from ..events import EventBuilder
 from ..identity import Identity
 from ..model import JsonObject, User, UserRecord
 from ..ports import PasswordHasher, Store, TokenIssuer
+from ..ratelimit.shared_bucket import SharedBuckets
 from ..transactions import Event, Query, Row, Step, Unit
 from ..validation import FieldValidator, RequestFields, check_id, email_key
 from .audit_log import AuditRecorder, unknown_email_subject
@@ -90,15 +91,23 @@ class LoginSessions:
     # Called with the outcome of each login and refresh.
     _on_authentication: Callable[[str, str], object] = lambda method, outcome: None
     _login_throttle: LoginThrottle | None = None  # how often a password may be tried
+    _refresh_limit: SharedBuckets | None = None  # how often a session may be refreshed
 
     async def login(self, fields: RequestFields, client: ClientInfo = ClientInfo()) -> LoginResult:
         """Raises `Unauthorized` with the same text, after the same amount of work, whatever was wrong.
 
-        Raises `RateLimited` after too many attempts to log in to an account, whether or not it exists.
+        Raises `RateLimited` after too many attempts to log in to an account, whether or not it exists, and after
+        too many failures from one address.
         """
         form = FieldValidator(fields)
         email, password = form.text("email"), form.text("password")
-        form.check()
+        try:
+            form.check()
+        except ValidationError:
+            if self._login_throttle:
+                self._login_throttle.check_address(client.address)
+                await self._login_throttle.record_failure(client.address)
+            raise
         host, key = client.address, email_key(email.strip())
         # First, so that in a storm of logins those that are refused cost no database read.
         self._passwords.check_capacity(client.requester())
@@ -131,6 +140,7 @@ class LoginSessions:
         A refresh token is spent once its successor is used, so that a request whose
         response was lost can be repeated; its other successors are spent then, too.
         A spent one that is used again counts as stolen: its session is revoked.
+        Raises `RateLimited` for a session that is refreshed too often.
         """
         form = FieldValidator(fields)
         token = form.text("refreshToken")
@@ -154,6 +164,8 @@ class LoginSessions:
             self._on_authentication("refresh", "revoked")
             await self._revoke_for_reuse(row, client)
             raise Unauthorized("Invalid refresh token")
+        if self._refresh_limit is not None and (wait := self._refresh_limit.acquire(row["session_id"])):
+            raise RateLimited("This session is refreshed too often", "REFRESH_RATE", wait)
         owner = await self._read_one(Query("user_by_id", {"id": row["user_id"]}))
         if owner is None:  # the account was closed meanwhile
             raise Unauthorized("Invalid refresh token")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable, Sequence
 
 from attrs import Factory, define, field, frozen
-from graphql import ExecutionResult
+from graphql import ExecutionResult, FieldNode
 from graphql.execution import Executor, create_source_event_stream
 from twisted.internet.interfaces import IReactorTime
 
@@ -21,6 +21,8 @@ from .request import GraphQLRequest
 from .root_prefetch import prefetch_root
 from .subscriptions import Payload, ResponseStream, SubscriptionSource
 
+AUTHENTICATING_MUTATIONS = frozenset(("login", "refresh", "register"))
+
 # type, name, status, seconds, codes of the errors; names are chosen by clients, so all count as "other"
 OperationObserver = Callable[[str, str, str, float, Sequence[str]], None]
 
@@ -31,6 +33,14 @@ class PreparedOperation:
 
     kind: str  # query, mutation or subscription
     executor: Executor[Any] = field(repr=False)
+
+    @property
+    def only_authenticates(self) -> bool:
+        """Whether it is made of logins, registrations and refreshes alone, which have limits of their own."""
+        selections = self.executor.operation.selection_set.selections
+        return self.kind == "mutation" and all(
+            isinstance(each, FieldNode) and each.name.value in AUTHENTICATING_MUTATIONS for each in selections
+        )
 
 
 @define(eq=False, repr=False)

@@ -19,7 +19,7 @@ from ...core.domain.accounts import Accounts
 from ...core.domain.credentials import CredentialStore
 from ...core.domain.login_sessions import LoginSessions
 from ...core.domain.messages import Messages
-from ...core.errors import Forbidden, NotFound, ValidationError
+from ...core.errors import Forbidden, NotFound, Unauthorized, ValidationError
 from ...core.events import MESSAGE_SENT, USER_CREATED, USER_UPDATED
 from ...core.model import JsonObject, Message, PageOf, User
 from ...core.protocol import Delivery
@@ -92,8 +92,8 @@ class MutationResolvers:
     _credentials: CredentialStore
     _messages: Messages
     _publisher: Publisher
-    _throttle: Callable[[str], Awaitable[None]]  # a client's address; raises `RateLimited`
-    _count_request: Callable[[str], Awaitable[None]]  # likewise, as a request over HTTP counts
+    # With a client's address, and the id of its user or `None`: counts as a request over HTTP; raises `RateLimited`.
+    _count_request: Callable[[str, str | None], Awaitable[None]]
 
     async def _count_write(self, context: Context) -> None:
         """Count a change of an account as a request: over HTTP, the first one of an operation was one.
@@ -102,21 +102,23 @@ class MutationResolvers:
         """
         context.account_writes += 1
         if context.account_writes > 1 or context.caller.connection_id is not None:
-            await self._count_request(context.caller.host)
+            identity = context.caller.identity
+            await self._count_request(context.caller.host, None if identity is None else identity.user_id)
 
     async def register(self, context: Context, args: Args) -> JsonObject:
-        await self._throttle(context.caller.host)
         fields = args["input"]
         context.cursor = (await self._accounts.register(fields, context.caller.client)).cursor
         return (await self._login_sessions.login(fields, context.caller.client)).to_json()
 
     async def login(self, context: Context, args: Args) -> JsonObject:
-        await self._throttle(context.caller.host)
         return (await self._login_sessions.login(args, context.caller.client)).to_json()
 
     async def refresh(self, context: Context, args: Args) -> JsonObject:
-        await self._count_write(context)
-        return (await self._login_sessions.refresh(args, context.caller.client)).to_json()
+        try:
+            return (await self._login_sessions.refresh(args, context.caller.client)).to_json()
+        except Unauthorized:
+            await self._count_request(context.caller.host, None)
+            raise
 
     async def logout(self, context: Context, args: Args) -> bool:
         await self._count_write(context)

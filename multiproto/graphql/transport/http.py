@@ -33,6 +33,8 @@ from .negotiation import (
 from .playground import CONTENT_SECURITY_POLICY, Playground
 
 MAX_BODY_SIZE = 2**20  # bytes (docs/graphql.md#requests-over-http)
+# Bytes of a body that may be a login: a larger one without a good token is counted before it is parsed.
+MAX_LOGIN_SIZE = 4096
 EVENT_STREAM_REQUIRED = "Subscriptions need Accept: text/event-stream, or graphql-transport-ws"
 
 
@@ -66,6 +68,7 @@ class GraphQLResource:
     _websocket: IResource
     _playground: Playground | None
     isLeaf: bool = True
+    counts_requests: bool = True  # by `GraphQLHttpRequest.count`: what a request is stands in its document
     server: Any = None  # twisted.web sets it on what it serves
 
     _log = Logger()
@@ -99,14 +102,23 @@ class GraphQLResource:
     async def _handle_request(self, response: GraphQLHttpResponse) -> None:
         request = response.request
         try:
-            if self._serve_playground(response):
+            if await self._serve_playground(response):
                 return
-            parsed = self._parse_request(request)
             header, agent = header_text(request, b"authorization"), header_text(request, b"user-agent")
             caller = await authenticate_caller(
                 self._request_authenticator, header, request.client_address, agent or "", request.turn_key
             )
+            if caller.identity is not None:
+                await request.count(caller.identity.user_id)
+            elif len(request.body) > MAX_LOGIN_SIZE:
+                await request.count()
+            try:
+                parsed = self._parse_request(request)
+            except Refusal:
+                await request.count()
+                raise
             if isinstance(parsed, list):
+                await request.count()
                 # Each is encoded at once: a batch may wait for long, and as objects, results that it holds make each
                 # collection of garbage longer.
                 response.send_batch(
@@ -117,7 +129,7 @@ class GraphQLResource:
         except _ClientDisconnected:
             return
         except Refusal as refusal:
-            response.send_errors(refusal.status, [format_refusal(refusal)])
+            response.send_refusal(refusal)
 
     async def _wait_for_turn(self, request: GraphQLHttpRequest, is_prepared: bool = False) -> None:
         """Return when there is time to prepare an operation, or to execute one that `is_prepared`.
@@ -127,13 +139,14 @@ class GraphQLResource:
         if not await request.wait_for_turn("graphql", is_prepared):
             raise _ClientDisconnected
 
-    def _serve_playground(self, response: GraphQLHttpResponse) -> bool:
+    async def _serve_playground(self, response: GraphQLHttpResponse) -> bool:
         request = response.request
         if self._playground is None or request.method not in (b"GET", b"HEAD") or b"query" in request.args:
             return False
         name = request.postpath[-1] if request.postpath else b""
         found = self._playground.get_file(name, HTML_TYPE in response.accepted_types)
         if found is not None:
+            await request.count()
             request.setHeader("Content-Security-Policy", CONTENT_SECURITY_POLICY)
             response.send(200, *found)
         return found is not None
@@ -154,7 +167,10 @@ class GraphQLResource:
         try:
             operation = self._operation_executor.prepare(request)
         except RequestError as error:
+            await response.request.count()
             return self._send_request_error(response, error)
+        if not operation.only_authenticates:
+            await response.request.count()
         await self._wait_for_turn(response.request, is_prepared=True)
         if operation.kind == "mutation" and response.request.method != b"POST":
             response.request.setHeader("Allow", "POST")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Protocol, Sequence
 
 from attrs import define, field
@@ -12,7 +13,7 @@ from twisted.python.failure import Failure
 from ...base import strict_json
 from ...base.flow_control import FlowControl
 from ...base.sse import KEEP_ALIVE, format_comment, format_event
-from ...core.errors import InternalError, Unavailable
+from ...core.errors import InternalError, Refusal, Unavailable
 from ...core.protocol import CloseReason, Farewell, Ping
 from ..execution.errors import FormattedError, format_refusal
 from ..execution.subscriptions import Payload, ResponseStream
@@ -43,6 +44,12 @@ class GraphQLHttpRequest(Protocol):
 
     async def wait_for_turn(self, kind: str, first: bool) -> bool:
         """Return when the reactor has time for the client: whether it is still there."""
+
+    async def count(self, user_id: str | None = None) -> None:
+        """Count the request for the user who sent it, or else for its address, unless it was counted already.
+
+        Raises `RateLimited`.
+        """
 
     def first_header(self, name: bytes) -> bytes | None:
         """The first value of the header `name`, which is in lower case."""
@@ -102,6 +109,12 @@ class GraphQLHttpResponse:
     def _send_json(self, status: int, body: bytes) -> None:
         media_type = GRAPHQL_RESPONSE_TYPE if self.media_type == GRAPHQL_RESPONSE_TYPE else JSON_TYPE
         self.send(status, media_type, body)
+
+    def send_refusal(self, refusal: Refusal) -> None:
+        """Answer a request that is not executed."""
+        if refusal.retry_after is not None:
+            self.request.setHeader("Retry-After", f"{ceil(refusal.retry_after)}")
+        self.send_errors(refusal.status, [format_refusal(refusal)])
 
     def send_errors(self, status: int, errors: Sequence[FormattedError]) -> None:
         self.send_json(status, {"errors": errors})

@@ -6,8 +6,11 @@ from attrs import define
 
 from ...core.domain.accounts import Accounts
 from ...core.domain.login_sessions import LoginSessions
+from ...core.errors import Refusal, Unauthorized, ValidationError
+from ...core.model import JsonObject
 from ..envelope import JsonResponse
 from ..route import Auth, RequestContext, Route
+from ..routing import CountedBy
 
 
 @define(eq=False, repr=False)
@@ -16,10 +19,11 @@ class AccountRoutes:
     _login_sessions: LoginSessions
 
     def routes(self) -> list[Route]:
+        handler = CountedBy.HANDLER  # they have limits of their own
         return [
-            Route("POST", "/auth/register", self.register, auth=Auth.NONE),
-            Route("POST", "/auth/login", self.login, auth=Auth.NONE),
-            Route("POST", "/auth/refresh", self.refresh, auth=Auth.NONE),
+            Route("POST", "/auth/register", self.register, auth=Auth.NONE, counted_by=handler),
+            Route("POST", "/auth/login", self.login, auth=Auth.NONE, counted_by=handler),
+            Route("POST", "/auth/refresh", self.refresh, auth=Auth.NONE, counted_by=handler),
             Route("POST", "/auth/logout", self.logout, auth=Auth.LOGIN),
             Route("POST", "/auth/logout-all", self.logout_all, auth=Auth.LOGIN),
             Route("GET", "/auth/sessions", self.list_sessions, auth=Auth.LOGIN),
@@ -31,15 +35,22 @@ class AccountRoutes:
         ]
 
     async def register(self, context: RequestContext) -> JsonResponse:
-        account = await self._accounts.register(context.body_fields(), context.client)
+        fields = await _read_fields(context)
+        account = await self._accounts.register(fields, context.client)
         return JsonResponse(201, account.value.to_json(), account.cursor)
 
     async def login(self, context: RequestContext) -> JsonResponse:
-        result = await self._login_sessions.login(context.body_fields(), context.client)
+        fields = await _read_fields(context)
+        result = await self._login_sessions.login(fields, context.client)
         return JsonResponse(200, result.to_json())
 
     async def refresh(self, context: RequestContext) -> JsonResponse:
-        result = await self._login_sessions.refresh(context.body_fields(), context.client)
+        fields = await _read_fields(context)
+        try:
+            result = await self._login_sessions.refresh(fields, context.client)
+        except (Unauthorized, ValidationError):
+            await context.http_request.count()
+            raise
         return JsonResponse(200, result.to_json())
 
     async def logout(self, context: RequestContext) -> JsonResponse:
@@ -73,3 +84,12 @@ class AccountRoutes:
     async def close_account(self, context: RequestContext, id: str) -> JsonResponse:
         await self._accounts.close(context.identity, id, context.client)
         return JsonResponse(204)
+
+
+async def _read_fields(context: RequestContext) -> JsonObject:
+    """The body of a request that its own limit counts; one that can't be read is counted as any other."""
+    try:
+        return context.body_fields()
+    except Refusal:
+        await context.http_request.count()
+        raise

@@ -15,6 +15,8 @@ from multiproto.core.domain.login_sessions import LoginSessions
 from multiproto.core.domain.login_throttle import LoginThrottle
 from multiproto.core.errors import Conflict, NotFound, RateLimited, Unauthorized, Unavailable, ValidationError
 from multiproto.core.identity import Identity
+from multiproto.core.ratelimit.shared_bucket import SharedBuckets
+from multiproto.core.ratelimit.token_bucket import Rate
 from multiproto.core.transactions import Query
 from tests.canary import PASSWORD
 
@@ -184,6 +186,27 @@ class RefreshTests(AccountsCase):
 
 
 BROWSER = ClientInfo("rest", "192.0.2.7", "Firefox/130")
+
+
+class RefreshRateTests(RefreshTests):
+    """Each session has a bucket of its own."""
+
+    async def test_the_limit_and_one_past_it(self) -> None:
+        clock = Clock()
+        self.sessions._refresh_limit = SharedBuckets("refresh", Rate(0.1, 2), clock)
+        first, second = [
+            (await self.sessions.login({"email": "ann@example.org", "password": PASSWORD})).refresh_token
+            for _ in range(2)
+        ]
+        for _ in range(2):
+            await self.refresh(first)
+        with self.assertRaises(RateLimited) as caught:
+            await self.refresh(first)
+        text = "This session is refreshed too often; try again in 10 s (REFRESH_RATE)"
+        self.assertEqual((caught.exception.message, caught.exception.retry_after), (text, 10.0))
+        await self.refresh(second)
+        clock.advance(10)
+        await self.refresh(first)
 
 
 class SessionsCase(AccountsCase):

@@ -9,9 +9,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.base.client_network import ClientNetwork
 from multiproto.base.timestamps import format_timestamp
 from multiproto.core.domain.login_throttle import TRUST_DURATION, LoginAttempt, LoginThrottle
 from multiproto.core.errors import RateLimited, Unavailable
+from multiproto.core.ratelimit.fixed_window import RateLimit
 from multiproto.core.ratelimit.token_bucket import MAX_BUCKETS, Rate, TokenBuckets
 from multiproto.core.transactions import Query, Snapshot
 
@@ -102,6 +104,36 @@ class LoginThrottleTests(SynchronousTestCase):
         self.clock.advance(90)
         self.attempt(ELSEWHERE)
         self.refused(ELSEWHERE)
+
+    def test_failures_of_one_address_and_one_more(self) -> None:
+        """On whatever accounts; what went well, and what was not tried, costs nothing."""
+        self.logins._failures_by_address = RateLimit(3, 900.0, clock=self.clock, setting="LOGIN_RATE_MAX")
+        for email, right in (("a", True), ("b", None), ("c", False), ("d", False), ("e", False)):
+            attempt = self.done(self.logins.begin_attempt(email, ELSEWHERE))
+            self.done(self.logins.finish_attempt(attempt, right))
+        self.assertEqual(self.refused(ELSEWHERE, "bob@example.org"), 900.0)
+        self.assertRaises(RateLimited, self.logins.check_address, ELSEWHERE)
+        self.logins.check_address(HOME)
+        self.attempt(HOME)
+        self.clock.advance(900)
+        self.attempt(ELSEWHERE)
+
+    def test_registrations_that_fail_count_with_them(self) -> None:
+        self.logins._failures_by_address = RateLimit(2, 900.0, clock=self.clock)
+        for _ in range(2):
+            self.logins.check_address("2001:db8::1")
+            self.done(self.logins.record_failure("2001:db8::1"))
+        self.assertRaises(RateLimited, self.logins.check_address, "2001:db8::2")
+        self.assertEqual(self.refused("2001:db8::3"), 900.0)
+
+    def test_an_owner_is_let_try_where_others_have_failed(self) -> None:
+        """Also where the database alone knows; and is charged for nothing."""
+        self.logins._failures_by_address = RateLimit(1, 900.0, clock=self.clock)
+        self.database.remember("ann@example.org", HOME, self.clock.seconds())
+        self.done(self.logins.record_failure(HOME))
+        self.attempt(HOME, True)
+        self.attempt(HOME, False)
+        self.refused(HOME, "bob@example.org")
 
     def test_an_account_that_is_not_there_answers_alike(self) -> None:
         """Nobody looks."""
@@ -204,7 +236,7 @@ class LoginThrottleTests(SynchronousTestCase):
     def test_what_is_kept_is_bounded_and_tells_no_address(self) -> None:
         logins = self.throttle(max_keys=2)
         for n in range(5):
-            attempt = LoginAttempt("ann", f"network {n}", charged=False)
+            attempt = LoginAttempt("ann", f"network {n}", ClientNetwork(HOME), charged=False)
             self.done(logins.finish_attempt(attempt, right=True))
             self.done(logins.begin_attempt(f"{n}@example.org", HOME))
         self.assertEqual((len(logins._trusted_until), len(logins._failures)), (2, 2))

@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.errors import RateLimited, Unavailable
-from multiproto.core.ratelimit.fixed_window import RateLimit, RateLimitCheck, RateLimitStatus
+from multiproto.core.ratelimit.fixed_window import RateLimit, RateLimitStatus, RequestLimits
 
 
 @define
@@ -36,9 +36,9 @@ class SharedTests(SynchronousTestCase):
         )
 
     def ask(self, limit: RateLimit, host: str = "192.0.2.1") -> RateLimitStatus:
-        counted = RateLimitCheck(host, ((limit, limit.count_request(host)),))
+        counted = limit.check_request(host)
         self.assertTrue(counted.is_shared)
-        return self.successResultOf(Deferred.fromCoroutine(counted.with_shared_counts())).tightest
+        return self.successResultOf(Deferred.fromCoroutine(counted.with_shared_count())).status
 
     def test_they_count_together(self) -> None:
         found = [self.ask(limit) for limit in (self.here, self.there, self.here, self.there)]
@@ -64,15 +64,18 @@ class SharedTests(SynchronousTestCase):
         self.assertEqual([each.remaining for each in found], [2, 1, 0, 0])
         self.assertTrue(found[-1].exceeded)
 
-    def test_a_customer_of_ipv6_is_one(self) -> None:
-        self.ask(self.here, "2001:db8::1")
-        self.assertEqual(self.ask(self.there, "2001:db8::2").remaining, 1)
+    def test_what_others_have_used_up_is_known_before_the_next(self) -> None:
+        for _ in range(2):
+            self.ask(self.there)
+        self.assertFalse(self.here.preview("192.0.2.1").exceeded)
+        self.ask(self.here)
+        self.assertTrue(self.here.preview("192.0.2.1").exceeded)
 
 
 class RateLimitTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.limit = RateLimit(2, 10.0, clock=self.clock, max_addresses=3)
+        self.limit = RateLimit(2, 10.0, clock=self.clock, max_keys=3)
 
     def left(self, *hosts: str) -> list[int]:
         return [self.limit.count_request(host).remaining for host in hosts]
@@ -80,12 +83,13 @@ class RateLimitTests(SynchronousTestCase):
     def test_the_limit_itself_is_allowed(self) -> None:
         self.assertEqual([self.limit.count_request("a").exceeded for _ in range(3)], [False, False, True])
 
-    def test_for_those_who_show_no_headers(self) -> None:
-        check = lambda: Deferred.fromCoroutine(self.limit.check("a"))  # noqa: E731
-        self.successResultOf(check())
-        self.successResultOf(check())
-        refusal = self.failureResultOf(check(), RateLimited)
-        self.assertEqual(refusal.getErrorMessage(), "Too many requests; try again in 10 s")
+    def test_a_preview_counts_nothing(self) -> None:
+        for _ in range(5):
+            self.assertEqual(self.limit.preview("a").remaining, 1)
+        self.left("a", "a")
+        self.assertTrue(self.limit.preview("a").exceeded)
+        self.clock.advance(10)
+        self.assertFalse(self.limit.preview("a").exceeded)
 
     def test_windows_are_fixed(self) -> None:
         """They end when they end, however busy they were."""
@@ -107,9 +111,29 @@ class RateLimitTests(SynchronousTestCase):
         self.left("c")
         self.assertEqual(list(self.limit._windows), ["c"])
 
+
+class RequestLimitsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        clock = Clock()
+        self.limits = RequestLimits(
+            RateLimit(2, 10.0, clock=clock, setting="BY_ADDRESS"),
+            RateLimit(1, 10.0, clock=clock, setting="BY_USER"),
+        )
+
+    def left(self, *hosts: str) -> list[int]:
+        return [self.limits.check(host).status.remaining for host in hosts]
+
     def test_a_customer_of_ipv6_is_one(self) -> None:
         """Who has a /64 has more addresses than we could count."""
         self.assertEqual(self.left("2001:db8::1", "2001:db8::2%eth0", "2001:db8:0:1::1"), [1, 0, 1])
 
     def test_ipv4_in_ipv6_is_ipv4(self) -> None:
         self.assertEqual(self.left("::ffff:10.0.0.1", "10.0.0.1", "::ffff:10.0.0.2"), [1, 0, 1])
+
+    def test_a_user_is_counted_wherever_it_comes_from_and_no_address(self) -> None:
+        self.successResultOf(Deferred.fromCoroutine(self.limits.count("10.0.0.1", "ann")))
+        refused = self.failureResultOf(
+            Deferred.fromCoroutine(self.limits.count("10.0.0.2", "ann")), RateLimited
+        )
+        self.assertEqual(refused.getErrorMessage(), "Too many requests; try again in 10 s (BY_USER)")
+        self.assertEqual(self.left("10.0.0.1"), [1])

@@ -17,7 +17,6 @@ from graphql import parse
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
-from multiproto import server
 from multiproto.config import Config
 from multiproto.core.protocol import Command
 from multiproto.core.pubsub.namespaces import Namespace
@@ -85,9 +84,9 @@ class MatrixTests(LiveCase):
 
     def configure(self, config: Config) -> Config:
         config = super().configure(config)
-        self.patch(server, "MAX_LOGINS_PER_WINDOW", 10_000)
         return evolve(
             config,
+            rate_limits=evolve(config.rate_limits, max_login_failures=100_000),
             auth=evolve(config.auth, auth_timeout=3600.0),
             rules=tuple(Rule(match, verbs) for match, verbs in model.RULES),
             namespaces=(Namespace("fleet.**"), Namespace("news.**")),

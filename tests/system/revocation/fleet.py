@@ -36,6 +36,7 @@ class Instance(Started):
             "JWT_SECRET": SECRET,
             "BCRYPT_ROUNDS": "4",
             "RATE_LIMIT_MAX": "1000000",
+            "RATE_LIMIT_USER_MAX": "1000000",
             "CONNECT_RATE": "100000/s",
             "COMMAND_RATE": "100000/s",
             "PUBLISH_RATE": "100000/s",
