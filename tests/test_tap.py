@@ -103,7 +103,7 @@ class ConfiguredTests(SynchronousTestCase):
             stderr.read_text().splitlines(),
             [
                 "multiproto: PRT (flag) is no setting; the nearest is PORT",
-                "multiproto: PORT (flag) must be a whole number from 1 to 65535",
+                "multiproto: PORT (flag) must be a whole number from 1 to 65535, not 'x'",
             ],
         )
 

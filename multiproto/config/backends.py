@@ -26,7 +26,7 @@ class StorageConfig:
     )
     host: str = setting(
         "DB_HOST",
-        parsers.text,
+        parsers.postgresql_host,
         "",
         "host of PostgreSQL, as an alternative to DATABASE_URL, which wins where both are set",
     )
@@ -75,7 +75,7 @@ class RedisConfig:
     )
     host: str = setting(
         "REDIS_HOST",
-        parsers.text,
+        parsers.host,
         "",
         "host of Redis, as an alternative to REDIS_URL, which wins where both are set",
     )

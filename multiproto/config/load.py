@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Callable, Iterable, Iterator, Mapping, TypeVar
 
-from attrs import Attribute, Factory, define, field, fields, frozen
+from attrs import Attribute, Factory, define, evolve, field, fields, frozen
 
 from . import sources
+from .parsers import Mistake, Mistakes
 from .setting import SAME_AS_DEVELOPMENT, Setting
-from .settings import Config
+from .settings import PRODUCTION_ENVIRONMENTS, Config
 from .sources import RawSetting, SettingProblem, UnreadableSource
 
 Layer = Mapping[str, RawSetting]  # by the setting's name
@@ -34,6 +36,11 @@ DEPENDENT_SETTINGS = (
 MIN_SECRET_LENGTH = 32  # characters
 MAX_PORT = 65535
 MIN_PRODUCTION_BCRYPT_ROUNDS = 10  # bcrypt's cost
+MIN_LENGTH_OF_NEAR_NAMES = 6  # characters; shorter ones are near too many words
+LETTERS_PER_EDIT = 15  # of a name: of so many letters, two may be wrong
+WILDCARD_ADDRESSES = ("0.0.0.0", "::")
+
+_NAME = re.compile("[A-Z][A-Z_]+")  # of a setting, in a text
 
 
 class ConfigError(Exception):
@@ -46,10 +53,15 @@ class ConfigError(Exception):
 
 @frozen
 class LoadedConfig:
-    """The configuration, and the texts that it was parsed from: as flags, they give another process the same one."""
+    """The configuration, and what it was parsed from."""
 
     config: Config
-    setting_texts: Mapping[str, str] = field(repr=False)  # by the setting's name; some are secrets
+    given: Mapping[str, RawSetting] = field(repr=False)  # by the setting's name; those that some source has
+
+    @property
+    def setting_texts(self) -> Mapping[str, str]:
+        """By the setting's name; some are secrets.  As flags, they give another process the same configuration."""
+        return {name: raw.value for name, raw in self.given.items()}
 
 
 def load_config(
@@ -65,17 +77,23 @@ def load_config(
     """
     reader = ConfigReader()
     from_file = reader.read_strict(lambda: sources.from_toml(file)) if file else {}
-    from_environment = reader.read_lenient(lambda: sources.from_environment(environ))
+    from_environment = reader.read_lenient(lambda: sources.from_environment(environ), set(environ))
     from_flags = reader.read_strict(lambda: sources.from_flags(flags))
     layers: list[Layer] = [from_file, from_environment, from_flags]
     if folder is not None and _app_environment(layers) == "development":
         dotenv = folder / ".env"
         layers.insert(1, reader.read_lenient(lambda: sources.from_dotenv(dotenv)))
     config = reader.resolve(layers)
-    reader.problems += _find_conflicts(config, reader.effective)
+    if not reader.has_unreadable_source:
+        wrong = {_setting_of(problem.name) for problem in reader.problems}
+        reader.problems += [
+            conflict
+            for conflict in _find_conflicts(config, reader.effective)
+            if not wrong & {_setting_of(conflict.name), *map(_setting_of, _NAME.findall(conflict.message))}
+        ]
     if reader.problems:
         raise ConfigError(reader.problems)
-    return LoadedConfig(config, {name: raw.value for name, raw in reader.effective.items()})
+    return LoadedConfig(config, reader.effective)
 
 
 def iter_settings(of: type = Config) -> Iterator[tuple[Setting, object]]:
@@ -87,9 +105,24 @@ def iter_settings(of: type = Config) -> Iterator[tuple[Setting, object]]:
             yield from iter_settings(type(attribute.default))
 
 
+def _iter_names() -> Iterator[str]:
+    """All names that mean something in a source."""
+    for row, _ in iter_settings():
+        yield row.name
+        if row.alias is not None:
+            yield row.alias
+        if row.is_secret:
+            yield f"{row.name}_FILE"
+
+
 def _app_environment(layers: Iterable[Layer]) -> str:
     named = [layer[name].value for name in ("NODE_ENV", "APP_ENV") for layer in layers if name in layer]
-    return named[-1] if named else Config().environment
+    return named[-1].strip().lower() if named else Config().environment
+
+
+def _setting_of(name: str) -> str:
+    """The setting that is meant by the name of a part of it, or of the file that it is in."""
+    return name.partition(" ")[0].upper().removesuffix("_FILE")
 
 
 @define(eq=False, repr=False)
@@ -97,51 +130,110 @@ class ConfigReader:
     """Reads all sources once, and collects the problems instead of stopping at the first."""
 
     problems: list[SettingProblem] = Factory(list)
+    has_unreadable_source: bool = False  # so that what seems to be missing may stand in it
     # By the setting's name, from the last source that has it.
     effective: dict[str, RawSetting] = Factory(dict)
     _settings_by_name: dict[str, Setting] = Factory(lambda: {row.name: row for row, _ in iter_settings()})
+    # Those of settings, their aliases, and those of files with secrets.
+    _known_names: tuple[str, ...] = Factory(lambda: tuple(_iter_names()))
 
     # Sources.
 
     def read_strict(self, source: Callable[[], list[RawSetting]]) -> Layer:
         """Read a source that is for this server alone: an unknown name in it is a mistake."""
         found = self._read_source(source)
-        self.problems += [self._unknown_setting(given) for given in found if not self._is_known(given)]
+        self.problems += [
+            self._unknown_setting(given)
+            for given in found
+            if given.keys is not None or not self._is_known(given)
+        ]
         return self._to_layer(found)
 
-    def read_lenient(self, source: Callable[[], list[RawSetting]]) -> Layer:
-        """Read a source that other programs use, too: unknown names are ignored."""
-        return self._to_layer(self._read_source(source))
+    def read_lenient(self, source: Callable[[], list[RawSetting]], names: set[str] | None = None) -> Layer:
+        """Read a source that other programs use, too: unknown names are ignored, but for near misses.
+
+        `names` are all of the source, also those that are set to nothing: who gives the right name, too, means another
+        thing by the wrong one.
+        """
+        found = self._read_source(source)
+        names = names or {given.name for given in found}
+        for given in found:
+            near = None if self._is_known(given) else self._find_near_miss(given.name)
+            if near is not None and near not in names:
+                self.problems.append(
+                    given.problem(
+                        f"is no setting, and nearly {near}; if it is another program's, set {near}, too, if to nothing"
+                    )
+                )
+        return self._to_layer(found)
 
     def _read_source(self, source: Callable[[], list[RawSetting]]) -> list[RawSetting]:
         try:
             return source()
         except UnreadableSource as unreadable:
-            self.problems.append(unreadable.problem)
+            self.problems += unreadable.problems
+            self.has_unreadable_source = True
             return []
 
     def _to_layer(self, found: list[RawSetting]) -> Layer:
-        layer = {}
+        layer: dict[str, RawSetting] = {}
         for given in filter(self._is_known, found):
-            if self._is_secret_file(given):
-                for inside in self._read_source(lambda given=given: [sources.from_secret_file(given)]):  # type: ignore[misc]
-                    layer[inside.name.upper()] = inside
-            else:
-                layer[given.name.upper()] = given
+            if given.keys is not None:
+                continue  # it was told of already
+            try:
+                setting = sources.from_secret_file(given) if self._is_secret_file(given) else given
+            except UnreadableSource as unreadable:
+                self.problems += unreadable.problems
+                continue
+            name = setting.name.upper()
+            if name in layer:
+                first = layer[name].location
+                where = f" ({first})" if first != given.location else ""
+                self.problems.append(
+                    given.problem(f"gives {name} a second time, which is there already{where}")
+                )
+            layer[name] = setting
         return layer
 
     def _is_known(self, given: RawSetting) -> bool:
-        names = {*self._settings_by_name, *(row.alias for row in self._settings_by_name.values())}
-        return given.name.upper() in names or self._is_secret_file(given)
+        return given.name.upper() in self._known_names
 
     def _is_secret_file(self, given: RawSetting) -> bool:
-        row = self._settings_by_name.get(given.name.upper().removesuffix("_FILE"))
-        return row is not None and row.is_secret and given.name.upper().endswith("_FILE")
+        name = given.name.upper()
+        return name not in self._settings_by_name and name in self._known_names and name.endswith("_FILE")
+
+    def _find_near_miss(self, name: str) -> str | None:
+        """The name of ours that `name` is with a letter too much, too few, wrong or in another place."""
+        if len(name) < MIN_LENGTH_OF_NEAR_NAMES:
+            return next((known for known in self._known_names if sorted(known) == sorted(name)), None)
+        edits = 1 + len(name) // LETTERS_PER_EDIT
+        cutoff = 1 - edits / len(name) - 1e-9  # of difflib's ratio, which counts a letter in both
+        return next(iter(difflib.get_close_matches(name, self._known_names, 1, cutoff)), None)
 
     def _unknown_setting(self, given: RawSetting) -> SettingProblem:
+        if given.keys is not None:
+            return self._misplaced_table(given)
         near = difflib.get_close_matches(given.name.upper(), self._settings_by_name, 1, cutoff=0)[0]
         near = near.lower() if given.name.islower() else near
-        return SettingProblem(given.name, given.location, f"is no setting; the nearest is {near}")
+        return given.problem(f"is no setting; the nearest is {near}")
+
+    def _misplaced_table(self, given: RawSetting) -> SettingProblem:
+        """A table of the file that is none of a list: its keys may be meant as settings."""
+        if given.name.upper() in ("NAMESPACES", "RULES"):
+            return given.problem(f"is one table, [{given.name}]: each of them is written [[{given.name}]]")
+        meant = [
+            next((name for name in (f"{given.name}_{key}", key) if name.upper() in self._known_names), None)
+            for key in given.keys or ()
+        ]
+        instead = ", ".join(f"{name} = ..." for name in meant if name is not None)
+        return given.problem(
+            "is a table, and settings stand in none: "
+            + (
+                f"write {instead} above all tables"
+                if instead
+                else "only [[namespaces]] and [[rules]] are tables"
+            )
+        )
 
     # Values.
 
@@ -151,7 +243,7 @@ class ConfigReader:
             self.effective |= layer
             for row in filter(lambda row: row.name in layer, self._settings_by_name.values()):
                 self._parse_value(row, layer[row.name], None)
-        return self._build_group(Config, production=_app_environment(layers) == "production")
+        return self._build_group(Config, production=_app_environment(layers) in PRODUCTION_ENVIRONMENTS)
 
     def _build_group(self, group: type[T], production: bool) -> T:
         return group(**{each.name: self._resolve_value(each, production) for each in fields(group)})  # type: ignore[arg-type]
@@ -174,22 +266,44 @@ class ConfigReader:
         try:
             return row.parser(given.value)
         except ValueError as error:
-            problem = SettingProblem(given.name, given.location, str(error))
-            self.problems += [problem] if problem not in self.problems else []
+            mistakes = error.found if isinstance(error, Mistakes) else (Mistake(str(error)),)
+            for problem in map(given.problem_of, map(self._with_advice, mistakes)):
+                self.problems += [problem] if problem not in self.problems else []
             return otherwise
+
+    def _with_advice(self, mistake: Mistake) -> Mistake:
+        """In TOML, all that stands below the first table belongs to one: also a setting that was added at the end."""
+        if mistake.field is None or mistake.field.upper() not in self._known_names:
+            return mistake
+        return evolve(mistake, message=f"{mistake.message}: a setting stands above all tables")
 
 
 def _find_conflicts(config: Config, given: Mapping[str, RawSetting]) -> Iterator[SettingProblem]:
     """The problems of settings that contradict each other."""
 
     def problem(name: str, message: str) -> SettingProblem:
-        found = given.get(name) or RawSetting(name, "", "default")
-        return SettingProblem(found.name, found.location, message)
+        return (given.get(name) or RawSetting(name, "", "default")).problem(message)
 
     for alone, needed, names in DEPENDENT_SETTINGS:
         if not any(each in given for each in needed):
             for name in filter(given.__contains__, names):
                 yield problem(name, f"says nothing without {alone}")
+    yield from _find_equal_ports(config, problem)
+    for protocol in ("WEBSOCKET", "TCP"):
+        settings = config.websocket if protocol == "WEBSOCKET" else config.tcp
+        if settings.ping_interval >= 2 * settings.ping_timeout:
+            yield problem(
+                f"{protocol}_PING_INTERVAL",
+                f"must be below two times {protocol}_PING_TIMEOUT, or clients that are alive are dropped between two pings",
+            )
+    if config.auth.refresh_token_lifetime < config.auth.access_token_lifetime:
+        yield problem(
+            "JWT_REFRESH_EXPIRES_IN", "must not be below JWT_EXPIRES_IN: it is to outlive the access token"
+        )
+    if config.redis.ca_file and not any(
+        (url or "").startswith("rediss:") for url in (config.redis.rate_limit_url, config.redis.broker_url)
+    ):
+        yield problem("REDIS_CA_FILE", "says nothing without TLS: a REDIS_URL that begins with rediss://")
     if config.redis.adapter == "redis" and not config.redis.broker_url:
         yield problem("PUBSUB_ADAPTER", "needs the address of a Redis: set REDIS_URL")
     if config.edge.proxy_protocol and not config.edge.trusted_proxies:
@@ -219,3 +333,22 @@ def _find_conflicts(config: Config, given: Mapping[str, RawSetting]) -> Iterator
         yield problem("DB_POOL_MAX", "must be at least 2: one connection writes, the others read")
     if config.is_production and config.auth.bcrypt_rounds < MIN_PRODUCTION_BCRYPT_ROUNDS:
         yield problem("BCRYPT_ROUNDS", f"must be at least {MIN_PRODUCTION_BCRYPT_ROUNDS} in production")
+
+
+def _find_equal_ports(
+    config: Config, problem: Callable[[str, str], SettingProblem]
+) -> Iterator[SettingProblem]:
+    """Of those that listen, two on one port of an address; with workers, each has a port of metrics."""
+    listening = [("PORT", config.http.host, config.http.port)]
+    if config.tcp.enabled:
+        listening.append(("TCP_PORT", config.tcp.host, config.tcp.port))
+    if config.metrics.enabled:
+        ports = range(config.metrics.port, config.metrics.port + config.workers)
+        listening += [("METRICS_PORT", config.metrics.host, port) for port in ports]
+    for index, (name, host, port) in enumerate(listening):
+        for other_name, other_host, other_port in listening[:index]:
+            one_address = host == other_host or {host, other_host} & set(WILDCARD_ADDRESSES)
+            if port == other_port and one_address:
+                yield problem(
+                    name, f"must not be that of {other_name}, too, {port}: one port has one listener"
+                )

@@ -1,7 +1,7 @@
 """Functions that turn a setting's text into a value, within bounds.
 
 A parser raises `ValueError` with what is wrong, as the end of the sentence
-"PORT ...".
+"PORT ...", or `Mistakes` with several such ends.  Those for secrets quote nothing.
 """
 
 from __future__ import annotations
@@ -9,24 +9,59 @@ from __future__ import annotations
 import json
 import re
 from ipaddress import ip_network
-from typing import Callable
+from typing import Callable, Iterable, Mapping
 from urllib.parse import urlsplit
 
+from attrs import frozen
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from ..base.client_network import parse_address
 from ..core.addresses import IPNetwork
-from ..core.errors import Refusal
-from ..core.pubsub.namespaces import Namespace, Namespaces
-from ..core.pubsub.permissions import MAX_RULE_PRINCIPALS, MAX_RULES, VERBS, Rule
-from ..core.pubsub.topics import check_pattern, is_word
 from ..core.ratelimit.token_bucket import Rate
 from ..core.validation import is_email, is_uuid
 
 Parser = Callable[[str], object]
 
-UNIT_MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+UNIT_MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+MAX_QUOTED = 60  # characters of a value that are shown
 _TRUE_WORDS, _FALSE_WORDS = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+@frozen
+class Mistake:
+    """One of several things that are wrong with a value; `message` as a parser's `ValueError` has it."""
+
+    message: str
+    entry: int | None = None  # of a list of tables, which of them, from 1
+    field: str | None = None  # of that table
+
+
+class Mistakes(ValueError):
+    """All that is wrong with a value of several parts."""
+
+    def __init__(self, found: Iterable[Mistake]) -> None:
+        self.found = tuple(found)
+        super().__init__("; ".join(each.message for each in self.found))
+
+
+def quote(value: object) -> str:
+    """A wrong value as the operator is shown it: not all of a long one, and not the password of an address."""
+    shown = value if isinstance(value, str) else json.dumps(value, default=str)
+    shown = re.sub(r"//[^/\s]*@", "//...@", shown)
+    shown = shown if len(shown) <= MAX_QUOTED else f"{shown[:MAX_QUOTED]}..."
+    return repr(shown) if isinstance(value, str) else shown
+
+
+def unexpected(wanted: str, value: object) -> ValueError:
+    return ValueError(f"{wanted}, not {quote(value)}")
+
+
+def _check_each(found: Iterable[str], find_problem: Callable[[str], str | None]) -> None:
+    """Raises `Mistakes` with the problem of each part that has one."""
+    problems = [(part, problem) for part in found if (problem := find_problem(part)) is not None]
+    if problems:
+        raise Mistakes(Mistake(f"holds {quote(part)}, which {problem}") for part, problem in problems)
 
 
 def text(value: str) -> str:
@@ -67,15 +102,19 @@ SECRET_PARSERS = (secret, postgresql_url, redis_url)
 def boolean(value: str) -> bool:
     lowered = value.strip().lower()
     if lowered not in _TRUE_WORDS + _FALSE_WORDS:
-        raise ValueError("must be true or false")
+        raise unexpected("must be true or false", value)
     return lowered in _TRUE_WORDS
 
 
-def choice(*words: str) -> Parser:
+def choice(*words: str, also: Mapping[str, str] | None = None) -> Parser:
+    """One of `words`, in any case; `also` has other words for some of them."""
+    meanings = {**{word: word for word in words}, **(also or {})}
+
     def read(value: str) -> str:
-        if value not in words:
-            raise ValueError(f"must be one of {', '.join(words)}")
-        return value
+        try:
+            return meanings[value.strip().lower()]
+        except KeyError:
+            raise unexpected(f"must be one of {', '.join(words)}", value) from None
 
     return read
 
@@ -86,16 +125,46 @@ def integer(low: int, high: int | None = None) -> Parser:
 
     def read(value: str) -> int:
         if not re.fullmatch(r"-?[0-9]{1,18}", value.strip()):
-            raise ValueError(wanted)
+            raise unexpected(wanted, value)
         number = int(value.strip())  # `strip` removes more kinds of blanks than `int` does
         if number < low or (high is not None and number > high):
-            raise ValueError(wanted)
+            raise unexpected(wanted, value)
         return number
 
     return read
 
 
-port = integer(1, 65535)
+_port_number = integer(1, 65535)
+
+
+def port(value: str) -> int:
+    try:
+        return _port_number(value)  # type: ignore[return-value]
+    except ValueError as error:
+        if value.startswith(
+            "tcp://"
+        ):  # https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+            raise ValueError(
+                f"{error}: Kubernetes sets it so for a service of that name, unless enableServiceLinks is false"
+            ) from None
+        raise
+
+
+def host(value: str) -> str:
+    """An IP address or the name of a host, without a port."""
+    if parse_address(value) is None and not re.fullmatch(r"[\w.-]+", value):
+        raise unexpected(
+            "must be an address or a name such as 127.0.0.1, :: or db.example.org, without a port", value
+        )
+    return value
+
+
+def postgresql_host(value: str) -> str:
+    """As libpq has it: hosts separated by commas, each also the directory of a socket."""
+    for each in value.split(","):
+        if not each.startswith("/"):
+            host(each)
+    return value
 
 
 def duration(low: float, high: float = 366 * 86400.0, bare: str = "ms") -> Parser:
@@ -103,13 +172,22 @@ def duration(low: float, high: float = 366 * 86400.0, bare: str = "ms") -> Parse
     wanted = f"must be a time from {format_duration(low)} to {format_duration(high)}, such as 500ms, 30s, 15m, 12h or 7d"
 
     def read(value: str) -> float:
-        found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h|d)?", value.strip().lower())
+        found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h|d|w)?", value.strip().lower())
         if not found:
-            raise ValueError(wanted)
+            raise unexpected(wanted, value)
         seconds = float(found[1]) * UNIT_MILLISECONDS[found[2] or bare] / 1000
         if not low <= seconds <= high:
-            raise ValueError(wanted)
+            raise unexpected(wanted, value if found[2] else f"{found[1]} {bare}")
         return seconds
+
+    return read
+
+
+def raised_to(least: float, parser: Parser) -> Parser:
+    """As `parser`, for a number; a smaller one becomes `least`."""
+
+    def read(value: str) -> float:
+        return max(least, parser(value))  # type: ignore[call-overload, no-any-return]
 
     return read
 
@@ -125,14 +203,14 @@ def rate(value: str) -> Rate | None:
     per_second = int(found[1]) / (1 if found[2] == "s" else 60) if found else 0.0
     burst = float(found[3]) if found and found[3] else max(1.0, per_second)
     if per_second <= 0 or burst < 1:
-        raise ValueError("must be a rate such as 500/s, 30000/m or 500/s burst 1000, or none")
+        raise unexpected("must be a rate such as 500/s, 30000/m or 500/s burst 1000, or none", value)
     return Rate(per_second, burst)
 
 
 def format_duration(seconds: float) -> str:
-    """`seconds` as `duration` reads it, in the largest unit that makes it a whole number."""
+    """`seconds` as `duration` reads it, in the largest unit up to days that makes it a whole number."""
     milliseconds = round(seconds * 1000)
-    fitting = [unit for unit, size in UNIT_MILLISECONDS.items() if milliseconds % size == 0]
+    fitting = [unit for unit, size in UNIT_MILLISECONDS.items() if milliseconds % size == 0 and unit != "w"]
     unit = fitting[-1] if milliseconds else "s"
     return f"{milliseconds // UNIT_MILLISECONDS[unit]}{unit}"
 
@@ -154,124 +232,34 @@ def file_paths(value: str) -> tuple[str, ...]:
 def operators(value: str) -> tuple[str, ...]:
     """Users, each by id or by address, separated by commas; in lower case, as both are compared."""
     found = tuple(word.strip().lower() for word in value.split(",") if word.strip())
-    for word in found:
-        if not is_uuid(word) and not is_email(word):
-            raise ValueError(f"holds {word!r}, which is neither a user's id nor an email address")
+    _check_each(
+        found,
+        lambda word: (
+            None if is_uuid(word) or is_email(word) else "is neither a user's id nor an email address"
+        ),
+    )
     return found
 
 
 def networks(value: str) -> tuple[IPNetwork, ...]:
     """Addresses and networks in CIDR notation, separated by commas; bits after the prefix must be 0."""
-    found: list[IPNetwork] = []
-    for each in filter(None, map(str.strip, value.split(","))):
-        try:
-            found.append(ip_network(each))
-        except ValueError:
-            raise ValueError(f"holds {each!r}, which is no network such as 10.0.0.0/8 or ::1") from None
-    return tuple(found)
+    found = tuple(filter(None, map(str.strip, value.split(","))))
+    _check_each(found, _network_problem)
+    return tuple(map(ip_network, found))
+
+
+def _network_problem(text: str) -> str | None:
+    try:
+        ip_network(text)
+    except ValueError:
+        return "is no network such as 10.0.0.0/8 or ::1"
+    return None
 
 
 def url_path(value: str) -> str:
     """An absolute path of a URL that no other resource is served on."""
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
-        raise ValueError("must be a path such as /graphql")
+        raise unexpected("must be a path such as /graphql", value)
     if value.split("/")[1] in ("ws", "ws-echo", "api", "health", "docs", "openapi.json", ".well-known"):
-        raise ValueError("is a path that something else is served on")
+        raise ValueError(f"is {value}, a path that something else is served on")
     return value
-
-
-def namespaces(value: str) -> tuple[Namespace, ...]:
-    """`[[namespaces]]` tables of the TOML file, or the same as a JSON array."""
-    found = tuple(map(_parse_namespace, _parse_tables("namespaces", value)))
-    if len({each.match for each in found}) < len(found):
-        raise ValueError("must name each pattern once")
-    ignored = Namespaces.with_builtin(found).first_ignored()
-    if ignored is not None:
-        namespace, before = ignored
-        names = " and ".join(each.match for each in before)
-        raise ValueError(
-            f"must not have {namespace.match} behind {names}, where no topic is left to it: put the narrower one "
-            "first (users.** and messages.** come before all others, and are kept as a whole)"
-        )
-    return found
-
-
-def _parse_tables(name: str, value: str) -> list[dict[str, object]]:
-    try:
-        tables = json.loads(value)
-    except ValueError:
-        tables = None
-    if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
-        raise ValueError(f"must be [[{name}]] tables, or a JSON array of objects")
-    return tables
-
-
-def _parse_namespace(table: dict[str, object]) -> Namespace:
-    """match = "telemetry.**", and how much is kept: retention = "24h", most = 100000, or both."""
-    unknown = set(table) - {"match", "retention", "most"}
-    match, retention, most = (table.get(name) for name in ("match", "retention", "most"))
-    if unknown:
-        raise ValueError(f"must not have {', '.join(sorted(unknown))}: only match, retention and most")
-    try:
-        check_pattern(str(match))
-    except Refusal:
-        match = None
-    if not isinstance(match, str) or match.startswith("_"):
-        raise ValueError("must each have a match, which is a topic pattern such as telemetry.**")
-    if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
-        raise ValueError(f"must have a whole number from 1 as most ({match})")
-    kept = None if retention is None else duration(1.0, 36_500 * 86_400.0)(str(retention))
-    return Namespace(match, kept if isinstance(kept, float) else None, most)
-
-
-def rules(value: str) -> tuple[Rule, ...]:
-    """`[[rules]]` tables of the TOML file, or the same as a JSON array."""
-    found = tuple(map(_parse_rule, _parse_tables("rules", value)))
-    if len(found) > MAX_RULES:
-        raise ValueError(f"must be at most {MAX_RULES} rules")
-    if len({(each.match, each.users, each.devices) for each in found}) < len(found):
-        raise ValueError("must name each pattern once for the same users and devices")
-    return found
-
-
-def _parse_principals(
-    table: dict[str, object], match: str, name: str, is_one: Callable[[str], bool], what: str
-) -> frozenset[str] | None:
-    """Whom the rule about `match` is for, under `name`; `None` where it does not say."""
-    some = table.get(name)
-    if some is None:
-        return None
-    if not isinstance(some, list) or not 1 <= len(some) <= MAX_RULE_PRINCIPALS:
-        raise ValueError(f"must have a list of 1 to {MAX_RULE_PRINCIPALS} {what} as {name} ({match})")
-    for one in some:
-        if not isinstance(one, str) or not is_one(one):
-            raise ValueError(f"must have only {what} as {name}, not {one!r} ({match})")
-    return frozenset(some)
-
-
-def _parse_rule(table: dict[str, object]) -> Rule:
-    """match = "devices.{user}.**", and what it allows: allow = ["publish", "subscribe", "history"].
-
-    Whom it is for, where that is not everybody: users = [ids], devices = [names of credentials].
-    """
-    unknown = set(table) - {"match", "allow", "users", "devices"}
-    match, allow = table.get("match"), table.get("allow")
-    if unknown:
-        raise ValueError(f"must not have {', '.join(sorted(unknown))}: only match, allow, users and devices")
-    try:
-        check_pattern(str(match))
-    except Refusal:
-        match = None
-    if not isinstance(match, str):
-        raise ValueError("must each have a match, which is a topic pattern such as devices.{user}.**")
-    if not isinstance(allow, list) or not all(verb in VERBS for verb in allow):
-        raise ValueError(f"must have a list of some of {', '.join(VERBS)} as allow ({match})")
-    rule = Rule(
-        match,
-        allow,
-        _parse_principals(table, match, "users", is_uuid, "ids of users, in lower case"),
-        _parse_principals(table, match, "devices", is_word, "names of credentials"),
-    )
-    if (problem := rule.find_problem()) is not None:
-        raise ValueError(f"must not have {match}: it {problem}")
-    return rule

@@ -13,12 +13,18 @@ from ..base.client_network import parse_address
 from ..core.pubsub.namespaces import Namespace
 from ..core.pubsub.permissions import Rule
 from ..core.ratelimit.token_bucket import Rate
-from . import parsers
+from . import parsers, topic_tables
 from .backends import RedisConfig, StorageConfig
 from .edge import EdgeConfig
 from .setting import setting
 
 LOG_LEVELS = ("debug", "info", "warn", "error", "critical")
+OTHER_LOG_LEVELS = {
+    "trace": "debug",
+    "warning": "warn",
+    "fatal": "critical",
+}  # names that other loggers have for them
+PRODUCTION_ENVIRONMENTS = ("production", "staging")  # of which `production_default` is the default
 MAX_WORKERS = 128  # more than the cores of any machine that we know
 
 
@@ -26,7 +32,7 @@ MAX_WORKERS = 128  # more than the cores of any machine that we know
 class HttpConfig:
     host: str = setting(
         "HOST",
-        parsers.text,
+        parsers.host,
         "127.0.0.1",
         "address of HTTP, WebSocket and GraphQL",
         production_default="0.0.0.0",
@@ -128,7 +134,7 @@ class WebSocketConfig:
     ping_timeout: float = setting(
         "WEBSOCKET_PING_TIMEOUT",
         parsers.duration(1),
-        120.0,
+        60.0,
         "half of the silence after which a client is dropped",
     )
     max_connections_per_ip: int = setting(
@@ -147,7 +153,7 @@ class TcpConfig:
     enabled: bool = setting("TCP_ENABLED", parsers.boolean, True, "serve framed TCP")
     host: str = setting(
         "TCP_HOST",
-        parsers.text,
+        parsers.host,
         "127.0.0.1",
         "address of framed TCP; unset: HOST",
         production_default="0.0.0.0",
@@ -167,7 +173,7 @@ class TcpConfig:
         "TCP_PING_INTERVAL", parsers.duration(1), 30.0, "time between pings to each client"
     )
     ping_timeout: float = setting(
-        "TCP_PING_TIMEOUT", parsers.duration(1), 120.0, "half of the silence after which a client is dropped"
+        "TCP_PING_TIMEOUT", parsers.duration(1), 60.0, "half of the silence after which a client is dropped"
     )
     keep_alive_interval: float = setting(
         "TCP_KEEP_ALIVE_INTERVAL",
@@ -248,7 +254,10 @@ class AuthConfig:
 @frozen
 class LogConfig:
     level: str = setting(
-        "LOG_LEVEL", parsers.choice(*LOG_LEVELS), "info", f"least level shown: {', '.join(LOG_LEVELS)}"
+        "LOG_LEVEL",
+        parsers.choice(*LOG_LEVELS, also=OTHER_LOG_LEVELS),
+        "info",
+        f"least level shown: {', '.join(LOG_LEVELS)}",
     )
     pretty: bool | None = setting(
         "LOG_PRETTY", parsers.boolean, None, "lines for people instead of JSON; unset: on a terminal"
@@ -267,7 +276,7 @@ class LogConfig:
 @frozen
 class MetricsConfig:
     enabled: bool = setting("METRICS_ENABLED", parsers.boolean, True, "serve metrics")
-    host: str = setting("METRICS_HOST", parsers.text, "127.0.0.1", "address of the metrics port")
+    host: str = setting("METRICS_HOST", parsers.host, "127.0.0.1", "address of the metrics port")
     port: int = setting(
         "METRICS_PORT", parsers.port, 9090, "port of metrics; each further worker has the next one"
     )
@@ -285,14 +294,17 @@ class Config:
 
     environment: str = setting(
         "APP_ENV",
-        parsers.choice("development", "test", "production"),
+        parsers.choice("development", "test", *PRODUCTION_ENVIRONMENTS),
         "development",
-        "development, test or production; unset: NODE_ENV",
+        "development, test or production, or staging, which is as production; unset: NODE_ENV",
         alias="NODE_ENV",
     )
     app_name: str = setting("APP_NAME", parsers.text, "multiproto", "name of the server in its answers")
     shutdown_timeout: float = setting(
-        "SHUTDOWN_TIMEOUT", parsers.duration(1, 3600), 30.0, "time that the shutdown may take in all"
+        "SHUTDOWN_TIMEOUT",
+        parsers.raised_to(1, parsers.duration(0, 3600)),
+        30.0,
+        "time that the shutdown may take in all; 0 is as 1s",
     )
     workers: int = setting(
         "WORKERS",
@@ -302,13 +314,13 @@ class Config:
     )
     namespaces: tuple[Namespace, ...] = setting(
         "NAMESPACES",
-        parsers.namespaces,
+        topic_tables.namespaces,
         (),
         "topics that the log keeps: in the file as [[namespaces]] with match, retention, most; else as JSON",
     )
     rules: tuple[Rule, ...] = setting(
         "RULES",
-        parsers.rules,
+        topic_tables.rules,
         (),
         "who may do what on which topics: in the file as [[rules]] with match, allow, users, devices; else as JSON",
     )
@@ -326,7 +338,7 @@ class Config:
 
     @property
     def is_production(self) -> bool:
-        return self.environment == "production"
+        return self.environment in PRODUCTION_ENVIRONMENTS
 
     @property
     def has_reloadable_files(self) -> bool:

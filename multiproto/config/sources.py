@@ -10,9 +10,11 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import Mapping
+from typing import Iterable, Mapping
 
 from attrs import field, frozen
+
+from .parsers import Mistake
 
 
 @frozen
@@ -22,6 +24,23 @@ class RawSetting:
     name: str  # in upper or lower case; may be unknown
     value: str = field(repr=False)  # may be a secret
     location: str  # where it was found, for people
+    keys: tuple[str, ...] | None = None  # of the table that it is in TOML
+    # Where the tables of a list and their fields are, where that is known: (number from 1, field) -> location.
+    entry_locations: Mapping[tuple[int, str | None], str] = field(factory=dict, repr=False)
+
+    def problem(self, message: str) -> SettingProblem:
+        return SettingProblem(self.name, self.location, message)
+
+    def problem_of(self, mistake: Mistake) -> SettingProblem:
+        """The problem of a part of the value."""
+        if mistake.entry is None:
+            return self.problem(mistake.message)
+        name = f"{self.name} entry {mistake.entry}" + (f", {mistake.field}" if mistake.field else "")
+        near = ((mistake.entry, mistake.field), (mistake.entry, None))
+        location = next(
+            (self.entry_locations[each] for each in near if each in self.entry_locations), self.location
+        )
+        return SettingProblem(name, location, mistake.message)
 
 
 @frozen
@@ -37,11 +56,11 @@ class SettingProblem:
 
 
 class UnreadableSource(Exception):
-    """A source can't be read; `problem` says why."""
+    """A source can't be read; `problems` say why."""
 
-    def __init__(self, problem: SettingProblem) -> None:
-        super().__init__(str(problem))
-        self.problem = problem
+    def __init__(self, *problems: SettingProblem) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
 
 
 def from_environment(environ: Mapping[str, str]) -> list[RawSetting]:
@@ -62,55 +81,108 @@ _DOTENV_LINE = re.compile(
 
 def from_dotenv(path: Path) -> list[RawSetting]:
     """`NAME=value` lines; values may be quoted, comments begin with ` #`.  A missing file gives nothing."""
-    found = []
+    found, problems = [], []
     for number, line in enumerate(_read_text(path).splitlines() if path.exists() else (), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         match = _DOTENV_LINE.fullmatch(line)
         origin = f"{path.name}:{number}"
         if match is None:
-            raise UnreadableSource(SettingProblem("line", origin, "must be NAME=value"))
-        value = match["double"] or match["single"] or match["bare"]
-        if value:
+            problems.append(SettingProblem("line", origin, "must be NAME=value"))
+        elif value := match["double"] or match["single"] or match["bare"]:
             found.append(RawSetting(match["name"], value, origin))
+    if problems:
+        raise UnreadableSource(*problems)
     return found
 
 
 def from_toml(path: Path) -> list[RawSetting]:
-    """The keys of a TOML file; lists become text with commas, lists of tables become JSON."""
+    """The keys of a TOML file; lists become text with commas, tables and lists of them JSON."""
     content = _read_text(path)
     try:
         table = tomllib.loads(content)
     except tomllib.TOMLDecodeError as error:
-        raise UnreadableSource(SettingProblem("file", str(path), f"is no TOML: {error}")) from None
+        raise UnreadableSource(_toml_problem(path, content.splitlines(), str(error))) from None
+    lines = content.splitlines()
     found = []
     for key, value in table.items():
-        line = re.search(rf"^\s*[\"']?{re.escape(key)}[\"']?\s*=|^\s*\[+\s*{re.escape(key)}\b", content, re.M)
-        number = content.count("\n", 0, line.end()) + 1 if line else 1
-        found.append(RawSetting(key, _as_text(value), f"{path}:{number}"))
+        line = next(
+            (n for n, line in enumerate(lines, 1) if _key_of(line) == key or _header_of(line, key)), 1
+        )
+        found.append(
+            RawSetting(
+                key,
+                _as_text(value),
+                f"{path}:{line}",
+                tuple(value) if isinstance(value, dict) else None,
+                {entry: f"{path}:{line}" for entry, line in _entry_lines(lines, key)},
+            )
+        )
     return found
+
+
+def _key_of(line: str) -> str | None:
+    """The key that begins in a line of TOML; `None` for lines of another kind."""
+    found = re.match(r"""\s*(["']?)([\w-]+)\1\s*=""", line)
+    return found[2] if found else None
+
+
+def _header_of(line: str, key: str) -> bool:
+    """Whether the line begins a table `key`, or one in it, or one of a list."""
+    return re.match(rf"""\s*\[\[?\s*["']?{re.escape(key)}["']?\s*[\].]""", line) is not None
+
+
+def _entry_lines(lines: Iterable[str], key: str) -> Iterable[tuple[tuple[int, str | None], int]]:
+    """The lines on which the tables `[[key]]` and their fields begin: ((number from 1, field), line)."""
+    entry, inside = 0, False
+    for number, line in enumerate(lines, 1):
+        if line.lstrip().startswith("["):
+            inside = _header_of(line, key)
+            entry += inside
+            if inside:
+                yield (entry, None), number
+        elif inside and (field_name := _key_of(line)) is not None:
+            yield (entry, field_name), number
+
+
+def _toml_problem(path: Path, lines: list[str], message: str) -> SettingProblem:
+    """What the parser says; with the name, where a key is there twice in one table."""
+    where = re.search(r"at line ([0-9]+)", message)
+    number = int(where[1]) if where else len(lines)
+    key = _key_of(lines[number - 1]) if number else None
+    if key is not None and message.startswith("Cannot overwrite"):
+        for before in range(number - 1, 0, -1):
+            if _key_of(lines[before - 1]) == key:
+                return SettingProblem(key, f"{path}:{number}", f"is there twice: it is in line {before}, too")
+    return SettingProblem("file", str(path), f"is no TOML: {message}")
 
 
 def _as_text(value: object) -> str:
     match value:
         case bool():
             return str(value).lower()
-        case [dict(), *_]:
+        case [dict(), *_] | dict():
             return json.dumps(value, default=str)
         case list():
             return ",".join(map(_as_text, value))
     return str(value)
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, named_by: RawSetting | None = None) -> str:
+    """The content of a file, which a setting may have named."""
     try:
         return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # it is no UTF-8, or the name holds a NUL
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise UnreadableSource(SettingProblem("file", str(path), f"can't be read: {why}")) from None
+        problem = (
+            SettingProblem("file", str(path), f"can't be read: {why}")
+            if named_by is None
+            else named_by.problem(f"names {path}, which can't be read: {why}")
+        )
+        raise UnreadableSource(problem) from None
 
 
 def from_secret_file(given: RawSetting) -> RawSetting:
     """The setting `NAME`, from the file that `NAME_FILE` names."""
-    content = _read_text(Path(given.value)).strip()
+    content = _read_text(Path(given.value), given).strip()
     return RawSetting(given.name[: -len("_FILE")], content, f"{given.value}, by {given.location}")

@@ -65,13 +65,12 @@ class Namespaces:
     def _find(self, topic: str) -> Namespace | None:
         return next((each for each in self._namespaces if overlaps(each.match, topic)), None)
 
-    def first_ignored(self) -> tuple[Namespace, tuple[Namespace, ...]] | None:
-        """A namespace that no topic belongs to, for those before it cover them all; with those, else `None`."""
+    def find_ignored(self) -> Iterator[tuple[Namespace, tuple[Namespace, ...]]]:
+        """Namespaces that no topic belongs to, for those before them cover them all; each with those."""
         for n, each in enumerate(self._namespaces):
             before = tuple(one for one in self._namespaces[:n] if overlaps(one.match, each.match))
             if covers([one.match for one in before], each.match):
-                return each, before
-        return None
+                yield each, before
 
     def overlapping(self, pattern: str) -> tuple[Namespace, ...]:
         """All that topics of `pattern` may belong to, without the server's internal ones.

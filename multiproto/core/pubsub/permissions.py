@@ -172,7 +172,8 @@ def to_json(grants: Iterable[Grant]) -> list[dict[str, object]]:
     return [{"pattern": grant.pattern, "verbs": _ordered_verbs(grant)} for grant in grants]
 
 
-def _is_pattern(text: str) -> bool:
+def is_pattern(text: str) -> bool:
+    """Whether `text` may be subscribed to, as far as its form goes."""
     try:
         return bool(check_pattern(text))
     except ValidationError:
@@ -193,7 +194,7 @@ def _grant_errors(grant: object) -> Iterable[tuple[tuple[str, ...], str]]:
         yield ("pattern",), "Must be a topic pattern"
     elif pattern.startswith("_"):
         yield ("pattern",), "These topics are the server's own"
-    elif not _is_pattern(pattern):
+    elif not is_pattern(pattern):
         yield (
             ("pattern",),
             f"Must be a topic pattern of at most {MAX_TOPIC_WORDS} words and {MAX_TOPIC_BYTES} bytes",
