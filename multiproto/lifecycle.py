@@ -56,7 +56,8 @@ def _print_to_stderr(text: str) -> None:
 class ServiceSequence(MultiService):
     """Starts its children first to last and stops them last to first, waiting for each.
 
-    Ports are bound beforehand, when twistd starts services with privileges.
+    Ports are bound beforehand, when twistd starts services with privileges; a parent that does not, as one that is
+    started by hand, has it done at the start.
     A child that can't start ends the process with status 1: at once before the
     reactor runs, and otherwise after the started children have stopped.
     `shutdown_timeout` is the seconds that a stop may take in all; children that
@@ -79,11 +80,13 @@ class ServiceSequence(MultiService):
         self._exit = exit
         self._started_services: list[Service] = []  # started or starting
         self._startup: Deferred[None] | None = None
+        self._is_prepared = False  # with privileges
         self.ready = False  # all have started, and no stop has begun
 
     # Twisted calls these.
 
     def privilegedStartService(self) -> None:
+        self._is_prepared = True
         for service in self:
             try:
                 service.privilegedStartService()
@@ -93,6 +96,8 @@ class ServiceSequence(MultiService):
 
     def startService(self) -> Deferred[None]:
         """Fires when all children have started, or when that has failed."""
+        if not self._is_prepared:
+            self.privilegedStartService()
         Service.startService(self)
         self._startup = Deferred.fromCoroutine(self._start_in_order())
         outcome = self._startup.result if self._startup.called else None

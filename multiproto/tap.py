@@ -119,22 +119,30 @@ class Options(usage.Options):
 
 
 class ServerService(MultiService):
-    """The parent of all services; makes twistd log through our observer."""
+    """The parent of all services.  As the application that twistd runs, it also arranges the process.
+
+    Then twistd logs through our observer.  In a service of somebody else (docs/operations.md#inside-another-service)
+    the log, the garbage collector and the threads stay as their process has them.
+    """
 
     def __init__(self, process_log: ProcessLog) -> None:
         super().__init__()
         self._process_log = process_log
+        self._is_application = False
 
-    def setServiceParent(self, parent: Componentized) -> None:
+    def setServiceParent(self, parent: object) -> None:
         """twistd asks the application for its observer before it starts services."""
-        parent.setComponent(ILogObserver, self._process_log.observer)
-        super().setServiceParent(parent)
+        if isinstance(parent, Componentized):
+            self._is_application = True
+            parent.setComponent(ILogObserver, self._process_log.observer)
+        super().setServiceParent(parent)  # type: ignore[arg-type]
 
     def privilegedStartService(self) -> None:
         """Start the log's thread first: twistd has forked by now, and only the thread that forks lives on."""
         from twisted.internet import reactor
 
-        self._process_log.start(reactor)  # type: ignore[arg-type]
+        if self._is_application:
+            self._process_log.start(reactor)  # type: ignore[arg-type]
         super().privilegedStartService()
 
     def startService(self) -> None:
@@ -142,8 +150,9 @@ class ServerService(MultiService):
         from twisted.internet import reactor
 
         super().startService()
-        arrange_collections(reactor)
-        sys.setswitchinterval(SWITCH_INTERVAL)
+        if self._is_application:
+            arrange_collections(reactor)
+            sys.setswitchinterval(SWITCH_INTERVAL)
 
 
 def makeService(options: Options) -> IService:

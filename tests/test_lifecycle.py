@@ -94,6 +94,20 @@ class SequenceTests(SynchronousTestCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
         self.assertEqual(self.reactor.at_last, [])
 
+    def test_a_parent_that_gives_no_privileges(self) -> None:
+        """What is to be done with them is done at the start, once."""
+        prepared: list[str] = []
+        self.patch(self.store, "privilegedStartService", lambda: prepared.append("store"))
+        self.house.startService()
+        self.assertEqual((prepared, self.diary), (["store"], ["start store"]))
+
+    def test_a_parent_that_gives_privileges(self) -> None:
+        prepared: list[str] = []
+        self.patch(self.store, "privilegedStartService", lambda: prepared.append("store"))
+        self.house.privilegedStartService()
+        self.house.startService()
+        self.assertEqual((prepared, self.diary), (["store"], ["start store"]))
+
     def test_a_child_that_fails_at_once(self) -> None:
         """Before the reactor runs, the process ends there: one line, status 1."""
         self.store.up.callback(None)

@@ -167,6 +167,29 @@ class MakeServiceTests(MakeServiceCase):
         self.assertAlmostEqual(sys.getswitchinterval(), tap.SWITCH_INTERVAL)
 
 
+class EmbeddedTests(MakeServiceCase):
+    """In a `MultiService` of somebody else."""
+
+    def test_the_process_stays_as_it_is(self) -> None:
+        everything, interval, frozen = MultiService(), sys.getswitchinterval(), gc.get_freeze_count()
+        started: list[object] = []
+        self.patch(ProcessLog, "start", lambda self, reactor: started.append(reactor))
+        tap.makeService(tap.Options()).setServiceParent(everything)
+        everything.privilegedStartService()
+        everything.startService()
+        self.assertTrue(self.service.running)
+        self.assertEqual(started, [])
+        self.assertEqual((sys.getswitchinterval(), gc.get_freeze_count()), (interval, frozen))
+        self.successResultOf(everything.stopService())
+        self.assertFalse(self.service.running)
+
+    def test_in_one_that_runs(self) -> None:
+        everything = MultiService()
+        everything.startService()
+        tap.makeService(tap.Options()).setServiceParent(everything)
+        self.assertTrue(self.service.running)
+
+
 class WorkersTests(MakeServiceCase):
     """One process, or a supervisor, or one of its workers."""
 
