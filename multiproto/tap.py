@@ -14,10 +14,10 @@ from typing import Any, Mapping
 
 from twisted.application.service import IService, MultiService
 from twisted.logger import ILogObserver
-from twisted.python import usage
 from twisted.python.components import Componentized
 
 from .config import Config, ConfigError, LoadedConfig, load_config
+from .config.options import SettingOptions
 from .config.settings import LogConfig
 from .lifecycle import StartupError, report_to_operator
 from .observe.log_sinks import RotatingFileSink, StreamSink
@@ -25,19 +25,6 @@ from .observe.process_log import STDOUT, ProcessLog, make_line_log, make_syslog_
 from .reactor.garbage import arrange_collections
 from .workers.command import check_twistd_options, log_file
 from .workers.worker import SupervisorLink
-
-# flag -> the setting that it sets
-SETTING_BY_FLAG = {
-    "env": "APP_ENV",
-    "host": "HOST",
-    "port": "PORT",
-    "tcp-host": "TCP_HOST",
-    "tcp-port": "TCP_PORT",
-    "metrics-port": "METRICS_PORT",
-    "workers": "WORKERS",
-    "data-dir": "DATA_DIR",
-    "log-level": "LOG_LEVEL",
-}
 
 # Seconds after which the event loop lets another thread go on, where it has long work to do.  The thread that commits
 # needs that some twenty times for each commit: with Python's 5 ms, durable publications beside a client that asked
@@ -69,53 +56,19 @@ defaults, are in .env.example; the ones you may need first:
   DATABASE_URL   PostgreSQL instead of the embedded database; REDIS_URL for live topics beside it
   METRICS_HOST   who may read metrics; loopback unless you say so
 
+To look at a configuration without starting, and at what is risky about it in production, give the same
+options to: python -m multiproto check-config
+
 Read on in README.md, and in docs/ for each protocol.
 """
 
 
-class Options(usage.Options):
+class Options(SettingOptions):
     """The options of `twistd multiproto`."""
-
-    synopsis = "[options]"
-
-    optParameters = [
-        ["config", "c", None, "TOML file with settings"],
-        ["env", "e", None, "development, test or production"],
-        ["host", None, None, "address to listen on [127.0.0.1; in production 0.0.0.0]"],
-        ["port", "p", None, "port of HTTP, WebSocket and GraphQL [3000]"],
-        ["tcp-host", None, None, "address of framed TCP [as --host]"],
-        ["tcp-port", "t", None, "port of framed TCP [3001]"],
-        ["metrics-port", "m", None, "port of metrics and health [9090]"],
-        [
-            "workers",
-            "w",
-            None,
-            "processes on the same ports; each has a metrics port, one after the other [1]",
-        ],
-        ["data-dir", "d", None, "directory of the embedded database [./data]"],
-        ["log-level", "l", None, "debug, info, warn, error or critical [info]"],
-    ]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.assignments: dict[str, str] = {}
 
     def getUsage(self, width: int | None = None) -> str:
         """Twisted's list of the options, then our help text; as a `longdesc`, Twisted would wrap it."""
         return str(super().getUsage(width)) + HELP_TEXT
-
-    def opt_set(self, assignment: str) -> None:
-        """NAME=VALUE: any setting; may be given several times"""
-        name, equals, value = assignment.partition("=")
-        if not equals or not name:
-            raise usage.UsageError(f"--set {assignment}: must be NAME=VALUE")
-        self.assignments[name.upper()] = value
-
-    def flag_settings(self) -> dict[str, str]:
-        """The texts that flags and `--set` give, by the settings' names."""
-        return self.assignments | {
-            name: self[flag] for flag, name in SETTING_BY_FLAG.items() if self[flag] is not None
-        }
 
 
 class ServerService(MultiService):
@@ -162,8 +115,7 @@ def makeService(options: Options) -> IService:
     if supervisor is not None:
         config = load_config_or_exit(supervisor.setting_texts, {}, folder=None).config
         return make_server(supervisor.worker_config(config), twistd, supervisor)
-    file = Path(options["config"]) if options["config"] else None
-    loaded = load_config_or_exit(options.flag_settings(), os.environ, file)
+    loaded = load_config_or_exit(options.flag_settings(), os.environ, options.file)
     return (
         make_server(loaded.config, twistd)
         if loaded.config.workers == 1

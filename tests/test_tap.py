@@ -21,6 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from multiproto import lifecycle, tap
 from multiproto.config import Config
 from multiproto.config.load import iter_settings
+from multiproto.config.options import SETTING_BY_FLAG
 from multiproto.config.settings import LogConfig
 from multiproto.lifecycle import StartupError
 from multiproto.observe import log_sinks
@@ -68,11 +69,16 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(self.options().flag_settings(), {})
 
     def test_every_flag_names_a_setting(self) -> None:
-        self.assertEqual(set(tap.SETTING_BY_FLAG.values()) - {row.name for row, _ in iter_settings()}, set())
+        self.assertEqual(set(SETTING_BY_FLAG.values()) - {row.name for row, _ in iter_settings()}, set())
 
     def test_malformed_options_are_refused(self) -> None:
         for words in (("--set", "PORT"), ("--set", "=1"), ("--prot", "1"), ("one", "two")):
             self.assertRaises(usage.UsageError, self.options, *words)
+
+    def test_a_setting_that_is_given_twice_is_refused(self) -> None:
+        for words in (("--set", "PORT=1", "--set", "port=2"), ("--port", "1", "--set", "PORT=2")):
+            bad = self.assertRaises(usage.UsageError, self.options, *words)
+            self.assertIn("--set PORT=", str(bad))
 
     def test_help_has_examples_and_names_of_settings(self) -> None:
         """Examples as they are typed, names of settings, and where to read on; no line over 120 characters."""

@@ -24,6 +24,7 @@ class RawSetting:
     name: str  # in upper or lower case; may be unknown
     value: str = field(repr=False)  # may be a secret
     location: str  # where it was found, for people
+    file: Path | None = None  # that it stands in, if it does
     keys: tuple[str, ...] | None = None  # of the table that it is in TOML
     # Where the tables of a list and their fields are, where that is known: (number from 1, field) -> location.
     entry_locations: Mapping[tuple[int, str | None], str] = field(factory=dict, repr=False)
@@ -90,7 +91,7 @@ def from_dotenv(path: Path) -> list[RawSetting]:
         if match is None:
             problems.append(SettingProblem("line", origin, "must be NAME=value"))
         elif value := match["double"] or match["single"] or match["bare"]:
-            found.append(RawSetting(match["name"], value, origin))
+            found.append(RawSetting(match["name"], value, origin, path))
     if problems:
         raise UnreadableSource(*problems)
     return found
@@ -114,6 +115,7 @@ def from_toml(path: Path) -> list[RawSetting]:
                 key,
                 _as_text(value),
                 f"{path}:{line}",
+                path,
                 tuple(value) if isinstance(value, dict) else None,
                 {entry: f"{path}:{line}" for entry, line in _entry_lines(lines, key)},
             )
@@ -184,5 +186,6 @@ def _read_text(path: Path, named_by: RawSetting | None = None) -> str:
 
 def from_secret_file(given: RawSetting) -> RawSetting:
     """The setting `NAME`, from the file that `NAME_FILE` names."""
-    content = _read_text(Path(given.value), given).strip()
-    return RawSetting(given.name[: -len("_FILE")], content, f"{given.value}, by {given.location}")
+    file = Path(given.value)
+    content = _read_text(file, given).strip()
+    return RawSetting(given.name[: -len("_FILE")], content, f"{file}, by {given.location}", file)

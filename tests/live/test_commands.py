@@ -36,6 +36,30 @@ class CommandTests(SynchronousTestCase):
             found = self.run_module(*arguments, topic, RULES=rules)
             self.assertEqual((found[0], found[1].partition(":")[0]), (status, answer), found)
 
+    def test_all_by_one_name(self) -> None:
+        """`python -m multiproto` lists them, and each is the module that has its name, with its status."""
+        status, usage, _ = self.run_module("multiproto")
+        self.assertEqual(status, 0)
+        for command, does in (
+            ("check-config", "--config"),
+            ("explain", "--device"),
+            ("move", "--to"),
+            ("user", "operators"),
+        ):
+            self.assertIn(f"  {command} ", usage)
+            status, stdout, stderr = self.run_module("multiproto", command, "--help")
+            self.assertEqual((status, does in stdout), (0, True), stderr)
+        status, _, stderr = self.run_module("multiproto", "check")
+        self.assertEqual((status, stderr.count("the nearest is check-config")), (2, 1))
+        self.assertEqual(self.run_module("multiproto", "explain", "--user", "ann", "publish", "a.*")[0], 2)
+
+    def test_check_config(self) -> None:
+        for module in (("multiproto", "check-config"), ("multiproto.check_config",)):
+            status, stdout, _ = self.run_module(*module, PORT="x")
+            self.assertEqual((status, stdout.splitlines()[0].split(" (")[0]), (2, "error: PORT"))
+            self.assertEqual(self.run_module(*module)[0], 0)
+            self.assertEqual(self.run_module(*module, "--env", "production")[0], 1)
+
     def test_move(self) -> None:
         """It names what is missing, and itself as it was typed."""
         status, _, stderr = self.run_module("multiproto.move")

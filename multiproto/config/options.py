@@ -1,0 +1,73 @@
+"""The options of the command line that set settings, the same for the server and for what looks at its configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.python import usage
+
+# flag -> the setting that it sets
+SETTING_BY_FLAG = {
+    "env": "APP_ENV",
+    "host": "HOST",
+    "port": "PORT",
+    "tcp-host": "TCP_HOST",
+    "tcp-port": "TCP_PORT",
+    "metrics-port": "METRICS_PORT",
+    "workers": "WORKERS",
+    "data-dir": "DATA_DIR",
+    "log-level": "LOG_LEVEL",
+}
+
+
+class SettingOptions(usage.Options):
+    """Flags for the settings that one needs first, and `--set` for any."""
+
+    synopsis = "[options]"
+
+    optParameters = [
+        ["config", "c", None, "TOML file with settings"],
+        ["env", "e", None, "development, test or production"],
+        ["host", None, None, "address to listen on [127.0.0.1; in production 0.0.0.0]"],
+        ["port", "p", None, "port of HTTP, WebSocket and GraphQL [3000]"],
+        ["tcp-host", None, None, "address of framed TCP [as --host]"],
+        ["tcp-port", "t", None, "port of framed TCP [3001]"],
+        ["metrics-port", "m", None, "port of metrics and health [9090]"],
+        [
+            "workers",
+            "w",
+            None,
+            "processes on the same ports; each has a metrics port, one after the other [1]",
+        ],
+        ["data-dir", "d", None, "directory of the embedded database [./data]"],
+        ["log-level", "l", None, "debug, info, warn, error or critical [info]"],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.assignments: dict[str, str] = {}
+
+    @property
+    def file(self) -> Path | None:
+        """The TOML file."""
+        return Path(self["config"]) if self["config"] else None
+
+    def opt_set(self, assignment: str) -> None:
+        """NAME=VALUE: any setting; may be given several times"""
+        name, equals, value = assignment.partition("=")
+        if not equals or not name:
+            raise usage.UsageError("--set must be followed by NAME=VALUE")
+        if name.upper() in self.assignments:
+            raise usage.UsageError(f"--set {name.upper()}= is given twice")
+        self.assignments[name.upper()] = value
+
+    def postOptions(self) -> None:
+        for flag, name in SETTING_BY_FLAG.items():
+            if self[flag] is not None and name in self.assignments:
+                raise usage.UsageError(f"--{flag} and --set {name}= are one setting: give one of the two")
+
+    def flag_settings(self) -> dict[str, str]:
+        """The texts that flags and `--set` give, by the settings' names."""
+        return self.assignments | {
+            name: self[flag] for flag, name in SETTING_BY_FLAG.items() if self[flag] is not None
+        }
