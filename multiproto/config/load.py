@@ -323,7 +323,10 @@ def _find_conflicts(config: Config, given: Mapping[str, RawSetting]) -> Iterator
     if shared and not config.auth.jwt_secret and not config.auth.private_key_file:
         yield problem("JWT_SECRET", "must be set where instances share PostgreSQL or Redis")
     elif config.redis.broker_url and not any(secrets.values()):
-        yield problem("PUBSUB_REDIS_SECRET", "must be set where instances share Redis and no JWT_SECRET")
+        yield problem(
+            "PUBSUB_REDIS_SECRET",
+            "must be set where instances share Redis and no JWT_SECRET; where that was taken away, to what it was",
+        )
     for name, secret in secrets.items():
         if name in given and len(secret) < MIN_SECRET_LENGTH:
             yield problem(name, f"must have at least {MIN_SECRET_LENGTH} characters")
