@@ -18,12 +18,14 @@ class EdgeConfig:
         parsers.text,
         "",
         "certificate in PEM, followed by intermediate ones; with TLS_KEY_FILE, the ports speak TLS",
+        is_reloaded=True,
     )
     key_file: str = setting(
         "TLS_KEY_FILE",
         parsers.text,
         "",
-        "private key of the certificate in PEM; SIGHUP makes the server read both again",
+        "private key of the certificate in PEM",
+        is_reloaded=True,
     )
     trusted_proxies: tuple[IPNetwork, ...] = setting(
         "TRUSTED_PROXIES",

@@ -26,7 +26,7 @@ def render_example() -> str:
 
 
 def _render_setting(row: Setting, default: object) -> str:
-    notes = " [secret]" if row.is_secret else ""
+    notes = (" [secret]" if row.is_secret else "") + (" [read again on SIGHUP]" if row.is_reloaded else "")
     if row.production_default is not SAME_AS_DEVELOPMENT:
         notes += f" (in production: {format_default(row.production_default) or 'none'})"
     return f"# {row.description}{notes}\n#{row.name}={format_default(default)}\n"

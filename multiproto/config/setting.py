@@ -22,6 +22,7 @@ class Setting:
     production_default: Any = SAME_AS_DEVELOPMENT
     fallback: str | None = None  # the setting whose value counts while this one is unset
     alias: str | None = None  # another name of it, which counts while the name is unset
+    is_reloaded: bool = False  # whether SIGHUP makes the server read again the files that it names
 
     @property
     def is_secret(self) -> bool:

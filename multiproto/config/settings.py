@@ -218,12 +218,14 @@ class AuthConfig:
         parsers.text,
         "",
         "Ed25519 or P-256 key in PEM that signs access tokens instead; JWT_SECRET, if set, still verifies",
+        is_reloaded=True,
     )
     public_key_files: tuple[str, ...] = setting(
         "JWT_PUBLIC_KEY_FILES",
         parsers.file_paths,
         (),
         "public keys in PEM that also verify, such as the previous and the next one; several may be in one file",
+        is_reloaded=True,
     )
     access_token_lifetime: float = setting(
         "JWT_EXPIRES_IN", parsers.duration(1, 30 * 86400), 900.0, "lifetime of an access token"
