@@ -75,6 +75,11 @@ class OptionsTests(SynchronousTestCase):
         for words in (("--set", "PORT"), ("--set", "=1"), ("--prot", "1"), ("one", "two")):
             self.assertRaises(usage.UsageError, self.options, *words)
 
+    def test_the_nearest_option_is_named(self) -> None:
+        for given, near in (("--prot", "--port"), ("--tcp_port=1", "--tcp-port"), ("--confg", "--config")):
+            bad = self.assertRaises(usage.UsageError, self.options, given, "1")
+            self.assertIn(f"is no option; the nearest is {near}", str(bad))
+
     def test_a_setting_that_is_given_twice_is_refused(self) -> None:
         for words in (("--set", "PORT=1", "--set", "port=2"), ("--port", "1", "--set", "PORT=2")):
             bad = self.assertRaises(usage.UsageError, self.options, *words)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from pathlib import Path
+from typing import Sequence
 
 from twisted.python import usage
 
@@ -51,6 +54,19 @@ class SettingOptions(usage.Options):
     def file(self) -> Path | None:
         """The TOML file."""
         return Path(self["config"]) if self["config"] else None
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Raises `UsageError`, for an unknown option with the nearest one."""
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as bad:
+            unknown = re.fullmatch(r"option (--\S+) not recognized", str(bad))
+            if unknown is None:
+                raise
+            near = difflib.get_close_matches(unknown[1], [f"--{name}" for name in self.longOpt], 1, cutoff=0)[
+                0
+            ]
+            raise usage.UsageError(f"{unknown[1]} is no option; the nearest is {near.rstrip('=')}") from None
 
     def opt_set(self, assignment: str) -> None:
         """NAME=VALUE: any setting; may be given several times"""

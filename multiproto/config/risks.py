@@ -22,13 +22,8 @@ from .settings import Config, RateLimitConfig
 from .sources import RawSetting, SettingProblem
 
 MIN_DIFFERENT_CHARACTERS = 10  # of a secret; of 32 random hexadecimal digits, one in 9,000 has fewer
-EXAMPLE_WORDS = (
-    "secret",
-    "change",
-    "example",
-    "password",
-    "characters",
-)  # in secrets that were copied from a page
+# In secrets that were copied from a page.
+EXAMPLE_WORDS = ("secret", "change", "example", "password", "characters")
 
 
 @frozen

@@ -11,6 +11,7 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from tests import canary
+from tests.programs import postgresql_bin
 from tests.servers import needs, postgresql, redis
 
 from ..timing import RESCUE
@@ -283,6 +284,49 @@ class StorageTests(LogCase):
         await self.publish(started, token, "four")
         assert third
         self.assertEqual(await self.resumed(started, token, third), (True, ["four"]))
+
+
+@needs("postgresql")
+class RestoreTests(LogCase):
+    """docs/instances.md#backup-and-restore."""
+
+    async def test_under_a_running_instance(self) -> None:
+        """What is in the backup can be resumed from; whoever knows what it never had is told so."""
+        database = postgresql().new_database()
+        self.addCleanup(postgresql().drop, database)
+        self.settings = {
+            "DATABASE_URL": database,
+            "JWT_SECRET": canary.SECRET,
+            "NAMESPACES": '[{"match": "kept.*"}]',
+        }
+        started = await self.run_one()
+        await Person.register(started.address, "ann")
+        token = await self.login(started)
+        first, second = [await self.publish(started, token, data) for data in ("first", "second")]
+        page = (ROOT / "docs/instances.md").read_text("utf-8")
+        backup, restore = re.findall(r"^(pg_\w+ .*)$", page, re.MULTILINE)
+        self.paste(self.of_postgresql(backup, database))
+        lost = await self.publish(started, token, "lost")
+        assert first and second and lost
+
+        listener = await self.socket(started, token)
+        await listener.ask(type="subscribe", topic="kept.*")
+
+        async def published() -> bool:
+            """The first attempts may meet a connection to the database that the restore has ended."""
+            rest = Rest(started.address, token)
+            return (await rest.ask("POST", "/api/v1/topics/kept.it", {"data": "third"}))[0] == 202
+
+        self.paste(self.of_postgresql(restore, database))
+        await self.until(published)
+        code, _ = await listener.inbox.closed
+        self.assertEqual(code, 1001)
+        self.assertEqual(await self.resumed(started, token, lost), (False, []))
+        self.assertEqual(await self.resumed(started, token, first), (True, ["second", "third"]))
+
+    def of_postgresql(self, command: str, database: str) -> str:
+        """`command`, with the programs that the tests' server is of."""
+        return f"export DATABASE_URL='{database}' PATH='{postgresql_bin()}':\"$PATH\"; {command}"
 
 
 @needs("postgresql")
