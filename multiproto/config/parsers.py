@@ -25,6 +25,8 @@ Parser = Callable[[str], object]
 
 UNIT_MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 MAX_QUOTED = 60  # characters of a value that are shown
+_ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9._~%:\[\]-]+)/?")
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
 _TRUE_WORDS, _FALSE_WORDS = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -216,12 +218,25 @@ def format_duration(seconds: float) -> str:
 
 
 def origins(value: str) -> tuple[str, ...]:
-    """Exact origins (RFC 6454), separated by commas, or `*`."""
-    found = tuple(origin.strip() for origin in value.split(",") if origin.strip())
-    for origin in found:
-        if origin != "*" and not re.fullmatch(r"https?://[^/?#@\s*]+", origin):
-            raise ValueError(f"holds {origin!r}, which is no origin such as https://app.example.org")
-    return tuple(origin.lower() for origin in found)
+    """Exact origins as browsers send them (RFC 6454), separated by commas, or `*`.
+
+    Apps have schemes of their own, and a page opened as a file has the origin `null`.
+    """
+    return tuple(_origin(each.strip()) for each in value.split(",") if each.strip())
+
+
+def _origin(value: str) -> str:
+    """As a browser spells it: in lower case, without a trailing slash or a port that goes without saying."""
+    lowered = value.lower()
+    if lowered in ("*", "null", "file://"):
+        return lowered
+    found = _ORIGIN.fullmatch(lowered)
+    if found is None:
+        raise ValueError(
+            f"holds {value!r}, which is no origin such as https://app.example.org or capacitor://localhost"
+        )
+    default = f":{_DEFAULT_PORTS.get(found['scheme'], '')}"
+    return f"{found['scheme']}://{found['host'].removesuffix(default)}"
 
 
 def file_paths(value: str) -> tuple[str, ...]:

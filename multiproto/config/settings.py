@@ -42,7 +42,7 @@ class HttpConfig:
         "CORS_ORIGINS",
         parsers.origins,
         None,
-        "origins that browsers may call from, by commas, or *; unset: any on localhost",
+        "origins that browsers may call from, by commas, or *; null: pages opened as files; unset: any on localhost",
         production_default=(),
     )
     compression: bool = setting("COMPRESSION_ENABLED", parsers.boolean, True, "gzip for answers above 1 KiB")

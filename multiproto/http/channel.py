@@ -26,7 +26,7 @@ from zope.interface import implementer
 from ..base.client_network import ClientNetwork, client_network
 from ..base.tcp_socket import TCP_CLOSE, TCP_CLOSE_WAIT, tcp_state
 from ..core.connections.read_throttle import ReadThrottle
-from .codec import HttpProtocolError
+from .codec import HttpProtocolError, unparsable_head
 from .interfaces import ChannelRequest, ChannelSite
 from .limits import HttpLimits, RequestDeadline
 from .reader import RequestReader
@@ -83,7 +83,7 @@ class Channel:
 
     @transport.setter
     def transport(self, transport: Any) -> None:
-        """Setting this to `None` takes the connection over, as Autobahn's resource does."""
+        """Setting this to `None` takes the connection over."""
         request = self.request
         if transport is None and request is not None:
             self._transport.unregisterProducer()
@@ -281,7 +281,7 @@ class Channel:
         """Answer with `fault`, and close."""
         self.persistent = False
         self._reader.discard()
-        request = self.request = self.request or self.site.make_request(self, None)
+        request = self.request = self.request or self.site.make_request(self, unparsable_head(fault))
         self._start_response(lambda: request.reject_protocol_error(fault))
 
     def _on_receive_timeout(self) -> None:
@@ -297,6 +297,12 @@ class Channel:
             self._transport.resumeProducing()
 
     # Responses out: called by the request.
+
+    def count_inflated(self, size: int) -> None:
+        self._read_throttle.charge(size)
+
+    def close_after_response(self) -> None:
+        self.persistent = False
 
     def write(self, data: bytes) -> None:
         if self._transport is not None:

@@ -20,9 +20,21 @@ MAX_FIELD_BYTES = 16_384  # of all fields together
 FORWARDED_FOR = b"x-forwarded-for"
 MAX_FORWARDED = 256  # bytes of addresses in it, for a head to be taken as a repeated one
 MAX_REMEMBERED_HEAD = 2048  # bytes of a head that are remembered, as each idle connection does
+# Fields of which this server uses the value, and of which there can be only one (RFC 9110, 5.3): two readers could
+# each take another.
+SINGLETONS = frozenset(
+    {
+        *(b"authorization", b"content-type", b"idempotency-key", b"last-event-id", b"origin"),
+        *(b"access-control-request-method", b"sec-websocket-key"),
+    }
+)
 METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE"))
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+TOKEN = re.compile(_TOKEN)  # the name of a field or a method (RFC 9110, 5.6.2)
+# Of a request line.
+_FIRST_BYTES = frozenset(byte for byte in range(256) if TOKEN.fullmatch(bytes([byte])))
+_TLS_HANDSHAKE = 0x16  # the first byte of a client that speaks TLS (RFC 8446, 5.1)
 _REQUEST_LINE = re.compile(rb"(%s) ([^\x00-\x20\x7f#]+) HTTP/([0-9])\.([0-9])" % _TOKEN)
 # One way to match each byte: with a pattern of its own for the white space around the value, 16 kB of spaces
 # took seconds.
@@ -37,6 +49,9 @@ _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 class HttpProtocolError(Exception):
     """An error after which the connection is closed: the client receives `status` and `message`."""
+
+    method = b""  # of the request, as far as it is known
+    version = b"HTTP/1.1"
 
     def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
         """`retry_after` in seconds."""
@@ -100,13 +115,35 @@ class RequestHead:
             return self.fields_by_name.get(name)
         return next(reversed(self.values(name)), None)
 
+    def joined(self, name: bytes) -> bytes | None:
+        """The list in all fields `name`, in lower case, which may be several lines (RFC 9110, 5.3)."""
+        if self.fields_by_name is not None:
+            return self.fields_by_name.get(name)
+        return b", ".join(self.values(name)) or None
+
+    def repeated_singleton(self) -> str | None:
+        """The name of a field that may come only once, and has come twice with whatever values."""
+        if self.fields_by_name is not None:
+            return None
+        names = [name.lower() for name, _ in self.fields]
+        return next(
+            (name.decode("ascii").title() for name in names if name in SINGLETONS and names.count(name) > 1),
+            None,
+        )
+
 
 def head_size(buffer: bytearray, start: int = 0) -> int | None:
     """The size of the head at the start of `buffer`, its empty line included; `None` while it is incomplete.
 
     Its end is searched from `start`.  Raises `HttpProtocolError` as soon as a limit
-    is passed, the same for any fragmentation of the stream.
+    is passed, the same for any fragmentation of the stream; and at once for what begins no request, so that
+    who speaks another protocol does not wait for an answer.
     """
+    if buffer and buffer[0] not in _FIRST_BYTES and buffer != b"\r":  # with which an empty line may begin
+        secure = buffer[0] == _TLS_HANDSHAKE
+        raise HttpProtocolError(
+            400, "This port speaks HTTP without TLS" if secure else "Malformed request line"
+        )
     line = buffer.find(b"\n", 0, MAX_REQUEST_LINE + 2)
     if line < 0 and len(buffer) >= MAX_REQUEST_LINE + 2:
         raise HttpProtocolError(414, f"A request line has at most {MAX_REQUEST_LINE} bytes")
@@ -126,35 +163,44 @@ def parse_head(block: bytes, previous: RequestHead | None = None) -> RequestHead
         raise HttpProtocolError(400, "Lines end with CR LF")
     request_line, _, field_lines = block.partition(b"\r\n")
     method, target, version = _parse_request_line(request_line)
-    if (
-        previous is not None
-        and target.startswith(b"/")
-        and version == previous.version
-        and field_lines == previous.raw_fields()
-    ):
-        _parse_target(method, target)
-        return _repeat_head(previous, method, target, block)
-    lines = field_lines.split(b"\r\n")[:-2]
-    if len(lines) > MAX_FIELDS:
-        raise HttpProtocolError(431, f"At most {MAX_FIELDS} header fields")
-    fields = tuple(map(parse_field, lines))
-    target, authority = _parse_target(method, target)
-    by_name = _group_by_name(fields)
-    host = _parse_host(by_name.get(b"host", []), version)
-    raw = block if not authority and len(block) <= MAX_REMEMBERED_HEAD else b""
-    return RequestHead(
-        method,
-        target,
-        version,
-        fields,
-        authority or host,
-        _parse_body_length(by_name, version),
-        version != b"HTTP/1.0" and b"close" not in _list_members(by_name, b"connection"),
-        _parse_expect(by_name, version),
-        {name: value for name, [value] in by_name.items()} if len(by_name) == len(fields) else None,
-        raw,
-        _find_forwarded(raw, fields) if FORWARDED_FOR in by_name and raw else None,
-    )
+    try:
+        if (
+            previous is not None
+            and target.startswith(b"/")
+            and version == previous.version
+            and field_lines == previous.raw_fields()
+        ):
+            _parse_target(method, target)
+            return _repeat_head(previous, method, target, block)
+        lines = field_lines.split(b"\r\n")[:-2]
+        if len(lines) > MAX_FIELDS:
+            raise HttpProtocolError(431, f"At most {MAX_FIELDS} header fields")
+        fields = tuple(map(parse_field, lines))
+        target, authority = _parse_target(method, target)
+        by_name = _group_by_name(fields)
+        host = _parse_host(by_name.get(b"host", []), version)
+        raw = block if not authority and len(block) <= MAX_REMEMBERED_HEAD else b""
+        return RequestHead(
+            method,
+            target,
+            version,
+            fields,
+            authority or host,
+            _parse_body_length(by_name, version),
+            version != b"HTTP/1.0" and b"close" not in _list_members(by_name, b"connection"),
+            _parse_expect(by_name, version),
+            {name: value for name, [value] in by_name.items()} if len(by_name) == len(fields) else None,
+            raw,
+            _find_forwarded(raw, fields) if FORWARDED_FOR in by_name and raw else None,
+        )
+    except HttpProtocolError as fault:
+        fault.method, fault.version = method, version
+        raise
+
+
+def unparsable_head(fault: HttpProtocolError) -> RequestHead:
+    """The head of a request that can't be parsed, with what is known of it."""
+    return RequestHead(fault.method, b"", fault.version, (), b"", 0, False, False, {})
 
 
 def repeat_for_other_client(previous: RequestHead, buffer: bytearray) -> RequestHead | None:
@@ -305,5 +351,9 @@ def _group_by_name(fields: HeaderFields) -> _ValuesByName:
 
 def _list_members(by_name: _ValuesByName, name: bytes) -> set[bytes]:
     """The members of a comma-separated list, in lower case."""
-    members = b",".join(by_name.get(name, [])).lower().split(b",")
-    return {member.strip(b" \t") for member in members} - {b""}
+    return set(split_list(b",".join(by_name.get(name, []))))
+
+
+def split_list(value: bytes) -> list[bytes]:
+    """The members of a comma-separated list, in lower case (RFC 9110, 5.6.1)."""
+    return [member for each in value.lower().split(b",") if (member := each.strip(b" \t"))]

@@ -1,10 +1,12 @@
-"""Compresses responses, and decides which are worth it and which clients accept it."""
+"""Compresses responses, where clients accept it and it is worth it, and decompresses the bodies of requests."""
 
 from __future__ import annotations
 
 import gzip
+import zlib
 
 from ..base.accept import parse_weights
+from ..core.errors import InvalidInput, TooLarge
 
 MIN_SIZE = 1024  # bytes; below, the headers and the work cost more than they save
 _GZIP_LEVEL = 1  # on the reactor's thread: a third of the time of level 6, nearly as small for JSON
@@ -12,6 +14,24 @@ _GZIP_LEVEL = 1  # on the reactor's thread: a third of the time of level 6, near
 
 def compress(data: bytes) -> bytes:
     return gzip.compress(data, _GZIP_LEVEL, mtime=0)
+
+
+def decompress(data: bytes, max_bytes: int) -> bytes:
+    """What is compressed in `data`, of which no more than `max_bytes` are ever in memory.
+
+    One member of gzip, and nothing behind it: each of 50,000 in a body would cost a copy of the rest.
+    Raises `InvalidInput`, `TooLarge`.
+    """
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)  # gzip, with its header and checksum
+    try:
+        plain = inflater.decompress(data, max_bytes + 1)
+    except zlib.error:
+        raise InvalidInput("The body is not in gzip, as its Content-Encoding says") from None
+    if len(plain) > max_bytes:
+        raise TooLarge(f"A body has at most {max_bytes} bytes, decompressed")
+    if not inflater.eof or inflater.unused_data:
+        raise InvalidInput("The body must be one member of gzip, and a whole one")
+    return plain
 
 
 def is_compressible(content_type: bytes) -> bool:

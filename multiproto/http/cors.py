@@ -6,20 +6,20 @@ import re
 
 from attrs import frozen
 
+from .codec import TOKEN, split_list
+
 CorsHeaders = tuple[tuple[bytes, bytes], ...]
 
 _LOCALHOST_ORIGIN = re.compile(rb"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
 _EXPOSED_HEADERS = (
     b"X-Correlation-ID, Retry-After, RateLimit-Policy, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
 )
-_PREFLIGHT_HEADERS: CorsHeaders = (
-    (b"Access-Control-Allow-Methods", b"GET, HEAD, POST, PUT, DELETE"),
-    (
-        b"Access-Control-Allow-Headers",
-        b"Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Correlation-ID, X-Request-ID",
-    ),
-    (b"Access-Control-Max-Age", b"7200"),  # seconds; browsers take no more
+MAX_REQUEST_HEADERS = 50  # names that one preflight request may ask for
+_ALLOW_METHODS = (b"Access-Control-Allow-Methods", b"GET, HEAD, POST, PUT, DELETE")
+_KNOWN_HEADERS = (
+    b"Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Correlation-ID, X-Request-ID"
 )
+_MAX_AGE = (b"Access-Control-Max-Age", b"7200")  # seconds; browsers take no more
 
 
 @frozen
@@ -57,10 +57,14 @@ class CorsPolicy:
             )
         return ()
 
-    def preflight_headers(self, origin: bytes, secure: bool, host: bytes) -> CorsHeaders:
-        """The headers of the response to a preflight request."""
+    def preflight_headers(self, origin: bytes, secure: bool, host: bytes, requested: bytes) -> CorsHeaders:
+        """The headers of the response to a preflight request.
+
+        `requested` lists the names of the headers that the page wants to send.  Whatever
+        they are, they are allowed: libraries for tracing, as Sentry's, add some to each request.
+        """
         allowed = self.response_headers(origin, secure, host)
-        return allowed and allowed + _PREFLIGHT_HEADERS
+        return allowed and (*allowed, _ALLOW_METHODS, *_allow_headers(requested), _MAX_AGE)
 
     def _allows_credentials(self, origin: bytes, secure: bool, host: bytes) -> bool:
         """Whether `origin` is configured, or is our own; a proxy may have terminated TLS."""
@@ -70,3 +74,11 @@ class CorsPolicy:
             or origin in own
             or (self.allow_localhost and _LOCALHOST_ORIGIN.fullmatch(origin) is not None)
         )
+
+
+def _allow_headers(requested: bytes) -> CorsHeaders:
+    """Those of `requested`; those that this server knows, if it holds too many, or what is no name."""
+    names = split_list(requested)
+    if not names or len(names) > MAX_REQUEST_HEADERS or not all(map(TOKEN.fullmatch, names)):
+        return ((b"Access-Control-Allow-Headers", _KNOWN_HEADERS),)
+    return ((b"Access-Control-Allow-Headers", b", ".join(names)),)

@@ -48,6 +48,10 @@ class UnsupportedMediaType(InvalidInput):
     status = 415
 
 
+class UnsupportedContentCoding(UnsupportedMediaType):
+    """A body with a content coding that this server does not decode."""
+
+
 class MethodNotAllowed(InvalidInput):
     """There is a route for the path, but not for the method."""
 
@@ -104,7 +108,9 @@ def error_body(refusal: Refusal, now: float) -> bytes:
 
 def error_headers(refusal: Refusal) -> ResponseHeaders:
     """The headers that an error needs: WWW-Authenticate for a 401 (RFC 9110, 15.5.2), Allow for a 405
-    (15.5.6), Retry-After for one that may be retried (10.2.3)."""
+    (15.5.6), Accept-Encoding for a 415 (15.5.16), Retry-After for one that may be retried (10.2.3)."""
+    if isinstance(refusal, UnsupportedContentCoding):
+        return ((b"Accept-Encoding", b"gzip"),)
     if isinstance(refusal, MethodNotAllowed):
         return ((b"Allow", refusal.allowed.encode("ascii")),)
     if refusal.retry_after is not None:

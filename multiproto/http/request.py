@@ -36,7 +36,7 @@ from ..core.ratelimit.fixed_window import RateLimitCheck
 from ..observe.logs import CURRENT_REQUEST_ID
 from . import compression, envelope
 from .access_log import CLIENT_CLOSED_REQUEST, UNMATCHED_ROUTE, log_access, method_label
-from .codec import METHODS, HttpProtocolError
+from .codec import METHODS, HttpProtocolError, split_list
 from .envelope import JSON_CONTENT_TYPE, NO_STORE, JsonResponse, RawResponse, ResponseHeaders
 from .interfaces import RequestChannel, RequestSite
 from .resolved_head import VARY_BOTH, VARY_ORIGIN, HeaderLines, ResolvedHead, format_lines
@@ -235,6 +235,23 @@ class HttpRequest(TwistedRequest):
         """The first value of the header `name`, which is in lower case."""
         return self._resolved_head.head.first(name)
 
+    def joined_header(self, name: bytes) -> bytes | None:
+        """The list in the header `name`, which is in lower case; it may have come in several lines."""
+        return self._resolved_head.head.joined(name)
+
+    def decoded_body(self) -> bytes:
+        """The body without its content coding.  Raises `InvalidInput`, `TooLarge`, `UnsupportedContentCoding`."""
+        codings = [
+            each for each in split_list(self.joined_header(b"content-encoding") or b"") if each != b"identity"
+        ]
+        if not codings:
+            return self.body
+        if codings not in ([b"gzip"], [b"x-gzip"]):  # RFC 9110, 8.4.1.3
+            raise envelope.UnsupportedContentCoding("A body must be as it is, or compressed once with gzip")
+        plain = compression.decompress(self.body, self._site.max_body_bytes)
+        self.http_channel.count_inflated(max(0, len(plain) - len(self.body)))
+        return plain
+
     def isSecure(self) -> bool:
         return self._resolved_headers.secure
 
@@ -350,11 +367,6 @@ class HttpRequest(TwistedRequest):
                 match = target.match or self._site.router.match(target)
                 respond = match.respond
                 self._run(respond(self, **match.params) if respond else self._call_endpoint(match))
-        except envelope.MethodNotAllowed as refusal:
-            if self.method == b"OPTIONS":
-                self.send_whole(204, b"", envelope.error_headers(refusal))
-            else:
-                self.send_refusal(refusal)
         except Refusal as refusal:
             self.send_refusal(refusal)
         except Exception:
@@ -362,7 +374,8 @@ class HttpRequest(TwistedRequest):
 
     def _answer_preflight(self) -> None:
         headers, cors = self._resolved_headers, self._site.policy.cors
-        allowed = cors.preflight_headers(headers.origin or b"", headers.secure, self._resolved_head.head.host)
+        head, requested = self._resolved_head.head, self.joined_header(b"access-control-request-headers")
+        allowed = cors.preflight_headers(headers.origin or b"", headers.secure, head.host, requested or b"")
         self.send_whole(204, b"", allowed)
 
     async def _call_endpoint(self, match: Match) -> None:
@@ -453,7 +466,9 @@ class HttpRequest(TwistedRequest):
             self.send_whole(answer.status, body, NO_STORE)
 
     def send_refusal(self, refusal: Refusal, status: int = 0) -> None:
-        """Send `refusal` as an error (docs/common.md#error-codes)."""
+        """Send `refusal` as an error (docs/common.md#error-codes); OPTIONS is told the methods that it asked for."""
+        if self.method == b"OPTIONS" and isinstance(refusal, envelope.MethodNotAllowed):
+            return self.send_whole(204, b"", envelope.error_headers(refusal))
         body = envelope.error_body(refusal, self._site.now())
         self.send_whole(status or refusal.status, body, envelope.error_headers(refusal))
 
@@ -479,6 +494,11 @@ class HttpRequest(TwistedRequest):
             data = self._begin(self._own_headers(), content_type, length, body)
         self.http_channel.write(data)
         self._end()
+
+    def send_and_close(self, status: int, body: bytes, headers: ResponseHeaders) -> None:
+        """The same with a body of JSON, after which the connection closes."""
+        self.http_channel.close_after_response()
+        self.send_whole(status, body, headers)
 
     def respond(self, body: bytes) -> None:
         if not self._disconnected:
@@ -655,14 +675,14 @@ _known_lines = lru_cache(64)(_format_unshared)  # handlers repeat the same few h
 def _merge_headers(own: _OwnHeaders, shared: _OwnHeaders) -> bytes:
     """The lines of both; a header that is in both takes the value of `shared` and the place in `own`.
 
-    Vary has both values, and a security header in `own` replaces the shared one, as a page with
+    Vary and Connection have both values, and a security header in `own` replaces the shared one, as a page with
     scripts needs.
     """
     merged: dict[bytes, list[bytes]] = {}
     for name, value in own:
         merged.setdefault(name, []).append(value)
     for name, value in shared:
-        if name == b"Vary":
+        if name in (b"Vary", b"Connection"):
             merged.setdefault(name, []).append(value)
         elif name in _SECURITY_NAMES:
             merged.setdefault(name, [value])

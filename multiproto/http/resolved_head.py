@@ -8,8 +8,8 @@ from attrs import define, field, frozen
 from twisted.internet.interfaces import IAddress
 
 from ..core.addresses import AddressRules
-from ..core.errors import Refusal
-from .codec import RequestHead
+from ..core.errors import InvalidInput, Refusal
+from .codec import RequestHead, split_list
 from .compression import accepts_gzip
 from .cors import CorsPolicy
 from .proxy_headers import ClientResolver
@@ -73,6 +73,9 @@ class ResolvedHeaders:
         else:
             client = forwarded.address
             secure = secure if forwarded.secure is None else forwarded.secure
+        repeated = head.repeated_singleton()
+        if repeated is not None and refusal is None:
+            refusal = InvalidInput(f"A request has at most one {repeated}")
         origin = head.last(b"origin")
         cors = policy.cors.response_headers(origin, secure, head.host)
         cors_lines = format_lines(cors) if cors else b""
@@ -86,8 +89,8 @@ class ResolvedHeaders:
             secure,
             request_id_of(head),
             origin,
-            accepts_gzip(head.last(b"accept-encoding") or b""),
-            (head.last(b"upgrade") or b"").lower() == b"websocket",
+            accepts_gzip(head.joined(b"accept-encoding") or b""),
+            b"websocket" in split_list(head.joined(b"upgrade") or b""),
             head.last(b"authorization") is not None,
             head.last(b"access-control-request-method") is not None,
             cors,

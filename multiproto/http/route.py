@@ -9,6 +9,7 @@ from attrs import define, field, frozen
 from attrs.validators import instance_of
 
 from ..base import strict_json
+from ..base.content_type import parse_content_type
 from ..core.client_info import ClientInfo
 from ..core.errors import InvalidInput
 from ..core.identity import Identity
@@ -52,15 +53,20 @@ class RequestContext:
         value = self.http_request.first_header(name.encode("ascii"))
         return None if value is None else value.decode("latin-1")
 
+    def header_list(self, name: str) -> str | None:
+        """All of a list that may have come in several lines."""
+        value = self.http_request.joined_header(name.encode("ascii"))
+        return None if value is None else value.decode("latin-1")
+
     def query_params(self) -> dict[str, str]:
         return _parse_params(self.http_request.query, "query")
 
     def body_fields(self) -> dict[str, Any]:
         """The body, a JSON object or a form.  Raises `InvalidInput`, `UnsupportedMediaType`."""
-        media_type = _parse_media_type(self.header("content-type") or "application/json")
-        if self.header("content-encoding") not in (None, "identity"):
-            raise UnsupportedMediaType("The body must not be compressed")
-        body = self.http_request.body
+        media_type, is_utf8 = parse_content_type(self.header("content-type") or "application/json")
+        if not is_utf8:
+            raise UnsupportedMediaType("The body must be in UTF-8")
+        body = self.http_request.decoded_body()
         if media_type == "application/x-www-form-urlencoded":
             return dict(_parse_params(body, "body"))
         if media_type != "application/json" and not media_type.endswith("+json"):
@@ -96,16 +102,6 @@ class Route:
     @counted_by.default
     def _default_counted_by(self) -> CountedBy:
         return CountedBy.ADDRESS if self.auth is Auth.NONE else CountedBy.TOKEN
-
-
-def _parse_media_type(header: str) -> str:
-    """The media type without its parameters, in lower case; a charset other than UTF-8 is refused."""
-    media_type, *parameters = (part.strip().lower() for part in header.split(";"))
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "charset" and value.strip('" ') not in ("utf-8", "utf8", "us-ascii"):
-            raise UnsupportedMediaType("The body must be in UTF-8")
-    return media_type
 
 
 def _parse_params(text: bytes, where: str) -> dict[str, str]:

@@ -27,8 +27,6 @@ from .routing import RoutedApp, Router
 # method, route, status, seconds, bytes of the request's body, bytes of the response's
 RequestObserver = Callable[[str, str, int, float, int, int], None]
 
-_UNPARSABLE_HEAD = RequestHead(b"", b"", b"HTTP/1.1", (), b"", 0, False, False, {})
-
 
 @define(eq=False, repr=False)
 class Site(Factory):
@@ -114,18 +112,21 @@ class Site(Factory):
         return self.router.app
 
     @property
+    def max_body_bytes(self) -> int:
+        return self._limits.max_body_bytes
+
+    @property
     def address_rules(self) -> AddressRules:
         return self.policy.address_rules
 
-    def make_request(self, channel: Channel, head: RequestHead | None) -> HttpRequest:
-        """The request of `head`; if that is `None`, because it can't be parsed, one to be rejected."""
+    def make_request(self, channel: Channel, head: RequestHead) -> HttpRequest:
         resolved_head = channel.resolved_head
         if (
             resolved_head is None
             or resolved_head.head is not head
             or resolved_head.routes_version != self.router.version
         ):
-            resolved_head = self._resolve(channel, head or _UNPARSABLE_HEAD)
+            resolved_head = self._resolve(channel, head)
         return HttpRequest(channel, self, resolved_head)
 
     def _resolve(self, channel: Channel, head: RequestHead) -> ResolvedHead:

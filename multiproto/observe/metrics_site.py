@@ -29,6 +29,7 @@ RESPONSE_TIMEOUT = 30.0  # seconds from then until it is answered
 # Seconds before the first byte of the next one: Prometheus asks once a minute or more often.
 IDLE_TIMEOUT = 75.0
 JSON_TYPE = "application/json; charset=utf-8"
+TLS_HANDSHAKE = 0x16  # the first byte of a client that speaks TLS (RFC 8446, 5.1)
 MAX_CONNECTIONS = 32
 MAX_CONNECTIONS_PER_NETWORK = 16
 
@@ -169,6 +170,8 @@ class _MetricsChannel(HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         if not self._has_begun and not self.is_answering:
+            if data[0] == TLS_HANDSHAKE:
+                return self.abort()  # it would wait for an answer to what is no line
             self._has_begun = True
             self._deadline.set(REQUEST_TIMEOUT, self.abort)
         super().dataReceived(data)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from math import ceil
-from typing import Any
+from typing import Any, Callable
 
+from attrs import field, frozen
 from autobahn.twisted.websocket import WebSocketServerProtocol
 from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
@@ -21,25 +22,29 @@ from .deflate import FinalBlockDeflate
 from .factory import Rfc6455Factory
 from .memory import CompactConnection
 
+HeaderLines = tuple[tuple[bytes, bytes], ...]
+
 MAX_HANDSHAKE_SIZE = 16 * 1024  # bytes
 
 # RFC 9110, 5.5: no controls, no lone CR or LF, no folded lines.  Autobahn ends a line at all of them.
 _FORBIDDEN_BYTES = re.compile(rb"[\0-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n|\n[ \t]")
 _VERSION_HEADER = re.compile(rb"(?i)\r\nsec-websocket-version:[ \t]*([^\r]*?)[ \t]*(?=\r)")
 
-REASON_PHRASES = {
-    400: "Bad Request",
-    403: "Forbidden",
-    405: "Method Not Allowed",
-    426: "Upgrade Required",
-    429: "Too Many Requests",
-    431: "Request Header Fields Too Large",
-    505: "HTTP Version Not Supported",
+REFUSAL_STATUSES = frozenset((400, 403, 405, 426, 429, 431, 505))
+STATUS_HEADERS: dict[int, HeaderLines] = {
+    405: ((b"Allow", b"GET"),),
+    # RFC 9110, 7.8: who sends Upgrade names it in Connection.
+    426: ((b"Upgrade", b"websocket"), (b"Connection", b"Upgrade"), (b"Sec-WebSocket-Version", b"13")),
 }
-STATUS_HEADERS = {
-    405: "Allow: GET\r\n",
-    426: "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
-}
+
+
+@frozen
+class HandshakeRefusal:
+    """The HTTP response to a handshake that was not accepted."""
+
+    status: int
+    headers: HeaderLines
+    body: bytes = field(repr=False)  # JSON
 
 
 def accept_deflate(offers: list[Any]) -> PerMessageDeflateOfferAccept:
@@ -68,7 +73,9 @@ class HandshakeProtocol(WebSocketServerProtocol, CompactConnection):
     websocket_extensions: list[Any]  # offered, as (name, params)
     token: str | None = None  # the bearer token in the handshake
     _perMessageCompress: Any  # Autobahn's: what was negotiated, or `None`
-    refusal_header = ""  # a header line that goes with a refusal
+    on_accepted: Callable[[], object] | None = None  # called before the connection ceases to be HTTP's
+    refusal: HandshakeRefusal | None = None  # for the HTTP server to send
+    _retry_after = 0.0  # seconds
 
     def refusal_body(self, code: int, reason: str) -> bytes:
         """For subclasses: the JSON body of a refused handshake."""
@@ -103,7 +110,7 @@ class HandshakeProtocol(WebSocketServerProtocol, CompactConnection):
         self.websocket_extensions = [offer for offer in self.websocket_extensions if _is_valid_offer(*offer)]
         retry_after = self.factory.retry_after(client_network(self.host))
         if retry_after:
-            self.refusal_header = f"Retry-After: {ceil(retry_after)}\r\n"
+            self._retry_after = retry_after
             raise ConnectionDeny(429, too_many_connections(retry_after).message)
         origin = request.origin
         if (
@@ -115,18 +122,20 @@ class HandshakeProtocol(WebSocketServerProtocol, CompactConnection):
         self.token = parse_bearer(request.headers.get("authorization", ""))
         return next((name for name in request.protocols if name in self.subprotocols), None)
 
+    def succeedHandshake(self, res: Any) -> None:
+        if self.on_accepted is not None:
+            self.on_accepted()
+        super().succeedHandshake(res)
+
     def failHandshake(self, reason: str, code: int = 400, responseHeaders: object = None) -> None:
-        """Answer with HTTP `code` and close; `reason` is for the client."""
-        if code not in REASON_PHRASES:
+        """Refuse with HTTP `code`; `reason` is for the client."""
+        if code not in REFUSAL_STATUSES:
             code, reason = 500, "Internal server error"
-        body = self.refusal_body(code, reason)
-        head = (
-            f"HTTP/1.1 {code} {REASON_PHRASES.get(code, reason)}\r\n{STATUS_HEADERS.get(code, self.refusal_header)}Connection: close\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
+        headers = STATUS_HEADERS.get(code, ())
+        if code == 429:
+            headers = ((b"Retry-After", b"%d" % ceil(self._retry_after)),)
+        self.refusal = HandshakeRefusal(code, headers, self.refusal_body(code, reason))
         self.state = self.STATE_CLOSED
-        self.transport.loseConnection()
 
     def onOpen(self) -> None:
         self.http_request_data = b""  # it may hold a token; and so may the headers

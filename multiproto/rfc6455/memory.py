@@ -22,7 +22,7 @@ HANDSHAKE_ATTRIBUTES = frozenset(
         *("http_request_uri", "http_response_data", "http_status_line", "websocket_extensions"),
         *("websocket_extensions_in_use", "websocket_origin", "websocket_protocols", "_wskey"),
         *("_results", "_valid_events", "_transport_details", "peer"),
-        *("send_queue", "trafficStats", "utf8validator"),
+        *("send_queue", "trafficStats", "utf8validator", "on_accepted"),
     }
 )
 

@@ -149,6 +149,17 @@ class PlainRequest(Request):
         await self.site.turns.wait(self.turn_key, kind, first)
         return not self._disconnected
 
+    @property
+    def wants_websocket_upgrade(self) -> bool:
+        return self.first_header(b"upgrade") == b"websocket"
+
+    def decoded_body(self) -> bytes:
+        return self.body
+
+    def joined_header(self, name: bytes) -> bytes | None:
+        found = self.requestHeaders.getRawHeaders(name)
+        return None if found is None else b", ".join(found)
+
     def first_header(self, name: bytes) -> bytes | None:
         found: bytes | None = self.requestHeaders.getRawHeaders(name, [None])[0]
         return found
@@ -166,6 +177,11 @@ class PlainRequest(Request):
                 self.setHeader(name, value)
             self.write(body)
             self.finish()
+
+    def send_and_close(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        channel = self.channel
+        self.send_whole(status, body, headers, b"application/json")
+        channel.loseConnection()
 
 
 @frozen

@@ -37,11 +37,18 @@ class Response:
         return int(self.json["error"]["code"])
 
 
+class Transport(StringTransport):
+    """As a socket's, it does not mind to be rid of a producer twice."""
+
+    def unregisterProducer(self) -> None:
+        self.producer = None
+
+
 class Line:
     """One connection to `site`."""
 
     def __init__(self, site: Site, host: str = "10.0.0.1") -> None:
-        self.transport = StringTransport(
+        self.transport = Transport(
             hostAddress=IPv4Address("TCP", "10.0.0.9", 3000), peerAddress=IPv4Address("TCP", host, 40000)
         )
         self.transport.abortConnection = self._abort  # type: ignore[method-assign]

@@ -6,6 +6,8 @@ of localhost are allowed, 10.0.0.0/8 are trusted proxies, and 203.0.113.0/24 is 
 
 from __future__ import annotations
 
+import gzip
+
 from attrs import frozen
 
 EPOCH = "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
@@ -61,6 +63,63 @@ def error(
     return json_response(status, body, headers, limit, number, closing)
 
 
+def graphql_response(status: str, body: str, headers: str = "") -> str:
+    return (
+        f"HTTP/1.1 {status}\r\n{headers}Content-Type: application/json; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
+        f"Cache-Control: no-store\r\n{EPOCH}X-Correlation-Id: correlation1\r\nVary: Origin\r\n{FIRST}{SECURITY}\r\n{body}"
+    )
+
+
+def graphql_error(status: str, message: str, headers: str = "", code: str = "BAD_REQUEST") -> str:
+    extensions = f'"extensions":{{"code":"{code}","status":{status[:3]}}}'
+    return graphql_response(status, f'{{"errors":[{{"message":"{message}",{extensions}}}]}}', headers)
+
+
+def without_body(response: str) -> str:
+    """As HEAD has it."""
+    return response.partition("\r\n\r\n")[0] + "\r\n\r\n"
+
+
+def preflight(requested: str) -> str:
+    """The request of a page of localhost that wants to send these headers."""
+    return (
+        "OPTIONS /api/v1/users/x HTTP/1.1\r\nHost: a\r\nOrigin: http://localhost:5000\r\n"
+        f"Access-Control-Request-Method: PUT\r\n{requested}\r\n"
+    )
+
+
+def preflight_response(allowed: str) -> str:
+    return (
+        "HTTP/1.1 204 No Content\r\n"
+        "Access-Control-Allow-Origin: http://localhost:5000\r\n"
+        "Access-Control-Allow-Credentials: true\r\n"
+        "Access-Control-Expose-Headers: X-Correlation-ID, Retry-After, RateLimit-Policy, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset\r\n"
+        "Access-Control-Allow-Methods: GET, HEAD, POST, PUT, DELETE\r\n"
+        f"Access-Control-Allow-Headers: {allowed}\r\n"
+        f"Access-Control-Max-Age: 7200\r\n{EPOCH}X-Correlation-Id: correlation1\r\nVary: Origin\r\n{SECURITY}\r\n"
+    )
+
+
+KNOWN_HEADERS = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Correlation-ID, X-Request-ID"
+HANDSHAKE = (
+    "Host: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+UPGRADE_REQUIRED = (
+    "Upgrade: websocket\r\nConnection: Upgrade\r\nConnection: close\r\nSec-WebSocket-Version: 13\r\n"
+)
+NO_WEBSOCKET = "This is a WebSocket endpoint of version 13"
+TYPENAME = '{"data":{"__typename":"Query"}}'
+POST_TOPIC = "POST /api/v1/topics/room HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer token-ann\r\n"
+POST_GRAPHQL = "POST /graphql HTTP/1.1\r\nHost: a\r\n"
+ZIPPED = gzip.compress(b'{"data":1}', mtime=0).decode("latin-1")
+ZIPPED_QUERY = gzip.compress(b'{"query":"{__typename}"}', mtime=0).decode("latin-1")
+
+
+def with_body(head: str, body: str) -> str:
+    return f"{head}Content-Length: {len(body)}\r\n\r\n{body}"
+
+
 def not_found(path: str, limit: str = "", number: int = 1) -> str:
     details = f'{{"resource":"Route","id":"{path}"}}'
     return error("404 Not Found", 3, "Route not found", details, limit=limit, number=number)
@@ -73,6 +132,7 @@ class Dialogue:
     heard: str
     by_proxy: bool = False
     closes: bool = False  # the server, afterwards
+    upgrades: bool = False  # the connection is HTTP's no longer
 
 
 DIALOGUES = (
@@ -300,21 +360,33 @@ DIALOGUES = (
         "GET /health/live HTTP/1.1\r\nHost: a\r\nOrigin: https://evil.example\r\n\r\n",
         json_response("200 OK", '{"status":"alive"}'),
     ),
+    Dialogue("a preflight", preflight(""), preflight_response(KNOWN_HEADERS)),
     Dialogue(
-        "a preflight",
-        "OPTIONS /api/v1/users/x HTTP/1.1\r\n"
-        "Host: a\r\n"
-        "Origin: http://localhost:5000\r\n"
-        "Access-Control-Request-Method: PUT\r\n"
-        "\r\n",
-        "HTTP/1.1 204 No Content\r\n"
-        "Access-Control-Allow-Origin: http://localhost:5000\r\n"
-        "Access-Control-Allow-Credentials: true\r\n"
-        "Access-Control-Expose-Headers: X-Correlation-ID, Retry-After, RateLimit-Policy, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset\r\n"
-        "Access-Control-Allow-Methods: GET, HEAD, POST, PUT, DELETE\r\n"
-        "Access-Control-Allow-Headers: Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Correlation-ID, X-Request-ID\r\n"
-        "Access-Control-Max-Age: 7200\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n"
-        "Vary: Origin\r\n" + SECURITY + "\r\n",
+        "a preflight of a page with tracing",
+        preflight(
+            "Access-Control-Request-Headers: authorization,baggage,content-type,sentry-trace,traceparent\r\n"
+        ),
+        preflight_response("authorization, baggage, content-type, sentry-trace, traceparent"),
+    ),
+    Dialogue(
+        "a preflight in several lines",
+        preflight("Access-Control-Request-Headers: X-A\r\nAccess-Control-Request-Headers: x-b,\r\n"),
+        preflight_response("x-a, x-b"),
+    ),
+    Dialogue(
+        "a preflight of as many headers as may be",
+        preflight(f"Access-Control-Request-Headers: {','.join(f'x-{each}' for each in range(50))}\r\n"),
+        preflight_response(", ".join(f"x-{each}" for each in range(50))),
+    ),
+    Dialogue(
+        "a preflight of one header more",
+        preflight(f"Access-Control-Request-Headers: {','.join(f'x-{each}' for each in range(51))}\r\n"),
+        preflight_response(KNOWN_HEADERS),
+    ),
+    Dialogue(
+        "a preflight of what is no header",
+        preflight("Access-Control-Request-Headers: x-a, x b\r\n"),
+        preflight_response(KNOWN_HEADERS),
     ),
     Dialogue(
         "a stranger's preflight",
@@ -592,14 +664,197 @@ DIALOGUES = (
     ),
     Dialogue(
         "a compressed body",
-        "POST /api/v1/topics/room HTTP/1.1\r\n"
-        "Host: a\r\n"
-        "Authorization: Bearer token-ann\r\n"
-        "Content-Encoding: gzip\r\n"
-        "Content-Length: 2\r\n"
-        "\r\n"
-        "{}",
-        error("415 Unsupported Media Type", 1, "The body must not be compressed", limit=FIRST),
+        with_body(f"{POST_TOPIC}Content-Encoding: GZip\r\n", ZIPPED),
+        success("202 Accepted", '{"id":"id1"}', limit=FIRST),
+    ),
+    Dialogue(
+        "a body that is as it is",
+        with_body(f"{POST_TOPIC}Content-Encoding: Identity\r\n", '{"data":1}'),
+        success("202 Accepted", '{"id":"id1"}', limit=FIRST),
+    ),
+    Dialogue(
+        "a body that is not as it says",
+        with_body(f"{POST_TOPIC}Content-Encoding: gzip\r\n", '{"data":1}'),
+        error("400 Bad Request", 1, "The body is not in gzip, as its Content-Encoding says", limit=FIRST),
+    ),
+    Dialogue(
+        "a body compressed in another way",
+        with_body(f"{POST_TOPIC}Content-Encoding: br\r\n", "{}"),
+        error(
+            "415 Unsupported Media Type",
+            1,
+            "A body must be as it is, or compressed once with gzip",
+            headers="Accept-Encoding: gzip\r\n",
+            limit=FIRST,
+        ),
+    ),
+    *(
+        Dialogue(
+            f"{name} twice, {where}",
+            f"{line} HTTP/1.1\r\nHost: a\r\n{name}: {value}\r\n{name.lower()}: {value}\r\n\r\n",
+            error("400 Bad Request", 1, f"A request has at most one {name}"),
+        )
+        for name, value in (
+            ("Authorization", "Bearer token-ann"),
+            ("Content-Type", "application/json"),
+            ("Idempotency-Key", "a"),
+            ("Last-Event-Id", "1"),
+            ("Origin", "https://evil.example"),
+            ("Sec-Websocket-Key", "x"),
+        )
+        for where, line in (("REST", "POST /api/v1/topics/room"), ("GraphQL", "POST /graphql"))
+    ),
+    Dialogue(
+        "Authorization twice, HEAD",
+        "HEAD /health/live HTTP/1.1\r\nHost: a\r\nAuthorization: a\r\nAuthorization: b\r\n\r\n",
+        without_body(error("400 Bad Request", 1, "A request has at most one Authorization")),
+    ),
+    Dialogue(
+        "Authorization twice, a handshake",
+        f"GET /ws HTTP/1.1\r\n{HANDSHAKE}Authorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n",
+        error("400 Bad Request", 1, "A request has at most one Authorization"),
+    ),
+    Dialogue(
+        "a client that speaks TLS",
+        "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        error("400 Bad Request", 1, "This port speaks HTTP without TLS", closing=True),
+        closes=True,
+    ),
+    Dialogue(
+        "a client that speaks something else",
+        "\x00\x01",
+        error("400 Bad Request", 1, "Malformed request line", closing=True),
+        closes=True,
+    ),
+    Dialogue(
+        "HEAD with a bad field",
+        "HEAD / HTTP/1.1\r\nHost: a\r\nBad Field: x\r\n\r\n",
+        without_body(error("400 Bad Request", 1, "Malformed header field", closing=True)),
+        closes=True,
+    ),
+    Dialogue(
+        "HTTP/1.0 with a bad field",
+        "GET / HTTP/1.0\r\nBad Field: x\r\n\r\n",
+        error("400 Bad Request", 1, "Malformed header field", closing=True).replace("HTTP/1.1", "HTTP/1.0"),
+        closes=True,
+    ),
+    Dialogue(
+        "a WebSocket, without a handshake",
+        "GET /ws HTTP/1.1\r\nHost: a\r\n\r\n",
+        error("426 Upgrade Required", 1, NO_WEBSOCKET, headers=UPGRADE_REQUIRED, limit=FIRST),
+        closes=True,
+    ),
+    Dialogue(
+        "a WebSocket of another version",
+        f"GET /ws HTTP/1.1\r\n{HANDSHAKE.replace('13', '8')}\r\n",
+        error("426 Upgrade Required", 1, NO_WEBSOCKET, headers=UPGRADE_REQUIRED),
+        closes=True,
+    ),
+    Dialogue(
+        "a WebSocket, another method",
+        with_body("POST /ws HTTP/1.1\r\nHost: a\r\n", "{}"),
+        error("405 Method Not Allowed", 1, "Method not allowed", headers="Allow: GET\r\n", limit=FIRST),
+    ),
+    Dialogue(
+        "a WebSocket, HEAD",
+        f"HEAD /ws HTTP/1.1\r\n{HANDSHAKE}\r\n",
+        without_body(
+            error("405 Method Not Allowed", 1, "Method not allowed", headers="Allow: GET\r\n", limit=FIRST)
+        ),
+    ),
+    Dialogue(
+        "a WebSocket, OPTIONS",
+        "OPTIONS /ws HTTP/1.1\r\nHost: a\r\n\r\n",
+        f"HTTP/1.1 204 No Content\r\nAllow: GET\r\n{EPOCH}X-Correlation-Id: correlation1\r\nVary: Origin\r\n{FIRST}{SECURITY}\r\n",
+    ),
+    Dialogue(
+        "a WebSocket of a stranger's page",
+        f"GET /ws HTTP/1.1\r\n{HANDSHAKE}Origin: https://evil.example\r\n\r\n",
+        error("403 Forbidden", 5, "Origin not allowed: https://evil.example", closing=True),
+        closes=True,
+    ),
+    Dialogue(
+        "a WebSocket over HTTP/1.0",
+        f"GET /ws HTTP/1.0\r\n{HANDSHAKE}\r\n",
+        error(
+            "505 HTTP Version Not Supported", 1, 'Unsupported HTTP version \\"HTTP/1.0\\"', closing=True
+        ).replace("HTTP/1.1", "HTTP/1.0"),
+        closes=True,
+    ),
+    Dialogue(
+        "a WebSocket",
+        f"GET /ws HTTP/1.1\r\n{HANDSHAKE.replace('websocket', 'h2c, WebSocket')}\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+        upgrades=True,
+    ),
+    Dialogue(
+        "GraphQL of a stranger's page",
+        f"GET /graphql HTTP/1.1\r\n{HANDSHAKE}Origin: https://evil.example\r\n\r\n",
+        json_response(
+            "403 Forbidden",
+            '{"errors":[{"message":"Origin not allowed: https://evil.example","extensions":{"code":"FORBIDDEN","status":403}}]}',
+            headers="",
+            closing=True,
+        ),
+        closes=True,
+    ),
+    Dialogue(
+        "GraphQL, a POST that might be upgraded",
+        with_body(
+            f"POST /graphql HTTP/1.1\r\n{HANDSHAKE}Content-Type: application/json\r\n",
+            '{"query":"{__typename}"}',
+        ),
+        graphql_response("200 OK", TYPENAME),
+    ),
+    Dialogue(
+        "GraphQL, another method that might be upgraded",
+        f"PUT /graphql HTTP/1.1\r\n{HANDSHAKE}\r\n",
+        graphql_error("405 Method Not Allowed", "Use GET or POST", "Allow: GET, HEAD, POST\r\n"),
+    ),
+    Dialogue(
+        "GraphQL in ASCII",
+        with_body(
+            f"{POST_GRAPHQL}Content-Type: application/json; charset=US-ASCII\r\n", '{"query":"{__typename}"}'
+        ),
+        graphql_response("200 OK", TYPENAME),
+    ),
+    Dialogue(
+        "GraphQL, a document",
+        with_body(f"{POST_GRAPHQL}Content-Type: application/graphql\r\n", "{__typename}"),
+        graphql_response("200 OK", TYPENAME),
+    ),
+    Dialogue(
+        "GraphQL, compressed",
+        with_body(
+            f"{POST_GRAPHQL}Content-Type: application/json\r\nContent-Encoding: gzip\r\n", ZIPPED_QUERY
+        ),
+        graphql_response("200 OK", TYPENAME),
+    ),
+    Dialogue(
+        "GraphQL, compressed in another way",
+        with_body(f"{POST_GRAPHQL}Content-Type: application/json\r\nContent-Encoding: br\r\n", "{}"),
+        graphql_error(
+            "415 Unsupported Media Type",
+            "A body must be as it is, or compressed once with gzip",
+            code="INVALID_INPUT",
+        ),
+    ),
+    Dialogue(
+        "GraphQL, variables without a value",
+        "GET /graphql?query=%7B__typename%7D&operationName=&variables=&extensions= HTTP/1.1\r\nHost: a\r\n\r\n",
+        graphql_response("200 OK", TYPENAME),
+    ),
+    Dialogue(
+        "GraphQL, HEAD",
+        "HEAD /graphql?query=%7B__typename%7D HTTP/1.1\r\nHost: a\r\n\r\n",
+        without_body(graphql_response("200 OK", TYPENAME)),
+    ),
+    Dialogue(
+        "GraphQL, what it accepts in several lines",
+        "GET /graphql?query=%7B__typename%7D HTTP/1.1\r\nHost: a\r\n"
+        "Accept: text/plain\r\nAccept: application/graphql-response+json\r\n\r\n",
+        graphql_response("200 OK", TYPENAME).replace("application/json", "application/graphql-response+json"),
     ),
     Dialogue(
         "a body and no token",

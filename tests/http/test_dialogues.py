@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, Callable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.logger import Logger
-from twisted.web.resource import Resource
+from twisted.web.resource import IResource, Resource
 
 from multiproto.core.addresses import AddressRules
 from multiproto.core.identity import Grant, Identity
+from multiproto.core.wiring import AccountServices
+from multiproto.graphql.wiring import GraphQLDependencies, make_graphql_resource
 from multiproto.http import access_log
 from multiproto.http.cors import CorsPolicy
 from multiproto.http.wiring import SiteSettings
+from multiproto.rfc6455.resource import UpgradeResource
+from multiproto.websocket.protocol import WebSocketFactory
 from tests.examples import examples
 
 from ..fakes import sequential_ids
@@ -43,11 +47,42 @@ class DialogueCase(SiteCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.mounts[b"/page"] = Page()
+        allows_origin = self.settings.cors.allows_websocket
+        self.mounts |= {
+            b"/page": Page(),
+            b"/ws": self.make_websocket(allows_origin),
+            b"/graphql": self.make_graphql(allows_origin),
+        }
         self.site = self.make_site()
         self.house.authenticator.identities["dev"] = DEVICE
         self.log: list[dict[str, Any]] = []
         self.patch(access_log, "LOG", Logger(observer=self.log.append))
+
+    def make_websocket(self, allows_origin: Callable[[str], bool]) -> IResource:
+        admission = self.house.admission("websocket")
+        factory = WebSocketFactory(self.house.hub, admission, self.clock, self.clock.seconds, allows_origin)
+        return UpgradeResource(factory)
+
+    def make_graphql(self, allows_origin: Callable[[str], bool]) -> IResource:
+        nobody: Any = None  # no operation here asks for rows
+        house = self.house
+        return make_graphql_resource(
+            GraphQLDependencies(
+                account_services=AccountServices(nobody, nobody, nobody, nobody, nobody, nobody),
+                request_authenticator=house.authenticator,
+                messages=nobody,
+                publisher=house.publisher,
+                hub=house.hub,
+                clock=self.clock,
+                websocket_admission=house.admission("graphql"),
+                subscription_admission=house.admission("graphql_stream"),
+                health=nobody,
+                allowed_origin=allows_origin,
+                on_operation=lambda *what: None,
+                throttle=nobody,
+                count_request=nobody,
+            )
+        )
 
     def exchange(self, pieces: list[bytes], host: str) -> tuple[bytes, bool, list[Any], list[Any]]:
         """What is heard, whether the server closes, and what the log and the metrics say, of a new client."""
@@ -83,7 +118,7 @@ class DialogueTests(DialogueCase):
 FOLLOWED = [
     row
     for row in DIALOGUES
-    if not (row.closes or row.by_proxy or "events" in row.name or "logins" in row.name)
+    if not (row.closes or row.upgrades or row.by_proxy or "events" in row.name or "logins" in row.name)
 ]
 LIVE = re.compile(rb"Ratelimit-Remaining: \d+|correlation\d+|\"id\d+\"")  # what depends on what came before
 

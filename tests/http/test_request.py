@@ -137,6 +137,28 @@ class CorsTests(SiteCase):
             self.assertEqual(self.allowed(origin), origin)
         self.assertIsNone(self.allowed("http://localhost.evil"))
 
+    def test_what_is_spelled_out(self) -> None:
+        """Apps have schemes of their own; a page opened as a file has the origin `null`."""
+        origins = (
+            "capacitor://localhost",
+            "tauri://localhost",
+            "chrome-extension://abcdefghijklmnop",
+            "null",
+        )
+        cors = CorsPolicy(frozenset(origins))
+        self.site = self.make_site(SiteSettings(cors=cors))
+        for origin in origins:
+            self.assertEqual(self.allowed(origin), origin)
+            self.assertTrue(cors.allows_websocket(origin), origin)
+        for origin in (
+            "capacitor://other",
+            "chrome-extension://ponmlkjihgfedcba",
+            "file://",
+            "https://localhost",
+        ):
+            self.assertIsNone(self.allowed(origin), origin)
+            self.assertFalse(cors.allows_websocket(origin), origin)
+
     def test_for_websockets(self) -> None:
         """Whose handshakes are judged by the same list."""
         self.assertTrue(self.settings.cors.allows_websocket("https://app.example"))
@@ -207,6 +229,21 @@ class CompressionTests(SiteCase):
         heard = {accepted: self.coding(2000, accepted) for accepted in ("", "br", "gzip;q=0", "*", "*;q=0")}
         self.assertEqual(heard, {"": None, "br": None, "gzip;q=0": None, "*": "gzip", "*;q=0": None})
         self.assertEqual(self.coding(2000, "GZIP ; q=0.5"), "gzip")
+
+    def test_weights_as_they_may_be_written(self) -> None:
+        for weight in ("0.", "0.0", "0.000", "x", ""):
+            self.assertIsNone(self.coding(2000, f"gzip;q={weight}"), weight)
+        for weight in ("1.", "0.001", "1.000"):
+            self.assertEqual(self.coding(2000, f"gzip;q={weight}"), "gzip", weight)
+
+    def test_what_is_accepted_in_several_lines(self) -> None:
+        for lines, coding in (
+            (("gzip", "br"), "gzip"),
+            (("br", "gzip"), "gzip"),
+            (("br", "gzip;q=0"), None),
+            (("*", "gzip;q=0"), None),
+        ):
+            self.assertEqual(self.coding(2000, "\r\nAccept-Encoding: ".join(lines)), coding, lines)
 
     def test_caches_are_told(self) -> None:
         self.page.body = b"a" * 2000

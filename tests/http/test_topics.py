@@ -266,7 +266,8 @@ class BodyFormTests(SiteCase):
             "x",
         ):
             self.assertEqual(self.code(b'{"data":1}', kind), (415, 1), kind)
-        self.assertEqual(self.code(b'{"data":1}', Content_Encoding="gzip"), (415, 1))
+        for coding in ("br", "deflate", "gzip, gzip", "gzip, br"):
+            self.assertEqual(self.code(b'{"data":1}', Content_Encoding=coding), (415, 1), coding)
 
     def test_forms(self) -> None:
         form = "application/x-www-form-urlencoded"

@@ -203,6 +203,11 @@ class ConnectionTests(SynchronousTestCase):
         self.channel.dataReceived(b"x")
         self.assertTrue(self.transport.value().startswith(b"HTTP/1.1 405 "), self.transport.value())
 
+    def test_a_client_that_speaks_tls(self) -> None:
+        """It would wait for ten seconds."""
+        self.channel.dataReceived(b"\x16\x03\x01\x02\x00\x01")
+        self.assertTrue(self.transport.disconnecting)
+
     def test_a_client_that_does_not_wait(self) -> None:
         """Its question is dropped with it."""
         self.channel.dataReceived(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -23,11 +23,13 @@ from ..execution.execute import OperationExecutor
 from ..execution.request import BadGraphQLRequest, GraphQLRequest
 from .http_response import GraphQLHttpRequest, GraphQLHttpResponse, header_text
 from .negotiation import (
+    DOCUMENT_TYPE,
     EVENT_STREAM_TYPE,
     GRAPHQL_RESPONSE_TYPE,
     HTML_TYPE,
-    is_json_content_type,
+    check_content_type,
     parse_body,
+    parse_document,
     parse_query_string,
 )
 from .playground import CONTENT_SECURITY_POLICY, Playground
@@ -46,10 +48,6 @@ class GraphQLMethodNotAllowed(BadGraphQLRequest):
 
 class NotAcceptable(BadGraphQLRequest):
     status = 406
-
-
-class UnsupportedContentType(BadGraphQLRequest):
-    status = 415
 
 
 class _ClientDisconnected(Exception):
@@ -76,20 +74,13 @@ class GraphQLResource:
     # twisted.web calls these.
 
     def render(self, request: server.Request) -> int | bytes:
-        if (request.getHeader("upgrade") or "").lower() == "websocket":
+        """With other methods than GET, an Upgrade is ignored, as it may be (RFC 9110, 7.8)."""
+        if request.method == b"GET" and request.wants_websocket_upgrade:
             result: int | bytes = self._websocket.render(request)
             return result
         response = GraphQLHttpResponse(request, self._clock)
         start_eagerly(self._handle_request(response), partial(self._on_failure, response))
         return server.NOT_DONE_YET
-
-    def _parse_body(self, content_type: str | None, body: bytes) -> GraphQLRequest | list[GraphQLRequest]:
-        """Raises `UnsupportedContentType`, `TooLarge`, `BadGraphQLRequest`."""
-        if not is_json_content_type(content_type):
-            raise UnsupportedContentType("The body must be application/json in UTF-8")
-        if len(body) > MAX_BODY_SIZE:
-            raise TooLarge(f"A body has at most {MAX_BODY_SIZE} bytes")
-        return parse_body(body, self._max_batch)
 
     def getChildWithDefault(self, name: bytes, request: server.Request) -> IResource:
         raise AssertionError("a leaf has no children")
@@ -158,7 +149,15 @@ class GraphQLResource:
         if request.method != b"POST":
             request.setHeader("Allow", "GET, HEAD, POST")
             raise GraphQLMethodNotAllowed("Use GET or POST")
-        return self._parse_body(header_text(request, b"content-type"), request.body)
+        media_type = check_content_type(header_text(request, b"content-type"))
+        body = request.decoded_body()
+        if len(body) > MAX_BODY_SIZE:
+            raise TooLarge(f"A body has at most {MAX_BODY_SIZE} bytes")
+        return (
+            parse_document(body, request.args)
+            if media_type == DOCUMENT_TYPE
+            else parse_body(body, self._max_batch)
+        )
 
     async def _execute_single(
         self, response: GraphQLHttpResponse, request: GraphQLRequest, caller: Caller

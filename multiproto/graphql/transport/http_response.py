@@ -33,8 +33,6 @@ class GraphQLHttpRequest(Protocol):
     postpath: list[bytes]
 
     @property
-    def body(self) -> bytes: ...
-    @property
     def client_address(self) -> str: ...
     @property
     def turn_key(self) -> str: ...
@@ -53,6 +51,12 @@ class GraphQLHttpRequest(Protocol):
 
     def first_header(self, name: bytes) -> bytes | None:
         """The first value of the header `name`, which is in lower case."""
+
+    def joined_header(self, name: bytes) -> bytes | None:
+        """The list in the header `name`, which is in lower case; it may have come in several lines."""
+
+    def decoded_body(self) -> bytes:
+        """The body without its content coding.  Raises a `Refusal`."""
 
     def setHeader(self, name: str, value: str) -> None: ...
     def send_whole(
@@ -90,7 +94,9 @@ class GraphQLHttpResponse:
 
     def __attrs_post_init__(self) -> None:
         self._flow_control = FlowControl(self._clock, self.request.abort)
-        self.accepted_types = parse_accept(header_text(self.request, b"accept"))
+        self.accepted_types = parse_accept(
+            (self.request.joined_header(b"accept") or b"").decode("latin-1") or None
+        )
 
     @property
     def media_type(self) -> str:

@@ -7,15 +7,25 @@ from typing import Any, Mapping, Sequence
 
 from ...base import strict_json
 from ...base.accept import parse_weights
+from ...base.content_type import parse_content_type
 from ..execution.request import BadGraphQLRequest, GraphQLRequest, parse_request
 
 JSON_TYPE = "application/json"
+DOCUMENT_TYPE = "application/graphql"
 GRAPHQL_RESPONSE_TYPE = "application/graphql-response+json"
 EVENT_STREAM_TYPE = "text/event-stream"
 HTML_TYPE = "text/html"
 
+QueryArgs = Mapping[bytes, Sequence[bytes]]
+
 # The first is also the one for `*/*` and for unknown types.
 SUPPORTED_TYPES = (JSON_TYPE, GRAPHQL_RESPONSE_TYPE, EVENT_STREAM_TYPE, HTML_TYPE)
+
+
+class UnsupportedContentType(BadGraphQLRequest):
+    """A body of a media type that this endpoint does not accept."""
+
+    status = 415
 
 
 @lru_cache(256)
@@ -37,15 +47,16 @@ def select_media_type(accepted: Sequence[str]) -> str:
     )
 
 
-def is_json_content_type(content_type: str | None) -> bool:
-    """Whether a body is `application/json` in UTF-8.
+def check_content_type(content_type: str | None) -> str:
+    """The media type of a POST's body.  Raises `UnsupportedContentType`.
 
-    Nothing else is accepted: a page of another origin can't send this type without a
-    preflight request, so it can't make a browser change anything here (CSRF).
+    No others are accepted: a page of another origin can't send these without a preflight
+    request, so it can't make a browser change anything here (CSRF).
     """
-    media, *parameters = (part.strip().lower() for part in (content_type or "").split(";"))
-    charsets = [p.partition("=")[2].strip('" ') for p in parameters if p.startswith("charset=")]
-    return media == JSON_TYPE and all(charset in ("utf-8", "utf8") for charset in charsets)
+    media_type, is_utf8 = parse_content_type(content_type or "")
+    if media_type not in (JSON_TYPE, DOCUMENT_TYPE) or not is_utf8:
+        raise UnsupportedContentType(f"The body must be {JSON_TYPE} or {DOCUMENT_TYPE}, in UTF-8")
+    return media_type
 
 
 def parse_body(body: bytes, max_batch: int) -> GraphQLRequest | list[GraphQLRequest]:
@@ -58,17 +69,28 @@ def parse_body(body: bytes, max_batch: int) -> GraphQLRequest | list[GraphQLRequ
     return [parse_request(member) for member in value]
 
 
-def parse_query_string(args: Mapping[bytes, Sequence[bytes]]) -> GraphQLRequest:
-    """The request in a URL, whose variables and extensions are JSON.  Raises `BadGraphQLRequest`."""
+def parse_document(body: bytes, args: QueryArgs) -> GraphQLRequest:
+    """The request whose document is the body, and whose other parameters are in the URL.
+
+    Raises `BadGraphQLRequest`.
+    """
+    return parse_query_string({**args, b"query": [body]})
+
+
+def parse_query_string(args: QueryArgs) -> GraphQLRequest:
+    """The request in a URL, whose variables and extensions are JSON.  Raises `BadGraphQLRequest`.
+
+    A parameter without a value, as a form leaves it, is none.
+    """
     fields: dict[str, Any] = {}
     for name in ("query", "operationName"):
-        for value in args.get(name.encode(), ())[:1]:
+        for value in filter(None, args.get(name.encode(), ())[:1]):
             try:
                 fields[name] = value.decode()
             except UnicodeDecodeError:
                 raise BadGraphQLRequest(f"{name} must be UTF-8") from None
     for name in ("variables", "extensions"):
-        for value in args.get(name.encode(), ())[:1]:
+        for value in filter(None, args.get(name.encode(), ())[:1]):
             fields[name] = _parse_json(value, name)
     return parse_request(fields)
 

@@ -37,7 +37,7 @@ class IndexRoutes:
         return [Route("GET", "/", self.index, auth=Auth.NONE)]
 
     async def index(self, context: RequestContext) -> JsonResponse | RawResponse:
-        if "text/html" in (context.header("accept") or ""):
+        if "text/html" in (context.header_list("accept") or ""):
             page = _INDEX_HTML.format(name=escape(self._name), version=escape(self._version))
             return RawResponse(200, b"text/html; charset=utf-8", page.encode(), ((b"Vary", b"Accept"),))
         return JsonResponse(

@@ -91,4 +91,4 @@ UNSUPPORTED: tuple[dict[str, str], ...] = (
     {"Content_Type": "text/plain"},
     {},
 )
-UNSUPPORTED_TEXT = '{"errors":[{"message":"The body must be application/json in UTF-8","extensions":{"code":"BAD_REQUEST","status":415}}]}'
+UNSUPPORTED_TEXT = '{"errors":[{"message":"The body must be application/json or application/graphql, in UTF-8","extensions":{"code":"BAD_REQUEST","status":415}}]}'

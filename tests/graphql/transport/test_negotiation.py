@@ -13,9 +13,11 @@ from multiproto.graphql.transport.negotiation import (
     GRAPHQL_RESPONSE_TYPE,
     HTML_TYPE,
     JSON_TYPE,
-    is_json_content_type,
+    UnsupportedContentType,
+    check_content_type,
     parse_accept,
     parse_body,
+    parse_document,
     parse_query_string,
 )
 
@@ -49,18 +51,46 @@ class AcceptTests(SynchronousTestCase):
 
 
 class ContentTypeTests(SynchronousTestCase):
-    def test_only_json_in_utf8(self) -> None:
-        for header in (
-            "application/json",
-            'Application/JSON; charset="UTF-8"',
-            "application/json;charset=utf8",
+    def test_only_what_a_page_must_ask_for_and_in_utf8(self) -> None:
+        for header, media_type in (
+            ("application/json", "application/json"),
+            ('Application/JSON; charset="UTF-8"', "application/json"),
+            ("application/json;charset=utf8", "application/json"),
+            ("application/json; charset = US-ASCII", "application/json"),
+            ("application/graphql; charset=utf-8", "application/graphql"),
         ):
-            self.assertTrue(is_json_content_type(header), header)
-        for header in (None, "", "text/plain", "application/json; charset=latin-1", "application/graphql"):
-            self.assertFalse(is_json_content_type(header), header)
+            self.assertEqual(check_content_type(header), media_type)
+        for header in (
+            None,
+            "",
+            "text/plain",
+            "application/json; charset=latin-1",
+            "application/graphql;charset=x",
+        ):
+            self.assertRaises(UnsupportedContentType, check_content_type, header)
+
+
+class DocumentTests(SynchronousTestCase):
+    """A body of `application/graphql`."""
+
+    def test_the_rest_is_in_the_url(self) -> None:
+        args = {b"query": [b"{other}"], b"variables": [b'{"x":1}'], b"operationName": [b"Q"]}
+        self.assertEqual(
+            parse_document('{a(b:"é")}'.encode(), args), GraphQLRequest('{a(b:"é")}', "Q", {"x": 1})
+        )
+        self.assertEqual(parse_document(b"{a}", {}), GraphQLRequest("{a}"))
+
+    def test_what_is_no_document(self) -> None:
+        for body in (b"", b"\xff"):
+            self.assertRaises(BadGraphQLRequest, parse_document, body, {})
 
 
 class RequestTests(SynchronousTestCase):
+    def test_a_parameter_of_a_url_without_a_value_is_none(self) -> None:
+        args = {b"query": [b"{a}"], b"operationName": [b""], b"variables": [b""], b"extensions": [b""]}
+        self.assertEqual(parse_query_string(args), GraphQLRequest("{a}"))
+        self.assertRaises(BadGraphQLRequest, parse_query_string, {b"query": [b""]})
+
     def refusal(self, body: object) -> str:
         return str(self.assertRaises(BadGraphQLRequest, parse_body, json.dumps(body).encode(), 2))
 
