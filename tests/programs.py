@@ -73,6 +73,24 @@ def redis_server() -> str:
     raise Missing(f"no Redis server {f'at {named}' if named else 'on this machine'}: {ADVICE}")
 
 
+def debian_program(name: str, *packages: str) -> str:
+    """A program of Debian's `packages`, which root gets installed where it is missing.  Raises `Missing`."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
+    if shutil.which(name, path=path) is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        _install(*packages)
+    found = shutil.which(name, path=path)
+    if found is None:
+        raise Missing(f"{name} is not on this machine: install Debian's packages {' '.join(packages)}")
+    return found
+
+
+def _install(*packages: str) -> None:
+    with _no_services():
+        options = ["-qq", "-o", "DPkg::Lock::Timeout=120"]
+        _run("apt-get", "update", *options)
+        _run("apt-get", "install", "-y", "--no-install-recommends", *options, *packages)
+
+
 def _postgresql_homes() -> Iterator[Path]:
     if found := shutil.which("postgres"):
         yield Path(found).resolve().parent
@@ -116,10 +134,7 @@ def installed(name: str) -> object:
         return FIND[name]()  # only there, whatever else is installed
     if os.geteuid() == 0 and shutil.which("apt-get"):
         print(f"{name}: installing Debian's package {PACKAGES[name]}", flush=True)
-        with _no_services():
-            options = ["-qq", "-o", "DPkg::Lock::Timeout=120"]
-            _run("apt-get", "update", *options)
-            _run("apt-get", "install", "-y", "--no-install-recommends", *options, PACKAGES[name])
+        _install(PACKAGES[name])
         if (place := _found(name)) is not None:
             return place
     print(f"{name}: installing the wheel {WHEELS[name]}", flush=True)

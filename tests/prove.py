@@ -181,6 +181,11 @@ PROOFS = (
     Proof(
         "overload", ("tests.system.overload",), (r"^survived: \d+ of \d+", r"^[a-z]\S+ x\d+(?= .*  (?!ok$))")
     ),
+    Proof(
+        "proxies",
+        ("tests.run", "tests.system.proxies.behind", "tests.system.proxies.rolling"),
+        (r"\d+ requests, none failed", r"^\d+ passed, .*"),
+    ),
     Proof("seconds", ("tests.run", *STOPWATCH_TESTS), (r"^\d+ passed, .*",), measures=True),
 )
 

@@ -33,11 +33,12 @@ class EdgeConfig:
         (),
         "addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are trusted; unset: none",
     )
-    proxy_protocol: bool = setting(
+    proxy_protocol_ports: tuple[str, ...] = setting(
         "PROXY_PROTOCOL",
-        parsers.boolean,
-        False,
-        "expect a PROXY header, v1 or v2, on each connection of TRUSTED_PROXIES, HTTP and TCP",
+        parsers.proxied_ports,
+        (),
+        "ports (http, tcp, metrics, by commas) where each connection of TRUSTED_PROXIES begins with a PROXY header, "
+        "v1 or v2; true: http,tcp",
     )
     allow: tuple[IPNetwork, ...] = setting(
         "ADDRESS_ALLOW", parsers.networks, (), "addresses or networks that may connect; unset: all"

@@ -306,7 +306,7 @@ def _find_conflicts(config: Config, given: Mapping[str, RawSetting]) -> Iterator
         yield problem("REDIS_CA_FILE", "says nothing without TLS: a REDIS_URL that begins with rediss://")
     if config.redis.adapter == "redis" and not config.redis.broker_url:
         yield problem("PUBSUB_ADAPTER", "needs the address of a Redis: set REDIS_URL")
-    if config.edge.proxy_protocol and not config.edge.trusted_proxies:
+    if config.edge.proxy_protocol_ports and not config.edge.trusted_proxies:
         yield problem("PROXY_PROTOCOL", "needs to know who may use it: set TRUSTED_PROXIES")
     if config.workers > 1:
         together = f"needs a %s that {config.workers} processes can share: set %s"

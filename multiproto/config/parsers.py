@@ -27,6 +27,7 @@ UNIT_MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_40
 MAX_QUOTED = 60  # characters of a value that are shown
 _ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9._~%:\[\]-]+)/?")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
+CLIENT_PORTS, METRICS_PORT = ("http", "tcp"), "metrics"
 _TRUE_WORDS, _FALSE_WORDS = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -237,6 +238,18 @@ def _origin(value: str) -> str:
         )
     default = f":{_DEFAULT_PORTS.get(found['scheme'], '')}"
     return f"{found['scheme']}://{found['host'].removesuffix(default)}"
+
+
+def proxied_ports(value: str) -> tuple[str, ...]:
+    """Names of ports, separated by commas; `true` stands for those of clients, `false` for none."""
+    names = {each.strip().lower() for each in value.split(",") if each.strip()}
+    if names <= {*_FALSE_WORDS}:
+        return ()
+    if names <= {*_TRUE_WORDS}:
+        return CLIENT_PORTS
+    if not names <= {*CLIENT_PORTS, METRICS_PORT}:
+        raise ValueError("must be true, false, or which of the ports http, tcp and metrics, by commas")
+    return tuple(sorted(names))
 
 
 def file_paths(value: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 from typing import Callable
 
@@ -21,6 +22,9 @@ V1_PREFIX, V2_PREFIX = V1Parser.PROXYSTR + b" ", V2Parser.PREFIX
 MAX_V1_SIZE = 107  # bytes, CRLF included (2.1)
 MAX_V2_PAYLOAD = 2048  # bytes after the first 16: addresses, and TLVs of the proxy, which are ignored
 V2_FIXED_SIZE = 16  # bytes of v2 that are always there
+
+_TLS_HANDSHAKE = 0x16  # the first byte of a client that speaks TLS (RFC 8446, 5.1)
+_HTTP_REQUEST = re.compile(rb"[A-Z]{1,7} ?")
 
 
 class BadProxyHeader(Exception):
@@ -52,6 +56,16 @@ def parse_proxy_header(data: bytes) -> ProxyHeader | None:
     if size > V2_FIXED_SIZE + MAX_V2_PAYLOAD:
         raise BadProxyHeader
     return None if len(data) < size else _parse_with_twisted(V2Parser.parse, data[:size], size)
+
+
+def describe_beginning(data: bytes) -> str:
+    """What a connection begins with in place of a header, without quoting it."""
+    if data.startswith((V1_PREFIX, V2_PREFIX)):
+        return "its PROXY header is malformed"
+    if data[0] == _TLS_HANDSHAKE:
+        return "it begins with TLS, without a PROXY header"
+    kind = "an HTTP request" if _HTTP_REQUEST.match(data) else "something else"
+    return f"it begins with {kind}, without a PROXY header"
 
 
 def _may_start_with(data: bytes, prefix: bytes) -> bool:

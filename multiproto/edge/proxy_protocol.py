@@ -24,17 +24,18 @@ from zope.interface import directlyProvides, providedBy
 
 from ..base.deadline import Deadline
 from ..core.addresses import AddressRules
-from .proxy_header import BadProxyHeader, ProxyHeader, parse_proxy_header
+from .proxy_header import BadProxyHeader, ProxyHeader, describe_beginning, parse_proxy_header
 
 HEADER_TIMEOUT = 10.0  # seconds from the start of the connection
+LOG_INTERVAL = 60.0  # seconds between two lines about connections of proxies that were closed
 
 
 class AddressFilterFactory(WrappingFactory):
     """Accepts only connections from addresses that `rules` allow.
 
-    With `expects_proxy_header`, trusted proxies must begin with a PROXY header;
-    all others are accepted as they are.  With `filters_clients`, the client that
-    the header names must be allowed, too; without, the wire checks that itself.
+    With `proxied_port`, the name of the port in `PROXY_PROTOCOL`, trusted proxies must begin
+    with a PROXY header; all others are accepted as they are.  With `filters_clients`, the client
+    that the header names must be allowed, too; without, the wire checks that itself.
     """
 
     noisy = False
@@ -46,21 +47,23 @@ class AddressFilterFactory(WrappingFactory):
         factory: IProtocolFactory,
         rules: AddressRules,
         clock: IReactorTime,
-        expects_proxy_header: bool,
-        filters_clients: bool,
+        proxied_port: str | None = None,
+        filters_clients: bool = False,
     ) -> None:
         super().__init__(factory)
         self.clock = clock
         self._address_rules = rules
-        self._expects_proxy_header = expects_proxy_header
+        self._proxied_port = proxied_port
         self._filters_clients = filters_clients
+        self._closed_count = 0  # proxies' connections without a good header, since the last line in the log
+        self._logged_at: float | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:  # type: ignore[override]
         host = getattr(addr, "host", "")
         if not self._address_rules.is_allowed(host):
             self._log_rejected(host)
             return None
-        if self._expects_proxy_header and self._address_rules.is_trusted_proxy(host):
+        if self._proxied_port is not None and self._address_rules.is_trusted_proxy(host):
             return _ProxiedConnection(self)
         built: IProtocol | None = self.wrappedFactory.buildProtocol(addr)
         return built
@@ -73,6 +76,22 @@ class AddressFilterFactory(WrappingFactory):
             return None
         built: IProtocol | None = self.wrappedFactory.buildProtocol(client)
         return built
+
+    def log_bad_header(self, proxy: str, problem: str) -> None:
+        """Say why a proxy's connection is closed, at most once a minute: it may carry all traffic there is."""
+        self._closed_count += 1
+        now = self.clock.seconds()
+        if self._logged_at is not None and now - self._logged_at < LOG_INTERVAL:
+            return
+        self._log.warn(
+            "port {port}: closed {count} connections of trusted proxies, the last of {proxy}: {problem}; let the proxy "
+            "send a PROXY header, or take {port} out of PROXY_PROTOCOL",
+            port=self._proxied_port,
+            count=self._closed_count,
+            proxy=proxy,
+            problem=problem,
+        )
+        self._logged_at, self._closed_count = now, 0
 
     def _log_rejected(self, host: str) -> None:
         """At debug level: an address that is not allowed may try a thousand times a second."""
@@ -108,7 +127,7 @@ class _ProxiedConnection(ProtocolWrapper):
     def makeConnection(self, transport: Any) -> None:
         directlyProvides(self, providedBy(transport))
         self.factory.registerProtocol(self)
-        self._deadline.set(HEADER_TIMEOUT, transport.abortConnection)
+        self._deadline.set(HEADER_TIMEOUT, self._on_timeout)
         Protocol.makeConnection(self, transport)
 
     def dataReceived(self, data: bytes) -> None:
@@ -120,7 +139,7 @@ class _ProxiedConnection(ProtocolWrapper):
         try:
             self._header = parse_proxy_header(self._buffer)
         except BadProxyHeader:
-            self.transport.abortConnection()
+            self._reject(describe_beginning(self._buffer))
         else:
             if self._header is not None:
                 self._connect_wrapped(self._buffer[self._header.size :])
@@ -143,6 +162,15 @@ class _ProxiedConnection(ProtocolWrapper):
         return found
 
     # Internals.
+
+    def _on_timeout(self) -> None:
+        begun = "was not whole" if self._buffer else "did not come"
+        self._reject(f"the PROXY header {begun} within {HEADER_TIMEOUT:g} s")
+
+    def _reject(self, problem: str) -> None:
+        self._deadline.cancel()
+        self.factory.log_bad_header(getattr(self.transport.getPeer(), "host", ""), problem)
+        self.transport.abortConnection()
 
     def _connect_wrapped(self, rest: bytes) -> None:
         self._deadline.cancel()

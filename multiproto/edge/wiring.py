@@ -15,4 +15,4 @@ def make_edge_wrapper(config: Config, reactor: Any, now: Callable[[], float]) ->
     settings, certificate = config.edge, None
     if settings.certificate_file:
         certificate = TlsCertificate(Path(settings.certificate_file), Path(settings.key_file), reactor, now)
-    return EdgeWrapper(certificate, settings.address_rules, settings.proxy_protocol, reactor)
+    return EdgeWrapper(certificate, settings.address_rules, frozenset(settings.proxy_protocol_ports), reactor)

@@ -345,8 +345,8 @@ class ProblemTests(ConfigCase):
         self.assertEqual([str(each) for each in edge.trusted_proxies], ["10.0.0.1/32", "2001:db8::/32"])
         self.assertEqual([str(each) for each in edge.deny], ["10.1.0.0/16", "::1/128"])
         self.assertEqual(
-            (edge.proxy_protocol, edge.address_rules),
-            (True, AddressRules((), edge.deny, edge.trusted_proxies)),
+            (edge.proxy_protocol_ports, edge.address_rules),
+            (("http", "tcp"), AddressRules((), edge.deny, edge.trusted_proxies)),
         )
         for bad in ("10.0.0.1/8", "10.0.0", "example.org", "10.0.0.0/33", "10.0.0.1 10.0.0.2"):
             self.assertEqual(
@@ -546,6 +546,10 @@ class ParserTests(SynchronousTestCase):
     GOOD = (
         (parsers.boolean, "YES", True),
         (parsers.boolean, "off", False),
+        (parsers.proxied_ports, "True", ("http", "tcp")),
+        (parsers.proxied_ports, "off", ()),
+        (parsers.proxied_ports, "tcp", ("tcp",)),
+        (parsers.proxied_ports, "TCP, metrics,http", ("http", "metrics", "tcp")),
         (parsers.port, " 65535 ", 65535),
         (parsers.duration(0), "500ms", 0.5),
         (parsers.duration(0), "1500", 1.5),
@@ -580,6 +584,8 @@ class ParserTests(SynchronousTestCase):
     )
     BAD = (
         (parsers.boolean, "maybe"),
+        (parsers.proxied_ports, "https"),
+        (parsers.proxied_ports, "true,tcp"),
         (parsers.port, "0"),
         (parsers.port, "65536"),
         (parsers.port, "3000.5"),

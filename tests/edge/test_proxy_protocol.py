@@ -10,12 +10,15 @@ from twisted.internet.interfaces import IHalfCloseableProtocol, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import Logger, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from multiproto.core.addresses import AddressRules
-from multiproto.edge.proxy_protocol import HEADER_TIMEOUT, AddressFilterFactory
+from multiproto.edge.listeners import EdgeWrapper
+from multiproto.edge.proxy_header import V2_PREFIX
+from multiproto.edge.proxy_protocol import HEADER_TIMEOUT, LOG_INTERVAL, AddressFilterFactory
 
 PROXY, CLIENT = "10.0.0.1", "192.0.2.1"
 HEADER = b"PROXY TCP4 192.0.2.1 10.0.0.9 40000 3000\r\n"
@@ -65,7 +68,7 @@ class DoorCase(SynchronousTestCase):
         factory = Factory()
         factory.buildProtocol = self.build  # type: ignore[method-assign]
         return AddressFilterFactory(
-            factory, AddressRules(*networks), self.clock, expects_header, filters_clients
+            factory, AddressRules(*networks), self.clock, "http" if expects_header else None, filters_clients
         )
 
     def build(self, addr: Any) -> Recorder:
@@ -183,3 +186,87 @@ class ProxyTests(DoorCase):
         protocol.dataReceived(HEADER)
         protocol.connectionLost(connectionDone)
         self.assertEqual(self.told()[2:], ["lost"])
+
+
+class LogTests(DoorCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.lines: list[str] = []
+        self.patch(
+            AddressFilterFactory, "_log", Logger(observer=lambda event: self.lines.append(formatEvent(event)))
+        )
+
+    def test_why_a_proxy_is_not_heard(self) -> None:
+        for said, why in (
+            (b"GET / HTTP/1.1\r\n", "it begins with an HTTP request, without a PROXY header"),
+            (b"\x16\x03\x01", "it begins with TLS, without a PROXY header"),
+            (b"\0\0\0\x05", "it begins with something else, without a PROXY header"),
+            (b"PROXY TCP4 secret\r\n", "its PROXY header is malformed"),
+            (V2_PREFIX + b"\xff" * 8, "its PROXY header is malformed"),
+        ):
+            protocol, wire = self.connect(self.door())
+            protocol.dataReceived(said)
+            self.assertTrue(wire.aborted)
+            expected = (
+                f"port http: closed 1 connections of trusted proxies, the last of {PROXY}: {why}; let the proxy "
+                "send a PROXY header, or take http out of PROXY_PROTOCOL"
+            )
+            self.assertEqual(self.lines.pop(), expected)
+
+    def test_one_that_says_nothing(self) -> None:
+        for said, why in ((b"", "did not come within 10 s"), (HEADER[:-1], "was not whole within 10 s")):
+            protocol, _ = self.connect(self.door())
+            protocol.dataReceived(said)
+            self.clock.advance(HEADER_TIMEOUT)
+            self.assertIn(f"the PROXY header {why};", self.lines.pop())
+
+    def test_one_that_only_looks_whether_the_port_is_open(self) -> None:
+        protocol, _ = self.connect(self.door())
+        protocol.connectionLost(connectionDone)
+        self.clock.advance(HEADER_TIMEOUT)
+        self.assertEqual(self.lines, [])
+
+    def test_a_line_a_minute(self) -> None:
+        door = self.door()
+
+        def fail(times: int) -> None:
+            for _ in range(times):
+                self.connect(door)[0].dataReceived(b"x")
+
+        fail(3)
+        self.clock.advance(LOG_INTERVAL - 0.1)
+        fail(2)
+        self.assertEqual(len(self.lines), 1)
+        self.clock.advance(0.1)
+        fail(1)
+        self.assertEqual(
+            [line[: line.index(" of")] for line in self.lines],
+            ["port http: closed 1 connections", "port http: closed 5 connections"],
+        )
+
+
+class PortTests(DoorCase):
+    """Each port that `PROXY_PROTOCOL` names, and no other."""
+
+    def hears(self, *ports: str) -> dict[str, list[Any]]:
+        """What the wire of each port is told where a proxy sends a header."""
+        rules = AddressRules(trusted_proxies=(ip_network(PROXY),))
+        edge = EdgeWrapper(None, rules, frozenset(ports), self.clock)
+        factory = Factory()
+        factory.buildProtocol = self.build  # type: ignore[method-assign]
+        found = {}
+        wrapped = (edge.wrap_http(factory), edge.wrap_tcp(factory), edge.wrap_metrics(factory, True))
+        for name, door in zip(("http", "tcp", "metrics"), wrapped, strict=True):
+            peer = IPv4Address("TCP", PROXY, 5)
+            protocol: Any = door.buildProtocol(peer)
+            protocol.makeConnection(Wire(hostAddress=IPv4Address("TCP", "10.0.0.8", 3), peerAddress=peer))
+            protocol.dataReceived(HEADER)
+            found[name] = self.built[-1].told
+        return found
+
+    def test_each(self) -> None:
+        proxied = [("built", CLIENT), ("made", CLIENT, 3000)]
+        as_it_is = [("built", PROXY), ("made", PROXY, 3), HEADER]
+        for ports in ((), ("tcp",), ("http", "metrics"), ("http", "tcp", "metrics")):
+            expected = {name: proxied if name in ports else as_it_is for name in ("http", "tcp", "metrics")}
+            self.assertEqual(self.hears(*ports), expected)

@@ -112,16 +112,20 @@ class Rest:
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 
-    async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
-        """(status, body) of one request to the API."""
+    async def respond(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        """The response to one request, before its body is read."""
         sent, address = {**self.headers, **headers}, self.address.next()
-        response = await treq.request(
+        return await treq.request(
             method,
             address.url(path),
             agent=self.agent(address),
             headers=sent,
             **({} if body is None else {"json": body}),
         )
+
+    async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        """(status, body) of one request to the API."""
+        response = await self.respond(method, path, body, **headers)
         text = await response.content()
         canary.answered(f"answer to {method} {path}", text.decode(errors="replace"))
         canary.look(f"headers to {method} {path}", str(list(response.headers.getAllRawHeaders())))

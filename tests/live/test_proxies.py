@@ -11,6 +11,7 @@ from attrs import evolve
 from twisted.internet.threads import deferToThread
 
 from multiproto.config import Config
+from multiproto.config.parsers import CLIENT_PORTS
 from tests.proxy import Proxy
 
 from . import test_matrix
@@ -48,7 +49,7 @@ class ProxiedCase(LiveCase):
 
     def configure(self, config: Config) -> Config:
         config = super().configure(config)
-        edge = evolve(config.edge, trusted_proxies=LOOPBACK, proxy_protocol=True, deny=DENIED)
+        edge = evolve(config.edge, trusted_proxies=LOOPBACK, proxy_protocol_ports=CLIENT_PORTS, deny=DENIED)
         return evolve(config, edge=edge, tcp=evolve(config.tcp, max_connections_per_ip=self.most_devices))
 
     async def asyncSetUp(self) -> None:
@@ -142,7 +143,9 @@ class OthersTests(LiveCase):
     def configure(self, config: Config) -> Config:
         config = super().configure(config)
         proxies = (ip_network("192.0.2.0/24"),)
-        return evolve(config, edge=evolve(config.edge, trusted_proxies=proxies, proxy_protocol=True))
+        return evolve(
+            config, edge=evolve(config.edge, trusted_proxies=proxies, proxy_protocol_ports=CLIENT_PORTS)
+        )
 
     async def test_their_header_is_refused(self) -> None:
         """By the wire, as any rubbish; without one, they are served as ever."""

@@ -29,10 +29,15 @@ class Started:
     """A `twistd` of ours, its address and what it says."""
 
     def __init__(
-        self, data: Path, *options: str, python: tuple[str, ...] = (sys.executable,), **environment: str
+        self,
+        data: Path,
+        *options: str,
+        python: tuple[str, ...] = (sys.executable,),
+        address: Address | None = None,
+        **environment: str,
     ) -> None:
-        """`python` is how Python is started."""
-        self.address = Address(*free_ports(3))
+        """`python` is how Python is started; `address`, the ports of one that has ended."""
+        self.address = address or Address(*free_ports(3))
         self.program = Program.start(
             *python,
             *TWISTD,
@@ -69,8 +74,8 @@ class TwistdCase(TestCase):
     def setUp(self) -> None:
         self.data = Path(self.mktemp()).absolute()
 
-    def start(self, *options: str, **environment: str) -> Started:
-        started = Started(self.data, *options, **environment)
+    def start(self, *options: str, address: Address | None = None, **environment: str) -> Started:
+        started = Started(self.data, *options, address=address, **environment)
         self.addCleanup(started.program.kill)
         return started
 
