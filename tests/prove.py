@@ -186,6 +186,7 @@ PROOFS = (
         ("tests.run", "tests.system.proxies.behind", "tests.system.proxies.rolling"),
         (r"\d+ requests, none failed", r"^\d+ passed, .*"),
     ),
+    Proof("browser", ("tests.run", "tests.system.browser.pages"), (r"^\d+ passed, .*",)),
     Proof("seconds", ("tests.run", *STOPWATCH_TESTS), (r"^\d+ passed, .*",), measures=True),
 )
 

@@ -59,6 +59,7 @@ class RunningProxy:
     upstreams: Sequence[Upstream]
     http: int = 0
     tcp: int = 0
+    extra_location: str = ""  # of nginx: a page beside the server
     program: Program = field(init=False)
 
     async def start(self) -> None:
@@ -95,6 +96,7 @@ class Nginx(RunningProxy):
             "/etc/nginx/privkey.pem": str(self.files.key),
         }
         http = put_in(http, {"listen 443": f"listen {HOST}:{self.http}", **self.servers("http"), **files})
+        http = http.replace("    location / {", f"    {self.extra_location}\n    location / {{")
         (one, address), _ = self.servers("tcp").items()
         stream = put_in(stream, {"listen 3001": f"listen {HOST}:{self.tcp}", one: address, **files})
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
