@@ -64,7 +64,7 @@ RISKS = (
             config.tcp.enabled
             and not config.edge.certificate_file
             and bool(config.edge.trusted_proxies)
-            and not config.edge.proxy_protocol
+            and "tcp" not in config.edge.proxy_protocol_ports
             and not _is_local(config.tcp.host)
         ),
         "is open to the network without TLS: a proxy for HTTP does not cover TCP_PORT. Set TLS_CERT_FILE, let a proxy pass "

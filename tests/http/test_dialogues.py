@@ -79,7 +79,6 @@ class DialogueCase(SiteCase):
                 health=nobody,
                 allowed_origin=allows_origin,
                 on_operation=lambda *what: None,
-                throttle=nobody,
                 count_request=nobody,
             )
         )

@@ -101,10 +101,11 @@ class GraphQLResource:
             )
             if caller.identity is not None:
                 await request.count(caller.identity.user_id)
-            elif len(request.body) > MAX_LOGIN_SIZE:
-                await request.count()
             try:
-                parsed = self._parse_request(request)
+                body = request.decoded_body()
+                if caller.identity is None and len(body) > MAX_LOGIN_SIZE:
+                    await request.count()
+                parsed = self._parse_request(request, body)
             except Refusal:
                 await request.count()
                 raise
@@ -142,15 +143,16 @@ class GraphQLResource:
             response.send(200, *found)
         return found is not None
 
-    def _parse_request(self, request: GraphQLHttpRequest) -> GraphQLRequest | list[GraphQLRequest]:
-        """Raises `BadGraphQLRequest`, `TooLarge`."""
+    def _parse_request(
+        self, request: GraphQLHttpRequest, body: bytes
+    ) -> GraphQLRequest | list[GraphQLRequest]:
+        """The operations of a request with this `body`, without its content coding.  Raises `BadGraphQLRequest`, `TooLarge`."""
         if request.method in (b"GET", b"HEAD"):
             return parse_query_string(request.args)
         if request.method != b"POST":
             request.setHeader("Allow", "GET, HEAD, POST")
             raise GraphQLMethodNotAllowed("Use GET or POST")
         media_type = check_content_type(header_text(request, b"content-type"))
-        body = request.decoded_body()
         if len(body) > MAX_BODY_SIZE:
             raise TooLarge(f"A body has at most {MAX_BODY_SIZE} bytes")
         return (
