@@ -161,7 +161,7 @@ class ConnectionTests(LoginStoreCase):
         for leap in LEAPS:
             peer, connection = await self.log_in()
             expires_at = connection.identity.expires_at
-            connection.receive(Subscribe("room.*"))
+            connection.receive(Subscribe("room.*", ref=1))
             self.time.leap = leap
             for _ in range(int(TOKEN_LIFETIME) - 1):
                 connection.receive(Pong())

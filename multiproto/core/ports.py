@@ -149,9 +149,20 @@ class DeliveryListener(Protocol):
 
 
 class DeliveryBatchListener:
-    """A `DeliveryListener` that can accept several deliveries at once; others get them one by one."""
+    """A `DeliveryListener` with any number of patterns, which can accept several deliveries at once.
+
+    Others have what several of their patterns cover delivered once, and one by one.
+    """
 
     __slots__ = ()
+
+    uses_extensions: (
+        bool  # whether it understands deliveries that name its patterns; else each pattern has its own
+    )
+
+    def may_read(self, delivery: Delivery) -> bool:
+        """Whether `deliver` would accept it."""
+        raise NotImplementedError
 
     def deliver_batch(self, batch: DeliveryBatch) -> bool | None:
         """Accept all of `batch`; False, where the listener's user may not read its topic.

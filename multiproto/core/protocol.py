@@ -11,7 +11,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, Mapping, Union
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from .errors import Refusal
 
@@ -32,6 +32,7 @@ class Subscribe:
     pattern: str
     after: str | None = None  # a cursor
     ref: Ref = None
+    repeatable: bool = False  # whether a pattern that is subscribed already is accepted again
 
 
 @frozen
@@ -151,8 +152,17 @@ class Delivery:
     encoded_content: bytes | None = field(default=None, repr=False)
     # Of a message in a channel, on `messages`: the channel's topic, which its reader must be able to read.
     required_topic: str | None = field(default=None, repr=False)
+    patterns: tuple[str, ...] = ()  # that it answers, where a connection has several
     encoded: dict[Any, bytes] = field(factory=dict, init=False, repr=False)
     sizes: dict[str, int] = field(factory=dict, init=False, repr=False)
+    _naming: dict[tuple[str, ...], Delivery] = field(factory=dict, init=False, repr=False)
+
+    def naming(self, patterns: tuple[str, ...]) -> Delivery:
+        """This delivery with `patterns`: the same object for all connections that have these."""
+        named = self._naming.get(patterns)
+        if named is None:
+            named = self._naming[patterns] = evolve(self, patterns=patterns)
+        return named
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Delivery) and self._comparison_key() == other._comparison_key()
@@ -167,6 +177,7 @@ class Delivery:
             self.id,
             self.cursor,
             self.replay_pattern,
+            self.patterns,
         )
 
 
@@ -181,6 +192,21 @@ class DeliveryBatch:
     topic: str
     deliveries: tuple[Delivery, ...] = field(repr=False)
     encoded: dict[str, bytes] = field(factory=dict, init=False, repr=False)  # as `Delivery.encoded`
+    _variants: dict[object, DeliveryBatch] = field(factory=dict, init=False, repr=False)
+
+    def naming(self, patterns: tuple[str, ...]) -> DeliveryBatch:
+        """As `Delivery.naming`."""
+        if patterns not in self._variants:
+            deliveries = tuple(delivery.naming(patterns) for delivery in self.deliveries)
+            self._variants[patterns] = DeliveryBatch(self.topic, deliveries)
+        return self._variants[patterns]
+
+    def repeated(self, times: int) -> DeliveryBatch:
+        """Each delivery so many times: for connections that want one for each of their patterns."""
+        if times not in self._variants:
+            deliveries = tuple(delivery for delivery in self.deliveries for _ in range(times))
+            self._variants[times] = DeliveryBatch(self.topic, deliveries)
+        return self._variants[times]
 
 
 @frozen

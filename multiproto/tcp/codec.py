@@ -228,10 +228,14 @@ def _delivery_fields(delivery: Delivery) -> Fields:
     }
     if delivery.sender_id is not None:
         fields["userId"] = delivery.sender_id
+    if delivery.id is not None:
+        fields["id"] = delivery.id
     if delivery.cursor is not None:
         fields["cursor"] = delivery.cursor
     if delivery.replay_pattern is not None:
         fields["replay"] = delivery.replay_pattern
+    if delivery.patterns:
+        fields["patterns"] = delivery.patterns
     if delivery.metadata:
         fields["metadata"] = delivery.metadata
     return fields

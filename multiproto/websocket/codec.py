@@ -153,7 +153,7 @@ def _parse_publish(validator: FieldValidator, fields: Fields, ref: Ref) -> Publi
 _COMMAND_PARSERS: dict[str, Callable[[FieldValidator, Fields, Ref], Command]] = {
     "auth": lambda validator, fields, ref: Authenticate(validator.text("token"), ref),
     "subscribe": lambda validator, fields, ref: Subscribe(
-        validator.text("topic"), validator.optional_text("after"), ref
+        validator.text("topic"), validator.optional_text("after"), ref, repeatable=True
     ),
     "unsubscribe": lambda validator, fields, ref: Unsubscribe(validator.text("topic"), ref),
     "message": _parse_publish,
@@ -178,6 +178,8 @@ def _delivery_fields(delivery: Delivery) -> Fields:
         fields["cursor"] = delivery.cursor
     if delivery.replay_pattern is not None:
         fields["replay"] = delivery.replay_pattern
+    if delivery.patterns:
+        fields["patterns"] = delivery.patterns
     return fields
 
 

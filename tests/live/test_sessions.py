@@ -160,7 +160,7 @@ class ExpiryTests(LiveCase):
 
     async def test_a_websocket(self) -> None:
         socket = await self.ann.websocket()
-        socket.say(type="subscribe", topic="room.1")
+        socket.say(type="subscribe", topic="room.1", id=1)
         self.assertEqual((await self.next(socket.inbox))["type"], "subscribed")
         for turn in range(2):
             await self.warned(socket.inbox, turn + 1)
@@ -174,7 +174,7 @@ class ExpiryTests(LiveCase):
 
     async def test_a_device(self) -> None:
         device = await self.ann.device()
-        device.say(0x10, topic="room.1")
+        device.say(0x10, topic="room.1", id=1)
         self.assertEqual((await self.next(device.inbox))[0], 0x12)
         for turn in range(2):
             await self.warned(device.inbox, turn + 1)

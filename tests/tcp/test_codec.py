@@ -227,12 +227,15 @@ class EncodeTests(SynchronousTestCase):
                         "content": {"x": 1},
                         "timestamp": WHEN,
                         "userId": "u",
+                        "id": "d",
                         "cursor": "c",
                         "metadata": {"m": 1},
                     },
                 )
             ],
         )
+        ((_, named),) = frames(codec.encode(bare.naming(("a.*", "a.b")), 0.0))
+        self.assertEqual(named["patterns"], ["a.*", "a.b"])
 
     def test_a_delivery_is_encoded_once_for_all(self) -> None:
         delivery = protocol.Delivery("a", "x" * 10, {}, NOW)

@@ -86,6 +86,7 @@ class DialogueTests(DeviceCase):
                         "content": {"x": 1},
                         "timestamp": LIVE,
                         "userId": "ann",
+                        "id": "id3",
                         "metadata": {"senderId": "ann", "senderConnectionId": "id1"},
                     },
                 ),
@@ -125,7 +126,9 @@ class DialogueTests(DeviceCase):
 
     def test_all_but_auth_and_ping_need_auth(self) -> None:
         for kind in (0x10, 0x11, 0x20):
-            self.assertEqual(self.say(frame(kind, topic="t", id=1)), [error(4, "Authenticate first", id=1)])
+            self.assertEqual(
+                self.say(frame(kind, topic="t", id=1)), [error(4, "Authentication required", id=1)]
+            )
         self.assertEqual(self.say(frame(0x31), PING), [pong()])
 
     def test_a_bad_frame_is_answered_and_survived(self) -> None:
@@ -191,6 +194,7 @@ class RulesTests(DeviceCase):
                         "content": 1,
                         "timestamp": LIVE,
                         "userId": "ann",
+                        "id": "id3",
                         "metadata": {"senderId": "ann", "senderConnectionId": "id1"},
                     },
                 ),
@@ -408,12 +412,16 @@ class EndTests(DeviceCase):
         self.assertTrue(self.wire.half_closed)
 
     def test_an_expired_token_ends_the_connection(self) -> None:
+        """One that is known to understand it is warned before."""
         self.house.authenticator.expires_at = 5.0
-        self.say(AUTH)
-        self.clock.pump([1.0] * 5)
-        self.assertEqual(
-            self.wire.said(), [(0x04, {"expiresAt": "1970-01-01T00:00:05.000Z"}), error(4, "Token expired")]
-        )
+        warning = 0x04, {"expiresAt": "1970-01-01T00:00:05.000Z"}
+        for login, warned in ((AUTH, []), (frame(0x01, token="token-ann", id=1), [warning])):
+            self.device, self.wire = self.connect()
+            self.say(login)
+            self.clock.pump([1.0] * 5)
+            self.assertEqual(self.wire.said(), [*warned, error(4, "Token expired")])
+            self.house.authenticator.expires_at = 10.0
+            warning[1]["expiresAt"] = "1970-01-01T00:00:10.000Z"
 
     def test_a_revoked_session_ends_the_connection(self) -> None:
         self.say(AUTH)

@@ -61,8 +61,11 @@ class DecodeTests(SynchronousTestCase):
         for fields, command in [
             ({"type": "auth", "token": "t"}, protocol.Authenticate("t")),
             ({"type": "auth", "token": "t", "id": 1}, protocol.Authenticate("t", 1)),
-            ({"type": "subscribe", "topic": "a.*"}, protocol.Subscribe("a.*")),
-            ({"type": "subscribe", "topic": "a", "after": "c", "id": "x"}, protocol.Subscribe("a", "c", "x")),
+            ({"type": "subscribe", "topic": "a.*"}, protocol.Subscribe("a.*", repeatable=True)),
+            (
+                {"type": "subscribe", "topic": "a", "after": "c", "id": "x"},
+                protocol.Subscribe("a", "c", "x", repeatable=True),
+            ),
             ({"type": "unsubscribe", "topic": "a", "id": 2}, protocol.Unsubscribe("a", 2)),
             ({"type": "message", "topic": "a"}, protocol.Publish("a", None)),
             (

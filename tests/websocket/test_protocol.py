@@ -140,7 +140,7 @@ class DialogueTests(WebSocketCase):
                 ASK,
             ),
             [
-                error(401, "UNAUTHORIZED", "Authenticate first", id="s"),
+                error(401, "UNAUTHORIZED", "Authentication required", id="s"),
                 {
                     "type": "auth_error",
                     "code": 401,

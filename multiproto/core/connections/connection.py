@@ -80,6 +80,9 @@ class Connection(DeliveryBatchListener):
     identity: Identity | None = None
     _host: str = ""  # the peer's address
     last_received_at: float = field(init=False)  # by `_clock`, like all times here
+    # Whether its client has used what the predecessor of this server did not have: an `id`, a cursor, an idempotency
+    # key, a credential.  Only then is it sent what a client of the predecessor would not understand.
+    uses_extensions: bool = False
     farewell: Farewell | None = None  # why it is closing or closed
     disconnected: bool = False  # the transport has reported its end
     send_queue: SendQueue = field(init=False)  # the wire registers it as its transport's producer
@@ -232,7 +235,7 @@ class Connection(DeliveryBatchListener):
             return
         if self._read_throttle.is_paused:
             self.last_received_at = now  # it may have sent what we have not read
-        match self._timers.due(now, self.last_received_at, self.identity):
+        match self._timers.due(now, self.last_received_at, self.identity, self.uses_extensions):
             case CloseReason() as reason:
                 self.close(reason)
             case reply:
@@ -249,6 +252,11 @@ class Connection(DeliveryBatchListener):
         if not self.close_if_expired():
             self.send(delivery)
         return True
+
+    def may_read(self, delivery: Delivery) -> bool:
+        return self.identity is not None and self._publisher.policy.may_read(
+            self.identity, delivery.topic, delivery.required_topic
+        )
 
     def deliver_batch(self, batch: DeliveryBatch) -> bool | None:
         identity = self.identity
@@ -312,6 +320,8 @@ class Connection(DeliveryBatchListener):
         return ErrorReply(refusal, type(command), command.ref)
 
     async def _handle_command(self, command: Command) -> Reply | None:
+        if command.ref is not None:
+            self.uses_extensions = True
         match command:
             case BadCommand(refusal=refusal):
                 raise refusal
@@ -321,6 +331,7 @@ class Connection(DeliveryBatchListener):
                     return None
                 self._stats.record_auth("success", again=self.identity is not None)
                 self.identity = identity
+                self.uses_extensions = self.uses_extensions or identity.grants is not None
                 return Authenticated(identity.user_id, self.id, ref)
             case Ping(ref=ref):
                 return Pong(ref)
@@ -332,7 +343,7 @@ class Connection(DeliveryBatchListener):
                 self.close(reason)
                 return None
         if self.identity is None:
-            raise Unauthorized("Authenticate first")
+            raise Unauthorized("Authentication required")
         await self._dispatcher.wait_until_current()
         if self.close_if_expired():
             return None
@@ -343,6 +354,8 @@ class Connection(DeliveryBatchListener):
             case Unsubscribe(pattern=pattern, ref=ref):
                 return Unsubscribed(pattern, self._subscriptions.close(pattern), ref)
             case Publish():
+                if command.idempotency_key is not None:
+                    self.uses_extensions = True
                 await self._publish_window.wait_until_below(self._limits.max_in_flight)
                 if wait := self._publisher.limits.charge(self.identity):
                     await self.delay(wait)  # and all that came behind it
@@ -368,9 +381,11 @@ class Connection(DeliveryBatchListener):
         return identity
 
     async def _subscribe(self, identity: Identity, command: Subscribe) -> None:
+        if command.after is not None:
+            self.uses_extensions = True
         subscribed = await self._subscriptions.open(identity, command)
         self.send(subscribed)
-        if subscribed.recovered:
+        if subscribed.recovered and command.after is not None:  # else it is catching up already
             replay = self._subscriptions.catch_up(subscribed.pattern)
             Deferred.fromCoroutine(replay).addErrback(self._on_replay_failed)
 

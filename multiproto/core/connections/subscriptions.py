@@ -11,7 +11,7 @@ from ..errors import Conflict, RateLimited
 from ..events import required_topic
 from ..identity import Identity
 from ..ports import DeliveryListener
-from ..protocol import CaughtUp, Delivery, Subscribe, Subscribed
+from ..protocol import CaughtUp, Delivery, Ref, Subscribe, Subscribed
 from ..pubsub.dispatcher import Dispatcher, delivery_of
 from ..pubsub.publisher import Publisher
 from ..pubsub.replay import ReplayReader
@@ -44,7 +44,8 @@ ResumePoint = tuple[int, str]  # a position and its cursor
 class _Subscription:
     start_position: int  # the log's head when it was opened: what comes before needs the right to replay
     replayed_to: int | None = None  # the position reached by the replay; `None`: it has caught up
-    resume_point: ResumePoint | None = None  # up to which its peer has all of it, during the replay
+    # Up to which its peer has all of it, during the replay.
+    resume_point: ResumePoint | None = None
 
 
 @define(eq=False, repr=False)
@@ -63,32 +64,53 @@ class ConnectionSubscriptions:
     async def open(self, identity: Identity, command: Subscribe) -> Subscribed:
         """Raises `ValidationError`, `Forbidden`, `Conflict`, or `RateLimited` for one too many.
 
-        A subscription that resumes gets no deliveries before `catch_up`.
+        A subscription that resumes gets no deliveries before `catch_up`.  One that is open already is confirmed
+        where the command is `repeatable`; with a cursor it resumes anew, and what it still had to replay is dropped.
         """
         pattern = check_pattern(command.pattern)
         self._publisher.policy.authorize_subscribe(identity, pattern, history=command.after is not None)
-        if pattern in self._by_pattern:
+        former = self._by_pattern.get(pattern)
+        if former is not None and not command.repeatable:
             raise Conflict(f"Already subscribed: {pattern}")
-        if len(self._by_pattern) >= self._limits.max_subscriptions:
-            raise RateLimited(f"At most {self._limits.max_subscriptions} subscriptions")
-        subscription = self._by_pattern[pattern] = _Subscription(self._dispatcher.position)
-        self._stats.record_subscribed()
+        if former is None:
+            if len(self._by_pattern) >= self._limits.max_subscriptions:
+                raise RateLimited(f"At most {self._limits.max_subscriptions} subscriptions")
+            self._stats.record_subscribed()
         if not self._replay_reader.is_logged(pattern):
+            self._by_pattern[pattern] = former or _Subscription(self._dispatcher.position)
             self._dispatcher.subscribe(pattern, self._owner)
             return Subscribed(pattern, self._new_id(), "live", ref=command.ref, scope=self._publisher.scope)
+        if former is not None and command.after is None:
+            return self._confirm(pattern, former, command.ref)
+        subscription = _Subscription(self._dispatcher.position)
+        current = self._by_pattern[pattern] = former or subscription
         recovered = None
         if command.after is not None:
             try:
                 subscription.replayed_to = await self._replay_reader.locate(pattern, command.after)
             except BaseException:
-                self.close(pattern)
+                if former is None:
+                    self.close(pattern)
                 raise
             recovered = subscription.replayed_to is not None
-        if not recovered and self._by_pattern.get(pattern) is subscription:
-            self._dispatcher.subscribe(pattern, self._owner)
+        if self._by_pattern.get(pattern) is current:  # else the connection was closed meanwhile
+            self._by_pattern[pattern] = subscription
+            if subscription.replayed_to is not None:
+                subscription.resume_point = subscription.replayed_to, command.after or ""
+                self._dispatcher.unsubscribe(pattern, self._owner)
+            else:
+                self._dispatcher.subscribe(pattern, self._owner)
         cursor = command.after if recovered else self._dispatcher.cursor
         position = subscription.replayed_to if recovered else self._dispatcher.position
         return Subscribed(pattern, self._new_id(), "log", cursor, recovered, command.ref, position or 0)
+
+    def _confirm(self, pattern: str, subscription: _Subscription, ref: Ref) -> Subscribed:
+        """The answer to a second command for a subscription that goes on as it is."""
+        if subscription.replayed_to is not None and subscription.resume_point is not None:
+            position, cursor = subscription.resume_point
+            return Subscribed(pattern, self._new_id(), "log", cursor, True, ref, position)
+        head = self._dispatcher
+        return Subscribed(pattern, self._new_id(), "log", head.cursor, None, ref, head.position)
 
     async def catch_up(self, pattern: str) -> None:
         """Replay what a resumed subscription has missed, then subscribe it to new events without a gap."""
@@ -147,7 +169,10 @@ class ConnectionSubscriptions:
         pattern = reply.replay_pattern if isinstance(reply, Delivery) else reply.pattern
         subscription = self._by_pattern.get(pattern) if pattern is not None else None
         if subscription is not None:
-            subscription.resume_point = resume_point if resumes or isinstance(reply, Delivery) else None
+            if resumes or isinstance(reply, Delivery):
+                subscription.resume_point = resume_point
+            elif subscription.replayed_to is None:  # else it has resumed anew meanwhile
+                subscription.resume_point = None
         # A subscription may resume from ahead of what was delivered to the others; all else is not ahead.
         if not resumes and (self._live_resume_point is None or resume_point > self._live_resume_point):
             self._live_resume_point = resume_point

@@ -24,7 +24,7 @@ class ConnectionTimers:
     _warned_expiry: float | None = None  # expiry of the token that was warned of: once for each token
 
     def due(
-        self, now: float, last_received_at: float, identity: Identity | None
+        self, now: float, last_received_at: float, identity: Identity | None, understands_warning: bool
     ) -> Union[CloseReason, TokenExpiring, Ping, None]:
         """The reason to close, or the reply to send, now; one thing at a time."""
         limits = self._limits
@@ -35,7 +35,8 @@ class ConnectionTimers:
         if now - last_received_at >= limits.idle_timeout:
             return CloseReason.IDLE_TIMEOUT
         if (
-            identity is not None
+            understands_warning
+            and identity is not None
             and identity.expires_at != self._warned_expiry
             and now >= identity.deadline - _warn_before(identity)
         ):

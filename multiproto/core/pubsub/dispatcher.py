@@ -7,7 +7,7 @@ follower dispatches logged events, and the listeners deliver them to their peers
 from __future__ import annotations
 
 from collections import deque
-from typing import Callable, Deque, Sequence
+from typing import Callable, Deque, Mapping, Sequence
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
@@ -23,7 +23,7 @@ from ..revocations import Revocations
 from ..transactions import Entry, Publication
 from .batching import PublicationBatcher
 from .log_freshness import LogFreshness
-from .topics import TopicTree
+from .topics import Coverage, TopicTree
 
 MAX_PENDING = 100  # publications on live topics, of at most a megabyte each, that wait while the log is stale
 
@@ -148,7 +148,7 @@ class Dispatcher:
             await self._advanced.wait()
 
     def dispatch_logged(self, entry: Entry) -> None:
-        """Deliver from the log: once to each listener, on the first topic that it covers and may read."""
+        """Deliver from the log, each listener what its patterns cover."""
         self.set_head(entry.position, entry.cursor)
         self.revocations.revoke_logged(entry.event)
         if entry.event.type in WITHDRAWALS:
@@ -159,42 +159,44 @@ class Dispatcher:
         self._advanced.release(None)
 
     def _deliver_entry(self, entry: Entry) -> None:
-        reached: set[DeliveryListener] = set()
-        failed = 0
-        for topic in entry.event.topics:
-            delivery = None
-            for listener in self._tree.match(topic):
-                if listener in reached:
-                    continue
-                delivery = delivery or delivery_of(entry, topic)
+        matched = self._tree.match_by_coverage(*entry.event.topics)
+        deliveries = {
+            topic: delivery_of(entry, topic)
+            for topic in dict.fromkeys(topic for coverage, _ in matched for topic, _ in coverage)
+        }
+        reached = failed = 0
+        for coverage, listeners in matched:
+            for listener in listeners:
                 try:
-                    if listener.deliver(delivery):
-                        reached.add(listener)
+                    reached += _deliver(listener, coverage, deliveries)
                 except Exception:
-                    failed += self._listener_failed(topic)
-        self._on_dispatch(entry.event.type, len(reached), failed)
+                    failed += self._listener_failed(coverage[0][0])
+        self._on_dispatch(entry.event.type, reached, failed)
 
     def _deliver_batch(self, batch: DeliveryBatch) -> int:
         """Each listener gets all of it at once, or one by one; gives how many wanted the latter."""
-        one_by_one: list[DeliveryListener] = []
+        one_by_one: list[tuple[DeliveryListener, Coverage]] = []
         reached_at_once = failed_at_once = 0
-        for listener in self._tree.match(batch.topic):
-            try:
-                accepted = (
-                    listener.deliver_batch(batch) if isinstance(listener, DeliveryBatchListener) else None
-                )
-            except Exception:
-                failed_at_once += self._listener_failed(batch.topic)
-                continue
-            if accepted is None:
-                one_by_one.append(listener)
-            else:
-                reached_at_once += accepted
+        for coverage, listeners in self._tree.match_by_coverage(batch.topic):
+            patterns = tuple(pattern for _, pattern in coverage) if len(coverage) > 1 else ()
+            for listener in listeners:
+                accepted = None
+                try:
+                    if isinstance(listener, DeliveryBatchListener):
+                        own = _batch_for(listener, batch, patterns) if patterns else batch
+                        accepted = listener.deliver_batch(own)
+                except Exception:
+                    failed_at_once += self._listener_failed(batch.topic)
+                    continue
+                if accepted is None:
+                    one_by_one.append((listener, coverage))
+                else:
+                    reached_at_once += accepted
         for delivery in batch.deliveries:
             reached, failed = reached_at_once, failed_at_once
-            for listener in one_by_one:
+            for listener, coverage in one_by_one:
                 try:
-                    reached += listener.deliver(delivery)
+                    reached += _deliver(listener, coverage, {batch.topic: delivery})
                 except Exception:
                     failed += self._listener_failed(batch.topic)
             self._on_dispatch("publication", reached, failed)
@@ -204,6 +206,36 @@ class Dispatcher:
         """One broken listener must not cost the others their delivery.  Returns 1."""
         self._log.failure("listener failed on {topic}", topic=topic)
         return 1
+
+
+def _batch_for(
+    listener: DeliveryBatchListener, batch: DeliveryBatch, patterns: tuple[str, ...]
+) -> DeliveryBatch:
+    """`batch` for a listener of whose patterns several cover its topic: as `_deliver` has it for one delivery."""
+    return batch.naming(patterns) if listener.uses_extensions else batch.repeated(len(patterns))
+
+
+def _deliver(listener: DeliveryListener, coverage: Coverage, deliveries: Mapping[str, Delivery]) -> bool:
+    """Deliver one event, which is in `deliveries` by topic; whether the listener may read it.
+
+    It comes once, on the first topic that is covered and readable, and names all patterns that it
+    answers, if there are several; or else once for each pattern (docs/common.md#several-subscriptions).
+    """
+    if len(coverage) == 1:
+        return listener.deliver(deliveries[coverage[0][0]])
+    if not isinstance(listener, DeliveryBatchListener):
+        return any(listener.deliver(deliveries[topic]) for topic, _ in coverage)
+    readable = [(topic, pattern) for topic, pattern in coverage if listener.may_read(deliveries[topic])]
+    first_topics = {pattern: topic for topic, pattern in reversed(readable)}
+    if not listener.uses_extensions:
+        for topic, pattern in readable:
+            if first_topics[pattern] == topic:
+                listener.deliver(deliveries[topic])
+    elif readable:
+        patterns = tuple(dict.fromkeys(pattern for _, pattern in readable))
+        delivery = deliveries[readable[0][0]]
+        listener.deliver(delivery.naming(patterns) if len(patterns) > 1 else delivery)
+    return bool(readable)
 
 
 def delivery_of(entry: Entry, topic: str, replay_pattern: str | None = None) -> Delivery:

@@ -17,6 +17,9 @@ from ..errors import ValidationError
 
 T = TypeVar("T")
 
+# A topic and each pattern that covers it, in pairs.
+Coverage = tuple[tuple[str, str], ...]
+
 MAX_TOPIC_BYTES = 255  # of UTF-8
 MAX_TOPIC_WORDS = 16
 
@@ -156,6 +159,7 @@ def literal_prefix(pattern: str) -> str:
 
 @define(eq=False)
 class _TopicNode(Generic[T]):
+    pattern: str = ""  # that leads here, where there are listeners
     is_multi_word: bool = False  # a `**`, which matches any number of words
     children: dict[str, _TopicNode[T]] = Factory(dict)
     listeners: dict[T, None] = Factory(dict)  # a dict, not a set: it keeps their order
@@ -188,6 +192,7 @@ class TopicTree(Generic[T]):
             if child is None:
                 child = node.children[word] = _TopicNode(is_multi_word=word == "**")
             node = child
+        node.pattern = pattern
         node.listeners[listener] = None
 
     def remove(self, pattern: str, listener: T) -> None:
@@ -210,6 +215,37 @@ class TopicTree(Generic[T]):
         if len(found) == 1:
             return list(found[0])
         return list(dict.fromkeys(listener for here in found for listener in here))
+
+    def match_by_coverage(self, *topics: str) -> list[tuple[Coverage, list[T]]]:
+        """Every listener with patterns that cover any of `topics`, each once, together with all who have the same.
+
+        The pairs are in the order of the topics, so the same patterns always give the same coverage.
+        """
+        found = [
+            ((topic, node.pattern), node.listeners)
+            for topic in topics
+            for node in self._matching_nodes(topic)
+            if node.listeners
+        ]
+        if len(found) == 1:
+            return [((found[0][0],), list(found[0][1]))]
+        # Nearly every listener has one such pattern: the few others are sought by sets, in the time of the smaller.
+        latest: dict[T, tuple[str, str]] = {}
+        several: dict[T, list[tuple[str, str]]] = {}
+        for pair, listeners in found:
+            met_before = latest.keys() & listeners.keys()
+            for listener in listeners if met_before else ():
+                if listener in met_before:
+                    several.setdefault(listener, [latest[listener]]).append(pair)
+            latest.update(dict.fromkeys(listeners, pair))
+        groups: dict[Coverage, list[T]] = {}
+        for pair, listeners in found:
+            rest = [one for one in listeners if one not in several] if several else list(listeners)
+            if rest:
+                groups[(pair,)] = rest
+        for listener, pairs in several.items():
+            groups.setdefault(tuple(pairs), []).append(listener)
+        return list(groups.items())
 
     def has_match(self, topic: str) -> bool:
         """Whether `match` would find any."""

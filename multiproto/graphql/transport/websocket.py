@@ -70,6 +70,10 @@ class GraphQLWebSocketProtocol(WebSocketConnectionProtocol):
             self.reject(code, f"Subprotocol not acceptable: use {transport_ws.SUBPROTOCOL}")
         else:
             super().admit()
+            if self.connection is not None:
+                self.connection.uses_extensions = (
+                    True  # its warning is a ping, which every client understands
+                )
 
     # Autobahn calls these.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 from functools import partial
 from weakref import ref
 
@@ -25,6 +26,7 @@ from multiproto.core.errors import (
     Unavailable,
     ValidationError,
 )
+from multiproto.core.identity import Grant, Identity
 from multiproto.core.protocol import (
     Accepted,
     Authenticate,
@@ -46,6 +48,7 @@ from multiproto.core.protocol import (
     Unsubscribed,
 )
 from multiproto.core.pubsub.namespaces import USERS
+from multiproto.core.pubsub.permissions import SUBSCRIBE
 from multiproto.core.transactions import Entry, Event, Publication
 from multiproto.core.turn_scheduler import TURN_BUDGET, TurnScheduler
 from multiproto.reactor.turns import TurnMarker
@@ -54,7 +57,7 @@ from ...fakes import ManualTurn, RecordingTransport, make_core, make_turns, run_
 
 EXPIRED = Farewell(CloseReason.TOKEN_EXPIRED, "Token expired")
 SLOW = Farewell(CloseReason.SLOW_CONSUMER, "Reads more slowly than it subscribed")
-STRANGER = ErrorReply(Unauthorized("Authenticate first"), Subscribe)
+STRANGER = ErrorReply(Unauthorized("Authentication required"), Subscribe)
 
 
 def heard(
@@ -183,8 +186,8 @@ class DialogueTests(SessionCase):
             [
                 Pong(),
                 STRANGER,
-                ErrorReply(Unauthorized("Authenticate first"), Publish, 7),
-                ErrorReply(Unauthorized("Authenticate first"), Unsubscribe),
+                ErrorReply(Unauthorized("Authentication required"), Publish, 7),
+                ErrorReply(Unauthorized("Authentication required"), Unsubscribe),
             ],
         )
 
@@ -268,10 +271,45 @@ class DialogueTests(SessionCase):
             ],
         )
 
-    def test_one_delivery_for_two_overlapping_patterns(self) -> None:
+    def test_one_delivery_names_the_overlapping_patterns_that_it_answers(self) -> None:
+        self.welcome()
+        self.say(Subscribe("room.*", ref=1), Subscribe("room.**"))
+        both = heard("room.1", "hi", id="id4").naming(("room.*", "room.**"))
+        self.assertEqual(self.say(Publish("room.1", "hi")), [both])
+        self.assertEqual(both.patterns, ("room.*", "room.**"))
+        self.say(Unsubscribe("room.*"))
+        self.assertEqual(self.say(Publish("room.1", "hi")), [heard("room.1", "hi", id="id5")])
+
+    def test_a_client_that_uses_nothing_new_has_a_delivery_for_each_pattern(self) -> None:
+        """The predecessor's: its handlers are keyed by topic, and it would not understand more than that."""
         self.welcome()
         self.say(Subscribe("room.*"), Subscribe("room.**"))
-        self.assertEqual(self.say(Publish("room.1", "hi")), [heard("room.1", "hi", id="id4")])
+        once = heard("room.1", "hi", id="id4")
+        self.assertEqual(self.say(Publish("room.1", "hi")), [once, once])
+
+    def test_what_is_new(self) -> None:
+        """Each of these is answered, accepted or refused in ways that a client of the predecessor does not know."""
+        self.core.authenticator.identities["lamp"] = Identity(
+            "ann", "lamp", math.inf, "lamp", (Grant("room.**", {SUBSCRIBE}),)
+        )
+        for command in (
+            Ping(ref=0),
+            Subscribe("users", after="cursor0"),
+            Publish("room.1", 1, idempotency_key="k"),
+            Authenticate("token-lamp"),
+            BadCommand(InvalidFrame("not JSON"), ref="x"),
+        ):
+            self.peer, self.connection = self.connect()
+            self.say(
+                Authenticate("token-ann"),
+                Subscribe("room.1"),
+                Publish("room.1", 2),
+                Ping(),
+                Authenticate("token-ann"),
+            )
+            self.assertFalse(self.connection.uses_extensions)
+            self.say(command)
+            self.assertTrue(self.connection.uses_extensions, command)
 
     def test_unreadable_bytes_are_answered_in_their_turn(self) -> None:
         self.core.authenticator.slow = True
@@ -542,6 +580,16 @@ class TimeTests(SessionCase):
         self.welcome()
         self.live_on(1000)
         self.assertEqual(self.news(), [TokenExpiring(1000.0), EXPIRED])
+
+    def test_a_client_that_uses_nothing_new_is_not_warned(self) -> None:
+        super().welcome()
+        self.live_on(1000)
+        self.assertEqual(self.news(), [EXPIRED])
+
+    def welcome(self) -> None:
+        super().welcome()
+        self.assertEqual(self.say(Ping(ref="new")), [Pong("new")])
+        self.peer.sent.pop()
 
     def live_on(self, seconds: int) -> None:
         for _ in range(seconds):

@@ -8,7 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from multiproto.base.timestamps import format_timestamp
 from multiproto.core.events import EventBuilder
 from multiproto.core.model import Message, User
-from multiproto.core.protocol import Delivery
+from multiproto.core.ports import DeliveryBatchListener
+from multiproto.core.protocol import Delivery, DeliveryBatch
 from multiproto.core.pubsub.dispatcher import Dispatcher
 from multiproto.core.pubsub.namespaces import MESSAGES
 from multiproto.core.transactions import Entry, Event, Publication
@@ -33,6 +34,19 @@ class Ear:
             return False
         self.heard.append(delivery)
         return True
+
+
+@define(eq=False)
+class Client(Ear, DeliveryBatchListener):
+    """As a connection: with any number of patterns."""
+
+    uses_extensions: bool = False
+
+    def may_read(self, delivery: Delivery) -> bool:
+        return delivery.topic not in self.deaf_to
+
+    def deliver_batch(self, batch: DeliveryBatch) -> bool | None:
+        return None
 
 
 class AudienceTests(SynchronousTestCase):
@@ -79,6 +93,67 @@ class AudienceTests(SynchronousTestCase):
                 ear.heard, [Delivery(topic, event.content, shown, 0.0, id="event1", cursor="cursor1")]
             )
         self.assertEqual(self.counted, [("message.sent", 3, 0)])
+
+    def test_a_connection_of_several_patterns(self) -> None:
+        """One delivery that names them, on the first topic; or one for each, on the first that it covers."""
+        event = self.events.message_sent(self.message("c", None))
+        several = ("messages", "messages.channel.*", "messages.**")
+        new, old = Client(uses_extensions=True), Client()
+        for client in (new, old):
+            self.listen(*several, ear=client)
+        self.tell(event)
+        self.assertEqual(
+            [(each.topic, each.patterns) for each in new.heard],
+            [("messages", ("messages", "messages.**", "messages.channel.*"))],
+        )
+        self.assertEqual(
+            [(each.topic, each.patterns) for each in old.heard],
+            [("messages", ()), ("messages", ()), ("messages.channel.c", ())],
+        )
+        self.assertEqual(self.counted, [("message.sent", 2, 0)])
+
+    def test_only_patterns_with_a_readable_topic_are_named(self) -> None:
+        """A direct message to bob, of which he may not know that it is on ann's topic, too."""
+        event = self.events.message_sent(self.message(None, "bob"))
+        deaf_to = ("messages.user.ann",)
+        for uses_extensions in (True, False):
+            bob = Client(deaf_to, uses_extensions=uses_extensions)
+            self.listen("messages.user.*", "messages.user.ann", ear=bob)
+            self.tell(event)
+            self.assertEqual([(each.topic, each.patterns) for each in bob.heard], [("messages.user.bob", ())])
+        nobody = Client(event.topics, uses_extensions=True)
+        self.listen("messages.user.*", "messages.**", ear=nobody)
+        self.tell(event)
+        self.assertEqual(nobody.heard, [])
+        self.assertEqual([heard for _, heard, _ in self.counted], [1, 2, 2])
+
+    def test_those_of_the_same_patterns_share_one_delivery(self) -> None:
+        """So each wire encodes it once, on both lanes."""
+        clients = [Client(uses_extensions=True) for _ in range(3)]
+        for client in clients:
+            self.listen("a.*", "a.b", ear=client)
+        self.dispatcher.dispatch_live(Publication("p", "a.b", 1, {}, "ann", 0.0))
+        self.tell(Event("e", "publication", ("a.b",), None, "m", AT, MESSAGES))
+        for number in range(2):
+            self.assertEqual(len({id(client.heard[number]) for client in clients}), 1)
+            self.assertEqual(clients[0].heard[number].patterns, ("a.b", "a.*"))
+
+    def test_batches_are_shared_in_the_same_way(self) -> None:
+        batches: list[DeliveryBatch] = []
+
+        class BatchClient(Client):
+            def deliver_batch(self, batch: DeliveryBatch) -> bool | None:
+                batches.append(batch)
+                return True
+
+        for uses_extensions in (True, True, False, False):
+            self.listen("a.*", "a.b", ear=BatchClient(uses_extensions=uses_extensions))
+        publications = [Publication("p", "a.b", number, {}, "ann", 0.0) for number in range(2)]
+        self.assertEqual(self.dispatcher.dispatch_batch(publications), 0)
+        self.assertEqual(len({id(batch) for batch in batches}), 2)
+        said = [[(each.content, each.patterns) for each in batch.deliveries] for batch in batches[::2]]
+        both = ("a.b", "a.*")
+        self.assertEqual(said, [[(0, both), (1, both)], [(0, ()), (0, ()), (1, ()), (1, ())]])
 
     def test_an_unreadable_topic_gives_way_to_the_next(self) -> None:
         ear = self.listen("messages.**", ear=Ear(deaf_to=("messages", "messages.user.ann")))

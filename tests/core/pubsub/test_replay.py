@@ -14,6 +14,7 @@ from multiproto.core.protocol import (
     CaughtUp,
     CloseReason,
     Delivery,
+    ErrorReply,
     Farewell,
     Publish,
     Subscribe,
@@ -225,6 +226,85 @@ class ResumeTests(ResumeCase):
             (again.topic, again.content, again.metadata, again.id, again.cursor, again.replay_pattern),
             (first.topic, first.content, first.metadata, first.id, first.cursor, "log.**"),
         )
+
+
+class SubscribingAgainTests(ResumeCase):
+    """On a wire that has it so."""
+
+    def subscribe_again(self, after: str | None = None, pattern: str = "users") -> Subscribed:
+        self.peer.sent.clear()
+        self.connection.receive(Subscribe(pattern, after, repeatable=True))
+        reply = self.peer.sent[0]
+        assert isinstance(reply, Subscribed)
+        return reply
+
+    def test_it_is_confirmed_and_goes_on_as_it_was(self) -> None:
+        self.connection.receive(Subscribe("users"))
+        self.happen()
+        again = self.subscribe_again()
+        self.assertEqual((again.retention, again.cursor, again.recovered), ("log", "cursor6", None))
+        self.happen()
+        self.assertEqual(self.heard(), [(7, None)])
+        self.assertEqual(self.admission.stats.active_subscriptions, 1)
+
+    def test_on_a_live_topic(self) -> None:
+        self.connection.receive(Subscribe("room.1"))
+        self.assertEqual(self.subscribe_again("cursor1", "room.1").retention, "live")
+        self.connection.receive(Publish("room.1", {"n": 0}))
+        self.assertEqual(self.heard(), [(0, None)])
+        self.connection.receive(Unsubscribe("room.1"))
+        self.assertEqual(self.admission.stats.active_subscriptions, 0)
+
+    def test_while_it_catches_up(self) -> None:
+        """Nothing is lost: the answer has the cursor up to which all was sent."""
+        self.log.slow = True
+        self.connection.receive(Subscribe("users", "cursor2"))
+        self.log.release()
+        again = self.subscribe_again()
+        self.assertEqual((again.cursor, again.recovered), ("cursor2", True))
+        self.log.slow = False
+        self.log.release()
+        self.turn()
+        self.assertEqual(self.heard(), [(3, "users"), (4, "users"), (5, "users")])
+        self.assertEqual(self.peer.sent[-1], CaughtUp("users", "cursor5"))
+
+    def test_with_a_cursor_the_replay_begins_anew(self) -> None:
+        self.resume("cursor3")
+        self.happen()
+        again = self.subscribe_again("cursor4")
+        self.assertEqual((again.cursor, again.recovered), ("cursor4", True))
+        self.turn()
+        self.happen()
+        self.assertEqual(self.heard(), [(5, "users"), (6, "users"), (7, None)])
+        self.assertEqual(self.admission.stats.active_subscriptions, 1)
+
+    def test_the_replay_that_was_under_way_ends(self) -> None:
+        self.log.slow = True
+        self.connection.receive(Subscribe("users", "cursor1"))
+        self.log.release()
+        self.connection.receive(Subscribe("users", "cursor4", repeatable=True))
+        self.log.slow = False
+        self.log.release()
+        self.turn()
+        self.assertEqual(self.heard(), [(5, "users")])
+        self.assertEqual(
+            [said for said in self.peer.sent if isinstance(said, CaughtUp)], [CaughtUp("users", "cursor5")]
+        )
+
+    def test_a_cursor_that_is_no_good_leaves_it_as_it_is(self) -> None:
+        self.connection.receive(Subscribe("users"))
+        self.assertIs(self.subscribe_again("nonsense").recovered, False)
+        self.happen()
+        self.assertEqual(self.heard(), [(6, None)])
+
+    def test_a_log_that_is_away_leaves_it_as_it_is(self) -> None:
+        self.connection.receive(Subscribe("users"))
+        self.log.away = True
+        self.connection.receive(Subscribe("users", "cursor1", repeatable=True))
+        self.assertIsInstance(self.peer.sent[-1], ErrorReply)
+        self.log.away = False
+        self.happen()
+        self.assertEqual(self.heard(), [(6, None)])
 
 
 class LeavingTests(ResumeCase):

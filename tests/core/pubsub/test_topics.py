@@ -174,6 +174,48 @@ class TopicTreeTests(SynchronousTestCase):
             tree.add(pattern, "me")
         self.assertEqual(tree.match("a.b"), ["me"])
 
+    def test_listeners_with_the_same_patterns_are_found_together(self) -> None:
+        tree: TopicTree[str] = TopicTree()
+        for listener, patterns in {
+            "ann": ["a", "a.*"],
+            "bob": ["a.*", "a"],
+            "cid": ["a"],
+            "dan": ["b"],
+        }.items():
+            for pattern in patterns:
+                tree.add(pattern, listener)
+        self.assertEqual(
+            tree.match_by_coverage("a", "a.b"),
+            [((("a", "a"),), ["cid"]), ((("a", "a"), ("a.b", "a.*")), ["ann", "bob"])],
+        )
+        self.assertEqual(tree.match_by_coverage("b"), [((("b", "b"),), ["dan"])])
+        self.assertEqual(tree.match_by_coverage("c", "d"), [])
+
+    @settings(max_examples=examples(300))
+    @given(
+        st.lists(st.tuples(PATTERNS, st.sampled_from("xyz")), max_size=12, unique=True),
+        st.lists(TOPICS, min_size=1, max_size=3, unique=True),
+    )
+    def test_coverage_agrees_with_the_definition(
+        self, subscriptions: list[tuple[str, str]], topics: list[str]
+    ) -> None:
+        tree: TopicTree[str] = TopicTree()
+        for pattern, listener in subscriptions:
+            tree.add(pattern, listener)
+        expected: dict[str, set[tuple[str, str]]] = {}
+        for topic in topics:
+            for pattern, listener in subscriptions:
+                if covers(pattern.split("."), topic.split(".")):
+                    expected.setdefault(listener, set()).add((topic, pattern))
+        found = tree.match_by_coverage(*topics)
+        by_listener = {listener: coverage for coverage, listeners in found for listener in listeners}
+        self.assertEqual({listener: set(pairs) for listener, pairs in by_listener.items()}, expected)
+        self.assertEqual(sum(len(listeners) for _, listeners in found), len(expected))
+        self.assertEqual(len({coverage for coverage, _ in found}), len(found))
+        for pairs in by_listener.values():
+            self.assertEqual(list(pairs), sorted(pairs, key=lambda pair: topics.index(pair[0])))
+            self.assertEqual(len(set(pairs)), len(pairs))
+
 
 class SpellingTests(SynchronousTestCase):
     def test_the_word_rule_is_the_contracts(self) -> None:

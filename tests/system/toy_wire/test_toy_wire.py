@@ -54,7 +54,7 @@ class ToyWireTests(LiveCase):
         client = await ToyClient.connect(self.server.port_number("toy"))
         self.addCleanup(client.close)
         for line, answer in (
-            ("SUB room.1", "ERROR UNAUTHORIZED Authenticate first"),
+            ("SUB room.1", "ERROR UNAUTHORIZED Authentication required"),
             ("AUTH nonsense", "ERROR UNAUTHORIZED Invalid token"),
             ("PUB room.1 {", "ERROR INVALID_INPUT Not a line that is known here"),
             ("HELLO", "ERROR INVALID_INPUT Not a line that is known here"),
