@@ -86,9 +86,9 @@ class Unauthorized(Refusal):
 
     code, name, status = 4, "UNAUTHORIZED", 401
 
-    def __init__(self, message: str, reason: str = "invalid") -> None:
+    def __init__(self, message: str, reason: str = "invalid", details: ErrorDetails | None = None) -> None:
         """`reason` is "invalid", "expired" or "revoked", for metrics and the audit log."""
-        super().__init__(message)
+        super().__init__(message, details)
         self.reason = reason
 
 
@@ -148,6 +148,8 @@ class InternalError(Refusal):
 
 
 class DatabaseError(Refusal):
+    """The database failed at a commit: it is unknown whether that was kept (docs/common.md#an-unknown-outcome)."""
+
     code, name, status = 52, "DATABASE_ERROR", 500
 
 

@@ -12,8 +12,10 @@ from attrs import define
 
 from .model import JsonObject, Message, User
 from .pubsub.namespaces import MESSAGES, REVOCATIONS, USERS
-from .pubsub.topics import channel_topic
+from .pubsub.permissions import SERVER_TOPICS
+from .pubsub.topics import channel_topic, is_escaped, overlaps
 from .transactions import Event
+from .validation import is_uuid
 
 USER_CREATED, USER_UPDATED, USER_DELETED = "user.created", "user.updated", "user.deleted"
 MESSAGE_SENT, MESSAGE_DELETED = "message.sent", "message.deleted"
@@ -62,6 +64,19 @@ class EventBuilder:
     ) -> Event:
         namespace = {"user": USERS, "message": MESSAGES}.get(type.partition(".")[0], REVOCATIONS)
         return Event(self._new_id(), type, topics, content, subject, at, namespace)
+
+
+def has_events(pattern: str) -> bool:
+    """Whether anything can ever be published on a topic that `pattern` covers."""
+    *words, last = pattern.split(".")
+    if (words or [last])[0] not in SERVER_TOPICS:
+        return True
+    is_wildcard = last in ("*", "**")
+    return (
+        any(overlaps(pattern, topic) for topic in ("users", "messages", "messages.user.*"))
+        or (overlaps(pattern, "users.*") and (is_wildcard or is_uuid(last)))
+        or (overlaps(pattern, "messages.channel.*") and (is_wildcard or is_escaped(last)))
+    )
 
 
 def revoked_ids(type: str, content: Mapping[str, object]) -> Sequence[str]:

@@ -36,12 +36,14 @@ class _KeyAlreadyClaimed(Refusal):
     """An earlier request has this key."""
 
 
-def check_key(key: str) -> str:
-    """Return `key` if it is valid, else raise `ValidationError`."""
-    if not 1 <= len(key) <= MAX_KEY_LENGTH or not key.isprintable():
-        raise ValidationError.for_field(
-            "idempotencyKey", f"Must have 1 to {MAX_KEY_LENGTH} printable characters"
-        )
+def is_key(text: str) -> bool:
+    return 1 <= len(text) <= MAX_KEY_LENGTH and text.isprintable()
+
+
+def check_key(key: str, field: str = "idempotencyKey") -> str:
+    """Return `key`, which the client wrote as `field`, if it is valid, else raise `ValidationError`."""
+    if not is_key(key):
+        raise ValidationError.for_field(field, f"Must have 1 to {MAX_KEY_LENGTH} printable characters")
     return key
 
 

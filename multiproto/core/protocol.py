@@ -52,14 +52,16 @@ class Publish:
 
 @frozen
 class Ping:
-    """Either side may send it; the other replies with `Pong`."""
+    """Either side may send it; the other replies with `Pong`, and with the same payload where the wire has one."""
 
     ref: Ref = None
+    payload: object = field(factory=dict, repr=False)  # any JSON
 
 
 @frozen
 class Pong:
     ref: Ref = None
+    payload: object = field(factory=dict, repr=False)
 
 
 @frozen
@@ -68,6 +70,9 @@ class BadCommand:
 
     refusal: Refusal
     ref: Ref = None
+    meant: type | None = (
+        None  # the class of the command, where it is known and its refusal differs from others
+    )
 
 
 class CloseReason(Enum):
@@ -113,6 +118,7 @@ class Subscribed:
     ref: Ref = None
     position: int = field(default=0, eq=False, repr=False)  # of the cursor; never sent
     scope: str | None = None  # "instance" while a live topic does not reach the other instances
+    warning: str | None = None  # why nothing will ever be delivered
 
 
 @frozen

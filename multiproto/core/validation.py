@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Callable, Mapping
+from itertools import islice
+from typing import Callable, Collection, Iterable, Mapping
 
 from attrs import Factory, define
 
+from ..base.spelling import edit_distance, nearest
 from .errors import FieldError, ValidationError
+from .idempotency import check_key
 from .protocol import Ref
-from .pubsub.topics import is_word
+from .pubsub.topics import MAX_TOPIC_BYTES, channel_topic, is_word
 
 MAX_REF_LENGTH = 255  # characters; the reply has it, too, and must fit a frame
 MAX_MESSAGE_LENGTH = 10_000  # characters of a message
@@ -22,6 +25,9 @@ MAX_CREDENTIAL_NAME_LENGTH = 64  # characters of a credential's name
 MAX_PASSWORD_BYTES = 72  # bcrypt ignores the rest
 MAX_PAGE = 2**31 - 1  # the largest GraphQL Int; beyond it an offset would overflow the database's integers
 MAX_LIMIT = 100
+MAX_EDITS = 2  # between a field's name and an unknown one that is taken for it
+MAX_UNKNOWN_FIELDS = 16  # of a request that are looked at: comparing one with ten names takes 0.1 ms
+MAX_FIELD_NAME = 64  # characters of an unknown field's name that an error repeats
 
 # RFC 5321, 4.1.2: a Dot-string, "@", and a Domain of two labels or more.
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
@@ -57,12 +63,42 @@ def email_key(email: str) -> str:
     return email.lower()
 
 
+def misspelt_fields(
+    fields: Iterable[str], optional: Collection[str], missing: Collection[str] = ()
+) -> list[FieldError]:
+    """An error for each of the unknown `fields` that must be a mistake, naming the field that was meant.
+
+    It is one if it is nearly the name of an `optional` field, which would be absent without a word, or if
+    required fields are `missing`, of which it may be one.  All others may be for somebody else.
+    """
+    errors = []
+    for name in islice((name for name in fields if len(name) <= MAX_FIELD_NAME), MAX_UNKNOWN_FIELDS):
+        # In a name of two letters, two edits leave nothing: `to` is not a misspelt `id`.
+        near = [
+            known
+            for known in optional
+            if abs(len(known) - len(name)) <= MAX_EDITS
+            and edit_distance(name, known) <= min(MAX_EDITS, len(known) - 1)
+        ]
+        meant = nearest(name, near or missing) if near or missing else None
+        if meant is not None:
+            errors.append(FieldError((name,), f"Unknown field: did you mean {meant}?"))
+    return errors
+
+
 @define(eq=False, repr=False)
 class FieldValidator:
-    """The fields of one request.  Get each, then call `check` before using any."""
+    """The fields of one request.  Get each, then call `check` before using any.
+
+    What was not got is an unknown field: see `misspelt_fields`.
+    """
 
     _fields: RequestFields
     _errors: list[FieldError] = Factory(list)
+    _required: set[str] = Factory(set)  # the fields that were got
+    _optional: dict[str, None] = Factory(dict)  # likewise, in order
+    _missing: list[str] = Factory(list)
+    _null_if_absent: list[str] = Factory(list)
 
     def email(self, required: bool = True) -> str:
         return self._validated_text("email", _email_errors, required).strip()
@@ -79,13 +115,17 @@ class FieldValidator:
     def channel_id(self, required: bool = False) -> str:
         return self._validated_text("channelId", _channel_errors, required)
 
+    def topical_channel_id(self, required: bool = False) -> str:
+        """One that has a topic: to send to, or to subscribe to."""
+        return self._validated_text("channelId", _topical_channel_errors, required)
+
     def credential_name(self) -> str:
         """The field `name` of a credential."""
         return self._validated_text("name", _credential_name_errors)
 
     def duration(self, field: str, most: int) -> int | None:
         """Seconds, from text such as 90s, 15m, 12h, 30d; at most `most` days.  `None` where it is absent or invalid."""
-        value = self._fields.get(field)
+        value = self.value(field)
         if value is None:
             return None
         found = _DURATION.fullmatch(value) if isinstance(value, str) else None
@@ -108,7 +148,7 @@ class FieldValidator:
 
     def ref(self) -> Ref:
         """The field `id`, by which the client names its request, if it is valid."""
-        id = self._fields.get("id")
+        id = self.value("id")
         if isinstance(id, str) and len(id) <= MAX_REF_LENGTH:
             return id
         if isinstance(id, (int, float)) and not isinstance(id, bool):
@@ -119,7 +159,7 @@ class FieldValidator:
 
     def integer(self, field: str, default: int, most: int) -> int:
         """From 1 to `most`; digits in a string, as in a URL's query, are accepted, too."""
-        value = self._fields.get(field)
+        value = self.value(field)
         if value is None:
             return default
         if isinstance(value, str) and _INTEGER.fullmatch(value):
@@ -133,7 +173,44 @@ class FieldValidator:
         return default
 
     def has(self, field: str) -> bool:
-        return self._fields.get(field) is not None
+        return self.value(field) is not None
+
+    def value(self, field: str) -> object:
+        """Any value, `None` where it is absent, to be validated by the caller."""
+        if field not in self._required:
+            self._optional[field] = None
+        return self._fields.get(field)
+
+    def json(self, field: str, null_if_absent: bool = False) -> object:
+        """Any value, of a field that must be there even if it is null.
+
+        With `null_if_absent` it may be absent, but not beside an unknown field: that was meant for it.
+        """
+        self._required.add(field)
+        if field not in self._fields:
+            if null_if_absent:
+                self._null_if_absent.append(field)
+            else:
+                self._add_missing(field)
+        return self._fields.get(field)
+
+    def optional_object(self, field: str) -> dict[str, object] | None:
+        value = self.value(field)
+        if value is None or isinstance(value, dict):
+            return value
+        self.add_error(field, "Must be an object")
+        return None
+
+    def idempotency_key(self) -> str | None:
+        """The field `key` or `idempotencyKey`: either, or both with the same value."""
+        found = None
+        for field in ("key", "idempotencyKey"):
+            if self.has(field):
+                key = self._validated_text(field, _key_errors, required=False)
+                if found not in (None, key):
+                    self.add_error(field, "Must be the same as key")
+                found = key
+        return found
 
     def add_error(self, field: str | None, message: str) -> None:
         """Add a fault of one field, or with `None` of the request as a whole."""
@@ -144,18 +221,36 @@ class FieldValidator:
         self._errors += invalid.errors
 
     def check(self) -> None:
-        """Raise `ValidationError` with all faults found so far."""
+        """Raise `ValidationError` with all faults found so far, and with unknown fields that must be mistakes."""
+        known = self._required | self._optional.keys()
+        if not self._fields.keys() <= known:
+            for field in self._null_if_absent:
+                self._add_missing(field, "Required beside an unknown field; it may be null")
+            unknown = (name for name in self._fields if name not in known)
+            self._errors += misspelt_fields(unknown, self._optional, self._missing)
         if self._errors:
             raise ValidationError(self._errors)
+
+    def require_any(self, *fields: str) -> None:
+        """Add a fault where all of these are absent."""
+        if not any(map(self.has, fields)):
+            self._missing += fields
+            self.add_error(None, f"At least one of {', '.join(fields)} is required")
+
+    def _add_missing(self, field: str, message: str = "Required") -> None:
+        self._missing.append(field)
+        self.add_error(field, message)
 
     def _validated_text(
         self, field: str, faults: Callable[[str], ErrorMessages], required: bool = True
     ) -> str:
         """The field's text, or "" where it is absent or invalid."""
-        value = self._fields.get(field)
+        if required:
+            self._required.add(field)
+        value = self.value(field)
         if value is None:
             if required:
-                self.add_error(field, "Required")
+                self._add_missing(field)
             return ""
         if not isinstance(value, str):
             self.add_error(field, "Must be a string")
@@ -219,11 +314,25 @@ def _channel_errors(text: str) -> ErrorMessages:
     return faults + (["Must not hold a NUL character"] if "\0" in text else [])
 
 
+def _topical_channel_errors(text: str) -> ErrorMessages:
+    size = len(channel_topic(text).encode())
+    too_long = f"Its topic would have {size} bytes of UTF-8, at most {MAX_TOPIC_BYTES}"
+    return _channel_errors(text) or ([too_long] if size > MAX_TOPIC_BYTES else [])
+
+
 def _credential_name_errors(text: str) -> ErrorMessages:
     if len(text) > MAX_CREDENTIAL_NAME_LENGTH or not is_word(text):
         return [
             f"Must be one word of a topic: 1 to {MAX_CREDENTIAL_NAME_LENGTH} characters, no dots, stars or white space"
         ]
+    return []
+
+
+def _key_errors(text: str) -> ErrorMessages:
+    try:
+        check_key(text)
+    except ValidationError as invalid:
+        return [error.message for error in invalid.errors]
     return []
 
 

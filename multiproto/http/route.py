@@ -12,6 +12,7 @@ from ..base import strict_json
 from ..base.content_type import parse_content_type
 from ..core.client_info import ClientInfo
 from ..core.errors import InvalidInput
+from ..core.idempotency import check_key
 from ..core.identity import Identity
 from .envelope import JsonResponse, RawResponse, UnsupportedMediaType
 from .request import HttpRequest
@@ -57,6 +58,11 @@ class RequestContext:
         """All of a list that may have come in several lines."""
         value = self.http_request.joined_header(name.encode("ascii"))
         return None if value is None else value.decode("latin-1")
+
+    def idempotency_key(self) -> str | None:
+        """Raises `ValidationError`."""
+        key = self.header("idempotency-key")
+        return None if key is None else check_key(key, "Idempotency-Key")
 
     def query_params(self) -> dict[str, str]:
         return _parse_params(self.http_request.query, "query")

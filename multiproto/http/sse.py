@@ -95,6 +95,8 @@ def _encode_subscribed(subscribed: Subscribed) -> bytes:
         fields["recovered"] = subscribed.recovered
     if subscribed.scope is not None:
         fields["scope"] = subscribed.scope
+    if subscribed.warning is not None:
+        fields["warning"] = subscribed.warning
     return _encode_event("subscribed", fields, subscribed.cursor)
 
 

@@ -28,6 +28,7 @@ from ..core.errors import (
     UnknownMessageType,
     ValidationError,
 )
+from ..core.idempotency import is_key
 from ..core.protocol import (
     Accepted,
     Authenticate,
@@ -114,7 +115,13 @@ def completes_frame(buffered: bytearray, data: bytes, max_length: int) -> bool:
 def decode(body: bytes) -> Command:
     """The command in the `body` of a frame, which has one byte or more.  Never raises."""
     message = _PUBLISH_DECODER.decode(body[1:]) if body[0] == MESSAGE else None
-    if message is None or isinstance(message.id, str) and len(message.id) > MAX_REF_LENGTH:
+    if (
+        message is None
+        or isinstance(message.id, str)
+        and len(message.id) > MAX_REF_LENGTH
+        or isinstance(message.key, str)
+        and not is_key(message.key)
+    ):
         return _decode_by_field(body)
     return Publish(
         message.topic,
@@ -165,14 +172,14 @@ def encode_farewell(farewell: Farewell) -> bytes:
 
 def _decode_by_field(body: bytes) -> Command:
     """As `decode`, for all types; reports every invalid field."""
-    if body[0] not in _COMMAND_PARSERS:
+    if body[0] not in _COMMAND_PARSERS and body[0] not in (PING, PONG):
         return BadCommand(UnknownMessageType(f"Unknown message type 0x{body[0]:02X}"))
     try:
         fields = loads(body[1:]) if len(body) > 1 else {}
     except InvalidJson as error:
         return BadCommand(InvalidFrame(f"Invalid payload: {error}"))
     if body[0] == PING:
-        return Ping()
+        return Ping(payload=fields)
     if body[0] == PONG:
         return Pong()
     if not isinstance(fields, dict):
@@ -180,35 +187,30 @@ def _decode_by_field(body: bytes) -> Command:
     return _parse_command(_COMMAND_PARSERS[body[0]], fields)
 
 
-def _parse_command(parse: Callable[[FieldValidator, Fields, Ref], Command], fields: Fields) -> Command:
+def _parse_command(parse: Callable[[FieldValidator, Ref], Command], fields: Fields) -> Command:
     validator = FieldValidator(fields)
     ref = validator.ref()
     try:
-        command = parse(validator, fields, ref)
+        command = parse(validator, ref)
         validator.check()
     except ValidationError as refusal:
         return BadCommand(refusal, ref)
     return command
 
 
-def _parse_publish(validator: FieldValidator, fields: Fields, ref: Ref) -> Publish:
-    metadata = fields.get("metadata")
-    if not isinstance(metadata, (dict, type(None))):
-        validator.add_error("metadata", "Must be an object")
-    return Publish(
-        validator.text("topic"), fields.get("content"), metadata, validator.optional_text("key"), ref
-    )
-
-
-_COMMAND_PARSERS: dict[int, Callable[[FieldValidator, Fields, Ref], Command]] = {
-    AUTH: lambda validator, fields, ref: Authenticate(validator.text("token"), ref),
-    SUBSCRIBE: lambda validator, fields, ref: Subscribe(
+_COMMAND_PARSERS: dict[int, Callable[[FieldValidator, Ref], Command]] = {
+    AUTH: lambda validator, ref: Authenticate(validator.text("token"), ref),
+    SUBSCRIBE: lambda validator, ref: Subscribe(
         validator.text("topic"), validator.optional_text("after"), ref
     ),
-    UNSUBSCRIBE: lambda validator, fields, ref: Unsubscribe(validator.text("topic"), ref),
-    MESSAGE: _parse_publish,
-    PING: lambda validator, fields, ref: Ping(),
-    PONG: lambda validator, fields, ref: Pong(),
+    UNSUBSCRIBE: lambda validator, ref: Unsubscribe(validator.text("topic"), ref),
+    MESSAGE: lambda validator, ref: Publish(
+        validator.text("topic"),
+        validator.json("content", null_if_absent=True),
+        validator.optional_object("metadata"),
+        validator.idempotency_key(),
+        ref,
+    ),
 }
 
 
@@ -260,8 +262,10 @@ def _reply_type_and_fields(reply: Reply, now: float) -> tuple[int, Fields]:
             return MESSAGE_ACK, {} if cursor is None else {"cursor": cursor}
         case Ping():
             return PING, {"timestamp": int(now * 1000)}
-        case Pong():
-            return PONG, {"timestamp": int(now * 1000)}
+        case Pong(payload=payload):
+            # What the client sent comes back as it is: it may measure by its own timestamp.
+            fields = payload if isinstance(payload, dict) else {"payload": payload}
+            return PONG, {"timestamp": int(now * 1000), **fields}
         case ErrorReply(refusal=refusal, command_type=command_type):
             return AUTH_ERROR if command_type is Authenticate else ERROR, _error_fields(refusal)
     raise AssertionError(reply)
@@ -286,4 +290,6 @@ def _subscribed_fields(reply: Subscribed) -> Fields:
         fields["recovered"] = reply.recovered
     if reply.scope is not None:
         fields["scope"] = reply.scope
+    if reply.warning is not None:
+        fields["warning"] = reply.warning
     return fields

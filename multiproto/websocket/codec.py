@@ -15,7 +15,15 @@ from msgspec import UNSET, Struct, UnsetType
 
 from ..base.strict_json import InvalidJson, StructDecoder, dumps, loads, splice
 from ..base.timestamps import format_timestamp
-from ..core.errors import InternalError, InvalidInput, Refusal, UnknownMessageType, ValidationError
+from ..core.errors import (
+    InternalError,
+    InvalidInput,
+    Refusal,
+    Unauthorized,
+    UnknownMessageType,
+    ValidationError,
+)
+from ..core.idempotency import is_key
 from ..core.protocol import (
     Accepted,
     Authenticate,
@@ -64,7 +72,7 @@ Fields = dict[str, Any]
 class _WebSocketPublishMessage(Struct):
     type: Literal["message"]
     topic: str
-    data: Any = UNSET
+    data: Any
     id: str | int | float | UnsetType | None = UNSET
     key: str | UnsetType | None = UNSET
     metadata: dict[str, Any] | UnsetType | None = UNSET
@@ -76,11 +84,17 @@ _PUBLISH_DECODER = StructDecoder(_WebSocketPublishMessage, 2, "data", "id", "key
 def decode(text: bytes) -> Command:
     """The command in a message.  Never raises."""
     message = _PUBLISH_DECODER.decode(text)
-    if message is None or isinstance(message.id, str) and len(message.id) > MAX_REF_LENGTH:
+    if (
+        message is None
+        or isinstance(message.id, str)
+        and len(message.id) > MAX_REF_LENGTH
+        or isinstance(message.key, str)
+        and not is_key(message.key)
+    ):
         return _decode_by_field(text)
     return Publish(
         message.topic,
-        None if message.data is UNSET else message.data,
+        message.data,
         None if message.metadata is UNSET else message.metadata,
         None if message.key is UNSET else message.key,
         None if message.id is UNSET else message.id,
@@ -132,32 +146,33 @@ def _decode_by_field(text: bytes) -> Command:
         return BadCommand(InvalidInput("Message is not a JSON object"))
     validator = FieldValidator(fields)
     ref = validator.ref()
-    type_ = fields.get("type")
+    type_ = validator.json("type")
     if not isinstance(type_, str) or type_ not in _COMMAND_PARSERS:
         return BadCommand(UnknownMessageType("Unknown message type"), ref)
     try:
-        command = _COMMAND_PARSERS[type_](validator, fields, ref)
+        command = _COMMAND_PARSERS[type_](validator, ref)
         validator.check()
     except ValidationError as refusal:
+        if type_ == "auth":
+            return BadCommand(Unauthorized("Invalid token", details=refusal.details), ref, Authenticate)
         return BadCommand(refusal, ref)
     return command
 
 
-def _parse_publish(validator: FieldValidator, fields: Fields, ref: Ref) -> Publish:
-    metadata = fields.get("metadata")
-    if not isinstance(metadata, (dict, type(None))):
-        validator.add_error("metadata", "Must be an object")
-    return Publish(validator.text("topic"), fields.get("data"), metadata, validator.optional_text("key"), ref)
-
-
-_COMMAND_PARSERS: dict[str, Callable[[FieldValidator, Fields, Ref], Command]] = {
-    "auth": lambda validator, fields, ref: Authenticate(validator.text("token"), ref),
-    "subscribe": lambda validator, fields, ref: Subscribe(
+_COMMAND_PARSERS: dict[str, Callable[[FieldValidator, Ref], Command]] = {
+    "auth": lambda validator, ref: Authenticate(validator.text("token"), ref),
+    "subscribe": lambda validator, ref: Subscribe(
         validator.text("topic"), validator.optional_text("after"), ref, repeatable=True
     ),
-    "unsubscribe": lambda validator, fields, ref: Unsubscribe(validator.text("topic"), ref),
-    "message": _parse_publish,
-    "ping": lambda validator, fields, ref: Ping(ref),
+    "unsubscribe": lambda validator, ref: Unsubscribe(validator.text("topic"), ref),
+    "message": lambda validator, ref: Publish(
+        validator.text("topic"),
+        validator.json("data"),
+        validator.optional_object("metadata"),
+        validator.idempotency_key(),
+        ref,
+    ),
+    "ping": lambda validator, ref: Ping(ref),
 }
 
 
@@ -212,13 +227,15 @@ def _subscribed_fields(reply: Subscribed) -> Fields:
         fields["recovered"] = reply.recovered
     if reply.scope is not None:
         fields["scope"] = reply.scope
+    if reply.warning is not None:
+        fields["warning"] = reply.warning
     return fields
 
 
 def _error_fields(refusal: Refusal, command_type: type | None) -> Fields:
     fields: Fields = {"name": refusal.name, "message": refusal.message, **refusal.retry_after_fields}
-    if command_type is Authenticate:
-        return {"type": "auth_error", "code": refusal.status} | fields
     if refusal.details is not None:
         fields["details"] = refusal.details
+    if command_type is Authenticate:
+        return {"type": "auth_error", "code": refusal.status} | fields
     return {"type": "error", "code": ERROR_CODES.get(type(refusal), refusal.status)} | fields

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.errors import ValidationError
+from multiproto.core.errors import FieldError, ValidationError
 from multiproto.core.validation import FieldValidator, paging
 
 UUID = "6c84fb90-12c4-11e1-840d-7b25c5ee775a"
@@ -141,6 +141,68 @@ class FieldValidatorTests(SynchronousTestCase):
                 ]
             },
         )
+
+    def test_an_unknown_field_that_is_nearly_an_optional_one(self) -> None:
+        """At two edits it is taken for it, at three it is somebody else's; so is all in a field of two letters."""
+        for name, meant in [
+            ("metadat", "metadata"),
+            ("metdta", "metadata"),
+            ("Metadata", "metadata"),
+            ("mtdta", None),
+            ("meta", None),
+            ("k", "key"),
+            ("kye", "key"),
+            ("token", None),
+            ("ID", "id"),
+            ("ids", "id"),
+            ("to", None),
+            ("", None),
+            ("x" * 1000, None),
+        ]:
+            form = FieldValidator({"data": 1, "id": 2, name: 3})
+            form.json("data"), form.ref(), form.value("key"), form.optional_object("metadata")
+            if meant is None:
+                form.check()
+            else:
+                error = FieldError((name,), f"Unknown field: did you mean {meant}?")
+                self.assertEqual(self.assertRaises(ValidationError, form.check).errors, (error,))
+
+    def test_unknown_fields_where_required_ones_are_missing(self) -> None:
+        form = FieldValidator({"text": "hi", "user": "bob"})
+        form.content()
+        form.require_any("recipientId", "channelId")
+        self.assertEqual(
+            [
+                (list(error.path), error.message)
+                for error in self.assertRaises(ValidationError, form.check).errors
+            ],
+            [
+                (["content"], "Required"),
+                ([], "At least one of recipientId, channelId is required"),
+                (["text"], "Unknown field: did you mean content?"),
+                (["user"], "Unknown field: did you mean content?"),
+            ],
+        )
+
+    def test_only_so_many_unknown_fields_are_looked_at(self) -> None:
+        for others in (15, 16):
+            form = FieldValidator({**{f"a-field-of-theirs-{n}": n for n in range(others)}, "kye": 1})
+            form.value("key")
+            if others == 15:
+                self.assertRaises(ValidationError, form.check)
+            else:
+                form.check()
+
+    def test_a_channel_with_and_without_a_topic(self) -> None:
+        """`messages.channel.` has 17 bytes, so 238 are left of 255."""
+        read = FieldValidator.topical_channel_id
+        for longest in ("é" * 100, "\U0001f600" * 59 + "ab", "." * 79 + "a", "x" * 100):
+            self.assertEqual(faults(read, channelId=longest), [])
+        for too_long, size in (("\U0001f600" * 59 + "abc", 256), ("." * 79 + "ab", 256)):
+            why = f"Its topic would have {size} bytes of UTF-8, at most 255"
+            self.assertEqual(faults(read, channelId=too_long), [why])
+            self.assertEqual(faults(FieldValidator.channel_id, channelId=too_long), [])
+        self.assertEqual(faults(read, channelId="x" * 101), ["Must have 1 to 100 characters"])
 
     @given(st.one_of(st.none(), st.integers(), st.floats(), st.text(), st.lists(st.text())))
     def test_total(self, value: object) -> None:

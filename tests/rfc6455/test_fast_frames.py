@@ -172,7 +172,7 @@ class FastFramesTests(SynchronousTestCase):
     def test_a_usual_publication_is_decoded_in_one_step(self) -> None:
         for said in (
             b'{"type":"message","topic":"a","data":{"b":[1]},"id":1}',
-            b'{"topic":"a","type":"message"}',
+            b'{"topic":"a","type":"message","data":null}',
         ):
             self.assertIsNotNone(codec._PUBLISH_DECODER.decode(said))
 

@@ -48,6 +48,9 @@ def faults(*found: tuple[str, str]) -> ValidationError:
     return ValidationError([FieldError((field,), message) for field, message in found])
 
 
+NO_CONTENT = "content", "Required beside an unknown field; it may be null"
+
+
 class DecodeTests(SynchronousTestCase):
     def test_commands(self) -> None:
         for kind, said, command in [
@@ -63,15 +66,62 @@ class DecodeTests(SynchronousTestCase):
                 {"topic": "a", "content": 0, "id": 1.5, "key": "k", "metadata": {"m": 1}},
                 protocol.Publish("a", 0, {"m": 1}, "k", 1.5),
             ),
-            (0x30, {"timestamp": 1}, protocol.Ping()),
+            (0x20, {"topic": "a", "idempotencyKey": "k"}, protocol.Publish("a", None, None, "k")),
+            (0x20, {"topic": "a", "key": "k", "idempotencyKey": "k"}, protocol.Publish("a", None, None, "k")),
+            (0x20, {"topic": "a", "content": None, "unknown": 1}, protocol.Publish("a", None)),
+            (0x30, {"timestamp": 1}, protocol.Ping(payload={"timestamp": 1})),
             (0x31, {"timestamp": 1}, protocol.Pong()),
         ]:
             self.assertEqual(decode(kind, **said), command)
 
     def test_a_ping_may_hold_any_json_or_nothing(self) -> None:
-        for text in (b"", b"1", b"[]", b'"x"', b"null", b'{"id": []}'):
-            self.assertEqual(codec.decode(b"\x30" + text), protocol.Ping())
+        """The answer carries it back, and the server's time unless it has one."""
+        for text, answer in (
+            (b"", {"timestamp": 1500}),
+            (b"1", {"timestamp": 1500, "payload": 1}),
+            (b"[]", {"timestamp": 1500, "payload": []}),
+            (b'"x"', {"timestamp": 1500, "payload": "x"}),
+            (b"null", {"timestamp": 1500, "payload": None}),
+            (b'{"id": []}', {"timestamp": 1500, "id": []}),
+            (b'{"timestamp": 7}', {"timestamp": 7}),
+        ):
+            ping = codec.decode(b"\x30" + text)
+            assert isinstance(ping, protocol.Ping)
+            self.assertEqual(frames(codec.encode(protocol.Pong(None, ping.payload), 1.5)), [(0x31, answer)])
             self.assertEqual(codec.decode(b"\x31" + text), protocol.Pong())
+
+    def test_misspelt_fields(self) -> None:
+        """What was meant for another field is not published as null, and no key or cursor is lost."""
+        for kind, said, found in [
+            (0x20, {"topic": "a", "data": 5}, [NO_CONTENT, ("data", "Unknown field: did you mean content?")]),
+            (
+                0x20,
+                {"topic": "a", "contnt": 5},
+                [NO_CONTENT, ("contnt", "Unknown field: did you mean content?")],
+            ),
+            (0x20, {"topic": "a", "content": 5, "kye": "k"}, [("kye", "Unknown field: did you mean key?")]),
+            (0x10, {"topic": "a", "aftr": "c"}, [("aftr", "Unknown field: did you mean after?")]),
+            (
+                0x10,
+                {"pattern": "a"},
+                [("topic", "Required"), ("pattern", "Unknown field: did you mean topic?")],
+            ),
+            (0x01, {"tokn": "a"}, [("token", "Required"), ("tokn", "Unknown field: did you mean token?")]),
+        ]:
+            self.assertEqual(decode(kind, **said), protocol.BadCommand(faults(*found)))
+
+    def test_a_key_is_refused_by_the_name_that_it_came_with(self) -> None:
+        why = "Must have 1 to 128 printable characters"
+        for name in ("key", "idempotencyKey"):
+            for bad in ("", "k" * 129, "\n"):
+                said = {"topic": "a", "content": 1, name: bad}
+                self.assertEqual(decode(0x20, **said), protocol.BadCommand(faults((name, why))))
+            good = decode(0x20, **{"topic": "a", "content": 1, name: "k" * 128})
+            self.assertEqual(good, protocol.Publish("a", 1, None, "k" * 128))
+        self.assertEqual(
+            decode(0x20, topic="a", key="k", idempotencyKey="l"),
+            protocol.BadCommand(faults(("idempotencyKey", "Must be the same as key"))),
+        )
 
     def test_an_unknown_type_is_told_whatever_it_holds(self) -> None:
         for kind in set(range(256)) - {0x01, 0x10, 0x11, 0x20, 0x30, 0x31}:
@@ -98,8 +148,8 @@ class DecodeTests(SynchronousTestCase):
             protocol.BadCommand(
                 faults(
                     ("id", "Must be a number or a string of at most 255 characters"),
-                    ("metadata", "Must be an object"),
                     ("topic", "Must be a string"),
+                    ("metadata", "Must be an object"),
                     ("key", "Must be a string"),
                 )
             ),

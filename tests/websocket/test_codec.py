@@ -67,7 +67,12 @@ class DecodeTests(SynchronousTestCase):
                 protocol.Subscribe("a", "c", "x", repeatable=True),
             ),
             ({"type": "unsubscribe", "topic": "a", "id": 2}, protocol.Unsubscribe("a", 2)),
-            ({"type": "message", "topic": "a"}, protocol.Publish("a", None)),
+            ({"type": "message", "topic": "a", "data": None}, protocol.Publish("a", None)),
+            (
+                {"type": "message", "topic": "a", "data": 1, "idempotencyKey": "k", "unknown": 1},
+                protocol.Publish("a", 1, None, "k"),
+            ),
+            ({"type": "ping", "to": 1, "a": 2}, protocol.Ping()),
             (
                 {"type": "message", "topic": "a", "data": [0], "id": 1.5, "key": "k", "metadata": {"m": 1}},
                 protocol.Publish("a", [0], {"m": 1}, "k", 1.5),
@@ -103,12 +108,59 @@ class DecodeTests(SynchronousTestCase):
             protocol.BadCommand(
                 faults(
                     ("id", "Must be a number or a string of at most 255 characters"),
-                    ("metadata", "Must be an object"),
                     ("topic", "Must be a string"),
+                    ("data", "Required"),
+                    ("metadata", "Must be an object"),
                     ("key", "Must be a string"),
                 )
             ),
         )
+
+    def test_misspelt_fields(self) -> None:
+        """What was meant for another field is not published as null, and no key or cursor is lost."""
+        for sent, found in [
+            ({"type": "message", "topic": "a"}, [("data", "Required")]),
+            (
+                {"type": "message", "topic": "a", "content": 5},
+                [("data", "Required"), ("content", "Unknown field: did you mean data?")],
+            ),
+            (
+                {"type": "message", "topic": "a", "data": 5, "idempotencykey": "k"},
+                [("idempotencykey", "Unknown field: did you mean idempotencyKey?")],
+            ),
+            (
+                {"type": "subscribe", "topic": "a", "After": "c"},
+                [("After", "Unknown field: did you mean after?")],
+            ),
+            (
+                {"type": "unsubscribe", "topics": ["a"]},
+                [("topic", "Required"), ("topics", "Unknown field: did you mean topic?")],
+            ),
+        ]:
+            self.assertEqual(decode(**sent), protocol.BadCommand(faults(*found)))
+
+    def test_auth_without_a_good_token_is_refused_as_auth(self) -> None:
+        for sent, (field, why) in [
+            ({}, ("token", "Required")),
+            ({"token": 5}, ("token", "Must be a string")),
+            ({"token": None}, ("token", "Required")),
+        ]:
+            details = {"errors": [{"path": [field], "message": why}]}
+            refusal = Unauthorized("Invalid token", details=details)
+            command = decode(type="auth", id=1, **sent)
+            self.assertEqual(command, protocol.BadCommand(refusal, 1, protocol.Authenticate))
+            self.assertEqual(
+                said(protocol.ErrorReply(refusal, protocol.Authenticate, 1)),
+                {
+                    "type": "auth_error",
+                    "code": 401,
+                    "name": "UNAUTHORIZED",
+                    "message": "Invalid token",
+                    "details": details,
+                    "timestamp": WHEN,
+                    "id": 1,
+                },
+            )
 
     def test_an_id_at_its_limit_and_one_past_it(self) -> None:
         self.assertEqual(decode(type="ping", id="x" * 255), protocol.Ping("x" * 255))

@@ -118,7 +118,9 @@ class DialogueTests(WebSocketCase):
                 {"type": "ack", "id": 9},
             ],
         )
-        self.assertEqual([m["type"] for m in self.say(text(type="message", topic="a.b"))], ["message"])
+        self.assertEqual(
+            [m["type"] for m in self.say(text(type="message", topic="a.b", data=1))], ["message"]
+        )
 
     def test_unsubscribing_what_is_not_subscribed_succeeds(self) -> None:
         self.assertEqual(
@@ -136,7 +138,7 @@ class DialogueTests(WebSocketCase):
                 text(type="subscribe", id=2),
                 frame(TEXT, b"{"),
                 text(type="nonsense"),
-                text(type="message", topic="users", id=3),
+                text(type="message", topic="users", data=1, id=3),
                 ASK,
             ),
             [
@@ -162,6 +164,17 @@ class DialogueTests(WebSocketCase):
                 ANSWER,
             ],
         )
+
+    def test_auth_without_a_token(self) -> None:
+        (refused,) = self.say(text(type="auth", id=1))
+        self.assertEqual((refused["type"], refused["code"], refused["id"]), ("auth_error", 401, 1))
+        self.assertEqual(self.say(AUTH), [WELCOME])
+
+    def test_a_subscription_that_can_never_hear_anything(self) -> None:
+        self.say(AUTH)
+        warned, heard = self.say(subscribe("messages.channel.a.b"), subscribe("messages.channel.a%2Eb"))
+        self.assertIn("messages.channel.<channel>", warned["warning"])
+        self.assertNotIn("warning", heard)
 
     def test_a_binary_message_holds_the_same_json(self) -> None:
         self.assertEqual(

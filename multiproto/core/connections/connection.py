@@ -317,7 +317,8 @@ class Connection(DeliveryBatchListener):
             self._log.failure("{command} broke", command=type(command).__name__, connection=self.id)
             refusal = InternalError()
         self._stats.record_refusal(refusal.name)
-        return ErrorReply(refusal, type(command), command.ref)
+        meant = command.meant if isinstance(command, BadCommand) else None
+        return ErrorReply(refusal, meant or type(command), command.ref)
 
     async def _handle_command(self, command: Command) -> Reply | None:
         if command.ref is not None:
@@ -333,8 +334,8 @@ class Connection(DeliveryBatchListener):
                 self.identity = identity
                 self.uses_extensions = self.uses_extensions or identity.grants is not None
                 return Authenticated(identity.user_id, self.id, ref)
-            case Ping(ref=ref):
-                return Pong(ref)
+            case Ping(ref=ref, payload=payload):
+                return Pong(ref, payload)
             case Pong():
                 return None
             case EndOfInput(reason=reason):

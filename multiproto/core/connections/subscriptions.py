@@ -8,7 +8,7 @@ from attrs import Factory, define
 
 from ...observe.protocol_stats import ProtocolStats
 from ..errors import Conflict, RateLimited
-from ..events import required_topic
+from ..events import has_events, required_topic
 from ..identity import Identity
 from ..ports import DeliveryListener
 from ..protocol import CaughtUp, Delivery, Ref, Subscribe, Subscribed
@@ -35,6 +35,16 @@ class SubscriptionOwner(DeliveryListener, Protocol):
         """Send `delivery`; False when the connection is closing."""
 
     def send(self, reply: CaughtUp) -> None: ...
+
+
+NOTHING_TO_HEAR = (
+    "Nothing is ever published on a topic that this covers: the server's topics are users, users.<id>, messages,"
+    " messages.user.<id> and messages.channel.<channel>, where the channel's id is one word (docs/common.md#events)"
+)
+
+
+def _warning_for(pattern: str) -> str | None:
+    return None if has_events(pattern) else NOTHING_TO_HEAR
 
 
 ResumePoint = tuple[int, str]  # a position and its cursor
@@ -102,7 +112,16 @@ class ConnectionSubscriptions:
                 self._dispatcher.subscribe(pattern, self._owner)
         cursor = command.after if recovered else self._dispatcher.cursor
         position = subscription.replayed_to if recovered else self._dispatcher.position
-        return Subscribed(pattern, self._new_id(), "log", cursor, recovered, command.ref, position or 0)
+        return Subscribed(
+            pattern,
+            self._new_id(),
+            "log",
+            cursor,
+            recovered,
+            command.ref,
+            position or 0,
+            warning=_warning_for(pattern),
+        )
 
     def _confirm(self, pattern: str, subscription: _Subscription, ref: Ref) -> Subscribed:
         """The answer to a second command for a subscription that goes on as it is."""
@@ -110,7 +129,10 @@ class ConnectionSubscriptions:
             position, cursor = subscription.resume_point
             return Subscribed(pattern, self._new_id(), "log", cursor, True, ref, position)
         head = self._dispatcher
-        return Subscribed(pattern, self._new_id(), "log", head.cursor, None, ref, head.position)
+        warning = _warning_for(pattern)
+        return Subscribed(
+            pattern, self._new_id(), "log", head.cursor, None, ref, head.position, warning=warning
+        )
 
     async def catch_up(self, pattern: str) -> None:
         """Replay what a resumed subscription has missed, then subscribe it to new events without a gap."""

@@ -81,7 +81,7 @@ class CredentialStore:
         name, lifetime = form.credential_name(), form.duration("expiresIn", MAX_LIFETIME_DAYS)
         grants: tuple[Grant, ...] = ()
         try:
-            grants = permissions.parse(fields.get("grants"))
+            grants = permissions.parse(form.value("grants"))
         except ValidationError as invalid:
             form.add_errors(invalid)
         form.check()

@@ -61,10 +61,9 @@ class Messages:
         if not is_charged:
             self.limits.check(identity)
         form = FieldValidator(fields)
-        content, channel = form.content(), form.channel_id()
+        content, channel = form.content(), form.topical_channel_id()
         recipient = form.uuid("recipientId", required=False)
-        if not form.has("recipientId") and not form.has("channelId"):
-            form.add_error(None, "At least one of recipientId, channelId is required")
+        form.require_any("recipientId", "channelId")
         form.check()
         if channel and not recipient:
             self._policy.authorize_send(identity, channel)

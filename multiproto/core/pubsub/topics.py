@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import Generic, Iterable, Iterator, Sequence, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from attrs import Factory, define
 
@@ -34,20 +35,20 @@ def check_topic(topic: str) -> str:
     return _check("topic", topic, ())
 
 
-def check_pattern(pattern: str) -> str:
-    """Return `pattern` if it may be subscribed to, else raise `ValidationError`."""
-    return _check("topic pattern", pattern, ("*", "**"))
+def check_pattern(pattern: str, field: str = "topic") -> str:
+    """Return `pattern`, which the client wrote as `field`, if it may be subscribed to, else raise `ValidationError`."""
+    return _check("topic pattern", pattern, ("*", "**"), field)
 
 
-def _check(kind: str, text: str, wildcards: tuple[str, ...]) -> str:
+def _check(kind: str, text: str, wildcards: tuple[str, ...], field: str = "topic") -> str:
     words = text.split(".")
     if len(text.encode()) > MAX_TOPIC_BYTES or len(words) > MAX_TOPIC_WORDS:
         raise ValidationError.for_field(
-            "topic", f"A {kind} has at most {MAX_TOPIC_WORDS} words and {MAX_TOPIC_BYTES} bytes"
+            field, f"A {kind} has at most {MAX_TOPIC_WORDS} words and {MAX_TOPIC_BYTES} bytes"
         )
     for word in words:
         if word not in wildcards and not _WORD.fullmatch(word):
-            raise ValidationError.for_field("topic", f"Not a {kind}: {text[:MAX_TOPIC_BYTES]!r}")
+            raise ValidationError.for_field(field, f"Not a {kind}: {text[:MAX_TOPIC_BYTES]!r}")
     return text
 
 
@@ -64,6 +65,12 @@ def escape_word(text: str) -> str:
 def channel_topic(channel: str) -> str:
     """The topic of the channel with the id `channel`."""
     return f"messages.channel.{escape_word(channel)}"
+
+
+def is_escaped(word: str) -> bool:
+    """Whether `escape_word` gives `word` for any text."""
+    text = unquote_to_bytes(word).decode("utf-8", "replace")
+    return escape_word(text) == word
 
 
 def matches(pattern: Sequence[str], topic: Sequence[str]) -> bool:

@@ -7,7 +7,10 @@ from typing import Any, Mapping
 from attrs import field, frozen
 
 from ...core.errors import InvalidInput
+from ...core.validation import misspelt_fields
 from .persisted_queries import parse_hash
+
+PARAMETERS = ("query", "operationName", "variables", "extensions")
 
 
 class BadGraphQLRequest(InvalidInput):
@@ -32,6 +35,10 @@ def parse_request(value: object) -> GraphQLRequest:
         raise BadGraphQLRequest("A request must be an object")
     query, name, variables = value.get("query"), value.get("operationName"), value.get("variables")
     persisted = _parse_persisted_hash(value.get("extensions"))
+    missing = ("query",) if query is None and persisted is None else ()
+    unknown = (name for name in value if name not in PARAMETERS)
+    for error in misspelt_fields(unknown, PARAMETERS[1:], missing):
+        raise BadGraphQLRequest(f"{error.path[0]}: {error.message}")
     if query is None and persisted is not None:
         query = ""
     elif not isinstance(query, str) or not query:

@@ -25,7 +25,7 @@ class MessageRoutes:
 
     async def send(self, context: RequestContext) -> JsonResponse:
         message = await self._messages.send(
-            context.identity, context.body_fields(), context.header("idempotency-key")
+            context.identity, context.body_fields(), context.idempotency_key()
         )
         return JsonResponse(201, message.value.to_json(), message.cursor)
 

@@ -8,9 +8,10 @@ from twisted.internet.interfaces import IReactorTime
 from ...core.connections.admission import Admission
 from ...core.connections.hub import Hub
 from ...core.connections.stream import SubscriptionStream
-from ...core.errors import FieldError, ValidationError
 from ...core.pubsub.permissions import SUBSCRIBE
 from ...core.pubsub.publisher import Publisher
+from ...core.pubsub.topics import check_pattern
+from ...core.validation import FieldValidator
 from ..envelope import JsonResponse
 from ..route import Auth, RequestContext, Route
 from ..sse import EventStream, event_size
@@ -31,16 +32,11 @@ class TopicRoutes:
         ]
 
     async def publish(self, context: RequestContext, topic: str) -> JsonResponse:
-        fields = context.body_fields()
-        metadata, faults = fields.get("metadata"), []
-        if "data" not in fields:
-            faults.append(FieldError(("data",), "Required"))
-        if metadata is not None and not isinstance(metadata, dict):
-            faults.append(FieldError(("metadata",), "Must be an object"))
-        if faults:
-            raise ValidationError(faults)
+        form = FieldValidator(context.body_fields())
+        data, metadata = form.json("data"), form.optional_object("metadata")
+        form.check()
         published = await self._publisher.publish(
-            context.identity, topic, fields["data"], metadata, key=context.header("idempotency-key")
+            context.identity, topic, data, metadata, key=context.idempotency_key()
         )
         self._admission.stats.record_published()
         accepted = {"id": published.publication.id}
@@ -56,6 +52,12 @@ class TopicRoutes:
     async def stream_events(self, context: RequestContext, pattern: str) -> None:
         after = context.header("last-event-id") or context.query_params().get("after")
         stream = await SubscriptionStream.open(
-            self._hub, self._admission, context.client_address, context.identity, event_size, pattern, after
+            self._hub,
+            self._admission,
+            context.client_address,
+            context.identity,
+            event_size,
+            check_pattern(pattern, "pattern"),
+            after,
         )
         await EventStream(context.http_request, stream, self._clock).run()
