@@ -69,7 +69,7 @@ class JwtTokens:
         if not _is_well_formed(claims):
             raise Unauthorized("Invalid token")
         if claims["exp"] <= self._now():
-            raise Unauthorized("Token expired", "expired")
+            raise Unauthorized("Token has expired", "expired")
         return Claims(claims["userId"], claims["sid"], float(claims["exp"]), float(claims["iat"]))
 
     def _verified_claims(self, token: str) -> Any:

@@ -36,8 +36,11 @@ class Guard:
 
         Raises `Unauthorized`, `Forbidden`, `RateLimited`.  This is the only place where REST reads a token.
         """
-        token = parse_bearer(context.header("authorization") or "")
+        authorization = context.header("authorization")
         try:
+            if authorization is None:
+                raise Unauthorized("Authorization header missing")
+            token = parse_bearer(authorization)
             if not token:
                 raise Unauthorized("Send a bearer token")
             identity = await self._authenticator.authenticate(token, context.client)

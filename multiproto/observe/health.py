@@ -68,7 +68,7 @@ class HealthMonitor:
             status = "down"
         else:
             status = "up"
-        return {"status": status, "responseTime": round((self._clock.seconds() - began) * 1000, 3)}
+        return {"status": status, "responseTime": round((self._clock.seconds() - began) * 1000)}
 
 
 def _overall_status(down: list[Probe], has_warning: bool) -> str:

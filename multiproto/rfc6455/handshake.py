@@ -105,7 +105,7 @@ class HandshakeProtocol(WebSocketServerProtocol, CompactConnection):
         return None
 
     def onConnect(self, request: ConnectionRequest) -> str | None:
-        """The subprotocol to use: of those in `subprotocols`, the one that the client named first."""
+        """The subprotocol to use."""
         # RFC 7692, 5: an offer that makes no sense is declined, not an error.
         self.websocket_extensions = [offer for offer in self.websocket_extensions if _is_valid_offer(*offer)]
         retry_after = self.factory.retry_after(client_network(self.host))
@@ -120,7 +120,11 @@ class HandshakeProtocol(WebSocketServerProtocol, CompactConnection):
         ):
             raise ConnectionDeny(403, f"Origin not allowed: {origin}")
         self.token = parse_bearer(request.headers.get("authorization", ""))
-        return next((name for name in request.protocols if name in self.subprotocols), None)
+        return self.choose_subprotocol(request.protocols)
+
+    def choose_subprotocol(self, offered: list[str]) -> str | None:
+        """Of those in `subprotocols`, the one that the client named first."""
+        return next((name for name in offered if name in self.subprotocols), None)
 
     def succeedHandshake(self, res: Any) -> None:
         if self.on_accepted is not None:

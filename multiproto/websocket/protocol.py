@@ -39,6 +39,10 @@ class WebSocketProtocol(WebSocketConnectionProtocol):
             token, self.token = self.token, None
             self.connection.receive(Authenticate(token), len(token))
 
+    def choose_subprotocol(self, offered: list[str]) -> str | None:
+        """The first: this endpoint has none, and many clients take a handshake without one for a failure."""
+        return next(iter(offered), None)
+
     # Autobahn calls this.
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:

@@ -79,7 +79,7 @@ class AttacksTests(SynchronousTestCase):
 
     def test_in_good_order_but_late(self) -> None:
         for late in (1_000_000, 1_000_001, 0):
-            self.assertEqual(self.outcome(self.target.signed(CLAIMS | {"exp": late})), "Token expired")
+            self.assertEqual(self.outcome(self.target.signed(CLAIMS | {"exp": late})), "Token has expired")
 
     @given(st.text() | st.binary().map(lambda data: data.decode("latin-1")))
     def test_nothing_else_is_raised(self, text: str) -> None:

@@ -53,7 +53,7 @@ class TokensTests(SynchronousTestCase):
         self.clock.advance(899.5)
         self.tokens.verify(token)
         self.clock.advance(0.5)
-        self.assertEqual(self.refused(token), "Token expired")
+        self.assertEqual(self.refused(token), "Token has expired")
 
     def test_other_algorithms(self) -> None:
         """`none` in any spelling, another HMAC with our own secret, and HS256 in another spelling."""

@@ -306,7 +306,7 @@ class ServerCase(SynchronousTestCase):
         self.site.count = self.count_http_request  # type: ignore[attr-defined]
 
     async def health(self) -> dict[str, Any]:
-        database = {"status": "up", "responseTime": 1.5}
+        database = {"status": "up", "responseTime": 2}
         dependencies = {"database": database, "cache": {"status": "down"}}
         return {
             "status": "degraded",

@@ -431,7 +431,11 @@ DIALOGUES = (
         "no token",
         "GET /api/v1/topics/room/explain HTTP/1.1\r\nHost: a\r\n\r\n",
         error(
-            "401 Unauthorized", 4, "Send a bearer token", headers="WWW-Authenticate: Bearer\r\n", limit=FIRST
+            "401 Unauthorized",
+            4,
+            "Authorization header missing",
+            headers="WWW-Authenticate: Bearer\r\n",
+            limit=FIRST,
         ),
     ),
     Dialogue(
@@ -860,7 +864,11 @@ DIALOGUES = (
         "a body and no token",
         "POST /api/v1/topics/room HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n[1]",
         error(
-            "401 Unauthorized", 4, "Send a bearer token", headers="WWW-Authenticate: Bearer\r\n", limit=FIRST
+            "401 Unauthorized",
+            4,
+            "Authorization header missing",
+            headers="WWW-Authenticate: Bearer\r\n",
+            limit=FIRST,
         ),
     ),
     Dialogue(
@@ -875,7 +883,11 @@ DIALOGUES = (
         "events without a token",
         "GET /api/v1/topics/room/events HTTP/1.1\r\nHost: a\r\n\r\n",
         error(
-            "401 Unauthorized", 4, "Send a bearer token", headers="WWW-Authenticate: Bearer\r\n", limit=FIRST
+            "401 Unauthorized",
+            4,
+            "Authorization header missing",
+            headers="WWW-Authenticate: Bearer\r\n",
+            limit=FIRST,
         ),
     ),
     Dialogue(

@@ -435,7 +435,7 @@ class StreamTests(SiteCase):
             {
                 "retry": "3000",
                 "event": "farewell",
-                "data": {"reason": "expired", "message": "Token expired"},
+                "data": {"reason": "expired", "message": "Token has expired"},
             },
         )
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .clients import WebSocket
+from twisted.internet.defer import Deferred
+
+from .clients import Rest, WebSocket
 from .running import LiveCase
 
 
@@ -75,3 +77,65 @@ class WebSocketTests(LiveCase):
         self.assertEqual((told["topic"], told["cursor"]), ("messages", answer["cursor"]))
         self.assertEqual(sorted(told["patterns"]), ["messages", "messages.channel.general"])
         self.assertEqual((await socket.ask(type="ping"))["type"], "pong")
+
+
+class GraphQLTests(LiveCase):
+    async def test_documents_with_ids_of_channels(self) -> None:
+        ann = await self.person("ann")
+        send = (
+            "mutation($c: ID, $text: String!) { sendMessage(input: {content: $text, channelId: $c}) { id } }"
+        )
+        sent = await ann.rest.graphql(send, c="general", text="hi")
+        read = "query($c: ID!) { channelMessages(channelId: $c) { edges { node { id channelId user { id } } } } }"
+        answer = await ann.rest.graphql(read, c="general")
+        message = {"id": sent["data"]["sendMessage"]["id"], "channelId": "general", "user": {"id": ann.id}}
+        self.assertEqual(answer, {"data": {"channelMessages": {"edges": [{"node": message}]}}})
+
+    async def test_subscriptions(self) -> None:
+        """With a channel's id, without a user's, and to what the user has sent; the token among headers."""
+        ann, bob = await self.person("ann"), await self.person("bob")
+        socket = await WebSocket.open(self.address, "/graphql", ("graphql-transport-ws",))
+        self.addCleanup(lambda: Deferred.fromCoroutine(socket.close()))
+        headers = {"Authorization": f"Bearer {ann.token}"}
+        init = await socket.ask(type="connection_init", payload={"headers": headers})
+        self.assertEqual(init["type"], "connection_ack")
+        documents = {
+            "channel": ("subscription($c: ID) { messageSent(channelId: $c) { content } }", {"c": "general"}),
+            "users": ("subscription { userUpdated { id name } }", {}),
+            "own": ("subscription($u: ID!) { messageToUser(userId: $u) { content } }", {"u": ann.id}),
+        }
+        for id, (query, variables) in documents.items():
+            socket.say(type="subscribe", id=id, payload={"query": query, "variables": variables})
+        # Answered behind them: they are subscribed.
+        self.assertEqual(
+            (await socket.ask(type="subscribe", id="q", payload={"query": "{ me { id } }"}))["id"], "q"
+        )
+        self.assertEqual((await socket.inbox.next())["type"], "complete")
+        await ann.rest.graphql(
+            'mutation { sendMessage(input: {content: "hi", channelId: "general"}) { id } }'
+        )
+        await bob.rest.graphql('mutation { updateUser(input: {name: "Bobby"}) { id } }')
+        told = [await socket.inbox.next() for _ in range(3)]
+        self.assertEqual(
+            sorted((said["id"], said["payload"]["data"]) for said in told[:2]),
+            [("channel", {"messageSent": {"content": "hi"}}), ("own", {"messageToUser": {"content": "hi"}})],
+        )
+        updated = {"userUpdated": {"id": bob.id, "name": "Bobby"}}
+        self.assertEqual((told[2]["id"], told[2]["payload"]["data"]), ("users", updated))
+
+
+class TextTests(LiveCase):
+    async def test_what_clients_compare(self) -> None:
+        rest = Rest(self.address)
+        _, missing = await rest.ask("GET", "/api/messages")
+        self.assertEqual(missing["error"]["message"], "Authorization header missing")
+        _, health = await rest.ask("GET", "/health")
+        for dependency in health["dependencies"].values():
+            self.assertIsInstance(dependency["responseTime"], int)
+        socket = await WebSocket.open(self.address, protocols=("chat.v1", "json"))
+        self.addCleanup(lambda: Deferred.fromCoroutine(socket.close()))
+        early = await socket.ask(type="subscribe", topic="room.1")
+        self.assertEqual((early["code"], early["message"]), (401, "Authentication required"))
+        for fields in ({}, {"token": "nonsense"}):
+            refused = await socket.ask(type="auth", **fields)
+            self.assertEqual((refused["type"], refused["code"]), ("auth_error", 401))

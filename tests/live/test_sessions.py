@@ -186,7 +186,7 @@ class ExpiryTests(LiveCase):
         await self.warned(device.inbox, 3)
         await device.inbox.closed
         self.assertEqual(self.warnings, sorted(set(self.warnings)))
-        self.assertEqual(device.inbox.rest(), [(0xFF, {"error": "Token expired", "code": "4"})])
+        self.assertEqual(device.inbox.rest(), [(0xFF, {"error": "Token has expired", "code": "4"})])
 
 
 class AttemptsTests(LiveCase):

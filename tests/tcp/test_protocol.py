@@ -419,7 +419,7 @@ class EndTests(DeviceCase):
             self.device, self.wire = self.connect()
             self.say(login)
             self.clock.pump([1.0] * 5)
-            self.assertEqual(self.wire.said(), [*warned, error(4, "Token expired")])
+            self.assertEqual(self.wire.said(), [*warned, error(4, "Token has expired")])
             self.house.authenticator.expires_at = 10.0
             warning[1]["expiresAt"] = "1970-01-01T00:00:10.000Z"
 

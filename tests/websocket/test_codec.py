@@ -295,8 +295,8 @@ class EncodeTests(SynchronousTestCase):
 
     def test_the_reason_of_a_close(self) -> None:
         self.assertEqual(
-            codec.farewell_reason(protocol.Farewell(protocol.CloseReason.TOKEN_EXPIRED, "Token expired")),
-            "Token expired",
+            codec.farewell_reason(protocol.Farewell(protocol.CloseReason.TOKEN_EXPIRED, "Token has expired")),
+            "Token has expired",
         )
         slow = protocol.Farewell(protocol.CloseReason.SLOW_CONSUMER, "Too slow", "c" * 20)
         self.assertEqual(codec.farewell_reason(slow), "Too slow; after=" + "c" * 20)

@@ -195,6 +195,20 @@ class DialogueTests(WebSocketCase):
         self.assertEqual(spoken(wire.take().partition(b"\r\n\r\n")[2]), [ANSWER])
 
 
+class SubprotocolTests(WebSocketCase):
+    headers = {"Sec-WebSocket-Protocol": "chat.v2, json"}
+
+    def test_of_subprotocols_that_it_does_not_know_the_first_is_selected(self) -> None:
+        """A browser fails the connection where it offered some and none is selected."""
+        self.assertIn("\r\nSec-WebSocket-Protocol: chat.v2", self.head)
+        self.assertEqual(self.say(AUTH), [WELCOME])
+
+
+class NoSubprotocolTests(WebSocketCase):
+    def test_none_is_selected_where_none_is_offered(self) -> None:
+        self.assertNotIn("sec-websocket-protocol", self.head.lower())
+
+
 class RulesTests(WebSocketCase):
     policy = Policy((Rule("devices.{user}.**", [PUBLISH, SUBSCRIBE]),))
 
@@ -422,7 +436,7 @@ class EndTests(WebSocketCase):
         docs/predecessor-faults.md#fault-15
         """
         for why, message in [
-            (CloseReason.TOKEN_EXPIRED, "Token expired"),
+            (CloseReason.TOKEN_EXPIRED, "Token has expired"),
             (CloseReason.REVOKED, "Token revoked"),
         ]:
             self.setUp()

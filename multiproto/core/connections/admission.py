@@ -35,7 +35,7 @@ FAREWELL_MESSAGES = {
     CloseReason.CLIENT_CLOSED: "Goodbye",
     CloseReason.SHUTDOWN: "server is shutting down",
     CloseReason.LOG_REPLACED: "the log was restored to an earlier state",
-    CloseReason.TOKEN_EXPIRED: "Token expired",
+    CloseReason.TOKEN_EXPIRED: "Token has expired",
     CloseReason.REVOKED: "Token revoked",
     CloseReason.AUTH_TIMEOUT: "Not authenticated in time",
     CloseReason.IDLE_TIMEOUT: "Nothing heard for too long",

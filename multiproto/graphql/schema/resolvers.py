@@ -25,8 +25,8 @@ from ...core.model import JsonObject, Message, PageOf, User
 from ...core.protocol import Delivery
 from ...core.pubsub.policy import Policy
 from ...core.pubsub.publisher import Publisher
-from ...core.pubsub.topics import channel_topic, escape_word
-from ...core.validation import check_id
+from ...core.pubsub.topics import channel_topic, check_pattern
+from ...core.validation import FieldValidator, check_id
 from ..execution.context import Context
 from ..execution.subscriptions import EventMapper, SubscriptionSource, estimate_size
 
@@ -208,33 +208,27 @@ class SubscriptionResolvers:
         return await self._subscribe(context, args, "users", map_event_of_type(USER_CREATED, "user"))
 
     async def user_updated(self, context: Context, args: Args) -> SubscriptionSource:
-        return await self._subscribe(
-            context,
-            args,
-            f"users.{check_id(args['userId'], 'userId')}",
-            map_event_of_type(USER_UPDATED, "user"),
-        )
+        user = args.get("userId")
+        pattern = "users" if user is None else f"users.{check_id(user, 'userId')}"
+        return await self._subscribe(context, args, pattern, map_event_of_type(USER_UPDATED, "user"))
 
     async def message_sent(self, context: Context, args: Args) -> SubscriptionSource:
-        channel = args.get("channelId")
+        form = FieldValidator(args)
+        channel = form.topical_channel_id() if form.has("channelId") else None
+        form.check()
         pattern = "messages" if channel is None else channel_topic(channel)
         return await self._subscribe(context, args, pattern, map_event_of_type(MESSAGE_SENT, "message"))
 
     async def message_to_user(self, context: Context, args: Args) -> SubscriptionSource:
-        """Messages to the user only: the topic also has those that the user sent."""
+        """All on the user's topic: messages to the user, and those that the user sent."""
         user = check_id(args["userId"], "userId")
         if user != context.caller.require_identity().user_id:
             raise Forbidden("These messages are someone else's")
-        sent = map_event_of_type(MESSAGE_SENT, "message")
-
-        def received(delivery: Delivery) -> JsonObject | None:
-            message = sent(delivery)
-            return message if message and message.get("recipientId") == user else None
-
-        return await self._subscribe(context, args, f"messages.user.{escape_word(user)}", received)
+        pattern = f"messages.user.{user}"
+        return await self._subscribe(context, args, pattern, map_event_of_type(MESSAGE_SENT, "message"))
 
     async def topic(self, context: Context, args: Args) -> SubscriptionSource:
-        return await self._subscribe(context, args, args["pattern"], map_delivery)
+        return await self._subscribe(context, args, check_pattern(args["pattern"], "pattern"), map_delivery)
 
     async def _subscribe(
         self, context: Context, args: Args, pattern: str, map_event: EventMapper

@@ -14,7 +14,7 @@ from ...core.protocol import CloseReason, Ping
 from ..execution.context import Caller
 from ..execution.errors import RequestError, format_refusal
 from ..execution.execute import OperationExecutor, PreparedOperation
-from ..execution.request import BadGraphQLRequest, GraphQLRequest
+from ..execution.request import GraphQLRequest
 from ..execution.subscriptions import ResponseStream
 from . import transport_ws
 
@@ -63,9 +63,9 @@ class RunningOperations:
     def __contains__(self, id: str) -> bool:
         return id in self._running
 
-    def start(self, id: str, request: GraphQLRequest | BadGraphQLRequest) -> None:
-        """Execute `request` under an `id` that is free; a bad request is answered with its error."""
-        if isinstance(request, GraphQLRequest) and len(self._running) < MAX_RUNNING_OPERATIONS:
+    def start(self, id: str, request: GraphQLRequest) -> None:
+        """Execute `request` under an `id` that is free."""
+        if len(self._running) < MAX_RUNNING_OPERATIONS:
             operation = self._running[id] = SocketOperation(id, request)
             self._not_begun.append(operation)
             self._change_unanswered(1)
@@ -73,11 +73,7 @@ class RunningOperations:
                 Deferred.fromCoroutine(self._begin_all()).addErrback(self._on_failure, operation)
             return
         full = RateLimited(f"At most {MAX_RUNNING_OPERATIONS} operations at a time")
-        self._send(
-            transport_ws.encode_error(
-                id, [format_refusal(full if isinstance(request, GraphQLRequest) else request)]
-            )
-        )
+        self._send(transport_ws.encode_error(id, [format_refusal(full)]))
 
     def complete(self, id: str) -> None:
         """The client completed the operation; it may have ended by itself before."""

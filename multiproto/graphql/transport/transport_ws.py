@@ -10,12 +10,18 @@ from typing import Any, Sequence, Union
 from attrs import field, frozen
 
 from ...base import strict_json
+from ...base.bearer import parse_bearer
 from ...core.protocol import CloseReason
 from ..execution.errors import FormattedError
 from ..execution.request import BadGraphQLRequest, GraphQLRequest, parse_request
 
 SUBPROTOCOL = "graphql-transport-ws"
 MAX_ID_LENGTH = 255  # characters
+TOKEN_PARAMETERS = (
+    "authtoken",
+    "accesstoken",
+    "token",
+)  # of `connection_init`, in lower case: as Apollo's pages have it
 
 # Close codes; clients of this protocol reconnect after those that are not fatal to it.
 GOING_AWAY, POLICY_VIOLATION, TRY_AGAIN_LATER = 1001, 1008, 1013
@@ -49,7 +55,7 @@ class SubscribeMessage:
     """`subscribe`: execute an operation; its results carry `id`."""
 
     id: str
-    request: GraphQLRequest | BadGraphQLRequest  # or why it is not valid
+    request: GraphQLRequest
 
 
 @frozen
@@ -120,22 +126,30 @@ def _parse_id(message: dict[str, Any]) -> str:
     return id
 
 
-def _parse_request(payload: object) -> GraphQLRequest | BadGraphQLRequest:
+def _parse_request(payload: object) -> GraphQLRequest:
     try:
         return parse_request(payload)
-    except BadGraphQLRequest as refusal:
-        return refusal
+    except BadGraphQLRequest as malformed:
+        raise InvalidMessage(f"Invalid message: {malformed.message}") from None
 
 
 def _parse_authorization(payload: object) -> str | None:
-    """The Authorization in the payload of `connection_init`, its name in upper or lower case."""
+    """The Authorization in the payload of `connection_init`, or in an object `headers` there.
+
+    Names are in upper or lower case.  Clients also send the token alone, under a name of its own.
+    """
     if payload is None:
         return None
     if not isinstance(payload, dict):
         raise InvalidMessage("Invalid message: payload must be an object")
-    for name, value in payload.items():
-        if name.lower() == "authorization" and value:
+    params = {name.lower(): value for name, value in payload.items() if value}
+    headers = params.get("headers")
+    if isinstance(headers, dict):
+        params = {name.lower(): value for name, value in headers.items() if value} | params
+    for name in ("authorization", *TOKEN_PARAMETERS):
+        value = params.get(name)
+        if value is not None:
             if not isinstance(value, str):
-                raise InvalidMessage("Invalid message: authorization must be a string")
-            return value
+                raise InvalidMessage(f"Invalid message: {name} must be a string")
+            return value if name == "authorization" or parse_bearer(value) else f"Bearer {value}"
     return None

@@ -55,7 +55,7 @@ from multiproto.reactor.turns import TurnMarker
 
 from ...fakes import ManualTurn, RecordingTransport, make_core, make_turns, run_one_turn
 
-EXPIRED = Farewell(CloseReason.TOKEN_EXPIRED, "Token expired")
+EXPIRED = Farewell(CloseReason.TOKEN_EXPIRED, "Token has expired")
 SLOW = Farewell(CloseReason.SLOW_CONSUMER, "Reads more slowly than it subscribed")
 STRANGER = ErrorReply(Unauthorized("Authentication required"), Subscribe)
 

@@ -171,7 +171,7 @@ class PublishRateTests(SessionCase):
         assert identity is not None
         self.connection.identity = evolve(identity, deadline=self.clock.seconds() + 5)
         self.clock.pump([1] * 5)
-        self.assertEqual(self.peer.sent[-1], Farewell(CloseReason.TOKEN_EXPIRED, "Token expired"))
+        self.assertEqual(self.peer.sent[-1], Farewell(CloseReason.TOKEN_EXPIRED, "Token has expired"))
 
     def test_bytes_that_one_user_publishes(self) -> None:
         """At the limit and one byte past it: the next one waits."""

@@ -102,7 +102,7 @@ class SubscriptionStreamTests(SynchronousTestCase):
         self.clock.advance(1000)
         self.assertEqual(self.heard(stream), 1)
         self.assertIsNone(self.heard(stream))
-        self.assertEqual(stream.farewell, Farewell(CloseReason.TOKEN_EXPIRED, "Token expired"))
+        self.assertEqual(stream.farewell, Farewell(CloseReason.TOKEN_EXPIRED, "Token has expired"))
         waiting = self.open(Identity("bob", "session-bob", 2000.0, deadline=2000.0)).next()
         self.core.hub.stopService()
         self.assertIsNone(self.successResultOf(waiting))

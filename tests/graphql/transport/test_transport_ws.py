@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.graphql.execution.request import BadGraphQLRequest, GraphQLRequest
+from multiproto.graphql.execution.request import GraphQLRequest
 from multiproto.graphql.transport import transport_ws
 from multiproto.graphql.transport.transport_ws import (
     CompleteMessage,
@@ -47,9 +47,36 @@ class DecodeTests(SynchronousTestCase):
         ):
             self.assertEqual(decode(message), said)
 
-    def test_a_request_that_cannot_be_read_is_an_answer_of_its_own(self) -> None:
-        begin = decode({"type": "subscribe", "id": "1", "payload": {"query": 7}})
-        self.assertEqual(begin, SubscribeMessage("1", BadGraphQLRequest("query must be a non-empty string")))
+    def test_where_clients_put_their_token(self) -> None:
+        for payload in (
+            {"authorization": "Bearer t"},
+            {"AUTHORIZATION": "Bearer t"},
+            {"headers": {"Authorization": "Bearer t"}},
+            {"Headers": {"authorization": "Bearer t", "x": 1}},
+            {"headers": {"Authorization": "Bearer other"}, "Authorization": "Bearer t"},
+            {"headers": None, "authToken": "t"},
+            {"headers": {}, "accessToken": "t"},
+            {"headers": {"token": "Bearer t"}},
+            {"token": "t"},
+        ):
+            said = decode({"type": "connection_init", "payload": payload})
+            self.assertEqual(said, ConnectionInitMessage("Bearer t"), payload)
+        for payload in ({}, {"headers": "x"}, {"headers": ["Authorization"]}, {"token": ""}):
+            self.assertEqual(decode({"type": "connection_init", "payload": payload}), ConnectionInitMessage())
+
+    def test_why_a_payload_is_malformed(self) -> None:
+        for payload, why in (
+            ({"query": 7}, "query must be a non-empty string"),
+            ({"query": "{a}", "variables": []}, "variables must be an object"),
+            ({"query": "{a}", "operationName": 1}, "operationName must be a string"),
+            ({"query": "{a}", "extensions": 1}, "extensions must be an object"),
+            ({"query": "{a}", "variabels": {}}, "variabels: Unknown field: did you mean variables?"),
+            ({"qeury": "{a}"}, "qeury: Unknown field: did you mean query?"),
+            (None, "A request must be an object"),
+        ):
+            with self.assertRaises(InvalidMessage) as raised:
+                decode({"type": "subscribe", "id": "1", "payload": payload})
+            self.assertEqual(str(raised.exception), f"Invalid message: {why}")
 
     def test_everything_else_is_malformed(self) -> None:
         for message in (
@@ -64,6 +91,7 @@ class DecodeTests(SynchronousTestCase):
             {"type": "complete", "id": 1},
             {"type": "connection_init", "payload": "x"},
             {"type": "connection_init", "payload": {"authorization": {"token": "t"}}},
+            {"type": "connection_init", "payload": {"headers": {"authorization": ["Bearer t"]}}},
         ):
             self.assertRaises(InvalidMessage, decode, message)
         for payload in (b"", b"{", b"\xff", b'{"type":"ping","x":NaN}', b"[" * 1000):

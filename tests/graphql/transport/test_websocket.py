@@ -279,12 +279,23 @@ class OperationTests(SocketCase):
             ({"query": "{"}, "GRAPHQL_PARSE_FAILED"),
             ({"query": "{ nope }"}, "GRAPHQL_VALIDATION_FAILED"),
             ({"query": "{ a { a { a { a { a { a { b } } } } } } }"}, "QUERY_DEPTH_LIMIT_EXCEEDED"),
-            ({"query": 1}, "BAD_REQUEST"),
             ({"query": 'subscription { topic(pattern: "us*rs") { topic } }'}, "VALIDATION_ERROR"),
         ):
             (answer,) = client.say({"type": "subscribe", "id": "1", "payload": payload})
             self.assertEqual((answer["type"], answer["id"]), ("error", "1"))
             self.assertEqual(answer["payload"][0]["extensions"]["code"], code)
+
+    def test_a_malformed_payload_closes_the_socket(self) -> None:
+        """As the protocol says; also where the text that says why is long."""
+        for payload, why in (
+            ({"query": 1}, "Invalid message: query must be a non-empty string"),
+            ({"query": "{ me { id } }", "variables": "{}"}, "Invalid message: variables must be an object"),
+        ):
+            client = self.client(self.ann)
+            self.assertEqual(client.say({"type": "subscribe", "id": "1", "payload": payload}), [(4400, why)])
+        client = self.client(self.ann)
+        ((code, _),) = client.say({"type": "subscribe", "id": "1", "payload": {"é" * 64: 1}})
+        self.assertEqual(code, 4400)
 
     def test_a_subscription_is_there_for_what_is_asked_behind_it(self) -> None:
         client = self.client(self.ann)
@@ -360,7 +371,7 @@ class LineTests(SocketCase):
         """A minute before the token expires, a `ping` carries that time."""
         expiring = {"type": "ping", "payload": {"expiresAt": "2027-01-15T08:15:00.000Z"}}
         for end, last in (
-            (lambda: self.clock.pump([1] * 901), [expiring, (4403, "Token expired")]),
+            (lambda: self.clock.pump([1] * 901), [expiring, (4403, "Token has expired")]),
             (lambda: self.ask("mutation { deleteUser }", self.bob), [(4403, "Token revoked")]),
         ):
             self.gate.expires_at = self.clock.seconds() + 900
@@ -407,7 +418,8 @@ class LineTests(SocketCase):
         client = self.client(self.ann)
         self.clock.rightNow += 0.6
         self.assertEqual(
-            client.run("1", 'mutation { updateUser(input: {name: "Eve"}) { id } }'), [(4403, "Token expired")]
+            client.run("1", 'mutation { updateUser(input: {name: "Eve"}) { id } }'),
+            [(4403, "Token has expired")],
         )
         self.assertEqual(
             self.data("query($id: ID!) { user(id: $id) { name } }", self.bob, id=self.ann)["user"]["name"],
