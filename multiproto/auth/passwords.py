@@ -13,7 +13,7 @@ import secrets
 import sys
 import threading
 from collections import Counter
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable, Sequence, TypeVar
 
 import bcrypt
 from attrs import define, field
@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from ..base.client_network import ClientNetwork
+from ..base.unicode_text import to_nfc
 from ..core.client_info import Requester
 from ..core.validation import MAX_PASSWORD_BYTES
 from .fair_queue import FairQueue, too_many_at_once
@@ -75,14 +76,18 @@ class BcryptPasswords(Service):
         return hashed.decode()
 
     async def verify(self, password: str, hashed: str | None, requester: Requester = Requester()) -> bool:
-        """Takes the same work whether there is a hash or not, and whatever the password's length."""
-        given = password.encode(errors="replace")
+        """Whether the password has this hash: in NFC, as new ones are hashed, or else as it was typed, as old ones were.
+
+        Takes the same work whether there is a hash or not, and whatever the password's length.
+        """
+        # One after the other in one turn of the pool: a guess whose second half was refused would be free.
+        spellings = tuple(dict.fromkeys((to_nfc(password), password)))
+        matches = await self._in_thread(lambda: self._match(spellings, hashed), requester)
+        return matches and hashed is not None
+
+    def _match(self, spellings: Sequence[str], hashed: str | None) -> bool:
         against = self._dummy_hash if hashed is None else hashed.encode()
-        # bcrypt raises above its limit; no longer password was ever accepted.
-        fits = len(given) <= MAX_PASSWORD_BYTES
-        cut = given[:MAX_PASSWORD_BYTES]
-        matches = await self._in_thread(lambda: bcrypt.checkpw(cut, against), requester)
-        return matches and fits and hashed is not None
+        return any(_has_hash(spelling.encode(errors="replace"), against) for spelling in spellings)
 
     async def _make_dummy_hash(self) -> None:
         self._dummy_hash = (await self.hash(secrets.token_urlsafe(32))).encode()
@@ -124,6 +129,12 @@ class BcryptPasswords(Service):
                 return
             if not turn.called:
                 turn.callback(None)
+
+
+def _has_hash(password: bytes, hashed: bytes) -> bool:
+    """By one comparison, whatever the length: bcrypt raises above its limit, and no longer password was ever accepted."""
+    matches = bcrypt.checkpw(password[:MAX_PASSWORD_BYTES], hashed)
+    return matches and len(password) <= MAX_PASSWORD_BYTES
 
 
 def _run_nice(work: Callable[[], T]) -> T:

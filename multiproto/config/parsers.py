@@ -18,8 +18,9 @@ from psycopg.conninfo import conninfo_to_dict
 
 from ..base.client_network import parse_address
 from ..core.addresses import IPNetwork
+from ..core.mailbox import is_mailbox, normalize_mailbox
 from ..core.ratelimit.token_bucket import Rate
-from ..core.validation import is_email, is_uuid
+from ..core.validation import is_uuid
 
 Parser = Callable[[str], object]
 
@@ -259,11 +260,11 @@ def file_paths(value: str) -> tuple[str, ...]:
 
 def operators(value: str) -> tuple[str, ...]:
     """Users, each by id or by address, separated by commas; in lower case, as both are compared."""
-    found = tuple(word.strip().lower() for word in value.split(",") if word.strip())
+    found = tuple(normalize_mailbox(word).lower() for word in value.split(",") if word.strip())
     _check_each(
         found,
         lambda word: (
-            None if is_uuid(word) or is_email(word) else "is neither a user's id nor an email address"
+            None if is_uuid(word) or is_mailbox(word) else "is neither a user's id nor an email address"
         ),
     )
     return found

@@ -13,8 +13,10 @@ from typing import Callable, Collection, Iterable, Mapping
 from attrs import Factory, define
 
 from ..base.spelling import edit_distance, nearest
+from ..base.unicode_text import is_letter_or_mark, remove_joiners, split_graphemes, to_nfc
 from .errors import FieldError, ValidationError
 from .idempotency import check_key
+from .mailbox import MAX_LENGTH, is_mailbox, normalize_mailbox
 from .protocol import Ref
 from .pubsub.topics import MAX_TOPIC_BYTES, channel_topic, is_word
 
@@ -29,10 +31,12 @@ MAX_EDITS = 2  # between a field's name and an unknown one that is taken for it
 MAX_UNKNOWN_FIELDS = 16  # of a request that are looked at: comparing one with ten names takes 0.1 ms
 MAX_FIELD_NAME = 64  # characters of an unknown field's name that an error repeats
 
-# RFC 5321, 4.1.2: a Dot-string, "@", and a Domain of two labels or more.
-_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_EMAIL = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})+")
+# What a name may have beside letters: spaces and dashes by their categories (Zs, Pd) and these.
+_DASHES = "\u2053\u207b\u208b\u2212"  # the swung dash, and minus signs
+_APOSTROPHES = "'`\u00b4\u2018\u2019\u201b\u2032\u055a\u05f3\u05f4\uff07"  # all others are letters
+_MIDDLE_DOTS = "\u00b7\u2027\u2e31\u2e33\u30fb\uff65"
+_HANGUL_FILLERS = "\u115f\u1160\u3164\uffa0"  # letters that nobody sees
+
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _DURATION = re.compile(r"([1-9][0-9]{0,9})([smhd])")
@@ -52,15 +56,6 @@ def check_id(text: str, field: str = "id") -> str:
     if not is_uuid(id):
         raise ValidationError.for_field(field, "Must be a UUID")
     return id
-
-
-def is_email(text: str) -> bool:
-    return len(text) <= 255 and _EMAIL.fullmatch(text) is not None
-
-
-def email_key(email: str) -> str:
-    """The form in which two addresses are compared: without regard to case."""
-    return email.lower()
 
 
 def misspelt_fields(
@@ -101,13 +96,16 @@ class FieldValidator:
     _null_if_absent: list[str] = Factory(list)
 
     def email(self, required: bool = True) -> str:
-        return self._validated_text("email", _email_errors, required).strip()
+        """A mailbox address, as it is stored."""
+        return self._validated_text("email", _email_errors, required, normalize_mailbox)
 
     def name(self, required: bool = True) -> str:
-        return self._validated_text("name", _name_errors, required).strip()
+        """The name of a person, in NFC."""
+        return self._validated_text("name", _name_errors, required, lambda text: to_nfc(text.strip()))
 
     def password(self, required: bool = True) -> str:
-        return self._validated_text("password", _password_errors, required)
+        """A new password, in NFC, as it is hashed."""
+        return self._validated_text("password", _password_errors, required, to_nfc)
 
     def content(self) -> str:
         return self._validated_text("content", _content_errors)
@@ -242,9 +240,13 @@ class FieldValidator:
         self.add_error(field, message)
 
     def _validated_text(
-        self, field: str, faults: Callable[[str], ErrorMessages], required: bool = True
+        self,
+        field: str,
+        faults: Callable[[str], ErrorMessages],
+        required: bool = True,
+        normalize: Callable[[str], str] = lambda text: text,
     ) -> str:
-        """The field's text, or "" where it is absent or invalid."""
+        """The field's normalized text, or "" where it is absent or invalid."""
         if required:
             self._required.add(field)
         value = self.value(field)
@@ -255,6 +257,7 @@ class FieldValidator:
         if not isinstance(value, str):
             self.add_error(field, "Must be a string")
             return ""
+        value = normalize(value)
         found = faults(value)
         for message in found:
             self.add_error(field, message)
@@ -267,37 +270,49 @@ def paging(form: FieldValidator) -> tuple[int, int]:
 
 
 def _email_errors(text: str) -> ErrorMessages:
-    text = text.strip()
-    if len(text) > 255:
-        return ["Must have at most 255 characters"]
-    return [] if is_email(text) else ["Invalid email address"]
+    if len(text) > MAX_LENGTH:
+        return [f"Must have at most {MAX_LENGTH} characters"]
+    return [] if is_mailbox(text) else ["Invalid email address"]
 
 
 def _name_errors(text: str) -> ErrorMessages:
-    text = text.strip()
     faults = [] if 2 <= len(text) <= 100 else ["Must have 2 to 100 characters"]
-    # Letters of any script, with the marks that many scripts write letters with.
-    if not all(unicodedata.category(c)[0] in "LM" or c in " -'\u2019" for c in text):
-        faults.append("May hold letters, spaces, hyphens and apostrophes only")
+    if not all(map(_may_be_in_name, remove_joiners(text))):
+        faults.append("May hold letters, spaces, hyphens, apostrophes and middle dots only")
     elif not any(c.isalpha() for c in text):
         faults.append("Must have a letter")
     return faults
 
 
+def _may_be_in_name(character: str) -> bool:
+    """Letters of any script with their marks, and what stands between the parts of a name."""
+    if character in _HANGUL_FILLERS:
+        return False
+    return (
+        is_letter_or_mark(character)
+        or unicodedata.category(character) in ("Zs", "Pd")
+        or character in _DASHES
+        or character in _APOSTROPHES
+        or character in _MIDDLE_DOTS
+    )
+
+
 def _password_errors(text: str) -> ErrorMessages:
-    faults = [] if 8 <= len(text) <= 128 else ["Must have 8 to 128 characters"]
+    # As people see them: an accent is no character of its own, also where there is no code point for the two.
+    characters = split_graphemes(text)
+    faults = [] if 8 <= len(characters) <= 128 else ["Must have 8 to 128 characters"]
     if len(text.encode()) > MAX_PASSWORD_BYTES:
         faults.append(f"Must have at most {MAX_PASSWORD_BYTES} bytes in UTF-8")
     if "\0" in text:
         faults.append("Must not hold a NUL character")
+    first = [each[0] for each in characters]
     required: tuple[tuple[str, Callable[[str], bool]], ...] = (
         ("a lower-case letter", str.islower),
         ("an upper-case letter", str.isupper),
         ("a digit", str.isdigit),
         ("a character that is neither letter nor digit", lambda c: not c.isalnum()),
     )
-    faults += [f"Must have {kind}" for kind, is_of_kind in required if not any(map(is_of_kind, text))]
-    return faults
+    return faults + [f"Must have {kind}" for kind, is_of_kind in required if not any(map(is_of_kind, first))]
 
 
 def _content_errors(text: str) -> ErrorMessages:

@@ -16,7 +16,7 @@ from multiproto.auth.passwords import NICENESS, BcryptPasswords, spare_cores
 from multiproto.base.client_network import ClientNetwork
 from multiproto.core.client_info import Requester
 from multiproto.core.errors import RateLimited, Unavailable
-from tests.canary import PASSWORD
+from tests.canary import CANARY, PASSWORD
 from tests.timing import TEST_RESCUE
 
 
@@ -35,6 +35,20 @@ class PasswordsTests(TestCase):
         self.assertTrue(await self.passwords.verify(PASSWORD, hashed))
         self.assertFalse(await self.passwords.verify("passw0rd!", hashed))
 
+    async def test_one_password_in_two_spellings(self) -> None:
+        """A new hash is of NFC.  An old one is of what was typed, and goes on working as it is typed."""
+        composed, decomposed = CANARY + "-é", CANARY + "-e\u0301"
+        new, old = await self.passwords.hash(composed), await self.passwords.hash(decomposed)
+        verify = self.passwords.verify
+        self.assertEqual([await verify(typed, new) for typed in (composed, decomposed)], [True, True])
+        self.assertEqual([await verify(typed, old) for typed in (composed, decomposed)], [False, True])
+
+    async def test_each_spelling_may_have_72_bytes(self) -> None:
+        """What is longer as it was typed is right in NFC, and no spelling is cut."""
+        composed = "é" * 36
+        self.assertTrue(await self.passwords.verify("e\u0301" * 36, await self.passwords.hash(composed)))
+        self.assertFalse(await self.passwords.verify("e\u0301" * 37, await self.passwords.hash(composed)))
+
     async def test_no_password_is_right_for_nobody(self) -> None:
         self.assertFalse(await self.passwords.verify("", None))
 
@@ -47,7 +61,7 @@ class PasswordsTests(TestCase):
         self.assertFalse(await self.passwords.verify("\ud800", hashed))
 
     async def test_an_unknown_address_costs_the_same_work(self) -> None:
-        """With and without a hash, bcrypt compares once, at one cost.
+        """With and without a hash, bcrypt compares once for each spelling, at one cost.
 
         docs/predecessor-faults.md#fault-16
         """
@@ -61,9 +75,9 @@ class PasswordsTests(TestCase):
         self.patch(bcrypt, "checkpw", counting)
         hashed = await self.passwords.hash(PASSWORD)
         for against in (hashed, None):
-            for password in ("wrong", "A" * 1000):
+            for password in ("wrong", "A" * 1001, "e\u0301"):
                 await self.passwords.verify(password, against)
-        self.assertEqual(costs, [b"$2b$04$"] * 4)
+        self.assertEqual(costs, [b"$2b$04$"] * 8)
 
     async def test_a_storm_is_refused_at_once(self) -> None:
         """Two at work and three waiting; the sixth is told to come back, and the five are served."""

@@ -58,14 +58,50 @@ class FieldValidatorTests(SynchronousTestCase):
             ],
         )
 
+    def test_email_of_any_script(self) -> None:
+        """SMTPUTF8 before the @, IDNA 2008 behind it; tests/core/test_mailbox.py has more."""
+        self.check(
+            "email",
+            FieldValidator.email,
+            ["info@bücher.example", "用户@例子.公司", "é" * 32 + "@b.org"],
+            ["info@☃.example", "a\u202eb@c.org", "é" * 33 + "@b.org"],
+        )
+
     def test_name(self) -> None:
         """Letters of any script, with their marks."""
         self.check(
             "name",
             FieldValidator.name,
             ["Al", "x" * 100, "Anne-Marie O'Neil", "Łukasz", "李小龙", "مريم", "नरेन्द्र", "D’Arcy", " Al "],
-            ["A", "", "x" * 101, "R2D2", "a@b", "--", "''", "a\tb", "a\0b", "<b>", 7, None],
+            ["A", "", "x" * 101, "R2D2", "a@b", "--", "''", "a\tb", "a\0b", "<b>", "a\nb", 7, None],
         )
+
+    def test_what_stands_between_the_parts_of_a_name(self) -> None:
+        parts = "Persian می\u200cخواهم, Malayalam അജയന്\u200d, Catalan Gal·la, Hebrew בן־גוריון צ׳רצ׳יל רש״י, "
+        parts += "Hawaiian Kaʻiulani, Japanese ジャン・クロード ｼﾞｬﾝ･ｸﾛｰﾄﾞ, Irish O`Neil, Ukrainian Дем’ян, no\u00a0break"
+        spaces = ["Ann" + space + "Lee" for space in " \u00a0\u1680\u2003\u2009\u202f\u205f\u3000"]
+        dashes = ["Ann" + dash + "Lee" for dash in "-\u2010\u2011\u2013\u2014\u2212\u05be\u30a0\u301c"]
+        hidden = "\u200b\u200e\u202e\u2060\ufeff\u00ad\u3164\u2028\u0085"
+        self.check(
+            "name",
+            FieldValidator.name,
+            [*parts.split(", "), *spaces, *dashes],
+            ["Ann" + character + "Lee" for character in hidden] + ["··", "Ann & Lee", "Ann\u2022Lee"],
+        )
+
+    def test_joiners_are_between_letters(self) -> None:
+        """Elsewhere they are not seen, and two names would look the same."""
+        self.check(
+            "name",
+            FieldValidator.name,
+            ["ab\u200ccd", "ab\u200dcd", "ക്\u200d ab", "e\u0301\u200cx"],
+            ["\u200cab", "ab\u200c", "ab\u200d cd", "ab\u200c\u200ccd", "ab-\u200dcd", "ക\u200d"],
+        )
+
+    def test_names_and_passwords_are_kept_in_nfc(self) -> None:
+        self.assertEqual(FieldValidator({"name": " Zoe\u0308 "}).name(), "Zoë")
+        self.assertEqual(FieldValidator({"password": "Passwo\u0308rd-1"}).password(), "Passwörd-1")
+        self.check("name", FieldValidator.name, ["e\u0301" * 100], ["e\u0301" * 101])
 
     def test_password(self) -> None:
         self.check(
@@ -74,6 +110,21 @@ class FieldValidatorTests(SynchronousTestCase):
             ["aA1!aaaa", "aA1!" + "a" * 68, "Pässwörd1 ", "aA1!" + "é" * 34],
             ["aA1!aaa", "aA1!" + "a" * 69, "aA1!" + "é" * 35, "aa1!aaaa", "AA1!AAAA", "aaA!aaaa", "aA1aaaaa"]
             + ["aA1!aaa\0", 12345678, None],
+        )
+
+    def test_a_character_of_a_password_is_one_that_people_see(self) -> None:
+        """With its marks, whether or not there is a code point for the two; so a mark is not the "other" character."""
+        q = "q\u0301"  # in no normalization form one code point
+        self.assertEqual(len(q), 2)
+        self.check(
+            "password",
+            FieldValidator.password,
+            ["aA1!" + q * 4, "aA1!aaa" + "👨\u200d👩\u200d👧", "aA1!" + "e\u0301" * 34],
+            ["aA1!" + q * 3, "aA1!aa" + "👨\u200d👩\u200d👧", "aA1" + q * 5],
+        )
+        self.assertEqual(
+            faults(FieldValidator.password, password="aA1" + q * 5),
+            ["Must have a character that is neither letter nor digit"],
         )
 
     def test_a_password_is_told_all_that_it_lacks(self) -> None:

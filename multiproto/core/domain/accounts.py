@@ -11,10 +11,11 @@ from ..client_info import ClientInfo
 from ..errors import Conflict, Forbidden, NotFound, ValidationError
 from ..events import EventBuilder
 from ..identity import Identity
+from ..mailbox import email_key
 from ..model import PageOf, User, UserRecord, WithCursor
 from ..ports import PasswordHasher, Store
 from ..transactions import Query, Step, Unit
-from ..validation import FieldValidator, RequestFields, check_id, email_key, paging
+from ..validation import FieldValidator, RequestFields, check_id, paging
 from .audit_log import AuditRecorder
 from .login_sessions import ConcurrentChange, LoginSessions
 from .login_throttle import LoginThrottle

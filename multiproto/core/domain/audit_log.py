@@ -16,10 +16,11 @@ from attrs import define, frozen
 from ...base.timestamps import format_timestamp
 from ..client_info import ClientInfo
 from ..identity import Identity
+from ..mailbox import email_key
 from ..model import JsonObject, PageOf
 from ..ports import Store
 from ..transactions import Query, Row, Step
-from ..validation import FieldValidator, RequestFields, email_key, paging
+from ..validation import FieldValidator, RequestFields, paging
 
 SUCCESS = "success"
 
@@ -80,7 +81,7 @@ def unknown_email_subject(email: str) -> str:
     It may be a person's address all the same, or a password in the wrong field, so
     only its hash is stored; whoever suspects an address can compute the same.
     """
-    return f"email:{hashlib.sha256(email_key(email.strip()).encode()).hexdigest()[:16]}"
+    return f"email:{hashlib.sha256(email_key(email).encode()).hexdigest()[:16]}"
 
 
 @frozen

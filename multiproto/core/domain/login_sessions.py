@@ -17,11 +17,12 @@ from ..client_info import ClientInfo
 from ..errors import NotFound, RateLimited, Refusal, Unauthorized, ValidationError
 from ..events import EventBuilder
 from ..identity import Identity
+from ..mailbox import email_key
 from ..model import JsonObject, User, UserRecord
 from ..ports import PasswordHasher, Store, TokenIssuer
 from ..ratelimit.shared_bucket import SharedBuckets
 from ..transactions import Event, Query, Row, Step, Unit
-from ..validation import FieldValidator, RequestFields, check_id, email_key
+from ..validation import FieldValidator, RequestFields, check_id
 from .audit_log import AuditRecorder, unknown_email_subject
 from .failed_attempts import FailedAttempts
 from .login_throttle import LoginThrottle
@@ -108,7 +109,7 @@ class LoginSessions:
                 self._login_throttle.check_address(client.address)
                 await self._login_throttle.record_failure(client.address)
             raise
-        host, key = client.address, email_key(email.strip())
+        host, key = client.address, email_key(email)
         # First, so that in a storm of logins those that are refused cost no database read.
         self._passwords.check_capacity(client.requester())
         attempt = await self._login_throttle.begin_attempt(key, host) if self._login_throttle else None
@@ -324,7 +325,7 @@ class LoginSessions:
         return (await self._store.read(query)).results[0]
 
     async def _find_user(self, email: str) -> UserRecord | None:
-        row = await self._read_one(Query("user_by_email", {"email_key": email_key(email.strip())}))
+        row = await self._read_one(Query("user_by_email", {"email_key": email_key(email)}))
         return UserRecord.from_row(row) if row else None
 
     async def _read_one(self, query: Query) -> Row | None:

@@ -20,9 +20,9 @@ from ...base.timestamps import format_timestamp
 from ..client_info import ClientInfo
 from ..errors import Forbidden, NotFound
 from ..identity import Identity
+from ..mailbox import email_key
 from ..ports import Store
 from ..transactions import Query, Step, Unit
-from ..validation import email_key
 from .audit_log import AuditRecorder
 from .login_sessions import ConcurrentChange
 

@@ -1,0 +1,72 @@
+"""Mailbox addresses in every spelling."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from multiproto.core.mailbox import email_key, is_mailbox, normalize_mailbox
+
+# As typed; as stored and shown; as compared.
+VALID = (
+    ("Ann@Example.org", "Ann@Example.org", "ann@example.org"),
+    ("info@bücher.example", "info@bücher.example", "info@xn--bcher-kva.example"),
+    ("info@bu\u0308cher.example", "info@bücher.example", "info@xn--bcher-kva.example"),
+    ("Info@BÜCHER.Example", "Info@bücher.example", "info@xn--bcher-kva.example"),
+    ("info@XN--Bcher-KVA.example", "info@XN--Bcher-KVA.example", "info@xn--bcher-kva.example"),
+    ("info@faß.example", "info@faß.example", "info@xn--fa-hia.example"),
+    ("用户@例子。公司", "用户@例子.公司", "用户@xn--fsqu00a.xn--55qx5d"),
+    ("Ιωάννης@παράδειγμα.ελ", "Ιωάννης@παράδειγμα.ελ", "ιωάννης@xn--hxajbheg2az3al.xn--qxam"),
+    ("Zoe\u0308@b.org", "Zoë@b.org", "zoë@b.org"),
+    ("Ａnn@ｂ.org", "Ａnn@b.org", "ann@b.org"),
+    (
+        "علی\u200cرضا@نامه\u200cای.com",
+        "علی\u200cرضا@نامه\u200cای.com",
+        "علی\u200cرضا@xn--mgba3gch31f060k.com",
+    ),
+    ("a@ab--cd.example", "a@ab--cd.example", "a@ab--cd.example"),  # no IDNA, but such names exist
+)
+INVALID = (
+    *(
+        "info@☃.example",
+        "a@xn--n3h.example",
+        "a@xn--b\u00fccher.example",
+        "a@xn--a.example",
+        "a@-ü.example",
+        "a@ü",
+    ),
+    *("a b@c.org", "a\u00a0b@c.org", "a\u202eb@c.org", "a\u200bb@c.org", "\u200ca@b.org"),
+    "ab\u200d@c.org",
+    *("ä..b@c.org", ".ä@c.org", "ä.@c.org", "ä@ü..org", "ä@ü.org.", "ä", "@ü.org", "ü.org", "a@b@c.org", ""),
+    *("a\ud800@b.org", "☃@b.org"),
+)
+
+
+class MailboxTests(SynchronousTestCase):
+    def test_spellings(self) -> None:
+        for typed, stored, compared in VALID:
+            self.assertEqual((normalize_mailbox(typed), email_key(typed)), (stored, compared))
+            self.assertTrue(is_mailbox(stored), ascii(stored))
+            self.assertEqual((normalize_mailbox(stored), email_key(stored)), (stored, compared))
+
+    def test_what_is_no_address(self) -> None:
+        for typed in INVALID:
+            self.assertFalse(is_mailbox(normalize_mailbox(typed)), ascii(typed))
+
+    def test_the_longest_domain_label_and_one_character_more(self) -> None:
+        for letters, fits in ((57, True), (58, False)):  # 63 characters of ASCII, and 64
+            self.assertEqual(is_mailbox(f"a@{'ü' * letters}.example"), fits, letters)
+
+    @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=300))
+    def test_any_text_has_a_key(self, text: str) -> None:
+        """What was typed at a login may be anything; and a key is the key of itself."""
+        key = email_key(text)
+        self.assertEqual(email_key(text.strip()), key)
+        if is_mailbox(normalize_mailbox(text)):
+            self.assertEqual(email_key(key), key)
+
+    @given(st.from_regex(r"[A-Za-z0-9.+_-]{1,20}@[A-Za-z0-9.-]{1,20}", fullmatch=True))
+    def test_the_key_of_ascii_is_its_lower_case(self, text: str) -> None:
+        """As it was before other scripts were accepted: accounts of then are found by it."""
+        self.assertEqual((normalize_mailbox(text), email_key(text)), (text, text.lower()))
