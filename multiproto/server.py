@@ -101,6 +101,7 @@ def make_service(
         metrics=metrics,
         store=store,
         namespaces=namespaces,
+        shows_emails=config.auth.shows_emails,
     )
     log = make_log_services(foundation, audit_retention=config.auth.audit_retention)
     shared_limits = make_shared_limits(config, reactor)
@@ -149,6 +150,8 @@ def make_service(
             if rates.refresh_rate
             else None
         ),
+        registration_open=config.auth.is_registration_open,
+        shows_emails=config.auth.shows_emails,
         on_authentication=metrics.auth,
     )
     core = make_core_services(

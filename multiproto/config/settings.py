@@ -25,6 +25,8 @@ OTHER_LOG_LEVELS = {
     "fatal": "critical",
 }  # names that other loggers have for them
 PRODUCTION_ENVIRONMENTS = ("production", "staging")  # of which `production_default` is the default
+EVERYONE, SELF = "everyone", "self"  # values of PROFILE_EMAIL
+OPEN, CLOSED = "open", "closed"  # values of REGISTRATION
 MAX_WORKERS = 128  # more than the cores of any machine that we know
 
 
@@ -236,6 +238,18 @@ class AuthConfig:
     bcrypt_rounds: int = setting(
         "BCRYPT_ROUNDS", parsers.integer(4, 31), 10, "cost of hashing a password; at least 10 in production"
     )
+    registration: str = setting(
+        "REGISTRATION",
+        parsers.choice(OPEN, CLOSED),
+        OPEN,
+        "open: anybody may make an account; closed: only operators, by python -m multiproto user create",
+    )
+    profile_email: str = setting(
+        "PROFILE_EMAIL",
+        parsers.choice(EVERYONE, SELF),
+        EVERYONE,
+        "who sees a user's mailbox address: everyone who is logged in, or only the user (self)",
+    )
     operators: tuple[str, ...] = setting(
         "OPERATORS",
         parsers.operators,
@@ -251,6 +265,16 @@ class AuthConfig:
     auth_timeout: float = setting(
         "AUTH_TIMEOUT", parsers.duration(1, 3600), 10.0, "time that a new connection has to authenticate"
     )
+
+    @property
+    def is_registration_open(self) -> bool:
+        """Whether anybody may make an account."""
+        return self.registration == OPEN
+
+    @property
+    def shows_emails(self) -> bool:
+        """Whether users see each other's mailbox addresses."""
+        return self.profile_email == EVERYONE
 
 
 @frozen

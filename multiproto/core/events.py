@@ -20,8 +20,8 @@ from .validation import is_uuid
 USER_CREATED, USER_UPDATED, USER_DELETED = "user.created", "user.updated", "user.deleted"
 MESSAGE_SENT, MESSAGE_DELETED = "message.sent", "message.deleted"
 SESSION_REVOKED = "session.revoked"
-# With them, the content of earlier events is redacted.
-WITHDRAWALS = frozenset((USER_DELETED, MESSAGE_DELETED))
+# With them, the content of earlier events is redacted: of an update, the address that was changed.
+WITHDRAWALS = frozenset((USER_DELETED, USER_UPDATED, MESSAGE_DELETED))
 EVENT_TYPES = (USER_CREATED, USER_UPDATED, USER_DELETED, MESSAGE_SENT, MESSAGE_DELETED, SESSION_REVOKED)
 
 

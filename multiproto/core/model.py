@@ -18,19 +18,17 @@ class User:
     name: str
     created_at: str  # RFC 3339
     updated_at: str
+    shows_email: bool = field(default=True, eq=False)  # to whoever reads it here
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> User:
         return cls(row["id"], row["email"], row["name"], row["created_at"], row["updated_at"])
 
     def to_json(self) -> JsonObject:
-        return {
-            "id": self.id,
-            "email": self.email,
-            "name": self.name,
-            "createdAt": self.created_at,
-            "updatedAt": self.updated_at,
-        }
+        shown: JsonObject = {"id": self.id}
+        if self.shows_email:
+            shown["email"] = self.email
+        return shown | {"name": self.name, "createdAt": self.created_at, "updatedAt": self.updated_at}
 
 
 @frozen

@@ -24,6 +24,7 @@ from .ports import (
     Authenticator,
     Broker,
     CredentialIssuer,
+    LogReader,
     LogStore,
     PasswordHasher,
     SharedLimitStore,
@@ -31,6 +32,7 @@ from .ports import (
     TokenIssuer,
 )
 from .pubsub.dispatcher import Dispatcher
+from .pubsub.email_hiding_log import EmailHidingLog
 from .pubsub.namespaces import Namespaces
 from .pubsub.permissions import Rule
 from .pubsub.policy import Policy
@@ -53,6 +55,7 @@ class Foundation:
     turns: TurnScheduler
     metrics: Metrics
     store: LogStore
+    log: LogReader  # the log of `store`, as clients may read it
     namespaces: Namespaces
     dispatcher: Dispatcher
     failed_attempts: FailedAttempts  # the authenticator and the accounts both record in it
@@ -94,6 +97,7 @@ def make_foundation(
     metrics: Metrics,
     store: LogStore,
     namespaces: Namespaces,
+    shows_emails: bool,  # whether events have mailbox addresses
 ) -> Foundation:
     dispatcher = Dispatcher(metrics.on_event_dispatched)
     dispatcher.enable_batching(clock)
@@ -108,6 +112,7 @@ def make_foundation(
         turns=turns,
         metrics=metrics,
         store=store,
+        log=store if shows_emails else EmailHidingLog(store),
         namespaces=namespaces,
         dispatcher=dispatcher,
         failed_attempts=FailedAttempts(store, audit_recorder, clock, metrics.audit_dropped.inc),
@@ -130,6 +135,8 @@ def make_account_services(
     operators: Iterable[str] = (),
     login_throttle: LoginThrottle | None = None,
     refresh_limit: SharedBuckets | None = None,
+    registration_open: bool = True,
+    shows_emails: bool = True,
     on_authentication: Callable[[str, str], object] = lambda method, outcome: None,
 ) -> AccountServices:
     events, audit = EventBuilder(new_id), AuditRecorder(now, new_id)
@@ -159,6 +166,8 @@ def make_account_services(
             now=now,
             new_id=new_id,
             login_throttle=login_throttle,
+            registration_open=registration_open,
+            shows_emails=shows_emails,
         ),
         login_sessions=login_sessions,
         credentials=CredentialStore(
@@ -221,7 +230,7 @@ def make_core_services(
     hub = Hub(
         authenticator=authenticator,
         dispatcher=dispatcher,
-        replay_reader=ReplayReader(store, dispatcher, namespaces, clock),
+        replay_reader=ReplayReader(foundation.log, dispatcher, namespaces, clock),
         publisher=publisher,
         clock=clock,
         new_id=new_id,

@@ -20,7 +20,7 @@ class LogServices:
 def make_log_services(foundation: Foundation, *, audit_retention: float) -> LogServices:
     """`audit_retention` is in seconds."""
     store, dispatcher, clock = foundation.store, foundation.dispatcher, foundation.clock
-    follower = Follower(store, dispatcher, clock)
+    follower = Follower(foundation.log, dispatcher, clock)
     store.on_commit(follower.wake)
     foundation.metrics.log_position.set_function(lambda: dispatcher.position)
     foundation.metrics.log_lag.set_function(lambda: store.newest - dispatcher.position)

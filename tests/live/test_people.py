@@ -7,9 +7,13 @@ import unicodedata
 from base64 import urlsafe_b64decode
 from typing import Any
 
+from attrs import evolve
+
+from multiproto.config import Config
+from multiproto.config.settings import CLOSED, SELF
 from tests.canary import CANARY
 
-from .clients import Rest
+from .clients import Person, Rest
 from .running import LiveCase, Shared
 
 # A name, and an address in two spellings, of which the first is shown.
@@ -86,3 +90,123 @@ class EveryScript(LiveCase):
 
 class EveryScriptOnPostgreSQL(Shared, EveryScript):
     """The same on the other store, with each request on the next instance."""
+
+
+UPDATE = "mutation($input: UpdateUserInput!) { updateUser(input: $input) { email } }"
+USERS = "{ users { edges { node { id email } } } messages { edges { node { user { id email } } } } }"
+CHANGES = "subscription($after: String) { userCreated(after: $after) { id email } }"
+
+
+class EventReaders:
+    """Reads what is said on `users` on every protocol."""
+
+    @staticmethod
+    async def live(person: Person) -> list[Any]:
+        """Subscribed everywhere; each reads the user of the next event."""
+        socket, device = await person.websocket(), await person.device()
+        assert (await socket.ask(type="subscribe", topic="users"))["type"] == "subscribed"
+        assert (await device.ask(0x10, topic="users"))[0] == 0x12
+        stream = await person.stream("GET", "/api/v1/topics/users/events")
+        assert (await stream.inbox.next())[0] == "subscribed"
+        graphql = await person.graphql_socket()
+        graphql.say(type="subscribe", id="1", payload={"query": CHANGES})
+        assert (await graphql.ask(type="ping"))["type"] == "pong"
+
+        async def by_socket() -> Any:
+            return (await socket.inbox.next())["data"]["user"]
+
+        async def by_device() -> Any:
+            return (await device.inbox.next())[1]["content"]["user"]
+
+        async def by_stream() -> Any:
+            return (await stream.inbox.next())[1]["data"]["user"]
+
+        async def by_graphql() -> Any:
+            return (await graphql.inbox.next())["payload"]["data"]["userCreated"]
+
+        return [by_socket, by_device, by_stream, by_graphql]
+
+    @staticmethod
+    async def replayed(person: Person, after: str) -> list[Any]:
+        """The users of all events on `users` behind a cursor."""
+        socket = await person.websocket()
+        said = await socket.ask(type="subscribe", topic="users", after=after)
+        assert said["type"] == "subscribed" and said["recovered"], said
+        found = []
+        while (said := await socket.inbox.next())["type"] == "message":
+            found.append(said["data"]["user"])
+        return found
+
+
+class HiddenAddresses(LiveCase):
+    """`PROFILE_EMAIL=self`."""
+
+    def configure(self, config: Config) -> Config:
+        config = super().configure(config)
+        return evolve(config, auth=evolve(config.auth, profile_email=SELF))
+
+    async def test_nobody_sees_anothers_address(self) -> None:
+        """On no protocol, in no list, relation, event or replay; everybody sees their own."""
+        ann, bob = await self.person("ann"), await self.person("bob")
+        _, answer = await ann.rest.ask("GET", "/api/v1/auth/me")
+        cursor = answer["cursor"]
+        self.assertEqual(answer["data"]["email"], "ann@example.org")
+        for person in (ann, bob):
+            _, answer = await person.rest.ask("GET", f"/api/v1/users/{ann.id}")
+            self.assertEqual(answer["data"].get("email"), "ann@example.org" if person is ann else None)
+        await ann.rest.ask("POST", "/api/v1/messages", {"content": "hello", "channelId": "c"})
+        answer = await bob.rest.graphql(USERS)
+        by_id = {edge["node"]["id"]: edge["node"]["email"] for edge in answer["data"]["users"]["edges"]}
+        self.assertEqual(by_id, {ann.id: None, bob.id: "bob@example.org"})
+        (message,) = answer["data"]["messages"]["edges"]
+        self.assertEqual(message["node"]["user"], {"id": ann.id, "email": None})
+        readers = await EventReaders.live(bob)
+        carol = await self.person("carol")
+        for read in readers:
+            user = await read()
+            self.assertEqual((user["id"], user.get("email")), (carol.id, None))
+        answer = await ann.rest.graphql(UPDATE, input={"email": "anna@example.org"})
+        self.assertEqual(answer["data"]["updateUser"]["email"], "anna@example.org")
+        replayed = await EventReaders.replayed(bob, cursor)
+        self.assertEqual([user["id"] for user in replayed], [carol.id, ann.id])
+        self.assertNotIn("@", str(replayed))
+
+
+class ChangedAddress(LiveCase):
+    async def test_old_events_do_not_tell_the_old_address(self) -> None:
+        """Not even from the pages that were kept for the next reader, on any instance."""
+        ann, bob = await self.person("ann"), await self.person("bob")
+        _, answer = await bob.rest.ask("GET", "/api/v1/auth/me")
+        cursor = answer["cursor"]
+        await ann.rest.ask("PUT", f"/api/v1/users/{ann.id}", {"name": "Anna"})
+        for each in (ann, bob):
+            (user,) = await EventReaders.replayed(each, cursor)
+            self.assertEqual((user["name"], user["email"]), ("Anna", "ann@example.org"))
+        await ann.rest.ask("PUT", f"/api/v1/users/{ann.id}", {"email": "anna@example.org"})
+        await self.told_everywhere()
+        for each in (ann, bob):
+            told = [user.get("email") for user in await EventReaders.replayed(each, cursor)]
+            self.assertEqual(told, [None, "anna@example.org"])
+
+
+class ClosedRegistration(LiveCase):
+    def configure(self, config: Config) -> Config:
+        config = super().configure(config)
+        return evolve(config, auth=evolve(config.auth, registration=CLOSED))
+
+    async def test_both_ways_in_say_so(self) -> None:
+        rest = Rest(self.address)
+        fields = {"email": "eve@example.org", "name": "Eve", "password": PASSWORD}
+        status, answer = await rest.ask("POST", "/api/v1/auth/register", fields)
+        text = "Registration is closed on this server; its operators make accounts"
+        self.assertEqual((status, answer["error"]), (403, {"code": 5, "message": text}))
+        (error,) = (await rest.graphql(REGISTER, input=fields))["errors"]
+        self.assertEqual((error["message"], error["extensions"]["code"]), (text, "FORBIDDEN"))
+
+
+class HiddenAddressesOnPostgreSQL(Shared, HiddenAddresses):
+    pass
+
+
+class ChangedAddressOnPostgreSQL(Shared, ChangedAddress):
+    pass

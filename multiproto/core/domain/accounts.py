@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable, Iterable, Mapping
 
-from attrs import define
+from attrs import define, evolve
 
 from ...base.timestamps import format_timestamp
 from ..client_info import ClientInfo
@@ -14,7 +14,7 @@ from ..identity import Identity
 from ..mailbox import email_key
 from ..model import PageOf, User, UserRecord, WithCursor
 from ..ports import PasswordHasher, Store
-from ..transactions import Query, Step, Unit
+from ..transactions import Query, Row, Step, Unit
 from ..validation import FieldValidator, RequestFields, check_id, paging
 from .audit_log import AuditRecorder
 from .login_sessions import ConcurrentChange, LoginSessions
@@ -31,12 +31,16 @@ class Accounts:
     _now: Callable[[], float]  # seconds since the epoch
     _new_id: Callable[[], str]
     _login_throttle: LoginThrottle | None = None  # registrations that fail count as logins do
+    _registration_open: bool = True  # whether anybody may make an account
+    _shows_emails: bool = True  # to everybody who is logged in; else each user's own to that user
 
     async def register(self, fields: RequestFields, client: ClientInfo = ClientInfo()) -> WithCursor[User]:
-        """Raises `ValidationError`, or `Conflict` when the address is registered, in upper or lower case.
+        """Raises `ValidationError`, `Forbidden`, or `Conflict` when the address is registered, in any spelling.
 
         Raises `RateLimited` after too many failures from the client's address.
         """
+        if not self._registration_open:
+            raise Forbidden("Registration is closed on this server; its operators make accounts")
         if self._login_throttle is None:
             return await self._register(fields, client)
         self._login_throttle.check_address(client.address)
@@ -61,19 +65,19 @@ class Accounts:
             user, await self._store.commit(Unit((add, audit), (self._events.user_created(user),)))
         )
 
-    async def read(self, id: str) -> WithCursor[User]:
+    async def read(self, viewer: Identity, id: str) -> WithCursor[User]:
         id = check_id(id)
         snapshot = await self._store.read(Query("user_by_id", {"id": id}))
         if not snapshot.results[0]:
             raise NotFound.of("User", id)
-        return WithCursor(User.from_row(snapshot.results[0][0]), snapshot.cursor)
+        return WithCursor(self._as_seen_by(viewer, snapshot.results[0][0]), snapshot.cursor)
 
-    async def read_many(self, ids: Iterable[str]) -> dict[str, User]:
+    async def read_many(self, viewer: Identity, ids: Iterable[str]) -> dict[str, User]:
         """The users of `ids` that exist, in one statement."""
         snapshot = await self._store.read(Query("users_by_ids", {"ids": list(ids)}))
-        return {row["id"]: User.from_row(row) for row in snapshot.results[0]}
+        return {row["id"]: self._as_seen_by(viewer, row) for row in snapshot.results[0]}
 
-    async def page(self, fields: RequestFields) -> PageOf[User]:
+    async def page(self, viewer: Identity, fields: RequestFields) -> PageOf[User]:
         form = FieldValidator(fields)
         page, limit = paging(form)
         form.check()
@@ -81,7 +85,8 @@ class Accounts:
             Query("users_page", {"limit": limit, "offset": (page - 1) * limit}), Query("users_count")
         )
         rows, count = snapshot.results
-        return PageOf(tuple(map(User.from_row, rows)), page, limit, count[0]["total"], snapshot.cursor)
+        users = tuple(self._as_seen_by(viewer, row) for row in rows)
+        return PageOf(users, page, limit, count[0]["total"], snapshot.cursor)
 
     async def update(
         self, identity: Identity, id: str, fields: RequestFields, client: ClientInfo = ClientInfo()
@@ -144,13 +149,17 @@ class Accounts:
             )
 
         if user.email != record.user.email:
-            steps.append(audit("email.changed"))
+            steps += [Step("log_forget_email", {"id": user.id}), audit("email.changed")]
         if hashed:
             # After the change: a login with the old password at this moment is revoked, too, or is refused.
             ids, revocation = await self._login_sessions.revocation_of(user.id, keep=identity.session_id)
             steps += [*revocation.steps, audit("password.changed", {"sessionsEnded": len(ids)})]
             events += revocation.events
         return await self._store.commit(Unit(tuple(steps), tuple(events)))
+
+    def _as_seen_by(self, viewer: Identity, row: Row) -> User:
+        user = User.from_row(row)
+        return user if self._shows_emails or user.id == viewer.user_id else evolve(user, shows_email=False)
 
     async def _read_record(self, id: str) -> UserRecord:
         rows = (await self._store.read(Query("user_by_id", {"id": id}))).results[0]

@@ -6,6 +6,7 @@ dropped when it is loaded, so a mutation never reads what it replaced.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Awaitable, Callable, Collection, Generic, Mapping, TypeVar
 
 from attrs import Factory, define
@@ -65,14 +66,15 @@ class OperationLoaders:
     _user_loader: DataLoader[str, User] | None = None
     _message_page_loaders: dict[tuple[object, object], DataLoader[str, PageOf[Message]]] = Factory(dict)
 
-    async def load_user(self, id: str) -> User | None:
+    async def load_user(self, identity: Identity, id: str) -> User | None:
+        """The user as `identity`, whose operation this is, may see them."""
         if self._user_loader is None:
-            self._user_loader = DataLoader(self._accounts.read_many, self._clock)
+            self._user_loader = DataLoader(partial(self._accounts.read_many, identity), self._clock)
         return await self._user_loader.load(id)
 
-    async def load_users(self, ids: Collection[str]) -> Mapping[str, User]:
+    async def load_users(self, identity: Identity, ids: Collection[str]) -> Mapping[str, User]:
         """The users with these `ids`, by id; unknown ids are left out."""
-        return await self._accounts.read_many(ids) if ids else {}
+        return await self._accounts.read_many(identity, ids) if ids else {}
 
     async def load_messages_of(
         self, identity: Identity, author: str, fields: Mapping[str, object]

@@ -38,7 +38,8 @@ async def prefetch_relations(context: Context, pending: list[tuple[dict[str, Any
             if relation.authorize is not None:
                 relation.authorize(context)
         ids = {id for owner, relation in pending if isinstance(id := owner.get(relation.id_key), str)}
-        users = {id: user.to_json() for id, user in (await context.loaders.load_users(ids)).items()}
+        found = await context.loaders.load_users(context.caller.require_identity(), ids)
+        users = {id: user.to_json() for id, user in found.items()}
     except Exception:
         return  # graphql-core gets the same error, and reports it at the right path
     for owner, relation in pending:

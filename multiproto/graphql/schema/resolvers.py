@@ -43,13 +43,14 @@ class QueryResolvers:
     _health: Callable[[], Awaitable[Mapping[str, Any]]]
 
     async def user(self, context: Context, args: Args) -> JsonObject:
-        return (await self._accounts.read(args["id"])).value.to_json()
+        return (await self._accounts.read(context.caller.require_identity(), args["id"])).value.to_json()
 
     async def users(self, context: Context, args: Args) -> JsonObject:
-        return to_relay_connection(await self._accounts.page(args))
+        return to_relay_connection(await self._accounts.page(context.caller.require_identity(), args))
 
     async def me(self, context: Context, args: Args) -> JsonObject:
-        return (await self._accounts.read(context.caller.require_identity().user_id)).value.to_json()
+        identity = context.caller.require_identity()
+        return (await self._accounts.read(identity, identity.user_id)).value.to_json()
 
     async def sessions(self, context: Context, args: Args) -> list[JsonObject]:
         return [
@@ -266,7 +267,7 @@ class RelationResolvers:
         return None if recipient is None else await self._load_user(context, recipient)
 
     async def _load_user(self, context: Context, id: object) -> JsonObject:
-        user = await context.loaders.load_user(str(id))
+        user = await context.loaders.load_user(context.caller.require_identity(), str(id))
         if user is None:
             raise NotFound.of("User", str(id))
         return user.to_json()

@@ -70,11 +70,11 @@ class AccountRoutes:
         return JsonResponse(204)
 
     async def get_own_account(self, context: RequestContext) -> JsonResponse:
-        account = await self._accounts.read(context.identity.user_id)
+        account = await self._accounts.read(context.identity, context.identity.user_id)
         return JsonResponse(200, account.value.to_json(), account.cursor)
 
     async def get_account(self, context: RequestContext, id: str) -> JsonResponse:
-        account = await self._accounts.read(id)
+        account = await self._accounts.read(context.identity, id)
         return JsonResponse(200, account.value.to_json(), account.cursor)
 
     async def update_account(self, context: RequestContext, id: str) -> JsonResponse:

@@ -53,6 +53,10 @@ WHERE subject IN (
     UNION ALL SELECT id FROM messages WHERE recipient_id = :id
 );
 
+-- name: log_forget_email
+-- Remove the mailbox address from all events so far about the user :id.
+UPDATE events SET content = json_remove(content, '$.user.email') WHERE subject = :id AND content IS NOT NULL;
+
 -- name: terms_all
 -- Every term, in the order they began.
 SELECT id, first_position FROM terms ORDER BY number;

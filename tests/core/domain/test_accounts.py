@@ -62,6 +62,17 @@ class RegistrationTests(AccountsCase):
                 await self.accounts.register(ANN | {"email": email})
         self.assertEqual(len(await self.log()), 1)
 
+    async def test_where_registration_is_closed(self) -> None:
+        """Nobody gets in, and what is asked for costs nothing: neither faults are told nor passwords hashed."""
+        self.patch(self.accounts, "_registration_open", False)
+        for fields in ({}, ANN | {"email": "new@example.org"}):
+            with self.assertRaises(Forbidden) as caught:
+                await self.accounts.register(fields)
+            self.assertEqual(
+                str(caught.exception), "Registration is closed on this server; its operators make accounts"
+            )
+        self.assertEqual(len(await self.log()), 1)
+
     async def test_all_faults(self) -> None:
         with self.assertRaises(ValidationError) as caught:
             await self.accounts.register({})
@@ -123,21 +134,21 @@ class CrowdTests(AccountsCase):
 class AccountTests(AccountsCase):
     async def test_reading(self) -> None:
         for id in (self.ann.id, self.ann.id.upper()):
-            self.assertEqual((await self.accounts.read(id)).value, self.ann)
+            self.assertEqual((await self.accounts.read(self.who, id)).value, self.ann)
         for id, refusal in [
             (self.new_id(), NotFound),
             ("x", ValidationError),
             (self.ann.id + "0", ValidationError),
         ]:
             with self.assertRaises(refusal):
-                await self.accounts.read(id)
-        self.assertEqual(await self.accounts.read_many([self.ann.id, "x"]), {self.ann.id: self.ann})
+                await self.accounts.read(self.who, id)
+        self.assertEqual(await self.accounts.read_many(self.who, [self.ann.id, "x"]), {self.ann.id: self.ann})
 
     async def test_pages(self) -> None:
         bob = (await self.accounts.register(ANN | {"email": "bob@example.org"})).value
-        page = await self.accounts.page({"limit": 1})
+        page = await self.accounts.page(self.who, {"limit": 1})
         self.assertEqual((page.items, page.total), ((bob,), 2))
-        page = await self.accounts.page({"limit": "1", "page": "2"})
+        page = await self.accounts.page(self.who, {"limit": "1", "page": "2"})
         self.assertEqual(
             (page.items, page.pagination()),
             (
@@ -153,14 +164,41 @@ class AccountTests(AccountsCase):
             ),
         )
         with self.assertRaises(ValidationError):
-            await self.accounts.page({"limit": 101})
+            await self.accounts.page(self.who, {"limit": 101})
+
+    async def test_an_address_that_is_its_owners_alone(self) -> None:
+        """Every other reader sees the account without it; the owner sees it in each answer."""
+        self.patch(self.accounts, "_shows_emails", False)
+        bob = Identity((await self.accounts.register(ANN | {"email": "bob@example.org"})).value.id, "s", 1e12)
+        seen: list[set[str]] = []
+        for viewer in (self.who, bob):
+            read = (await self.accounts.read(viewer, self.ann.id)).value
+            listed = (await self.accounts.page(viewer, {})).items[1]
+            found = (await self.accounts.read_many(viewer, [self.ann.id]))[self.ann.id]
+            seen += [set(user.to_json()) for user in (read, listed, found)]
+        hidden = {"id", "name", "createdAt", "updatedAt"}
+        self.assertEqual(seen, [hidden | {"email"}] * 3 + [hidden] * 3)
+        changed = (await self.accounts.update(self.who, self.ann.id, {"name": "Anna"})).value
+        self.assertEqual(changed.to_json()["email"], "Ann@example.org")
+
+    async def test_old_events_do_not_tell_an_old_address(self) -> None:
+        """Neither in the log nor elsewhere on the disk's rows; a change of anything else takes nothing from them."""
+        await self.accounts.update(self.who, self.ann.id, {"name": "Anna"})
+        before = await self.log()
+        self.assertEqual([content["user"]["email"] for *_, content in before], ["Ann@example.org"] * 2)
+        user = (await self.accounts.update(self.who, self.ann.id, {"email": "anna@example.org"})).value
+        *old, (_, _, newest) = await self.log()
+        self.assertEqual(newest, {"user": user.to_json()})
+        for (_, _, had), (_, _, has) in zip(before, old):
+            del had["user"]["email"]
+            self.assertEqual(has, had)
 
     async def test_amending(self) -> None:
         """Each change is one event, of the right kind (docs/predecessor-faults.md#fault-19)."""
         user = (await self.accounts.update(self.who, self.ann.id, {"name": "Anna"})).value
         self.assertEqual((user.name, user.email, user.id), ("Anna", "Ann@example.org", self.ann.id))
         self.assertGreaterEqual(user.updated_at, self.ann.updated_at)
-        self.assertEqual((await self.accounts.read(user.id)).value, user)
+        self.assertEqual((await self.accounts.read(self.who, user.id)).value, user)
         self.assertEqual(
             (await self.log())[1:],
             [("user.updated", ("users", f"users.{user.id}"), {"user": user.to_json()})],
@@ -176,7 +214,7 @@ class AccountTests(AccountsCase):
             for _ in range(5)
         ]
         await gatherResults(names)
-        user = (await self.accounts.read(self.ann.id)).value
+        user = (await self.accounts.read(self.who, self.ann.id)).value
         self.assertEqual((user.name, user.email), ("Anna", "new@example.org"))
         log = await self.log()
         self.assertEqual(len(log), 7)
@@ -193,7 +231,7 @@ class AccountTests(AccountsCase):
         ]:
             with self.assertRaises(refusal):
                 await self.accounts.update(self.who, id, fields)
-        self.assertEqual((await self.accounts.read(self.ann.id)).value, self.ann)
+        self.assertEqual((await self.accounts.read(self.who, self.ann.id)).value, self.ann)
 
     async def test_closing(self) -> None:
         """Nothing of it is left in the rows, the log or the sessions; that it left is told."""
@@ -203,7 +241,7 @@ class AccountTests(AccountsCase):
         with self.assertRaises(ValidationError):
             await self.accounts.close(self.who, "x")
         await self.accounts.close(self.who, self.ann.id)
-        for again in (self.accounts.close(self.who, self.ann.id), self.accounts.read(self.ann.id)):
+        for again in (self.accounts.close(self.who, self.ann.id), self.accounts.read(self.who, self.ann.id)):
             with self.assertRaises(NotFound):
                 await again
         with self.assertRaises(NotFound):
