@@ -170,6 +170,13 @@ class FieldValidator:
             return value
         return default
 
+    def boolean(self, field: str) -> bool:
+        """False where it is absent; the words in a string, as in a form, are accepted, too."""
+        value = self._fields.get(field)
+        if not (value is None or isinstance(value, bool) or value in ("true", "false")):
+            self.add_error(field, "Must be true or false")
+        return value in (True, "true")
+
     def has(self, field: str) -> bool:
         return self.value(field) is not None
 

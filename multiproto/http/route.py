@@ -67,6 +67,10 @@ class RequestContext:
     def query_params(self) -> dict[str, str]:
         return _parse_params(self.http_request.query, "query")
 
+    def optional_body_fields(self) -> dict[str, Any]:
+        """As `body_fields`; none, where the request has no body."""
+        return self.body_fields() if self.http_request.body else {}
+
     def body_fields(self) -> dict[str, Any]:
         """The body, a JSON object or a form.  Raises `InvalidInput`, `UnsupportedMediaType`."""
         media_type, is_utf8 = parse_content_type(self.header("content-type") or "application/json")

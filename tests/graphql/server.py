@@ -49,6 +49,7 @@ from tests.canary import PASSWORD
 from ..fakes import FakeAuthenticator, PlainPasswords, make_account_services, make_turns
 from ..rfc6455.wire import Wire
 
+DELETE_USER = f'deleteUser(currentPassword: "{PASSWORD}")'  # nobody here has a session that has just begun
 START = 1_800_000_000.0  # seconds since the epoch
 
 

@@ -9,7 +9,7 @@ from multiproto.core.domain.login_throttle import LoginThrottle
 from multiproto.core.errors import Unavailable
 from multiproto.core.ratelimit.fixed_window import RateLimit
 
-from .server import PASSWORD, ServerCase
+from .server import DELETE_USER, PASSWORD, ServerCase
 
 MISSING = str(UUID(int=7))
 PAGE = "edges { node { id content } } pageInfo { page limit total totalPages hasNextPage hasPreviousPage }"
@@ -268,7 +268,7 @@ class AccountTests(ServerCase):
             self.codes("mutation { updateUser(input: {}) { id } }", self.ann), ["VALIDATION_ERROR"]
         )
         self.assertEqual(
-            self.ask("mutation { deleteUser }", self.ann),
+            self.ask(f"mutation {{ {DELETE_USER} }}", self.ann),
             {"data": {"deleteUser": True}, "extensions": {"cursor": "t.4"}},
         )
         self.assertEqual(self.codes("{ me { id } }", self.ann), ["UNAUTHORIZED"])

@@ -12,8 +12,9 @@ from attrs import evolve
 from multiproto.config import Config
 from multiproto.config.settings import CLOSED, SELF
 from tests.canary import CANARY
+from tests.canary import PASSWORD as CANARY_PASSWORD
 
-from .clients import Person, Rest
+from .clients import Device, Person, Rest
 from .running import LiveCase, Shared
 
 # A name, and an address in two spellings, of which the first is shown.
@@ -94,6 +95,8 @@ class EveryScriptOnPostgreSQL(Shared, EveryScript):
 
 UPDATE = "mutation($input: UpdateUserInput!) { updateUser(input: $input) { email } }"
 USERS = "{ users { edges { node { id email } } } messages { edges { node { user { id email } } } } }"
+CLOSE = "mutation($password: String) { deleteUser(currentPassword: $password) }"
+PROOF, WRONG = {"currentPassword": CANARY_PASSWORD}, {"currentPassword": "wrong"}
 CHANGES = "subscription($after: String) { userCreated(after: $after) { id email } }"
 
 
@@ -210,3 +213,97 @@ class HiddenAddressesOnPostgreSQL(Shared, HiddenAddresses):
 
 class ChangedAddressOnPostgreSQL(Shared, ChangedAddress):
     pass
+
+
+class OldSession(LiveCase):
+    """The session began 16 minutes ago, and its token was refreshed since."""
+
+    ahead = 0.0  # seconds that the server's clock is ahead
+
+    def now(self) -> float:
+        return super().now() + self.ahead
+
+    async def asyncSetUp(self) -> None:
+        self.ann = await self.person("ann")
+        self.login = {"email": "ann@example.org", "password": CANARY_PASSWORD}
+        _, answer = await self.ann.rest.ask("POST", "/api/v1/auth/login", self.login)
+        self.ahead = 960.0
+        fields = {"refreshToken": answer["data"]["refreshToken"]}
+        _, answer = await self.ann.rest.ask("POST", "/api/v1/auth/refresh", fields)
+        self.ann.rest.token = answer["data"]["token"]
+
+    async def test_by_rest(self) -> None:
+        path = f"/api/v1/users/{self.ann.id}"
+        for method, fields in (
+            ("PUT", {"password": "An0ther!!"}),
+            ("PUT", {"email": "a@b.org"}),
+            ("DELETE", {}),
+        ):
+            for proof, text in (({}, "Send your currentPassword"), (WRONG, "The currentPassword is wrong")):
+                status, answer = await self.ann.rest.ask(method, path, fields | proof)
+                self.assertEqual((status, answer["error"]["code"]), (403, 5))
+                self.assertIn(text, answer["error"]["message"])
+        status, answer = await self.ann.rest.ask("DELETE", path)
+        self.assertEqual(status, 403)
+        self.assertEqual((await self.ann.rest.ask("PUT", path, {"name": "Anna"}))[0], 200)
+        self.assertEqual((await self.ann.rest.ask("PUT", path, {"email": "a@b.org"} | PROOF))[0], 200)
+        self.assertEqual((await self.ann.rest.ask("DELETE", path, PROOF))[0], 204)
+
+    async def test_by_graphql(self) -> None:
+        ask = self.ann.rest.graphql
+        for proof, text in (({}, "Send your currentPassword"), (WRONG, "The currentPassword is wrong")):
+            for document, variables in (
+                (UPDATE, {"input": {"password": "An0ther!!"} | proof}),
+                (CLOSE, {"password": proof.get("currentPassword")}),
+            ):
+                (error,) = (await ask(document, **variables))["errors"]
+                self.assertEqual(error["extensions"]["code"], "FORBIDDEN")
+                self.assertIn(text, error["message"])
+        self.assertNotIn("errors", await ask(UPDATE, input={"email": "a@b.org"} | PROOF))
+        self.assertEqual((await ask(CLOSE, password=CANARY_PASSWORD))["data"], {"deleteUser": True})
+
+    async def test_a_new_session_is_asked_for_nothing(self) -> None:
+        _, answer = await self.ann.rest.ask("POST", "/api/v1/auth/login", self.login)
+        self.ann.rest.token = answer["data"]["token"]
+        self.assertEqual((await self.ann.rest.ask("DELETE", f"/api/v1/users/{self.ann.id}"))[0], 204)
+
+
+class OldSessionOnPostgreSQL(Shared, OldSession):
+    pass
+
+
+class Devices(LiveCase):
+    async def test_they_end_with_the_sessions_where_that_is_asked_for(self) -> None:
+        """A new password, and the end of all sessions, on both protocols; without asking, a device goes on."""
+        ann = await self.person("ann")
+        fields = {"name": "pump", "grants": [{"pattern": "room.*", "verbs": ["subscribe"]}]}
+        password, path = "An0ther-" + CANARY_PASSWORD, f"/api/v1/users/{ann.id}"
+        logout = "mutation($credentials: Boolean) { logoutAll(credentials: $credentials) }"
+
+        async def new_login() -> None:
+            _, answer = await ann.rest.ask(
+                "POST", "/api/v1/auth/login", {"email": "ann@example.org", "password": password}
+            )
+            ann.rest.token = answer["data"]["token"]
+
+        for also_devices in (False, True):
+            for end in (
+                lambda with_: ann.rest.ask("PUT", path, {"password": password, **with_}),
+                lambda with_: ann.rest.graphql(UPDATE, input={"password": password, **with_}),
+                lambda with_: ann.rest.ask("POST", "/api/v1/auth/logout-all", with_ or None),
+                lambda with_: ann.rest.graphql(logout, **with_),
+            ):
+                _, answer = await ann.rest.ask("POST", "/api/v1/auth/credentials", fields)
+                made = answer["data"]
+                device = await Device.open(self.address)
+                self.assertEqual((await device.ask(0x01, token=made["credential"]))[0], 0x02)
+                await end({"credentials": True} if also_devices else {})
+                if also_devices:
+                    await device.inbox.closed
+                    self.assertEqual([kind for kind, _ in device.inbox.rest()], [0xFF])
+                else:
+                    self.assertEqual((await device.ask(0x10, topic="room.a"))[0], 0x12)
+                    await device.close()
+                await new_login()
+                if not also_devices:
+                    await ann.rest.ask("DELETE", f"/api/v1/auth/credentials/{made['id']}")

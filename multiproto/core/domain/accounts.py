@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Callable, Iterable, Mapping
 
 from attrs import define, evolve
@@ -93,16 +94,28 @@ class Accounts:
     ) -> WithCursor[User]:
         """Change the address, name or password of one's own account; at least one of them.
 
-        A new password ends all other sessions: whoever knew the old one has no access any more.
+        A new password ends all other sessions, and with `credentials` in `fields` the user's
+        credentials: whoever knew the old one has no access any more.  It and a new address
+        want `currentPassword`, see `LoginSessions.confirm`.
         """
         form = FieldValidator(fields)
         email, name, password = form.email(False), form.name(False), form.password(False)
         if not any(map(form.has, ("email", "name", "password"))):
             form.add_error(None, "At least one of email, name, password is required")
+        current, with_credentials = form.optional_text("currentPassword"), form.boolean("credentials")
+        if with_credentials and not form.has("password"):
+            form.add_error(
+                "credentials", "Goes with a new password; POST /auth/logout-all ends them without one"
+            )
         form.check()
         id = check_id(id)
         if id != identity.user_id:
             raise Forbidden("This account is someone else's")
+        if password:
+            self._passwords.check_capacity(client.requester(id))  # before anything is read
+        old = (await self._read_record(id)).user
+        if password or email not in ("", old.email):
+            await self._login_sessions.confirm(identity, old.email, current, client)
         hashed = await self._passwords.hash(password, client.requester(id)) if password else ""
         while True:
             record = await self._read_record(id)
@@ -110,15 +123,32 @@ class Accounts:
             at = max(format_timestamp(self._now()), old.updated_at)
             user = User(id, email or old.email, name or old.name, old.created_at, at)
             try:
-                return WithCursor(user, await self._commit_update(identity, record, user, hashed, client))
+                return WithCursor(
+                    user,
+                    await self._commit_update(identity, record, user, hashed, with_credentials, client),
+                )
             except ConcurrentChange:
                 continue  # each time, another change has succeeded
 
-    async def close(self, identity: Identity, id: str, client: ClientInfo = ClientInfo()) -> str:
-        """Delete one's own account and messages, and redact the log's events about both; gives the cursor."""
+    async def close(
+        self,
+        identity: Identity,
+        id: str,
+        fields: RequestFields = MappingProxyType({}),
+        client: ClientInfo = ClientInfo(),
+    ) -> str:
+        """Delete one's own account and messages, and redact the log's events about both; gives the cursor.
+
+        `fields` may have `currentPassword`, see `LoginSessions.confirm`.
+        """
+        form = FieldValidator(fields)
+        current = form.optional_text("currentPassword")
+        form.check()
         id = check_id(id)
         if id != identity.user_id:
             raise Forbidden("This account is someone else's")
+        user = (await self._read_record(id)).user
+        await self._login_sessions.confirm(identity, user.email, current, client)
         steps = (
             Step("log_blank_account", {"id": id}),
             Step("user_drop", {"id": id}, expected_rows=1, miss=NotFound.of("User", id)),
@@ -130,7 +160,13 @@ class Accounts:
         return await self._store.commit(Unit(steps, (event,)))
 
     async def _commit_update(
-        self, identity: Identity, record: UserRecord, user: User, hashed: str, client: ClientInfo
+        self,
+        identity: Identity,
+        record: UserRecord,
+        user: User,
+        hashed: str,
+        with_credentials: bool,
+        client: ClientInfo,
     ) -> str:
         """Change `record` to `user`, with a new password unless `hashed` is "".  Raises `ConcurrentChange`."""
         params = _user_columns(user) | {
@@ -152,8 +188,11 @@ class Accounts:
             steps += [Step("log_forget_email", {"id": user.id}), audit("email.changed")]
         if hashed:
             # After the change: a login with the old password at this moment is revoked, too, or is refused.
-            ids, revocation = await self._login_sessions.revocation_of(user.id, keep=identity.session_id)
-            steps += [*revocation.steps, audit("password.changed", {"sessionsEnded": len(ids)})]
+            ended, revocation = await self._login_sessions.revocation_of(
+                user.id, identity.session_id, with_credentials
+            )
+            details = {f"{kind}Ended": number for kind, number in ended.items()}
+            steps += [*revocation.steps, audit("password.changed", details)]
             events += revocation.events
         return await self._store.commit(Unit(tuple(steps), tuple(events)))
 

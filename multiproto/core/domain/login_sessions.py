@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from types import MappingProxyType
 from typing import Callable, Sequence
 
 from attrs import define, field, frozen
 
-from ...base.timestamps import format_timestamp
+from ...base.timestamps import format_timestamp, parse_timestamp
 from ..client_info import ClientInfo
-from ..errors import NotFound, RateLimited, Refusal, Unauthorized, ValidationError
+from ..errors import Forbidden, NotFound, RateLimited, Refusal, Unauthorized, ValidationError
 from ..events import EventBuilder
 from ..identity import Identity
 from ..mailbox import email_key
@@ -29,6 +30,9 @@ from .login_throttle import LoginThrottle
 
 MAX_SESSIONS = 100  # active sessions of one user; the oldest ends when one more begins
 MAX_KNOWN_NETWORKS = 100  # of one user, from which others' wrong passwords do not keep them out
+UNCONFIRMED_PERIOD = (
+    900.0  # seconds from its begin that a session needs no password for what `confirm` is for
+)
 NO_LIMIT = 2**31 - 1  # for reading all of them: concurrent logins on several instances may exceed the limit
 
 
@@ -109,22 +113,8 @@ class LoginSessions:
                 self._login_throttle.check_address(client.address)
                 await self._login_throttle.record_failure(client.address)
             raise
-        host, key = client.address, email_key(email)
-        # First, so that in a storm of logins those that are refused cost no database read.
-        self._passwords.check_capacity(client.requester())
-        attempt = await self._login_throttle.begin_attempt(key, host) if self._login_throttle else None
-        right = None
-        try:
-            record = await self._find_user(email)
-            hashed = record.password_hash if record else None
-            right = await self._passwords.verify(password, hashed, client.requester())
-        finally:
-            if self._login_throttle and attempt:
-                await self._login_throttle.finish_attempt(attempt, right)
-        self._on_authentication("password", "success" if right else "invalid")
-        if record is None or not right:
-            subject = record.user.id if record else unknown_email_subject(email)
-            self._failed_attempts.record("login", "invalid", client, subject)
+        record = await self._find_by_password(email, None, password, client)
+        if record is None:
             raise Unauthorized("Invalid credentials")
         verified = record.password_hash
         while record is not None and record.password_hash == verified:
@@ -134,6 +124,27 @@ class LoginSessions:
                 record = await self._find_user(email)
         # The account was closed, or the password changed, meanwhile.
         raise Unauthorized("Invalid credentials")
+
+    async def confirm(
+        self, identity: Identity, email: str, password: str | None, client: ClientInfo = ClientInfo()
+    ) -> None:
+        """Check that this is the owner of the account with the address `email`, not somebody at their open session.
+
+        A session that has just begun needs no `password`; a wrong one counts as a
+        failed login.  Raises `Forbidden`, and what the limits of logins raise.
+        """
+        if password is None:
+            if await self._has_just_begun(identity):
+                return
+            raise _forbidden_without_password(
+                f"Send your currentPassword, as this session began more than {UNCONFIRMED_PERIOD / 60:.0f} minutes ago"
+            )
+        if self._login_throttle is not None:
+            # Also from where the owner has been: a thief at an open session is there, or was by a refresh.
+            self._login_throttle.check_address(client.address)
+        # By the id, as the address may be changed at this moment.
+        if await self._find_by_password(email, identity.user_id, password, client) is None:
+            raise _forbidden_without_password("The currentPassword is wrong")
 
     async def refresh(self, fields: RequestFields, client: ClientInfo = ClientInfo()) -> LoginResult:
         """A new access token and refresh token for a refresh token.
@@ -207,17 +218,25 @@ class LoginSessions:
         steps = (Step("session_revoke", {"id": session, "at": at}), audit)
         await self._store.commit(Unit(steps, (self._events.sessions_revoked(user, [session], at),)))
 
-    async def logout_all(self, identity: Identity, client: ClientInfo = ClientInfo()) -> None:
-        """End all sessions of the user, at once."""
+    async def logout_all(
+        self,
+        identity: Identity,
+        fields: RequestFields = MappingProxyType({}),
+        client: ClientInfo = ClientInfo(),
+    ) -> None:
+        """End all sessions of the user at once, and with `credentials` in `fields` the user's credentials, too."""
+        form = FieldValidator(fields)
+        with_credentials = form.boolean("credentials")
+        form.check()
         while True:
-            ids, revocation = await self.revocation_of(identity.user_id)
+            ended, revocation = await self.revocation_of(identity.user_id, with_credentials=with_credentials)
             audit = self._audit_recorder.record_step(
                 "logout",
                 client,
                 actor=identity.user_id,
                 subject=identity.user_id,
                 session=identity.session_id,
-                details={"all": True, "sessions": len(ids)},
+                details={"all": True, **ended},
             )
             try:
                 await self._store.commit(Unit((*revocation.steps, audit), revocation.events))
@@ -236,18 +255,79 @@ class LoginSessions:
         steps = (Step("session_revoke_own", params, expected_rows=1, miss=NotFound.of("Session", id)), audit)
         await self._store.commit(Unit(steps, (self._events.sessions_revoked(user, [id], at),)))
 
-    async def revocation_of(self, user_id: str, keep: str = "") -> tuple[Sequence[str], Unit]:
-        """The ids of all sessions of a user but `keep`, and the steps and events that end them.
+    async def revocation_of(
+        self, user_id: str, keep: str = "", with_credentials: bool = False
+    ) -> tuple[dict[str, int], Unit]:
+        """The steps and events that end all sessions of a user but `keep`, and how many they are, for the audit log.
 
         To be committed soon, together with the change that is the reason: fails with
-        `ConcurrentChange` when other sessions have begun by then.
+        `ConcurrentChange` when other sessions or credentials have come by then.
         """
         at = format_timestamp(self._now())
         ids = [row["id"] for row in await self._active_rows(user_id) if row["id"] != keep]
         others = {"user_id": user_id, "keep": keep, "at": at, "now": self._expiry_time()}
         rest = Step("sessions_revoke_others", others, expected_rows=0, miss=ConcurrentChange(""))
         steps, events = self._revocation_steps(user_id, ids, at)
-        return ids, Unit((*steps, rest), events)
+        ended, steps = {"sessions": len(ids)}, (*steps, rest)
+        if with_credentials:
+            found = (await self._store.read(Query("credentials_of_user", {"user_id": user_id}))).results[0]
+            drop = Step(
+                "credentials_drop_all",
+                {"user_id": user_id},
+                expected_rows=len(found),
+                miss=ConcurrentChange(""),
+            )
+            ended["credentials"], steps = len(found), (*steps, drop)
+            if found:
+                events += (self._events.sessions_revoked(user_id, [row["id"] for row in found], at),)
+        return ended, Unit(steps, events)
+
+    async def _find_by_password(
+        self, email: str, user_id: str | None, password: str, client: ClientInfo
+    ) -> UserRecord | None:
+        """The user with this address, or with this id where it is known, if the password is right.
+
+        Else the attempt counts as failed, and is recorded.  It is the same work whether or not there is such a user.
+        """
+        requester = client.requester(user_id or "")
+        # First, so that in a storm of logins those that are refused cost no database read.
+        self._passwords.check_capacity(requester)
+        attempt = (
+            await self._login_throttle.begin_attempt(email_key(email), client.address)
+            if self._login_throttle
+            else None
+        )
+        right = None
+        try:
+            record = await self._find_user(email, user_id)
+            hashed = record.password_hash if record else None
+            right = await self._passwords.verify(password, hashed, requester)
+        finally:
+            if self._login_throttle and attempt:
+                await self._login_throttle.finish_attempt(attempt, right)
+        self._on_authentication("password", "success" if right else "invalid")
+        if right:
+            return record
+        subject = record.user.id if record else unknown_email_subject(email)
+        self._failed_attempts.record("login", "invalid", client, subject)
+        return None
+
+    async def _has_just_begun(self, identity: Identity) -> bool:
+        """Raises `NotFound` when the account was closed.
+
+        Whether the session has ended since it was authenticated is not asked: what is done then comes before its end.
+        """
+        began, user = (
+            await self._store.read(
+                Query("session_began", {"id": identity.session_id, "user_id": identity.user_id}),
+                Query("user_by_id", {"id": identity.user_id}),
+            )
+        ).results
+        if not user:
+            raise NotFound.of("User", identity.user_id)
+        # In the future, by a clock that was ahead, is not just now either.
+        ages = [abs(self._latest_now() - parse_timestamp(row["created_at"])) for row in began]
+        return any(age <= UNCONFIRMED_PERIOD for age in ages)
 
     async def _create_session(self, record: UserRecord, client: ClientInfo) -> LoginResult:
         """Raises `ConcurrentChange`."""
@@ -324,8 +404,9 @@ class LoginSessions:
         query = Query("sessions_open", {"user_id": user_id, "now": self._expiry_time(), "limit": limit})
         return (await self._store.read(query)).results[0]
 
-    async def _find_user(self, email: str) -> UserRecord | None:
-        row = await self._read_one(Query("user_by_email", {"email_key": email_key(email)}))
+    async def _find_user(self, email: str, user_id: str | None = None) -> UserRecord | None:
+        by_email = Query("user_by_email", {"email_key": email_key(email)})
+        row = await self._read_one(by_email if user_id is None else Query("user_by_id", {"id": user_id}))
         return UserRecord.from_row(row) if row else None
 
     async def _read_one(self, query: Query) -> Row | None:
@@ -343,6 +424,10 @@ def _network_steps(user_id: str, client: ClientInfo, at: str) -> tuple[Step, ...
         Step("network_seen", {"user_id": user_id, "network": network, "at": at}),
         Step("networks_forget", {"user_id": user_id, "most": MAX_KNOWN_NETWORKS}),
     )
+
+
+def _forbidden_without_password(message: str) -> Forbidden:
+    return Forbidden(message, {"errors": [{"path": ["currentPassword"], "message": message}]})
 
 
 def _token_hash(token: str) -> str:

@@ -128,7 +128,7 @@ class MutationResolvers:
 
     async def logout_all(self, context: Context, args: Args) -> bool:
         await self._count_write(context)
-        await self._login_sessions.logout_all(context.caller.require_identity(), context.caller.client)
+        await self._login_sessions.logout_all(context.caller.require_identity(), args, context.caller.client)
         return True
 
     async def revoke_session(self, context: Context, args: Args) -> bool:
@@ -148,7 +148,7 @@ class MutationResolvers:
     async def delete_user(self, context: Context, args: Args) -> bool:
         await self._count_write(context)
         identity = context.caller.require_identity()
-        context.cursor = await self._accounts.close(identity, identity.user_id, context.caller.client)
+        context.cursor = await self._accounts.close(identity, identity.user_id, args, context.caller.client)
         return True
 
     async def send_message(self, context: Context, args: Args) -> JsonObject:

@@ -58,7 +58,9 @@ class AccountRoutes:
         return JsonResponse(204)
 
     async def logout_all(self, context: RequestContext) -> JsonResponse:
-        await self._login_sessions.logout_all(context.identity, context.client)
+        await self._login_sessions.logout_all(
+            context.identity, context.optional_body_fields(), context.client
+        )
         return JsonResponse(204)
 
     async def list_sessions(self, context: RequestContext) -> JsonResponse:
@@ -82,7 +84,7 @@ class AccountRoutes:
         return JsonResponse(200, account.value.to_json(), account.cursor)
 
     async def close_account(self, context: RequestContext, id: str) -> JsonResponse:
-        await self._accounts.close(context.identity, id, context.client)
+        await self._accounts.close(context.identity, id, context.optional_body_fields(), context.client)
         return JsonResponse(204)
 
 

@@ -26,6 +26,10 @@ DELETE FROM credentials WHERE user_id = :user_id AND expires_at <= :now;
 -- Delete a credential of a user.
 DELETE FROM credentials WHERE id = :id AND user_id = :user_id;
 
+-- name: credentials_drop_all
+-- Delete all credentials of a user.
+DELETE FROM credentials WHERE user_id = :user_id;
+
 -- name: credential_used
 -- Record a use; no row if the credential is deleted, or another instance recorded a later use.
 UPDATE credentials

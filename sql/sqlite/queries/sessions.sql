@@ -4,6 +4,10 @@ SELECT id, user_id, created_at, expires_at
 FROM sessions
 WHERE id = :id AND user_id = :user_id AND revoked_at IS NULL AND expires_at > :now;
 
+-- name: session_began
+-- When a session of the user began, whether or not it has ended.
+SELECT created_at FROM sessions WHERE id = :id AND user_id = :user_id;
+
 -- name: refresh_by_hash
 -- A refresh token with its session and user.
 SELECT token.hash, token.session_id, token.parent, token.spent_at,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Mapping
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
@@ -11,6 +11,7 @@ from multiproto.auth.passwords import BcryptPasswords
 from multiproto.core.client_info import ClientInfo
 from multiproto.core.errors import Conflict, Forbidden, NotFound, RateLimited, Unauthorized, ValidationError
 from multiproto.core.identity import Identity
+from multiproto.core.model import User
 from tests.canary import PASSWORD
 
 from ...fakes import PlainPasswords, make_account_services
@@ -25,6 +26,7 @@ class NamingTokens:
 
 
 ANN = {"email": "Ann@example.org", "name": "Ann", "password": PASSWORD}
+PROOF = {"currentPassword": PASSWORD}  # for a session that has not just begun, or is none
 
 
 class AccountsCase(StoreCase):
@@ -39,6 +41,11 @@ class AccountsCase(StoreCase):
         self.accounts, self.sessions = self.members.accounts, self.members.login_sessions
         self.ann = (await self.accounts.register(ANN)).value
         self.who = Identity(self.ann.id, "s", 1e12)
+
+    async def log_in(self, fields: Mapping[str, object] = ANN, client: ClientInfo = ClientInfo()) -> Identity:
+        """Who has a session that has just begun, and may change everything without the password."""
+        login = await self.sessions.login(fields, client)
+        return Identity(login.user.id, login.token.split()[-1], 1e12)
 
 
 class RegistrationTests(AccountsCase):
@@ -100,15 +107,15 @@ class CrowdTests(AccountsCase):
 
     async def asyncSetUp(self) -> None:
         await super().asyncSetUp()
-        self.crowd = [
-            (await self.accounts.register(ANN | {"email": f"user{n}@example.org"})).value.id
-            for n in range(20)
-        ]
+        self.crowd = [await self.log_in(ANN | {"email": (await self.register(n)).email}) for n in range(20)]
+        self.who = await self.log_in()
 
-    def change_password(self, user: str, host: str) -> Deferred[object]:
-        changing = self.accounts.update(
-            Identity(user, "s", 1e12), user, {"password": PASSWORD + "2"}, ClientInfo("graphql", host)
-        )
+    async def register(self, number: int) -> User:
+        return (await self.accounts.register(ANN | {"email": f"user{number}@example.org"})).value
+
+    def change_password(self, user: Identity, host: str) -> Deferred[object]:
+        fields = {"password": PASSWORD + "2"}
+        changing = self.accounts.update(user, user.user_id, fields, ClientInfo("graphql", host))
         return Deferred.fromCoroutine(changing)
 
     async def test_twenty_accounts_of_one_address_shut_nobody_out(self) -> None:
@@ -117,7 +124,7 @@ class CrowdTests(AccountsCase):
         elsewhere = ClientInfo("rest", "192.0.2.1")
         await self.accounts.register(ANN | {"email": "new@example.org"}, elsewhere)
         await self.sessions.login(ANN, elsewhere)
-        await self.change_password(self.ann.id, "192.0.2.1")
+        await self.change_password(self.who, "192.0.2.1")
         for each in crowd:
             each.addErrback(lambda failure: failure.trap(RateLimited))
         refused = (await gatherResults(crowd)).count(RateLimited)
@@ -125,7 +132,7 @@ class CrowdTests(AccountsCase):
 
     async def test_nor_does_one_user_from_many(self) -> None:
         """The share of a user, and one past it: two are being hashed, and three wait."""
-        crowd = [self.change_password(self.ann.id, f"203.0.113.{n}") for n in range(6)]
+        crowd = [self.change_password(self.who, f"203.0.113.{n}") for n in range(6)]
         self.failureResultOf(crowd.pop(), RateLimited)
         await self.change_password(self.crowd[0], "203.0.113.1")
         await gatherResults(crowd)
@@ -186,7 +193,9 @@ class AccountTests(AccountsCase):
         await self.accounts.update(self.who, self.ann.id, {"name": "Anna"})
         before = await self.log()
         self.assertEqual([content["user"]["email"] for *_, content in before], ["Ann@example.org"] * 2)
-        user = (await self.accounts.update(self.who, self.ann.id, {"email": "anna@example.org"})).value
+        user = (
+            await self.accounts.update(self.who, self.ann.id, PROOF | {"email": "anna@example.org"})
+        ).value
         *old, (_, _, newest) = await self.log()
         self.assertEqual(newest, {"user": user.to_json()})
         for (_, _, had), (_, _, has) in zip(before, old):
@@ -203,14 +212,16 @@ class AccountTests(AccountsCase):
             (await self.log())[1:],
             [("user.updated", ("users", f"users.{user.id}"), {"user": user.to_json()})],
         )
-        await self.accounts.update(self.who, self.ann.id, {"password": "An0ther!!"})
+        await self.accounts.update(self.who, self.ann.id, PROOF | {"password": "An0ther!!"})
         await self.sessions.login(ANN | {"password": "An0ther!!"})
 
     async def test_changes_at_once_are_all_made(self) -> None:
         """Nobody's change undoes another's, and the log's last event is the row."""
         names = [Deferred.fromCoroutine(self.accounts.update(self.who, self.ann.id, {"name": "Anna"}))]
         names += [
-            Deferred.fromCoroutine(self.accounts.update(self.who, self.ann.id, {"email": "new@example.org"}))
+            Deferred.fromCoroutine(
+                self.accounts.update(self.who, self.ann.id, PROOF | {"email": "new@example.org"})
+            )
             for _ in range(5)
         ]
         await gatherResults(names)
@@ -227,7 +238,7 @@ class AccountTests(AccountsCase):
             (self.ann.id, {}, ValidationError),
             (self.ann.id, {"name": "", "email": "x"}, ValidationError),
             ("x", {"name": "Anna"}, ValidationError),
-            (self.ann.id, {"email": "BOB@example.org"}, Conflict),
+            (self.ann.id, PROOF | {"email": "BOB@example.org"}, Conflict),
         ]:
             with self.assertRaises(refusal):
                 await self.accounts.update(self.who, id, fields)
@@ -237,11 +248,14 @@ class AccountTests(AccountsCase):
         """Nothing of it is left in the rows, the log or the sessions; that it left is told."""
         await self.sessions.login(ANN)
         with self.assertRaises(Forbidden):
-            await self.accounts.close(self.who, self.new_id())
+            await self.accounts.close(self.who, self.new_id(), PROOF)
         with self.assertRaises(ValidationError):
-            await self.accounts.close(self.who, "x")
-        await self.accounts.close(self.who, self.ann.id)
-        for again in (self.accounts.close(self.who, self.ann.id), self.accounts.read(self.who, self.ann.id)):
+            await self.accounts.close(self.who, "x", PROOF)
+        await self.accounts.close(self.who, self.ann.id, PROOF)
+        for again in (
+            self.accounts.close(self.who, self.ann.id, PROOF),
+            self.accounts.read(self.who, self.ann.id),
+        ):
             with self.assertRaises(NotFound):
                 await again
         with self.assertRaises(NotFound):

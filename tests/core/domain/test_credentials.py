@@ -17,7 +17,7 @@ from multiproto.core.transactions import Step, Unit
 
 from ...fakes import PlainPasswords, make_account_services
 from ...stores import StoreCase
-from .test_accounts import ANN, NamingTokens
+from .test_accounts import ANN, PROOF, NamingTokens
 
 GRANTS = [{"pattern": "devices.pump.**", "verbs": ["subscribe", "publish"]}]
 PUMP = {"name": "pump", "grants": GRANTS}
@@ -204,7 +204,7 @@ class EndingTests(KeyringCase):
 
     async def test_they_go_with_their_user(self) -> None:
         await self.make()
-        await self.accounts.close(self.ann, self.ann.user_id)
+        await self.accounts.close(self.ann, self.ann.user_id, PROOF)
         self.assertEqual(await self.names(), [])
 
 

@@ -8,19 +8,30 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import Clock, deferLater
 
+from multiproto.base.client_network import client_network
+from multiproto.base.timestamps import parse_timestamp
 from multiproto.core.client_info import ClientInfo, Requester
 from multiproto.core.domain import login_sessions
 from multiproto.core.domain.audit_log import unknown_email_subject
 from multiproto.core.domain.login_sessions import LoginSessions
 from multiproto.core.domain.login_throttle import LoginThrottle
-from multiproto.core.errors import Conflict, NotFound, RateLimited, Unauthorized, Unavailable, ValidationError
+from multiproto.core.errors import (
+    Conflict,
+    Forbidden,
+    NotFound,
+    RateLimited,
+    Unauthorized,
+    Unavailable,
+    ValidationError,
+)
 from multiproto.core.identity import Identity
+from multiproto.core.ratelimit.fixed_window import RateLimit
 from multiproto.core.ratelimit.shared_bucket import SharedBuckets
 from multiproto.core.ratelimit.token_bucket import Rate
 from multiproto.core.transactions import Query
 from tests.canary import PASSWORD
 
-from .test_accounts import ANN, AccountsCase
+from .test_accounts import ANN, PROOF, AccountsCase
 
 
 class LoginTests(AccountsCase):
@@ -48,7 +59,7 @@ class LoginTests(AccountsCase):
                 await self.sessions.login(fields)
 
 
-class GuessingTests(AccountsCase):
+class GuessingCase(AccountsCase):
     async def asyncSetUp(self) -> None:
         await super().asyncSetUp()
         self.clock = Clock()
@@ -66,6 +77,8 @@ class GuessingTests(AccountsCase):
             return refusal.message
         return "in"
 
+
+class GuessingTests(GuessingCase):
     async def test_known_and_unknown_addresses_are_answered_alike(self) -> None:
         """The eleventh is not even hashed, whether there is such an account or not."""
         answers = []
@@ -118,6 +131,102 @@ class GuessingTests(AccountsCase):
         for _ in range(20):
             with self.assertRaises(Unavailable):
                 await self.guess("ann@example.org")
+
+
+class ConfirmationTests(GuessingCase):
+    """What changes how an account is proven wants the password, unless the session has just begun."""
+
+    async def asyncSetUp(self) -> None:
+        await super().asyncSetUp()
+        self.mine = await self.log_in(client=BROWSER)
+        (session,) = await self.sessions.list_active(self.mine)
+        self.began = parse_timestamp(session.created_at)
+
+    async def change(self, **fields: str) -> str:
+        """What is answered, from where Ann has not been before."""
+        try:
+            await self.accounts.update(self.mine, self.ann.id, fields, ClientInfo("rest", "203.0.113.9"))
+        except (Forbidden, RateLimited) as refusal:
+            return refusal.message
+        return "done"
+
+    def session_is(self, seconds: float) -> None:
+        """So old."""
+        self.sessions._latest_now = lambda: self.began + seconds
+
+    async def test_fifteen_minutes_and_a_millisecond_more(self) -> None:
+        """Also where the clock that stamped the session was ahead."""
+        for age in (900.0, -900.0):
+            self.session_is(age)
+            self.assertEqual(await self.change(email=f"ann{abs(age)}{age < 0}@example.org"), "done")
+        for age in (900.001, -900.001):
+            self.session_is(age)
+            for change in ({"email": "x@example.org"}, {"password": "An0ther!!"}):
+                self.assertEqual(
+                    await self.change(**change),
+                    "Send your currentPassword, as this session began more than 15 minutes ago",
+                )
+            with self.assertRaises(Forbidden) as caught:
+                await self.accounts.close(self.mine, self.ann.id)
+            details = {"errors": [{"path": ["currentPassword"], "message": str(caught.exception)}]}
+            self.assertEqual(caught.exception.details, details)
+
+    async def test_what_proves_nothing_needs_no_proof(self) -> None:
+        """Another name, or the address that is there already: a form may send all of its fields."""
+        self.session_is(901.0)
+        self.assertEqual(await self.change(name="Anna", email="Ann@example.org"), "done")
+
+    async def test_the_password(self) -> None:
+        """It is checked where it is sent, also before it is asked for."""
+        for age in (0.0, 901.0):
+            self.session_is(age)
+            wrong = await self.change(email="x@example.org", currentPassword="wrong")
+            self.assertEqual(wrong, "The currentPassword is wrong")
+        self.assertEqual(await self.change(email="Ann2@example.org", **PROOF), "done")
+        self.assertEqual(await self.change(password="An0ther!!", **PROOF), "done")
+        self.assertEqual(await self.change(email="x@example.org", **PROOF), "The currentPassword is wrong")
+        await self.accounts.close(self.mine, self.ann.id, {"currentPassword": "An0ther!!"})
+        with self.assertRaises(NotFound):
+            await self.accounts.read(self.mine, self.ann.id)
+
+    async def test_a_wrong_one_is_a_failed_login(self) -> None:
+        """It is counted, recorded and hashed as one, and the two share one limit."""
+        outcomes = []
+        self.sessions._on_authentication = lambda *outcome: outcomes.append(outcome)
+        before = len(self.passwords.verified)
+        for _ in range(5):
+            await self.change(email="x@example.org", currentPassword="wrong")
+            self.assertEqual(await self.guess("ann@example.org"), "Invalid credentials")
+        too_many = await self.guess("ann@example.org")
+        self.assertEqual(await self.change(email="x@example.org", **PROOF), too_many)
+        self.assertEqual(len(self.passwords.verified) - before, 10)
+        self.assertEqual(outcomes, [("password", "invalid")] * 10)
+        await self.members.failed_attempts.stopService()
+        records = (await self.members.audit_log.own_page(self.mine, {"action": "login"})).items
+        failed = [(one.outcome, one.subject, one.times) for one in records if one.outcome != "success"]
+        self.assertEqual(failed, [("invalid", self.ann.id, 5)] * 2)
+
+    async def test_where_the_owner_has_been_the_address_has_its_limit(self) -> None:
+        """There the limit of the account does not keep somebody at an open session from trying them all."""
+        failures = RateLimit(2, 900.0, clock=self.clock)
+        self.sessions._login_throttle = LoginThrottle(
+            self.clock, self.clock.seconds, self.store, failures_by_address=failures
+        )
+        await self.sessions.login(ANN, BROWSER)
+        for refusal in (Forbidden, Forbidden, RateLimited):
+            with self.assertRaises(refusal):
+                await self.accounts.close(self.mine, self.ann.id, {"currentPassword": "wrong"}, BROWSER)
+
+    async def test_its_hash_is_the_users_share(self) -> None:
+        asked: list[Requester] = []
+
+        async def verify(password: str, hashed: str | None, requester: Requester) -> bool:
+            asked.append(requester)
+            return True
+
+        self.patch(self.passwords, "verify", verify)
+        await self.change(email="x@example.org", **PROOF)
+        self.assertEqual(asked, [Requester(client_network("203.0.113.9"), self.ann.id)])
 
 
 class RefreshTests(AccountsCase):
@@ -291,10 +400,30 @@ class RevocationTests(SessionsCase):
         await self.accounts.register(bob)
         theirs = await self.login(fields=bob)
         ids = [(await self.login()).session_id for _ in range(3)]
-        await self.sessions.logout_all(self.who, BROWSER)
+        await self.sessions.logout_all(self.who, {}, BROWSER)
         self.assertEqual((await self.opened(), await self.opened(theirs)), ([], [theirs.session_id]))
         self.assertEqual(await self.revoked(), [ids[::-1]])
         self.assertEqual((await self.noted())[-1], ("logout", "success", "s", {"all": True, "sessions": 3}))
+
+    async def test_all_with_the_credentials(self) -> None:
+        """Those of devices end with it only where that is asked for, in the same unit, and are told of."""
+        grants = [{"pattern": "room.*", "verbs": ["publish"]}]
+        ids = []
+        for name in ("pump", "valve"):
+            made = await self.members.credentials.create(self.who, {"name": name, "grants": grants})
+            ids.append(made.credential.id)
+        await self.login()
+        await self.sessions.logout_all(self.who, {"credentials": False})
+        self.assertEqual(len(await self.members.credentials.list_active(self.who)), 2)
+        session = (await self.login()).session_id
+        await self.sessions.logout_all(self.who, {"credentials": True})
+        self.assertEqual(await self.members.credentials.list_active(self.who), ())
+        _, sessions, credentials = await self.revoked()
+        self.assertEqual((sessions, sorted(credentials)), ([session], sorted(ids)))
+        details = {"all": True, "sessions": 1, "credentials": 2}
+        self.assertEqual((await self.noted())[-1], ("logout", "success", "s", details))
+        with self.assertRaises(ValidationError):
+            await self.sessions.logout_all(self.who, {"credentials": "yes"})
 
     async def test_all_of_none(self) -> None:
         await self.sessions.logout_all(self.who)
@@ -384,6 +513,18 @@ class PasswordTests(SessionsCase):
             ("password.changed", "success", mine.session_id, {"sessionsEnded": 1}),
         )
 
+    async def test_and_the_credentials_where_that_is_asked_for(self) -> None:
+        mine = await self.login()
+        grants = [{"pattern": "room.*", "verbs": ["publish"]}]
+        made = await self.members.credentials.create(mine, {"name": "pump", "grants": grants})
+        with self.assertRaises(ValidationError):
+            await self.accounts.update(mine, mine.user_id, {"name": "Anna", "credentials": True})
+        await self.accounts.update(mine, mine.user_id, {"password": "An0ther!!", "credentials": "true"})
+        self.assertEqual(await self.revoked(), [[made.credential.id]])
+        self.assertEqual(await self.members.credentials.list_active(mine), ())
+        details = {"sessionsEnded": 0, "credentialsEnded": 1}
+        self.assertEqual((await self.noted())[-1], ("password.changed", "success", mine.session_id, details))
+
     async def test_other_changes_end_nothing(self) -> None:
         other, mine = await self.login(), await self.login()
         await self.accounts.update(mine, mine.user_id, {"email": "ann2@example.org", "name": "Anna"})
@@ -409,13 +550,13 @@ class PasswordTests(SessionsCase):
         mine = await self.login()
         ending, late = self.sessions.revocation_of, []
 
-        async def slowly(user_id: str, keep: str = "") -> Any:
-            found = await ending(user_id, keep)
+        async def slowly(_: LoginSessions, *given: Any) -> Any:
+            found = await ending(*given)
             if not late:
                 late.append(await self.login())
             return found
 
-        self.patch(LoginSessions, "revocation_of", lambda self, user_id, keep="": slowly(user_id, keep))
+        self.patch(LoginSessions, "revocation_of", slowly)
         await self.accounts.update(mine, mine.user_id, {"password": "An0ther!!"})
         self.assertEqual(await self.opened(), [mine.session_id])
         self.assertEqual(await self.revoked(), [[late[0].session_id]])
@@ -425,7 +566,7 @@ class AuditTests(SessionsCase):
     async def test_what_happens_to_an_account(self) -> None:
         who = await self.login(BROWSER)
         await self.sessions.logout(who, BROWSER)
-        await self.accounts.close(who, who.user_id, BROWSER)
+        await self.accounts.close(who, who.user_id, PROOF, BROWSER)
         self.assertEqual(
             await self.noted(),
             [
@@ -446,7 +587,7 @@ class AuditTests(SessionsCase):
         with self.assertRaises(Conflict):
             await self.accounts.register(ANN)
         with self.assertRaises(Conflict):
-            await self.accounts.update(self.who, self.ann.id, {"email": "bob@example.org"})
+            await self.accounts.update(self.who, self.ann.id, PROOF | {"email": "bob@example.org"})
         with self.assertRaises(NotFound):
             await self.sessions.revoke(self.who, self.new_id())
         self.assertEqual(await self.noted(), before)

@@ -14,7 +14,7 @@ from tests.canary import PASSWORD
 
 from ...fakes import PlainPasswords, make_account_services
 from ...stores import StoreCase
-from .test_accounts import NamingTokens
+from .test_accounts import PROOF, NamingTokens
 
 
 class MessagesCase(StoreCase):
@@ -74,7 +74,7 @@ class SendingTests(MessagesCase):
         self.assertEqual((len(await self.log()), await self.contents(self.ann)), (before, []))
 
     async def test_by_an_account_that_was_closed_meanwhile(self) -> None:
-        await self.accounts.close(self.ann, self.ann.user_id)
+        await self.accounts.close(self.ann, self.ann.user_id, PROOF)
         with self.assertRaises(Unauthorized):
             await self.send(self.ann, "ghost", channel="c")
 
@@ -199,10 +199,10 @@ class VisibilityTests(MessagesCase):
     async def test_they_go_with_an_account(self) -> None:
         """Those it sent and those it got, from the rows and from the log."""
         await self.send(self.eve, "still here", channel="c")
-        await self.accounts.close(self.bob, self.bob.user_id)
+        await self.accounts.close(self.bob, self.bob.user_id, PROOF)
         self.assertEqual(await self.contents(self.ann), ["still here", "hello"])
         self.assertNotIn("psst", str(await self.log()))
-        await self.accounts.close(self.ann, self.ann.user_id)
+        await self.accounts.close(self.ann, self.ann.user_id, PROOF)
         self.assertEqual(await self.contents(self.eve), ["still here"])
         self.assertNotIn("hello", str(await self.log()))
 

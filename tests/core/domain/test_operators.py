@@ -12,6 +12,7 @@ from multiproto.core.errors import Forbidden, NotFound
 from multiproto.core.identity import Identity
 
 from ...fakes import make_account_services
+from .test_accounts import PROOF
 from .test_audit_log import ANN, TrailCase
 
 ROOT = ANN | {"email": "Root@example.org"}
@@ -61,7 +62,7 @@ class SettingTests(OperatorsCase):
     async def test_an_address_means_the_account_that_had_it(self) -> None:
         """Not whom it belongs to after its operator has another one."""
         running = await self.operators("bob@example.org")
-        await self.members.accounts.update(self.bob, self.bob.user_id, {"email": "rob@example.org"})
+        await self.members.accounts.update(self.bob, self.bob.user_id, PROOF | {"email": "rob@example.org"})
         heir = await self.person(ANN | {"email": "bob@example.org"})
         for operators in (running, await self.operators("bob@example.org")):
             self.assertTrue(await self.is_one(operators, self.bob))
@@ -69,7 +70,7 @@ class SettingTests(OperatorsCase):
 
     async def test_nor_after_the_account_is_closed(self) -> None:
         await self.operators("bob@example.org")
-        await self.members.accounts.close(self.bob, self.bob.user_id)
+        await self.members.accounts.close(self.bob, self.bob.user_id, PROOF)
         heir = await self.person(ANN | {"email": "bob@example.org"})
         self.assertFalse(await self.is_one(await self.operators("bob@example.org"), heir))
 
@@ -107,7 +108,7 @@ class CommandTests(OperatorsCase):
     async def test_a_new_address_changes_nothing(self) -> None:
         operators = await self.operators()
         await operators.grant(self.bob.user_id)
-        await self.members.accounts.update(self.bob, self.bob.user_id, {"email": "rob@example.org"})
+        await self.members.accounts.update(self.bob, self.bob.user_id, PROOF | {"email": "rob@example.org"})
         heir = await self.person(ANN | {"email": "bob@example.org"})
         self.assertTrue(await self.is_one(operators, self.bob))
         self.assertFalse(await self.is_one(operators, heir))
@@ -121,5 +122,5 @@ class CommandTests(OperatorsCase):
     async def test_a_closed_account_is_none(self) -> None:
         operators = await self.operators()
         await operators.grant(self.bob.user_id)
-        await self.members.accounts.close(self.bob, self.bob.user_id)
+        await self.members.accounts.close(self.bob, self.bob.user_id, PROOF)
         self.assertEqual(await operators.granted(), [])

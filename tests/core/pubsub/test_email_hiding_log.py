@@ -6,7 +6,7 @@ from multiproto.core.domain.messages import Messages
 from multiproto.core.pubsub.email_hiding_log import EmailHidingLog
 from multiproto.core.pubsub.policy import Policy
 
-from ..domain.test_accounts import AccountsCase
+from ..domain.test_accounts import PROOF, AccountsCase
 
 
 class EmailHidingLogTests(AccountsCase):
@@ -15,7 +15,7 @@ class EmailHidingLogTests(AccountsCase):
         await self.accounts.update(self.who, self.ann.id, {"name": "Anna"})
         messages = Messages(self.store, self.sends, self.events, Policy(), self.now, self.new_id)
         await messages.send(self.who, {"content": "Ann@example.org", "channelId": "c"})
-        await self.accounts.close(self.who, self.ann.id)
+        await self.accounts.close(self.who, self.ann.id, PROOF)
         await self.accounts.register({"email": "bob@example.org", "name": "Bob", "password": "Passw0rd!"})
         log = EmailHidingLog(self.store)
         entries = await log.read_after(0, 10)

@@ -10,6 +10,7 @@ from multiproto.base.flow_control import DRAIN_TIMEOUT
 from multiproto.core.connections.admission import ConnectionLimits
 from multiproto.core.identity import Identity
 from multiproto.core.turn_scheduler import TurnScheduler
+from tests.canary import PASSWORD
 
 from ..server import START, Exchanged, ServerCase
 
@@ -53,7 +54,7 @@ class FieldTests(StreamCase):
         self.user("Eve")
         self.done(self.accounts.update(self.who(self.ann), self.ann, {"name": "Anna"}))
         self.done(self.accounts.update(self.who(self.bob), self.bob, {"name": "Bobby"}))
-        self.done(self.accounts.close(self.who(self.ann), self.ann))
+        self.done(self.accounts.close(self.who(self.ann), self.ann, {"currentPassword": PASSWORD}))
         self.assertEqual(self.heard(created), [told("userCreated", {"name": "Eve"}, cursor="t.3")])
         self.assertEqual(
             self.heard(updated),
@@ -271,7 +272,12 @@ class LifeTests(StreamCase):
     def test_an_expired_or_revoked_token_ends_it(self) -> None:
         for end, message in (
             (lambda: self.clock.pump([1] * 901), "Token has expired"),
-            (lambda: self.done(self.accounts.close(self.who(self.bob), self.bob)), "Token revoked"),
+            (
+                lambda: self.done(
+                    self.accounts.close(self.who(self.bob), self.bob, {"currentPassword": PASSWORD})
+                ),
+                "Token revoked",
+            ),
         ):
             self.gate.expires_at = self.clock.seconds() + 900
             stream = self.follow(self.QUERY, self.bob)

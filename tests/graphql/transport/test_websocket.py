@@ -20,7 +20,7 @@ from multiproto.graphql.transport.running_operations import MAX_RUNNING_OPERATIO
 from multiproto.observe.protocol_stats import ProtocolStats
 
 from ...rfc6455.wire import CLOSE, PING, PONG, TEXT, close, frame, frames, handshake
-from ..server import Exchanged, InlineStore, ServerCase
+from ..server import DELETE_USER, Exchanged, InlineStore, ServerCase
 
 ACK = {"type": "connection_ack"}
 ROOM = 'subscription { topic(pattern: "room") { data } }'
@@ -372,7 +372,7 @@ class LineTests(SocketCase):
         expiring = {"type": "ping", "payload": {"expiresAt": "2027-01-15T08:15:00.000Z"}}
         for end, last in (
             (lambda: self.clock.pump([1] * 901), [expiring, (4403, "Token has expired")]),
-            (lambda: self.ask("mutation { deleteUser }", self.bob), [(4403, "Token revoked")]),
+            (lambda: self.ask(f"mutation {{ {DELETE_USER} }}", self.bob), [(4403, "Token revoked")]),
         ):
             self.gate.expires_at = self.clock.seconds() + 900
             client = self.client(self.bob)
@@ -386,7 +386,7 @@ class LineTests(SocketCase):
             self.assertEqual(len(self.hub), 0)
 
     def test_who_ends_it_oneself_is_answered_before(self) -> None:
-        for field in ("logout", "deleteUser"):
+        for field in ("logout", DELETE_USER):
             client = self.client(self.bob)
             client.run("a", ROOM)
             self.assertEqual(
@@ -403,7 +403,7 @@ class LineTests(SocketCase):
         with patch.object(OperationExecutor, "execute", lambda *_: answer):
             client.run("1", "mutation { logout }")
         client.run("2", ROOM)
-        self.ask("mutation { deleteUser }", self.ann)
+        self.ask(f"mutation {{ {DELETE_USER} }}", self.ann)
         self.assertEqual(client.heard(), [])
         self.assertEqual(self.streams.stats.active_subscriptions, 0)
         self.turn(self.session_limits.close_timeout + 1)
@@ -484,7 +484,7 @@ class LineTests(SocketCase):
         with patch.object(OperationExecutor, "execute", lambda *_: answer):
             client.run("1", "mutation { logout }")
         client.wire.producer.pauseProducing()
-        self.ask("mutation { deleteUser }", self.ann)
+        self.ask(f"mutation {{ {DELETE_USER} }}", self.ann)
         self.assertEqual(client.heard(), [])
         answer.callback({"data": {"logout": True}})
         self.assertEqual(
@@ -496,7 +496,7 @@ class LineTests(SocketCase):
         client = self.client(self.ann)
         with patch.object(OperationExecutor, "execute", lambda *_: answer):
             client.run("1", "mutation { logout }")
-        self.ask("mutation { deleteUser }", self.ann)
+        self.ask(f"mutation {{ {DELETE_USER} }}", self.ann)
         client.wire.producer.pauseProducing()
         answer.callback({"data": {"logout": True}})
         self.assertEqual(client.heard(), [])
