@@ -1,4 +1,4 @@
-"""The command `python -m multiproto.accounts`; see `multiproto/cli/manage_accounts.py`."""
+"""The command `python -m multiproto user`, by an older name; see `multiproto/cli/manage_accounts.py`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Makes accounts and operators: `python -m multiproto.accounts create|grant|revoke|operators`.
+"""Makes accounts and operators: `python -m multiproto user create|grant|revoke|operators`.
 
-It works on the database itself, with the settings that the server is given.  PostgreSQL may be in
-use meanwhile; the embedded database belongs to one process, so stop the server first.  The exit
-status is 0 for done, 1 for refused, and 2 for an error in the arguments or settings.
+It works on the database itself, with the settings that the server is given, and with `REGISTRATION=closed`,
+too.  PostgreSQL may be in use meanwhile; the embedded database belongs to one process, so stop the server
+first.  The exit status is 0 for done, 1 for refused, and 2 for an error in the arguments or settings.
 """
 
 from __future__ import annotations
@@ -34,6 +34,34 @@ from ..observe.metrics import Metrics
 from ..storage.errors import StoreUnusable
 from ..storage.wiring import make_store
 
+DONE, REFUSED, INVALID = 0, 1, 2  # exit statuses
+HELP = """\
+It works on the database itself, so give it the settings that the server has: the environment, and --config
+FILE. With PostgreSQL the server may run meanwhile; the embedded database belongs to one process, so stop the
+server first.
+
+examples:
+  # the first operator of a new server; the password is asked for
+  python -m multiproto user create --email root@example.org --name Root --operator
+  # in a script: from a file, or as the first line of the standard input
+  python -m multiproto user create --email ann@example.org --name Ann --password-file /run/secrets/ann
+  pass show ann | python -m multiproto user create --email ann@example.org --name Ann
+  # an account that is there already, by its address or id
+  python -m multiproto user grant ann@example.org
+
+An operator may read the audit log of all accounts, and nothing else that others may not; see
+docs/operations.md#operators. The exit status is 0 for done, 1 for refused, and 2 for an error in the arguments
+or settings."""
+CREATE_HELP = """\
+Prints the id of the new account. The password is asked for twice, or read from the standard input if that is
+no terminal, or from --password-file. It can't be an argument: others on the machine see those, and shells
+keep them. The rules for names, addresses and passwords are those of a registration
+(docs/common.md#limits-on-input); REGISTRATION=closed does not stop this command."""
+
+
+class NoPassword(Exception):
+    """No password could be read; the text says why."""
+
 
 class _NoTokens:
     """A `TokenIssuer` for a command that logs nobody in."""
@@ -54,7 +82,7 @@ class _Command:
         operators = services.operators
         match self.options.command:
             case "create":
-                return await self._create(services)
+                await self._create(services)
             case "grant":
                 print(f"{await operators.grant(self.options.user)} is an operator")
             case "revoke":
@@ -67,15 +95,15 @@ class _Command:
             case _:
                 for row in await operators.granted():
                     print(f"{row['user_id']}  {row['email']}  since {row['granted_at']}")
-        return 0
+        return DONE
 
-    async def _create(self, services: AccountServices) -> int:
+    async def _create(self, services: AccountServices) -> None:
         fields = {"email": self.options.email, "name": self.options.name, "password": self.read_password()}
         user = (await services.accounts.register(fields, COMMAND)).value
+        print(f"{user.id} is an account")  # it stays one, if it can't be made an operator now
         if self.options.operator:
             await services.operators.grant(user.id)
-        print(f"{user.id} is {'an operator' if self.options.operator else 'an account'}")
-        return 0
+            print(f"{user.id} is an operator")
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -85,12 +113,12 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         config = load_config(assignments, environ, options.config).config
     except ConfigError as bad:
         print(bad, file=sys.stderr)
-        return 2
+        return INVALID
     status: list[int] = []
-    command = _Command(options, config, _read_password)
+    command = _Command(options, config, lambda: _read_password(options.password_file))
     with suppress(SystemExit):  # `react` ends so, whatever came of it
         react(lambda reactor: Deferred.fromCoroutine(_run(reactor, command, status)))
-    return status[0] if status else 1
+    return status[0] if status else REFUSED
 
 
 async def _run(reactor: Any, command: _Command, status: list[int]) -> None:
@@ -128,30 +156,63 @@ async def _run(reactor: Any, command: _Command, status: list[int]) -> None:
     except ValidationError as refused:
         for fault in refused.errors:
             print(f"multiproto: {'.'.join(map(str, fault.path))}: {fault.message}", file=sys.stderr)
+    except NoPassword as missing:
+        print(f"multiproto: {missing}", file=sys.stderr)
+        status.append(INVALID)
     except (Refusal, StoreUnusable) as refused:
         print(f"multiproto: {refused}", file=sys.stderr)
 
 
-def _read_password() -> str:
-    """From the terminal, unseen, or the first line of the standard input: never an argument, which others see."""
-    if sys.stdin.isatty():
-        return getpass.getpass("Password: ")
-    return sys.stdin.readline().rstrip("\r\n")
+def _read_password(file: Path | None) -> str:
+    """From the first line of a file or of the standard input, or from a terminal, unseen and twice.
+
+    Never from an argument, which others see.  Raises `NoPassword`.
+    """
+    try:
+        if file is not None:
+            line = file.read_bytes().partition(b"\n")[0]
+        elif sys.stdin.isatty():
+            password = getpass.getpass("Password: ")
+            if getpass.getpass("Again: ") != password:
+                raise NoPassword("the two passwords differ; nothing was done")
+            return password
+        else:
+            line = sys.stdin.buffer.readline()
+        return line.rstrip(b"\r\n").decode()
+    except OSError as error:
+        raise NoPassword(f"--password-file {file}: {error.strerror}; nothing was done") from None
+    except UnicodeDecodeError:
+        raise NoPassword("the password is not UTF-8; nothing was done") from None
 
 
 def _argument_parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        prog="python -m multiproto.accounts",
-        description="Make accounts, and operators, who may read the audit log.",
+        prog="python -m multiproto user",
+        description="Make accounts, and operators, who may read the audit log of all.",
+        epilog=HELP,
+        formatter_class=raw,
     )
     parser.add_argument("--config", type=Path, help="TOML file with settings, as the server is given it")
     parser.add_argument("--data-dir", help="directory of the embedded database, as the server is given it")
-    commands = parser.add_subparsers(dest="command", required=True)
-    create = commands.add_parser("create", help="a new account; its password is read from the standard input")
-    create.add_argument("--email", required=True)
-    create.add_argument("--name", required=True)
+    parser.set_defaults(password_file=None)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    about = "make an account; its password is asked for, or read from a file or the standard input"
+    create = commands.add_parser(
+        "create", help=about, description=about, epilog=CREATE_HELP, formatter_class=raw
+    )
+    create.add_argument("--email", required=True, help="its mailbox address, by which it logs in")
+    create.add_argument("--name", required=True, help="the name that others see")
     create.add_argument("--operator", action="store_true", help="it may read the whole audit log")
-    for name, does in (("grant", "make an account an operator"), ("revoke", "undo that")):
-        commands.add_parser(name, help=does).add_argument("user", help="id or email address of the account")
-    commands.add_parser("operators", help="list those that grant made")
+    create.add_argument(
+        "--password-file", type=Path, metavar="FILE", help="the password is the first line of this file"
+    )
+    for name, does in (
+        ("grant", "make an account an operator"),
+        ("revoke", "undo that; one that OPERATORS names stays an operator"),
+    ):
+        change = commands.add_parser(name, help=does, description=does)
+        change.add_argument("user", help="id or mailbox address of the account")
+    does = "list the operators that were made by a command, with their addresses"
+    commands.add_parser("operators", help=does, description=does)
     return parser

@@ -6,13 +6,19 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-ROOT = Path(__file__).parent.parent.parent
+from multiproto.storage.sqlite.data_directory import DataDirectory
+from tests.canary import PASSWORD, SECRET
+from tests.servers import needs, postgresql
+
+REPOSITORY = Path(__file__).parent.parent.parent
+ROOT = "create", "--email", "root@bücher.example", "--name", "Root", "--operator"
 
 
-class CommandTests(SynchronousTestCase):
+class CommandCase(SynchronousTestCase):
     def run_module(
         self, *arguments: str, folder: Path | None = None, stdin: str = "", **environ: str
     ) -> tuple[int, str, str]:
@@ -22,13 +28,48 @@ class CommandTests(SynchronousTestCase):
         done = subprocess.run(
             [sys.executable, "-m", *arguments],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environ},
             input=stdin,
             capture_output=True,
             text=True,
         )
         return done.returncode, done.stdout, done.stderr
 
+    def run_user(self, folder: Path, *words: str, stdin: str = "", **environ: str) -> tuple[int, str, str]:
+        return self.run_module(
+            "multiproto", "user", *words, folder=folder, stdin=stdin, BCRYPT_ROUNDS="4", **environ
+        )
+
+    def check_users(self, user: Callable[..., tuple[int, str, str]]) -> None:
+        status, stdout, stderr = user(*ROOT, stdin=f"{PASSWORD}\n", REGISTRATION="closed")
+        id = stdout.split()[0]
+        said = f"{id} is an account\n{id} is an operator\n"
+        self.assertEqual((status, stdout), (0, said), stderr)
+        status, stdout, _ = user("operators")
+        self.assertEqual((status, stdout.split()[:3]), (0, [id, "root@bücher.example", "since"]))
+        status, _, stderr = user(*ROOT, stdin=f"{PASSWORD}\n")
+        self.assertEqual((status, stderr), (1, "multiproto: Email already registered\n"))
+        status, _, stderr = user(*ROOT, stdin="short\n")
+        self.assertEqual(status, 1)
+        self.assertIn("multiproto: password: ", stderr)
+        secret = Path(self.mktemp()).absolute()
+        secret.write_text(f"{PASSWORD}\r\nnot this\n")
+        ann = "create", "--email", "ann@example.org", "--name", "Ann", "--password-file", str(secret)
+        status, stdout, stderr = user(*ann)
+        self.assertEqual((status, stdout.partition(" ")[2]), (0, "is an account\n"), stderr)
+        for given, why in (
+            ((*ann[:-1], "/nope"), "--password-file /nope: No such file or directory; nothing was done"),
+            (ann, "the password is not UTF-8; nothing was done"),
+        ):
+            secret.write_bytes(b"\xff\n")
+            self.assertEqual(user(*given), (2, "", f"multiproto: {why}\n"))
+        # By each spelling of its domain.
+        self.assertEqual(user("revoke", "root@XN--bcher-kva.example")[0], 0)
+        self.assertEqual(user("operators"), (0, "", ""))
+        self.assertEqual(user("grant", "nobody@example.org")[0], 1)
+
+
+class CommandTests(CommandCase):
     def test_explain(self) -> None:
         rules = '[{"match": "fleet.{user}.**", "allow": ["publish"]}]'
         arguments = ("multiproto.explain", "--user", "ann", "publish")
@@ -73,22 +114,43 @@ class CommandTests(SynchronousTestCase):
 
     def test_users_and_operators(self) -> None:
         folder = Path(self.mktemp())
+        self.check_users(lambda *words, **given: self.run_user(folder, *words, **given))
 
-        def user(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
-            return self.run_module(
-                "multiproto.accounts", *arguments, folder=folder, stdin=stdin, BCRYPT_ROUNDS="4"
-            )
+    def test_the_help_teaches(self) -> None:
+        for words, taught in (
+            ((), ("examples:", "exit status", "stop the\nserver first")),
+            (("create",), ("--password-file FILE", "It can't be an argument", "--operator")),
+        ):
+            status, stdout, _ = self.run_module("multiproto", "user", *words, "--help")
+            self.assertEqual((status, [each for each in taught if each not in stdout]), (0, []))
+        status, _, stderr = self.run_module("multiproto", "user")
+        self.assertEqual(status, 2)
+        self.assertIn(
+            "python -m multiproto user: error: the following arguments are required: COMMAND", stderr
+        )
 
-        made = "create", "--email", "root@example.org", "--name", "Root", "--operator"
-        status, stdout, stderr = user(*made, stdin="Passw0rd!\n")
-        self.assertEqual((status, stdout.partition(" ")[2]), (0, "is an operator\n"), stderr)
-        status, stdout, _ = user("operators")
-        self.assertEqual((status, stdout.split()[1:3]), (0, ["root@example.org", "since"]))
-        status, _, stderr = user(*made, stdin="Passw0rd!\n")
-        self.assertEqual((status, stderr), (1, "multiproto: Email already registered\n"))
-        status, _, stderr = user(*made, stdin="short\n")
+    def test_a_database_that_is_in_use(self) -> None:
+        """The embedded one belongs to one process; and what is said tells whose it is."""
+        folder = Path(self.mktemp())
+        self.addCleanup(DataDirectory.acquire(folder / "data").release)
+        status, _, stderr = self.run_user(folder, *ROOT, stdin=f"{PASSWORD}\n")
         self.assertEqual(status, 1)
-        self.assertIn("multiproto: password: ", stderr)
-        self.assertEqual(user("revoke", "root@example.org")[0], 0)
-        self.assertEqual(user("operators"), (0, "", ""))
-        self.assertEqual(user("grant", "nobody@example.org")[0], 1)
+        self.assertIn("is in use by another multiproto: stop that", stderr)
+
+
+@needs("postgresql")
+class PostgresqlCommandTests(CommandCase):
+    """The same on the other store, with the older name of the command."""
+
+    def run_user(self, folder: Path, *words: str, **given: str) -> tuple[int, str, str]:
+        stdin = given.pop("stdin", "")
+        given |= {"DATABASE_URL": self.database, "JWT_SECRET": SECRET, "BCRYPT_ROUNDS": "4"}
+        return self.run_module("multiproto.accounts", *words, folder=folder, stdin=stdin, **given)
+
+    def setUp(self) -> None:
+        self.database = postgresql().new_database()
+        self.addCleanup(postgresql().drop, self.database)
+
+    def test_users_and_operators(self) -> None:
+        folder = Path(self.mktemp())
+        self.check_users(lambda *words, **given: self.run_user(folder, *words, **given))

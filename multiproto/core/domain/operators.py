@@ -104,7 +104,7 @@ class Operators(Service):
         if nobody:
             self._log.warn(
                 "OPERATORS names {addresses}, which no account had when it was first named: nobody is an operator "
-                "by that, nor will be; make one with python -m multiproto.accounts",
+                "by that, nor will be; make one with python -m multiproto user grant",
                 addresses=", ".join(nobody),
             )
         ids = {each.lower() for each in self._configured if "@" not in each}

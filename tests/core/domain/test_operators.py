@@ -68,6 +68,12 @@ class SettingTests(OperatorsCase):
             self.assertTrue(await self.is_one(operators, self.bob))
             self.assertFalse(await self.is_one(operators, heir))
 
+    async def test_an_address_has_two_spellings_of_its_domain(self) -> None:
+        root = await self.person(ANN | {"email": "root@bücher.example"})
+        for named in ("root@xn--bcher-kva.example", "Root@BÜCHER.example"):
+            self.assertTrue(await self.is_one(await self.operators(named), root))
+        self.assertFalse(await self.is_one(await self.operators("root@bucher.example"), root))
+
     async def test_nor_after_the_account_is_closed(self) -> None:
         await self.operators("bob@example.org")
         await self.members.accounts.close(self.bob, self.bob.user_id, PROOF)
