@@ -172,7 +172,7 @@ class FieldValidator:
 
     def boolean(self, field: str) -> bool:
         """False where it is absent; the words in a string, as in a form, are accepted, too."""
-        value = self._fields.get(field)
+        value = self.value(field)
         if not (value is None or isinstance(value, bool) or value in ("true", "false")):
             self.add_error(field, "Must be true or false")
         return value in (True, "true")
