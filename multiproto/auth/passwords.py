@@ -26,6 +26,7 @@ from twisted.python.threadpool import ThreadPool
 from ..base.client_network import ClientNetwork
 from ..base.unicode_text import to_nfc
 from ..core.client_info import Requester
+from ..core.kept_accounts import TRUNCATED_HASH, is_bcrypt_hash
 from ..core.validation import MAX_PASSWORD_BYTES
 from .fair_queue import FairQueue, too_many_at_once
 
@@ -82,12 +83,18 @@ class BcryptPasswords(Service):
         """
         # One after the other in one turn of the pool: a guess whose second half was refused would be free.
         spellings = tuple(dict.fromkeys((to_nfc(password), password)))
-        matches = await self._in_thread(lambda: self._match(spellings, hashed), requester)
-        return matches and hashed is not None
+        return await self._in_thread(lambda: self._match(spellings, hashed or ""), requester)
 
-    def _match(self, spellings: Sequence[str], hashed: str | None) -> bool:
-        against = self._dummy_hash if hashed is None else hashed.encode()
-        return any(_has_hash(spelling.encode(errors="replace"), against) for spelling in spellings)
+    def _match(self, spellings: Sequence[str], hashed: str) -> bool:
+        bcrypt_hash = hashed.removeprefix(TRUNCATED_HASH)
+        is_known = is_bcrypt_hash(bcrypt_hash)  # any other text is nobody's password
+        against = bcrypt_hash.encode() if is_known else self._dummy_hash
+        # No longer password was ever accepted, but by the predecessor.
+        max_bytes = None if hashed.startswith(TRUNCATED_HASH) else MAX_PASSWORD_BYTES
+        matches = any(
+            _has_hash(spelling.encode(errors="replace"), against, max_bytes) for spelling in spellings
+        )
+        return matches and is_known
 
     async def _make_dummy_hash(self) -> None:
         self._dummy_hash = (await self.hash(secrets.token_urlsafe(32))).encode()
@@ -131,10 +138,10 @@ class BcryptPasswords(Service):
                 turn.callback(None)
 
 
-def _has_hash(password: bytes, hashed: bytes) -> bool:
-    """By one comparison, whatever the length: bcrypt raises above its limit, and no longer password was ever accepted."""
+def _has_hash(password: bytes, hashed: bytes, max_bytes: int | None) -> bool:
+    """By one comparison of what bcrypt looks at, whatever the length; a longer password than may be has none."""
     matches = bcrypt.checkpw(password[:MAX_PASSWORD_BYTES], hashed)
-    return matches and len(password) <= MAX_PASSWORD_BYTES
+    return matches and (max_bytes is None or len(password) <= max_bytes)
 
 
 def _run_nice(work: Callable[[], T]) -> T:

@@ -36,12 +36,13 @@ class UserRecord:
     """A user with the password hash, which only `domain` sees."""
 
     user: User
+    email_key: str  # the address as it is compared
     password_hash: str = field(repr=False)
     version: int  # grows by one with each change of the row
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> UserRecord:
-        return cls(User.from_row(row), row["password_hash"], row["version"])
+        return cls(User.from_row(row), row["email_key"], row["password_hash"], row["version"])
 
 
 @frozen

@@ -23,6 +23,7 @@ from .pubsub.topics import MAX_TOPIC_BYTES, channel_topic, is_word
 MAX_REF_LENGTH = 255  # characters; the reply has it, too, and must fit a frame
 MAX_MESSAGE_LENGTH = 10_000  # characters of a message
 MAX_CHANNEL_LENGTH = 100  # characters
+MAX_KEPT_CHANNEL_LENGTH = 255  # characters of one that the predecessor had
 MAX_CREDENTIAL_NAME_LENGTH = 64  # characters of a credential's name
 MAX_PASSWORD_BYTES = 72  # bcrypt ignores the rest
 MAX_PAGE = 2**31 - 1  # the largest GraphQL Int; beyond it an offset would overflow the database's integers
@@ -116,6 +117,10 @@ class FieldValidator:
     def topical_channel_id(self, required: bool = False) -> str:
         """One that has a topic: to send to, or to subscribe to."""
         return self._validated_text("channelId", _topical_channel_errors, required)
+
+    def channel_filter(self) -> str:
+        """The field `channelId` of a list: also a channel that nobody can send to any more."""
+        return self._validated_text("channelId", _channel_filter_errors)
 
     def credential_name(self) -> str:
         """The field `name` of a credential."""
@@ -330,9 +335,15 @@ def _content_errors(text: str) -> ErrorMessages:
 
 
 def _channel_errors(text: str) -> ErrorMessages:
-    faults = (
-        [] if 1 <= len(text) <= MAX_CHANNEL_LENGTH else [f"Must have 1 to {MAX_CHANNEL_LENGTH} characters"]
-    )
+    return _channel_name_errors(text, MAX_CHANNEL_LENGTH)
+
+
+def _channel_filter_errors(text: str) -> ErrorMessages:
+    return _channel_name_errors(text, MAX_KEPT_CHANNEL_LENGTH)
+
+
+def _channel_name_errors(text: str, most: int) -> ErrorMessages:
+    faults = [] if 1 <= len(text) <= most else [f"Must have 1 to {most} characters"]
     return faults + (["Must not hold a NUL character"] if "\0" in text else [])
 
 

@@ -16,6 +16,7 @@ from multiproto.auth.passwords import NICENESS, BcryptPasswords, spare_cores
 from multiproto.base.client_network import ClientNetwork
 from multiproto.core.client_info import Requester
 from multiproto.core.errors import RateLimited, Unavailable
+from multiproto.core.kept_accounts import TRUNCATED_HASH
 from tests.canary import CANARY, PASSWORD
 from tests.timing import TEST_RESCUE
 
@@ -60,6 +61,21 @@ class PasswordsTests(TestCase):
         self.assertFalse(await self.passwords.verify(longest + "B", hashed))
         self.assertFalse(await self.passwords.verify("\ud800", hashed))
 
+    async def test_hashes_of_the_predecessor(self) -> None:
+        """Whatever their prefix; a password over 72 bytes counts by its first 72, as it did there."""
+        long = PASSWORD + "x" * 72
+        for prefix in ("$2a$", "$2b$", "$2y$"):
+            for password in (PASSWORD, long):
+                hashed = prefix + bcrypt.hashpw(password.encode()[:72], bcrypt.gensalt(4)).decode()[4:]
+                self.assertTrue(await self.passwords.verify(password, TRUNCATED_HASH + hashed))
+                self.assertFalse(await self.passwords.verify("x" + password, TRUNCATED_HASH + hashed))
+                self.assertFalse(await self.passwords.verify(long, hashed))
+
+    async def test_what_is_no_hash_is_nobodys_password(self) -> None:
+        for text in ("", "plain text", "$2b$04$short", "$2b$99$" + "a" * 53, TRUNCATED_HASH, "\u00e9" * 60):
+            for password in ("", text, PASSWORD):
+                self.assertFalse(await self.passwords.verify(password, text))
+
     async def test_an_unknown_address_costs_the_same_work(self) -> None:
         """With and without a hash, bcrypt compares once for each spelling, at one cost.
 
@@ -74,10 +90,10 @@ class PasswordsTests(TestCase):
 
         self.patch(bcrypt, "checkpw", counting)
         hashed = await self.passwords.hash(PASSWORD)
-        for against in (hashed, None):
+        for against in (hashed, TRUNCATED_HASH + hashed, "plain text", None):
             for password in ("wrong", "A" * 1001, "e\u0301"):
                 await self.passwords.verify(password, against)
-        self.assertEqual(costs, [b"$2b$04$"] * 8)
+        self.assertEqual(costs, [b"$2b$04$"] * 16)
 
     async def test_a_storm_is_refused_at_once(self) -> None:
         """Two at work and three waiting; the sixth is told to come back, and the five are served."""

@@ -148,6 +148,11 @@ class FieldValidatorTests(SynchronousTestCase):
             "channelId", FieldValidator.channel_id, ["c", "c" * 100, "c.9 *", None], ["", "c" * 101, "a\0", 1]
         )
 
+    def test_a_channel_to_list_may_be_one_of_the_predecessors(self) -> None:
+        self.check(
+            "channelId", FieldValidator.channel_filter, ["c", "c" * 255], ["", "c" * 256, "a\0", 1, None]
+        )
+
     def test_ids(self) -> None:
         self.check(
             "id", lambda form: form.uuid("id"), [UUID, UUID.upper()], ["", UUID[1:], UUID + "0", "x", 1, None]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from twisted.internet.defer import DeferredList, gatherResults
 
 from multiproto.core.errors import DatabaseError, Unavailable
+from multiproto.core.kept_accounts import email_lookup
 from multiproto.core.transactions import Query, Step, Unit
 
 from .log_contract import LogContract
@@ -141,7 +142,7 @@ class StoreContract(SessionContract, LogContract):
         await self.people("ada")
         await self.store.commit(amend_user("ada", 1, 5))
         self.assertEqual(await self.refusal(amend_user("ada", 1, 6)), GONE)
-        (row,) = await self.rows("user_by_email", email_key="new-ada@x.org")
+        (row,) = await self.rows("user_by_email", **email_lookup("new-ada@x.org"))
         self.assertEqual(
             row,
             {

@@ -56,6 +56,7 @@ class Accounts:
         email, name, password = form.email(), form.name(), form.password()
         form.check()
         hashed = await self._passwords.hash(password, client.requester())
+        await self._check_free(email)
         at = format_timestamp(self._now())
         user = User(self._new_id(), email, name, at, at)
         params = _user_columns(user) | {"id": user.id, "password_hash": hashed, "at": at}
@@ -169,12 +170,16 @@ class Accounts:
         client: ClientInfo,
     ) -> str:
         """Change `record` to `user`, with a new password unless `hashed` is "".  Raises `ConcurrentChange`."""
+        if user.email != record.user.email:
+            await self._check_free(user.email, besides=user.id)
         params = _user_columns(user) | {
             "id": user.id,
             "version": record.version,
             "password_hash": hashed or record.password_hash,
             "at": user.updated_at,
         }
+        if user.email == record.user.email:
+            params["email_key"] = record.email_key  # that of a shared address is another one
         taken = Conflict("Email already registered")
         steps = [Step("user_amend", params, expected_rows=1, miss=ConcurrentChange(""), clash=taken)]
         events = [self._events.user_updated(user)]
@@ -199,6 +204,17 @@ class Accounts:
     def _as_seen_by(self, viewer: Identity, row: Row) -> User:
         user = User.from_row(row)
         return user if self._shows_emails or user.id == viewer.user_id else evolve(user, shows_email=False)
+
+    async def _check_free(self, email: str, besides: str = "") -> None:
+        """Raise `Conflict` if another account has this address, in any spelling.
+
+        The table alone ensures that of two who want it at the same time one gets it.
+        It does not know of an address that accounts of the predecessor share, once
+        the oldest of them has left it; their number does not grow.
+        """
+        owners = (await self._store.read(Query("email_owners", {"email_key": email_key(email)}))).results[0]
+        if any(row["id"] != besides for row in owners):
+            raise Conflict("Email already registered")
 
     async def _read_record(self, id: str) -> UserRecord:
         rows = (await self._store.read(Query("user_by_id", {"id": id}))).results[0]

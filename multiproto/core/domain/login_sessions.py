@@ -18,6 +18,7 @@ from ..client_info import ClientInfo
 from ..errors import Forbidden, NotFound, RateLimited, Refusal, Unauthorized, ValidationError
 from ..events import EventBuilder
 from ..identity import Identity
+from ..kept_accounts import email_lookup
 from ..mailbox import email_key
 from ..model import JsonObject, User, UserRecord
 from ..ports import PasswordHasher, Store, TokenIssuer
@@ -405,7 +406,7 @@ class LoginSessions:
         return (await self._store.read(query)).results[0]
 
     async def _find_user(self, email: str, user_id: str | None = None) -> UserRecord | None:
-        by_email = Query("user_by_email", {"email_key": email_key(email)})
+        by_email = Query("user_by_email", email_lookup(email.strip()))
         row = await self._read_one(by_email if user_id is None else Query("user_by_id", {"id": user_id}))
         return UserRecord.from_row(row) if row else None
 

@@ -105,7 +105,7 @@ class Messages:
         if form.has("userId"):
             filters["user_id"] = form.uuid("userId")
         if form.has("channelId"):
-            filters["channel_id"] = form.channel_id()
+            filters["channel_id"] = form.channel_filter()
         form.check()
         statement, narrowing = self._list_statement(identity, filters)
         params = {"viewer": identity.user_id, **filters, **narrowing}

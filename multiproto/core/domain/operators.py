@@ -20,6 +20,7 @@ from ...base.timestamps import format_timestamp
 from ..client_info import ClientInfo
 from ..errors import Forbidden, NotFound
 from ..identity import Identity
+from ..kept_accounts import email_lookup
 from ..mailbox import email_key
 from ..ports import Store
 from ..transactions import Query, Step, Unit
@@ -77,7 +78,7 @@ class Operators(Service):
         by_id, by_email = (
             await self._store.read(
                 Query("user_by_id", {"id": user.lower()}),
-                Query("user_by_email", {"email_key": email_key(user)}),
+                Query("user_by_email", email_lookup(user)),
             )
         ).results
         for row in (*by_id, *by_email):
@@ -98,7 +99,7 @@ class Operators(Service):
         """Resolve the configured addresses that no instance has resolved yet, and read what all stand for."""
         keys = {email_key(each): each for each in self._configured if "@" in each}
         for key in keys.keys() - (await self._owners(keys)).keys():
-            await self._resolve(key)
+            await self._resolve(key, keys[key])
         owners = await self._owners(keys)  # read again, as another instance may have been first
         nobody = sorted(keys[key] for key, user_id in owners.items() if user_id is None)
         if nobody:
@@ -115,8 +116,8 @@ class Operators(Service):
         rows = (await self._store.read(Query("operator_addresses_of", {"email_keys": list(keys)}))).results[0]
         return {row["email_key"]: row["user_id"] for row in rows}
 
-    async def _resolve(self, key: str) -> None:
-        rows = (await self._store.read(Query("user_by_email", {"email_key": key}))).results[0]
+    async def _resolve(self, key: str, address: str) -> None:
+        rows = (await self._store.read(Query("user_by_email", email_lookup(address)))).results[0]
         id = rows[0]["id"] if rows else None
         params = {"email_key": key, "user_id": id, "at": format_timestamp(self._now())}
         steps = [Step("operator_address_resolve", params, expected_rows=1, miss=ConcurrentChange(""))]

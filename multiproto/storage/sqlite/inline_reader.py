@@ -28,8 +28,8 @@ T = TypeVar("T")
 # Found by a unique key, or few in number.
 INDEXED_QUERIES = frozenset(
     ("user_by_id", "user_by_email", "message_by_id", "session_live", "refresh_by_hash", "event_position")
-    + ("session_began",)
-    + ("credential_by_id", "key_of", "credentials_of_user", "network_known", "sessions_open", "users_by_ids")
+    + ("session_began", "credential_by_id", "key_of", "credentials_of_user", "network_known", "email_owners")
+    + ("sessions_open", "users_by_ids")
 )
 CHEAP_CPU_TIME = 0.001  # seconds of CPU that a read may take to count as cheap
 INLINE_TIMEOUT = 0.005  # seconds that a read may take here, waiting for the disk and other threads included

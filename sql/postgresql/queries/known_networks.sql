@@ -5,7 +5,7 @@
 SELECT known.user_id
 FROM users AS owner
 JOIN known_networks AS known ON known.user_id = owner.id
-WHERE owner.email_key = :email_key AND known.network = :network AND known.seen_at > :since;
+WHERE owner.email_key >= :email_key AND owner.email_key < :email_key || '!' AND known.network = :network AND known.seen_at > :since;
 
 -- name: network_seen
 -- A user logged in or refreshed from :network.

@@ -5,10 +5,18 @@ FROM users
 WHERE id = :id;
 
 -- name: user_by_email
--- One user with all columns, by the address without regard to case.
+-- One user with all columns, by the address without regard to case; first the one that has this spelling alone.
 SELECT id, email, email_key, name, password_hash, version, created_at, updated_at
 FROM users
-WHERE email_key = :email_key;
+WHERE email_key IN (:email_key, :shared_key)
+ORDER BY email_key DESC
+LIMIT 1;
+
+-- name: email_owners
+-- The accounts with an address, in any spelling: the keys of those that share it continue with a space.
+SELECT id
+FROM users
+WHERE email_key >= :email_key AND email_key < :email_key || '!';
 
 -- name: users_by_ids
 -- Those of :ids (a JSON array) that exist, with public columns, in no order.

@@ -8,10 +8,13 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 
 from multiproto.auth.passwords import BcryptPasswords
+from multiproto.base.timestamps import format_timestamp
 from multiproto.core.client_info import ClientInfo
 from multiproto.core.errors import Conflict, Forbidden, NotFound, RateLimited, Unauthorized, ValidationError
 from multiproto.core.identity import Identity
+from multiproto.core.kept_accounts import shared_email_key
 from multiproto.core.model import User
+from multiproto.core.transactions import Step, Unit
 from tests.canary import PASSWORD
 
 from ...fakes import PlainPasswords, make_account_services
@@ -94,6 +97,69 @@ class RegistrationTests(AccountsCase):
         ]
         taken = [d.addErrback(lambda f: f.trap(Conflict)) for d in tries]
         self.assertEqual((await gatherResults(taken)).count(Conflict), 7)
+
+
+class SharedAddressTests(AccountsCase):
+    """Accounts of the predecessor whose addresses differ in spelling only; Ann's is the oldest."""
+
+    SHARING = (("ANN@example.org", PASSWORD + "2"), ("aNN@example.org", PASSWORD + "3"))
+
+    async def asyncSetUp(self) -> None:
+        await super().asyncSetUp()
+        self.upper, self.mixed = [await self.taken_over(*each) for each in self.SHARING]
+
+    async def taken_over(self, email: str, password: str) -> Identity:
+        columns = {
+            "id": self.new_id(),
+            "email": email,
+            "email_key": shared_email_key(email),
+            "name": "Ann Too",
+        }
+        hashed = await self.passwords.hash(password)
+        await self.store.commit(
+            Unit((Step("user_add", columns | {"password_hash": hashed, "at": format_timestamp(1.0)}),))
+        )
+        return Identity(str(columns["id"]), "s", 1e12)
+
+    async def login(self, email: str, password: str) -> str:
+        return (await self.sessions.login({"email": email, "password": password})).user.id
+
+    async def test_each_logs_in_with_its_spelling_and_the_oldest_with_any_other(self) -> None:
+        for email in ("Ann@example.org", "ann@example.org", " aNn@EXAMPLE.org "):
+            self.assertEqual(await self.login(email, PASSWORD), self.ann.id)
+        for (email, password), who in zip(self.SHARING, (self.upper, self.mixed)):
+            self.assertEqual(await self.login(email, password), who.user_id)
+            with self.assertRaises(Unauthorized):
+                await self.login(email, PASSWORD)
+
+    async def test_a_change_of_another_field_leaves_the_address_as_it_is(self) -> None:
+        id = self.upper.user_id
+        updated = (await self.accounts.update(self.upper, id, {"name": "Ann Upper"})).value
+        self.assertEqual((updated.email, updated.name), ("ANN@example.org", "Ann Upper"))
+        await self.accounts.update(self.upper, id, {"email": "ANN@example.org"})
+        self.assertEqual(await self.login(*self.SHARING[0]), id)
+
+    async def test_no_further_account_shares_it_even_when_the_oldest_has_left(self) -> None:
+        new = ANN | {"email": "ann@EXAMPLE.org"}
+        bob = (await self.accounts.register(ANN | {"email": "bob@example.org"})).value
+        for leave in (lambda: self.accounts.close(self.who, self.ann.id), None):
+            with self.assertRaises(Conflict):
+                await self.accounts.register(new)
+            with self.assertRaises(Conflict):
+                await self.accounts.update(Identity(bob.id, "s", 1e12), bob.id, {"email": "Ann@Example.org"})
+            if leave:
+                await leave()
+
+    async def test_the_last_one_may_change_its_spelling(self) -> None:
+        await self.accounts.close(self.who, self.ann.id)
+        await self.accounts.close(self.mixed, self.mixed.user_id)
+        await self.accounts.update(self.upper, self.upper.user_id, {"email": "ann@example.org"})
+        self.assertEqual(await self.login("Ann@Example.org", PASSWORD + "2"), self.upper.user_id)
+
+    async def test_an_operator_is_the_account_that_is_spelled_so(self) -> None:
+        await self.members.operators.grant("ANN@example.org")
+        granted = [row["user_id"] for row in await self.members.operators.granted()]
+        self.assertEqual(granted, [self.upper.user_id])
 
 
 class CrowdTests(AccountsCase):
