@@ -1,4 +1,4 @@
-"""What accounts of the predecessor may have that none can get here, and keep.
+"""What accounts of the predecessor may have that none can get here, and keep (docs/from-the-predecessor.md).
 
 Hashes of passwords that bcrypt has cut, and addresses that several accounts share.
 """

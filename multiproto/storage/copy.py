@@ -13,13 +13,14 @@ from typing import Any, Callable, Iterator
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import tuple_row
 
 from ..base.one_line import one_line
 from .errors import StoreUnusable
 from .migrations import load_migrations
 from .postgresql.migrate import migrate as migrate_postgresql
 from .postgresql.session import session_settings
-from .sqlite.connection import connect, fetch_all
+from .sqlite.connection import connect, connect_reader, fetch_all
 from .sqlite.data_directory import DataDirectory
 from .sqlite.errors import translate_sqlite_errors
 from .sqlite.migrate import migrate as migrate_sqlite
@@ -34,10 +35,7 @@ OnProgress = Callable[[str], object]  # called with a line for people
 
 def copy_to_postgresql(directory: Path, conninfo: str, now: float, on_progress: OnProgress) -> dict[str, int]:
     """Copy all rows or none; returns their number by table.  Raises `StoreUnusable`.  The file is not changed."""
-    if not (directory / DATABASE_FILE).exists():
-        raise StoreUnusable(
-            f"there is no {DATABASE_FILE} in {directory}: name the data directory of a server that has run"
-        )
+    _check_has_run(directory)
     locked = DataDirectory.acquire(directory)
     try:
         with (
@@ -55,6 +53,23 @@ def copy_to_postgresql(directory: Path, conninfo: str, now: float, on_progress: 
         locked.release()
 
 
+def count_rows(directory: Path) -> dict[str, int]:
+    """The number of rows by table, as they are now.  Raises `StoreUnusable`."""
+    file = directory / DATABASE_FILE
+    _check_has_run(directory)
+    with translate_sqlite_errors(file), closing(connect_reader(file, 2.0)) as source:
+        return {
+            table: source.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in _tables(source)
+        }
+
+
+def _check_has_run(directory: Path) -> None:
+    if not (directory / DATABASE_FILE).exists():
+        raise StoreUnusable(
+            f"there is no {DATABASE_FILE} in {directory}: name the data directory of a server that has run"
+        )
+
+
 def _copy_all(
     source: sqlite3.Connection, conninfo: str, now: float, on_progress: OnProgress
 ) -> dict[str, int]:
@@ -67,23 +82,23 @@ def _copy_all(
             for command in session_settings(schema):
                 target.execute(command)
             with target.transaction():
-                _lock_and_check_empty(target)
+                lock_and_check_empty(target)
+                for table in ("head", "terms", "floors"):  # what a fresh database has is not the source's
+                    target.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
                 return {table: _copy_table(source, target, table, on_progress) for table in _tables(source)}
     except psycopg.Error as error:
         raise StoreUnusable(f"nothing was moved: {one_line(error)}") from error
 
 
-def _lock_and_check_empty(target: psycopg.Connection[Any]) -> None:
+def lock_and_check_empty(target: psycopg.Connection[Any]) -> None:
     """Lock the log's head, so that no instance can write until the end, and make sure that there is no data."""
-    (position,) = target.execute("SELECT position FROM head FOR UPDATE").fetchone() or (0,)
-    (users,) = target.execute("SELECT count(*) FROM users").fetchone() or (0,)
+    cursor = target.cursor(row_factory=tuple_row)
+    (position,) = cursor.execute("SELECT position FROM head FOR UPDATE").fetchone() or (0,)
+    (users,) = cursor.execute("SELECT count(*) FROM users").fetchone() or (0,)
     if position or users:
         raise StoreUnusable(
             "the database in PostgreSQL has been used already: name an empty one, and stop all instances"
         )
-    target.execute("DELETE FROM head")
-    target.execute("DELETE FROM terms")
-    target.execute("DELETE FROM floors")
 
 
 def _tables(source: sqlite3.Connection) -> Iterator[str]:

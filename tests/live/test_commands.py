@@ -105,7 +105,10 @@ class CommandTests(CommandCase):
         """It names what is missing, and itself as it was typed."""
         status, _, stderr = self.run_module("multiproto.move")
         self.assertEqual(status, 2)
-        self.assertIn("python -m multiproto.move: error: the following arguments are required: --to", stderr)
+        self.assertIn(
+            "python -m multiproto.move: error: one of the arguments --to --in-place --undo is required",
+            stderr,
+        )
         status, _, stderr = self.run_module(
             "multiproto.move", "--from", "nowhere", "--to", "postgresql://x/y"
         )

@@ -11,7 +11,7 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
 from multiproto.core.transactions import Query
-from multiproto.storage.copy import copy_to_postgresql
+from multiproto.storage.copy import copy_to_postgresql, count_rows
 from multiproto.storage.errors import StoreUnusable
 from multiproto.storage.sqlite.store import DATABASE_FILE, SqliteStore
 
@@ -101,6 +101,14 @@ class MoveTests(DatabaseCase):
         await store.startService()
         self.addCleanup(store.stopService)
         await self.refused(directory, self.conninfo, "is in use by another multiproto")
+
+    async def test_a_dry_run_counts_the_rows_and_moves_none(self) -> None:
+        directory, _ = await self.used()
+        before = (directory / DATABASE_FILE).read_bytes()
+        counts = await deferToThread(count_rows, directory)
+        self.assertEqual((directory / DATABASE_FILE).read_bytes(), before)
+        moved = await deferToThread(copy_to_postgresql, directory, self.conninfo, 9.0, lambda line: None)
+        self.assertEqual(counts, moved)
 
     async def test_a_directory_without_a_database(self) -> None:
         directory = Path(self.mktemp())

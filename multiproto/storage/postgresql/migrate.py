@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import psycopg
 from psycopg.rows import dict_row
@@ -14,6 +15,7 @@ from ..errors import StoreUnusable
 from ..migrations import load_migrations, pending_migrations
 from ..statements import Statements
 from .connector import CONNECT_TIMEOUT
+from .predecessor import is_predecessor
 from .session import FIND_SCHEMA, session_settings
 from .statements import to_prepared_statements
 
@@ -28,25 +30,47 @@ def migrate(conninfo: str, sql: Path, statements: Statements, now: float, durabl
     With `durable`, a server that does not sync is refused.
     They are one transaction, behind an advisory lock: an instance that starts at the same time waits for it.
     """
+    with schema_transaction(conninfo, durable) as (connection, schema):
+        if is_predecessor(connection):
+            raise StoreUnusable(
+                "this is the predecessor's database, which is not touched until you say so: stop the predecessor, "
+                "then run python -m multiproto.move --from ADDRESS --in-place (first with --dry-run); "
+                "docs/from-the-predecessor.md"
+            )
+        apply_pending_migrations(connection, sql, statements, now)
+        return schema
+
+
+@contextmanager
+def schema_transaction(conninfo: str, durable: bool) -> Iterator[tuple[psycopg.Connection[Any], str]]:
+    """A transaction of one process at a time, and the schema of the tables, which is its search path.
+
+    Rows are dicts.  Raises `StoreUnusable`, and undoes everything, for any error of the database within.
+    """
+    timeout = f"{LOCK_TIMEOUT:.0f}s"
+    with open_connection(conninfo, lock_timeout=timeout) as connection, connection.transaction():
+        _check_server(connection, durable)
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK_ID])
+        yield connection, enter_schema(connection)
+
+
+@contextmanager
+def open_connection(conninfo: str, **settings: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection with the settings of our sessions and these, to be used in here.  Raises `StoreUnusable`."""
     try:
         wanted = psycopg.conninfo.make_conninfo(conninfo, connect_timeout=CONNECT_TIMEOUT)
     except psycopg.ProgrammingError:
         raise StoreUnusable("DATABASE_URL can't be read") from None  # libpq's text might show a password
     try:
         with psycopg.connect(wanted, row_factory=dict_row, autocommit=True) as connection:
-            for command in session_settings(lock_timeout=f"{LOCK_TIMEOUT:.0f}s"):
+            for command in session_settings(**settings):
                 connection.execute(command)
-            with connection.transaction():
-                _check_server(connection, durable)
-                connection.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK_ID])
-                schema = _enter_schema(connection)
-                _apply_pending_migrations(connection, sql, statements, format_timestamp(now))
-                return schema
+            yield connection
     except psycopg.Error as error:
         raise StoreUnusable(f"PostgreSQL can't be used: {one_line(error)}") from error
 
 
-def _enter_schema(connection: psycopg.Connection[Any]) -> str:
+def enter_schema(connection: psycopg.Connection[Any]) -> str:
     """Find the schema of the tables, or of the tables to be, and make it the search path."""
     (found,) = connection.execute(FIND_SCHEMA).fetchall()
     schema = str(found["schema"])
@@ -69,9 +93,10 @@ def _check_server(connection: psycopg.Connection[Any], durable: bool) -> None:
         )
 
 
-def _apply_pending_migrations(
-    connection: psycopg.Connection[Any], sql: Path, statements: Statements, at: str
+def apply_pending_migrations(
+    connection: psycopg.Connection[Any], sql: Path, statements: Statements, now: float
 ) -> None:
+    """Bring the schema that is the search path up to date.  Raises `StoreUnusable`."""
     connection.execute(statements["migrations_begin"])
     record = to_prepared_statements(statements)["migration_record"]
     applied = connection.execute(statements["migrations_applied"]).fetchall()
@@ -82,5 +107,5 @@ def _apply_pending_migrations(
             raise StoreUnusable(
                 f"migration {migration.name} failed, nothing of it was kept: {one_line(error)}"
             ) from error
-        values = migration.record(at)
+        values = migration.record(format_timestamp(now))
         psycopg.RawCursor(connection).execute(record.text, [values[name] for name in record.parameter_names])
