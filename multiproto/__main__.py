@@ -16,7 +16,7 @@ COMMANDS = {
         "look at a configuration without starting, and say what is risky",
     ),
     "explain": ("multiproto.explain", "who may do what on a topic, by the configured rules"),
-    "move": ("multiproto.move", "move everything from the embedded store to PostgreSQL"),
+    "move": ("multiproto.move", "move everything to another store, or from the predecessor's database"),
     "user": ("multiproto.accounts", "make accounts, and operators, who may read the audit log"),
 }
 

@@ -91,6 +91,16 @@ RISKS = (
         "names accounts by address: one that no account has yet makes nobody an operator, now or later. Name ids",
     ),
     Risk(
+        "REGISTRATION",
+        lambda config: config.auth.is_registration_open,
+        "is open: anybody who reaches the server may make an account. REGISTRATION=closed leaves that to operators",
+    ),
+    Risk(
+        "PROFILE_EMAIL",
+        lambda config: config.auth.shows_emails,
+        "shows the address of every account to everybody who has logged in: PROFILE_EMAIL=self shows it to its owner",
+    ),
+    Risk(
         "RULES",
         lambda config: not config.rules,
         "is unset: everybody who has logged in may publish and subscribe on all topics but the server's own",

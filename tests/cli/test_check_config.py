@@ -33,6 +33,8 @@ class CheckConfigCase(SynchronousTestCase):
             "TLS_CERT_FILE": str(self.certificate),
             "TLS_KEY_FILE": str(self.key),
             "OPERATORS": OPERATOR,
+            "REGISTRATION": "closed",
+            "PROFILE_EMAIL": "self",
             "RULES": RULES,
             "DATA_DIR": str(self.folder / "data"),
         }
@@ -79,6 +81,8 @@ class RiskTests(CheckConfigCase):
             ("METRICS_HOST", {"METRICS_HOST": "10.0.0.1"}),
             ("OPERATORS", {"OPERATORS": ""}),
             ("OPERATORS", {"OPERATORS": f"{OPERATOR},root@example.org"}),
+            ("REGISTRATION", {"REGISTRATION": "open"}),
+            ("PROFILE_EMAIL", {"PROFILE_EMAIL": "everyone"}),
             ("RULES", {"RULES": ""}),
             ("CORS_ORIGINS", {"CORS_ORIGINS": "*"}),
             ("CORS_ORIGINS", {"CORS_ORIGINS": "https://a.example,http://b.example"}),

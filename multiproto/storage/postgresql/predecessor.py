@@ -16,12 +16,9 @@ from psycopg.rows import dict_row, tuple_row
 
 from ...core.errors import ValidationError
 from ...core.kept_accounts import TRUNCATED_HASH, is_bcrypt_hash, shared_email_key
+from ...core.mailbox import email_key
 from ...core.pubsub.topics import MAX_TOPIC_BYTES, channel_topic
-from ...core.validation import (
-    MAX_CHANNEL_LENGTH,
-    FieldValidator,
-    email_key,
-)
+from ...core.validation import MAX_CHANNEL_LENGTH, FieldValidator
 
 BATCH_ROWS = 5_000  # that are in memory at a time
 MAX_EXAMPLES = 5  # of each kind that a survey names

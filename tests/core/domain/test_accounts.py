@@ -142,18 +142,21 @@ class SharedAddressTests(AccountsCase):
     async def test_no_further_account_shares_it_even_when_the_oldest_has_left(self) -> None:
         new = ANN | {"email": "ann@EXAMPLE.org"}
         bob = (await self.accounts.register(ANN | {"email": "bob@example.org"})).value
+        moved = {"email": "Ann@Example.org", "currentPassword": PASSWORD}
         for leave in (lambda: self.accounts.close(self.who, self.ann.id), None):
             with self.assertRaises(Conflict):
                 await self.accounts.register(new)
             with self.assertRaises(Conflict):
-                await self.accounts.update(Identity(bob.id, "s", 1e12), bob.id, {"email": "Ann@Example.org"})
+                await self.accounts.update(Identity(bob.id, "s", 1e12), bob.id, moved)
             if leave:
                 await leave()
 
     async def test_the_last_one_may_change_its_spelling(self) -> None:
         await self.accounts.close(self.who, self.ann.id)
-        await self.accounts.close(self.mixed, self.mixed.user_id)
-        await self.accounts.update(self.upper, self.upper.user_id, {"email": "ann@example.org"})
+        upper_password, mixed_password = (password for _, password in self.SHARING)
+        await self.accounts.close(self.mixed, self.mixed.user_id, {"currentPassword": mixed_password})
+        changed = {"email": "ann@example.org", "currentPassword": upper_password}
+        await self.accounts.update(self.upper, self.upper.user_id, changed)
         self.assertEqual(await self.login("Ann@Example.org", PASSWORD + "2"), self.upper.user_id)
 
     async def test_an_operator_is_the_account_that_is_spelled_so(self) -> None:
