@@ -143,7 +143,8 @@ class SharedAddressTests(AccountsCase):
         new = ANN | {"email": "ann@EXAMPLE.org"}
         bob = (await self.accounts.register(ANN | {"email": "bob@example.org"})).value
         moved = {"email": "Ann@Example.org", "currentPassword": PASSWORD}
-        for leave in (lambda: self.accounts.close(self.who, self.ann.id), None):
+        close = {"currentPassword": PASSWORD}
+        for leave in (lambda: self.accounts.close(self.who, self.ann.id, close), None):
             with self.assertRaises(Conflict):
                 await self.accounts.register(new)
             with self.assertRaises(Conflict):
@@ -152,7 +153,7 @@ class SharedAddressTests(AccountsCase):
                 await leave()
 
     async def test_the_last_one_may_change_its_spelling(self) -> None:
-        await self.accounts.close(self.who, self.ann.id)
+        await self.accounts.close(self.who, self.ann.id, {"currentPassword": PASSWORD})
         upper_password, mixed_password = (password for _, password in self.SHARING)
         await self.accounts.close(self.mixed, self.mixed.user_id, {"currentPassword": mixed_password})
         changed = {"email": "ann@example.org", "currentPassword": upper_password}
