@@ -163,17 +163,23 @@ class MatrixTests(LiveCase):
                 )
 
     async def test_one_delivery_for_two_overlapping_patterns(self) -> None:
-        """On a connection that holds both; and one for an event on three topics."""
+        """On a connection that has all of them; and one for an event on three topics.
+
+        docs/common.md#topics-and-patterns
+        """
         socket, device = await self.bob.websocket(), await self.bob.device()
-        for pattern in ("messages.**", "messages", "**"):
-            await socket.ask(type="subscribe", topic=pattern)
-            await device.ask(0x10, topic=pattern)
+        patterns = ["messages.**", "messages", "**"]
+        for number, pattern in enumerate(patterns):
+            await socket.ask(type="subscribe", topic=pattern, id=number)
+            await device.ask(0x10, topic=pattern, id=number)
         for content in ("one", "two"):
             await send_by_rest(self.ann, content=content, channelId="c")
         for content in ("one", "two"):
             said = await socket.inbox.next()
             self.assertEqual((said["topic"], said["data"]["message"]["content"]), ("messages", content))
+            self.assertEqual(sorted(said["patterns"]), sorted(patterns))
             kind, said = await device.inbox.next()
+            self.assertEqual(sorted(said["patterns"]), sorted(patterns))
             self.assertEqual(
                 (kind, said["topic"], said["content"]["message"]["content"]), (0x21, "messages", content)
             )
