@@ -8,15 +8,20 @@ MAX_LENGTH = 40  # characters of a name that are compared; ours are shorter
 
 
 def edit_distance(one: str, other: str) -> int:
-    """How many characters to insert, drop or replace (Levenshtein), regardless of case."""
+    """How many characters to insert, drop or replace, or pairs to swap, regardless of case.
+
+    It is the distance of optimal string alignment: Levenshtein's, in which `kye` is two from `key`, with swaps.
+    """
     one, other = one[:MAX_LENGTH].casefold(), other[:MAX_LENGTH].casefold()
+    before: list[int] = []
     row = list(range(len(other) + 1))
     for above, left in enumerate(one, 1):
-        diagonal, row[0] = row[0], above
+        two_before, before, row = before, row, [above]
         for at, right in enumerate(other, 1):
-            replaced = diagonal + (left != right)
-            diagonal = row[at]
-            row[at] = min(replaced, diagonal + 1, row[at - 1] + 1)
+            distance = min(before[at - 1] + (left != right), before[at] + 1, row[at - 1] + 1)
+            if at > 1 and above > 1 and (left, one[above - 2]) == (other[at - 2], right):
+                distance = min(distance, two_before[at - 2] + 1)
+            row.append(distance)
     return row[-1]
 
 

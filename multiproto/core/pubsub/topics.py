@@ -41,12 +41,16 @@ def check_pattern(pattern: str, field: str = "topic") -> str:
 
 
 def _check(kind: str, text: str, wildcards: tuple[str, ...], field: str = "topic") -> str:
-    words = text.split(".")
-    if len(text.encode()) > MAX_TOPIC_BYTES or len(words) > MAX_TOPIC_WORDS:
+    # In characters first: to split a megabyte of dots took 20 ms.
+    if (
+        len(text) > MAX_TOPIC_BYTES
+        or len(text.encode()) > MAX_TOPIC_BYTES
+        or text.count(".") >= MAX_TOPIC_WORDS
+    ):
         raise ValidationError.for_field(
             field, f"A {kind} has at most {MAX_TOPIC_WORDS} words and {MAX_TOPIC_BYTES} bytes"
         )
-    for word in words:
+    for word in text.split("."):
         if word not in wildcards and not _WORD.fullmatch(word):
             raise ValidationError.for_field(field, f"Not a {kind}: {text[:MAX_TOPIC_BYTES]!r}")
     return text
