@@ -244,7 +244,7 @@ class HttpRequest(TwistedRequest):
         codings = [
             each for each in split_list(self.joined_header(b"content-encoding") or b"") if each != b"identity"
         ]
-        if not codings:
+        if not codings or not self.body:
             return self.body
         if codings not in ([b"gzip"], [b"x-gzip"]):  # RFC 9110, 8.4.1.3
             raise envelope.UnsupportedContentCoding("A body must be as it is, or compressed once with gzip")
@@ -291,9 +291,6 @@ class HttpRequest(TwistedRequest):
     def receive_body(self, body: bytes) -> None:
         """Set the whole body; called before `process`."""
         self.body = body
-        if self._resolved_head.is_upgrade and not body:
-            # The resource that takes the connection over reads what follows the head as the body.
-            self.content = BytesIO(self.http_channel.pipelined_bytes)
 
     def reject(self) -> None:
         """Answer a request that is not admitted."""
@@ -301,6 +298,8 @@ class HttpRequest(TwistedRequest):
         if refusal is None:
             assert check is not None
             refusal = check.refusal()
+        if self._resolved_head.is_upgrade:
+            self.http_channel.close_after_response()  # what follows may be meant for another protocol
         self.send_refusal(refusal)
 
     def reject_protocol_error(self, fault: HttpProtocolError) -> None:
@@ -357,6 +356,9 @@ class HttpRequest(TwistedRequest):
     # Dispatch to the endpoint.
 
     def _handle(self) -> None:
+        if self._resolved_head.is_upgrade:
+            # The resource that takes the connection over reads what has followed the request as its body.
+            self.content = BytesIO(self.http_channel.pipelined_bytes)
         try:
             if self._resolved_head.is_preflight:
                 self._answer_preflight()

@@ -28,6 +28,7 @@ MAX_HANDSHAKE_SIZE = 16 * 1024  # bytes
 
 # RFC 9110, 5.5: no controls, no lone CR or LF, no folded lines.  Autobahn ends a line at all of them.
 _FORBIDDEN_BYTES = re.compile(rb"[\0-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n|\n[ \t]")
+_SUBPROTOCOL = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 6455, 4.1: a token
 _VERSION_HEADER = re.compile(rb"(?i)\r\nsec-websocket-version:[ \t]*([^\r]*?)[ \t]*(?=\r)")
 
 REFUSAL_STATUSES = frozenset((400, 403, 405, 426, 429, 431, 505))
@@ -120,7 +121,7 @@ class HandshakeProtocol(WebSocketServerProtocol, CompactConnection):
         ):
             raise ConnectionDeny(403, f"Origin not allowed: {origin}")
         self.token = parse_bearer(request.headers.get("authorization", ""))
-        return self.choose_subprotocol(request.protocols)
+        return self.choose_subprotocol([name for name in request.protocols if _SUBPROTOCOL.fullmatch(name)])
 
     def choose_subprotocol(self, offered: list[str]) -> str | None:
         """Of those in `subprotocols`, the one that the client named first."""

@@ -23,7 +23,7 @@ class UpgradeRequest(Protocol):
     uri: bytes
     clientproto: bytes
     channel: Any  # its connection
-    content: BytesIO  # what came behind the head
+    content: BytesIO  # what came behind the request and its body, if it had one
     requestHeaders: Headers
 
     def getClientAddress(self) -> IAddress: ...
@@ -56,9 +56,7 @@ class UpgradeResource(Resource):
         protocol.client = request.getClientAddress()
         protocol.on_accepted = partial(_take_over, request.channel, protocol)
         protocol.makeConnection(request.channel.transport)
-        has_body = any(map(request.requestHeaders.hasHeader, ("content-length", "transfer-encoding")))
-        ahead = b"" if has_body else request.content.read()  # a body is no frame
-        protocol.dataReceived(_serialize_request(request) + ahead)
+        protocol.dataReceived(_serialize_request(request) + request.content.read())
         refusal: HandshakeRefusal | None = protocol.refusal
         if refusal is not None:
             request.send_and_close(refusal.status, refusal.body, refusal.headers)

@@ -716,7 +716,8 @@ DIALOGUES = (
     Dialogue(
         "Authorization twice, a handshake",
         f"GET /ws HTTP/1.1\r\n{HANDSHAKE}Authorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n",
-        error("400 Bad Request", 1, "A request has at most one Authorization"),
+        error("400 Bad Request", 1, "A request has at most one Authorization", closing=True),
+        closes=True,
     ),
     Dialogue(
         "a client that speaks TLS",
@@ -833,6 +834,11 @@ DIALOGUES = (
         with_body(
             f"{POST_GRAPHQL}Content-Type: application/json\r\nContent-Encoding: gzip\r\n", ZIPPED_QUERY
         ),
+        graphql_response("200 OK", TYPENAME),
+    ),
+    Dialogue(
+        "GraphQL, nothing compressed",
+        "GET /graphql?query=%7B__typename%7D HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\n\r\n",
         graphql_response("200 OK", TYPENAME),
     ),
     Dialogue(

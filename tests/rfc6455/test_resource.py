@@ -9,6 +9,7 @@ from twisted.python.failure import Failure
 from multiproto.rfc6455.resource import UpgradeResource
 from multiproto.websocket.protocol import WebSocketFactory
 
+from ..fakes import ManualTurn, make_turns
 from ..http.sites import SiteCase
 from .wire import TEXT, Wire, close, frame, handshake, spoken, text
 
@@ -27,6 +28,9 @@ class UpgradeTests(SiteCase):
         )
         self.mounts[b"/ws"] = UpgradeResource(factory)
         self.site = self.make_site()
+        self.connect()
+
+    def connect(self) -> None:
         self.wire = Wire()
         self.wire.protocol = self.site.buildProtocol(None)
         self.wire.protocol.makeConnection(self.wire)
@@ -85,3 +89,31 @@ class UpgradeTests(SiteCase):
             spoken(self.say(handshake(Content_Length=str(len(ASK))) + ASK).partition(b"\r\n\r\n")[2]), []
         )
         self.assertEqual(spoken(self.say(frame(TEXT, b"[]")))[0]["code"], 2)
+
+    def test_frames_behind_a_body_are_not_lost(self) -> None:
+        for framing, body in (
+            ({"Content_Length": "0"}, b""),
+            ({"Content_Length": "3"}, b"abc"),
+            ({"Transfer_Encoding": "chunked"}, b"0\r\n\r\n"),
+            ({"Transfer_Encoding": "chunked"}, b"3\r\nabc\r\n0\r\n\r\n"),
+        ):
+            self.connect()
+            answer = self.say(handshake(**framing) + body + ASK)
+            self.assertEqual(spoken(answer.partition(b"\r\n\r\n")[2]), [{"type": "pong"}])
+
+    def test_frames_that_come_while_the_handshake_waits_for_its_turn_are_not_lost(self) -> None:
+        turn = ManualTurn(seconds=1.0)
+        self.site.turns = make_turns(self.clock, turn)
+        self.assertEqual(self.say(handshake()), b"")
+        self.assertEqual(self.say(ASK), b"")
+        turn.end()
+        self.clock.advance(0)
+        self.assertEqual(spoken(self.wire.take().partition(b"\r\n\r\n")[2]), [{"type": "pong"}])
+
+    def test_nothing_follows_a_handshake_that_is_not_admitted(self) -> None:
+        """It stayed open, and what came behind it was read as requests."""
+        repeated = handshake("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+        answer = self.say(repeated + b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertEqual(answer.count(b"HTTP/1.1 "), 1)
+        self.assertIn(b"HTTP/1.1 400 Bad Request\r\n", answer)
+        self.assertIn(b"\r\nConnection: close\r\n", answer)

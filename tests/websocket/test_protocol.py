@@ -204,6 +204,14 @@ class SubprotocolTests(WebSocketCase):
         self.assertEqual(self.say(AUTH), [WELCOME])
 
 
+class UnnamedSubprotocolTests(WebSocketCase):
+    headers = {"Sec-WebSocket-Protocol": ', "q", caf\xe9, a b, chat, json'}
+
+    def test_what_is_no_name_is_not_selected(self) -> None:
+        """RFC 6455, 4.1: they are tokens; an empty one was selected, which no client takes."""
+        self.assertIn("\r\nSec-WebSocket-Protocol: chat\r\n", self.head)
+
+
 class NoSubprotocolTests(WebSocketCase):
     def test_none_is_selected_where_none_is_offered(self) -> None:
         self.assertNotIn("sec-websocket-protocol", self.head.lower())
