@@ -60,6 +60,8 @@ MESSAGE, SERVER_MESSAGE, MESSAGE_ACK = 0x20, 0x21, 0x22
 PING, PONG = 0x30, 0x31
 ERROR = 0xFF
 
+MAX_ECHOED_PAYLOAD = 16 * 1024  # bytes of a PING's payload that its PONG carries back
+
 Fields = dict[str, Any]
 
 # The error frame before the connection closes; for the other reasons it closes without one.
@@ -179,7 +181,8 @@ def _decode_by_field(body: bytes) -> Command:
     except InvalidJson as error:
         return BadCommand(InvalidFrame(f"Invalid payload: {error}"))
     if body[0] == PING:
-        return Ping(payload=fields)
+        # What was `1e15` is written with 17 digits: the answer to a megabyte of it had four, beyond any frame's limit.
+        return Ping(payload=fields) if len(body) <= 1 + MAX_ECHOED_PAYLOAD else Ping()
     if body[0] == PONG:
         return Pong()
     if not isinstance(fields, dict):

@@ -90,6 +90,15 @@ class DecodeTests(SynchronousTestCase):
             self.assertEqual(frames(codec.encode(protocol.Pong(None, ping.payload), 1.5)), [(0x31, answer)])
             self.assertEqual(codec.decode(b"\x31" + text), protocol.Pong())
 
+    def test_a_pong_carries_back_16_KiB_and_nothing_of_more(self) -> None:
+        for size, payload in ((16_384, "x" * 16_382), (16_385, {})):
+            self.assertEqual(
+                codec.decode(b'\x30"' + b"x" * (size - 2) + b'"'), protocol.Ping(payload=payload)
+            )
+        bad = codec.decode(b'\x30"' + b"x" * 16_384)
+        assert isinstance(bad, protocol.BadCommand)
+        self.assertIsInstance(bad.refusal, InvalidFrame)
+
     def test_misspelt_fields(self) -> None:
         """What was meant for another field is not published as null, and no key or cursor is lost."""
         for kind, said, found in [
