@@ -238,17 +238,20 @@ class TopicTree(Generic[T]):
             for node in self._matching_nodes(topic)
             if node.listeners
         ]
-        if len(found) == 1:
-            return [((found[0][0],), list(found[0][1]))]
-        # Nearly every listener has one such pattern: the few others are sought by sets, in the time of the smaller.
-        latest: dict[T, tuple[str, str]] = {}
+        if len(found) <= 1:
+            return [((pair,), list(listeners)) for pair, listeners in found]
+        # Nearly every listener has one such pattern: the few others are sought by sets, in the time of the smaller, and
+        # nothing is made of the largest: to enter 10,000 listeners took eight times as long as to list them.
+        met, shared = set[T](), set[T]()
+        *smaller, largest = sorted((listeners for _, listeners in found), key=len)
+        for listeners in smaller:
+            shared |= met & listeners.keys()
+            met.update(listeners)
+        shared |= met & largest.keys()
         several: dict[T, list[tuple[str, str]]] = {}
-        for pair, listeners in found:
-            met_before = latest.keys() & listeners.keys()
-            for listener in listeners if met_before else ():
-                if listener in met_before:
-                    several.setdefault(listener, [latest[listener]]).append(pair)
-            latest.update(dict.fromkeys(listeners, pair))
+        for pair, listeners in found if shared else ():
+            for listener in filter(shared.__contains__, listeners):
+                several.setdefault(listener, []).append(pair)
         groups: dict[Coverage, list[T]] = {}
         for pair, listeners in found:
             rest = [one for one in listeners if one not in several] if several else list(listeners)
