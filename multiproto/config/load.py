@@ -9,6 +9,7 @@ from typing import Callable, Iterable, Iterator, Mapping, TypeVar
 
 from attrs import Attribute, Factory, define, evolve, field, fields, frozen
 
+from ..base.spelling import edit_distance
 from . import sources
 from .parsers import Mistake, Mistakes
 from .setting import SAME_AS_DEVELOPMENT, Setting
@@ -203,12 +204,20 @@ class ConfigReader:
         return name not in self._settings_by_name and name in self._known_names and name.endswith("_FILE")
 
     def _find_near_miss(self, name: str) -> str | None:
-        """The name of ours that `name` is with a letter too much, too few, wrong or in another place."""
+        """The name of ours that `name` is with a letter too much, too few, wrong or swapped with the next.
+
+        One with a number is another of the same kind, as DB_HOST_2.
+        """
+        if re.search("[0-9]", name):
+            return None
         if len(name) < MIN_LENGTH_OF_NEAR_NAMES:
             return next((known for known in self._known_names if sorted(known) == sorted(name)), None)
         edits = 1 + len(name) // LETTERS_PER_EDIT
         cutoff = 1 - edits / len(name) - 1e-9  # of difflib's ratio, which counts a letter in both
-        return next(iter(difflib.get_close_matches(name, self._known_names, 1, cutoff)), None)
+        near = difflib.get_close_matches(
+            name, self._known_names, 3, cutoff
+        )  # quickly; also FTP_PORT, of TCP_PORT
+        return next((known for known in near if edit_distance(name, known) <= edits), None)
 
     def _unknown_setting(self, given: RawSetting) -> SettingProblem:
         if given.keys is not None:

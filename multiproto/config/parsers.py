@@ -50,9 +50,15 @@ class Mistakes(ValueError):
 
 
 def quote(value: object) -> str:
-    """A wrong value as the operator is shown it: not all of a long one, and not the password of an address."""
+    """A wrong value as the operator is shown it: not all of a long one, and not the password of an address.
+
+    That may be any text, wherever it ends: it is not escaped where somebody did not know that it must be.
+    """
     shown = value if isinstance(value, str) else json.dumps(value, default=str)
-    shown = re.sub(r"//[^/\s]*@", "//...@", shown)
+    shown = (
+        re.sub(r"(?s)//.*@", "//...@", shown) if "//" in shown else re.sub(r"(?s)^[^@]*:.*@", "...@", shown)
+    )
+    shown = re.sub(r"(?i)(password|secret)\s*=.*", r"\1=...", shown)
     shown = shown if len(shown) <= MAX_QUOTED else f"{shown[:MAX_QUOTED]}..."
     return repr(shown) if isinstance(value, str) else shown
 
@@ -138,6 +144,7 @@ def integer(low: int, high: int | None = None) -> Parser:
     return read
 
 
+_HOST_WANTED = "must be an address or a name such as 127.0.0.1, :: or db.example.org, without a port"
 _port_number = integer(1, 65535)
 
 
@@ -156,18 +163,19 @@ def port(value: str) -> int:
 
 def host(value: str) -> str:
     """An IP address or the name of a host, without a port."""
-    if parse_address(value) is None and not re.fullmatch(r"[\w.-]+", value):
-        raise unexpected(
-            "must be an address or a name such as 127.0.0.1, :: or db.example.org, without a port", value
-        )
+    if not _is_host(value):
+        raise unexpected(_HOST_WANTED, value)
     return value
+
+
+def _is_host(value: str) -> bool:
+    return parse_address(value) is not None or re.fullmatch(r"[\w.-]+", value) is not None
 
 
 def postgresql_host(value: str) -> str:
     """As libpq has it: hosts separated by commas, each also the directory of a socket."""
-    for each in value.split(","):
-        if not each.startswith("/"):
-            host(each)
+    if not all(each.startswith("/") or _is_host(each) for each in value.split(",")):
+        raise unexpected(_HOST_WANTED, value)  # as a whole: a comma may be one of a password
     return value
 
 
@@ -235,7 +243,7 @@ def _origin(value: str) -> str:
     found = _ORIGIN.fullmatch(lowered)
     if found is None:
         raise ValueError(
-            f"holds {value!r}, which is no origin such as https://app.example.org or capacitor://localhost"
+            f"holds {quote(value)}, which is no origin such as https://app.example.org or capacitor://localhost"
         )
     default = f":{_DEFAULT_PORTS.get(found['scheme'], '')}"
     return f"{found['scheme']}://{found['host'].removesuffix(default)}"

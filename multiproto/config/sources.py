@@ -66,7 +66,23 @@ class UnreadableSource(Exception):
 
 def from_environment(environ: Mapping[str, str]) -> list[RawSetting]:
     """The variables that are not empty: `NAME=${NAME:-}` gives an empty one for an unset one."""
-    return [RawSetting(name, value, "environment") for name, value in environ.items() if value]
+    return [
+        RawSetting(name, value, "environment")
+        for name, value in environ.items()
+        if value and not _is_unused_service_link(name, value, environ)
+    ]
+
+
+def _is_unused_service_link(name: str, value: str, environ: Mapping[str, str]) -> bool:
+    """Whether Kubernetes has set it, for a service `db` or `redis` that is not reached by its port.
+
+    https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+    """
+    return (
+        name in ("DB_PORT", "REDIS_PORT")
+        and value.startswith("tcp://")
+        and not environ.get(name.replace("PORT", "HOST"))
+    )
 
 
 def from_flags(flags: Mapping[str, str]) -> list[RawSetting]:
@@ -176,11 +192,15 @@ def _read_text(path: Path, named_by: RawSetting | None = None) -> str:
         return path.read_text("utf-8")
     except (OSError, ValueError) as error:  # it is no UTF-8, or the name holds a NUL
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        problem = (
-            SettingProblem("file", str(path), f"can't be read: {why}")
-            if named_by is None
-            else named_by.problem(f"names {path}, which can't be read: {why}")
-        )
+        if named_by is None:
+            problem = SettingProblem("file", str(path), f"can't be read: {why}")
+        else:
+            shown = (
+                str(path)
+                if path.is_absolute()
+                else "a relative path (not shown: it may be the secret itself)"
+            )
+            problem = named_by.problem(f"names {shown}, which can't be read: {why}")
         raise UnreadableSource(problem) from None
 
 

@@ -110,6 +110,8 @@ MISTAKES = (
         "REDIS_PORT (environment) must be a whole number from 1 to 65535, not 'tcp://10.0.0.3:6379': Kubernetes sets "
         "it so for a service of that name, unless enableServiceLinks is false",
         REDIS_PORT="tcp://10.0.0.3:6379",
+        REDIS_HOST="redis",
+        JWT_SECRET=SECRET,
     ),
     in_environment("METRICS_ENABLED (environment) must be true or false, not 'ja'", METRICS_ENABLED="ja"),
     in_environment(
@@ -134,6 +136,28 @@ MISTAKES = (
         "DB_HOST (environment) must be an address or a name such as 127.0.0.1, :: or db.example.org, without a port, "
         "not 'postgresql://...@h/d'",
         DB_HOST=f"postgresql://u:{HIDDEN}@h/d",
+    ),
+    *(
+        in_environment(
+            "DB_HOST (environment) must be an address or a name such as 127.0.0.1, :: or db.example.org, without a port, "
+            f"not '{shown}'",
+            DB_HOST=address,
+        )
+        for shown, address in (
+            ("postgresql://...@h/d", f"postgresql://u:a,{HIDDEN}/b@c@h/d"),
+            ("...@h", f"u:{HIDDEN}@h"),
+            ("host=h password=...", f"host=h password={HIDDEN}"),
+        )
+    ),
+    in_environment(
+        "JWT_SECRET_FILE (environment) names a relative path (not shown: it may be the secret itself), which can't be "
+        "read: No such file or directory",
+        JWT_SECRET_FILE=HIDDEN,
+    ),
+    in_environment(
+        "CORS_ORIGINS (environment) holds 'https://...@h/d', which is no origin such as https://app.example.org or "
+        "capacitor://localhost",
+        CORS_ORIGINS=f"https://u:{HIDDEN}@h/d",
     ),
     in_environment(
         "GRAPHQL_PATH (environment) must be a path such as /graphql, not 'graphql'", GRAPHQL_PATH="graphql"
@@ -393,6 +417,16 @@ class NotMistakenTests(SynchronousTestCase):
             ),
         ):
             self.load(**{name: "x"})
+
+    def test_names_that_differ_by_more_than_a_slip(self) -> None:
+        for name in ("FTP_PORT", "FTP_HOST", "DB_HOST2", "DB2_HOST", "REDIS_URL_2", "DATABASE_URL_RO"):
+            self.load(**{name: "x"})
+
+    def test_ports_that_kubernetes_sets_for_services_that_are_reached_by_an_address(self) -> None:
+        """Services named redis and db gave every container these; the server did not start."""
+        self.load(REDIS_PORT="tcp://10.0.0.3:6379", REDIS_URL="redis://redis:6379/0", JWT_SECRET=SECRET)
+        self.load(DB_PORT="tcp://10.0.0.4:5432", DATABASE_URL="postgresql://u@db/d", JWT_SECRET=SECRET)
+        self.load(DB_PORT="tcp://10.0.0.4:5432", REDIS_PORT="tcp://10.0.0.3:6379")
 
     def test_a_near_name_beside_the_right_one(self) -> None:
         self.load(LOGLEVEL="x", LOG_LEVEL="info")
