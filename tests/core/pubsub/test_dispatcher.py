@@ -155,6 +155,26 @@ class AudienceTests(SynchronousTestCase):
         both = ("a.b", "a.*")
         self.assertEqual(said, [[(0, both), (1, both)], [(0, ()), (0, ()), (1, ()), (1, ())]])
 
+    def test_what_a_connection_may_read_is_asked_once_for_each_topic(self) -> None:
+        """Not for each pattern: they may be a hundred, of each of a thousand connections."""
+        asked: list[str] = []
+
+        class Asked(Client):
+            def may_read(self, delivery: Delivery) -> bool:
+                asked.append(delivery.topic)
+                return True
+
+        patterns = ("a.*", "a.**", "*.b", "**", "a.b", "c", "*")
+        for uses_extensions in (True, False):
+            client = Asked(uses_extensions=uses_extensions)
+            self.listen(*patterns, ear=client)
+            self.tell(Event("e", "publication", ("a.b", "c"), None, "m", AT, MESSAGES))
+            self.assertEqual(asked, ["a.b", "c"])
+            asked.clear()
+            for pattern in patterns:
+                self.dispatcher.unsubscribe(pattern, client)
+            self.assertEqual(len(client.heard), 1 if uses_extensions else len(patterns))
+
     def test_an_unreadable_topic_gives_way_to_the_next(self) -> None:
         ear = self.listen("messages.**", ear=Ear(deaf_to=("messages", "messages.user.ann")))
         self.tell(self.events.message_sent(self.message("c", None)))
