@@ -12,7 +12,8 @@ def edit_distance(one: str, other: str) -> int:
 
     It is the distance of optimal string alignment: Levenshtein's, in which `kye` is two from `key`, with swaps.
     """
-    one, other = one[:MAX_LENGTH].casefold(), other[:MAX_LENGTH].casefold()
+    # Cut behind, too: folding makes three characters of one.
+    one, other = (each[:MAX_LENGTH].casefold()[:MAX_LENGTH] for each in (one, other))
     before: list[int] = []
     row = list(range(len(other) + 1))
     for above, left in enumerate(one, 1):

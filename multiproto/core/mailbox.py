@@ -17,11 +17,13 @@ from ..base.unicode_text import is_letter_or_mark, remove_joiners, to_nfc
 
 MAX_LENGTH = 255  # characters of an address
 MAX_LOCAL_BYTES = 64  # of UTF-8 (RFC 5321, 4.5.3.1.1, and RFC 6531, 3.2)
+MAX_LABEL_LENGTH = 63  # characters between two dots of a domain: in ASCII, it has as many or more
 
 # RFC 5321, 4.1.2: a Dot-string, and a Domain of two labels or more.
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+")
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})+")
+_DOTS = re.compile("[.\u3002\uff0e\uff61]")  # that IDNA takes for one
 
 
 def is_mailbox(text: str) -> bool:
@@ -53,7 +55,7 @@ def email_key(text: str) -> str:
 
 def _to_unicode(domain: str) -> str:
     """The canonical spelling of a domain with letters that are not ASCII; any other text as it is."""
-    if domain.isascii() or len(domain) > MAX_LENGTH:
+    if domain.isascii() or not _has_possible_length(domain):
         return domain
     try:
         return idna.decode(idna.encode(domain, uts46=True))
@@ -63,12 +65,17 @@ def _to_unicode(domain: str) -> str:
 
 def _to_ascii(domain: str) -> str:
     """The spelling of a canonical domain that is ASCII; any other text as it is."""
-    if domain.isascii() or len(domain) > MAX_LENGTH:
+    if domain.isascii() or not _has_possible_length(domain):
         return domain
     try:
         return idna.encode(domain).decode()
     except UnicodeError:
         return domain
+
+
+def _has_possible_length(domain: str) -> bool:
+    """Whether `domain` is worth a conversion: rules of IDNA about digits take quadratic time in the length of a label."""
+    return len(domain) <= MAX_LENGTH and all(len(label) <= MAX_LABEL_LENGTH for label in _DOTS.split(domain))
 
 
 def _is_atom(text: str) -> bool:
@@ -89,10 +96,12 @@ def _is_wide(character: str) -> bool:
 
 def _is_domain(text: str) -> bool:
     ascii_form = _to_ascii(text)
+    if _DOMAIN.fullmatch(ascii_form) is None:
+        return False
     try:
         for label in ascii_form.lower().split("."):
             if label.startswith("xn--"):
                 idna.ulabel(label)
     except UnicodeError:
         return False
-    return _DOMAIN.fullmatch(ascii_form) is not None
+    return True

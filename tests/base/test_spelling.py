@@ -30,3 +30,6 @@ class SpellingTests(SynchronousTestCase):
 
     def test_only_the_beginning_of_a_long_name_is_compared(self) -> None:
         self.assertEqual(edit_distance("x" * 10**6, "y" * 10**6), 40)
+        self.assertEqual(
+            edit_distance("\u0390" * 40, ""), 40
+        )  # each is three characters without regard to case

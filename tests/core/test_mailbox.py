@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import idna
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -57,6 +58,18 @@ class MailboxTests(SynchronousTestCase):
     def test_the_longest_domain_label_and_one_character_more(self) -> None:
         for letters, fits in ((57, True), (58, False)):  # 63 characters of ASCII, and 64
             self.assertEqual(is_mailbox(f"a@{'ü' * letters}.example"), fits, letters)
+
+    def test_a_label_that_is_too_long_is_not_converted(self) -> None:
+        """IDNA's rules about digits take quadratic time: 13 ms for one label of 250."""
+        converted: list[str] = []
+        self.patch(idna, "encode", lambda domain, **_: converted.append(domain) or b"x")
+        for dot in ".\u3002\uff0e\uff61":
+            longest = "\u0661" * 63 + dot + "\u0661" * 63
+            email_key(f"a@{longest}\u0661")
+            self.assertEqual(converted, [])
+            email_key(f"a@{longest}")
+            self.assertEqual(converted.pop(), longest)
+            converted.clear()
 
     @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=300))
     def test_any_text_has_a_key(self, text: str) -> None:
