@@ -119,6 +119,10 @@ class HttpTests(StreamCase):
     LOGIN = 'mutation { login(email: "a", password: "b") { token } }'
     ONCE = 'mutation { a: login(email: "a", password: "b") { token } refresh(refreshToken: "x") { token } }'
     BOTH = 'mutation { login(email: "a", password: "b") { token } logout }'
+    SKIPPED = 'mutation { login(email: "a", password: "b") @skip(if: true) { token } }'
+    INCLUDED = (
+        'mutation($tries: Boolean!) { login(email: "a", password: "b") @include(if: $tries) { token } }'
+    )
     IN_A_FRAGMENT = "mutation { ...f } fragment f on Mutation { logout }"
 
     def test_for_its_user_or_its_address(self) -> None:
@@ -140,6 +144,9 @@ class HttpTests(StreamCase):
         posts: list[Any] = [
             {"query": self.BOTH},
             {"query": self.IN_A_FRAGMENT},
+            {"query": self.SKIPPED},
+            {"query": self.INCLUDED, "variables": {"tries": False}},
+            {"query": self.INCLUDED},
             {"query": "{ nothing }"},
             {"query": "{"},
             {"query": self.LOGIN + " " * MAX_LOGIN_SIZE},

@@ -36,10 +36,16 @@ class PreparedOperation:
 
     @property
     def only_authenticates(self) -> bool:
-        """Whether it is made of logins, registrations and refreshes alone, which have limits of their own."""
+        """Whether it is made of logins, registrations and refreshes alone, which have limits of their own.
+
+        One with a directive is none: `@skip` makes it nothing that any limit would count.
+        """
         selections = self.executor.operation.selection_set.selections
         return self.kind == "mutation" and all(
-            isinstance(each, FieldNode) and each.name.value in AUTHENTICATING_MUTATIONS for each in selections
+            isinstance(each, FieldNode)
+            and each.name.value in AUTHENTICATING_MUTATIONS
+            and not each.directives
+            for each in selections
         )
 
 
