@@ -35,7 +35,7 @@ from multiproto.core.pubsub.policy import Policy
 from multiproto.core.pubsub.publisher import Publisher
 from multiproto.core.pubsub.replay import ReplayReader
 from multiproto.core.revocations import Revocations
-from multiproto.core.transactions import Entry, Event, Page, Unit
+from multiproto.core.transactions import Entry, Event, Page, Query, Step, Unit
 from multiproto.core.turn_scheduler import TurnScheduler
 from multiproto.core.wiring import AccountServices
 from multiproto.log.follower import Follower
@@ -199,6 +199,23 @@ class PlainPasswords:
     async def verify(self, password: str, hashed: str | None, requester: Requester = Requester()) -> bool:
         self.verified.append(hashed)
         return hashed == f"hash of {password}"
+
+
+async def begin_session(store: Any, identity: Identity) -> None:
+    """Give `identity` a session that began long ago, as changes of an account need one."""
+    (user,) = (await store.read(Query("user_by_id", {"id": identity.user_id}))).results[0]
+    params = {
+        "id": identity.session_id,
+        "user_id": identity.user_id,
+        "password_hash": user["password_hash"],
+        "at": "2001-01-01T00:00:00.000Z",
+        "now": user["created_at"],
+        "most": 100,
+        "expires_at": "9999-12-31T23:59:59.999Z",
+        "address": "192.0.2.1",
+        "client": "curl/8",
+    }
+    await store.commit(Unit((Step("session_add", params, expected_rows=1),)))
 
 
 def make_account_services(

@@ -46,7 +46,7 @@ from multiproto.storage.sqlite.writer import SqliteWriter
 from multiproto.storage.statements import load_statements, sql_directory
 from tests.canary import PASSWORD
 
-from ..fakes import FakeAuthenticator, PlainPasswords, make_account_services, make_turns
+from ..fakes import FakeAuthenticator, PlainPasswords, begin_session, make_account_services, make_turns
 from ..rfc6455.wire import Wire
 
 DELETE_USER = f'deleteUser(currentPassword: "{PASSWORD}")'  # nobody here has a session that has just begun
@@ -328,7 +328,9 @@ class ServerCase(SynchronousTestCase):
 
     def user(self, name: str) -> User:
         fields = {"email": f"{name}@example.org", "name": name, "password": PASSWORD}
-        return self.done(self.accounts.register(fields)).value  # type: ignore[no-any-return]
+        user: User = self.done(self.accounts.register(fields)).value
+        self.done(begin_session(self.store, Identity(user.id, f"session-{user.id}", START + 900)))
+        return user
 
     def message(self, author: str, content: str = "hello", **target: str) -> Message:
         who = Identity(author, "s", START + 900)

@@ -18,7 +18,7 @@ from ..ports import PasswordHasher, Store
 from ..transactions import Query, Row, Step, Unit
 from ..validation import FieldValidator, RequestFields, check_id, paging
 from .audit_log import AuditRecorder
-from .login_sessions import ConcurrentChange, LoginSessions
+from .login_sessions import ConcurrentChange, LoginSessions, hold_session
 from .login_throttle import LoginThrottle
 
 
@@ -181,7 +181,11 @@ class Accounts:
         if user.email == record.user.email:
             params["email_key"] = record.email_key  # that of a shared address is another one
         taken = Conflict("Email already registered")
-        steps = [Step("user_amend", params, expected_rows=1, miss=ConcurrentChange(""), clash=taken)]
+        steps = [
+            Step("user_amend", params, expected_rows=1, miss=ConcurrentChange(""), clash=taken),
+            # A new password is hashed for long: whoever is logged out meanwhile does not change it any more.
+            hold_session(identity, self._login_sessions.expiry_time()),
+        ]
         events = [self._events.user_updated(user)]
 
         def audit(action: str, details: Mapping[str, object] | None = None) -> Step:

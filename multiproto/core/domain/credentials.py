@@ -21,6 +21,7 @@ from ..pubsub import permissions
 from ..transactions import Query, Row, Step, Unit
 from ..validation import FieldValidator, RequestFields, check_id
 from .audit_log import AuditRecorder
+from .login_sessions import hold_session
 
 MAX_CREDENTIALS = 100  # of one user
 MAX_LIFETIME_DAYS = 3650  # of a credential that expires at all
@@ -75,7 +76,10 @@ class CredentialStore:
     async def create(
         self, identity: Identity, fields: RequestFields, client: ClientInfo = ClientInfo()
     ) -> NewCredential:
-        """Raises `ValidationError`, or `Conflict` when the name is taken or there are too many."""
+        """Raises `ValidationError`, or `Conflict` when the name is taken or there are too many.
+
+        Raises `Unauthorized` when the session has ended meanwhile: what ends it may end all credentials, too.
+        """
         check_full_access(identity)
         form = FieldValidator(fields)
         name, lifetime = form.credential_name(), form.duration("expiresIn", MAX_LIFETIME_DAYS)
@@ -101,11 +105,10 @@ class CredentialStore:
         }
         too_many = Conflict(f"You have {MAX_CREDENTIALS} credentials: revoke one that is not needed")
         taken = Conflict("You have a credential of this name")
+        earliest = format_timestamp(self._earliest_now())
         steps = (
-            Step(
-                "credentials_drop_expired",
-                {"user_id": identity.user_id, "now": format_timestamp(self._earliest_now())},
-            ),
+            hold_session(identity, earliest),
+            Step("credentials_drop_expired", {"user_id": identity.user_id, "now": earliest}),
             Step("credential_add", params, expected_rows=1, miss=too_many, clash=taken),
             self._audit_step("credential.created", identity, credential.id, client),
         )

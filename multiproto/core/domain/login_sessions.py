@@ -166,7 +166,7 @@ class LoginSessions:
 
     async def _refresh(self, token: str, client: ClientInfo) -> LoginResult:
         """Raises `ConcurrentChange`."""
-        hashed, at, now = _token_hash(token), format_timestamp(self._now()), self._expiry_time()
+        hashed, at, now = _token_hash(token), format_timestamp(self._now()), self.expiry_time()
         row = await self._read_one(Query("refresh_by_hash", {"hash": hashed}))
         if row is None or row["revoked_at"] is not None or row["expires_at"] <= now:
             self._on_authentication("refresh", "invalid")
@@ -252,7 +252,7 @@ class LoginSessions:
         audit = self._audit_recorder.record_step(
             "session.revoked", client, actor=user, subject=user, session=id
         )
-        params = {"id": id, "user_id": user, "at": at, "now": self._expiry_time()}
+        params = {"id": id, "user_id": user, "at": at, "now": self.expiry_time()}
         steps = (Step("session_revoke_own", params, expected_rows=1, miss=NotFound.of("Session", id)), audit)
         await self._store.commit(Unit(steps, (self._events.sessions_revoked(user, [id], at),)))
 
@@ -266,21 +266,22 @@ class LoginSessions:
         """
         at = format_timestamp(self._now())
         ids = [row["id"] for row in await self._active_rows(user_id) if row["id"] != keep]
-        others = {"user_id": user_id, "keep": keep, "at": at, "now": self._expiry_time()}
+        others = {"user_id": user_id, "keep": keep, "at": at, "now": self.expiry_time()}
         rest = Step("sessions_revoke_others", others, expected_rows=0, miss=ConcurrentChange(""))
         steps, events = self._revocation_steps(user_id, ids, at)
         ended, steps = {"sessions": len(ids)}, (*steps, rest)
         if with_credentials:
             found = (await self._store.read(Query("credentials_of_user", {"user_id": user_id}))).results[0]
-            drop = Step(
-                "credentials_drop_all",
-                {"user_id": user_id},
-                expected_rows=len(found),
-                miss=ConcurrentChange(""),
+            ids = [row["id"] for row in found]
+            changed = ConcurrentChange("")
+            steps += (
+                Step("credentials_drop", {"user_id": user_id, "ids": ids}, len(ids), changed),
+                # One that came meanwhile is not in the event, and its connections would stay.
+                Step("credentials_drop_all", {"user_id": user_id}, expected_rows=0, miss=changed),
             )
-            ended["credentials"], steps = len(found), (*steps, drop)
-            if found:
-                events += (self._events.sessions_revoked(user_id, [row["id"] for row in found], at),)
+            ended["credentials"] = len(ids)
+            if ids:
+                events += (self._events.sessions_revoked(user_id, ids, at),)
         return ended, Unit(steps, events)
 
     async def _find_by_password(
@@ -341,7 +342,7 @@ class LoginSessions:
             "user_id": user.id,
             "password_hash": record.password_hash,
             "at": at,
-            "now": self._expiry_time(),
+            "now": self.expiry_time(),
             "expires_at": format_timestamp(self._latest_now() + self._lifetime),
             "most": MAX_SESSIONS,
             **client.columns(),
@@ -398,11 +399,12 @@ class LoginSessions:
         token = self._tokens.issue(user.id, user.email, session)
         return LoginResult(user, token, self._tokens.lifetime, secret)
 
-    def _expiry_time(self) -> str:
+    def expiry_time(self) -> str:
+        """Sessions that expire after this have not expired yet."""
         return format_timestamp(self._earliest_now())
 
     async def _active_rows(self, user_id: str, limit: int = NO_LIMIT) -> tuple[Row, ...]:
-        query = Query("sessions_open", {"user_id": user_id, "now": self._expiry_time(), "limit": limit})
+        query = Query("sessions_open", {"user_id": user_id, "now": self.expiry_time(), "limit": limit})
         return (await self._store.read(query)).results[0]
 
     async def _find_user(self, email: str, user_id: str | None = None) -> UserRecord | None:
@@ -413,6 +415,12 @@ class LoginSessions:
     async def _read_one(self, query: Query) -> Row | None:
         rows = (await self._store.read(query)).results[0]
         return rows[0] if rows else None
+
+
+def hold_session(identity: Identity, now: str) -> Step:
+    """The step that fails with `Unauthorized` if the session has ended since its request was authenticated."""
+    params = {"id": identity.session_id, "user_id": identity.user_id, "now": now}
+    return Step("session_hold", params, expected_rows=1, miss=Unauthorized("Token revoked", "revoked"))
 
 
 def _network_steps(user_id: str, client: ClientInfo, at: str) -> tuple[Step, ...]:

@@ -26,6 +26,10 @@ DELETE FROM credentials WHERE user_id = :user_id AND expires_at <= :now;
 -- Delete a credential of a user.
 DELETE FROM credentials WHERE id = :id AND user_id = :user_id;
 
+-- name: credentials_drop
+-- Delete those of a user that are among :ids (a JSON array).
+DELETE FROM credentials WHERE user_id = :user_id AND id = ANY (ARRAY(SELECT json_array_elements_text(:ids::json)));
+
 -- name: credentials_drop_all
 -- Delete all credentials of a user.
 DELETE FROM credentials WHERE user_id = :user_id;

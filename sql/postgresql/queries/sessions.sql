@@ -27,6 +27,14 @@ WHERE EXISTS (SELECT 1 FROM users WHERE id = :user_id AND password_hash = :passw
     SELECT count(*) FROM sessions WHERE user_id = :user_id AND revoked_at IS NULL AND expires_at > :now
   );
 
+-- name: session_hold
+-- Nothing is changed; no row if the session of the user has ended.
+-- The locks are for other instances: one that ends the session waits, and then sees what was done by it.  That of the
+-- user comes first, as where an account is closed.
+UPDATE sessions SET revoked_at = revoked_at
+WHERE id = :id AND user_id = :user_id AND revoked_at IS NULL AND expires_at > :now
+  AND EXISTS (SELECT 1 FROM users WHERE id = :user_id FOR KEY SHARE);
+
 -- name: session_used
 -- A session was refreshed; no row if it has ended.
 UPDATE sessions SET used_at = :at, address = :address, client = :client

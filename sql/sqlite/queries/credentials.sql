@@ -26,6 +26,10 @@ DELETE FROM credentials WHERE user_id = :user_id AND expires_at <= :now;
 -- Delete a credential of a user.
 DELETE FROM credentials WHERE id = :id AND user_id = :user_id;
 
+-- name: credentials_drop
+-- Delete those of a user that are among :ids (a JSON array).
+DELETE FROM credentials WHERE user_id = :user_id AND id IN (SELECT value FROM json_each(:ids));
+
 -- name: credentials_drop_all
 -- Delete all credentials of a user.
 DELETE FROM credentials WHERE user_id = :user_id;

@@ -17,7 +17,7 @@ from multiproto.core.model import User
 from multiproto.core.transactions import Step, Unit
 from tests.canary import PASSWORD
 
-from ...fakes import PlainPasswords, make_account_services
+from ...fakes import PlainPasswords, begin_session, make_account_services
 from ...stores import StoreCase
 
 
@@ -119,7 +119,9 @@ class SharedAddressTests(AccountsCase):
         await self.store.commit(
             Unit((Step("user_add", columns | {"password_hash": hashed, "at": format_timestamp(1.0)}),))
         )
-        return Identity(str(columns["id"]), "s", 1e12)
+        identity = Identity(str(columns["id"]), f"session of {email}", 1e12)
+        await begin_session(self.store, identity)
+        return identity
 
     async def login(self, email: str, password: str) -> str:
         return (await self.sessions.login({"email": email, "password": password})).user.id
@@ -245,6 +247,7 @@ class AccountTests(AccountsCase):
 
     async def test_an_address_that_is_its_owners_alone(self) -> None:
         """Every other reader sees the account without it; the owner sees it in each answer."""
+        await begin_session(self.store, self.who)
         self.patch(self.accounts, "_shows_emails", False)
         bob = Identity((await self.accounts.register(ANN | {"email": "bob@example.org"})).value.id, "s", 1e12)
         seen: list[set[str]] = []
@@ -260,6 +263,7 @@ class AccountTests(AccountsCase):
 
     async def test_old_events_do_not_tell_an_old_address(self) -> None:
         """Neither in the log nor elsewhere on the disk's rows; a change of anything else takes nothing from them."""
+        await begin_session(self.store, self.who)
         await self.accounts.update(self.who, self.ann.id, {"name": "Anna"})
         before = await self.log()
         self.assertEqual([content["user"]["email"] for *_, content in before], ["Ann@example.org"] * 2)
@@ -274,6 +278,7 @@ class AccountTests(AccountsCase):
 
     async def test_amending(self) -> None:
         """Each change is one event, of the right kind (docs/predecessor-faults.md#fault-19)."""
+        await begin_session(self.store, self.who)
         user = (await self.accounts.update(self.who, self.ann.id, {"name": "Anna"})).value
         self.assertEqual((user.name, user.email, user.id), ("Anna", "Ann@example.org", self.ann.id))
         self.assertGreaterEqual(user.updated_at, self.ann.updated_at)
@@ -287,6 +292,7 @@ class AccountTests(AccountsCase):
 
     async def test_changes_at_once_are_all_made(self) -> None:
         """Nobody's change undoes another's, and the log's last event is the row."""
+        await begin_session(self.store, self.who)
         names = [Deferred.fromCoroutine(self.accounts.update(self.who, self.ann.id, {"name": "Anna"}))]
         names += [
             Deferred.fromCoroutine(

@@ -15,7 +15,7 @@ from multiproto.core.pubsub import permissions
 from multiproto.core.pubsub.permissions import HISTORY, PUBLISH, SUBSCRIBE
 from multiproto.core.transactions import Step, Unit
 
-from ...fakes import PlainPasswords, make_account_services
+from ...fakes import PlainPasswords, begin_session, make_account_services
 from ...stores import StoreCase
 from .test_accounts import ANN, PROOF, NamingTokens
 
@@ -34,7 +34,10 @@ class KeyringCase(StoreCase):
 
     async def person(self, name: str) -> Identity:
         fields = ANN | {"email": f"{name}@example.org", "name": name}
-        return Identity((await self.accounts.register(fields)).value.id, "s", 1e12)
+        user = (await self.accounts.register(fields)).value
+        identity = Identity(user.id, f"session of {name}", 1e12)
+        await begin_session(self.store, identity)
+        return identity
 
     async def make(self, who: Identity | None = None, **fields: Any) -> NewCredential:
         return await self.keyring.create(who or self.ann, PUMP | fields)

@@ -405,20 +405,42 @@ class RevocationTests(SessionsCase):
         self.assertEqual(await self.revoked(), [ids[::-1]])
         self.assertEqual((await self.noted())[-1], ("logout", "success", "s", {"all": True, "sessions": 3}))
 
+    async def make_credentials(self, *names: str) -> list[str]:
+        who = await self.login()
+        grants = [{"pattern": "room.*", "verbs": ["publish"]}]
+        made = [
+            await self.members.credentials.create(who, {"name": name, "grants": grants}) for name in names
+        ]
+        await self.sessions.logout(who)
+        return [each.credential.id for each in made]
+
+    async def test_credentials_that_change_meanwhile_end_too(self) -> None:
+        """One that takes the place of another leaves their number as it was; each is told of by its id."""
+        (old,) = await self.make_credentials("pump")
+        ending, new = self.sessions.revocation_of, []
+
+        async def slowly(_: LoginSessions, *given: Any, **more: Any) -> Any:
+            found = await ending(*given, **more)
+            if not new:
+                await self.members.credentials.revoke(self.who, old)
+                new.extend(await self.make_credentials("valve"))
+            return found
+
+        self.patch(LoginSessions, "revocation_of", slowly)
+        await self.sessions.logout_all(self.who, {"credentials": True})
+        self.assertEqual(await self.members.credentials.list_active(self.who), ())
+        self.assertIn(new, await self.revoked())
+
     async def test_all_with_the_credentials(self) -> None:
         """Those of devices end with it only where that is asked for, in the same unit, and are told of."""
-        grants = [{"pattern": "room.*", "verbs": ["publish"]}]
-        ids = []
-        for name in ("pump", "valve"):
-            made = await self.members.credentials.create(self.who, {"name": name, "grants": grants})
-            ids.append(made.credential.id)
+        ids = await self.make_credentials("pump", "valve")
         await self.login()
         await self.sessions.logout_all(self.who, {"credentials": False})
         self.assertEqual(len(await self.members.credentials.list_active(self.who)), 2)
         session = (await self.login()).session_id
         await self.sessions.logout_all(self.who, {"credentials": True})
         self.assertEqual(await self.members.credentials.list_active(self.who), ())
-        _, sessions, credentials = await self.revoked()
+        *_, sessions, credentials = await self.revoked()
         self.assertEqual((sessions, sorted(credentials)), ([session], sorted(ids)))
         details = {"all": True, "sessions": 1, "credentials": 2}
         self.assertEqual((await self.noted())[-1], ("logout", "success", "s", details))
@@ -545,6 +567,22 @@ class PasswordTests(SessionsCase):
         with self.assertRaises(Unauthorized):
             await self.sessions.login(ANN)
         self.assertEqual(await self.opened(), [mine.session_id])
+
+    async def test_a_change_whose_session_has_ended_meanwhile_is_refused(self) -> None:
+        """A password is hashed for long: the owner's new one is not replaced by that of a session that it has ended."""
+        mine, theirs = await self.login(), await self.login()
+        hash = self.passwords.hash
+
+        async def slowly(password: str, requester: Requester) -> str:
+            self.passwords.hash = hash
+            hashed: str = await hash(password, requester)
+            await self.accounts.update(mine, mine.user_id, {"password": "An0ther!!"})
+            return hashed
+
+        self.patch(self.passwords, "hash", slowly)
+        with self.assertRaises(Unauthorized):
+            await self.accounts.update(theirs, mine.user_id, {"password": "Th1rd!!!!"})
+        await self.sessions.login(ANN | {"password": "An0ther!!"})
 
     async def test_a_login_that_comes_in_between_ends_too(self) -> None:
         mine = await self.login()

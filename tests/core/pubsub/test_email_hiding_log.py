@@ -6,12 +6,14 @@ from multiproto.core.domain.messages import Messages
 from multiproto.core.pubsub.email_hiding_log import EmailHidingLog
 from multiproto.core.pubsub.policy import Policy
 
+from ...fakes import begin_session
 from ..domain.test_accounts import PROOF, AccountsCase
 
 
 class EmailHidingLogTests(AccountsCase):
     async def test_events_of_accounts_have_no_address(self) -> None:
         """Also those that were written before; all else is as it was, and what is read equals what is sent."""
+        await begin_session(self.store, self.who)
         await self.accounts.update(self.who, self.ann.id, {"name": "Anna"})
         messages = Messages(self.store, self.sends, self.events, Policy(), self.now, self.new_id)
         await messages.send(self.who, {"content": "Ann@example.org", "channelId": "c"})

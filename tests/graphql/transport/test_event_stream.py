@@ -31,7 +31,7 @@ class StreamCase(ServerCase):
         return rest
 
     def who(self, user: str) -> Identity:
-        return Identity(user, "s", START + 900, deadline=START + 900)
+        return Identity(user, f"session-{user}", START + 900, deadline=START + 900)
 
     def publish(self, topic: str, data: object, who: str | None = None) -> None:
         query = "mutation($topic: String!, $data: JSON) { publish(topic: $topic, data: $data) { topic } }"

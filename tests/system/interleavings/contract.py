@@ -40,7 +40,7 @@ class InterleavingContract:
         assert not faults, "\n" + "\n".join(faults)
 
     async def test_planted_races_are_found(self) -> None:
-        """A change that forgets the version it has read, and a login that forgets how many sessions it has counted."""
+        """A change that forgets the version it has read, a login the number of sessions, and a credential its session."""
         with forgetting("user_amend"):
             faults, _ = await self.faults_of(("change the name", "change the address"))
         assert faults
@@ -51,6 +51,10 @@ class InterleavingContract:
         ):
             faults, _ = await self.faults_of(("log in",))
         assert faults
+        with forgetting("session_hold"):
+            for ending in ("log out everywhere", "change the password"):
+                acts = ("make another of its name", f"{ending}, and end the credentials")
+                assert (await self.faults_of(acts))[0], ending
 
 
 @contextmanager

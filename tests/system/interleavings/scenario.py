@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 
 from multiproto.base.timestamps import format_timestamp
 from multiproto.core.domain.messages import Messages
+from multiproto.core.errors import Unauthorized
 from multiproto.core.events import EventBuilder
 from multiproto.core.idempotency import IdempotentSends
 from multiproto.core.identity import Identity
@@ -35,10 +36,16 @@ class Client:
         services = make_account_services(store, PlainPasswords(), NamingTokens(), Clock(), now, new_id)
         self.accounts, self.sessions = services.accounts, services.login_sessions
         self.credentials = services.credentials
-        self.commit, self._now = store.commit, now
+        self.commit, self._read, self._now = store.commit, store.read, now
         self.messages = Messages(
             store, IdempotentSends(store, now), EventBuilder(new_id), Policy(), now, new_id
         )
+
+    async def authenticate(self, identity: Identity) -> None:
+        """As a request does before what it asks for: the session may end behind it."""
+        params = {"id": identity.session_id, "user_id": identity.user_id, "now": self.at()}
+        if not (await self._read(Query("session_live", params))).results[0]:
+            raise Unauthorized("Token revoked", "revoked")
 
     def at(self) -> str:
         return format_timestamp(self._now())
@@ -72,6 +79,12 @@ async def new_account(client: Client, email: str) -> Account:
 
 Act = Callable[[Client, Account], Coroutine[Any, Any, object]]
 
+
+async def make_credential(client: Client, identity: Identity, name: str) -> None:
+    await client.authenticate(identity)
+    await client.credentials.create(identity, {"name": name, "grants": GRANTS})
+
+
 ACTS: Mapping[str, Act] = {
     "log in": lambda c, a: c.sessions.login({"email": a.email, "password": PASSWORD}),
     "refresh by a token whose successor is not used yet": lambda c, a: c.sessions.refresh(
@@ -80,18 +93,22 @@ ACTS: Mapping[str, Act] = {
     "refresh by that successor": lambda c, a: c.sessions.refresh({"refreshToken": a.next_token}),
     "log out": lambda c, a: c.sessions.logout(a.first),
     "log out everywhere": lambda c, a: c.sessions.logout_all(a.first),
+    "log out everywhere, and end the credentials": lambda c, a: c.sessions.logout_all(
+        a.first, {"credentials": True}
+    ),
     "revoke the other session": lambda c, a: c.sessions.revoke(a.second, a.first.session_id),
     "change the password": lambda c, a: c.accounts.update(a.first, a.id, {"password": NEW_PASSWORD}),
+    "change the password, and end the credentials": lambda c, a: c.accounts.update(
+        a.first, a.id, {"password": NEW_PASSWORD, "credentials": True}
+    ),
     "change the name": lambda c, a: c.accounts.update(a.second, a.id, {"name": "Anna"}),
     "change the address": lambda c, a: c.accounts.update(a.second, a.id, {"email": f"new-{a.email}"}),
     "register its address": lambda c, a: c.accounts.register(
         {"email": f"new-{a.email}", "name": "Eve", "password": PASSWORD}
     ),
     "close it": lambda c, a: c.accounts.close(a.first, a.id),
-    "make a credential": lambda c, a: c.credentials.create(a.first, {"name": "valve", "grants": GRANTS}),
-    "make another of its name": lambda c, a: c.credentials.create(
-        a.second, {"name": "valve", "grants": GRANTS}
-    ),
+    "make a credential": lambda c, a: make_credential(c, a.first, "valve"),
+    "make another of its name": lambda c, a: make_credential(c, a.second, "valve"),
     "revoke a credential": lambda c, a: c.credentials.revoke(a.first, a.credential),
     "send a message with a key": lambda c, a: c.messages.send(
         a.first, {"content": "once", "channelId": "c"}, "key-1"
