@@ -40,18 +40,18 @@ class Accounts:
 
         Raises `RateLimited` after too many failures from the client's address.
         """
-        if not self._registration_open:
-            raise Forbidden("Registration is closed on this server; its operators make accounts")
         if self._login_throttle is None:
             return await self._register(fields, client)
         self._login_throttle.check_address(client.address)
         try:
             return await self._register(fields, client)
-        except (ValidationError, Conflict):
+        except (ValidationError, Conflict, Forbidden):
             await self._login_throttle.record_failure(client.address)
             raise
 
     async def _register(self, fields: RequestFields, client: ClientInfo) -> WithCursor[User]:
+        if not self._registration_open:
+            raise Forbidden("Registration is closed on this server; its operators make accounts")
         form = FieldValidator(fields)
         email, name, password = form.email(), form.name(), form.password()
         form.check()

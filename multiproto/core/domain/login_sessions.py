@@ -14,6 +14,7 @@ from typing import Callable, Sequence
 from attrs import define, field, frozen
 
 from ...base.timestamps import format_timestamp, parse_timestamp
+from ...base.unicode_text import MAX_NORMALIZED_LENGTH
 from ..client_info import ClientInfo
 from ..errors import Forbidden, NotFound, RateLimited, Refusal, Unauthorized, ValidationError
 from ..events import EventBuilder
@@ -34,6 +35,8 @@ MAX_KNOWN_NETWORKS = 100  # of one user, from which others' wrong passwords do n
 UNCONFIRMED_PERIOD = (
     900.0  # seconds from its begin that a session needs no password for what `confirm` is for
 )
+# Characters of an address at a login that are looked at: more than any has, also before its normalization.
+MAX_TYPED_EMAIL = 2 * MAX_NORMALIZED_LENGTH
 NO_LIMIT = 2**31 - 1  # for reading all of them: concurrent logins on several instances may exceed the limit
 
 
@@ -106,7 +109,8 @@ class LoginSessions:
         too many failures from one address.
         """
         form = FieldValidator(fields)
-        email, password = form.text("email"), form.text("password")
+        # A longer address is nobody's: a megabyte of it would be walked over for each key, hash and statement.
+        email, password = form.text("email").strip()[:MAX_TYPED_EMAIL], form.text("password")
         try:
             form.check()
         except ValidationError:

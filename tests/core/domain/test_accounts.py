@@ -6,14 +6,17 @@ from typing import Any, Mapping
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import Clock
 
 from multiproto.auth.passwords import BcryptPasswords
 from multiproto.base.timestamps import format_timestamp
 from multiproto.core.client_info import ClientInfo
+from multiproto.core.domain.login_throttle import LoginThrottle
 from multiproto.core.errors import Conflict, Forbidden, NotFound, RateLimited, Unauthorized, ValidationError
 from multiproto.core.identity import Identity
 from multiproto.core.kept_accounts import shared_email_key
 from multiproto.core.model import User
+from multiproto.core.ratelimit.fixed_window import RateLimit
 from multiproto.core.transactions import Step, Unit
 from tests.canary import PASSWORD
 
@@ -52,6 +55,18 @@ class AccountsCase(StoreCase):
 
 
 class RegistrationTests(AccountsCase):
+    async def test_where_it_is_closed_each_attempt_is_a_failure(self) -> None:
+        """Else no limit would count them."""
+        failures = RateLimit(2, 60.0, clock=Clock())
+        throttle = LoginThrottle(Clock(), self.now, self.store, failures_by_address=failures)
+        self.accounts._login_throttle, self.accounts._registration_open = throttle, False
+        bob = {"email": "bob@example.org", "name": "Bob", "password": PASSWORD}
+        for expected in (Forbidden, Forbidden, RateLimited):
+            with self.assertRaises(expected):
+                await self.accounts.register(bob, ClientInfo("rest", "192.0.2.1"))
+        with self.assertRaises(Forbidden):
+            await self.accounts.register(bob, ClientInfo("rest", "192.0.2.2"))
+
     async def test_the_row_and_its_event(self) -> None:
         self.assertEqual(
             self.ann.to_json(),

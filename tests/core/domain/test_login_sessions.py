@@ -25,6 +25,7 @@ from multiproto.core.errors import (
     ValidationError,
 )
 from multiproto.core.identity import Identity
+from multiproto.core.kept_accounts import email_lookup
 from multiproto.core.ratelimit.fixed_window import RateLimit
 from multiproto.core.ratelimit.shared_bucket import SharedBuckets
 from multiproto.core.ratelimit.token_bucket import Rate
@@ -52,6 +53,16 @@ class LoginTests(AccountsCase):
                 await self.sessions.login({"email": email, "password": password})
             self.assertEqual(str(caught.exception), "Invalid credentials")
         self.assertEqual(len(self.passwords.verified), 3)
+
+    async def test_of_an_endless_address_so_much_is_looked_at(self) -> None:
+        keys: list[str] = []
+        self.patch(login_sessions, "email_lookup", lambda email: keys.append(email) or email_lookup(email))
+        for email in ("ann@example.org" + " " * 5000, "\n" * 5000 + "ann@example.org"):
+            await self.sessions.login({"email": email, "password": PASSWORD})
+        for length in (2000, 2001):
+            with self.assertRaises(Unauthorized):
+                await self.sessions.login({"email": "x" * length, "password": PASSWORD})
+        self.assertEqual(list(map(len, keys)), [15, 15, 2000, 2000])
 
     async def test_what_is_no_login(self) -> None:
         for fields in ({}, {"email": 1, "password": []}):
