@@ -73,8 +73,9 @@ WHERE subject IN (
 );
 
 -- name: log_forget_email
--- Remove the mailbox address from all events so far about the user :id.
-UPDATE events SET content = (content::jsonb #- '{user,email}')::text WHERE subject = :id AND content IS NOT NULL;
+-- Remove the mailbox address from all events so far about the user :id; those that have none are not written again.
+UPDATE events SET content = (content::jsonb #- '{user,email}')::text
+WHERE subject = :id AND content LIKE '%"email"%';
 
 -- name: terms_all
 -- Every term, in the order they began.

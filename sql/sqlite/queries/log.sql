@@ -54,8 +54,9 @@ WHERE subject IN (
 );
 
 -- name: log_forget_email
--- Remove the mailbox address from all events so far about the user :id.
-UPDATE events SET content = json_remove(content, '$.user.email') WHERE subject = :id AND content IS NOT NULL;
+-- Remove the mailbox address from all events so far about the user :id; those that have none are not written again.
+UPDATE events SET content = json_remove(content, '$.user.email')
+WHERE subject = :id AND content LIKE '%"email"%';
 
 -- name: terms_all
 -- Every term, in the order they began.
