@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,20 @@ from twisted.internet.task import Clock
 
 from multiproto.core.identity import Grant, Identity
 from multiproto.core.pubsub.permissions import SUBSCRIBE
+from multiproto.core.pubsub.topics import matches
 
 from ..fakes import make_core
 from .test_protocol import AUTH, PING, WELCOME, DeviceCase, frame, pong, subscribed
 
 PAGE = Path(__file__).parents[2] / "docs/client-libraries.md"
-NAMES = {0x12: "subscribed", 0x13: "unsubscribed", 0x14: "caught_up", 0x21: "message", 0x22: "ack"}
+NAMES = {
+    0x02: "auth_success",
+    0x12: "subscribed",
+    0x13: "unsubscribed",
+    0x14: "caught_up",
+    0x21: "message",
+    0x22: "ack",
+}
 
 
 class LibraryCase(DeviceCase):
@@ -84,37 +93,79 @@ class OrderTests(LibraryCase):
 class CursorTests(LibraryCase):
     def setUp(self) -> None:
         super().setUp()
-        (code,) = re.findall("```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+        code, *_ = re.findall("```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
         found: dict[str, Any] = {}
         exec(code, found)
-        self.cursors = found["Cursors"]()
+        self.covers = found["covers"]
+        self.cursors = found["Cursors"]({"log.*": None, "log.a": None})
+        self.cursors.on_connect()
 
     def follow(self, *data: bytes) -> None:
         for kind, fields in self.say(*data) + self.turn():
             self.cursors.on_message({"type": NAMES[kind], **fields})
 
+    def places(self) -> tuple[str | None, str | None]:
+        kept = self.cursors.to_store()
+        return kept.get("log.*"), kept.get("log.a")
+
     def test_one_pattern_catches_up_beside_another_that_is_live(self) -> None:
         publish = frame(0x20, topic="log.a", content=1, id=1)
         self.follow(publish, publish, publish, frame(0x10, topic="log.*"))
-        self.assertEqual(self.cursors.after("log.*"), "cursor3")
+        self.assertEqual(self.places(), ("cursor3", None))
         self.house.log.slow = True
         self.say(frame(0x10, topic="log.a", after="cursor1"))
         self.house.log.release()
         self.follow()
-        self.assertEqual((self.cursors.after("log.*"), self.cursors.after("log.a")), ("cursor3", "cursor1"))
+        self.assertEqual(self.places(), ("cursor3", "cursor1"))
         self.house.log.slow = False
         self.house.log.release()
         self.follow(publish)
-        self.assertEqual(self.cursors.replaying, {})
-        self.assertEqual((self.cursors.after("log.*"), self.cursors.after("log.a")), ("cursor4", "cursor4"))
+        self.assertEqual(self.places(), ("cursor4", "cursor4"))
+
+    def test_an_end_before_all_have_caught_up(self) -> None:
+        """One has caught up, and the other has not even been confirmed: it stays where it was."""
+        self.follow(
+            frame(0x20, topic="log.a", content=1), frame(0x10, topic="log.*"), frame(0x10, topic="log.a")
+        )
+        self.assertEqual(self.places(), ("cursor1", "cursor1"))
+        self.device.connectionLost()
+        self.device, self.wire = self.connect()
+        self.cursors.on_connect()
+        self.follow(AUTH, frame(0x20, topic="log.a", content=2), frame(0x10, topic="log.*", after="cursor1"))
+        self.assertEqual(self.places(), ("cursor2", "cursor1"))
+
+    def test_which_patterns_a_delivery_is_for(self) -> None:
+        """Of two that cover its topic, one that still catches up will be sent its own copy."""
+        publish = frame(0x20, topic="log.a", content=1, id=1)
+        self.follow(publish, publish, frame(0x10, topic="log.*"))
+        self.house.log.slow = True
+        self.say(frame(0x10, topic="log.a", after="cursor1"))
+        self.house.log.release()
+        self.follow()
+        found = []
+        for more in ({}, {"replay": "log.a"}, {"patterns": ["log.*", "log.a"]}):
+            found.append(self.cursors.patterns({"type": "message", "topic": "log.a", **more}))
+        self.assertEqual(found, [["log.*"], ["log.a"], ["log.*", "log.a"]])
+
+    def test_which_topics_a_pattern_covers(self) -> None:
+        words = ("a", "b", "*", "**")
+        patterns = [".".join(each) for size in (1, 2, 3) for each in product(words, repeat=size)]
+        topics = [".".join(each) for size in (1, 2, 3, 4) for each in product("ab", repeat=size)]
+        for pattern, topic in product(patterns, topics):
+            expected = matches(pattern.split("."), topic.split("."))
+            self.assertEqual(self.covers(pattern, topic), expected, (pattern, topic))
 
     def test_an_acknowledgement_is_no_place_to_resume_from(self) -> None:
         self.follow(frame(0x20, topic="log.a", content=1, id=1))
-        self.assertIsNone(self.cursors.after("log.a"))
+        self.assertEqual(self.places(), (None, None))
 
     def test_what_could_not_be_recovered(self) -> None:
         self.follow(frame(0x20, topic="log.a", content=1), frame(0x10, topic="log.a", after="nonsense"))
-        self.assertEqual((self.cursors.after("log.a"), self.cursors.replaying), ("cursor1", {}))
+        self.assertEqual(self.places(), (None, "cursor1"))
+
+    def test_what_is_unsubscribed_is_forgotten(self) -> None:
+        self.follow(frame(0x10, topic="log.a"), frame(0x11, topic="log.a"))
+        self.assertEqual(self.cursors.to_store(), {"log.*": None})
 
 
 class EdgeTests(LibraryCase):
