@@ -224,6 +224,7 @@ class RulesTests(SiteCase):
         for path, token, code in (
             ("a/explain?verb=read", ANN, 2),
             ("a.*/explain", ANN, 2),
+            ("a/explain?verbs=publish", ANN, 2),
             ("a/explain", "Bearer x", 4),
         ):
             self.assertEqual(self.explain(path, token).code, code, path)
@@ -398,6 +399,11 @@ class StreamTests(SiteCase):
             ("/api/v1/topics/us*rs/events", ANN, 400),
             ("/api/v1/topics/a/events", "", 401),
             ("/api/v1/topics/a/events?after=1&after=2", ANN, 400),
+            (
+                "/api/v1/topics/a/events?aftr=cursor1",
+                ANN,
+                400,
+            ),  # it would start now, and miss what it asked for
         ):
             answer = self.ask("GET", target, Authorization=token)
             self.assertEqual((answer.status, answer.json["success"]), (status, False), target)

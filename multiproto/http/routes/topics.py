@@ -46,11 +46,18 @@ class TopicRoutes:
 
     async def explain(self, context: RequestContext, topic: str) -> JsonResponse:
         """Whether the policy allows the caller to use `topic`, and why."""
-        verb = context.query_params().get("verb", SUBSCRIBE)
-        return JsonResponse(200, self._publisher.policy.explain(context.identity, verb, topic))
+        form = FieldValidator(context.query_params())
+        verb = form.optional_text("verb")
+        form.check()
+        decision = self._publisher.policy.explain(
+            context.identity, SUBSCRIBE if verb is None else verb, topic
+        )
+        return JsonResponse(200, decision)
 
     async def stream_events(self, context: RequestContext, pattern: str) -> None:
-        after = context.header("last-event-id") or context.query_params().get("after")
+        form = FieldValidator(context.query_params())
+        after = form.optional_text("after")
+        form.check()
         stream = await SubscriptionStream.open(
             self._hub,
             self._admission,
@@ -58,6 +65,6 @@ class TopicRoutes:
             context.identity,
             event_size,
             check_pattern(pattern, "pattern"),
-            after,
+            context.header("last-event-id") or after,
         )
         await EventStream(context.http_request, stream, self._clock).run()
