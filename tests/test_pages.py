@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.banner import render_banner
 from multiproto.core import errors
+from multiproto.core.connections.admission import FAREWELL_MESSAGES
 from multiproto.core.domain.audit_log import ACTIONS
 from multiproto.core.errors import ValidationError
 from multiproto.core.events import EVENT_TYPES, SESSION_REVOKED
+from multiproto.core.protocol import CloseReason, Subscribed
 from multiproto.core.pubsub.topics import channel_topic, check_pattern, matches
+from multiproto.graphql.transport import transport_ws
 from multiproto.observe.metrics import Metrics
 from multiproto.observe.protocol_stats import REFUSAL_NAMES, ProtocolStats
+from multiproto.tcp import codec as tcp_codec
+from multiproto.websocket import codec as websocket_codec
 
 from .test_banner import DEFAULT, commands
 from .test_house import MAY_IMPORT
@@ -140,6 +146,47 @@ class EventsPageTests(SynchronousTestCase):
                 words = re.sub("<.*?>", "<id>", pattern).split(".")
                 covered = any(matches(words, re.sub("<.*?>", "<id>", topic).split(".")) for topic in topics)
                 self.assertEqual(covered, not heard.startswith("nothing: no"), pattern)
+
+
+class ProtocolPagesTests(SynchronousTestCase):
+    """How connections end and what replies may have, as the pages of the protocols list it."""
+
+    def rows(self, name: str, heading: str) -> list[tuple[str, str]]:
+        """The first two cells of each row below `heading`."""
+        return re.findall(r"^\| (.*?) \| (.*?) \|", section(page(name), heading), re.MULTILINE)
+
+    def test_last_errors_of_tcp(self) -> None:
+        rows = self.rows("docs/tcp.md", "## How a connection ends")
+        for reason, refusal in tcp_codec.FAREWELL_ERRORS.items():
+            texts = [text for code, text in rows if code == str(refusal.code)]
+            self.assertTrue(any(FAREWELL_MESSAGES[reason] in text for text in texts), reason)
+
+    def test_close_codes_of_websockets(self) -> None:
+        rows = self.rows("docs/websocket.md", "## How a connection ends")
+        listed = {int(code) for code, _ in rows if code.isdigit()}
+        by_protocol_errors = {1002, 1007, 1008, 1009}
+        self.assertEqual(listed, {*websocket_codec.CLOSE_CODES.values()} | by_protocol_errors)
+        for reason in (CloseReason.SHUTDOWN, CloseReason.LOG_REPLACED, CloseReason.IDLE_TIMEOUT):
+            self.assertIn(("1001", f'"{FAREWELL_MESSAGES[reason]}"'), rows)
+
+    def test_close_codes_of_graphql(self) -> None:
+        rows = self.rows("docs/graphql.md", "### Over WebSocket")
+        listed = {int(code) for codes, _ in rows for code in re.findall(r"\d{4}", codes)}
+        own = {code for name, code in vars(transport_ws).items() if name.isupper() and isinstance(code, int)}
+        own -= {transport_ws.MAX_ID_LENGTH}
+        self.assertEqual(listed, own | {1002, 1007, 1009})
+
+    def test_every_field_of_a_subscribed(self) -> None:
+        """However much it has to say."""
+        reply = Subscribed("a", "id", "log", "cursor", True, "ref", scope="instance", warning="nothing")
+        frame, message = tcp_codec.encode(reply, 0.0)[5:], websocket_codec.encode(reply, 0.0)
+        for name, row, text in (
+            ("docs/tcp.md", r"\| `0x12` \| SUBSCRIBED \|(.*)", frame),
+            ("docs/websocket.md", r"\| `subscribed` \|(.*)", message[message.index(b"{") :]),
+        ):
+            [listed] = re.findall(rf"^{row}$", page(name), re.MULTILINE)
+            for field in json.loads(text).keys() - {"type", "timestamp", "id"}:
+                self.assertIn(f"`{field}`", listed, name)
 
 
 class GlossaryTests(SynchronousTestCase):

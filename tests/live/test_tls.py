@@ -137,6 +137,19 @@ class ClientTests(TlsCase):
         await program.ended
         return program.said + program.errors
 
+    async def test_any_server_name(self) -> None:
+        """docs/client-libraries.md#at-the-edges: one certificate, whatever name is asked for, or none; no ALPN on TCP."""
+
+        def shown(name: str | None) -> tuple[bytes | None, str | None]:
+            trusting = self.trusting()
+            trusting.check_hostname = False
+            trusting.set_alpn_protocols(["http/1.1", "mqtt"])
+            with trusting.wrap_socket(self.connected(self.address.tcp), server_hostname=name) as secure:
+                return secure.getpeercert(True), secure.selected_alpn_protocol()
+
+        found = [await deferToThread(shown, name) for name in (NAME, "other.example", None)]
+        self.assertEqual((found[1:], found[0][1]), (found[:1] * 2, None))
+
     async def test_renegotiation_is_refused(self) -> None:
         if shutil.which("openssl") is None:
             self.skipTest("openssl is not on this machine")
