@@ -6,6 +6,10 @@ lost it reconnects by itself, waiting longer after each failure.
 
     python3 -m examples.device messages.channel.hello
     python3 -m examples.device --publish sensors.kitchen 'sensors.*'
+    python3 -m examples.device --cursor hello.cursor messages.channel.hello
+
+It goes on where it was, and with --cursor also when it is started again: of logged topics nothing
+is missed, nothing shown twice.  (Where two of the patterns cover a message, each of them replays it.)
 
 With a credential of its own (POST /api/v1/auth/credentials) it needs no account, and may
 do what the credential was granted.  In the environment no other user can see it:
@@ -29,12 +33,19 @@ import time
 from collections import deque
 from typing import Any, Callable, Iterable
 
+from .cursors import Cursors, cursor_option, recovery
 from .login import Refused, options, run, token
 
 AUTH, AUTH_SUCCESS, AUTH_ERROR = 0x01, 0x02, 0x03
 SUBSCRIBE, SUBSCRIBED = 0x10, 0x12
+CAUGHT_UP = 0x14
 MESSAGE, SERVER_MESSAGE, MESSAGE_ACK = 0x20, 0x21, 0x22
 PING, PONG = 0x30, 0x31
+NOTED = {
+    SUBSCRIBED: "subscribed",
+    SERVER_MESSAGE: "message",
+    CAUGHT_UP: "caught_up",
+}  # as `Cursors` calls them
 ERROR = 0xFF
 
 REPLY_TIMEOUT = 10.0  # seconds that an answer may take
@@ -50,7 +61,7 @@ class Device:
 
     All work is done in `receive` and `publish`, in the caller's thread: call `receive`
     at least once a minute, or the server's pings stay unanswered and it closes the connection.
-    What was published while the connection was down is not received later.
+    What was published on logged topics while the connection was down is received later; on live ones it is not.
     """
 
     def __init__(
@@ -59,15 +70,21 @@ class Device:
         token: Callable[[], str],
         topics: Iterable[str] = (),
         log: Callable[[str], object] = lambda line: None,
+        cursors: Cursors | None = None,
     ) -> None:
-        """`token` gives an access token, or a credential, for each connection; `log` takes lines about it."""
+        """`token` gives an access token, or a credential, for each connection; `log` takes lines about it.
+
+        A delivery is noted in `cursors` when `receive` is called for the next thing: then it has been handled.
+        """
         self._address = address
         self._token = token
         self._topics = tuple(topics)
         self._log = log
+        self._cursors = cursors or Cursors()
         self._socket: socket.socket | None = None
         self._buffer = bytearray()  # of bytes that are not a whole frame yet
-        self._deliveries: deque[Fields] = deque()  # deliveries that `receive` has not returned yet
+        self._received: deque[tuple[str, Fields]] = deque()  # what `receive` has not come to yet
+        self._handled: Fields | None = None  # the delivery that it returned last
         self._received_at = 0.0
         self._published = 0
 
@@ -76,8 +93,17 @@ class Device:
 
         While the server is away this waits for it, however long that takes.
         """
+        if self._handled is not None:
+            self._cursors.note("message", self._handled)
+            self._handled = None
         until = time.monotonic() + seconds
-        while not self._deliveries:
+        while True:
+            while self._received:
+                kind, fields = self._received.popleft()
+                if kind == "message":
+                    self._handled = fields
+                    return fields
+                self._cursors.note(kind, fields)
             self._ensure_connected()
             try:
                 frame = self._frame(until)
@@ -88,7 +114,6 @@ class Device:
                 return None
             if frame[0] == ERROR:
                 self._log(frame[1]["error"])  # a farewell, mostly; the end of the connection follows
-        return self._deliveries.popleft()
 
     def publish(self, topic: str, content: object) -> None:
         """Send `content`; returns once the server has accepted it.
@@ -134,12 +159,16 @@ class Device:
         self._buffer.clear()
         self._received_at = time.monotonic()
         self._send(AUTH, token=token)
+        # What was not handled comes again, except on live topics.
+        self._received = deque(each for each in self._received if "cursor" not in each[1])
         for topic in self._topics:
-            self._send(SUBSCRIBE, topic=topic)
+            after = self._cursors.after(topic)
+            self._send(SUBSCRIBE, topic=topic, id=topic, **({} if after is None else {"after": after}))
         self._wait_for(AUTH_SUCCESS)
-        for _ in self._topics:
-            self._wait_for(SUBSCRIBED)
-        self._log(f"connected, subscribed to {', '.join(self._topics) or 'nothing'}")
+        for topic in self._topics:
+            recovered = self._wait_for(SUBSCRIBED, topic).get("recovered")
+            self._log(f"subscribed to {topic}{recovery(recovered)}")
+        self._log("connected")
 
     def _lost(self, error: OSError, note: str = "") -> None:
         self.close()
@@ -147,7 +176,7 @@ class Device:
 
     # Frames.
 
-    def _wait_for(self, kind: int, id: int | None = None) -> None:
+    def _wait_for(self, kind: int, id: int | str | None = None) -> Fields:
         """Wait for the reply to our frame; raises `Refused` if it is an error."""
         until = time.monotonic() + REPLY_TIMEOUT
         while frame := self._frame(until):
@@ -160,7 +189,7 @@ class Device:
                 else:
                     raise Refused(f"{fields['code']}: {fields['error']}")
             if found == kind and fields.get("id") == id:
-                return
+                return fields
         raise ConnectionError("no answer")
 
     def _frame(self, until: float) -> tuple[int, Fields] | None:
@@ -169,10 +198,9 @@ class Device:
             kind, fields = body[0], json.loads(body[1:])
             if kind == PING:
                 self._send(PONG, timestamp=int(time.time() * 1000))
-            elif kind == SERVER_MESSAGE:
-                self._deliveries.append(fields)
-                return kind, fields
             else:
+                if kind in NOTED:
+                    self._received.append((NOTED[kind], fields))
                 return kind, fields
         return None
 
@@ -219,6 +247,7 @@ def main() -> None:
     parser.add_argument("--publish", metavar="TOPIC", help="send a reading to this topic")
     parser.add_argument("--every", type=float, default=5.0, help="seconds between readings (%(default)s)")
     parser.add_argument("--credential", help="instead of an account; better in MULTIPROTO_CREDENTIAL")
+    cursor_option(parser)
     given = parser.parse_args()
     credential = given.credential or os.environ.get("MULTIPROTO_CREDENTIAL")
     device = Device(
@@ -226,6 +255,7 @@ def main() -> None:
         lambda: credential or token(given.url, given.account),
         given.topics,
         lambda line: print(line, file=sys.stderr, flush=True),
+        Cursors(given.cursor),
     )
     while True:
         if given.publish:

@@ -19,8 +19,6 @@ import time
 from contextlib import closing
 from typing import Any, Callable, Iterable, Iterator
 
-from websockets.sync.client import connect
-
 from .device import Device, address
 from .events import graphql_events, topic_events
 from .graphql_subscriber import results
@@ -86,6 +84,8 @@ class WebSocketSender:
     """Publishes over a WebSocket of its own, and waits for the acknowledgement."""
 
     def __init__(self, url: str, token: str) -> None:
+        from websockets.sync.client import connect
+
         self._socket = connect(f"{url.replace('http', 'ws', 1)}/ws", legacy=True)
         self._request({"type": "auth", "token": token})
 

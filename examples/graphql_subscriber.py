@@ -3,7 +3,12 @@
     python -m examples.graphql_subscriber 'subscription { messageSent { content user { name } } }'
     python -m examples.graphql_subscriber 'subscription { topic(pattern: "sensors.*") { topic data } }'
 
-The same works without a WebSocket, as server-sent events: POST the operation to /graphql
+    python -m examples.graphql_subscriber --cursor hello.cursor \\
+        'subscription($after: String) { messageSent(channelId: "hello", after: $after) { content } }'
+
+When the connection is lost it connects again.  An operation that takes a variable `$after: String` goes on
+where it was, and with --cursor also when it is started again: of logged topics nothing is missed, nothing shown
+twice.  The same works without a WebSocket, as server-sent events: POST the operation to /graphql
 with `Accept: text/event-stream`.  Needs the package `websockets`.
 """
 
@@ -13,15 +18,16 @@ import json
 import sys
 from typing import Any, Callable, Iterator
 
-from websockets.exceptions import WebSocketException
-from websockets.sync.client import connect
-from websockets.typing import Subprotocol
-
-from .login import Refused, options, run, token
+from .cursors import Cursors, cursor_option, follow, recovery
+from .login import Refused, options, request, run, token
 
 
 def results(
-    url: str, token: str, *operations: str, asked: Callable[[], object] = lambda: None
+    url: str,
+    token: str,
+    *operations: str,
+    variables: dict[str, Any] | None = None,
+    asked: Callable[[], object] = lambda: None,
 ) -> Iterator[dict[str, Any]]:
     """The results of all `operations`, on one connection, as they come.
 
@@ -29,6 +35,10 @@ def results(
     on their way.  Raises `Refused` when the server declines, `ConnectionError` when it
     hangs up.
     """
+    from websockets.exceptions import WebSocketException
+    from websockets.sync.client import connect
+    from websockets.typing import Subprotocol
+
     address = f"{url.replace('http', 'ws', 1)}/graphql"
     try:
         with connect(address, subprotocols=[Subprotocol("graphql-transport-ws")]) as websocket:
@@ -39,32 +49,70 @@ def results(
                 match frame["type"]:
                     case "connection_ack":
                         for number, operation in enumerate(operations):
-                            subscribe = {"id": str(number), "type": "subscribe"}
-                            websocket.send(json.dumps(subscribe | {"payload": {"query": operation}}))
+                            payload = {"query": operation, "variables": variables or {}}
+                            subscribe = {"id": str(number), "type": "subscribe", "payload": payload}
+                            websocket.send(json.dumps(subscribe))
                         asked()
                     case "ping":
                         websocket.send(json.dumps({"type": "pong"}))
                     case "next":
                         yield frame["payload"]
                     case "error":
-                        raise Refused("; ".join(error["message"] for error in frame["payload"]))
+                        raise _refused(frame["payload"])
                     case "complete":
                         return
     except WebSocketException as ended:
         raise ConnectionError(str(ended)) from None
 
 
-def subscribed() -> None:
-    print("subscribed", file=sys.stderr, flush=True)
+def newest_cursor(url: str, token: str) -> str:
+    """Where the log ends now, and a subscription may begin.
+
+    The protocol has no word for "subscribed", so a subscription by itself has no cursor before its first result.
+    """
+    answer = request(f"{url}/graphql", {"query": "{ messages(limit: 1) { cursor } }"}, token)
+    if "errors" in answer:
+        raise _refused(answer["errors"])
+    cursor: str = answer["data"]["messages"]["cursor"]
+    return cursor
+
+
+def _refused(errors: list[dict[str, Any]]) -> Refused:
+    status = errors[0].get("extensions", {}).get("status", 400)
+    return Refused("; ".join(error["message"] for error in errors), status)
 
 
 def main() -> None:
     parser = options(__doc__)
     parser.add_argument("operation", help="a subscription in GraphQL's own language")
+    cursor_option(parser)
     given = parser.parse_args()
-    access = token(given.url, given.account)
-    for answer in results(given.url, access, given.operation, asked=subscribed):
+    resumes = "$after" in given.operation
+    if given.cursor and not resumes:
+        parser.error("--cursor: the operation takes no $after, as in subscription($after: String) {…}")
+    cursors = Cursors(given.cursor)
+
+    def connect() -> Iterator[dict[str, Any]]:
+        access = token(given.url, given.account)
+        if not resumes:
+            return results(given.url, access, given.operation, asked=lambda: say("subscribed"))
+        if cursors.after("") is None:
+            cursors.note("message", {"cursor": newest_cursor(given.url, access)})
+        after = {"after": cursors.after("")}
+        return results(
+            given.url, access, given.operation, variables=after, asked=lambda: say("subscribed, resuming")
+        )
+
+    for answer in follow(connect):
         print(json.dumps(answer, ensure_ascii=False), flush=True)
+        extensions = answer.get("extensions", {})
+        if extensions.get("recovered") is False:
+            say(f"subscribed{recovery(False)}")
+        cursors.note("message", extensions)
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Print an access token of the demo account, which is made on the first call.
 
+    curl -H "Authorization: Bearer $(python3 -m examples.login)" http://127.0.0.1:3000/api/v1/auth/me
+
 There is no default password: a random one is kept beside the server's data, in a
 file that only its owner can read.  The last token is kept there too, so that
 examples run one after the other log in once.  Standard library only.
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import http.client
 import json
 import os
 import secrets
@@ -30,6 +33,11 @@ class Refused(Exception):
         super().__init__(message)
         self.status = status  # of HTTP
 
+    @property
+    def is_temporary(self) -> bool:
+        """Whether the same may be accepted later: too much of it, an overload, a shutdown."""
+        return self.status == 429 or self.status >= 500
+
 
 def token(url: str, account: Path) -> str:
     """A valid access token for the account in the file `account`.
@@ -48,17 +56,25 @@ def token(url: str, account: Path) -> str:
         return found
 
 
-def request(url: str, fields: dict[str, object] | None = None, token: str = "") -> Any:
-    """What the server answers to a POST of `fields`, or to a GET without them.  Raises `Refused`."""
+def request(url: str, fields: dict[str, object] | None = None, token: str = "", key: str = "") -> Any:
+    """What the server answers to a POST of `fields`, or to a GET without them.
+
+    Raises `Refused`, or `OSError` when no answer came: then it is unknown whether the server did it.  A message with
+    a `key` may be sent again with the same one, and is kept once.
+    """
     body = None if fields is None else json.dumps(fields).encode()
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+    if key:
+        headers["Idempotency-Key"] = key
     try:
         with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=10) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
-        raise Refused(_reason(error), error.code) from None
+        raise Refused(reason(error), error.code) from None
     except urllib.error.URLError as error:
         raise ConnectionError(f"no answer from {url} ({error.reason}): is the server running?") from None
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"the answer from {url} broke off ({error!r})") from None
 
 
 def options(description: str | None) -> argparse.ArgumentParser:
@@ -77,6 +93,11 @@ def run(main: Callable[[], object]) -> None:
     """Call `main`; an error that a user can fix ends in one line, Ctrl-C in none."""
     try:
         main()
+    except ModuleNotFoundError as missing:
+        sys.exit(
+            f"this needs the package {missing.name}, which {sys.executable} does not have: "
+            f"use .venv/bin/python, which `make run` builds, or install it with pip"
+        )
     except (OSError, Refused) as fault:
         sys.exit(str(fault))
     except KeyboardInterrupt:
@@ -111,7 +132,8 @@ def _log_in(url: str, email: str, password: str) -> str:
     return found
 
 
-def _reason(error: urllib.error.HTTPError) -> str:
+def reason(error: urllib.error.HTTPError) -> str:
+    """The server's own text, behind the status."""
     text = error.read().decode(errors="replace")
     try:
         return f"{error.code}: {json.loads(text)['error']['message']}"

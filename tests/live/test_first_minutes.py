@@ -14,7 +14,7 @@ from twisted.trial.unittest import TestCase
 from ..ports import free_ports
 from ..test_banner import commands
 from ..timing import RESCUE, TEST_RESCUE
-from .clients import Address
+from .clients import Address, Rest
 from .processes import ROOT, Program
 from .test_twistd import TWISTD
 
@@ -22,7 +22,7 @@ MESSAGE = "One message, four protocols"
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 
-class FirstMinutesTests(TestCase):
+class FirstMinutesCase(TestCase):
     """One server in development for each test, as `make run` starts it."""
 
     timeout = TEST_RESCUE
@@ -60,6 +60,8 @@ class FirstMinutesTests(TestCase):
             await deferLater(reactor, 0.02)  # type: ignore[arg-type]
         raise AssertionError(f"{words!r} was not said, but:\n{text}")
 
+
+class FirstMinutesTests(FirstMinutesCase):
     async def test_the_commands_of_the_banner(self) -> None:
         """Pasted as they are, in their order, all four show the one message."""
         text = await self.start()
@@ -137,9 +139,109 @@ class FirstMinutesTests(TestCase):
         return script
 
     async def test_examples_teach(self) -> None:
-        """Every example explains itself."""
+        """Every one that can be run explains itself, also to a Python that has no package but its own."""
         for example in sorted((ROOT / "examples").glob("[!_]*.py")):
-            module = f"examples.{example.stem}"
-            program = Program.python("-m", module, "--help")
-            self.assertEqual(await program.ended, 0, program.errors)
-            self.assertIn(b"--url", program.said)
+            if "def main()" not in example.read_text():
+                continue
+            for python in ([], ["-S"]):
+                program = Program.python(*python, "-m", f"examples.{example.stem}", "--help")
+                self.assertEqual(await program.ended, 0, program.errors)
+                self.assertIn(f"-m examples.{example.stem}".encode(), program.said)
+
+    async def test_a_package_that_is_missing(self) -> None:
+        """One line says which, and what to do."""
+        await self.start()
+        where = "--url", self.address.url(""), "--account", str(self.data / "demo-account.json")
+        for example, words in (("websocket_subscriber", ["a.b"]), ("graphql_subscriber", ["{ me { id } }"])):
+            program = Program.python("-S", "-m", f"examples.{example}", *where, *words)
+            self.assertEqual(await program.ended, 1)
+            self.assertRegex(program.errors, rb"^this needs the package websockets, .* `make run` .*\n$")
+
+    async def test_one_cursor(self) -> None:
+        """The demonstration of the README."""
+        program = Program.python("-m", "examples.one_cursor")
+        self.assertEqual(await program.ended, 0, program.said + program.errors)
+        reads = re.findall(rb"^   (TCP|WebSocket|REST) +(\w+) ", program.said, re.MULTILINE)
+        self.assertEqual(
+            [(protocol.decode(), text.decode()) for protocol, text in reads],
+            [
+                ("TCP", "one"),
+                ("TCP", "two"),
+                ("WebSocket", "three"),
+                ("WebSocket", "four"),
+                ("WebSocket", "five"),
+                ("REST", "six"),
+                ("REST", "seven"),
+            ],
+        )
+
+
+SUBSCRIPTION = 'subscription($after: String) { messageSent(channelId: "c", after: $after) { content } }'
+
+
+class ResumingTests(FirstMinutesCase):
+    """Each subscriber hears each message once, whichever of server and subscriber is killed in between."""
+
+    async def send(self, *texts: str) -> str:
+        """Gives the cursor of the last one."""
+        account = json.loads((self.data / "demo-account.json").read_text())
+        rest = Rest(self.address, account["token"])
+        for text in texts:
+            status, answer = await rest.ask("POST", "/api/v1/messages", {"content": text, "channelId": "c"})
+            self.assertEqual(status, 201, answer)
+        cursor: str = answer["cursor"]
+        return cursor
+
+    async def until_noted(self, cursor: str, file: Path) -> None:
+        give_up = reactor.seconds() + RESCUE  # type: ignore[attr-defined]
+        while cursor not in file.read_text():
+            self.assertLess(reactor.seconds(), give_up)  # type: ignore[attr-defined]
+            await deferLater(reactor, 0.02)  # type: ignore[arg-type]
+
+    async def check(self, example: str, *words: str) -> None:
+        await self.start()
+        cursor = self.data / "cursor"
+        where = "--url", self.address.url(""), "--account", str(self.data / "demo-account.json")
+        command = "-m", f"examples.{example}", *where, "--cursor", str(cursor), *words
+
+        def subscribe() -> Program:
+            program = Program.python(*command)
+            self.addCleanup(program.kill)
+            return program
+
+        first = subscribe()
+        await self.said(first, "subscribed")
+        await self.send("m1", "m2")
+        await self.said(first, "m2")
+        self.server.signal("KILL")
+        await self.server.ended
+        await self.start()
+        await self.until_noted(await self.send("m3"), cursor)
+        self.server.signal("KILL")  # as it is when the subscriber ends and comes back
+        await first.kill()
+        await self.server.ended
+        await self.start()
+        await self.send("m4", "m5")
+        second = subscribe()
+        await self.said(second, "m5")
+        await self.send("m6")
+        await self.said(second, "m6")
+        self.assertEqual(re.findall(rb"\bm\d\b", first.said), [b"m1", b"m2", b"m3"])
+        self.assertEqual(re.findall(rb"\bm\d\b", second.said), [b"m4", b"m5", b"m6"])
+        self.assertIn(b"resuming", second.errors)
+
+    async def test_rest(self) -> None:
+        await self.check("events", "messages.channel.c")
+
+    async def test_websocket(self) -> None:
+        await self.check("websocket_subscriber", "messages.channel.c")
+
+    async def test_tcp(self) -> None:
+        await self.check("device", "--tcp", f"127.0.0.1:{self.address.tcp}", "messages.channel.c")
+
+    async def test_graphql(self) -> None:
+        await self.check("graphql_subscriber", SUBSCRIPTION)
+
+    async def test_several_subscriptions(self) -> None:
+        """On one connection, of which another one's deliveries move the cursor."""
+        await self.check("websocket_subscriber", "messages.channel.c", "messages.channel.d", "users")

@@ -1,0 +1,109 @@
+"""Where to resume a subscription, kept in a file: what the subscribers of this folder share.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable, Iterator, TypeVar
+
+from .login import Refused
+
+MAX_PAUSE = 30.0  # seconds between two tries to connect
+
+Result = TypeVar("Result")
+
+
+class Cursors:
+    """Where to resume each pattern; docs/client-libraries.md#which-cursor-to-keep has the reasons.
+
+    Call `note` for each thing that the server says, in order, when it has been handled.  With a file, each
+    change is in it at once.  A program that is killed between the two handles one delivery again when it
+    comes back; who can't have that keeps the cursor where the effect is, in one transaction.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file
+        self._live: str | None = None  # of all that have caught up
+        self._replaying: dict[str, str] = {}  # of each that has not
+        if file is not None and file.exists():
+            self._load(file)
+
+    def after(self, pattern: str) -> str | None:
+        return self._replaying.get(pattern, self._live)
+
+    def note(self, kind: str, fields: dict[str, Any]) -> None:
+        """`kind` is "subscribed", "message" or "caught_up"; there is nothing to note without a cursor."""
+        cursor = fields.get("cursor")
+        if cursor is None:
+            return
+        if kind == "subscribed" and fields.get("recovered"):
+            self._replaying[fields["topic"]] = cursor
+        elif "replay" in fields:
+            self._replaying[fields["replay"]] = cursor
+        else:
+            self._live = cursor
+            if kind in ("subscribed", "caught_up"):
+                self._replaying.pop(fields["topic"], None)
+        if self._file is not None:
+            self._save(self._file)
+
+    def _load(self, file: Path) -> None:
+        try:
+            kept = json.loads(file.read_text())
+            self._live, self._replaying = kept["live"], dict(kept["replaying"])
+        except (ValueError, LookupError, TypeError):
+            raise Refused(f"{file} was not written by these examples; name another file") from None
+
+    def _save(self, file: Path) -> None:
+        """All of it or nothing, whatever happens meanwhile."""
+        new = file.with_name(f"{file.name}.new")
+        new.write_text(json.dumps({"live": self._live, "replaying": self._replaying}))
+        os.replace(new, file)
+
+
+def follow(connect: Callable[[], Iterator[Result]]) -> Iterator[Result]:
+    """What connections yield, one after the other: `connect` is called again whenever one is lost."""
+    pause = 0.5  # seconds
+    while True:
+        why = "the server ended the stream"
+        try:
+            for result in connect():
+                pause = 0.5
+                yield result
+        except OSError as error:
+            why = str(error)
+        except Refused as refused:
+            if not refused.is_temporary:
+                raise
+            why = str(refused)
+        # At random, so that a thousand clients do not reconnect in the same instant.
+        wait = random.uniform(pause / 2, pause)
+        print(f"{why}; next try in {wait:.1f} s", file=sys.stderr, flush=True)
+        time.sleep(wait)
+        pause = min(pause * 2, MAX_PAUSE)
+
+
+def print_subscribed(fields: dict[str, Any]) -> None:
+    """For people, on the standard error: whether a subscription begins without a gap."""
+    print(f"subscribed to {fields['topic']}{recovery(fields.get('recovered'))}", file=sys.stderr, flush=True)
+
+
+def recovery(recovered: bool | None) -> str:
+    """What to say of it; None where nothing was to be resumed."""
+    if recovered is None:
+        return ""
+    return ", resuming" if recovered else "; something may be missing: read the lists for the present state"
+
+
+def cursor_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cursor", type=Path, metavar="FILE", help="keep in FILE how far this is, and resume there next time"
+    )
