@@ -19,7 +19,6 @@ from .processes import ROOT, Program
 from .test_twistd import TWISTD
 
 MESSAGE = "One message, four protocols"
-PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 
 class FirstMinutesCase(TestCase):
@@ -115,28 +114,6 @@ class FirstMinutesTests(FirstMinutesCase):
         await self.start()
         device.said = b""
         await self.said(device, "sensors.kitchen {")
-
-    async def test_commands_of_the_pages(self) -> None:
-        """What stands in docs/ as `bash` can be pasted, page by page."""
-        await self.start()
-        for page in PAGES:
-            script = "\n".join(re.findall(r"^```bash\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL))
-            program = self.paste(f"set -euo pipefail\n{self.moved(script)}")
-            self.assertEqual(await program.ended, 0, f"{page.name}: {program.errors[-2000:]!r}")
-
-    def moved(self, script: str) -> str:
-        """`script` for where this server is, not for the defaults that the pages speak of."""
-        url, data = self.address.url(""), str(self.data)
-        for default, here in (
-            ("-m examples.login", f"-m examples.login --url {url} --account {data}/demo-account.json"),
-            ("127.0.0.1:3000", url.removeprefix("http://")),
-            ("127.0.0.1:9090", f"127.0.0.1:{self.address.metrics}"),
-            ("127.0.0.1 3001", f"127.0.0.1 {self.address.tcp}"),
-            ('"127.0.0.1", 3001', f'"127.0.0.1", {self.address.tcp}'),
-            ("data/", f"{data}/"),
-        ):
-            script = script.replace(default, here)
-        return script
 
     async def test_examples_teach(self) -> None:
         """Every one that can be run explains itself, also to a Python that has no package but its own."""
