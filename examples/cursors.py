@@ -24,8 +24,8 @@ Result = TypeVar("Result")
 class Cursors:
     """Where to resume each pattern; docs/client-libraries.md#which-cursor-to-keep has the reasons.
 
-    Call `note` for each thing that the server says, in order, when it has been handled.  With a file, each
-    change is in it at once.  A program that is killed between the two handles one delivery again when it
+    Call `after` for all patterns of a new connection before anything else, and `note` for each thing that the
+    server says, in order, when it has been handled.  With a file, each change is in it at once.  A program that is killed between the two handles one delivery again when it
     comes back; who can't have that keeps the cursor where the effect is, in one transaction.
     """
 
@@ -37,7 +37,11 @@ class Cursors:
             self._load(file)
 
     def after(self, pattern: str) -> str | None:
-        return self._replaying.get(pattern, self._live)
+        """The cursor to resume `pattern` with on a new connection; its own until it has caught up there."""
+        cursor = self._replaying.get(pattern, self._live)
+        if cursor is not None:
+            self._replaying[pattern] = cursor
+        return cursor
 
     def note(self, kind: str, fields: dict[str, Any]) -> None:
         """`kind` is "subscribed", "message" or "caught_up"; there is nothing to note without a cursor."""

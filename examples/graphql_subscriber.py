@@ -92,13 +92,19 @@ def main() -> None:
         parser.error("--cursor: the operation takes no $after, as in subscription($after: String) {…}")
     cursors = Cursors(given.cursor)
 
+    def note(cursor: str | None) -> None:
+        """A subscription has one place, and does not say when it has caught up: it always stands there."""
+        cursors.note("caught_up", {"topic": "", "cursor": cursor})
+
     def connect() -> Iterator[dict[str, Any]]:
         access = token(given.url, given.account)
         if not resumes:
             return results(given.url, access, given.operation, asked=lambda: say("subscribed"))
-        if cursors.after("") is None:
-            cursors.note("message", {"cursor": newest_cursor(given.url, access)})
-        after = {"after": cursors.after("")}
+        cursor = cursors.after("")
+        if cursor is None:
+            cursor = newest_cursor(given.url, access)
+            note(cursor)
+        after = {"after": cursor}
         return results(
             given.url, access, given.operation, variables=after, asked=lambda: say("subscribed, resuming")
         )
@@ -108,7 +114,7 @@ def main() -> None:
         extensions = answer.get("extensions", {})
         if extensions.get("recovered") is False:
             say(f"subscribed{recovery(False)}")
-        cursors.note("message", extensions)
+        note(extensions.get("cursor"))
 
 
 def say(line: str) -> None:
