@@ -241,6 +241,20 @@ class FieldValidatorTests(SynchronousTestCase):
             ],
         )
 
+    def test_no_name_is_repeated_that_may_be_a_secret(self) -> None:
+        """A password in the place of a field's name, or a key, goes into no answer and no log."""
+        for name, is_told in (
+            ("n" * 32, True),
+            ("n" * 33, False),
+            ("Passw0rd!", False),
+            ("é", False),
+            ("1a", False),
+        ):
+            form = FieldValidator({name: "hi"})
+            form.content()
+            errors = self.assertRaises(ValidationError, form.check).errors
+            self.assertEqual([error.path for error in errors], [("content",), (name,)][: 1 + is_told])
+
     def test_only_so_many_unknown_fields_are_looked_at(self) -> None:
         for others in (15, 16):
             form = FieldValidator({**{f"a-field-of-theirs-{n}": n for n in range(others)}, "kye": 1})

@@ -47,6 +47,10 @@ def operations(secret: str) -> Iterator[dict[str, Any]]:
         secret,
     ):
         yield {"query": REGISTER, "variables": {"input": fields}}
+
+
+def malformed_operations(secret: str) -> Iterator[dict[str, Any]]:
+    """Likewise, which end a socket: docs/graphql.md#websocket."""
     yield {"query": LOGIN, "variables": secret}
     yield {"query": LOGIN, "variables": {"p": secret}, "operationName": [secret]}
 
@@ -119,20 +123,32 @@ class SecretTests(LiveCase):
         await self.request("GET", f"/api/v1/auth/me?token={secret}&access_token={secret}", b"")
 
     async def graphql(self, secret: str) -> None:
-        socket = await WebSocket.open(self.address, "/graphql", ("graphql-transport-ws",))
-        await socket.ask(type="connection_init")
-        for number, operation in enumerate(operations(secret)):
+        for operation in (*operations(secret), *malformed_operations(secret)):
             answer = await Rest(self.address).ask("POST", "/graphql", operation)
             self.assertIn("errors", answer[1], operation)
+            self.said.append(json.dumps(answer))
+        socket = await self.graphql_socket()
+        for number, operation in enumerate(operations(secret)):
             said = await socket.ask(type="subscribe", id=str(number), payload=operation)
-            self.said += [json.dumps(answer), json.dumps(said)]
+            self.said.append(json.dumps(said))
             if said["type"] == "next":
                 self.said.append(json.dumps(await socket.inbox.next()))
         await socket.close()
+        for operation in malformed_operations(secret):
+            socket = await self.graphql_socket()
+            socket.say(type="subscribe", id="1", payload=operation)
+            code, reason = await socket.inbox.closed
+            self.assertEqual(code, 4400)
+            self.said.append(reason)
         for token in (f"Bearer {secret}x", f"Basic {secret}"):
             socket = await WebSocket.open(self.address, "/graphql", ("graphql-transport-ws",))
             socket.say(type="connection_init", payload={"authorization": token})
             self.said.append(str(await socket.inbox.closed))
+
+    async def graphql_socket(self) -> WebSocket:
+        socket = await WebSocket.open(self.address, "/graphql", ("graphql-transport-ws",))
+        await socket.ask(type="connection_init")
+        return socket
 
     async def connections(self, secret: str) -> None:
         socket, device = await WebSocket.open(self.address), await Device.open(self.address)
