@@ -32,6 +32,7 @@ from ..core.pubsub.namespaces import Namespaces
 from ..core.wiring import AccountServices, make_account_services
 from ..observe.metrics import Metrics
 from ..storage.errors import StoreUnusable
+from ..storage.sqlite.store import DATABASE_FILE
 from ..storage.wiring import make_store
 
 DONE, REFUSED, INVALID = 0, 1, 2  # exit statuses
@@ -114,11 +115,25 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     except ConfigError as bad:
         print(bad, file=sys.stderr)
         return INVALID
+    if options.command != "create" and (directory := _missing_database(config)) is not None:
+        print(
+            f"multiproto: there is no database in {directory}: name the server's DATA_DIR by --data-dir",
+            file=sys.stderr,
+        )
+        return REFUSED
     status: list[int] = []
     command = _Command(options, config, lambda: _read_password(options.password_file))
     with suppress(SystemExit):  # `react` ends so, whatever came of it
         react(lambda reactor: Deferred.fromCoroutine(_run(reactor, command, status)))
     return status[0] if status else REFUSED
+
+
+def _missing_database(config: Config) -> Path | None:
+    """The directory of the embedded database, if that is not there: a store would make an empty one."""
+    directory = Path(config.storage.directory).absolute()
+    return (
+        directory if config.storage.engine == "sqlite" and not (directory / DATABASE_FILE).exists() else None
+    )
 
 
 async def _run(reactor: Any, command: _Command, status: list[int]) -> None:

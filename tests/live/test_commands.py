@@ -132,6 +132,16 @@ class CommandTests(CommandCase):
             "python -m multiproto user: error: the following arguments are required: COMMAND", stderr
         )
 
+    def test_in_the_wrong_folder(self) -> None:
+        """No database is made there by asking for what is in one."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        for words in (("grant", "ann@example.org"), ("revoke", "ann@example.org"), ("operators",)):
+            status, stdout, stderr = self.run_user(folder, *words)
+            self.assertEqual((status, stdout), (1, ""))
+            self.assertIn(f"there is no database in {folder}/data: name the server's DATA_DIR", stderr)
+        self.assertEqual(list(folder.iterdir()), [])
+
     def test_a_database_that_is_in_use(self) -> None:
         """The embedded one belongs to one process; and what is said tells whose it is."""
         folder = Path(self.mktemp())

@@ -50,7 +50,7 @@ def operations(secret: str) -> Iterator[dict[str, Any]]:
 
 
 def malformed_operations(secret: str) -> Iterator[dict[str, Any]]:
-    """Likewise, which end a socket: docs/graphql.md#websocket."""
+    """Likewise, which end a socket: docs/graphql.md#over-websocket."""
     yield {"query": LOGIN, "variables": secret}
     yield {"query": LOGIN, "variables": {"p": secret}, "operationName": [secret]}
 

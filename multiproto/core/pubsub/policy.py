@@ -57,6 +57,9 @@ ALLOWED_OWN_MESSAGES = Decision(True, "These messages are yours")
 ALLOWED_CHANNEL = Decision(True, "No rule is about this channel: everybody may send messages to it")
 DENIED_INTERNAL = Decision(False, "These topics are the server's own")
 DENIED_SERVER_WRITTEN = Decision(False, "This topic is written by the server only")
+DENIED_MESSAGES = Decision(
+    False, "This topic is written by the server only: send messages by POST /messages, or sendMessage"
+)
 DENIED_FOREIGN_MESSAGES = Decision(False, "These messages are someone else's")
 DENIED_CREDENTIAL = Decision(False, "A credential sends no messages: that takes a login")
 DENIED_NOT_GRANTED = Decision(False, "The credential that you came with was not given this")
@@ -185,7 +188,7 @@ class Policy:
         """Raises `Forbidden`."""
         decision = self.decide(identity, PUBLISH, topic)
         if decision.allowed and topic.startswith(SERVER_TOPICS) and is_in_channels(topic.split(".")):
-            decision = DENIED_SERVER_WRITTEN  # there are messages, and no publications
+            decision = DENIED_MESSAGES  # there are no publications
         if not decision.allowed:
             raise Forbidden(decision.why)
 
@@ -254,7 +257,7 @@ def _topic_access(
     prefix = _ruling_prefix(words, prefixes)
     if words[0] in SERVER_TOPICS:
         if verb == PUBLISH and not (in_channels and len(words) == 3):
-            return _TopicAccess(words, DENIED_SERVER_WRITTEN)
+            return _TopicAccess(words, DENIED_MESSAGES if words[0] == "messages" else DENIED_SERVER_WRITTEN)
         if words[:2] == ["messages", "user"]:
             owners = ((frozenset(words[2:3]), None, ALLOWED_OWN_MESSAGES),) if len(words) > 2 else ()
             return _TopicAccess(words, DENIED_FOREIGN_MESSAGES, owners)

@@ -246,7 +246,12 @@ class DialogueTests(SessionCase):
         self.welcome()
         for topic, refusal in [
             ("users.ann", Forbidden("This topic is written by the server only")),
-            ("messages", Forbidden("This topic is written by the server only")),
+            (
+                "messages",
+                Forbidden(
+                    "This topic is written by the server only: send messages by POST /messages, or sendMessage"
+                ),
+            ),
             ("_own", Forbidden("This topic is written by the server only")),
             ("a b", ValidationError.for_field("topic", "Not a topic: 'a b'")),
         ]:
