@@ -272,7 +272,7 @@ class DryRunTests(TakeoverCase):
         self.assertEqual(out.splitlines()[:3], ["users: 10", "messages: 10", "sessions: 10"])
         shared = "'ann@example.org and Ann@Example.org and ANN@example.org'"
         for line in (
-            "1 address shared by accounts that differ in spelling: each logs in with its own, "
+            "2 addresses shared by accounts that differ in spelling: each logs in with its own, "
             f"the oldest with any other ({shared}",
             "2 names that would be refused today: kept ('R2-D2 \U0001f916', '')",
             "1 account without a bcrypt hash: no password is right ('eve@localhost')",
