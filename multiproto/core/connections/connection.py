@@ -245,9 +245,7 @@ class Connection(DeliveryBatchListener):
 
     def deliver(self, delivery: Delivery) -> bool:
         # A pattern may cover topics that its owner may not read: authorized here, where the topic is known.
-        if self.identity is None or not self._publisher.policy.may_read(
-            self.identity, delivery.topic, delivery.required_topic
-        ):
+        if not self.may_read(delivery):
             return False
         if not self.close_if_expired():
             self.send(delivery)

@@ -412,7 +412,7 @@ class LoginSessions:
         return (await self._store.read(query)).results[0]
 
     async def _find_user(self, email: str, user_id: str | None = None) -> UserRecord | None:
-        by_email = Query("user_by_email", email_lookup(email.strip()))
+        by_email = Query("user_by_email", email_lookup(email))
         row = await self._read_one(by_email if user_id is None else Query("user_by_id", {"id": user_id}))
         return UserRecord.from_row(row) if row else None
 

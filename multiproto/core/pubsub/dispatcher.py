@@ -206,7 +206,7 @@ class Dispatcher:
                     except Exception:
                         failed += self._listener_failed(batch.topic)
             self._on_dispatch("publication", reached, failed)
-        return len(one_by_one)
+        return sum(len(listeners) for _, listeners in one_by_one)
 
     def _listener_failed(self, topic: str) -> int:
         """One broken listener must not cost the others their delivery.  Returns 1."""

@@ -201,6 +201,14 @@ class AudienceTests(SynchronousTestCase):
         self.assertEqual([each.content for each in ear.heard], [1, 2])
         self.assertEqual(self.counted, [("publication", 2, 0)] * 2)
 
+    def test_how_many_take_them_one_by_one(self) -> None:
+        """Listeners, whatever their patterns: bursts end where there are too many."""
+        for pattern in ("a", "*"):
+            for listener in (Ear(), Ear(), Ear(), Choir()):
+                self.dispatcher.subscribe(pattern, listener)
+        publications = [publication("a", 1), publication("a", 2)]
+        self.assertEqual(self.dispatcher.dispatch_batch(publications), 6)
+
     def test_a_broken_listener_costs_no_other_theirs(self) -> None:
         ear = Ear()
         for listener in (Choir(broken=True), Ear(broken=True), ear):
