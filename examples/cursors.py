@@ -25,8 +25,9 @@ class Cursors:
     """Where to resume each pattern; docs/client-libraries.md#which-cursor-to-keep has the reasons.
 
     Call `after` for all patterns of a new connection before anything else, and `note` for each thing that the
-    server says, in order, when it has been handled.  With a file, each change is in it at once.  A program that is killed between the two handles one delivery again when it
-    comes back; who can't have that keeps the cursor where the effect is, in one transaction.
+    server says, in order, when it has been handled.  With a file, each change is in it at once.  A program that is
+    killed between the two handles one delivery again when it comes back; who can't have that keeps the cursor where
+    the effect is, in one transaction.
     """
 
     def __init__(self, file: Path | None = None) -> None:

@@ -23,8 +23,8 @@ from .login import Refused, options, run, token
 def frames(url: str, token: str, *patterns: str, cursors: Cursors | None = None) -> Iterator[dict[str, Any]]:
     """Authenticate, subscribe, and yield what the server sends, frame by frame.
 
-    With `cursors`, each subscription resumes where they say.  There is no need to wait for replies: the server processes frames in order.  Raises
-    `Refused` when it declines, `ConnectionError` when it closes.
+    With `cursors`, each subscription resumes where they say.  There is no need to wait for replies: the server
+    processes frames in order.  Raises `Refused` when it declines, `ConnectionError` when it closes.
     """
     from websockets.exceptions import WebSocketException
     from websockets.sync.client import connect

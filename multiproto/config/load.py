@@ -9,7 +9,7 @@ from typing import Callable, Iterable, Iterator, Mapping, TypeVar
 
 from attrs import Attribute, Factory, define, evolve, field, fields, frozen
 
-from ..base.spelling import edit_distance
+from ..base.spelling import edit_distance, nearest
 from . import sources
 from .parsers import Mistake, Mistakes
 from .setting import SAME_AS_DEVELOPMENT, Setting
@@ -214,15 +214,14 @@ class ConfigReader:
             return next((known for known in self._known_names if sorted(known) == sorted(name)), None)
         edits = 1 + len(name) // LETTERS_PER_EDIT
         cutoff = 1 - edits / len(name) - 1e-9  # of difflib's ratio, which counts a letter in both
-        near = difflib.get_close_matches(
-            name, self._known_names, 3, cutoff
-        )  # quickly; also FTP_PORT, of TCP_PORT
+        # Quickly; also FTP_PORT, of TCP_PORT.
+        near = difflib.get_close_matches(name, self._known_names, 3, cutoff)
         return next((known for known in near if edit_distance(name, known) <= edits), None)
 
     def _unknown_setting(self, given: RawSetting) -> SettingProblem:
         if given.keys is not None:
             return self._misplaced_table(given)
-        near = difflib.get_close_matches(given.name.upper(), self._settings_by_name, 1, cutoff=0)[0]
+        near = nearest(given.name, self._settings_by_name)
         near = near.lower() if given.name.islower() else near
         return given.problem(f"is no setting; the nearest is {near}")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from pathlib import Path
 from typing import Sequence
 
 from twisted.python import usage
+
+from ..base.spelling import nearest
 
 # flag -> the setting that it sets
 SETTING_BY_FLAG = {
@@ -63,9 +64,7 @@ class SettingOptions(usage.Options):
             unknown = re.fullmatch(r"option (--\S+) not recognized", str(bad))
             if unknown is None:
                 raise
-            near = difflib.get_close_matches(unknown[1], [f"--{name}" for name in self.longOpt], 1, cutoff=0)[
-                0
-            ]
+            near = nearest(unknown[1], [f"--{name}" for name in self.longOpt])
             raise usage.UsageError(f"{unknown[1]} is no option; the nearest is {near.rstrip('=')}") from None
 
     def opt_set(self, assignment: str) -> None:

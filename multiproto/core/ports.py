@@ -156,9 +156,8 @@ class DeliveryBatchListener:
 
     __slots__ = ()
 
-    uses_extensions: (
-        bool  # whether it understands deliveries that name its patterns; else each pattern has its own
-    )
+    # Whether it understands deliveries that name its patterns; else each pattern has its own.
+    uses_extensions: bool
 
     def may_read(self, delivery: Delivery) -> bool:
         """Whether `deliver` would accept it."""

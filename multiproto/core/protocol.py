@@ -70,9 +70,8 @@ class BadCommand:
 
     refusal: Refusal
     ref: Ref = None
-    meant: type | None = (
-        None  # the class of the command, where it is known and its refusal differs from others
-    )
+    # The class of the command, where it is known and its refusal differs from others.
+    meant: type | None = None
 
 
 class CloseReason(Enum):

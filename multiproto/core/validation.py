@@ -26,11 +26,11 @@ MAX_CHANNEL_LENGTH = 100  # characters
 MAX_KEPT_CHANNEL_LENGTH = 255  # characters of one that the predecessor had
 MAX_CREDENTIAL_NAME_LENGTH = 64  # characters of a credential's name
 MAX_PASSWORD_BYTES = 72  # bcrypt ignores the rest
+MAX_CHECKED_PASSWORD = 255  # characters; what is longer has too many bytes, whatever they are
 MAX_PAGE = 2**31 - 1  # the largest GraphQL Int; beyond it an offset would overflow the database's integers
 MAX_LIMIT = 100
-MAX_EDITS = (
-    2  # between a field's name and an unknown one that is taken for it, and fewer than half of its letters
-)
+# Between a field's name and an unknown one that is taken for it, and fewer than half of its letters.
+MAX_EDITS = 2
 MAX_UNKNOWN_FIELDS = 16  # of a request that are looked at: comparing one with ten names takes 0.1 ms
 
 # What a name may have beside letters: spaces and dashes by their categories (Zs, Pd) and these.
@@ -315,8 +315,8 @@ def _may_be_in_name(character: str) -> bool:
 
 
 def _password_errors(text: str) -> ErrorMessages:
-    if len(text) > MAX_LENGTH:
-        return [f"Must have at most {MAX_PASSWORD_BYTES} bytes in UTF-8"]  # as for names
+    if len(text) > MAX_CHECKED_PASSWORD:
+        return [f"Must have at most {MAX_PASSWORD_BYTES} bytes in UTF-8"]  # at once, as for names
     # As people see them: an accent is no character of its own, also where there is no code point for the two.
     characters = split_graphemes(text)
     faults = [] if 8 <= len(characters) <= 128 else ["Must have 8 to 128 characters"]

@@ -32,9 +32,8 @@ from .login_throttle import LoginThrottle
 
 MAX_SESSIONS = 100  # active sessions of one user; the oldest ends when one more begins
 MAX_KNOWN_NETWORKS = 100  # of one user, from which others' wrong passwords do not keep them out
-UNCONFIRMED_PERIOD = (
-    900.0  # seconds from its begin that a session needs no password for what `confirm` is for
-)
+# Seconds from its begin in which a session needs no password for what `confirm` is for.
+UNCONFIRMED_PERIOD = 900.0
 # Characters of an address at a login that are looked at: more than any has, also before its normalization.
 MAX_TYPED_EMAIL = 2 * MAX_NORMALIZED_LENGTH
 NO_LIMIT = 2**31 - 1  # for reading all of them: concurrent logins on several instances may exceed the limit

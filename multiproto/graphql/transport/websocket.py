@@ -71,9 +71,8 @@ class GraphQLWebSocketProtocol(WebSocketConnectionProtocol):
         else:
             super().admit()
             if self.connection is not None:
-                self.connection.uses_extensions = (
-                    True  # its warning is a ping, which every client understands
-                )
+                # The only one that it could miss is the warning of its expiry: a ping, which every client understands.
+                self.connection.uses_extensions = True
 
     # Autobahn calls these.
 
