@@ -18,12 +18,13 @@ from twisted.internet.interfaces import IAddress
 from twisted.protocols.haproxy._v1parser import V1Parser
 from twisted.protocols.haproxy._v2parser import V2Parser
 
+from ..base.tls_hello import TLS_HANDSHAKE
+
 V1_PREFIX, V2_PREFIX = V1Parser.PROXYSTR + b" ", V2Parser.PREFIX
 MAX_V1_SIZE = 107  # bytes, CRLF included (2.1)
 MAX_V2_PAYLOAD = 2048  # bytes after the first 16: addresses, and TLVs of the proxy, which are ignored
 V2_FIXED_SIZE = 16  # bytes of v2 that are always there
 
-_TLS_HANDSHAKE = 0x16  # the first byte of a client that speaks TLS (RFC 8446, 5.1)
 _HTTP_REQUEST = re.compile(rb"[A-Z]{1,7} ?")
 
 
@@ -62,7 +63,7 @@ def describe_beginning(data: bytes) -> str:
     """What a connection begins with in place of a header, without quoting it."""
     if data.startswith((V1_PREFIX, V2_PREFIX)):
         return "its PROXY header is malformed"
-    if data[0] == _TLS_HANDSHAKE:
+    if data[0] == TLS_HANDSHAKE:
         return "it begins with TLS, without a PROXY header"
     kind = "an HTTP request" if _HTTP_REQUEST.match(data) else "something else"
     return f"it begins with {kind}, without a PROXY header"

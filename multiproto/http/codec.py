@@ -11,6 +11,8 @@ import re
 
 from attrs import define, field
 
+from ..base.tls_hello import TLS_HANDSHAKE
+
 HeaderFields = tuple[tuple[bytes, bytes], ...]
 _ValuesByName = dict[bytes, list[bytes]]  # in lower case
 
@@ -34,7 +36,6 @@ _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 TOKEN = re.compile(_TOKEN)  # the name of a field or a method (RFC 9110, 5.6.2)
 # Of a request line.
 _FIRST_BYTES = frozenset(byte for byte in range(256) if TOKEN.fullmatch(bytes([byte])))
-_TLS_HANDSHAKE = 0x16  # the first byte of a client that speaks TLS (RFC 8446, 5.1)
 _REQUEST_LINE = re.compile(rb"(%s) ([^\x00-\x20\x7f#]+) HTTP/([0-9])\.([0-9])" % _TOKEN)
 # One way to match each byte: with a pattern of its own for the white space around the value, 16 kB of spaces
 # took seconds.
@@ -140,7 +141,7 @@ def head_size(buffer: bytearray, start: int = 0) -> int | None:
     who speaks another protocol does not wait for an answer.
     """
     if buffer and buffer[0] not in _FIRST_BYTES and buffer != b"\r":  # with which an empty line may begin
-        secure = buffer[0] == _TLS_HANDSHAKE
+        secure = buffer[0] == TLS_HANDSHAKE
         raise HttpProtocolError(
             400, "This port speaks HTTP without TLS" if secure else "Malformed request line"
         )

@@ -20,6 +20,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from ..base.client_network import ClientNetwork, client_network
 from ..base.deadline import Deadline
 from ..base.timestamps import format_timestamp
+from ..base.tls_hello import TLS_HANDSHAKE
 from .metrics import Metrics
 from .stats import stats_document
 
@@ -29,7 +30,6 @@ RESPONSE_TIMEOUT = 30.0  # seconds from then until it is answered
 # Seconds before the first byte of the next one: Prometheus asks once a minute or more often.
 IDLE_TIMEOUT = 75.0
 JSON_TYPE = "application/json; charset=utf-8"
-TLS_HANDSHAKE = 0x16  # the first byte of a client that speaks TLS (RFC 8446, 5.1)
 MAX_CONNECTIONS = 32
 MAX_CONNECTIONS_PER_NETWORK = 16
 
