@@ -155,9 +155,10 @@ def main() -> None:
     channel = f"four-ways-{secrets.token_hex(4)}"  # only of this run
     topic = f"demo.{channel}"
 
-    listeners = Listeners(given.url, given.tcp, access, f"messages.channel.{channel}", topic)
     device = Device(given.tcp, lambda: access)
+    # The sender comes first: it imports `websockets`, which two threads of listeners can't do at the same moment.
     with closing(device), closing(WebSocketSender(given.url, access)) as websocket:
+        listeners = Listeners(given.url, given.tcp, access, f"messages.channel.{channel}", topic)
         wait_for(listeners, lambda text: websocket.publish(topic, text))
         print(row("milliseconds until heard", LISTENERS))
         missed = 0
