@@ -1,4 +1,9 @@
-"""Runs two operations in all orders of their steps: each call of the store is a step, and waits to be chosen."""
+"""Runs two operations in all orders of their steps: each call of the store is a step, and waits to be chosen.
+
+Two reads give the same whichever comes first, so of the orders that differ in nothing else only one is run:
+the one where a read of the second operation has none of the first directly behind it (the reduction by partial
+orders that model checkers use).
+"""
 
 from __future__ import annotations
 
@@ -19,20 +24,22 @@ class SteppedStore:
 
     store: Store
     waiting: Deferred[None] | None = None
+    reads: bool = False  # the call that waits only reads
     on_change: Callable[[], object] = lambda: None
 
     async def read(self, *queries: Query) -> Snapshot:
-        await self._turn()
+        await self._turn(reads=True)
         return await self.store.read(*queries)
 
     async def commit(self, unit: Unit) -> str:
-        await self._turn()
+        await self._turn(reads=False)
         return await self.store.commit(unit)
 
     def cursor_of(self, position: int) -> str:
         return self.store.cursor_of(position)
 
-    async def _turn(self) -> None:
+    async def _turn(self, reads: bool) -> None:
+        self.reads = reads
         turn = self.waiting = Deferred()
         self.on_change()  # which may choose this one at once
         await turn
@@ -75,19 +82,25 @@ class Operation:
 async def run_schedule(operations: tuple[Operation, Operation], schedule: tuple[int, ...]) -> list[int]:
     """Run both to their end, and return the choices that were made.
 
-    There is a choice while both have steps left: `schedule` has the first ones, and
+    There is a choice while both have steps left, and the order matters: `schedule` has the first ones, and
     then it is the first operation's turn.
     """
+    first, second = operations
     made: list[int] = []
+    second_has_read = False  # in the last step
     for _ in range(MAX_STEPS):
         ready = [number for number, each in enumerate(operations) if each.result is None]
         if not ready:
             return made
-        if len(ready) == 2:
-            made.append(schedule[len(made)] if len(made) < len(schedule) else 0)
-            await operations[made[-1]].step()
+        if len(ready) == 1:
+            chosen = ready[0]
+        elif second_has_read and first.store.reads:
+            chosen = 1
         else:
-            await operations[ready[0]].step()
+            chosen = schedule[len(made)] if len(made) < len(schedule) else 0
+            made.append(chosen)
+        second_has_read = chosen == 1 and second.store.reads
+        await operations[chosen].step()
     raise AssertionError(f"no end after {MAX_STEPS} steps: {made}")
 
 

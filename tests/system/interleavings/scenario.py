@@ -129,6 +129,9 @@ ACTS: Mapping[str, Act] = {
     "delete a message": lambda c, a: c.messages.delete(a.first, a.message),
 }
 
+# What touches other accounts, too.
+FOR_ALL_ACCOUNTS = {"forget old keys", "forget old sessions"}
+
 
 async def state_of(store: Store, account: Account) -> Any:
     """What can be seen of the account afterwards, without ids and times."""
