@@ -27,13 +27,14 @@ from ..config import Config, ConfigError, load_config
 from ..core.domain.audit_log import AuditRecorder
 from ..core.domain.failed_attempts import FailedAttempts
 from ..core.domain.operators import COMMAND
-from ..core.errors import Refusal, ValidationError
+from ..core.errors import NotFound, Refusal, ValidationError
 from ..core.pubsub.namespaces import Namespaces
 from ..core.wiring import AccountServices, make_account_services
 from ..observe.metrics import Metrics
+from ..storage.account_lookup import check_database_exists
 from ..storage.errors import StoreUnusable
-from ..storage.sqlite.store import DATABASE_FILE
 from ..storage.wiring import make_store
+from .wording import describe_unknown_user, describe_unusable_store
 
 DONE, REFUSED, INVALID = 0, 1, 2  # exit statuses
 HELP = """\
@@ -89,9 +90,9 @@ class _Command:
             case "revoke":
                 revoked = await operators.revoke(self.options.user)
                 print(
-                    "is an operator no longer, unless OPERATORS names it"
+                    f"{self.options.user} is an operator no longer, unless OPERATORS names it"
                     if revoked
-                    else "was none by a command"
+                    else f"{self.options.user} was not made an operator by a command: nothing was done"
                 )
             case _:
                 for row in await operators.granted():
@@ -115,25 +116,17 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     except ConfigError as bad:
         print(bad, file=sys.stderr)
         return INVALID
-    if options.command != "create" and (directory := _missing_database(config)) is not None:
-        print(
-            f"multiproto: there is no database in {directory}: name the server's DATA_DIR by --data-dir",
-            file=sys.stderr,
-        )
-        return REFUSED
+    if options.command != "create" and config.storage.engine == "sqlite":
+        try:
+            check_database_exists(Path(config.storage.directory))
+        except StoreUnusable as missing:
+            print(f"multiproto: {missing}", file=sys.stderr)
+            return REFUSED
     status: list[int] = []
     command = _Command(options, config, lambda: _read_password(options.password_file))
     with suppress(SystemExit):  # `react` ends so, whatever came of it
         react(lambda reactor: Deferred.fromCoroutine(_run(reactor, command, status)))
     return status[0] if status else REFUSED
-
-
-def _missing_database(config: Config) -> Path | None:
-    """The directory of the embedded database, if that is not there: a store would make an empty one."""
-    directory = Path(config.storage.directory).absolute()
-    return (
-        directory if config.storage.engine == "sqlite" and not (directory / DATABASE_FILE).exists() else None
-    )
 
 
 async def _run(reactor: Any, command: _Command, status: list[int]) -> None:
@@ -174,7 +167,11 @@ async def _run(reactor: Any, command: _Command, status: list[int]) -> None:
     except NoPassword as missing:
         print(f"multiproto: {missing}", file=sys.stderr)
         status.append(INVALID)
-    except (Refusal, StoreUnusable) as refused:
+    except NotFound:
+        print(f"multiproto: {describe_unknown_user(command.options.user)}", file=sys.stderr)
+    except StoreUnusable as unusable:
+        print(f"multiproto: {describe_unusable_store(unusable)}", file=sys.stderr)
+    except Refusal as refused:
         print(f"multiproto: {refused}", file=sys.stderr)
 
 

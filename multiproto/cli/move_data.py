@@ -18,10 +18,12 @@ import time
 from pathlib import Path
 from typing import Callable, Sequence
 
+from ..config import parsers
 from ..storage import takeover
 from ..storage.copy import copy_to_postgresql, count_rows
 from ..storage.errors import StoreUnusable
 from ..storage.postgresql.predecessor import Survey
+from .wording import describe_unusable_store
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -31,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         move(options)
     except StoreUnusable as error:
-        print(f"multiproto: {error}", file=sys.stderr)
+        print(f"multiproto: {describe_unusable_store(error)}", file=sys.stderr)
         return 1
     return 0
 
@@ -132,6 +134,16 @@ def _is_postgresql(store: str | None) -> bool:
     return store is not None and store.startswith(("postgresql://", "postgres://"))
 
 
+def _store(text: str) -> str:
+    """A directory, or an address that libpq can read, whose password no message shows."""
+    if "://" in text:
+        try:
+            return parsers.postgresql_url(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{error}, or a data directory") from None
+    return text
+
+
 def _argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m multiproto.move",
@@ -141,6 +153,7 @@ def _argument_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--from",
         dest="source",
+        type=_store,
         default="data",
         metavar="STORE",
         help="a data directory, or the address of the predecessor's PostgreSQL (%(default)s)",
@@ -149,6 +162,7 @@ def _argument_parser() -> argparse.ArgumentParser:
     goal.add_argument(
         "--to",
         dest="target",
+        type=_store,
         metavar="STORE",
         help="an empty PostgreSQL, as DATABASE_URL is written; from the predecessor also a new data directory",
     )

@@ -192,7 +192,7 @@ class ValuesTests(PageCase):
 
     def test_the_command_that_explains_rules(self) -> None:
         """With the rules before it, it prints what the page shows."""
-        before, _, after = self.page.partition("python -m multiproto.explain ")
+        before, _, after = self.page.partition("python -m multiproto explain ")
         file = Path(self.mktemp())
         file.write_text(re.findall(r"```toml\n(.*?)```", before, re.DOTALL)[-1])
         command, shown = re.findall(r"(.*?)```\n```\n(.*?)```", after, re.DOTALL)[0]

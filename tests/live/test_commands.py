@@ -15,6 +15,8 @@ from tests.canary import PASSWORD, SECRET
 from tests.servers import needs, postgresql
 
 REPOSITORY = Path(__file__).parent.parent.parent
+ANN = "01a2055d-524a-7000-a3d1-dfd42086fed8"
+RULES = '[{"match": "fleet.{user}.**", "allow": ["publish"]}]'
 ROOT = "create", "--email", "root@bücher.example", "--name", "Root", "--operator"
 
 
@@ -40,7 +42,8 @@ class CommandCase(SynchronousTestCase):
             "multiproto", "user", *words, folder=folder, stdin=stdin, BCRYPT_ROUNDS="4", **environ
         )
 
-    def check_users(self, user: Callable[..., tuple[int, str, str]]) -> None:
+    def check_users(self, user: Callable[..., tuple[int, str, str]]) -> str:
+        """Make Root, whose id this gives, and try all commands."""
         status, stdout, stderr = user(*ROOT, stdin=f"{PASSWORD}\n", REGISTRATION="closed")
         id = stdout.split()[0]
         said = f"{id} is an account\n{id} is an operator\n"
@@ -64,17 +67,42 @@ class CommandCase(SynchronousTestCase):
             secret.write_bytes(b"\xff\n")
             self.assertEqual(user(*given), (2, "", f"multiproto: {why}\n"))
         # By each spelling of its domain.
-        self.assertEqual(user("revoke", "root@XN--bcher-kva.example")[0], 0)
+        root = "root@XN--bcher-kva.example"
+        for said in (
+            f"{root} is an operator no longer, unless OPERATORS names it\n",
+            f"{root} was not made an operator by a command: nothing was done\n",
+        ):
+            self.assertEqual(user("revoke", root), (0, said, ""))
         self.assertEqual(user("operators"), (0, "", ""))
-        self.assertEqual(user("grant", "nobody@example.org")[0], 1)
+        nobody = id[:-1] + ("1" if id[-1] == "0" else "0")
+        for command in ("grant", "revoke"):
+            for who, why in (
+                ("nobody@example.org", "no account has the address nobody@example.org"),
+                (nobody, f"no account has the id {nobody}"),
+                ("Root", "'Root' is neither the mailbox address of an account nor its id, a UUID"),
+            ):
+                self.assertEqual(user(command, who), (1, "", f"multiproto: {why}\n"))
+        return id
+
+    def check_explained(self, explain: Callable[..., tuple[int, str, str]], id: str) -> None:
+        """Root is named by an address; then somebody whom nobody knows."""
+        topic = f"fleet.{id}.pump"
+        for root in ("root@bücher.example", "ROOT@xn--bcher-kva.example"):
+            status, stdout, stderr = explain("--user", root, "publish", topic)
+            self.assertEqual(
+                (status, stdout[:4], stdout.splitlines()[1:]), (0, "yes:", [f"{root} is {id}"]), stderr
+            )
+        self.assertEqual(
+            explain("--user", "eve@example.org", "publish", topic),
+            (2, "", "--user: no account has the address eve@example.org\n"),
+        )
 
 
 class CommandTests(CommandCase):
     def test_explain(self) -> None:
-        rules = '[{"match": "fleet.{user}.**", "allow": ["publish"]}]'
-        arguments = ("multiproto.explain", "--user", "ann", "publish")
-        for topic, status, answer in (("fleet.ann.pump", 0, "yes"), ("fleet.bob.pump", 1, "no")):
-            found = self.run_module(*arguments, topic, RULES=rules)
+        arguments = ("multiproto.explain", "--user", ANN, "publish")
+        for topic, status, answer in ((f"fleet.{ANN}.pump", 0, "yes"), ("fleet.bob.pump", 1, "no")):
+            found = self.run_module(*arguments, topic, RULES=RULES)
             self.assertEqual((found[0], found[1].partition(":")[0]), (status, answer), found)
 
     def test_all_by_one_name(self) -> None:
@@ -92,7 +120,7 @@ class CommandTests(CommandCase):
             self.assertEqual((status, does in stdout), (0, True), stderr)
         status, _, stderr = self.run_module("multiproto", "check")
         self.assertEqual((status, stderr.count("the nearest is check-config")), (2, 1))
-        self.assertEqual(self.run_module("multiproto", "explain", "--user", "ann", "publish", "a.*")[0], 2)
+        self.assertEqual(self.run_module("multiproto", "explain", "--user", ANN, "publish", "a.*")[0], 2)
 
     def test_check_config(self) -> None:
         for module in (("multiproto", "check-config"), ("multiproto.check_config",)):
@@ -115,9 +143,34 @@ class CommandTests(CommandCase):
         self.assertEqual(status, 1)
         self.assertTrue(stderr.startswith("multiproto: "), stderr)
 
+    def test_move_to_no_address(self) -> None:
+        """No directory is made of it, and no password is shown."""
+        folder = Path(self.mktemp())
+        good = "postgresql://localhost/x"
+        for option, bad in (
+            ("--from", "postgresql://ada:s3cret%zz@[::1/x"),
+            ("--to", "mysql://ada:s3cret@h/x"),
+        ):
+            stores = {"--from": good, "--to": good, option: bad}
+            arguments = [word for each in stores.items() for word in each]
+            status, _, stderr = self.run_module("multiproto", "move", *arguments, folder=folder)
+            self.assertEqual(status, 2)
+            self.assertIn(
+                f"error: argument {option}: must be an address such as postgresql://user:password@host:5432/name, "
+                "or a data directory\n",
+                stderr,
+            )
+            self.assertNotIn("s3cret", stderr)
+        self.assertEqual(list(folder.iterdir()), [])
+
     def test_users_and_operators(self) -> None:
         folder = Path(self.mktemp())
-        self.check_users(lambda *words, **given: self.run_user(folder, *words, **given))
+        id = self.check_users(lambda *words, **given: self.run_user(folder, *words, **given))
+        # A server that runs does not mind.
+        self.addCleanup(DataDirectory.acquire(folder / "data").release)
+        self.check_explained(
+            lambda *words: self.run_module("multiproto", "explain", *words, folder=folder, RULES=RULES), id
+        )
 
     def test_the_help_teaches(self) -> None:
         for words, taught in (
@@ -148,7 +201,9 @@ class CommandTests(CommandCase):
         self.addCleanup(DataDirectory.acquire(folder / "data").release)
         status, _, stderr = self.run_user(folder, *ROOT, stdin=f"{PASSWORD}\n")
         self.assertEqual(status, 1)
-        self.assertIn("is in use by another multiproto: stop that", stderr)
+        self.assertRegex(
+            stderr, "^multiproto: data directory .*data is in use by another multiproto: stop that first\n$"
+        )
 
 
 @needs("postgresql")
@@ -166,4 +221,8 @@ class PostgresqlCommandTests(CommandCase):
 
     def test_users_and_operators(self) -> None:
         folder = Path(self.mktemp())
-        self.check_users(lambda *words, **given: self.run_user(folder, *words, **given))
+        id = self.check_users(lambda *words, **given: self.run_user(folder, *words, **given))
+        given = {"DATABASE_URL": self.database, "JWT_SECRET": SECRET, "RULES": RULES}
+        self.check_explained(
+            lambda *words: self.run_module("multiproto", "explain", *words, folder=folder, **given), id
+        )

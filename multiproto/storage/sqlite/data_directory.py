@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attrs import define
 
-from ..errors import StoreUnusable
+from ..errors import DataDirectoryInUse, StoreUnusable
 
 
 @define(eq=False, repr=False)
@@ -20,16 +20,14 @@ class DataDirectory:
 
     @classmethod
     def acquire(cls, path: Path) -> DataDirectory:
-        """Create `path` if it is missing, for its owner only, and lock it.  Raises `StoreUnusable`."""
+        """Create `path` if it is missing, for its owner only, and lock it.  Raises `StoreUnusable`, also as `DataDirectoryInUse`."""
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(path / "multiproto.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
-            raise StoreUnusable(
-                f"data directory {path} is in use by another multiproto: stop that, or choose another"
-            ) from None
+            raise DataDirectoryInUse(path) from None
         except OSError as error:
             raise StoreUnusable(f"data directory {path} can't be used: {error.strerror}") from error
         return cls(path, lock)
