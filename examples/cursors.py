@@ -97,8 +97,14 @@ def follow(connect: Callable[[], Iterator[Result]]) -> Iterator[Result]:
 
 
 def print_subscribed(fields: dict[str, Any]) -> None:
-    """For people, on the standard error: whether a subscription begins without a gap."""
-    print(f"subscribed to {fields['topic']}{recovery(fields.get('recovered'))}", file=sys.stderr, flush=True)
+    """For people, on the standard error."""
+    print(describe_subscribed(fields), file=sys.stderr, flush=True)
+
+
+def describe_subscribed(fields: dict[str, Any]) -> str:
+    """Whether a subscription begins without a gap, and the server's warning if it can never hear anything."""
+    warning = f"; {fields['warning']}" if "warning" in fields else ""
+    return f"subscribed to {fields['topic']}{recovery(fields.get('recovered'))}{warning}"
 
 
 def recovery(recovered: bool | None) -> str:

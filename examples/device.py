@@ -33,8 +33,8 @@ import time
 from collections import deque
 from typing import Any, Callable, Iterable
 
-from .cursors import Cursors, cursor_option, recovery
-from .login import Refused, options, run, token
+from .cursors import Cursors, cursor_option, describe_subscribed
+from .login import Refused, describe, options, run, token
 
 AUTH, AUTH_SUCCESS, AUTH_ERROR = 0x01, 0x02, 0x03
 SUBSCRIBE, SUBSCRIBED = 0x10, 0x12
@@ -113,7 +113,7 @@ class Device:
             if frame is None:
                 return None
             if frame[0] == ERROR:
-                self._log(frame[1]["error"])  # a farewell, mostly; the end of the connection follows
+                self._log(describe(frame[1]))  # a farewell, mostly; the end of the connection follows
 
     def publish(self, topic: str, content: object) -> None:
         """Send `content`; returns once the server has accepted it.
@@ -166,8 +166,7 @@ class Device:
             self._send(SUBSCRIBE, topic=topic, id=topic, **({} if after is None else {"after": after}))
         self._wait_for(AUTH_SUCCESS)
         for topic in self._topics:
-            recovered = self._wait_for(SUBSCRIBED, topic).get("recovered")
-            self._log(f"subscribed to {topic}{recovery(recovered)}")
+            self._log(describe_subscribed(self._wait_for(SUBSCRIBED, topic)))
         self._log("connected")
 
     def _lost(self, error: OSError, note: str = "") -> None:
@@ -183,11 +182,11 @@ class Device:
             found, fields = frame
             if found in (ERROR, AUTH_ERROR):
                 if fields.get("id") != id:
-                    self._log(fields["error"])
+                    self._log(describe(fields))
                 elif fields["code"] in TRY_LATER:
-                    raise ConnectionError(fields["error"])
+                    raise ConnectionError(describe(fields))
                 else:
-                    raise Refused(f"{fields['code']}: {fields['error']}")
+                    raise Refused(f"{fields['code']}: {describe(fields)}")
             if found == kind and fields.get("id") == id:
                 return fields
         raise ConnectionError("no answer")

@@ -21,8 +21,8 @@ from typing import Any, Callable, Iterable, Iterator
 
 from .device import Device, address
 from .events import graphql_events, topic_events
-from .graphql_subscriber import results
-from .login import Refused, options, request, run, token
+from .graphql_subscriber import refused, results
+from .login import Refused, describe, options, request, run, token
 from .websocket_subscriber import frames
 
 LISTENERS = ("WebSocket", "TCP", "GraphQL-WS", "GraphQL-SSE", "REST-SSE")
@@ -99,7 +99,7 @@ class WebSocketSender:
         self._socket.send(json.dumps(frame))
         answer = json.loads(self._socket.recv(TIMEOUT))
         if answer["type"] not in ("auth_success", "ack"):
-            raise Refused(f"WebSocket: {answer}")
+            raise Refused(f"WebSocket: {describe(answer)}")
 
 
 def senders(
@@ -110,7 +110,7 @@ def senders(
     def mutate(field: str) -> None:
         answer = request(f"{url}/graphql", {"query": f"mutation {{ {field} }}"}, token)
         if "errors" in answer:
-            raise Refused(f"GraphQL: {answer['errors']}")
+            raise refused(answer["errors"])
 
     def rest_message(text: str) -> None:
         request(f"{url}/api/v1/messages", {"channelId": channel, "content": text}, token)

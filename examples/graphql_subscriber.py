@@ -19,7 +19,7 @@ import sys
 from typing import Any, Callable, Iterator
 
 from .cursors import Cursors, cursor_option, follow, recovery
-from .login import Refused, options, request, run, token
+from .login import Refused, describe, options, request, run, token
 
 
 def results(
@@ -58,7 +58,7 @@ def results(
                     case "next":
                         yield frame["payload"]
                     case "error":
-                        raise _refused(frame["payload"])
+                        raise refused(frame["payload"])
                     case "complete":
                         return
     except WebSocketException as ended:
@@ -72,14 +72,14 @@ def newest_cursor(url: str, token: str) -> str:
     """
     answer = request(f"{url}/graphql", {"query": "{ messages(limit: 1) { cursor } }"}, token)
     if "errors" in answer:
-        raise _refused(answer["errors"])
+        raise refused(answer["errors"])
     cursor: str = answer["data"]["messages"]["cursor"]
     return cursor
 
 
-def _refused(errors: list[dict[str, Any]]) -> Refused:
+def refused(errors: list[dict[str, Any]]) -> Refused:
     status = errors[0].get("extensions", {}).get("status", 400)
-    return Refused("; ".join(error["message"] for error in errors), status)
+    return Refused("; ".join(map(describe, errors)), status)
 
 
 def main() -> None:
@@ -99,14 +99,18 @@ def main() -> None:
     def connect() -> Iterator[dict[str, Any]]:
         access = token(given.url, given.account)
         if not resumes:
-            return results(given.url, access, given.operation, asked=lambda: say("subscribed"))
+            return results(given.url, access, given.operation, asked=lambda: say("asked: results follow"))
         cursor = cursors.after("")
         if cursor is None:
             cursor = newest_cursor(given.url, access)
             note(cursor)
         after = {"after": cursor}
         return results(
-            given.url, access, given.operation, variables=after, asked=lambda: say("subscribed, resuming")
+            given.url,
+            access,
+            given.operation,
+            variables=after,
+            asked=lambda: say("asked, resuming: results follow"),
         )
 
     for answer in follow(connect):

@@ -136,9 +136,24 @@ def reason(error: urllib.error.HTTPError) -> str:
     """The server's own text, behind the status."""
     text = error.read().decode(errors="replace")
     try:
-        return f"{error.code}: {json.loads(text)['error']['message']}"
+        answer = json.loads(text)
+        errors = answer["errors"] if "errors" in answer else [answer["error"]]  # GraphQL, or REST
+        return f"{error.code}: {'; '.join(map(describe, errors))}"
     except (ValueError, LookupError, TypeError):
         return f"{error.code}: {text[:200]}"
+
+
+def describe(error: dict[str, Any]) -> str:
+    """An error as any of the protocols has it: its text, and what its details say, as which fields are wrong and why."""
+    text = error["message"] if "message" in error else error["error"]  # TCP
+    details = error.get("details") or error.get("extensions", {}).get("details")  # of GraphQL
+    if not details:
+        return str(text)
+    if "errors" in details:
+        said = [f"{'.'.join(map(str, each['path']))}: {each['message']}" for each in details["errors"]]
+    else:
+        said = [f"{name} {value}" for name, value in details.items()]
+    return f"{text} ({'; '.join(said)})"
 
 
 @contextmanager

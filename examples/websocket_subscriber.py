@@ -17,7 +17,7 @@ import json
 from typing import Any, Iterator
 
 from .cursors import Cursors, cursor_option, follow, print_subscribed
-from .login import Refused, options, run, token
+from .login import Refused, describe, options, run, token
 
 
 def frames(url: str, token: str, *patterns: str, cursors: Cursors | None = None) -> Iterator[dict[str, Any]]:
@@ -39,7 +39,7 @@ def frames(url: str, token: str, *patterns: str, cursors: Cursors | None = None)
             while True:
                 frame = json.loads(websocket.recv())
                 if frame["type"] in ("auth_error", "error"):
-                    raise Refused(frame["message"], frame["code"])
+                    raise Refused(describe(frame), frame["code"])
                 yield frame
     except WebSocketException as ended:
         raise ConnectionError(str(ended)) from None

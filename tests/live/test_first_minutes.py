@@ -67,8 +67,8 @@ class FirstMinutesTests(FirstMinutesCase):
         *listening, sending = commands(text)
         self.assertEqual(len(listening), 3, text)
         listeners = [self.paste(command) for command in listening]
-        for listener in listeners:
-            await self.said(listener, "subscribed")
+        for command, listener in zip(listening, listeners):
+            await self.said(listener, "asked" if "graphql" in command else "subscribed")
 
         sender = self.paste(sending)
         self.assertEqual(await sender.ended, 0, sender.errors)
@@ -134,6 +134,25 @@ class FirstMinutesTests(FirstMinutesCase):
             self.assertEqual(await program.ended, 1)
             self.assertRegex(program.errors, rb"^this needs the package websockets, .* `make run` .*\n$")
 
+    async def test_what_the_server_refuses(self) -> None:
+        """Each says why, and none that it was subscribed before."""
+        await self.start()
+        where = "--url", self.address.url(""), "--account", str(self.data / "demo-account.json")
+        tcp = "--tcp", f"127.0.0.1:{self.address.tcp}"
+        bad, why = "us*rs", "(topic: Not a topic pattern: 'us*rs')"
+        for example, words, said in (
+            ("websocket_subscriber", [bad], f"Validation failed {why}\n"),
+            ("device", [*tcp, bad], f"2: Validation failed {why}\n"),
+            ("events", [bad], f"400: Validation failed {why.replace('topic', 'pattern', 1)}\n"),
+            (
+                "graphql_subscriber",
+                [f'subscription {{ topic(pattern: "{bad}") {{ data }} }}'],
+                f"asked: results follow\nValidation failed {why.replace('topic', 'pattern', 1)}\n",
+            ),
+        ):
+            program = Program.python("-m", f"examples.{example}", *where, *words)
+            self.assertEqual((await program.ended, program.errors.decode()), (1, said))
+
     async def test_one_cursor(self) -> None:
         """The demonstration of the README."""
         program = Program.python("-m", "examples.one_cursor")
@@ -196,7 +215,7 @@ class ResumingTests(FirstMinutesCase):
             return program
 
         first = subscribe()
-        await self.said(first, "subscribed")
+        await self.said(first, "asked" if example == "graphql_subscriber" else "subscribed")
         await self.send("m1", "m2")
         await self.said(first, "m2")
         self.server.signal("KILL")
