@@ -7,8 +7,10 @@ port is in use; and `twistd` exits with 0 whatever fails once the reactor runs.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import socket
 from contextlib import suppress
 from threading import Thread
 from types import FrameType
@@ -51,6 +53,31 @@ def report_to_operator(line: str) -> None:
 def _print_to_stderr(text: str) -> None:
     with suppress(OSError):  # nobody reads it any more
         os.write(STDERR, text.encode(errors="backslashreplace"))
+
+
+class PortUnavailable(CannotListenError):
+    """A port can't be listened on; its text says which settings are to be changed."""
+
+    def __init__(self, error: CannotListenError, setting_prefix: str) -> None:
+        """`setting_prefix` is what the names of its settings have before PORT and HOST, such as "TCP_"."""
+        super().__init__(error.interface, error.port, error.socketError)
+        self.setting_prefix = setting_prefix
+
+    def __str__(self) -> str:
+        port, host = f"{self.setting_prefix}PORT", f"{self.setting_prefix}HOST"
+        match self.socketError:
+            case OSError(errno=errno.EADDRINUSE):
+                advice = (
+                    f"; stop what listens there, or set {port} to another port. "
+                    "A second server beside the first needs PORT, TCP_PORT, METRICS_PORT and DATA_DIR of its own"
+                )
+            case OSError(errno=errno.EACCES):
+                advice = f"; set {port} to a port from 1024 on, which need no privileges"
+            case OSError(errno=errno.EADDRNOTAVAIL) | socket.gaierror():
+                advice = f"; set {host} to an address of this machine"
+            case _:
+                advice = ""
+        return f"{port}: {_describe_listen_error(self)}{advice}"
 
 
 class ServiceSequence(MultiService):
@@ -179,11 +206,16 @@ class ServiceSequence(MultiService):
 
 def describe_error(error: BaseException | None) -> str:
     """The message of `error`, on one line for the operator."""
-    if isinstance(error, CannotListenError):
-        return f"can't listen on {error.interface}:{error.port}: {error.socketError.strerror}"
+    if isinstance(error, CannotListenError) and not isinstance(error, PortUnavailable):
+        return _describe_listen_error(error)
     text = one_line(error)
     known = isinstance(error, OSError) or type(error).__module__ != "builtins"
     return text if known and text else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
+def _describe_listen_error(error: CannotListenError) -> str:
+    host = f"[{error.interface}]" if ":" in error.interface else error.interface
+    return f"can't listen on {host}:{error.port}: {error.socketError.strerror}"
 
 
 def _format_address(port: IListeningPort | None) -> str:
@@ -204,11 +236,15 @@ class ListenerService(Service):
     _bind_early: bool = True  # bind with privileges, otherwise in `startService`
     listening_port: IListeningPort | None = None
     _on_bound: Callable[[IListeningPort], object] = id  # called with the port before it accepts connections
+    _setting_prefix: str | None = None  # as `PortUnavailable` has it, where settings say which port it is
 
     _log = Logger()
 
     def privilegedStartService(self) -> None:
-        """Bind the port; until `startService`, clients wait in the backlog.  Raises `CannotListenError`."""
+        """Bind the port; until `startService`, clients wait in the backlog.
+
+        Raises `CannotListenError`, as `PortUnavailable` where a setting says which port it is.
+        """
         super().privilegedStartService()
         if self._bind_early:
             self.listening_port = self._listen()
@@ -226,7 +262,12 @@ class ListenerService(Service):
         )
 
     def _listen(self) -> IListeningPort:
-        port = _immediate_result(self._endpoint.listen(self._factory))
+        try:
+            port = _immediate_result(self._endpoint.listen(self._factory))
+        except CannotListenError as error:
+            if self._setting_prefix is None:
+                raise
+            raise PortUnavailable(error, self._setting_prefix) from error
         self._on_bound(port)
         return port
 

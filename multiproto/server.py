@@ -295,7 +295,9 @@ def make_metrics_listener(
         return None
     site = make_metrics_site(metrics, health.report, now, reactor)
     endpoint = make_endpoint(reactor, settings.host, settings.port)
-    return ListenerService(endpoint, edge.wrap_metrics(site, settings.is_loopback_only))
+    return ListenerService(
+        endpoint, edge.wrap_metrics(site, settings.is_loopback_only), setting_prefix="METRICS_"
+    )
 
 
 def run_at_stop(action: Callable[..., object] | None, *arguments: object) -> RunAtStop | None:
@@ -316,12 +318,17 @@ def make_port(
     wrapped = edge.wrap_http(factory) if wire.is_http else edge.wrap_tcp(factory)
     if reserve is not None:
         wrapped = reserve.guard(wrapped)
-    on_bound = partial(coalesce_writes, turn=coalescer)
+    listener = partial(
+        ListenerService,
+        factory=wrapped,
+        on_bound=partial(coalesce_writes, turn=coalescer),
+        setting_prefix=wire.setting_prefix,
+    )
     if supervisor is not None:
         # Bound not before this process can serve: connections would wait here that others could accept.
         shared = SharedPort(reactor, wire.port, LISTEN_BACKLOG, wire.host)
-        return ListenerService(shared, wrapped, bind_early=False, on_bound=on_bound)
-    return ListenerService(make_endpoint(reactor, wire.host, wire.port), wrapped, on_bound=on_bound)
+        return listener(shared, bind_early=False)
+    return listener(make_endpoint(reactor, wire.host, wire.port))
 
 
 def make_endpoint(reactor: Any, host: str, port: int) -> IStreamServerEndpoint:

@@ -85,6 +85,9 @@ class ListeningWire:
     host: str  # an IP address
     port: int
     make_listener: Callable[[WireContext], WireListener]
+    setting_prefix: str | None = (
+        None  # of the settings that say where it listens: what is before PORT and HOST
+    )
     is_http: bool = False  # HTTP: says so in TLS, and answers 403 itself to addresses that are not served
 
 

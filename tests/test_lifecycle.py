@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib  # trial takes a `suppress` of this module for its own
+import errno
 import os
 import signal
 from typing import Any, Callable
@@ -199,9 +200,12 @@ class ExplainedTests(SynchronousTestCase):
         self.assertEqual(describe_error(StartupError("")), "StartupError")
 
 
+@define
 class Refusing:
+    error: Exception = Factory(lambda: OSError("no such interface"))
+
     def listen(self, factory: object) -> Deferred[Any]:
-        return fail(OSError("no such interface"))
+        return fail(self.error)
 
 
 class ListenerTests(SynchronousTestCase):
@@ -238,6 +242,31 @@ class ListenerTests(SynchronousTestCase):
         second = self.listener(number)
         error = self.assertRaises(CannotListenError, second.privilegedStartService)
         self.assertEqual(describe_error(error), f"can't listen on 127.0.0.1:{number}: Address already in use")
+
+    def test_which_setting_and_what_to_do(self) -> None:
+        second = (
+            "; stop what listens there, or set {}PORT to another port. A second server beside the first needs "
+            "PORT, TCP_PORT, METRICS_PORT and DATA_DIR of its own"
+        )
+        for number, advice in (
+            (errno.EADDRINUSE, second),
+            (errno.EACCES, "; set {}PORT to a port from 1024 on, which need no privileges"),
+            (errno.EADDRNOTAVAIL, "; set {}HOST to an address of this machine"),
+            (errno.EMFILE, ""),
+        ):
+            for prefix, address in (("", "127.0.0.1"), ("TCP_", "::1"), ("METRICS_", "192.0.2.1")):
+                why = os.strerror(number)
+                listener = ListenerService(
+                    Refusing(CannotListenError(address, 80, OSError(number, why))),  # type: ignore[arg-type]
+                    ProtocolFactory.forProtocol(Protocol),
+                    setting_prefix=prefix,
+                )
+                error = self.assertRaises(CannotListenError, listener.privilegedStartService)
+                shown = "[::1]" if address == "::1" else address
+                self.assertEqual(
+                    describe_error(error),
+                    f"{prefix}PORT: can't listen on {shown}:80: {why}{advice.format(prefix)}",
+                )
 
     def test_an_endpoint_that_refuses(self) -> None:
         listener = ListenerService(Refusing(), ProtocolFactory.forProtocol(Protocol))  # type: ignore[arg-type]

@@ -62,5 +62,6 @@ def http_wire(config: Config) -> ListeningWire:
         host=config.http.host,
         port=config.http.port,
         make_listener=make_listener,
+        setting_prefix="",
         is_http=True,
     )

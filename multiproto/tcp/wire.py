@@ -38,4 +38,5 @@ def tcp_wire(config: Config) -> ListeningWire:
         host=settings.host,
         port=settings.port,
         make_listener=make_listener,
+        setting_prefix="TCP_",
     )

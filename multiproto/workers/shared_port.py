@@ -18,6 +18,8 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from zope.interface import implementer
 
+from ..lifecycle import PortUnavailable
+
 
 @define(eq=False, repr=False)
 class ReservedPort(Service):
@@ -25,12 +27,16 @@ class ReservedPort(Service):
 
     _host: str
     _port: int
+    _setting_prefix: str  # as `PortUnavailable` has it
     _socket: socket.socket | None = None
 
     def privilegedStartService(self) -> None:
-        """Raises `CannotListenError` when any process has the port, even one that would share it."""
+        """Raises `PortUnavailable` when any process has the port, even one that would share it."""
         super().privilegedStartService()
-        self._socket = _bind(self._host, self._port, shared=False)
+        try:
+            self._socket = _bind(self._host, self._port, shared=False)
+        except CannotListenError as error:
+            raise PortUnavailable(error, self._setting_prefix) from error
         # From here on sockets with SO_REUSEPORT may bind it, and only they.  Linux checks the options as they are when
         # the other one binds, not as they were when we did.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)

@@ -32,8 +32,8 @@ def make_supervisor_service(
     ports = {"http": config.http.port, "tcp": config.tcp.port, "metrics": config.metrics.port}
 
     if config.tcp.enabled:
-        services.add("tcp", ReservedPort(config.tcp.host, config.tcp.port))
-    services.add("http", ReservedPort(config.http.host, config.http.port))
+        services.add("tcp", ReservedPort(config.tcp.host, config.tcp.port, "TCP_"))
+    services.add("http", ReservedPort(config.http.host, config.http.port, ""))
     services.add("workers", workers)
     # The workers have files of their own to open or read again.
     for name, number in (("reopen", SIGUSR1), ("hangup", SIGHUP)):

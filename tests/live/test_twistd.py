@@ -105,10 +105,15 @@ class StartTests(TwistdCase):
         for name in ("HTTP", "TCP", "METRICS"):
             started = Started.__new__(Started)
             ports = dict(zip(("PORT", "TCP_PORT", "METRICS_PORT"), map(str, free_ports(3))))
-            ports["PORT" if name == "HTTP" else f"{name}_PORT"] = str(taken.getsockname()[1])
+            setting = "PORT" if name == "HTTP" else f"{name}_PORT"
+            ports[setting] = str(taken.getsockname()[1])
             started.program = Program.python(*TWISTD, "multiproto", DATA_DIR=str(self.data), **ports)
             self.addCleanup(started.program.kill)
-            await self.failed(started, str(taken.getsockname()[1]), "in use")
+            said = (
+                f"multiproto: {setting}: can't listen on 127.0.0.1:{ports[setting]}: ",
+                f"set {setting} to another",
+            )
+            await self.failed(started, *said, "in use", "DATA_DIR of its own")
 
     async def test_a_data_directory_that_cannot_be(self) -> None:
         """A file stands where it should be made (root may write anywhere, so no mode would do)."""
@@ -117,7 +122,7 @@ class StartTests(TwistdCase):
 
     async def test_a_second_server_in_one_data_directory(self) -> None:
         await self.start().ready()
-        await self.failed(self.start(), str(self.data))
+        await self.failed(self.start(), str(self.data), "give this server a directory of its own by DATA_DIR")
 
     async def test_faults_of_configuration(self) -> None:
         """All at once, a line each, with origin and nearest key."""

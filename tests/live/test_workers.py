@@ -224,7 +224,7 @@ class RefusedTests(WorkersCase):
             taken = socket.create_server(("127.0.0.1", 0), reuse_port=shared)
             port = str(taken.getsockname()[1])
             for name in ("PORT", "TCP_PORT"):
-                await self.refused(self.crew(**{name: port}), f":{port}", "in use")
+                await self.refused(self.crew(**{name: port}), f":{port}", "in use", f"set {name} to another")
             taken.close()
 
     async def test_a_taken_port_of_metrics(self) -> None:
@@ -232,7 +232,9 @@ class RefusedTests(WorkersCase):
         first = free_run(WORKERS)
         taken = socket.create_server(("127.0.0.1", first + 1))
         self.addCleanup(taken.close)
-        await self.refused(self.crew(METRICS_PORT=str(first)), f":{first + 1}", "in use")
+        await self.refused(
+            self.crew(METRICS_PORT=str(first)), f":{first + 1}", "in use", "set METRICS_PORT to another"
+        )
 
     async def test_a_database_that_is_not_there(self) -> None:
         """Told once, though all of them say so."""

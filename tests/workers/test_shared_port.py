@@ -34,7 +34,7 @@ class PortCase(SynchronousTestCase):
             self.port = free(self.host)
         except OSError:
             raise SkipTest(f"there is no {self.host} here") from None
-        self.held = ReservedPort(self.host, self.port)
+        self.held = ReservedPort(self.host, self.port, "TCP_")
         self.addCleanup(self.held.stopService)
 
     def share(self) -> IListeningPort:
@@ -55,10 +55,14 @@ class SharingTests(PortCase):
         """Not while workers listen, and not while none is there."""
         self.held.privilegedStartService()
         self.assertRaises(OSError, listening, self.host, self.port)
-        self.assertRaises(CannotListenError, ReservedPort(self.host, self.port).privilegedStartService)
+        self.assertRaises(
+            CannotListenError, ReservedPort(self.host, self.port, "TCP_").privilegedStartService
+        )
         self.share()
         self.assertRaises(OSError, listening, self.host, self.port)
-        self.assertRaises(CannotListenError, ReservedPort(self.host, self.port).privilegedStartService)
+        self.assertRaises(
+            CannotListenError, ReservedPort(self.host, self.port, "TCP_").privilegedStartService
+        )
 
     def test_free_again_afterwards(self) -> None:
         self.held.privilegedStartService()
@@ -70,8 +74,9 @@ class SharingTests(PortCase):
         for shared in (False, True):
             with closing(listening(self.host, self.port, shared)):
                 error = self.assertRaises(CannotListenError, self.held.privilegedStartService)
-                told = f"can't listen on {self.host}:{self.port}: Address already in use"
-                self.assertEqual(describe_error(error), told)
+                host = f"[{self.host}]" if ":" in self.host else self.host
+                told = f"TCP_PORT: can't listen on {host}:{self.port}: Address already in use; "
+                self.assertEqual(describe_error(error)[: len(told)], told)
 
     def test_sharing_what_is_not_ours(self) -> None:
         with closing(listening(self.host, self.port)):
@@ -79,7 +84,7 @@ class SharingTests(PortCase):
             self.failureResultOf(endpoint.listen(Factory.forProtocol(Protocol)), CannotListenError)
 
     def test_an_address_that_is_not_here(self) -> None:
-        self.assertRaises(CannotListenError, ReservedPort("192.0.2.1", self.port).privilegedStartService)
+        self.assertRaises(CannotListenError, ReservedPort("192.0.2.1", self.port, "").privilegedStartService)
 
 
 class SharingWithinIPv6Tests(SharingTests):
