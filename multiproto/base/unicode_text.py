@@ -31,6 +31,11 @@ def split_graphemes(text: str) -> list[str]:
     return _GRAPHEME.findall(text)
 
 
+def code_point(character: str) -> str:
+    """A character as Unicode calls it, also one that nobody sees: "U+200D ZERO WIDTH JOINER"."""
+    return f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()
+
+
 def is_letter_or_mark(character: str) -> bool:
     return unicodedata.category(character)[0] in "LM"
 
@@ -43,6 +48,11 @@ def remove_joiners(text: str) -> str:
     texts would look the same and be different.
     """
     return "".join(each for at, each in enumerate(text) if not _is_joiner_in_place(text, at))
+
+
+def is_joiner(character: str) -> bool:
+    """Whether it is one of the two that nobody sees."""
+    return character in _JOINERS
 
 
 def _is_joiner_in_place(text: str, at: int) -> bool:

@@ -8,12 +8,19 @@ from __future__ import annotations
 import re
 import unicodedata
 from itertools import islice
-from typing import Callable, Collection, Iterable, Mapping
+from typing import Callable, Collection, Iterable, Mapping, Sequence
 
 from attrs import Factory, define
 
 from ..base.spelling import edit_distance, nearest
-from ..base.unicode_text import is_letter_or_mark, remove_joiners, split_graphemes, to_nfc
+from ..base.unicode_text import (
+    code_point,
+    is_joiner,
+    is_letter_or_mark,
+    remove_joiners,
+    split_graphemes,
+    to_nfc,
+)
 from .errors import FieldError, ValidationError
 from .idempotency import check_key
 from .mailbox import MAX_LENGTH, is_mailbox, normalize_mailbox
@@ -31,6 +38,7 @@ MAX_PAGE = 2**31 - 1  # the largest GraphQL Int; beyond it an offset would overf
 MAX_LIMIT = 100
 # Between a field's name and an unknown one that is taken for it, and fewer than half of its letters.
 MAX_EDITS = 2
+MAX_LISTED = 3  # characters that a value may not have, named in an error
 MAX_UNKNOWN_FIELDS = 16  # of a request that are looked at: comparing one with ten names takes 0.1 ms
 
 # What a name may have beside letters: spaces and dashes by their categories (Zs, Pd) and these.
@@ -287,18 +295,33 @@ def paging(form: FieldValidator) -> tuple[int, int]:
 def _email_errors(text: str) -> ErrorMessages:
     if len(text) > MAX_LENGTH:
         return [f"Must have at most {MAX_LENGTH} characters"]
-    return [] if is_mailbox(text) else ["Invalid email address"]
+    if is_mailbox(text):
+        return []
+    unseen = [character for character in text if not character.isprintable()]
+    return [f"Invalid email address{f': it has {_list_characters(unseen)}' if unseen else ''}"]
 
 
 def _name_errors(text: str) -> ErrorMessages:
     faults = [] if 2 <= len(text) <= 100 else ["Must have 2 to 100 characters"]
     if len(text) > 100:
         return faults  # at once: to look at each character of a megabyte took a second
-    if not all(map(_may_be_in_name, remove_joiners(text))):
-        faults.append("May hold letters, spaces, hyphens, apostrophes and middle dots only")
+    wrong = [character for character in remove_joiners(text) if not _may_be_in_name(character)]
+    if wrong:
+        joiner = ", which may only join letters" if any(map(is_joiner, wrong)) else ""
+        faults.append(
+            "May hold letters, spaces, hyphens, apostrophes and middle dots only: "
+            f"it has {_list_characters(wrong)}{joiner}"
+        )
     elif not any(c.isalpha() for c in text):
         faults.append("Must have a letter")
     return faults
+
+
+def _list_characters(characters: Sequence[str]) -> str:
+    """Each of them once, the first few."""
+    found = list(dict.fromkeys(characters))
+    more = f" and {len(found) - MAX_LISTED} more" if len(found) > MAX_LISTED else ""
+    return ", ".join(map(code_point, found[:MAX_LISTED])) + more
 
 
 def _may_be_in_name(character: str) -> bool:

@@ -99,6 +99,32 @@ class FieldValidatorTests(SynchronousTestCase):
             ["\u200cab", "ab\u200c", "ab\u200d cd", "ab\u200c\u200ccd", "ab-\u200dcd", "ക\u200d"],
         )
 
+    def test_which_character_is_refused(self) -> None:
+        """By the name that Unicode has for it, as nobody sees some of them."""
+        only = "May hold letters, spaces, hyphens, apostrophes and middle dots only: it has "
+        for name, said in (
+            ("Ann\u200d Lee", "U+200D ZERO WIDTH JOINER, which may only join letters"),
+            ("\u200cAnn", "U+200C ZERO WIDTH NON-JOINER, which may only join letters"),
+            ("Ann\u202e", "U+202E RIGHT-TO-LEFT OVERRIDE"),
+            ("A\tB", "U+0009"),
+            ("Ann_1_1", "U+005F LOW LINE, U+0031 DIGIT ONE"),
+            ("Ann 123", "U+0031 DIGIT ONE, U+0032 DIGIT TWO, U+0033 DIGIT THREE"),
+            ("Ann 12345", "U+0031 DIGIT ONE, U+0032 DIGIT TWO, U+0033 DIGIT THREE and 2 more"),
+        ):
+            form = FieldValidator({"name": name})
+            form.name()
+            self.assertEqual([fault.message for fault in self.faults(form)], [only + said])
+        for email, said in (
+            ("ann\u200b@example.org", "Invalid email address: it has U+200B ZERO WIDTH SPACE"),
+            ("ann@@example.org", "Invalid email address"),
+        ):
+            form = FieldValidator({"email": email})
+            form.email()
+            self.assertEqual([fault.message for fault in self.faults(form)], [said])
+
+    def faults(self, form: FieldValidator) -> tuple[FieldError, ...]:
+        return self.assertRaises(ValidationError, form.check).errors  # type: ignore[no-any-return]
+
     def test_names_and_passwords_are_kept_in_nfc(self) -> None:
         self.assertEqual(FieldValidator({"name": " Zoe\u0308 "}).name(), "Zoë")
         self.assertEqual(FieldValidator({"password": "Passwo\u0308rd-1"}).password(), "Passwörd-1")
