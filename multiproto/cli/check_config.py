@@ -63,7 +63,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], folder: Path = Pa
     try:
         loaded = load_config(options.flag_settings(), environ, options.file, folder)
     except ConfigError as bad:
-        return _report([str(problem) for problem in bad.problems], [], None)
+        return _report([*map(str, bad.problems), *_find_file_errors(bad.readable)], [], None)
     now = datetime.now(timezone.utc)
     errors = list(_find_file_errors(loaded.config))
     risks = list(_find_risks(loaded, folder, now)) if loaded.config.is_production and not errors else []
@@ -99,11 +99,11 @@ def _describe(config: Config) -> str:
 def _find_file_errors(config: Config) -> Iterator[str]:
     """What is wrong with files that settings name, in the words of the server's start."""
     edge, auth = config.edge, config.auth
-    if edge.certificate_file:
+    if edge.certificate_file and edge.key_file:
         try:
             read_key_pair(Path(edge.certificate_file), Path(edge.key_file))
         except KeyPairError as bad:
-            yield str(bad)
+            yield from bad.problems
     if auth.private_key_file or auth.public_key_files:
         # Where the server made its secret itself, any will do.
         secret = auth.jwt_secret or ("" if auth.private_key_file else secrets.token_urlsafe(48))

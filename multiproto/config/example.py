@@ -13,8 +13,8 @@ HEADER = """\
 # Every setting of multiproto with its default and meaning.
 #
 # Where they come from, each before the next: defaults; a TOML file (--config FILE: the same names in lower
-# case, no tables); in development a file named .env in the folder the server is started from (a copy of this
-# one, say); the environment; flags.
+# case, as tcp_port = 3001, below no [section]; see docs/configuration.md); in development a file named .env in
+# the folder the server is started from (a copy of this one, say); the environment; flags.
 # Times are 500ms, 30s, 15m, 12h, 7d; a bare number is milliseconds. Lists are separated by commas.
 # Rates are 500/s, 30000/m, 500/s burst 1000: so many at once, then as fast as they say; or none.
 # A secret may stand in a file of its own: JWT_SECRET_FILE=/run/secrets/jwt, and so for each marked [secret].

@@ -47,8 +47,10 @@ _NAME = re.compile("[A-Z][A-Z_]+")  # of a setting, in a text
 class ConfigError(Exception):
     """The settings can't be used; `problems` has all that is wrong, `str()` one line for each."""
 
-    def __init__(self, problems: Iterable[SettingProblem]) -> None:
+    def __init__(self, problems: Iterable[SettingProblem], readable: Config) -> None:
+        """`readable` has what can be read, and defaults for the rest."""
         self.problems = tuple(problems)
+        self.readable = readable
         super().__init__("\n".join(map(str, self.problems)))
 
 
@@ -93,7 +95,7 @@ def load_config(
             if not wrong & {_setting_of(conflict.name), *map(_setting_of, _NAME.findall(conflict.message))}
         ]
     if reader.problems:
-        raise ConfigError(reader.problems)
+        raise ConfigError(reader.problems, config)
     return LoadedConfig(config, reader.effective)
 
 

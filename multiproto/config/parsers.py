@@ -181,7 +181,7 @@ def postgresql_host(value: str) -> str:
 
 def duration(low: float, high: float = 366 * 86400.0, bare: str = "ms") -> Parser:
     """Seconds, from `15m` and the like; a bare number is in the unit `bare`."""
-    wanted = f"must be a time from {format_duration(low)} to {format_duration(high)}, such as 500ms, 30s, 15m, 12h or 7d"
+    wanted = f"must be a time from {format_duration(low)} to {format_duration(high)}, such as {_example_times(low, high)}"
 
     def read(value: str) -> float:
         found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h|d|w)?", value.strip().lower())
@@ -193,6 +193,14 @@ def duration(low: float, high: float = 366 * 86400.0, bare: str = "ms") -> Parse
         return seconds
 
     return read
+
+
+def _example_times(low: float, high: float) -> str:
+    """Some that are within the bounds, each in another unit."""
+    examples = {"500ms": 0.5, "30s": 30.0, "15m": 900.0, "12h": 43_200.0, "7d": 604_800.0}
+    fitting = [text for text, seconds in examples.items() if low <= seconds <= high]
+    *most, last = fitting or [format_duration(high)]
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def raised_to(least: float, parser: Parser) -> Parser:

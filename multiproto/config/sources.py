@@ -16,6 +16,8 @@ from attrs import field, frozen
 
 from .parsers import Mistake
 
+CONFIG_OPTION = "--config"  # what names the TOML file
+
 
 @frozen
 class RawSetting:
@@ -99,7 +101,7 @@ _DOTENV_LINE = re.compile(
 def from_dotenv(path: Path) -> list[RawSetting]:
     """`NAME=value` lines; values may be quoted, comments begin with ` #`.  A missing file gives nothing."""
     found, problems = [], []
-    for number, line in enumerate(_read_text(path).splitlines() if path.exists() else (), 1):
+    for number, line in enumerate(_read_text(path, "file").splitlines() if path.exists() else (), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         match = _DOTENV_LINE.fullmatch(line)
@@ -115,7 +117,7 @@ def from_dotenv(path: Path) -> list[RawSetting]:
 
 def from_toml(path: Path) -> list[RawSetting]:
     """The keys of a TOML file; lists become text with commas, tables and lists of them JSON."""
-    content = _read_text(path)
+    content = _read_text(path, CONFIG_OPTION)
     try:
         table = tomllib.loads(content)
     except tomllib.TOMLDecodeError as error:
@@ -172,7 +174,7 @@ def _toml_problem(path: Path, lines: list[str], message: str) -> SettingProblem:
         for before in range(number - 1, 0, -1):
             if _key_of(lines[before - 1]) == key:
                 return SettingProblem(key, f"{path}:{number}", f"is there twice: it is in line {before}, too")
-    return SettingProblem("file", str(path), f"is no TOML: {message}")
+    return SettingProblem(CONFIG_OPTION, str(path), f"is no TOML: {message}")
 
 
 def _as_text(value: object) -> str:
@@ -186,14 +188,14 @@ def _as_text(value: object) -> str:
     return str(value)
 
 
-def _read_text(path: Path, named_by: RawSetting | None = None) -> str:
-    """The content of a file, which a setting may have named."""
+def _read_text(path: Path, named_by: RawSetting | str) -> str:
+    """The content of a file that a setting has named, or that has a name for people."""
     try:
         return path.read_text("utf-8")
     except (OSError, ValueError) as error:  # it is no UTF-8, or the name holds a NUL
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        if named_by is None:
-            problem = SettingProblem("file", str(path), f"can't be read: {why}")
+        if isinstance(named_by, str):
+            problem = SettingProblem(named_by, str(path), f"can't be read: {why}")
         else:
             shown = (
                 str(path)

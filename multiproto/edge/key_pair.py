@@ -25,6 +25,10 @@ TLS12_CIPHERS = AcceptableCiphers.fromOpenSSLCipherString("ECDHE+AESGCM:ECDHE+CH
 class KeyPairError(Exception):
     """A file can't be used; the text names the setting and the file, on one line."""
 
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
 
 @frozen
 class KeyPair:
@@ -82,8 +86,16 @@ class KeyPair:
 
 
 def read_key_pair(certificate: Path, key: Path) -> KeyPair:
-    """The key pair in two PEM files.  Raises `KeyPairError`."""
-    pair = KeyPair(_read_chain(certificate), _read_private_key(key))
+    """The key pair in two PEM files.  Raises `KeyPairError`, with a problem for each of them that can't be used."""
+    try:
+        chain = _read_chain(certificate)
+    except KeyPairError as bad:
+        try:
+            _read_private_key(key)
+        except KeyPairError as also_bad:
+            raise KeyPairError(*bad.problems, *also_bad.problems) from None
+        raise
+    pair = KeyPair(chain, _read_private_key(key))
     try:
         if not pair.key_matches:
             raise KeyPairError(

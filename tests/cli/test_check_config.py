@@ -219,6 +219,38 @@ class ErrorTests(CheckConfigCase):
             ),
         )
 
+    def test_all_in_one_round(self) -> None:
+        """Files beside settings that can't be read; a setting that is wrong itself is told once."""
+        nowhere = str(self.folder / "none")
+        here = self.folder / "data"
+        here.write_text("no directory")
+        toml = self.folder / "none.toml"
+        status, lines = self.check(
+            "--config",
+            str(toml),
+            TLS_CERT_FILE=nowhere,
+            TLS_KEY_FILE=nowhere,
+            JWT_EXPIRES_IN="1",
+            DATA_DIR=str(here),
+        )
+        self.assertEqual(
+            (status, lines),
+            (
+                2,
+                [
+                    f"error: --config ({toml}) can't be read: No such file or directory",
+                    "error: JWT_EXPIRES_IN (environment) must be a time from 1s to 30d, such as 30s, 15m, 12h or 7d, "
+                    "not '1 ms'",
+                    f"error: TLS_CERT_FILE {nowhere}: can't be read: No such file or directory",
+                    f"error: TLS_KEY_FILE {nowhere}: can't be read: No such file or directory",
+                    f"error: DATA_DIR {here}: is no directory",
+                    "the server would not start: 5 errors",
+                ],
+            ),
+        )
+        status, lines = self.check(TLS_CERT_FILE=nowhere)
+        self.assertEqual((status, len(lines)), (2, 2), lines)
+
     def test_public_keys_beside_a_secret_that_the_server_makes(self) -> None:
         keys = self.folder / "known.pem"
         keys.write_text("none")

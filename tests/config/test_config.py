@@ -243,8 +243,8 @@ class ProblemTests(ConfigCase):
                 "tcp (multiproto.toml:4) is a table, and settings stand in none: write tcp_port = ... above all tables",
                 "METRIC_PORT (flag) is no setting; the nearest is METRICS_PORT",
                 "log_level (multiproto.toml:3) must be one of debug, info, warn, error, critical, not 'loud'",
-                "WEBSOCKET_PING_INTERVAL (environment) must be a time from 1s to 366d, such as 500ms, 30s, 15m, 12h"
-                " or 7d, not '999 ms'",
+                "WEBSOCKET_PING_INTERVAL (environment) must be a time from 1s to 366d, such as 30s, 15m, 12h or 7d, "
+                "not '999 ms'",
                 "TCP_PORT (environment) must be a whole number from 1 to 65535, not 'tcp'",
                 "PORT (flag) must be a whole number from 1 to 65535, not '70000'",
             ],
@@ -261,7 +261,7 @@ class ProblemTests(ConfigCase):
         self.assertEqual(
             self.faults("port = ", JWT_SECRET_FILE="/none/such"),
             [
-                "file (multiproto.toml) is no TOML: Invalid value (at line 1, column 8)",
+                "--config (multiproto.toml) is no TOML: Invalid value (at line 1, column 8)",
                 "JWT_SECRET_FILE (environment) names /none/such, which can't be read: No such file or directory",
                 "line (.env:1) must be NAME=value",
             ],

@@ -13,7 +13,7 @@ from multiproto.config import ConfigError, load_config
 SECRET = "0123456789abcdef0123456789abcdef"
 HIDDEN = "hunter2"  # stands in what may be a secret, and in no line
 SHARED = {"DATABASE_URL": "postgresql://h/d", "JWT_SECRET": SECRET}
-TIME = "must be a time from {} to {}, such as 500ms, 30s, 15m, 12h or 7d"
+TIME = "must be a time from {} to {}, such as {}"
 NEARLY = "is no setting, and nearly {0}; if it is another program's, set {0}, too, if to nothing"
 
 
@@ -53,7 +53,7 @@ MISTAKES = (
     ),
     Mistake((f"DATADIR (.env:2) {NEARLY.format('DATA_DIR')}",), dotenv=("HOME=/root", "DATADIR=/srv")),
     # The form of a file.
-    in_toml("port = ", "file (m.toml) is no TOML: Invalid value (at line 1, column 8)"),
+    in_toml("port = ", "--config (m.toml) is no TOML: Invalid value (at line 1, column 8)"),
     in_toml("port = 1\nhost = '::'\nport = 2", "port (m.toml:3) is there twice: it is in line 1, too"),
     in_toml(
         "port = 1\nPORT = 2", "PORT (m.toml:2) gives PORT a second time, which is there already (m.toml:1)"
@@ -120,9 +120,11 @@ MISTAKES = (
     ),
     in_toml(
         "jwt_expires_in = 900",
-        f"jwt_expires_in (m.toml:1) {TIME.format('1s', '30d')}, not '900 ms'",
+        f"jwt_expires_in (m.toml:1) {TIME.format('1s', '30d', '30s, 15m, 12h or 7d')}, not '900 ms'",
     ),
-    in_environment(f"AUTH_TIMEOUT (environment) {TIME.format('1s', '1h')}, not 'soon'", AUTH_TIMEOUT="soon"),
+    in_environment(
+        f"AUTH_TIMEOUT (environment) {TIME.format('1s', '1h', '30s or 15m')}, not 'soon'", AUTH_TIMEOUT="soon"
+    ),
     in_environment(
         "PUBLISH_RATE (environment) must be a rate such as 500/s, 30000/m or 500/s burst 1000, or none, not '500'",
         PUBLISH_RATE="500",
@@ -209,7 +211,7 @@ MISTAKES = (
         "[[rules]]\nmatch = 'us*rs'\nallow = 'publish'\n[[namespaces]]\nretention = 'soon'\n",
         "namespaces entry 1, most (m.toml:7) must be a whole number from 1, not 0",
         "namespaces entry 2 (m.toml:11) has no match: a topic pattern such as telemetry.**",
-        f"namespaces entry 2, retention (m.toml:12) {TIME.format('1s', '36500d')}, not 'soon'",
+        f"namespaces entry 2, retention (m.toml:12) {TIME.format('1s', '36500d', '30s, 15m, 12h or 7d')}, not 'soon'",
         "rules entry 1, allow (m.toml:3) holds 'read', which is none of publish, subscribe, history",
         "rules entry 1, allow (m.toml:3) holds 'write', which is none of publish, subscribe, history",
         "rules entry 2, match (m.toml:9) must be a topic pattern such as devices.{user}.**, of at most 16 words and "

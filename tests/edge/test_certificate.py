@@ -72,9 +72,8 @@ class PairTests(CertificateCase):
         self.files.key.unlink()
         self.assertEqual(self.fault(), "TLS_KEY_FILE key.pem: can't be read: No such file or directory")
         self.files.certificate.unlink()
-        self.assertEqual(
-            self.fault(), "TLS_CERT_FILE certificate.pem: can't be read: No such file or directory"
-        )
+        why = "can't be read: No such file or directory"
+        self.assertEqual(self.fault(), f"TLS_CERT_FILE certificate.pem: {why}; TLS_KEY_FILE key.pem: {why}")
 
     def test_files_that_hold_something_else(self) -> None:
         certificate, key = self.files.certificate.read_bytes(), self.files.key.read_bytes()
