@@ -10,15 +10,16 @@ import os
 import select
 import sys
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 from twisted.application.service import IService, MultiService
-from twisted.logger import ILogObserver
+from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 
 from .config import Config, ConfigError, LoadedConfig, load_config
 from .config.options import SettingOptions
 from .config.settings import LogConfig
+from .config.sources import SettingProblem
 from .lifecycle import StartupError, report_to_operator
 from .observe.log_sinks import RotatingFileSink, StreamSink
 from .observe.process_log import STDOUT, ProcessLog, make_line_log, make_syslog_log
@@ -78,9 +79,13 @@ class ServerService(MultiService):
     the log, the garbage collector and the threads stay as their process has them.
     """
 
-    def __init__(self, process_log: ProcessLog) -> None:
+    _log = Logger()
+
+    def __init__(self, process_log: ProcessLog, warnings: Sequence[SettingProblem] = ()) -> None:
+        """`warnings` of the settings are logged at the start."""
         super().__init__()
         self._process_log = process_log
+        self._warnings = warnings
         self._is_application = False
 
     def setServiceParent(self, parent: object) -> None:
@@ -102,6 +107,8 @@ class ServerService(MultiService):
         """Start, exempt all objects that exist now from garbage collection, and let threads take turns sooner."""
         from twisted.internet import reactor
 
+        for warning in self._warnings:
+            self._log.warn("{problem}", problem=str(warning))
         super().startService()
         if self._is_application:
             arrange_collections(reactor)
@@ -117,19 +124,22 @@ def makeService(options: Options) -> IService:
         return make_server(supervisor.worker_config(config), twistd, supervisor)
     loaded = load_config_or_exit(options.flag_settings(), os.environ, options.file)
     return (
-        make_server(loaded.config, twistd)
+        make_server(loaded.config, twistd, warnings=loaded.warnings)
         if loaded.config.workers == 1
         else make_supervised_server(loaded, twistd)
     )
 
 
 def make_server(
-    config: Config, twistd: Mapping[str, Any], supervisor: SupervisorLink | None = None
+    config: Config,
+    twistd: Mapping[str, Any],
+    supervisor: SupervisorLink | None = None,
+    warnings: Sequence[SettingProblem] = (),
 ) -> ServerService:
     """The server itself: the only process, or a worker of a `supervisor`."""
     install_preferred_reactor()
     process_log = make_process_log(config.logs, twistd, supervisor)
-    server = ServerService(process_log)
+    server = ServerService(process_log, warnings)
     make_service_on_reactor(config, supervisor, process_log).setServiceParent(server)
     return server
 
@@ -155,7 +165,7 @@ def make_supervised_server(loaded: LoadedConfig, twistd: Mapping[str, Any]) -> S
     from .workers.wiring import make_supervisor_service
 
     process_log = make_process_log(loaded.config.logs, twistd)
-    server = ServerService(process_log)
+    server = ServerService(process_log, loaded.warnings)
     make_supervisor_service(loaded, twistd, reactor, process_log).setServiceParent(server)
     return server
 
@@ -169,7 +179,7 @@ def load_config_or_exit(
     try:
         return load_config(flags, environ, file, folder)
     except ConfigError as error:
-        for problem in error.problems:
+        for problem in (*error.problems, *error.warnings):
             report_to_operator(str(problem))
         raise SystemExit(1) from None
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Application, IService, IServiceMaker, MultiService
-from twisted.logger import ILogObserver, LogLevel
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.plugin import getPlugins
 from twisted.python import usage
 from twisted.python.failure import Failure
@@ -167,6 +167,21 @@ class MakeServiceTests(MakeServiceCase):
         (server,) = IService(application)
         self.assertEqual(list(server), [self.service])
         self.assertEqual(self.supervisors, [None])
+
+    def test_a_setting_that_is_ignored_is_warned_of(self) -> None:
+        """Once, whether the server is one process, or the supervisor of several."""
+        for environ in ({}, {**WorkersTests.SHARED, "WORKERS": "2", "APP_ENV": "development"}):
+            events: list[LogEvent] = []
+            globalLogPublisher.addObserver(events.append)
+            self.addCleanup(globalLogPublisher.removeObserver, events.append)
+            os.environ.update(environ, LOG_LEVLE="debug")
+            server = tap.makeService(tap.Options())
+            for service in list(server):
+                service.disownServiceParent()  # only the server's own start
+            self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
+            server.startService()
+            (event,) = [event for event in events if event.get("log_level") is LogLevel.warn]
+            self.assertIn("LOG_LEVLE (environment) is no setting, and is ignored", formatEvent(event))
 
     def test_objects_of_the_start_are_exempt_from_garbage_collection(self) -> None:
         self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())

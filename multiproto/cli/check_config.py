@@ -63,10 +63,14 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], folder: Path = Pa
     try:
         loaded = load_config(options.flag_settings(), environ, options.file, folder)
     except ConfigError as bad:
-        return _report([*map(str, bad.problems), *_find_file_errors(bad.readable)], [], None)
+        return _report(
+            [*map(str, bad.problems), *_find_file_errors(bad.readable)], list(map(str, bad.warnings)), None
+        )
     now = datetime.now(timezone.utc)
     errors = list(_find_file_errors(loaded.config))
-    risks = list(_find_risks(loaded, folder, now)) if loaded.config.is_production and not errors else []
+    risks = list(map(str, loaded.warnings))
+    if loaded.config.is_production and not errors:
+        risks += _find_risks(loaded, folder, now)
     return _report(errors, risks, loaded.config)
 
 

@@ -21,7 +21,7 @@ from ..core.pubsub.policy import Policy
 from ..core.validation import is_uuid
 from ..storage.account_lookup import find_user_id
 from ..storage.errors import StoreUnusable
-from .wording import describe_unknown_user
+from .wording import describe_unknown_user, print_warnings
 
 YES, NO, INVALID = 0, 1, 2  # exit statuses
 
@@ -34,7 +34,9 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     options = _argument_parser().parse_args(arguments)
     assignments = {} if options.data_dir is None else {"DATA_DIR": options.data_dir}
     try:
-        config = load_config(assignments, environ, options.config).config
+        loaded = load_config(assignments, environ, options.config)
+        print_warnings(loaded)
+        config = loaded.config
         user_id = _find_user(config, options.user)
         found = Policy(config.rules).explain(
             Identity(user_id, "", 0.0, options.device), options.verb, options.topic

@@ -34,7 +34,7 @@ from ..observe.metrics import Metrics
 from ..storage.account_lookup import check_database_exists
 from ..storage.errors import StoreUnusable
 from ..storage.wiring import make_store
-from .wording import describe_unknown_user, describe_unusable_store
+from .wording import describe_unknown_user, describe_unusable_store, print_warnings
 
 DONE, REFUSED, INVALID = 0, 1, 2  # exit statuses
 HELP = """\
@@ -112,10 +112,12 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     options = _argument_parser().parse_args(arguments)
     assignments = {} if options.data_dir is None else {"DATA_DIR": options.data_dir}
     try:
-        config = load_config(assignments, environ, options.config).config
+        loaded = load_config(assignments, environ, options.config)
     except ConfigError as bad:
         print(bad, file=sys.stderr)
         return INVALID
+    print_warnings(loaded)
+    config = loaded.config
     if options.command != "create" and config.storage.engine == "sqlite":
         try:
             check_database_exists(Path(config.storage.directory))

@@ -1,7 +1,10 @@
-"""What commands say in the same words: of an account that is not there, and of a store that can't be used."""
+"""What commands say in the same words: of an account that is not there, a store that can't be used, a setting that is ignored."""
 
 from __future__ import annotations
 
+import sys
+
+from ..config import LoadedConfig
 from ..core.validation import is_uuid
 from ..storage.errors import DataDirectoryInUse, StoreUnusable
 
@@ -18,3 +21,9 @@ def describe_unknown_user(user: str) -> str:
 def describe_unusable_store(error: StoreUnusable) -> str:
     """What is wrong, and what to do about it for one who gives a command, not for one who starts a server."""
     return f"{error.what}: stop that first" if isinstance(error, DataDirectoryInUse) else str(error)
+
+
+def print_warnings(loaded: LoadedConfig) -> None:
+    """On the standard error: what was ignored of the settings, and may have been meant otherwise."""
+    for warning in loaded.warnings:
+        print(f"warning: {warning}", file=sys.stderr)

@@ -45,13 +45,15 @@ _NAME = re.compile("[A-Z][A-Z_]+")  # of a setting, in a text
 
 
 class ConfigError(Exception):
-    """The settings can't be used; `problems` has all that is wrong, `str()` one line for each."""
+    """The settings can't be used; `problems` has all that is wrong, `str()` one line for each, and for each warning."""
 
-    def __init__(self, problems: Iterable[SettingProblem], readable: Config) -> None:
-        """`readable` has what can be read, and defaults for the rest."""
-        self.problems = tuple(problems)
+    def __init__(
+        self, problems: Iterable[SettingProblem], warnings: Iterable[SettingProblem], readable: Config
+    ) -> None:
+        """`warnings` may say why something is missing; `readable` has what can be read, and defaults for the rest."""
+        self.problems, self.warnings = tuple(problems), tuple(warnings)
         self.readable = readable
-        super().__init__("\n".join(map(str, self.problems)))
+        super().__init__("\n".join(map(str, (*self.problems, *self.warnings))))
 
 
 @frozen
@@ -60,6 +62,7 @@ class LoadedConfig:
 
     config: Config
     given: Mapping[str, RawSetting] = field(repr=False)  # by the setting's name; those that some source has
+    warnings: tuple[SettingProblem, ...] = ()  # of what was ignored, and may have been meant otherwise
 
     @property
     def setting_texts(self) -> Mapping[str, str]:
@@ -95,8 +98,8 @@ def load_config(
             if not wrong & {_setting_of(conflict.name), *map(_setting_of, _NAME.findall(conflict.message))}
         ]
     if reader.problems:
-        raise ConfigError(reader.problems, config)
-    return LoadedConfig(config, reader.effective)
+        raise ConfigError(reader.problems, reader.warnings, config)
+    return LoadedConfig(config, reader.effective, tuple(reader.warnings))
 
 
 def iter_settings(of: type = Config) -> Iterator[tuple[Setting, object]]:
@@ -133,6 +136,7 @@ class ConfigReader:
     """Reads all sources once, and collects the problems instead of stopping at the first."""
 
     problems: list[SettingProblem] = Factory(list)
+    warnings: list[SettingProblem] = Factory(list)
     has_unreadable_source: bool = False  # so that what seems to be missing may stand in it
     # By the setting's name, from the last source that has it.
     effective: dict[str, RawSetting] = Factory(dict)
@@ -153,7 +157,7 @@ class ConfigReader:
         return self._to_layer(found)
 
     def read_lenient(self, source: Callable[[], list[RawSetting]], names: set[str] | None = None) -> Layer:
-        """Read a source that other programs use, too: unknown names are ignored, but for near misses.
+        """Read a source that other programs use, too: unknown names are ignored, with a warning of near misses.
 
         `names` are all of the source, also those that are set to nothing: who gives the right name, too, means another
         thing by the wrong one.
@@ -163,9 +167,10 @@ class ConfigReader:
         for given in found:
             near = None if self._is_known(given) else self._find_near_miss(given.name)
             if near is not None and near not in names:
-                self.problems.append(
+                self.warnings.append(
                     given.problem(
-                        f"is no setting, and nearly {near}; if it is another program's, set {near}, too, if to nothing"
+                        f"is no setting, and is ignored; if {near} is meant, correct it, "
+                        f"and if it is another program's, set {near}, too, if to nothing"
                     )
                 )
         return self._to_layer(found)

@@ -152,13 +152,19 @@ def port(value: str) -> int:
     try:
         return _port_number(value)  # type: ignore[return-value]
     except ValueError as error:
-        if value.startswith(
-            "tcp://"
-        ):  # https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+        if is_service_link(value):
             raise ValueError(
                 f"{error}: Kubernetes sets it so for a service of that name, unless enableServiceLinks is false"
             ) from None
         raise
+
+
+def is_service_link(value: str) -> bool:
+    """Whether Kubernetes sets NAME_PORT so, for a service of that name.
+
+    https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+    """
+    return re.match("(tcp|udp|sctp)://", value) is not None
 
 
 def host(value: str) -> str:

@@ -14,7 +14,7 @@ from typing import Iterable, Mapping
 
 from attrs import field, frozen
 
-from .parsers import Mistake
+from .parsers import Mistake, is_service_link
 
 CONFIG_OPTION = "--config"  # what names the TOML file
 
@@ -76,15 +76,13 @@ def from_environment(environ: Mapping[str, str]) -> list[RawSetting]:
 
 
 def _is_unused_service_link(name: str, value: str, environ: Mapping[str, str]) -> bool:
-    """Whether Kubernetes has set it, for a service `db` or `redis` that is not reached by its port.
+    """Whether Kubernetes has set it, for a service `db` or `redis` that is not reached by its port, or for any other.
 
-    https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+    A service `tcp` or `metrics` says nothing of where this server is to listen, nor does TCPS_PORT resemble a setting.
     """
-    return (
-        name in ("DB_PORT", "REDIS_PORT")
-        and value.startswith("tcp://")
-        and not environ.get(name.replace("PORT", "HOST"))
-    )
+    if not (name.endswith("PORT") and is_service_link(value)):
+        return False
+    return name not in ("DB_PORT", "REDIS_PORT") or not environ.get(name.replace("PORT", "HOST"))
 
 
 def from_flags(flags: Mapping[str, str]) -> list[RawSetting]:

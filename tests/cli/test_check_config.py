@@ -161,6 +161,16 @@ class RiskTests(CheckConfigCase):
             (status, lines[-1]), (0, "risks are looked for in production only: --env production")
         )
 
+    def test_a_name_that_is_nearly_a_setting(self) -> None:
+        """Wherever the server is to run, and beside errors."""
+        line = "risk: API_ENV (environment) is no setting, and is ignored; if APP_ENV is meant, correct it, and if"
+        for environ, status in (({}, 1), ({"PORT": "x"}, 2)):
+            found, lines = self.check(API_ENV="test", **environ)
+            self.assertEqual(
+                (found, [each for each in lines if each.startswith(line)]),
+                (status, lines[-3:-2] if status == 1 else lines[-2:-1]),
+            )
+
     def test_no_secret_is_told(self) -> None:
         password = "pw-hunter2"
         _, lines = self.check(

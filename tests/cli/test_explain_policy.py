@@ -41,6 +41,11 @@ class ExplainTests(SynchronousTestCase):
         status, out, _ = self.told("--user", ANN, "publish", f"fleet.{ANN}.pump", RULES="[]")
         self.assertEqual((status, out), (0, "yes: No rule is about this topic: it is everybody's\n"))
 
+    def test_a_setting_that_is_ignored(self) -> None:
+        status, out, err = self.told("--user", ANN, "publish", "a", RULE="[]", RULES_="x")
+        self.assertEqual((status, out[:4]), (0, "yes:"))
+        self.assertEqual(err[:46], "warning: RULES_ (environment) is no setting, a")
+
     def test_an_id_in_any_case(self) -> None:
         self.assertEqual(
             self.told("--user", ANN.upper(), "--device", "pump", "publish", f"fleet.{ANN}.pump"),

@@ -8,13 +8,16 @@ from typing import Mapping
 from attrs import field, frozen
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.config import ConfigError, load_config
+from multiproto.config import Config, ConfigError, LoadedConfig, load_config
 
 SECRET = "0123456789abcdef0123456789abcdef"
 HIDDEN = "hunter2"  # stands in what may be a secret, and in no line
 SHARED = {"DATABASE_URL": "postgresql://h/d", "JWT_SECRET": SECRET}
 TIME = "must be a time from {} to {}, such as {}"
-NEARLY = "is no setting, and nearly {0}; if it is another program's, set {0}, too, if to nothing"
+NEARLY = (
+    "is no setting, and is ignored; if {0} is meant, correct it, and if it is another program's, set {0}, too, "
+    "if to nothing"
+)
 
 
 @frozen
@@ -40,18 +43,6 @@ MISTAKES = (
     in_toml("LOG_LEVL = 'info'", "LOG_LEVL (m.toml:1) is no setting; the nearest is LOG_LEVEL"),
     in_toml("[[rule]]\nmatch = 'a'", "rule (m.toml:1) is no setting; the nearest is rules"),
     Mistake(("METRIC_PORT (flag) is no setting; the nearest is METRICS_PORT",), flags={"METRIC_PORT": "1"}),
-    in_environment(f"JWT_SECERT (environment) {NEARLY.format('JWT_SECRET')}", JWT_SECERT=HIDDEN),
-    in_environment(f"REDIS_ULR (environment) {NEARLY.format('REDIS_URL')}", REDIS_ULR=HIDDEN),
-    in_environment(f"DATABASE_URI (environment) {NEARLY.format('DATABASE_URL')}", DATABASE_URI=HIDDEN),
-    in_environment(f"CORS_ORIGIN (environment) {NEARLY.format('CORS_ORIGINS')}", CORS_ORIGIN="*"),
-    in_environment(f"PROT (environment) {NEARLY.format('PORT')}", PROT="80"),
-    in_environment(f"JWT_SECRET_FIEL (environment) {NEARLY.format('JWT_SECRET_FILE')}", JWT_SECRET_FIEL="/a"),
-    in_environment(f"NODE_EVN (environment) {NEARLY.format('NODE_ENV')}", NODE_EVN="production"),
-    in_environment(
-        f"GRAPHQL_PLAYGROND_ENABLE (environment) {NEARLY.format('GRAPHQL_PLAYGROUND_ENABLED')}",
-        GRAPHQL_PLAYGROND_ENABLE="false",
-    ),
-    Mistake((f"DATADIR (.env:2) {NEARLY.format('DATA_DIR')}",), dotenv=("HOME=/root", "DATADIR=/srv")),
     # The form of a file.
     in_toml("port = ", "--config (m.toml) is no TOML: Invalid value (at line 1, column 8)"),
     in_toml("port = 1\nhost = '::'\nport = 2", "port (m.toml:3) is there twice: it is in line 1, too"),
@@ -334,17 +325,54 @@ MISTAKES = (
     ),
 )
 
+# What is ignored, with a warning: the environment belongs to other programs, too.
+IGNORED = (
+    in_environment(f"JWT_SECERT (environment) {NEARLY.format('JWT_SECRET')}", JWT_SECERT=HIDDEN),
+    in_environment(f"REDIS_ULR (environment) {NEARLY.format('REDIS_URL')}", REDIS_ULR=HIDDEN),
+    in_environment(f"DATABASE_URI (environment) {NEARLY.format('DATABASE_URL')}", DATABASE_URI=HIDDEN),
+    in_environment(f"CORS_ORIGIN (environment) {NEARLY.format('CORS_ORIGINS')}", CORS_ORIGIN="*"),
+    in_environment(f"PROT (environment) {NEARLY.format('PORT')}", PROT="80"),
+    in_environment(f"JWT_SECRET_FIEL (environment) {NEARLY.format('JWT_SECRET_FILE')}", JWT_SECRET_FIEL="/a"),
+    in_environment(f"NODE_EVN (environment) {NEARLY.format('NODE_ENV')}", NODE_EVN="production"),
+    in_environment(
+        f"GRAPHQL_PLAYGROND_ENABLE (environment) {NEARLY.format('GRAPHQL_PLAYGROUND_ENABLED')}",
+        GRAPHQL_PLAYGROND_ENABLE="false",
+    ),
+    Mistake((f"DATADIR (.env:2) {NEARLY.format('DATA_DIR')}",), dotenv=("HOME=/root", "DATADIR=/srv")),
+    in_environment(f"API_ENV (environment) {NEARLY.format('APP_ENV')}", API_ENV="test"),
+    in_environment(f"REDIS_HOSTS (environment) {NEARLY.format('REDIS_HOST')}", REDIS_HOSTS="a:1,b:2"),
+    in_environment(f"DBHOST (environment) {NEARLY.format('DB_HOST')}", DBHOST="db"),
+)
+
 
 class MistakesTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
 
-    def load(self, given: Mistake) -> None:
+    def load(self, given: Mistake) -> LoadedConfig:
         file = self.folder / "m.toml"
         file.write_text("\n".join(given.toml) + "\n")
         (self.folder / ".env").write_text("\n".join(given.dotenv) + "\n")
-        load_config(given.flags, given.environ, file, self.folder)
+        return load_config(given.flags, given.environ, file, self.folder)
+
+    def test_each_that_is_ignored_is_warned_of(self) -> None:
+        """Once, and with all settings as they are without it."""
+        for given in IGNORED:
+            loaded = self.load(given)
+            self.assertEqual([str(warning) for warning in loaded.warnings], list(given.lines))
+            self.assertNotIn(HIDDEN, str(loaded.warnings))
+            self.assertEqual(loaded.config, Config())
+
+    def test_what_is_missing_may_be_what_is_ignored(self) -> None:
+        """The line that stops the start comes with the warning."""
+        lines = (
+            "JWT_SECRET (default) must be set where instances share PostgreSQL or Redis",
+            f"JWT_SECERT (environment) {NEARLY.format('JWT_SECRET')}",
+        )
+        environ = {"DATABASE_URL": "postgresql://h/d", "JWT_SECERT": HIDDEN}
+        bad = self.assertRaises(ConfigError, self.load, Mistake((), environ=environ))
+        self.assertEqual(tuple(str(bad).splitlines()), lines)
 
     def test_each_stops_with_its_lines(self) -> None:
         for given in MISTAKES:
@@ -356,7 +384,7 @@ class MistakesTests(SynchronousTestCase):
     def test_there_are_enough_of_each_source(self) -> None:
         self.assertGreater(len(MISTAKES), 60)
         for source in ("toml", "dotenv", "flags", "environ"):
-            self.assertGreater(sum(bool(getattr(each, source)) for each in MISTAKES), 2, source)
+            self.assertGreater(sum(bool(getattr(each, source)) for each in (*MISTAKES, *IGNORED)), 2, source)
 
     def test_all_sources_at_once(self) -> None:
         """What one of them has wrong hides nothing of the others."""
@@ -373,7 +401,7 @@ class NotMistakenTests(SynchronousTestCase):
     def load(self, *toml: str, **environ: str) -> None:
         file = Path(self.mktemp())
         file.write_text("\n".join(toml))
-        load_config({}, environ, file, None)
+        self.assertEqual(load_config({}, environ, file, None).warnings, ())
 
     def test_names_of_other_programs(self) -> None:
         """Also those that Kubernetes gives every container for a service `multiproto`, and those near a short name."""
@@ -429,6 +457,15 @@ class NotMistakenTests(SynchronousTestCase):
         self.load(REDIS_PORT="tcp://10.0.0.3:6379", REDIS_URL="redis://redis:6379/0", JWT_SECRET=SECRET)
         self.load(DB_PORT="tcp://10.0.0.4:5432", DATABASE_URL="postgresql://u@db/d", JWT_SECRET=SECRET)
         self.load(DB_PORT="tcp://10.0.0.4:5432", REDIS_PORT="tcp://10.0.0.3:6379")
+
+    def test_ports_that_kubernetes_sets_for_services_named_as_ours(self) -> None:
+        """The server listens where it would without them; a port that is set in the container has its place."""
+        for scheme in ("tcp", "udp", "sctp"):
+            link = f"{scheme}://10.0.0.5:80"
+            self.load(PORT=link, TCP_PORT=link, METRICS_PORT=link, TCPS_PORT=link)
+        environ = {"TCP_PORT": "tcp://10.0.0.5:80", "METRICS_PORT": "4"}
+        config = load_config({}, environ, None, None).config
+        self.assertEqual((config.tcp.port, config.metrics.port), (3001, 4))
 
     def test_a_near_name_beside_the_right_one(self) -> None:
         self.load(LOGLEVEL="x", LOG_LEVEL="info")
