@@ -70,6 +70,8 @@ class HandshakeProtocol(WebSocketServerProtocol, CompactConnection):
     factory: Rfc6455Factory
     transport: Any  # of TCP or TLS
     client: Any = None  # IAddress of the client behind a trusted proxy, or of the peer
+    secure: bool = False  # whether the client is known to have used TLS
+    request_id: str | None = None  # of the request that is the handshake
     data: bytes  # received and not yet parsed
     websocket_extensions: list[Any]  # offered, as (name, params)
     token: str | None = None  # the bearer token in the handshake
@@ -105,8 +107,8 @@ class HandshakeProtocol(WebSocketServerProtocol, CompactConnection):
         super().processHandshake()
         return None
 
-    def onConnect(self, request: ConnectionRequest) -> str | None:
-        """The subprotocol to use."""
+    def onConnect(self, request: ConnectionRequest) -> tuple[str | None, dict[str, str]]:
+        """The subprotocol to use, and headers of the response."""
         # RFC 7692, 5: an offer that makes no sense is declined, not an error.
         self.websocket_extensions = [offer for offer in self.websocket_extensions if _is_valid_offer(*offer)]
         retry_after = self.factory.retry_after(client_network(self.host))
@@ -116,12 +118,15 @@ class HandshakeProtocol(WebSocketServerProtocol, CompactConnection):
         origin = request.origin
         if (
             origin
-            and not _is_same_origin(origin, request.headers["host"])
+            and not _is_same_origin(origin, request.headers["host"], self.secure)
             and not self.factory.allowed_origin(origin)
         ):
             raise ConnectionDeny(403, f"Origin not allowed: {origin}")
         self.token = parse_bearer(request.headers.get("authorization", ""))
-        return self.choose_subprotocol([name for name in request.protocols if _SUBPROTOCOL.fullmatch(name)])
+        subprotocol = self.choose_subprotocol(
+            [name for name in request.protocols if _SUBPROTOCOL.fullmatch(name)]
+        )
+        return subprotocol, {} if self.request_id is None else {"X-Correlation-Id": self.request_id}
 
     def choose_subprotocol(self, offered: list[str]) -> str | None:
         """Of those in `subprotocols`, the one that the client named first."""
@@ -150,9 +155,14 @@ class HandshakeProtocol(WebSocketServerProtocol, CompactConnection):
         self.drop_handshake_state()
 
 
-def _is_same_origin(origin: str, host: str) -> bool:
-    """Whether a page of `origin` came from the server that it now connects to."""
-    return origin.partition("://")[2].lower() == host.lower()
+def _is_same_origin(origin: str, host: str, secure: bool) -> bool:
+    """Whether a page of `origin` came from the server that it now connects to.
+
+    Over TLS, that is no page that came without: anybody on its way could have written it.  Without, a proxy that does
+    not say so may have ended TLS.
+    """
+    scheme, _, name = origin.lower().partition("://")
+    return name == host.lower() and (scheme == "https" or (scheme == "http" and not secure))
 
 
 def _is_valid_offer(name: str, params: dict[str, Any]) -> bool:

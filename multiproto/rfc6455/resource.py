@@ -25,8 +25,10 @@ class UpgradeRequest(Protocol):
     channel: Any  # its connection
     content: BytesIO  # what came behind the request and its body, if it had one
     requestHeaders: Headers
+    request_id: str
 
     def getClientAddress(self) -> IAddress: ...
+    def isSecure(self) -> bool: ...
     def send_and_close(self, status: int, body: bytes, headers: HeaderLines) -> None:
         """Send the whole response, after which the connection closes."""
 
@@ -54,6 +56,7 @@ class UpgradeResource(Resource):
             raise UnsupportedMethod((b"GET",))
         protocol: Any = self._factory.buildProtocol(request.getClientAddress())
         protocol.client = request.getClientAddress()
+        protocol.secure, protocol.request_id = request.isSecure(), request.request_id
         protocol.on_accepted = partial(_take_over, request.channel, protocol)
         protocol.makeConnection(request.channel.transport)
         protocol.dataReceived(_serialize_request(request) + request.content.read())

@@ -122,6 +122,8 @@ class PlainTokens:
 class PlainRequest(Request):
     """A request of `twisted.web`, with what `/graphql` needs besides (`GraphQLHttpRequest`)."""
 
+    request_id = "request-1"
+
     @property
     def body(self) -> bytes:
         self.content.seek(0)  # it is a file where it is large

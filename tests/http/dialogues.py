@@ -789,7 +789,7 @@ DIALOGUES = (
     Dialogue(
         "a WebSocket",
         f"GET /ws HTTP/1.1\r\n{HANDSHAKE.replace('websocket', 'h2c, WebSocket')}\r\n",
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nX-Correlation-Id: correlation1\r\n"
         "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
         upgrades=True,
     ),

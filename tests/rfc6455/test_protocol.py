@@ -155,6 +155,22 @@ class Handshakes(Endpoint):
             self.assertEqual(self.answer(self.handshake(Origin=origin))[0], status, origin)
         self.refused(self.handshake(f"Origin: {ALLOWED}", Origin=ALLOWED), 400)
 
+    def test_our_own_page_over_tls(self) -> None:
+        """One that came without TLS may be anybody's who is on its way; ports and other schemes are others, too."""
+        for origin, status in [
+            ("https://example.com", 101),
+            ("https://EXAMPLE.com", 101),
+            ("http://example.com", 403),
+            ("HTTP://example.com", 403),
+            ("https://example.com:444", 403),
+            ("app://example.com", 403),
+        ]:
+            protocol, wire = self.bare()
+            protocol.secure = True
+            protocol.dataReceived(self.handshake(Origin=origin))
+            self.assertEqual(protocol.refusal.status if protocol.refusal else 101, status, origin)
+        self.assertEqual(self.answer(self.handshake(Origin="app://example.com"))[0], 403)
+
     def test_too_many_from_one_address(self) -> None:
         """Told before there is a WebSocket, and when to come back."""
         self.line = evolve(self.line, rate_limiter=ConnectionRateLimiter(Rate(0.5, 2), self.clock))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from ipaddress import ip_network
+
 from twisted.internet.error import ConnectionDone
 from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
 
+from multiproto.core.addresses import AddressRules
+from multiproto.http.wiring import SiteSettings
 from multiproto.rfc6455.resource import UpgradeResource
 from multiproto.websocket.protocol import WebSocketFactory
 
@@ -76,6 +81,32 @@ class UpgradeTests(SiteCase):
 
     def test_headers_come_through_as_they_were(self) -> None:
         self.assertIn(b" 400 ", self.say(handshake("Origin: http://a", Origin="http://example.com")))
+
+    def test_the_correlation_id_comes_back(self) -> None:
+        """Accepted or refused, the client's own, or one that is made."""
+        for status, changes in ((b"101", {}), (b"403", {"Origin": "https://evil.example"})):
+            for given, found in (("X-Correlation-ID: mine-1", b"mine-1"), ("X-Other: 1", None)):
+                self.connect()
+                head = self.say(handshake(given, **changes)).partition(b"\r\n\r\n")[0]
+                self.assertEqual(head.split(b" ")[1], status)
+                ids = re.findall(rb"(?i)\r\nx-correlation-id: (\S+)", head)
+                self.assertEqual(len(ids), 1, head)
+                if found is not None:
+                    self.assertEqual(ids, [found])
+
+    def test_our_own_page_behind_a_proxy_with_tls(self) -> None:
+        """The proxy says by which scheme the client came."""
+        rules = AddressRules(trusted_proxies=(ip_network(Wire().getPeer().host),))
+        self.site = self.make_site(SiteSettings(address_rules=rules))
+        for scheme, origin, status in (
+            ("https", "https://example.com", b"101"),
+            ("https", "http://example.com", b"403"),
+            ("http", "http://example.com", b"101"),
+        ):
+            self.connect()
+            forwarded = {"X_Forwarded_For": "198.51.100.7", "X_Forwarded_Proto": scheme}
+            head = self.say(handshake(Origin=origin, **forwarded))
+            self.assertEqual(head.split(b" ")[1], status, (scheme, origin))
 
     def test_an_old_version_of_http_is_refused(self) -> None:
         self.assertIn(b" 505 ", self.say(handshake().replace(b"HTTP/1.1", b"HTTP/1.0")))
