@@ -29,5 +29,16 @@ def shared_email_key(email: str) -> str:
 
 
 def email_lookup(email: str) -> Mapping[str, object]:
-    """The parameters of the statement `user_by_email` for an address as somebody wrote it."""
-    return {"email_key": email_key(email), "shared_key": shared_email_key(email)}
+    """The parameters of the statement `user_by_email` for an address as somebody wrote it.
+
+    A text that is itself the key of an account that shares its address finds nobody: the limit of failed logins is that
+    of the address, and the account would have another one.
+    """
+    key, shared_key = email_key(email), shared_email_key(email)
+    return {"email_key": shared_key if _is_shared_key(key) else key, "shared_key": shared_key}
+
+
+def _is_shared_key(key: str) -> bool:
+    """Whether it is an address twice: what comes from `email_key` has one spelling, so both halves have the same."""
+    half = len(key) // 2
+    return key[half : half + 1] == " " and key[:half] == key[half + 1 :]

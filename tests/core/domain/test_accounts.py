@@ -15,6 +15,7 @@ from multiproto.core.domain.login_throttle import LoginThrottle
 from multiproto.core.errors import Conflict, Forbidden, NotFound, RateLimited, Unauthorized, ValidationError
 from multiproto.core.identity import Identity
 from multiproto.core.kept_accounts import shared_email_key
+from multiproto.core.mailbox import email_key
 from multiproto.core.model import User
 from multiproto.core.ratelimit.fixed_window import RateLimit
 from multiproto.core.transactions import Step, Unit
@@ -148,6 +149,34 @@ class SharedAddressTests(AccountsCase):
             self.assertEqual(await self.login(email, password), who.user_id)
             with self.assertRaises(Unauthorized):
                 await self.login(email, PASSWORD)
+
+    async def test_none_is_found_by_its_key(self) -> None:
+        """It has a space and a second @, and would be tried under another limit than the address."""
+        lower = await self.taken_over("ann@example.org", PASSWORD + "4")
+        self.assertEqual(await self.login("ann@example.org", PASSWORD + "4"), lower.user_id)
+        for twice in (
+            "ann@example.org ann@example.org",
+            " ANN@EXAMPLE.ORG Ann@example.org ",
+            "\uff41nn@example.org ann@example.org",  # a full-width letter
+            "ann@example.org ANN@example.org",
+            "ann@example.org aNN@example.org",
+        ):
+            for password in (PASSWORD + "4", *(password for _, password in self.SHARING)):
+                with self.assertRaises(Unauthorized):
+                    await self.login(twice, password)
+            with self.assertRaises(NotFound):
+                await self.members.operators.grant(twice)
+
+    async def test_an_address_of_the_predecessor_with_a_space_or_two_ats(self) -> None:
+        """Nobody can register it, and whoever has it logs in as before."""
+        for number, email in enumerate(
+            ('"ann ann"@x.org', "a@b@x.org", "a b", "a@x.org b@x.org", '"a@b c"@x.org')
+        ):
+            columns = {"id": self.new_id(), "email": email, "email_key": email_key(email), "name": "Ann"}
+            hashed = await self.passwords.hash(f"{PASSWORD}{number}")
+            params = columns | {"password_hash": hashed, "at": format_timestamp(1.0)}
+            await self.store.commit(Unit((Step("user_add", params),)))
+            self.assertEqual(await self.login(email.upper(), f"{PASSWORD}{number}"), columns["id"])
 
     async def test_a_change_of_another_field_leaves_the_address_as_it_is(self) -> None:
         id = self.upper.user_id
