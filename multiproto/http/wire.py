@@ -8,6 +8,7 @@ from ..core.connections.admission import ConnectionRateLimiter
 from ..wire import STREAM_LIMITS, AdmissionSettings, ListeningWire, WireContext, WireListener
 from .cors import CorsPolicy
 from .limits import HttpLimits
+from .routes.index import IndexEntry
 from .wiring import SiteParts, SiteSettings, make_site
 
 STREAM_ADMISSION = "sse"
@@ -18,10 +19,21 @@ def make_cors_policy(config: Config) -> CorsPolicy:
     return CorsPolicy(frozenset(origins or ()), allow_localhost=origins is None)
 
 
+def make_index_entries(config: Config) -> tuple[IndexEntry, ...]:
+    """The protocols for clients that are served on the HTTP port beside REST."""
+    websocket, graphql = config.websocket, config.graphql
+    entries = (
+        (websocket.enabled, IndexEntry("WebSocket", "/ws")),
+        (graphql.enabled, IndexEntry("GraphQL", graphql.path, is_page=graphql.playground)),
+    )
+    return tuple(entry for enabled, entry in entries if enabled)
+
+
 def http_wire(config: Config) -> ListeningWire:
     settings = SiteSettings(
         name=config.app_name,
         version=__version__,
+        index_entries=make_index_entries(config),
         cors=make_cors_policy(config),
         compression=config.http.compression,
         security_headers=config.http.security_headers,

@@ -24,7 +24,7 @@ from .routes.accounts import AccountRoutes
 from .routes.audit import AuditRoutes
 from .routes.credentials import CredentialRoutes
 from .routes.health import HealthReporter, HealthRoutes
-from .routes.index import IndexRoutes
+from .routes.index import IndexEntry, IndexRoutes
 from .routes.jwks import JwksRoutes, PublicKeySource
 from .routes.messages import MessageRoutes
 from .routes.topics import TopicRoutes
@@ -38,6 +38,7 @@ class SiteSettings:
 
     name: str = "multiproto"
     version: str = ""
+    index_entries: tuple[IndexEntry, ...] = ()  # what the page at the root lists of `SiteParts.mounts`
     cors: CorsPolicy = CorsPolicy()
     compression: bool = True
     security_headers: bool = True
@@ -82,7 +83,7 @@ def make_site(parts: SiteParts, settings: SiteSettings = SiteSettings()) -> Site
         *TopicRoutes(parts.publisher, parts.hub, parts.stream_admission, clock).routes(),
     ]
     bare = [
-        *IndexRoutes(settings.name, settings.version, parts.now).routes(),
+        *IndexRoutes(settings.name, settings.version, settings.index_entries, parts.now).routes(),
         *HealthRoutes(parts.health).routes(),
         *JwksRoutes(parts.public_keys).routes(),
     ]

@@ -412,10 +412,10 @@ DIALOGUES = (
         "GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n\r\n",
         "HTTP/1.1 200 OK\r\n"
         "Content-Type: text/html; charset=utf-8\r\n"
-        "Content-Length: 412\r\n"
+        "Content-Length: 307\r\n"
         "Vary: Accept\r\n"
         "Vary: Origin\r\n" + EPOCH + "X-Correlation-Id: correlation1\r\n" + FIRST + SECURITY + "\r\n"
-        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n<title>multiproto</title>\n<h1>multiproto </h1>\n<p>One conversation over REST, WebSocket, GraphQL and framed TCP.</p>\n<ul>\n<li>REST: <code>/api/v1</code>\n<li>WebSocket: <code>/ws</code>\n<li>GraphQL: <a href="/graphql"><code>/graphql</code></a>\n<li>Health: <a href="/health"><code>/health</code></a>\n</ul>\n',
+        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n<title>multiproto</title>\n<h1>multiproto </h1>\n<p>One conversation, whichever protocol you speak.</p>\n<ul>\n<li>REST: <code>/api/v1</code>\n<li>Health: <a href="/health"><code>/health</code></a>\n</ul>\n',
     ),
     Dialogue(
         "the keys",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from attrs import evolve
@@ -13,7 +14,9 @@ from twisted.logger import globalLogPublisher
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from multiproto.config import load_config
 from multiproto.http.cors import CorsPolicy
+from multiproto.http.wire import make_index_entries
 from multiproto.http.wiring import SiteSettings
 from multiproto.observe.logs import CURRENT_REQUEST_ID
 
@@ -674,6 +677,28 @@ class HomeTests(SiteCase):
         self.assertEqual(answer.headers["content-type"], "text/html; charset=utf-8")
         self.assertIn(b"<h1>a&lt;b 1.2</h1>", answer.body)
         self.assertEqual(self.ask("HEAD", "/", Accept="text/html").status, 200)
+
+    def test_what_is_off_is_not_listed(self) -> None:
+        """A link leads to what answers a browser, and the path is the configured one."""
+        rest, health = "REST: <code>/api/v1</code>", 'Health: <a href="/health"><code>/health</code></a>'
+        websocket = "WebSocket: <code>/ws</code>"
+        for given, listed in (
+            ({}, [rest, websocket, 'GraphQL: <a href="/graphql"><code>/graphql</code></a>', health]),
+            (
+                {"GRAPHQL_PLAYGROUND_ENABLED": "no"},
+                [rest, websocket, "GraphQL: <code>/graphql</code>", health],
+            ),
+            (
+                {"GRAPHQL_PATH": "/q~1/x", "WEBSOCKET_ENABLED": "no"},
+                [rest, 'GraphQL: <a href="/q~1/x"><code>/q~1/x</code></a>', health],
+            ),
+            ({"GRAPHQL_ENABLED": "no"}, [rest, websocket, health]),
+            ({"GRAPHQL_ENABLED": "no", "WEBSOCKET_ENABLED": "no"}, [rest, health]),
+        ):
+            config = load_config({}, given, folder=None).config
+            self.site = self.make_site(SiteSettings(index_entries=make_index_entries(config)))
+            page = self.ask("GET", "/", Accept="text/html").body.decode()
+            self.assertEqual(re.findall("<li>(.*)", page), listed)
 
 
 class HealthTests(SiteCase):
