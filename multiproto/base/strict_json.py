@@ -32,7 +32,9 @@ MAX_SIZE_WITH_REPEATED_KEYS = 20_000  # arrays, objects and keys of one text: 95
 
 _BRACKETS_IN_A_ROW = re.compile(rb"\[+|\]+")
 _TO_SQUARE = bytes.maketrans(b"{}", b"[]")
-_LONG_EXPONENT = re.compile(rb"e[+-]?[0-9]{3}")  # one letter first: sought ten times as fast as a set of them
+_FOLDED_DIGITS = bytes.maketrans(b"123456789", b"000000000")
+_LONG_RUN = b"0" * LONG_INTEGER
+_FOLDED_EXPONENTS = bytes.maketrans(b"123456789E-", b"000000000e+")
 _FOUR_DIGITS = re.compile(rb"[0-9]{4}")
 _LONG_INTEGERS = re.compile(rb"[\s,:\[](-?[0-9]{%d,}+)(?![.eE])" % LONG_INTEGER)
 _ALL_BYTES = bytes(range(256))
@@ -229,7 +231,15 @@ def _has_too_many_extreme_numbers(text: bytes) -> bool:
     """Numbers in its strings are not counted; a short text can't have so many."""
     if len(text) < 5 * MAX_EXTREME_NUMBERS or text.count(b"e") + text.count(b"E") <= MAX_EXTREME_NUMBERS:
         return False
-    return len(_LONG_EXPONENT.findall(_outside_strings(text).lower())) > MAX_EXTREME_NUMBERS
+    if _count_long_exponents(text) <= MAX_EXTREME_NUMBERS:
+        return False  # to take the strings out takes longer than to decode what has 200,000 short exponents
+    return _count_long_exponents(_outside_strings(text)) > MAX_EXTREME_NUMBERS
+
+
+def _count_long_exponents(text: bytes) -> int:
+    """How often three digits stand behind an "e" and a sign, if it has one."""
+    folded = text.translate(_FOLDED_EXPONENTS)
+    return folded.count(b"e000") + folded.count(b"e+000")
 
 
 def _has_integer_out_of_range(text: bytes) -> bool:
@@ -239,6 +249,8 @@ def _has_integer_out_of_range(text: bytes) -> bool:
     """
     if len(text) < LONG_INTEGER or _FOUR_DIGITS.search(text[::SAMPLE_STEP]) is None:
         return False
+    if _LONG_RUN not in text.translate(_FOLDED_DIGITS):
+        return False  # so many digits stand nowhere, be it in a string
     found = _LONG_INTEGERS.findall(b" " + _outside_strings(text))  # the space: it may be the whole text
     return any(isinf(float(number)) for number in found)
 

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.base import strict_json
 from multiproto.base.strict_json import (
     LARGE,
+    LONG_INTEGER,
     MAX_CONTAINERS,
     MAX_DEPTH,
     MAX_EXTREME_NUMBERS,
@@ -151,6 +153,16 @@ class JsonTests(SynchronousTestCase):
             loads(b"[" + b",".join([number] * MAX_EXTREME_NUMBERS * 2) + b"]")
         text = b'"' + b'1e308 \\" 1e308' * MAX_EXTREME_NUMBERS + b'"'
         self.assertEqual(loads(text), text[1:-1].decode().replace("\\", ""))
+
+    def test_strings_are_taken_out_only_where_they_decide(self) -> None:
+        """That took two thirds of the time of a megabyte of `1e15`, and seven eighths of that of long integers."""
+
+        def take_out(text: bytes, kept: bytes = b"") -> bytes:
+            raise AssertionError(f"{text[:20]!r} was looked at without its strings")
+
+        self.patch(strict_json, "_outside_strings", take_out)
+        for number in (b"1e15", b"1.5E-99", b"-2e+10", b"123456789e9", b"9" * (LONG_INTEGER - 1)):
+            self.assertEqual(len(loads(b"[" + b",".join([number] * 2000) + b"]")), 2000)
 
     def test_how_many_keys_may_come_twice(self) -> None:
         """1,000, with the same value; in strings there are none, whatever is escaped in them."""
