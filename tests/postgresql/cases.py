@@ -64,3 +64,11 @@ async def refusal(answer: Deferred[Any]) -> Refusal:
     except Refusal as refused:
         return refused
     raise AssertionError("was not refused")
+
+
+async def outcome(answer: Deferred[Any]) -> Any:
+    """What `answer` gives, or its refusal."""
+    try:
+        return await answer
+    except Refusal as refused:
+        return refused

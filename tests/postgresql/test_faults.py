@@ -17,7 +17,7 @@ from tests.servers import Postgres
 from tests.storage.units import TAKEN, add_user, event, say, user_by_id
 from tests.timing import Stopwatch, measured
 
-from .cases import DatabaseCase, refusal
+from .cases import DatabaseCase, outcome, refusal
 
 COMMIT = b"commit\0"  # the name of the prepared statement, in a Bind
 
@@ -327,11 +327,3 @@ class QueueTests(FaultCase):
                 break
         await gatherResults([store.read(user_by_id("ada")) for _ in range(300)])
         self.assertEqual(store.connections, 5)
-
-
-async def outcome(answer: Deferred[Any]) -> Any:
-    """What `answer` gives, or its refusal."""
-    try:
-        return await answer
-    except Refusal as refused:
-        return refused

@@ -14,8 +14,10 @@ from ...base.timestamps import format_timestamp
 from ..errors import StoreUnusable
 from ..migrations import load_migrations, pending_migrations
 from ..statements import Statements
-from .connector import CONNECT_TIMEOUT
+from .connector import connect_blocking
+from .errors import DatabaseUnreachable
 from .predecessor import is_predecessor
+from .servers import NameResolver
 from .session import FIND_SCHEMA, session_settings
 from .statements import to_prepared_statements
 
@@ -58,11 +60,15 @@ def schema_transaction(conninfo: str, durable: bool) -> Iterator[tuple[psycopg.C
 def open_connection(conninfo: str, **settings: str) -> Iterator[psycopg.Connection[Any]]:
     """A connection with the settings of our sessions and these, to be used in here.  Raises `StoreUnusable`."""
     try:
-        wanted = psycopg.conninfo.make_conninfo(conninfo, connect_timeout=CONNECT_TIMEOUT)
+        opened = connect_blocking(conninfo, NameResolver())
     except psycopg.ProgrammingError:
         raise StoreUnusable("DATABASE_URL can't be read") from None  # libpq's text might show a password
+    except DatabaseUnreachable as error:
+        raise StoreUnusable(f"PostgreSQL can't be used: {error}") from error
     try:
-        with psycopg.connect(wanted, row_factory=dict_row, autocommit=True) as connection:
+        opened.connection.nonblocking = 1  # as psycopg wants it
+        with psycopg.Connection(opened.connection, row_factory=dict_row) as connection:
+            connection.autocommit = True
             for command in session_settings(**settings):
                 connection.execute(command)
             yield connection

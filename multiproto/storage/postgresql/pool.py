@@ -10,7 +10,7 @@ from functools import partial
 from typing import Callable
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -55,7 +55,7 @@ class PostgresPool:
         if self._waiting is not None:
             self._waiting.cancel()
         if self._connecting is not None:
-            await self._connecting
+            self._connecting.cancel()
         while self.connected:
             self.connected[-1].abort()
 
@@ -86,6 +86,7 @@ class PostgresPool:
     def _start_connecting(self) -> None:
         if self._connecting is None and len(self.connected) < self._target_size:
             keeping = self._connecting = Deferred.fromCoroutine(self._connect_to_target())
+            keeping.addErrback(lambda failure: failure.trap(CancelledError))  # by `stop`
             keeping.addErrback(lambda failure: self._log.failure("can't keep connections", failure))
             keeping.addBoth(self._on_connecting_ended)
 

@@ -13,7 +13,7 @@ from multiproto.core.connections.connection import Connection
 from multiproto.core.protocol import CloseReason
 from multiproto.core.pubsub import log_freshness
 from multiproto.core.revocations import Revocations
-from multiproto.storage.postgresql import connector, writer
+from multiproto.storage.postgresql import servers, writer
 
 
 def is_patient() -> None:
@@ -23,7 +23,7 @@ def is_patient() -> None:
     """
     log_freshness.STALE_AFTER = 5.0  # seconds
     writer.WRITE_TIMEOUT = 20.0  # seconds
-    connector.CONNECT_TIMEOUT = 20  # seconds
+    servers.CONNECT_TIMEOUT = 20  # seconds
 
 
 def keeps_connections() -> None:
