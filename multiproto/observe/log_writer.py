@@ -180,7 +180,7 @@ class LogWriter:
         self._must_reopen = False
         try:
             self._sink.reopen()
-        except OSError as error:
+        except Exception as error:  # whatever it is, this thread must live on
             with self._lock:
                 self._enqueue(
                     _encode(self._format_notice(f"the log's file could not be opened again: {error}"))
@@ -198,11 +198,21 @@ class LogWriter:
                 if self._is_given_up(rest):
                     return
                 self._wait_to_retry()
+            except Exception as bug:  # of the sink's: the same lines might meet it for ever
+                self._drop_batch(rest, bug)
+                return
             else:
                 self._failure = None
                 rest = rest[written:]
                 with self._lock:
                     self._queued_bytes -= written
+
+    def _drop_batch(self, rest: bytes, bug: Exception) -> None:
+        """Count what is left of a batch as lost; the next line that is written says so."""
+        self._failure = f"{type(bug).__name__}: {bug}"
+        with self._lock:
+            self._queued_bytes -= len(rest)
+            self._drop(rest.count(b"\n"))
 
     def _is_given_up(self, rest: bytes) -> bool:
         """At the process's end, nothing waits for a sink that fails: count what it did not get."""

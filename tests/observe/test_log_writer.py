@@ -22,7 +22,7 @@ class GatedSink:
         self.gate = Event()
         self.is_waiting = Event()
         self.writes: list[bytes] = []
-        self.error: OSError | None = None
+        self.error: Exception | None = None
         self.most = 1 << 20  # bytes that it takes at once
         self.reopened = 0
 
@@ -155,6 +155,28 @@ class FailingTests(WriterCase):
         self.until(lambda: self.writer._failure)
         self.writer.reopen()
         self.assertEqual(self.open(), ["a"])
+
+    def test_lines_that_break_the_sink_are_lost_and_the_next_ones_written(self) -> None:
+        self.sink.error = ValueError("I/O operation on closed file")
+        self.sink.gate.set()
+        self.writer.start()
+        self.writer.write("a\nb\n")
+        self.until(lambda: self.writer.dropped_lines)
+        self.sink.error = None
+        self.writer.write("c\n")
+        reason = "it could not be written: ValueError: I/O operation on closed file"
+        self.assertEqual(self.open(), [f"[2 lines were dropped from this log: {reason}]", "c"])
+
+    def test_a_reopening_that_breaks(self) -> None:
+        def fail() -> None:
+            raise ValueError("embedded null byte")
+
+        self.sink.reopen = fail  # type: ignore[method-assign]
+        self.writer.write("a\n")
+        self.writer.reopen()
+        self.assertEqual(
+            sorted(self.open()), ["[the log's file could not be opened again: embedded null byte]", "a"]
+        )
 
     def test_a_file_that_can_not_be_opened_again(self) -> None:
         def refuse() -> None:
