@@ -272,7 +272,8 @@ def make_health_monitor(
 
     database = Probe("database", check_database, required=True)
     cache = Probe("cache", redis_broker.health if redis_broker else always_up, required=False)
-    return HealthMonitor(reactor, now, (database, cache), is_ready, reactor.seconds(), clock_warning)
+    warnings = {"clock": clock_warning, "damage": lambda: store.damage_warning}
+    return HealthMonitor(reactor, now, (database, cache), is_ready, reactor.seconds(), warnings)
 
 
 def make_sighup_handler(

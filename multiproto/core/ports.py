@@ -126,6 +126,10 @@ class LogStore(Store, LogReader, Protocol):
     def check_writes(self) -> None:
         """Raise `Unavailable` while what is committed fails."""
 
+    @property
+    def damage_warning(self) -> str | None:
+        """A sentence for operators on damage to what is stored, once some was found."""
+
     def on_commit(self, listener: Callable[[], object]) -> None:
         """Call `listener`, in the reactor thread, whenever the log has grown, here or by another instance."""
 

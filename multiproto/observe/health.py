@@ -5,9 +5,9 @@ docs/rest.md#get-health
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable
+from typing import Any, Awaitable, Callable, Mapping
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 
@@ -38,7 +38,8 @@ class HealthMonitor:
     _probes: tuple[Probe, ...]
     _is_ready: Callable[[], bool]
     _started_at: float  # by the clock
-    _clock_warning: Callable[[], str | None] = lambda: None  # what is wrong with the time of day
+    # By the field that says so: what is wrong with the server's surroundings, if anything is.
+    _warnings: Mapping[str, Callable[[], str | None]] = field(factory=dict)
 
     def ready(self) -> bool:
         return self._is_ready()
@@ -51,14 +52,14 @@ class HealthMonitor:
     async def document(self) -> dict[str, Any]:
         found = {probe.name: await self._check(probe) for probe in self._probes}
         down = [probe for probe in self._probes if found[probe.name]["status"] == "down"]
-        warning = self._clock_warning()
-        document = {
-            "status": _overall_status(down, warning is not None),
+        warnings = {name: text for name, find in self._warnings.items() if (text := find()) is not None}
+        return {
+            "status": _overall_status(down, bool(warnings)),
             "timestamp": format_timestamp(self._now()),
             "uptime": round(self._clock.seconds() - self._started_at, 3),
             "dependencies": found,
+            **warnings,
         }
-        return document if warning is None else {**document, "clock": warning}
 
     async def _check(self, probe: Probe) -> dict[str, Any]:
         began = self._clock.seconds()

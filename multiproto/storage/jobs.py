@@ -12,6 +12,8 @@ from twisted.python.failure import Failure
 
 from ..base.round_robin import RoundRobinQueue
 from ..core.errors import DatabaseError, Refusal, TimedOut, Unavailable
+from .damage import DamageRecord
+from .errors import DataDamaged
 from .write_health import WriteHealth
 
 Work = TypeVar("Work")
@@ -87,6 +89,7 @@ class JobCompletion:
     _clock: IReactorTime
     _on_job_completed: OnJobCompleted
     write_health: WriteHealth = field(init=False)
+    damage: DamageRecord = field(factory=DamageRecord, init=False)
     _log = Logger()
 
     @write_health.default
@@ -102,6 +105,8 @@ class JobCompletion:
             self._record_health(outcome)
         self._on_job_completed(job.operation, _status_label(outcome), self._clock.seconds() - job.enqueued_at)
         if isinstance(outcome, Refusal):
+            if isinstance(outcome, DataDamaged):
+                self.damage.add(outcome)
             job.result.errback(outcome)
         else:
             job.result.callback(outcome)

@@ -7,6 +7,7 @@ from typing import Any
 from ..base import strict_json
 from ..core.transactions import Entry, Event, Row
 from .cursors import Terms
+from .errors import DataDamaged
 
 
 def event_to_row(position: int, event: Event) -> dict[str, object]:
@@ -29,16 +30,21 @@ def event_to_row(position: int, event: Event) -> dict[str, object]:
 def entry_from_row(row: Row, terms: Terms) -> Entry:
     """The entry of a row that one of the log's statements gave."""
     content = row["content"]
+    try:
+        topics, metadata = tuple(strict_json.loads_trusted(row["topics"])), _parse_json(row["metadata"])
+        parsed = _parse_json(content)
+    except ValueError:  # whose text has some of the content in it
+        raise DataDamaged(f"the event at position {row['position']} of the log is no JSON") from None
     event = Event(
         row["id"],
         row["type"],
-        tuple(strict_json.loads_trusted(row["topics"])),
-        _parse_json(content),
+        topics,
+        parsed,
         row["subject"],
         row["created_at"],
         row["namespace"],
         row["sender"],
-        _parse_json(row["metadata"]),
+        metadata,
         None if content is None else content.encode(),
     )
     position = row["position"]

@@ -19,13 +19,15 @@ class HealthTests(SynchronousTestCase):
         self.cache: Any = None
         self.is_ready = True
         self.clock_warning: str | None = None
+        self.damage_warning: str | None = None
         probes = (
             Probe("database", lambda: self.database, required=True),
             Probe("cache", lambda: self.cache or always_up(), required=False),
         )
         started = self.clock.seconds() - 90.5
+        warnings = {"clock": lambda: self.clock_warning, "damage": lambda: self.damage_warning}
         self.health = HealthMonitor(
-            self.clock, self.clock.seconds, probes, lambda: self.is_ready, started, lambda: self.clock_warning
+            self.clock, self.clock.seconds, probes, lambda: self.is_ready, started, warnings
         )
 
     def report(self) -> Deferred[tuple[int, dict[str, Any]]]:
@@ -59,6 +61,14 @@ class HealthTests(SynchronousTestCase):
         self.clock_warning = "set forward"
         status, document = self.successResultOf(self.report())
         self.assertEqual((status, document["status"], document["clock"]), (200, "degraded", "set forward"))
+
+    def test_damage_degrades_and_says_so(self) -> None:
+        self.damage_warning = "stored data is damaged"
+        status, document = self.successResultOf(self.report())
+        self.assertEqual(
+            (status, document["status"], document["damage"], "clock" in document),
+            (200, "degraded", "stored data is damaged", False),
+        )
 
     def test_a_database_away_is_ill(self) -> None:
         self.database = fail(OSError())

@@ -8,8 +8,10 @@ import psycopg
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.internet.task import deferLater
+from twisted.logger import capturedLogs, formatEvent
 
 from multiproto.core.errors import DatabaseError, Refusal, TimedOut, Unavailable
+from multiproto.storage.errors import DataDamaged
 from multiproto.storage.jobs import QueueFull
 from multiproto.storage.postgresql.read_queue import MAX_PIPELINED_READS
 from multiproto.storage.postgresql.store import PostgresStore
@@ -327,3 +329,30 @@ class QueueTests(FaultCase):
                 break
         await gatherResults([store.read(user_by_id("ada")) for _ in range(300)])
         self.assertEqual(store.connections, 5)
+
+
+class DamageTests(DatabaseCase):
+    async def test_what_postgresql_calls_corrupted_is_refused_and_said(self) -> None:
+        """A function says what PostgreSQL says of a page whose checksum is wrong."""
+        store = await self.make_store()
+        await store.commit(add_user("ada"))
+        with psycopg.connect(self.conninfo, autocommit=True) as other:
+            other.execute(
+                "CREATE FUNCTION corrupted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                " RAISE 'invalid page in block 7 of relation base/5/1' USING ERRCODE = 'data_corrupted'; END $$"
+            )
+            other.execute(
+                "CREATE TRIGGER damaged BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION corrupted()"
+            )
+        self.assertEqual(store.damage_warning, None)
+        damaged, kept = store.commit(say(event("e1", "ada"))), store.commit(add_user("bob"))
+        self.assertIsInstance(await refusal(damaged), DataDamaged)
+        await kept
+        self.assertIn("invalid page in block 7", str(store.damage_warning))
+        self.assertEqual((await store.read(user_by_id("bob"))).results[0][0]["id"], "bob")
+
+    async def test_a_server_without_checksums_is_warned_about(self) -> None:
+        with capturedLogs() as logged:
+            await self.make_store()
+        warned = any("keeps no checksums" in formatEvent(happened) for happened in logged)
+        self.assertEqual(warned, self.server.ask("SHOW data_checksums") == "off")

@@ -113,7 +113,7 @@ class HostsTests(DatabaseCase):
         proxy, _ = await self.proxied()
         lines = logged_lines(self)
         store = await self.use(self.address(f"{HOST},{HOST}", f"{proxy.port},{self.server.port}"))
-        self.assertEqual(lines, [])
+        self.assertNotIn("connected to", "\n".join(lines))
         proxy.silent = True
         while isinstance(await outcome(store.commit(add_user("bob", 0, event("e2", "bob")))), Refusal):
             await deferLater(reactor, 0.05)

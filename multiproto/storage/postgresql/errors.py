@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Sequence
 
 from ...core.errors import TimedOut, Unavailable
+from ..errors import DataDamaged
 
 TIMEOUT_STATES = {"57014"}  # query_canceled: `statement_timeout`
 # Classes of SQLSTATE that are not the statement's fault: no connection, rolled back to be tried again, out of disk
 # or memory, shut down, and a disk that fails.
 UNAVAILABLE_CLASSES = {"08", "40", "53", "55", "57", "58"}
+# data_corrupted, index_corrupted: a page whose checksum is not its own, or that makes no sense.
+DAMAGE_STATES = {"XX001", "XX002"}
 INTEGRITY_VIOLATION_CLASS = "23"  # class: integrity constraint
 
 
@@ -45,6 +48,8 @@ def to_refusal(error: Exception) -> Exception:
     if isinstance(error, StatementFailed):
         if error.sqlstate in TIMEOUT_STATES:
             return TimedOut("The database took too long")
+        if error.sqlstate in DAMAGE_STATES:
+            return DataDamaged(str(error))
         if error.sqlstate[:2] in UNAVAILABLE_CLASSES:
             return Unavailable("The database can't do this now")
     return error

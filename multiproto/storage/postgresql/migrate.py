@@ -8,6 +8,7 @@ from typing import Any, Iterator
 
 import psycopg
 from psycopg.rows import dict_row
+from twisted.logger import Logger
 
 from ...base.one_line import one_line
 from ...base.timestamps import format_timestamp
@@ -39,6 +40,7 @@ def migrate(conninfo: str, sql: Path, statements: Statements, now: float, durabl
                 "then run python -m multiproto.move --from ADDRESS --in-place (first with --dry-run); "
                 "docs/from-the-predecessor.md"
             )
+        _warn_without_checksums(connection)
         apply_pending_migrations(connection, sql, statements, now)
         return schema
 
@@ -96,6 +98,16 @@ def _check_server(connection: psycopg.Connection[Any], durable: bool) -> None:
     if durable and found["fsync"] != "on":
         raise StoreUnusable(
             "PostgreSQL runs with fsync = off, so nothing it acknowledges is durable: set it on"
+        )
+
+
+def _warn_without_checksums(connection: psycopg.Connection[Any]) -> None:
+    """Say that damage on the server's disk would be served as data."""
+    (found,) = connection.execute("SELECT current_setting('data_checksums') AS checksums").fetchall()
+    if found["checksums"] != "on":
+        Logger().warn(
+            "PostgreSQL keeps no checksums of its pages, so it can't tell data that its disk has changed: stop it and "
+            "run pg_checksums --enable; docs/operations.md#damaged-data"
         )
 
 

@@ -1,4 +1,4 @@
-"""What an error of SQLite means to the operator."""
+"""What an error of SQLite means to the operator, and to the caller."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator
 
-from ..errors import StoreUnusable
+from ..errors import DataDamaged, StoreUnusable
+
+# Primary result codes of a file whose pages are not what SQLite wrote; which rows are among them, it does not say.
+DAMAGE_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+# How Python's message begins where a text is not UTF-8; the text follows.
+NOT_UTF8 = "Could not decode to UTF-8"
 
 MIN_VERSION = (3, 37, 0)  # the first SQLite with STRICT tables
 
@@ -21,3 +26,13 @@ def translate_sqlite_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise StoreUnusable(f"database {path} can't be used: {error}") from error
+
+
+def as_damage(error: Exception) -> DataDamaged | None:
+    """The refusal for `error`, if it is a sign of damage."""
+    if not isinstance(error, sqlite3.DatabaseError):
+        return None
+    code = getattr(error, "sqlite_errorcode", None)  # none where Python raised it
+    if code is not None and code & 0xFF in DAMAGE_CODES:
+        return DataDamaged(str(error))
+    return DataDamaged("a stored text is not UTF-8") if str(error).startswith(NOT_UTF8) else None

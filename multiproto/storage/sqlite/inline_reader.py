@@ -21,6 +21,7 @@ from attrs import Factory, define
 from twisted.internet.interfaces import IReactorTime
 
 from ...core.transactions import Entry, Query, Snapshot
+from ..errors import DataDamaged
 from .reader import SqliteReader
 
 T = TypeVar("T")
@@ -88,7 +89,7 @@ class InlineReader:
             return self._reader.run_in_transaction(
                 read, self._clock.seconds() + INLINE_TIMEOUT, STEPS_PER_CLOCK_CHECK
             )
-        except sqlite3.Error:
+        except (sqlite3.Error, DataDamaged):  # a thread meets the same, and says so
             return None
 
     def _record_slow(self, queries: Sequence[Query]) -> None:

@@ -16,6 +16,7 @@ from ..pages import PageBuilder, floors_from_rows, json_prefix, scan_end, scan_q
 from ..rows import entry_from_row
 from ..statements import Statements
 from .connection import fetch_all, iterate_rows
+from .errors import as_damage
 
 STEPS_PER_CLOCK_CHECK = 10_000  # steps of SQLite's machine, well under a millisecond
 
@@ -97,7 +98,9 @@ class SqliteReader:
         try:
             return self.run_in_transaction(lambda: job.work(self), deadline, STEPS_PER_CLOCK_CHECK)
         except Exception as error:  # `JobCompletion` logs what is no refusal
-            return TimedOut("The database took too long") if self._clock.seconds() > deadline else error
+            if self._clock.seconds() > deadline:
+                return TimedOut("The database took too long")
+            return as_damage(error) or error
 
 
 ReadWork = Callable[[SqliteReader], object]  # done within one transaction

@@ -137,6 +137,10 @@ class SqliteStore(StoreService):
     def check_writes(self) -> None:
         self._completion.write_health.check()
 
+    @property
+    def damage_warning(self) -> str | None:
+        return self._completion.damage.warning
+
     def cursor_of(self, position: int) -> str:
         return self._open_resources.terms.cursor_of(position)
 

@@ -15,6 +15,7 @@ from ..cursors import Terms, begin_term_steps
 from ..jobs import MAX_BATCH, Job
 from ..statements import Statements
 from .connection import fetch_all
+from .errors import as_damage
 from .transaction import SqliteTransaction
 from .types import encode_parameters
 
@@ -70,6 +71,8 @@ class SqliteWriter:
             positions = transaction.execute_units(units)
             self._adapt_max_jobs(len(units), self._timer() - began)
         except sqlite3.Error as error:
+            if len(units) > 1 and as_damage(error):
+                return self._commit_separately(units)
             return self._roll_back(units, error, _write_failed)
         try:
             transaction.commit()
@@ -82,6 +85,15 @@ class SqliteWriter:
         )
         return TransactionResult(tuple(outcomes), transaction.head - transaction.initial_head)
 
+    def _commit_separately(self, units: Sequence[Unit]) -> TransactionResult:
+        """Damage that one of `units` met undid them all: only those that meet it themselves shall fail."""
+        self._connection.rollback()  # does nothing if the engine did it
+        results = [self.commit([unit]) for unit in units]
+        return TransactionResult(
+            tuple(outcome for result in results for outcome in result.outcomes),
+            sum(result.appended for result in results),
+        )
+
     def _adapt_max_jobs(self, units: int, seconds: float) -> None:
         """The next transaction's, after one in which `units` took `seconds`."""
         at_this_pace = int(units * TRANSACTION_TIME / max(seconds, 1e-6))
@@ -91,7 +103,7 @@ class SqliteWriter:
         self, units: Sequence[Unit], error: Exception, outcome: Callable[[], Exception]
     ) -> TransactionResult:
         self._connection.rollback()  # does nothing if the engine did it
-        return TransactionResult(tuple(outcome() for _ in units), error=error)
+        return TransactionResult(tuple(as_damage(error) or outcome() for _ in units), error=error)
 
 
 def _is_full(error: sqlite3.Error) -> bool:
