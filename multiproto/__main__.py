@@ -15,6 +15,7 @@ COMMANDS = {
         "multiproto.check_config",
         "look at a configuration without starting, and say what is risky",
     ),
+    "check-data": ("multiproto.check_data", "read all that is stored, and say what is damaged"),
     "explain": ("multiproto.explain", "who may do what on a topic, by the configured rules"),
     "move": ("multiproto.move", "move everything to another store, or from the predecessor's database"),
     "user": ("multiproto.accounts", "make accounts, and operators, who may read the audit log"),

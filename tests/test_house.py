@@ -43,6 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": set(),
     "accounts": {"cli"},
     "check_config": {"cli"},
+    "check_data": {"cli"},
     "explain": {"cli"},
     "move": {"cli"},
     "wire": {"config", "core", "observe"},

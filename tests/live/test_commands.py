@@ -111,6 +111,7 @@ class CommandTests(CommandCase):
         self.assertEqual(status, 0)
         for command, does in (
             ("check-config", "--config"),
+            ("check-data", "exit status"),
             ("explain", "--device"),
             ("move", "--to"),
             ("user", "operators"),
@@ -119,7 +120,7 @@ class CommandTests(CommandCase):
             status, stdout, stderr = self.run_module("multiproto", command, "--help")
             self.assertEqual((status, does in stdout), (0, True), stderr)
         status, _, stderr = self.run_module("multiproto", "check")
-        self.assertEqual((status, stderr.count("the nearest is check-config")), (2, 1))
+        self.assertEqual((status, stderr.count("the nearest is check-data")), (2, 1))
         self.assertEqual(self.run_module("multiproto", "explain", "--user", ANN, "publish", "a.*")[0], 2)
 
     def test_check_config(self) -> None:

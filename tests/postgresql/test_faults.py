@@ -8,11 +8,14 @@ import psycopg
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs, formatEvent
 
 from multiproto.core.errors import DatabaseError, Refusal, TimedOut, Unavailable
+from multiproto.storage.check import RowsRead
 from multiproto.storage.errors import DataDamaged
 from multiproto.storage.jobs import QueueFull
+from multiproto.storage.postgresql.check import find_damage
 from multiproto.storage.postgresql.read_queue import MAX_PIPELINED_READS
 from multiproto.storage.postgresql.store import PostgresStore
 from tests.servers import Postgres
@@ -350,6 +353,17 @@ class DamageTests(DatabaseCase):
         await kept
         self.assertIn("invalid page in block 7", str(store.damage_warning))
         self.assertEqual((await store.read(user_by_id("bob"))).results[0][0]["id"], "bob")
+
+    async def test_the_check_of_all_data_finds_what_is_no_json(self) -> None:
+        store = await self.make_store()
+        await store.commit(add_user("ada", 0, event("e1", "ada"), event("e2", "ada")))
+        read = RowsRead()
+        self.assertEqual(await deferToThread(lambda: list(find_damage(self.conninfo, read))), [])
+        self.assertGreater(read.rows, 3)
+        with psycopg.connect(self.conninfo, autocommit=True) as other:
+            other.execute("UPDATE events SET content = '{' WHERE id = 'e2'")
+        found = await deferToThread(lambda: list(find_damage(self.conninfo, read)))
+        self.assertEqual(found, ["events, row 2: content is no JSON"])
 
     async def test_a_server_without_checksums_is_warned_about(self) -> None:
         with capturedLogs() as logged:

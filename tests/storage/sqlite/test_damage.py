@@ -26,23 +26,25 @@ def wreck(content: bytearray) -> None:
     content[begin : begin + 100] = b"\xff" * 100
 
 
+def spoil_text(content: bytearray) -> None:
+    """A bit of a message flips, and it is not UTF-8 any more."""
+    content[content.index(f"{PRIVATE} 100 .".encode())] ^= 0x80
+
+
+def spoil_json(content: bytearray) -> None:
+    """A quote of an event's content is another letter."""
+    content[content.index(b'"event 100 of the log"')] = ord("x")
+
+
 def message_by_id(id: str) -> Query:
     return Query("message_by_id", {"id": id})
 
 
-class DamageTests(StoreCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.lines: list[str] = []
-        globalLogPublisher.addObserver(self.observe)
-        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
+class DamageCase(StoreCase):
+    """A store whose file is changed while it is closed."""
 
-    def observe(self, happened: LogEvent) -> None:
-        if happened["log_level"] >= LogLevel.error:
-            self.lines.append(formatEvent(happened))
-
-    async def damaged_store(self, change: Callable[[bytearray], None]) -> SqliteStore:
-        """One on a file that was closed, and then changed."""
+    async def damage(self, change: Callable[[bytearray], None]) -> None:
+        """Make a file with a user, messages and events, and change it."""
         store = await self.make_store()
         units = [add_user("ada")]
         for n in range(COUNT):
@@ -54,6 +56,21 @@ class DamageTests(StoreCase):
         content = bytearray(file.read_bytes())
         change(content)
         file.write_bytes(content)
+
+
+class DamageTests(DamageCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.lines: list[str] = []
+        globalLogPublisher.addObserver(self.observe)
+        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
+
+    def observe(self, happened: LogEvent) -> None:
+        if happened["log_level"] >= LogLevel.error:
+            self.lines.append(formatEvent(happened))
+
+    async def damaged_store(self, change: Callable[[bytearray], None]) -> SqliteStore:
+        await self.damage(change)
         return await self.make_store()
 
     def assert_said(self, store: SqliteStore, evidence: str) -> None:
@@ -89,20 +106,14 @@ class DamageTests(StoreCase):
         self.assert_said(store, "database disk image is malformed")
 
     async def test_a_text_that_is_none(self) -> None:
-        def flip(content: bytearray) -> None:
-            content[content.index(f"{PRIVATE} 100 .".encode())] ^= 0x80
-
-        store = await self.damaged_store(flip)
+        store = await self.damaged_store(spoil_text)
         self.assertIsInstance(await refusal(store.read(message_by_id("m100"))), DataDamaged)
         self.assertIsInstance(await refusal(store.read(ALL_MESSAGES)), DataDamaged)
         self.assert_said(store, "a stored text is not UTF-8")
         self.assertEqual((await store.read(message_by_id("m101"))).results[0][0]["id"], "m101")
 
     async def test_an_event_that_is_no_json(self) -> None:
-        def flip(content: bytearray) -> None:
-            content[content.index(b'"event 100 of the log"')] = ord("x")
-
-        store = await self.damaged_store(flip)
+        store = await self.damaged_store(spoil_json)
         for position in (0, 100):
             self.assertIsInstance(await refusal(store.read_after(position, COUNT)), DataDamaged)
         self.assertIsInstance(await refusal(store.read_page("messages", 0, COUNT)), DataDamaged)
