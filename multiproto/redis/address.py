@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from attrs import field, frozen
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IStreamClientEndpoint
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
+from twisted.internet.error import DNSLookupError
+from twisted.internet.interfaces import IAddress, IHostResolution, IResolutionReceiver, IStreamClientEndpoint
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from zope.interface import implementer
 
 DEFAULT_PORT = 6379
 CONNECT_TIMEOUT = 2.0  # seconds
@@ -47,13 +50,44 @@ class RedisAddress:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'rediss' if self.tls else 'redis'}://{host}:{self.port}/{self.db}"
 
-    def endpoint(self, reactor: Any) -> IStreamClientEndpoint:
-        """How to connect; over TLS, the server must prove its name."""
-        plain = HostnameEndpoint(reactor, self.host, self.port, CONNECT_TIMEOUT)
+    def resolve(self, reactor: Any) -> Deferred[list[str]]:
+        """The IP addresses of the host, in the resolver's order.  Fails with `DNSLookupError` if there is none."""
+        receiver = _ResolutionReceiver(self.host)
+        reactor.nameResolver.resolveHostName(receiver, self.host, self.port)
+        return receiver.resolved
+
+    def endpoint(self, reactor: Any, ip_address: str) -> IStreamClientEndpoint:
+        """How to connect to one of the host's addresses; over TLS, the server must prove the host's name."""
+        endpoint_class = TCP6ClientEndpoint if ":" in ip_address else TCP4ClientEndpoint
+        plain = endpoint_class(reactor, ip_address, self.port, CONNECT_TIMEOUT)
         if not self.tls:
             return plain
         trusted = trustRootFromCertificates(_load_certificates(self.ca_file)) if self.ca_file else None
         return wrapClientTLS(optionsForClientTLS(self.host, trusted), plain)
+
+
+@implementer(IResolutionReceiver)
+@define(eq=False, repr=False)
+class _ResolutionReceiver:
+    """Collects what a name resolves to."""
+
+    _host: str
+    resolved: Deferred[list[str]] = field(factory=Deferred)
+    _addresses: list[str] = field(factory=list)
+
+    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
+        pass
+
+    def addressResolved(self, address: IAddress) -> None:
+        self._addresses.append(str(address.host))  # type: ignore[attr-defined]  # of IPv4 or IPv6
+
+    def resolutionComplete(self) -> None:
+        if self.resolved.called:  # it was called off
+            return
+        if self._addresses:
+            self.resolved.callback(self._addresses)
+        else:
+            self.resolved.errback(DNSLookupError(f"no address is found for the name {self._host}"))
 
 
 def _load_certificates(file: Path) -> list[Certificate]:

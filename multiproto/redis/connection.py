@@ -84,6 +84,9 @@ class RedisConnection:
     _connecting: Deferred[None] | None = field(default=None, init=False)
     _transport: Any = field(default=None, init=False)  # of the present attempt
     _running: bool = field(default=False, init=False)
+    _failed_attempts: int = field(
+        default=0, init=False
+    )  # since the last success: each takes the next address
     _backoff: Backoff = field(factory=partial(Backoff, INITIAL_BACKOFF, MAX_BACKOFF), init=False)
 
     _log = Logger()
@@ -122,7 +125,10 @@ class RedisConnection:
         protocol = self._make_protocol()
         factory = Factory.forProtocol(lambda: protocol)  # type: ignore[arg-type]
         factory.noisy = False
-        await self._address.endpoint(self._reactor).connect(factory)
+        addresses = await self._address.resolve(self._reactor)
+        address = addresses[self._failed_attempts % len(addresses)]
+        self._failed_attempts += 1
+        await self._address.endpoint(self._reactor, address).connect(factory)
         self._transport = protocol.transport
         lost, closed = protocol.whenDisconnected(), protocol.whenDisconnected()
         try:
@@ -130,6 +136,7 @@ class RedisConnection:
             await greeting.addTimeout(CONNECT_TIMEOUT, self._reactor)
             self.protocol = protocol
             self._backoff.reset()
+            self._failed_attempts = 0
             self._on_change()
             await lost
         except LostConnection:

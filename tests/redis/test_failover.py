@@ -221,15 +221,16 @@ class OtherRedisTests(FailoverCase):
 @implementer(IHostnameResolver)
 @define(eq=False)
 class Names:
-    """Resolves every name to one address."""
+    """Resolves every name to the same addresses, in this order."""
 
-    address: str
+    addresses: list[str]
 
     def resolveHostName(
         self, receiver: Any, hostName: str, portNumber: int = 0, *ignored: object, **options: object
     ) -> Any:
         receiver.resolutionBegan(self)
-        receiver.addressResolved(IPv4Address("TCP", self.address, portNumber))
+        for address in self.addresses:
+            receiver.addressResolved(IPv4Address("TCP", address, portNumber))
         receiver.resolutionComplete()
         return receiver
 
@@ -237,7 +238,7 @@ class Names:
 class NameTests(FailoverCase):
     async def test_a_name_that_resolves_to_another_address(self) -> None:
         """It is looked up again for each connection."""
-        names = Names(HOST)
+        names = Names([HOST])
         self.addCleanup(reactor.installNameResolver, reactor.installNameResolver(names))  # type: ignore[attr-defined]
         elsewhere = reactor.listenTCP(  # type: ignore[attr-defined]
             self.server.port, ProxyFactory(HOST, self.other.port), interface="127.0.0.2"
@@ -246,9 +247,23 @@ class NameTests(FailoverCase):
         here = await self.instance(RedisAddress("redis.example", self.server.port))
         there = await self.instance(RedisAddress.parse(self.other.url))
         self.assertTrue(here.lane.up)
-        names.address = "127.0.0.2"
+        names.addresses = ["127.0.0.2"]
         self.server.kill()
         await self.until(lambda: not here.lane.up)
         measured("a name that leads elsewhere is followed", await self.until(lambda: here.lane.up), 5)
+        await self.reach_each_other(here, there)
+        await here.lane.stopService()
+
+    async def test_a_name_whose_first_addresses_lead_to_a_replica_and_to_nobody(self) -> None:
+        """Each attempt takes the next of its addresses."""
+        names = Names([HOST, "127.0.0.3", "127.0.0.2"])
+        self.addCleanup(reactor.installNameResolver, reactor.installNameResolver(names))  # type: ignore[attr-defined]
+        await self.demote()
+        elsewhere = reactor.listenTCP(  # type: ignore[attr-defined]
+            self.server.port, ProxyFactory(HOST, self.other.port), interface="127.0.0.2"
+        )
+        self.addCleanup(elsewhere.stopListening)
+        here = await self.instance(RedisAddress("redis.example", self.server.port))
+        there = await self.instance(RedisAddress.parse(self.other.url))
         await self.reach_each_other(here, there)
         await here.lane.stopService()
