@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from heapq import heapify, heappop, heappush, heapreplace
 from typing import Callable, Deque, Generic, TypeVar
 
 from attrs import Factory, define
@@ -17,6 +18,9 @@ class RoundRobinQueue(Generic[T]):
     # By owner, the one whose turn is next first; a plain dict would search past all that were removed before.
     _queues: OrderedDict[str, Deque[T]] = Factory(OrderedDict)
     _count: int = 0
+    # A heap of owners by the negative number of their items, which for some has become smaller since.  `None` while
+    # nobody asks who has most: most queues are never full.
+    _by_count: list[tuple[int, str]] | None = None
 
     def __len__(self) -> int:
         return self._count
@@ -27,8 +31,23 @@ class RoundRobinQueue(Generic[T]):
 
     @property
     def greediest(self) -> str:
-        """The owner that has most items waiting; raises `ValueError` where nothing waits."""
-        return max(self._queues, key=self.count_of)
+        """The owner that has most items waiting; raises `ValueError` where nothing waits.
+
+        A full queue asks for each item that it refuses, so not all owners are gone through each time.
+        """
+        if self._by_count is None:
+            self._by_count = [(-len(queue), owner) for owner, queue in self._queues.items()]
+            heapify(self._by_count)
+        while self._by_count:
+            count, owner = self._by_count[0]
+            current = -self.count_of(owner)
+            if current == count:
+                return owner
+            if current:
+                heapreplace(self._by_count, (current, owner))
+            else:
+                heappop(self._by_count)
+        raise ValueError("nothing waits")
 
     def enqueue(self, item: T, owner: str, first: bool = False) -> None:
         """Add `item` behind the others of `owner`, or before them."""
@@ -40,6 +59,16 @@ class RoundRobinQueue(Generic[T]):
         else:
             queue.append(item)
         self._count += 1
+        if self._by_count is not None:
+            self._note_count(owner, len(queue))
+
+    def _note_count(self, owner: str, count: int) -> None:
+        """Keep `_by_count`, or forget it when most of it is out of date, as it is where nobody asks any more."""
+        assert self._by_count is not None
+        if len(self._by_count) > 2 * self._count:
+            self._by_count = None
+        else:
+            heappush(self._by_count, (-count, owner))
 
     def dequeue(self) -> T | None:
         """The oldest item of the owner whose turn it is; `None` where nothing waits."""
