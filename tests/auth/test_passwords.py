@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from multiproto.auth.passwords import NICENESS, BcryptPasswords, spare_cores
+from multiproto.auth.passwords import NICENESS, BcryptPasswords, find_current_core, spare_cores
 from multiproto.base.client_network import ClientNetwork
 from multiproto.core.client_info import Requester
 from multiproto.core.errors import RateLimited, Unavailable
@@ -188,6 +188,24 @@ class PasswordsTests(TestCase):
         before = niceness()
         self.assertEqual(await self.passwords._in_thread(niceness, Requester()), NICENESS)
         self.assertEqual(niceness(), before)
+
+    async def test_threads_that_hash_leave_the_reactors_core(self) -> None:
+        """They begin elsewhere, and may come back: where they were before does not matter."""
+        current_core, cores = find_current_core(), os.sched_getaffinity(0)
+        passwords = BcryptPasswords(reactor, rounds=4, threads=1, current_core=lambda: before)
+        passwords._pool.start()
+        self.addCleanup(passwords._pool.stop)
+        moved, before = 0, current_core()
+        for _ in range(20):
+            now, allowed = await passwords._in_thread(
+                lambda: (current_core(), os.sched_getaffinity(0)), Requester()
+            )
+            self.assertEqual(allowed, cores)
+            moved, before = moved + (now != before), now
+        self.assertGreater(moved, 15)
+
+    if len(getattr(os, "sched_getaffinity", lambda pid: ())(0)) < 2:
+        test_threads_that_hash_leave_the_reactors_core.skip = "one core"  # type: ignore[attr-defined]
 
     if sys.platform != "linux":
         test_threads_that_hash_let_others_go_first.skip = "only there"  # type: ignore[attr-defined]
