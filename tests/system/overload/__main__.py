@@ -12,8 +12,10 @@ An attack lasts until the server has done all that it left behind.  It is surviv
 - the others lost neither their connection, nor an answer, nor their order, and new ones are let in;
 - the attack came about: what it sends was answered as expected.
 
-Times in milliseconds are p50/p99/longest.  `starved` is the share of the time in which the event loop was ready,
-and some other process had the core: where it is large, the machine is too busy to say anything.
+Times in milliseconds are p50/p99/longest.  `starved` is the share of the time in which the event loop, and those who
+measure, were ready and had no core: where it is large, the machine is too busy to say anything.  Attackers run only on
+cores that nobody else wants (`attackers`).  Where others are at work, what is run by them must come behind, too: nice levels only count
+within a session (sched(7), autogroup), and `echo -15 > /proc/self/autogroup` as root puts that of this shell before them.
 """
 
 from __future__ import annotations
@@ -103,7 +105,7 @@ class Result:
     growth: float  # MiB
     turn: float  # milliseconds of CPU of the longest turn
     turn_of: str
-    starved: float  # share of the time
+    starved: list[float]  # shares of the time: the server, and those who measure
     report: dict[str, Any]  # of the attackers
     faults: list[str]
 
@@ -116,7 +118,7 @@ class Result:
             f"{self.growth:+.0f}",
             f"{sent:.2f}",
             f"{self.report['opened']}/{self.report['lost']}",
-            f"{self.starved:.0%}",
+            "/".join(f"{share:.0%}" for share in self.starved),
         ]
 
     @property
@@ -125,7 +127,7 @@ class Result:
 
 
 COLUMNS = ("GET", "publish", "login", "turn", "MiB", "MiB/s", "opened/lost", "starved")
-WIDTHS = (16, 18, 20, 28, 6, 7, 12, 8)
+WIDTHS = (16, 18, 20, 28, 6, 7, 12, 9)
 
 
 def line(name: str, cells: Iterable[str], verdict: str) -> str:
@@ -163,9 +165,10 @@ class Machine:
         return pages * resource.getpagesize() / MIB
 
     @property
-    def kept_waiting(self) -> float:
-        """Seconds that the event loop's thread was ready and had no core."""
-        return int(Path(f"/proc/{self.pid}/task/{self.pid}/schedstat").read_text().split()[1]) / 1e9
+    def kept_waiting(self) -> list[float]:
+        """Seconds that the main threads of the server and of this process were ready and had no core."""
+        stats = (Path(f"/proc/{pid}/task/{pid}/schedstat").read_text() for pid in (self.pid, os.getpid()))
+        return [int(each.split()[1]) / 1e9 for each in stats]
 
     async def follow(self) -> None:
         """Keep the peak of the memory."""
@@ -273,7 +276,8 @@ class Run:
             await asyncio.sleep(self.options.seconds)
             if self.options.short:
                 await self._enough_rounds(probes)
-            starved = (self.machine.kept_waiting - waited) / (time.monotonic() - started)
+            elapsed = time.monotonic() - started
+            starved = [(now - then) / elapsed for now, then in zip(self.machine.kept_waiting, waited)]
             attackers.stdin.write(b"\n")
             report = json.loads(await attackers.stdout.readline())
         is_calm = self.options.short or await self._calms_down()
