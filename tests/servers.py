@@ -178,6 +178,11 @@ class Postgres(Server):
         )
 
     @property
+    def programs(self) -> Path:
+        """The directory of its tools."""
+        return self._bin
+
+    @property
     def url(self) -> str:
         return f"postgresql://multiproto:{self.password}@{HOST}:{self.port}/postgres"
 

@@ -9,16 +9,16 @@ from typing import Sequence
 from tests.disks import Disk, NoDisk
 from tests.fake_clock import FakeClock, NoFakeClock
 
-from . import clock_faults
+from . import clock_faults, halt_faults, history_faults, postgresql_faults
 from .fleet import FAULTS, Fleet
-from .postgresql_faults import MOVING
 from .server import LOGGED, Server
 
 CLOCKS = frozenset({"clock", "clocks"})
 DISK = "disk"
+MOVING = postgresql_faults.MOVING | history_faults.MOVING  # those that need ways that can lead elsewhere
 OF_ONE_SERVER = frozenset({"instance", "clock", DISK})
 DISK_SIZE = {True: 600, False: 100}  # megabytes, of PostgreSQL and of a file: what a load needs fits
-__all__ = ["FAULTS", "OF_ONE_SERVER", "NotHere", "build", "has_long_leaps"]
+__all__ = ["FAULTS", "OF_ONE_SERVER", "NotHere", "build", "has_halts", "has_long_leaps"]
 
 
 class NotHere(Exception):
@@ -30,11 +30,18 @@ def has_long_leaps(faults: Sequence[str]) -> bool:
     return not CLOCKS.isdisjoint(faults)
 
 
+def has_halts(faults: Sequence[str]) -> bool:
+    """Whether the log is pruned while the load lasts."""
+    return not halt_faults.FAULTS.keys().isdisjoint(faults)
+
+
 def build(
     directory: Path, chance: random.Random, instances: int, faults: Sequence[str], mutant: str | None
 ) -> Server | Fleet:
     """Raises `NotHere`."""
     settings, before = {}, ""
+    if prunes := has_halts(faults):
+        settings, before = halt_faults.pruning(LOGGED), halt_faults.PRELUDE
     if has_long_leaps(faults):
         settings, before = clock_faults.long_lived(LOGGED), clock_faults.PRELUDE
     try:
@@ -53,5 +60,6 @@ def build(
         before=before,
         has_clocks=has_long_leaps(faults),
         disk=disk,
+        prunes=prunes,
         mutant=mutant,
     )

@@ -12,12 +12,13 @@ from __future__ import annotations
 import sys
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Iterable, Mapping, Sequence
+from typing import Container, Iterable, Mapping, Sequence
 
 from attrs import define, frozen
 
 from . import log, records
 from .deliveries import Subscription
+from .histories import Histories, Parting
 from .log import Log
 from .records import FAILED, INVOKED, OK, REVOKE, SEND, UNKNOWN, Record
 from .report import Fault, Report
@@ -39,17 +40,21 @@ def check(
     listings: Iterable[Listing] = (),
     must_recover: bool = False,
     one_retry: bool = False,
+    partings: Sequence[Parting] = (),
 ) -> Report:
-    """Compare.
+    """Compare; `log` is the present one, and `partings` are in the order in which it went back.
 
     With `must_recover`, a resume that was told `recovered: false` is a fault too; with
     `one_retry`, a send that was not acknowledged when it was repeated for the first time.
     """
-    report = Report()
+    report, histories = Report(), Histories(log, partings)
     sends: dict[tuple[str, str], _Send] = {}
     lines: dict[tuple[str, str], list[Record]] = defaultdict(list)
     revoked: dict[str, float] = {}
+    named: set[tuple[str, str]] = set()  # a cursor that a client was told, and of what
     for record in observed:
+        if record.cursor is not None and record.state == OK:
+            named.add((record.cursor, record.hash))
         if record.op == SEND:
             sends.setdefault((record.client, record.key), _Send()).take(record)
         elif record.op == REVOKE:
@@ -57,13 +62,14 @@ def check(
         else:
             lines[record.client, record.key].append(record)
     _check_positions(log, report)
-    _check_sends(sends, log, report)
+    _check_partings(histories, named, report)
+    _check_sends(sends, histories, report)
     _check_repeats(sends.values(), report, one_retry)
     _check_real_time(sends.values(), log, report)
     for listing in listings:
         _check_listing(listing, log, report)
     for told in lines.values():
-        Subscription(told, log, revoked.get(told[0].user), must_recover, report).check()
+        Subscription(told, histories, revoked.get(told[0].user), must_recover, report).check()
     report.figures["logged"] = len(log.entries)
     return report
 
@@ -89,6 +95,12 @@ class _Send:
             return OK
         return UNKNOWN if self._open or self._doubtful else FAILED
 
+    def was_taken_away(self, histories: Histories) -> bool:
+        """By a fault that may do so, after it was acknowledged."""
+        if self.cursor is None or self.answered is None:
+            return False
+        return histories.took_away(self.cursor, self.hash, self.answered)
+
     def take(self, record: Record) -> None:
         if record.state == INVOKED:
             self._doubtful |= self._open
@@ -113,9 +125,30 @@ def _check_positions(log: Log, report: Report) -> None:
             report.found(Fault.TWICE, f"event {entry.id}, again at {entry.position}")
         before = entry.position
         ids.add(entry.id)
+    for entry in log.wrongly_pruned:
+        report.found(Fault.PRUNED, f"position {entry.position}, event {entry.id}")
 
 
-def _check_sends(sends: Mapping[tuple[str, str], _Send], log: Log, report: Report) -> None:
+def _check_partings(histories: Histories, named: Container[tuple[str, str]], report: Report) -> None:
+    """What was kept is still there, and of what was taken away, no name that anybody was told is another's."""
+    for number, parting in enumerate(histories.partings):
+        later = histories.logs[number + 1]
+        there = {entry.id for entry in later.entries}
+        for entry in parting.former.entries:
+            where = f"position {entry.position}, event {entry.id}"
+            if later.floor < entry.position <= parting.kept and entry.id not in there:
+                report.found(Fault.GONE, where)
+            another = later.by_cursor.get(entry.cursor, entry)
+            told = any((entry.cursor, hash) in named for hash in (entry.hash, entry.payload))
+            if another.id != entry.id and told:
+                report.found(Fault.REUSED, f"{where}: {entry.cursor} is {another.id}")
+        report.figures["events taken away"] += sum(
+            entry.position > parting.kept for entry in parting.former.entries
+        )
+
+
+def _check_sends(sends: Mapping[tuple[str, str], _Send], histories: Histories, report: Report) -> None:
+    log = histories.present
     kept = Counter(entry.payload for entry in log.entries if entry.payload)
     sent = {send.hash for send in sends.values()}
     for send in sends.values():
@@ -126,7 +159,9 @@ def _check_sends(sends: Mapping[tuple[str, str], _Send], log: Log, report: Repor
             report.found(Fault.TWICE, f"{send.name}: {count} times")
         if send.state == FAILED and count:
             report.found(Fault.KEPT, send.name)
-        if send.state == OK and not count and not (entry and entry.blank):
+        if send.was_taken_away(histories):
+            report.figures["sends taken away"] += 1
+        elif send.state == OK and not count and not (entry and entry.blank):
             report.found(Fault.LOST, f"{send.name}, cursor {send.cursor}")
         elif send.state == OK and (entry is None or not entry.blank and entry.payload != send.hash):
             report.found(Fault.WRONG_CURSOR, f"{send.name}: {send.cursor}")

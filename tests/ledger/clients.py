@@ -95,6 +95,10 @@ class Clients:
         for process in self._senders:
             process.communicate(timeout=LEAVE_WITHIN)
 
+    def tell_senders(self, word: str) -> None:
+        for process in self._senders:
+            print(word, file=process.stdin, flush=True)
+
     def tell(self, word: str) -> None:
         for process, _ in self._subscribers:
             print(word, file=process.stdin, flush=True)

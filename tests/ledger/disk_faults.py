@@ -21,7 +21,7 @@ def fill_up(disk: Disk, port: int, health: Health, recover: Callable[[], str]) -
     """Fill `disk`, and free it again; `recover` does then what an operator has to, and says what that was."""
     disk.fill()
     noticed = health.until("unhealthy", NOTICED_WITHIN)
-    refusal = _refusal(port)
+    refusal = _refusal(port, health)
     until = time.monotonic() + FULL
     while time.monotonic() < until:
         disk.fill()  # what is freed meanwhile, too
@@ -32,7 +32,7 @@ def fill_up(disk: Disk, port: int, health: Health, recover: Callable[[], str]) -
     return f"filled the disk; noticed in {noticed:.2f} s, refused: {refusal}; {done}well {healed:.2f} s after it had room"
 
 
-def _refusal(port: int) -> str:
+def _refusal(port: int, health: Health) -> str:
     """What a write is refused with; small ones may still succeed, so try until one is."""
     http = Http(port)
     for number in count():
@@ -45,5 +45,5 @@ def _refusal(port: int) -> str:
         if answer.status != 201:
             break
     if answer.status != 503 or answer.body["error"]["code"] != SERVICE_UNAVAILABLE:
-        raise SystemExit(f"on a full disk, a write was answered with {answer}")
+        health.complaints.append(f"on a full disk, a write was answered with {answer}")
     return f"{answer.status} {answer.body['error']['message']}"

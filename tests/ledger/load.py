@@ -20,10 +20,12 @@ from attrs import define
 from tests import canary
 
 from . import records
-from .build import FAULTS, OF_ONE_SERVER, NotHere, build, has_long_leaps
+from .build import FAULTS, OF_ONE_SERVER, NotHere, build, has_halts, has_long_leaps
 from .check import Listing, check
 from .clients import Clients
 from .fleet import Fleet
+from .health import NeverSaid
+from .history_faults import QUIET
 from .http import Http
 from .mutants import MUTANTS
 from .people import Crowd
@@ -32,7 +34,8 @@ from .report import SKIPPED, Fault, Report
 from .server import Server
 
 TALLY_EVERY = 2.0  # seconds between two lines of progress
-QUIET = 1.0  # seconds after the last restart before the last messages are sent
+QUIET_AFTER = 1.0  # seconds after the last restart before the last messages are sent
+QUIET_BEFORE = 1.0  # seconds until what was sent before a pause is answered
 LISTED = 50  # pages of a hundred that are read of a list
 
 
@@ -51,7 +54,7 @@ class Load:
         self._disturb()
         self._clients.stop_sending()
         self._clients.tell("closing")
-        time.sleep(QUIET)
+        time.sleep(QUIET_AFTER)
         self._crowd.say_goodbye()
         self._clients.finish(self._server.log())
 
@@ -69,7 +72,20 @@ class Load:
         self._wait(begun, begun + self._seconds)
 
     def _befall(self, fault: str) -> None:
-        print(f"        {self._server.faults[fault]()}", flush=True)
+        complaints = self._server.complaints
+        known = len(complaints)
+        if fault in QUIET:
+            self._clients.tell_senders("pause")
+            time.sleep(QUIET_BEFORE)
+        try:
+            print(f"        {self._server.faults[fault]()}", flush=True)
+        except NeverSaid as why:
+            complaints.append(f"{why}: restarted")
+            self._server.revive()
+        for complaint in complaints[known:]:
+            print(f"        NOT WELL: {fault}: {complaint}", flush=True)
+        if fault in QUIET:
+            self._clients.tell_senders("go on")
 
     def _wait(self, begun: float, until: float) -> None:
         while (left := until - time.monotonic()) > 0:
@@ -84,7 +100,9 @@ def judge(
     listings = [listing(Http(server.ports.http, user.token), user.id) for user in crowd.staying]
     server.stop()
     observed = records.read(*clients.journals, crowd.journal.path)
-    report = check(observed, server.log(), listings, must_recover, one_retry)
+    report = check(observed, server.log(), listings, must_recover, one_retry, server.partings)
+    for complaint in server.complaints:
+        report.found(Fault.UNWELL, complaint)
     if (said := server.damage()) != "ok":
         report.found(Fault.DAMAGED, said)
     if broken := clients.broken():
@@ -116,6 +134,8 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if not options.instances and (others := set(options.fault) - OF_ONE_SERVER):
         parser.error(f"these need --instances 2: {', '.join(sorted(others))}")
+    if has_halts(options.fault) and has_long_leaps(options.fault):
+        parser.error("halts and leaps need settings of their own: try each in a run of its own")
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     directory = Path(tempfile.mkdtemp(prefix="ledger-"))
     chance = random.Random(seed)

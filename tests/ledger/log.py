@@ -36,6 +36,9 @@ class Log:
     entries: Sequence[Entry]
     floor: int = 0
     start: str = ""  # the cursor of position `floor`
+    wrongly_pruned: Sequence[
+        Entry
+    ] = ()  # of `entries`, those that are not in the log any more, and should be
     by_cursor: dict[str, Entry] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -67,17 +70,39 @@ def from_sqlite(path: Path, floor: int = 0) -> Log:
     """Read the file of the embedded store beside a running server, or after it."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
         database.execute("BEGIN")
-        return _log(database.execute(TERMS).fetchall(), database.execute(ROWS).fetchall(), floor)
+        return from_rows(database.execute(TERMS).fetchall(), database.execute(ROWS).fetchall(), floor)
 
 
 def from_postgresql(url: str, floor: int = 0) -> Log:
     with psycopg.connect(url) as database:
         database.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        return _log(database.execute(TERMS).fetchall(), database.execute(ROWS).fetchall(), floor)
+        return from_rows(database.execute(TERMS).fetchall(), database.execute(ROWS).fetchall(), floor)
 
 
-def _log(terms: Sequence[Any], rows: Iterable[Any], floor: int) -> Log:
-    """Cursors are opaque to clients; this reads them as the stores make them, from the term of a position."""
+# As `ROWS`, with those that were pruned; then how many of the same namespace were written later, and whether it is there.
+ROWS_EVER = """SELECT position, id, type, topics,
+    CASE WHEN events.id IS NULL THEN archive.content ELSE events.content END, namespace,
+    count(*) OVER (PARTITION BY namespace ORDER BY position DESC) - 1, events.id IS NOT NULL
+FROM {archive} AS archive LEFT JOIN events USING (position, id, type, topics, namespace) ORDER BY position"""
+
+
+def from_archive(url: str, archive: str, namespace: str, kept: int) -> Log:
+    """The whole log, from a table that has kept what may be pruned: of `namespace`, all but the newest `kept`."""
+    with psycopg.connect(url) as database:
+        database.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        terms = database.execute(TERMS).fetchall()
+        rows = database.execute(ROWS_EVER.format(archive=archive).encode()).fetchall()
+    there = from_rows(terms, (row[:5] for row in rows))
+    there.wrongly_pruned = [
+        entry
+        for entry, (*_, its, later, present) in zip(there.entries, rows)
+        if not present and (its != namespace or later < kept)
+    ]
+    return there
+
+
+def from_rows(terms: Sequence[Any], rows: Iterable[Any], floor: int = 0) -> Log:
+    """What `TERMS` and `ROWS` gave.  Cursors are opaque to clients; this reads them as the stores make them, from the term of a position."""
     firsts = [first for first, _ in terms]
 
     def cursor(position: int) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
-from typing import TYPE_CHECKING, Callable, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Callable, Iterator, Mapping
 
 from tests.servers import Postgres
 from tests.timing import RESCUE
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 
 DOWN = 1.5  # seconds
 READ_ONLY = 3.0
-WAY = "postgresql"  # from the instances, where PostgreSQL moves
 
 
 def kill(fleet: Fleet) -> str:
@@ -41,7 +42,7 @@ def restart(fleet: Fleet) -> str:
 
 def terminate(fleet: Fleet) -> str:
     """Every session ends, whatever it does."""
-    ended = _end_sessions(fleet.postgres)
+    ended = end_sessions(fleet.postgres)
     healed = fleet.health.until_healed()
     return f"ended {ended} sessions of PostgreSQL; well {healed:.2f} s after"
 
@@ -49,7 +50,7 @@ def terminate(fleet: Fleet) -> str:
 def default_to_read_only(fleet: Fleet) -> str:
     """The server's default changes, and all sessions begin anew with it: each overrules it."""
     fleet.postgres.set("default_transaction_read_only", "on")
-    _end_sessions(fleet.postgres)
+    end_sessions(fleet.postgres)
     healed = fleet.health.until_healed()
     fleet.health.stays("healthy", READ_ONLY)
     fleet.postgres.set("default_transaction_read_only", "off")
@@ -74,19 +75,20 @@ def promote(fleet: Fleet) -> str:
     """A synchronous standby takes the place of the primary, which is killed, and the address leads to it."""
     former = fleet.postgres
     standby = Postgres(primary=former)
-    _synchronize(former, standby)
+    synchronize(former, standby)
     former.kill()
     noticed = fleet.health.until("unhealthy", NOTICED_WITHIN)
     time.sleep(DOWN)
     standby.ask("SELECT pg_promote()")
-    fleet.network.order("move", WAY, standby.port)
-    healed = fleet.health.until_healed()
+    for number in range(len(fleet.instances)):
+        fleet.lead(number, standby.port)
     fleet.postgres = standby
+    healed = fleet.health.until_healed()
     former.stop()
     return f"promoted a standby of PostgreSQL; noticed in {noticed:.2f} s, well {healed:.2f} s after the name led to it"
 
 
-def _end_sessions(server: Postgres) -> int:
+def end_sessions(server: Postgres) -> int:
     return int(
         server.ask(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
@@ -95,15 +97,36 @@ def _end_sessions(server: Postgres) -> int:
     )
 
 
-def _synchronize(primary: Postgres, standby: Postgres) -> None:
-    """Returns when what `primary` acknowledges is on the standby's disk, whatever it is."""
+def synchronize(primary: Postgres, standby: Postgres) -> None:
+    """Returns when what `primary` acknowledges is on the standby's disk, whatever it is.
+
+    `pg_stat_replication` says `sync` as soon as one process has read the setting; commits wait once another one
+    has. So the standby is halted until one is seen to wait.
+    """
     primary.set("synchronous_standby_names", "*")
-    _until(primary, "SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync'")
-    reached = primary.ask("SELECT pg_current_wal_insert_lsn()")  # by what was committed before that
-    _until(standby, f"SELECT pg_last_wal_receive_lsn() >= '{reached}'")
+    until(primary, "SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync'")
+    with _halted(standby.ask("SELECT pid FROM pg_stat_wal_receiver")):
+        until(primary, "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+        reached = primary.ask("SELECT pg_current_wal_flush_lsn()")  # by what was committed before that
+    until(standby, f"SELECT pg_last_wal_receive_lsn() >= '{reached}'")
 
 
-def _until(server: Postgres, holds: str) -> None:
+def cut_off(standby: Postgres) -> None:
+    """It receives nothing any more: with synchronous replication, commits wait from here on."""
+    standby.set("primary_conninfo", "")
+    until(standby, "SELECT count(*) = 0 FROM pg_stat_wal_receiver")
+
+
+@contextmanager
+def _halted(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def until(server: Postgres, holds: str) -> None:
     give_up = time.monotonic() + RESCUE
     while not server.ask(holds):
         if time.monotonic() > give_up:

@@ -46,10 +46,12 @@ class SocketPublisher:
         try:
             connection = open_websocket(f"ws://{HOST}:{self._port}/ws")
             connection.send(json.dumps({"type": "auth", "token": self._token}))
-            assert json.loads(connection.recv(PATIENCE))["type"] == "auth_success"
-            return connection
+            if (said := json.loads(connection.recv(PATIENCE)))["type"] == "auth_success":
+                return connection
+            connection.close()
         except (OSError, WebSocketException) as fault:
             raise Unsent(str(fault)) from None
+        raise Unsent(str(said))
 
 
 @define(eq=False)
@@ -80,10 +82,13 @@ class TcpPublisher:
         try:
             connection = socket.create_connection((HOST, self._port), PATIENCE)
             say(connection, 0x01, token=self._token)
-            assert _next(connection)[0] == 0x02
-            return connection
+            kind, said = _next(connection)
+            if kind == 0x02:
+                return connection
+            connection.close()
         except OSError as fault:
             raise Unsent(str(fault)) from None
+        raise Unsent(str(said))
 
 
 def _key(key: str | None) -> dict[str, str]:

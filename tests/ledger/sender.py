@@ -1,7 +1,7 @@
 """A client process: users who send on one protocol, each one thing after the other.
 
 Run as `python -m tests.ledger.sender PLAN`, a file made by `load`; it ends when
-its standard input does.  Who has `keys` sends whatever had no answer again under
+its standard input does, on which `pause` and `go on` may come before.  Who has `keys` sends whatever had no answer again under
 its idempotency key, until it has one; who has none leaves it unknown.
 """
 
@@ -79,6 +79,7 @@ def _outcome(status: int) -> str:
 class Sender:
     _journal: Journal
     _stop: Event
+    _going: Event  # not set while nobody should send
     _protocol: str
     _road: Road
     _random: random.Random
@@ -91,6 +92,7 @@ class Sender:
 
     def run(self) -> None:
         for number in count(1):
+            self._going.wait()
             if self._stop.is_set():
                 return
             self.send(f"{self.name}-{number}", self._thing(f"{self.name}-{number}"))
@@ -164,16 +166,19 @@ def road(protocol: str, ports: Mapping[str, int], token: str) -> Road:
 
 
 def main(plan: Mapping[str, Any]) -> None:
-    stop, journal = Event(), Journal(Path(plan["journal"]))
+    stop, going, journal = Event(), Event(), Journal(Path(plan["journal"]))
+    going.set()
     with ThreadPoolExecutor(len(plan["sends"])) as pool:
         running = []
         for sends in plan["sends"]:
             way = road(plan["protocol"], plan["ports"], sends.pop("token"))
             chance = random.Random(f"{plan['seed']} {sends['name']}")
-            sender = Sender(journal, stop, plan["protocol"], way, chance, **sends)
+            sender = Sender(journal, stop, going, plan["protocol"], way, chance, **sends)
             running.append(pool.submit(sender.run))
-        sys.stdin.read()
+        for line in sys.stdin:
+            going.clear() if line == "pause\n" else going.set()
         stop.set()
+        going.set()
         for each in running:
             each.result()
 

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Callable, Mapping
+from typing import Callable, Mapping, Sequence
 
 from attrs import Factory, define
 
@@ -21,6 +21,7 @@ from ..timing import RESCUE
 from . import clock_faults, log
 from .disk_faults import fill_up
 from .health import Health
+from .histories import Parting
 from .http import Http, Unanswered, Unsent
 from .lines import Ports
 from .log import Log
@@ -44,6 +45,8 @@ class Server:
     disk: Disk | None = None  # what its database is on
     ports: Ports = Factory(free_ports)
     restarts: list[float] = Factory(list)  # seconds from each start to ready
+    complaints: list[str] = Factory(list)  # of what was not well in time
+    partings: Sequence[Parting] = ()  # none: nobody replaces its file
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -56,7 +59,7 @@ class Server:
 
     @property
     def health(self) -> Health:
-        return Health([self.ports.http], self._directory)
+        return Health([self.ports.http], self.complaints)
 
     @property
     def faults(self) -> Mapping[str, Callable[[], str]]:
@@ -69,8 +72,7 @@ class Server:
         return faults
 
     def _lose(self) -> str:
-        self.kill()
-        self.start()
+        self.revive()
         return f"killed; ready again in {self.restarts[-1]:.2f} s"
 
     def log(self) -> Log:
@@ -91,6 +93,7 @@ class Server:
             "RATE_LIMIT_MAX": "100000000",
             "RATE_LIMIT_USER_MAX": "100000000",
             "CONNECT_RATE": "1000000/s",
+            "LOGIN_RATE_MAX": "100000000",
             "COMMAND_RATE": "1000000/s",
             "PUBLISH_RATE": "1000000/s",
             "CREDENTIAL_PUBLISH_RATE": "1000000/s",
@@ -129,6 +132,15 @@ class Server:
         self.kill()
         if self.disk is not None:
             self.disk.unmount(keep=self._directory / "disk")
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def revive(self) -> None:
+        """As an operator would, where it does not get well by itself."""
+        self.kill()
+        self.start()
 
     def stop(self) -> None:
         """SIGTERM, as an operator would."""

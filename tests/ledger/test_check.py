@@ -9,6 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from . import log
 from .check import Listing, check
+from .health import HEALED_WITHIN
+from .histories import Parting
 from .log import Log
 from .records import (
     DELIVER,
@@ -41,6 +43,7 @@ class History:
     def __init__(self, messages: int = MOST) -> None:
         self.entries: list[log.Entry] = []
         self.records: list[Record] = []
+        self.partings: list[Parting] = []
         for n in range(1, messages + 1):
             self._send(n)
         for protocol in PROTOCOLS:
@@ -95,8 +98,15 @@ class History:
     def change(self, index: int, **changes: Any) -> None:
         self.records[index] = evolve(self.records[index], **changes)
 
-    def check(self, **demands: bool) -> Report:
-        return check(self.records, Log(self.entries, 0, cursor(0)), **demands)
+    def check(self, must_recover: bool = False, one_retry: bool = False) -> Report:
+        return check(
+            self.records,
+            Log(self.entries, 0, cursor(0)),
+            (),
+            must_recover,
+            one_retry,
+            self.partings,
+        )
 
 
 class HistoryCase(SynchronousTestCase):
@@ -380,3 +390,149 @@ class RightsTests(SynchronousTestCase):
         self.assertEqual(
             heard_on(BOB, "messages.user.*", ("messages.user.ann", "messages.user.bob")), "messages.user.bob"
         )
+
+
+class Restored(History):
+    """A backup is restored when 400 are in the log: the last 100 of them are gone, and 50 others come in their place.
+
+    All have listened on one connection, which ends then, and are told on the next one.
+    """
+
+    KEPT, TAKEN, LATER = 300, 100, 50
+    UNTIL = KEPT + TAKEN + 1.0  # when it was restored
+
+    def __init__(self) -> None:
+        super().__init__(self.KEPT + self.TAKEN)
+        former = self.entries
+        self.partings.append(Parting(Log(former, 0, cursor(0)), self.KEPT, self.UNTIL, takes_away=True))
+        self.entries = former[: self.KEPT]
+        for n in range(1, self.LATER + 1):
+            self._send_later(n)
+        for protocol in PROTOCOLS:
+            for user in (ANN, BOB, EVE):
+                self._resume_later(protocol, user)
+
+    def _send_later(self, n: int) -> None:
+        position, moment = self.KEPT + n, self.UNTIL + n
+        content = {"message": {"id": f"l{n}", "userId": ANN, "content": f"later {n}", "channelId": "c"}}
+        topics = ("messages", "messages.user.ann", "messages.channel.c")
+        self.entries.append(
+            log.entry(position, f"later.{position}", f"l{n}", "message.sent", topics, content)
+        )
+        sent = Record(moment, "sender", "rest", SEND, f"l{n}", topics[-1], fingerprint(f"later {n}"), INVOKED)
+        self.records += sent, evolve(sent, time=moment + 0.5, state=OK, cursor=f"later.{position}")
+
+    def _resume_later(self, protocol: str, user: str) -> None:
+        line = Record(
+            self.UNTIL, f"{protocol}-{user}", protocol, SUBSCRIBE, "s", "messages.**", "", INVOKED, None, user
+        )
+        self.records += (
+            evolve(line, cursor=cursor(self.KEPT + self.TAKEN)),
+            evolve(line, state=OK, cursor=cursor(self.KEPT), recovered=False),
+        )
+        for each in self.entries[self.KEPT :]:
+            topic = heard_on(user, line.topic, each.topics)
+            if topic is not None:
+                self.records.append(
+                    evolve(
+                        self.delivery(line, each, topic), time=self.UNTIL + each.position - self.KEPT + 0.6
+                    )
+                )
+
+
+class PartingTests(SynchronousTestCase):
+    """The log goes back, and another history goes on (docs/guarantees.md#g3-no-silent-gap)."""
+
+    def setUp(self) -> None:
+        self.history = Restored()
+
+    def finds(self, *faults: Fault) -> Report:
+        report = self.history.check()
+        self.assertEqual(dict(report.faults), dict.fromkeys(faults, 1), str(report))
+        return report
+
+    def part(self, **changes: Any) -> None:
+        (parting,) = self.history.partings
+        self.history.partings = [evolve(parting, **changes)]
+
+    def test_all_were_told(self) -> None:
+        figures = self.finds().figures
+        self.assertEqual(figures["sends taken away"], Restored.TAKEN)
+        self.assertEqual(figures["events taken away"], Restored.TAKEN)
+        self.assertEqual(figures["resumes not recovered"], 12)
+
+    def test_a_fault_that_may_take_nothing_away(self) -> None:
+        """The standby was synchronous: what was acknowledged is there, or lost."""
+        self.part(takes_away=False)
+        self.assertEqual(dict(self.history.check().faults), {Fault.LOST: Restored.TAKEN})
+
+    def test_acknowledged_by_a_history_that_has_ended(self) -> None:
+        """Up to five seconds, an answer may be under way."""
+        last = self.history.at("sender", SEND, Restored.KEPT + Restored.TAKEN - 1)
+        self.history.change(last, time=Restored.UNTIL + HEALED_WITHIN)
+        self.finds()
+        self.history.change(last, time=Restored.UNTIL + HEALED_WITHIN + 0.1)
+        self.finds(Fault.LOST)
+
+    def test_more_is_gone_than_was_taken_away(self) -> None:
+        """The backup had one more; nobody was told anything else of it."""
+        self.part(kept=Restored.KEPT + 1)
+        report = self.history.check()
+        self.assertEqual(dict(report.faults), {Fault.GONE: 1, Fault.LOST: 1}, str(report))
+
+    def test_a_cursor_of_both_histories(self) -> None:
+        """No new term began: the name of what everybody has heard is now that of another."""
+        there = self.history.entries[Restored.KEPT]
+        name = cursor(there.position)
+        self.history.entries[Restored.KEPT] = evolve(there, cursor=name)
+        self.history.records = [
+            evolve(each, cursor=name) if each.cursor == there.cursor else each
+            for each in self.history.records
+        ]
+        self.finds(Fault.REUSED)
+
+    def test_a_connection_that_went_on(self) -> None:
+        """It has heard of what is gone, and goes on with what came in its place, and nobody said a word."""
+        told = self.history.at("tcp-eve", SUBSCRIBE, 2, INVOKED)
+        del self.history.records[told : told + 2]
+        self.finds(Fault.UNTOLD)
+
+    def test_a_connection_that_went_on_and_missed_nothing(self) -> None:
+        """Nothing of what is gone has reached it."""
+        history = self.history
+        first = history.at("tcp-eve", DELIVER, Restored.KEPT * 4 // 5)
+        told = history.at("tcp-eve", SUBSCRIBE, 2, INVOKED)
+        del history.records[told : told + 2]
+        del history.records[first : first + Restored.TAKEN * 4 // 5]
+        self.finds()
+        del history.records[history.at("tcp-eve", DELIVER, Restored.KEPT * 4 // 5)]
+        self.finds(Fault.MISSING)
+
+    def test_a_connection_to_which_nothing_came_any_more(self) -> None:
+        told = self.history.at("tcp-eve", SUBSCRIBE, 2, INVOKED)
+        del self.history.records[told : told + 2 + Restored.LATER]
+        self.finds(Fault.UNTOLD)
+
+    def test_told_that_nothing_was_missed(self) -> None:
+        """Recovered from the cursor of something that is gone: a lie once the fault is over, and untold in any case."""
+        told = self.history.at("tcp-eve", SUBSCRIBE, 2)
+        self.history.change(told, recovered=True)
+        self.finds(Fault.UNTOLD)
+        self.history.change(told, time=Restored.UNTIL + HEALED_WITHIN + 0.1)
+        report = self.history.check()
+        self.assertEqual(dict(report.faults), {Fault.UNFOUNDED: 1, Fault.UNTOLD: 1}, str(report))
+
+    def test_replayed_although_it_is_gone(self) -> None:
+        """From memory, to one who resumed from an event that is still there."""
+        last = self.history.at("tcp-eve", DELIVER, Restored.KEPT * 4 // 5 + Restored.TAKEN * 4 // 5 - 1)
+        self.history.change(last, time=Restored.UNTIL + HEALED_WITHIN + 0.1)
+        self.finds(Fault.VANISHED)
+
+    def test_one_of_those_that_are_gone_was_not_delivered(self) -> None:
+        """Though those around it were."""
+        del self.history.records[self.history.at("tcp-eve", DELIVER, Restored.KEPT * 4 // 5 + 10)]
+        self.finds(Fault.MISSING)
+
+    def test_missing_after_it_was_told(self) -> None:
+        del self.history.records[self.history.at("tcp-eve", DELIVER, -10)]
+        self.finds(Fault.MISSING)

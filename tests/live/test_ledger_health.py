@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from threading import Thread
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -43,10 +42,14 @@ class HealthTests(SynchronousTestCase):
             self.addCleanup(thread.join)
             self.addCleanup(reporter.server_close)
             self.addCleanup(reporter.shutdown)
-        return Health([reporter.server_port for reporter in reporters], Path(self.mktemp()))
+        return Health([reporter.server_port for reporter in reporters])
 
     def test_an_answer_that_comes_too_late(self) -> None:
-        self.assertRaises(SystemExit, self.health(Reporter("healthy")).until, "healthy", 0.0)
+        health = self.health(Reporter("healthy"))
+        health.until("healthy", RESCUE)
+        self.assertEqual(health.complaints, [])
+        health.until("healthy", 0.0)
+        self.assertEqual(health.complaints, ["not healthy within 0.0 s, but ['healthy']"])
 
     def test_all_at_once(self) -> None:
         """Not one after the other: the first falls back before the second is well."""
