@@ -35,6 +35,7 @@ from multiproto.storage.postgresql.connector import PostgresConnector
 from multiproto.storage.postgresql.read_queue import PostgresReadQueue, read_session_settings
 from multiproto.storage.postgresql.statements import to_prepared_statements
 from multiproto.storage.postgresql.store import PostgresStore
+from multiproto.storage.postgresql.transaction import new_mark
 from multiproto.storage.rows import event_to_row
 from multiproto.storage.statements import load_statements, sql_directory
 
@@ -61,6 +62,11 @@ def rows_behind(head: int, units: Sequence[Unit]) -> tuple[list[Any], list[Any]]
     """Of messages, and of events."""
     messages = [unit.steps[0].params for unit in units]
     return messages, [event_to_row(position, unit.events[0]) for position, unit in enumerate(units, head + 1)]
+
+
+def next_head(head: Any, events: int) -> dict[str, object]:
+    """The row of a transaction with so many, behind the one that left `head`."""
+    return {"number": head["number"] + 1, "position": head["position"] + events, "mark": new_mark()}
 
 
 @define(eq=False)
@@ -144,12 +150,14 @@ class OnAsyncio:
     async def _commit(self, connection: AsyncConnection[Any], units: Sequence[Unit]) -> None:
         async with connection.pipeline(), connection.cursor() as cursor:
             await cursor.execute(b"BEGIN")
-            await cursor.execute(SQL["head_lock"])
-            head = (await cursor.fetchone())["position"]  # type: ignore[index]
-            messages, events = rows_behind(head, units)
+            await cursor.execute(SQL["log_lock"])
+            await cursor.execute(SQL["log_head"])
+            head = await cursor.fetchone()
+            position = head["position"]  # type: ignore[index]
+            messages, events = rows_behind(position, units)
             await cursor.executemany(SQL["message_add"], messages)
             await cursor.executemany(SQL["log_append"], events)
-            await cursor.execute(SQL["log_move_head"], {"position": head + len(units)})
+            await cursor.execute(SQL["head_add"], next_head(head, len(units)))
             await cursor.execute(SQL["log_notify"])
             await cursor.execute(b"COMMIT")
 
@@ -205,12 +213,14 @@ class OnThreads:
         connection = self._connection
         with connection.pipeline(), connection.cursor() as cursor:
             cursor.execute(b"BEGIN")
-            cursor.execute(SQL["head_lock"])
-            head = cursor.fetchone()["position"]  # type: ignore[index]
-            messages, events = rows_behind(head, units)
+            cursor.execute(SQL["log_lock"])
+            cursor.execute(SQL["log_head"])
+            head = cursor.fetchone()
+            position = head["position"]  # type: ignore[index]
+            messages, events = rows_behind(position, units)
             cursor.executemany(SQL["message_add"], messages)
             cursor.executemany(SQL["log_append"], events)
-            cursor.execute(SQL["log_move_head"], {"position": head + len(units)})
+            cursor.execute(SQL["head_add"], next_head(head, len(units)))
             cursor.execute(SQL["log_notify"])
             cursor.execute(b"COMMIT")
 

@@ -52,13 +52,15 @@ WHOSE = "writer", "reader", "postgresql", "redis"
 
 async def commit_without_notify(transaction: PostgresTransaction) -> None:
     """`PostgresTransaction.commit` without its NOTIFY, for the other way."""
-    calls = [StatementCall(transaction._statements["commit"])]
-    if transaction.head > transaction.initial_head:
-        calls = [
-            StatementCall(transaction._statements["log_move_head"], {"position": transaction.head}),
-            *calls,
-        ]
-    await transaction._connection.execute(calls)
+    statements = transaction._statements
+    head = {
+        "number": transaction.head.number,
+        "position": transaction.position,
+        "mark": transaction.head.mark,
+    }
+    await transaction._connection.execute(
+        [StatementCall(statements["head_add"], head), StatementCall(statements["commit"])]
+    )
 
 
 @define(eq=False)

@@ -1,7 +1,7 @@
 """Copies the embedded store's file into an empty PostgreSQL, row by row, so that cursors, tokens and keys stay valid.
 
-Both have the same tables and columns, which a test ensures; so only the tables
-that must be empty are named here.  Blocks; no server may run meanwhile.
+Both have the same tables and columns but for the log's head, which a test ensures;
+so only the tables that must be empty are named here.  Blocks; no server may run meanwhile.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from .errors import StoreUnusable
 from .migrations import load_migrations
 from .postgresql.migrate import migrate as migrate_postgresql
 from .postgresql.session import session_settings
+from .postgresql.transaction import new_mark
 from .sqlite.connection import connect, connect_reader, fetch_all
 from .sqlite.data_directory import DataDirectory
 from .sqlite.errors import translate_sqlite_errors
@@ -29,6 +30,7 @@ from .statements import load_statements, sql_directory
 
 PROGRESS_ROWS = 10_000  # rows between two reports of progress
 SKIPPED_TABLES = ("migrations",)  # each database has its own
+HEAD = "head"  # the table of one row that is a row of `heads` in PostgreSQL
 
 OnProgress = Callable[[str], object]  # called with a line for people
 
@@ -83,7 +85,7 @@ def _copy_all(
                 target.execute(command)
             with target.transaction():
                 lock_and_check_empty(target)
-                for table in ("head", "terms", "floors"):  # what a fresh database has is not the source's
+                for table in ("terms", "floors"):  # what a fresh database has is not the source's
                     target.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
                 return {table: _copy_table(source, target, table, on_progress) for table in _tables(source)}
     except psycopg.Error as error:
@@ -91,9 +93,10 @@ def _copy_all(
 
 
 def lock_and_check_empty(target: psycopg.Connection[Any]) -> None:
-    """Lock the log's head, so that no instance can write until the end, and make sure that there is no data."""
+    """Lock the log, so that no instance can write until the end, and make sure that there is no data."""
     cursor = target.cursor(row_factory=tuple_row)
-    (position,) = cursor.execute("SELECT position FROM head FOR UPDATE").fetchone() or (0,)
+    cursor.execute(load_statements(sql_directory("postgresql") / "queries")["log_lock"].encode())
+    (position,) = cursor.execute("SELECT max(position) FROM heads").fetchone() or (0,)
     (users,) = cursor.execute("SELECT count(*) FROM users").fetchone() or (0,)
     if position or users:
         raise StoreUnusable(
@@ -111,6 +114,8 @@ def _tables(source: sqlite3.Connection) -> Iterator[str]:
 def _copy_table(
     source: sqlite3.Connection, target: psycopg.Connection[Any], table: str, on_progress: OnProgress
 ) -> int:
+    if table == HEAD:
+        return _copy_head(source, target)
     columns = [row["name"] for row in fetch_all(source, f"PRAGMA table_info({table})", {})]
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     into = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), names)
@@ -125,6 +130,17 @@ def _copy_table(
         _advance_identity_sequences(cursor, table)
     on_progress(f"{table}: {count:,}")
     return count
+
+
+def _copy_head(source: sqlite3.Connection, target: psycopg.Connection[Any]) -> int:
+    """The log ends here as it does there."""
+    (position,) = source.execute("SELECT position FROM head").fetchone()
+    last = target.execute("SELECT max(number) FROM heads").fetchone()
+    assert last is not None, "an aggregate has a row"
+    target.execute(
+        "INSERT INTO heads (number, position, mark) VALUES (%s, %s, %s)", [last[0] + 1, position, new_mark()]
+    )
+    return 1
 
 
 def _advance_identity_sequences(cursor: psycopg.Cursor[Any], table: str) -> None:

@@ -33,6 +33,11 @@ class QueueFull(Unavailable):
     """Too many jobs wait already; says nothing about the database."""
 
 
+def outcome_unknown() -> DatabaseError:
+    """The refusal of a unit whose commit failed in a way that does not say whether it was kept."""
+    return DatabaseError("It is unknown whether this was kept: repeat it with the same idempotency key")
+
+
 @define(eq=False, repr=False)
 class Job(Generic[Work]):
     """One read or write on its way."""

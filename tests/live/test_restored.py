@@ -30,7 +30,7 @@ class WentBackTests(Shared):
         position = int(cursor.rpartition(".")[2])
         with psycopg.connect(self.database) as database:
             database.execute("DELETE FROM events WHERE position > %s", (position,))
-            database.execute("UPDATE head SET position = %s", (position,))
+            database.execute("DELETE FROM heads WHERE position > %s", (position,))
 
     async def test_every_connection_ends_and_resumes_knowing_that_it_missed_something(self) -> None:
         """On both instances; the other one only reads meanwhile.  They were followed at the lost positions."""

@@ -18,12 +18,14 @@ from multiproto.storage.jobs import QueueFull
 from multiproto.storage.postgresql.check import find_damage
 from multiproto.storage.postgresql.read_queue import MAX_PIPELINED_READS
 from multiproto.storage.postgresql.store import PostgresStore
+from multiproto.storage.statements import load_statements, sql_directory
 from tests.servers import Postgres
 from tests.storage.units import TAKEN, add_user, event, say, user_by_id
 from tests.timing import Stopwatch, measured
 
 from .cases import DatabaseCase, outcome, refusal
 
+LOCK = load_statements(sql_directory("postgresql") / "queries")["log_lock"].encode()
 COMMIT = b"commit\0"  # the name of the prepared statement, in a Bind
 
 
@@ -256,7 +258,7 @@ class SilentTests(FaultCase):
     async def test_an_instance_that_halts_with_the_lock_does_not_hold_up_the_others_for_long(self) -> None:
         store = await self.make_store()
         with psycopg.connect(self.conninfo) as halted:
-            halted.execute("SELECT position FROM head FOR UPDATE")
+            halted.execute(LOCK)
             asked = Stopwatch()
             self.assertIsInstance(await refusal(store.commit(say(event("e1", "ada")))), Unavailable)
             asked.stop("a commit behind a halted instance is refused", 2.1)
@@ -277,7 +279,7 @@ class QueueTests(FaultCase):
     async def test_the_queue_takes_so_many_and_no_more(self) -> None:
         store = await self.make_store(max_waiting=3)
         with psycopg.connect(self.conninfo) as other:
-            other.execute("SELECT position FROM head FOR UPDATE")
+            other.execute(LOCK)
             answers = [store.commit(say(event(f"e{n}", "ada"))) for n in range(4)]
             self.assertEqual(await refusal(answers[3]), QueueFull("The database is overloaded"))
         await gatherResults(answers[:3])

@@ -70,7 +70,7 @@ class MoveTests(DatabaseCase):
         moved = await deferToThread(copy_to_postgresql, directory, self.conninfo, 9.0, told.append)
         self.assertEqual((moved["users"], moved["events"], moved["terms"], moved["head"]), (2, 8, 2, 1))
         self.assertEqual(told[0], "users: 2")
-        for table in moved:
+        for table in moved.keys() - {"head"}:
             here, there = self.rows(directory, table)
             self.assertEqual(here, there, table)
 

@@ -18,6 +18,7 @@ from multiproto.core.errors import Unavailable
 from multiproto.core.transactions import Step, Unit
 from multiproto.storage.errors import StoreUnusable
 from multiproto.storage.migrations import load_migrations
+from multiproto.storage.postgresql import transaction
 from multiproto.storage.statements import load_statements, sql_directory
 from tests.storage.contract import StoreContract
 from tests.storage.units import (
@@ -119,6 +120,43 @@ class OpeningTests(DatabaseCase):
         self.assertEqual(len(set(await gatherResults(asked))), 500)
 
 
+class HeadsTests(DatabaseCase):
+    """One row for each transaction."""
+
+    async def test_an_open_snapshot_makes_no_later_transaction_read_more(self) -> None:
+        """A dump, say: what changes under it leaves dead rows, which a head that is changed has all to itself."""
+        store = await self.make_store()
+        head = load_statements(sql_directory("postgresql") / "queries")["log_head"]
+
+        def pages_read() -> int:
+            with psycopg.connect(self.conninfo) as other:
+                ((plan,),) = other.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {head}".encode())
+            return int(plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"])
+
+        await store.commit(say(event("first", "ada")))
+        with psycopg.connect(self.conninfo) as dump:
+            dump.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            dump.execute("SELECT count(*) FROM events")
+            before = pages_read()
+            for turn in range(600):
+                await store.commit(say(event(f"e{turn}", "ada")))
+            self.assertLessEqual(pages_read(), before + 1)  # the index has another level
+
+    async def test_the_newest_are_kept(self) -> None:
+        self.patch(transaction, "HEADS_KEPT", 100)
+        store = await self.make_store()
+
+        def kept() -> list[int]:
+            with psycopg.connect(self.conninfo) as other:
+                return [number for (number,) in other.execute("SELECT number FROM heads ORDER BY number")]
+
+        while kept()[-1] < 299:
+            await store.commit(say(event(f"e{kept()[-1]}", "ada")))
+        self.assertEqual(kept(), list(range(101, 300)))
+        await store.commit(say(event("e300", "ada")))
+        self.assertEqual(kept(), list(range(201, 301)))
+
+
 class InstancesTests(DatabaseCase):
     """Several on one database."""
 
@@ -189,7 +227,7 @@ class InstancesTests(DatabaseCase):
         lost = await store.commit(say(event("e2", "ada")))
         with psycopg.connect(self.conninfo) as other:  # what a restore of an hour ago comes to
             other.execute("DELETE FROM events WHERE position = 2")
-            other.execute("UPDATE head SET position = 1")
+            other.execute("DELETE FROM heads WHERE position > 1")
         now = await store.commit(say(event("e3", "ada")))
         self.assertEqual([await store.locate(cursor) for cursor in (first, lost, now)], [1, None, 2])
         self.assertNotEqual(lost, now)

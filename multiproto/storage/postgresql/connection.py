@@ -26,6 +26,8 @@ from . import types
 from .errors import DatabaseConnectionLost, StatementFailed
 from .statements import PreparedStatement
 
+WARNING_STATE = "01000"  # SQLSTATE of a warning of no other kind
+
 
 @frozen
 class StatementCall:
@@ -66,6 +68,7 @@ class PostgresConnection:
     _on_lost: Callable[[PostgresConnection], object] = lambda connection: None
     _on_notify: Callable[[], object] = lambda: None  # called when another session has sent NOTIFY
     is_lost: bool = False
+    _is_warned: bool = False  # since the last result
     _pending: Deque[_PendingExecution] = field(factory=deque)
 
     # A duplicate descriptor of the socket: libpq closes its own when the connection breaks, and another file may have
@@ -76,6 +79,7 @@ class PostgresConnection:
         self._fd = os.dup(self._connection.socket)
         self._connection.nonblocking = 1
         self._connection.enter_pipeline_mode()
+        self._connection.notice_handler = self._handle_notice
         self._reactor.addReader(self)
 
     def __len__(self) -> int:
@@ -204,6 +208,8 @@ class PostgresConnection:
             case pq.ExecStatus.TUPLES_OK | pq.ExecStatus.COMMAND_OK:
                 statement = pending.statements[len(pending.results)] if pending.statements else None
                 pending.results.append(_decode_result(statement, result))
+                if self._is_warned:
+                    self._check_warned_result(pending.results[-1])
             case pq.ExecStatus.PIPELINE_ABORTED:
                 pass
             case _:
@@ -217,6 +223,16 @@ class PostgresConnection:
             return
         sqlstate = _error_field(result, pq.DiagnosticField.SQLSTATE)
         pending.failure = StatementFailed(sqlstate, message, [result.affected for result in pending.results])
+
+    def _handle_notice(self, notice: pq.abc.PGresult) -> None:
+        if _error_field(notice, pq.DiagnosticField.SQLSTATE) == WARNING_STATE:
+            self._is_warned = True
+
+    def _check_warned_result(self, result: StatementResult) -> None:
+        """A COMMIT that was told not to wait for its standby any more warns of that, and succeeds: it is no answer."""
+        self._is_warned = False
+        if result.command_tag == "COMMIT":
+            self.abort("A COMMIT did not wait for its standby")
 
 
 def _error_field(result: pq.abc.PGresult, name: pq.DiagnosticField) -> str:

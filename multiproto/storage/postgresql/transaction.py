@@ -1,9 +1,14 @@
 """Many units of work in one transaction, on a database where other instances write too.
 
-The head row is locked first and until the commit, so writers take turns:
-positions are dense in commit order, a unit sees what earlier ones have written,
-and no two writers deadlock.  Units that are queued while the lock is waited for
-go into the same transaction.
+The log is locked first and until the commit, so writers take turns: positions
+are dense in commit order, a unit sees what earlier ones have written, and no
+two writers deadlock.  Units that are queued while the lock is waited for go into
+the same transaction.
+
+Each transaction leaves a row of its own, the new head of the log, with a random
+mark.  By that it is found out later whether a COMMIT without an answer was kept,
+on whichever server: another transaction may have the same number there, and the
+same id, but not the same mark.
 
 All units are sent at once; only if one of them fails are all undone and executed
 again unit by unit, each in a savepoint of its own.
@@ -11,9 +16,10 @@ again unit by unit, each in a savepoint of its own.
 
 from __future__ import annotations
 
+import secrets
 from typing import Iterator, Mapping, Sequence
 
-from attrs import define
+from attrs import define, field, frozen
 
 from ...core.errors import Unavailable
 from ...core.transactions import Step, Unit
@@ -26,27 +32,53 @@ from .statements import PreparedStatement
 # What encoding a unit raises for an unknown statement, a missing parameter or a value without text: bugs of ours.
 ENCODING_ERRORS = (KeyError, TypeError, ValueError)
 
+HEADS_KEPT = 100_000  # the newest; some 10 MB
+HEADS_PRUNED_TOGETHER = 100  # by every hundredth transaction, so that pruning takes no time of its own
+
+
+@frozen
+class Head:
+    """The end of the log behind one transaction."""
+
+    number: int  # in commit order
+    position: int  # of the newest event
+    mark: str  # random
+
+
+def new_mark() -> str:
+    return secrets.token_hex(8)
+
 
 @define(eq=False, repr=False)
 class PostgresTransaction:
-    """Holds the head's lock until `commit`, or until its connection is closed."""
+    """Holds the log's lock until `commit`, or until its connection is closed."""
 
     _connection: PostgresConnection
     _statements: Mapping[str, PreparedStatement]
-    transaction_id: str  # PostgreSQL's, by which its outcome can be looked up later
-    initial_head: int  # position of the head when it began
+    initial_head: Head  # when it began
     newest_term_number: int | None  # number of the newest term, if there is any
-    head: int  # position of the head now
+    position: int  # of the newest event now
+    _mark: str = field(factory=new_mark)
 
     @classmethod
     async def begin(
         cls, connection: PostgresConnection, statements: Mapping[str, PreparedStatement]
     ) -> PostgresTransaction:
         """Returns once all other writers have committed.  Raises `StatementFailed`, `DatabaseConnectionLost`."""
-        names = ("begin", "head_lock", "terms_newest")
-        _, locked, newest = await connection.execute([StatementCall(statements[name]) for name in names])
-        (row,), (term,) = locked.rows, newest.rows
-        return cls(connection, statements, row["transaction"], row["position"], term["term"], row["position"])
+        calls = [StatementCall(statements[name]) for name in ("begin", "log_lock", "log_head")]
+        (row,) = (await connection.execute(calls))[-1].rows
+        head = Head(row["number"], row["position"], row["mark"])
+        return cls(connection, statements, head, row["term"], head.position)
+
+    @property
+    def head(self) -> Head:
+        """The log's, once this is committed."""
+        return Head(self.initial_head.number + 1, self.position, self._mark)
+
+    async def has_head(self, head: Head) -> bool:
+        """Whether the transaction that left `head` is part of this log."""
+        found = await self.execute("head_mark", number=head.number)
+        return bool(found.rows) and found.rows[0]["mark"] == head.mark
 
     async def execute(self, name: str, **params: object) -> StatementResult:
         (result,) = await self._connection.execute([self._call(name, params)])
@@ -59,9 +91,16 @@ class PostgresTransaction:
 
     async def commit(self) -> None:
         """Raises `Unavailable` when nothing was kept, `DatabaseConnectionLost` when that is unknown."""
-        calls = [self._call("commit")]
-        if self.head > self.initial_head:
-            calls = [self._call("log_move_head", {"position": self.head}), self._call("log_notify"), *calls]
+        head = self.head
+        calls = [
+            self._call("head_add", {"number": head.number, "position": head.position, "mark": head.mark})
+        ]
+        if head.number % HEADS_PRUNED_TOGETHER == 0:  # as no other transaction that is committed
+            oldest = head.number - HEADS_KEPT
+            calls.append(self._call("heads_prune", {"low": oldest - HEADS_PRUNED_TOGETHER, "high": oldest}))
+        if head.position > self.initial_head.position:
+            calls.append(self._call("log_notify"))
+        calls.append(self._call("commit"))
         try:
             results = await self._connection.execute(calls)
         except StatementFailed as failed:
@@ -71,16 +110,16 @@ class PostgresTransaction:
 
     async def _execute_together(self, units: Sequence[Unit]) -> list[PositionOrError] | None:
         """Send all `units` together; `None` when one of them failed: then all are undone."""
-        head, calls = self.head, [self._call("unit_begin")]
+        position, calls = self.position, [self._call("unit_begin")]
         outcomes: list[PositionOrError] = []
         try:
             for unit in units:
-                calls += self._unit_calls(unit, head)
-                head += len(unit.events)
-                outcomes.append(head)
+                calls += self._unit_calls(unit, position)
+                position += len(unit.events)
+                outcomes.append(position)
             affected = iter([result.affected for result in (await self._connection.execute(calls))[1:]])
             if not any(_find_miss(unit.steps, _take(unit, affected)) for unit in units):
-                self.head = head
+                self.position = position
                 return outcomes
             await self.execute("unit_undo")
         except StatementFailed:
@@ -92,7 +131,7 @@ class PostgresTransaction:
     async def _execute_unit(self, unit: Unit) -> PositionOrError:
         begin = [self._call("unit_end"), self._call("unit_begin")]
         try:
-            results = await self._connection.execute([*begin, *self._unit_calls(unit, self.head)])
+            results = await self._connection.execute([*begin, *self._unit_calls(unit, self.position)])
             failure = _find_miss(unit.steps, [result.affected for result in results[len(begin) :]])
         except StatementFailed as failed:
             # A step that misses may be why a later one violates a constraint.
@@ -104,14 +143,14 @@ class PostgresTransaction:
         if failure is not None:
             await self.execute("unit_undo")
             return failure
-        self.head += len(unit.events)
-        return self.head
+        self.position += len(unit.events)
+        return self.position
 
-    def _unit_calls(self, unit: Unit, head: int) -> list[StatementCall]:
+    def _unit_calls(self, unit: Unit, after: int) -> list[StatementCall]:
         steps = [self._call(step.name, step.params) for step in unit.steps]
         return steps + [
             self._call("log_append", event_to_row(position, event))
-            for position, event in enumerate(unit.events, head + 1)
+            for position, event in enumerate(unit.events, after + 1)
         ]
 
     def _call(self, name: str, params: Mapping[str, object] = {}) -> StatementCall:  # noqa: B006

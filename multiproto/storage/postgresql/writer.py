@@ -2,7 +2,7 @@
 
 A unit that has waited for `WRITE_TIMEOUT` seconds is refused, and not done later.
 A COMMIT whose answer is lost with its connection is looked up on the next one;
-only if that can't be opened in time is its outcome unknown.
+only if that can't be done in time is its outcome unknown.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from ...base.deadline import Deadline
 from ...base.timestamps import format_timestamp
 from ...base.waiters import Waiters
-from ...core.errors import DatabaseError, Unavailable
+from ...core.errors import Unavailable
 from ...core.transactions import Unit
 from ..cursors import begin_term_steps
-from ..jobs import Job, JobCompletion, JobQueue, PositionOrError
+from ..jobs import Job, JobCompletion, JobQueue, PositionOrError, outcome_unknown
 from .connection import PostgresConnection
 from .connector import PostgresConnector
 from .errors import DatabaseConnectionLost, StatementFailed, to_refusal
@@ -38,6 +39,7 @@ def writer_session_settings(schema: str) -> tuple[bytes, ...]:
     return (
         *session_settings(
             schema,
+            client_min_messages="warning",  # that a COMMIT no longer waits for its standby
             statement_timeout="1500ms",  # the wait for the lock included
             idle_in_transaction_session_timeout="2s",  # that a halted instance may hold the lock
         ),
@@ -164,7 +166,7 @@ class PostgresWriter:
     async def _begin_transaction(self, connection: PostgresConnection) -> PostgresTransaction:
         """A transaction in a term that the reader knows."""
         transaction = await PostgresTransaction.begin(connection, self._statements)
-        if transaction.initial_head < self._head:
+        if transaction.initial_head.position < self._head:
             self._log.critical("the log has gone back: a backup was restored")
             await transaction.execute("rollback")
             await self._begin_term(connection)
@@ -181,12 +183,12 @@ class PostgresWriter:
         terms = await transaction.execute("terms_all")
         await transaction.commit()
         self._reader.update_terms(terms.rows)
-        self._head = self._reader.newest = transaction.head
+        self._head = self._reader.newest = transaction.position
 
     def _advance_head(self, transaction: PostgresTransaction, kept: bool) -> None:
         """Note the log's head after `transaction`, if that was `kept`."""
-        if kept and transaction.head > transaction.initial_head:
-            self._head = self._reader.newest = transaction.head
+        if kept and transaction.position > transaction.initial_head.position:
+            self._head = self._reader.newest = transaction.position
             self._on_log_grown()
 
     async def _resolve_outcomes(
@@ -197,30 +199,33 @@ class PostgresWriter:
         self._log.warn("a COMMIT got no answer; it was kept: {kept}", kept=kept)
         if kept:
             return outcomes
-        why = (
-            Unavailable("The database is away")
-            if kept is False
-            else DatabaseError("It is unknown whether this was kept")
-        )
+        why = Unavailable("The database is away") if kept is False else outcome_unknown()
         return [why if isinstance(outcome, int) else outcome for outcome in outcomes]
 
     async def _was_committed(self, transaction: PostgresTransaction) -> bool | None:
-        """Whether `transaction` was committed; `None` if that can't be found out in time.
+        """Whether `transaction` was committed, and will not be lost; `None` if that can't be found out in time.
 
-        It has ended once another transaction holds the head's lock.
+        It has ended once another transaction holds the log's lock.  One that is found may be on the disk of this
+        server only: another commit behind it waits for the standbys, as it should have itself.
         """
-        deadline = self._clock.seconds() + WRITE_TIMEOUT
-        while (connection := await self._wait_for_connection(deadline - self._clock.seconds())) is not None:
+        ends = self._clock.seconds() + WRITE_TIMEOUT
+        deadline = Deadline(self._clock)
+        while (connection := await self._wait_for_connection(ends - self._clock.seconds())) is not None:
+            deadline.set(ends - self._clock.seconds(), connection.abort)
             try:
                 later = await PostgresTransaction.begin(connection, self._statements)
-                result = await later.execute("transaction_status", transaction=transaction.transaction_id)
-                await later.execute("rollback")
-                return bool(result.rows[0]["status"] == "committed")
+                if not await later.has_head(transaction.head):
+                    await later.execute("rollback")
+                    return False
+                await later.commit()
+                return True
             except DatabaseConnectionLost:
                 continue
-            except StatementFailed as failed:  # e.g. "in the future", of a database that was restored
+            except (StatementFailed, Unavailable) as failed:
                 self._log.warn("the outcome can't be looked up: {why}", why=str(failed))
                 connection.abort()
+            finally:
+                deadline.cancel()
         return None
 
     async def _wait_for_connection(self, timeout: float) -> PostgresConnection | None:

@@ -9,10 +9,10 @@ from typing import Callable, Sequence, Union
 from attrs import define, field, frozen
 
 from ...base.timestamps import format_timestamp
-from ...core.errors import DatabaseError, Unavailable
+from ...core.errors import Unavailable
 from ...core.transactions import Unit
 from ..cursors import Terms, begin_term_steps
-from ..jobs import MAX_BATCH, Job
+from ..jobs import MAX_BATCH, Job, outcome_unknown
 from ..statements import Statements
 from .connection import fetch_all
 from .errors import as_damage
@@ -79,7 +79,7 @@ class SqliteWriter:
         except sqlite3.Error as error:
             # The journal may hold it whole, and it would then be there after a crash.  Not on a full disk: what is
             # written last makes it whole, and SQLite says that the disk is full only where a write was cut short.
-            return self._roll_back(units, error, _write_failed if _is_full(error) else _outcome_unknown)
+            return self._roll_back(units, error, _write_failed if _is_full(error) else outcome_unknown)
         outcomes = (
             each if isinstance(each, Exception) else self._terms.cursor_of(each) for each in positions
         )
@@ -113,10 +113,6 @@ def _is_full(error: sqlite3.Error) -> bool:
 
 def _write_failed() -> Exception:
     return Unavailable("The database can't be written to")
-
-
-def _outcome_unknown() -> Exception:
-    return DatabaseError("It is unknown whether this was kept")
 
 
 def begin_term(

@@ -1,18 +1,25 @@
 -- name: log_head
--- The position of the newest event, 0 for an empty log, and the number of the newest term.
-SELECT position, (SELECT max(number) FROM terms) AS term FROM head;
+-- The newest head: its number, the position of the newest event (0 for an empty log), its mark; and the number of the
+-- newest term.
+SELECT number, position, mark, (SELECT max(number) FROM terms) AS term FROM heads ORDER BY number DESC LIMIT 1;
 
--- name: head_lock
--- Lock the head: wait for the writer that holds it, and make others wait.  Also gives the transaction's id.
-SELECT position, pg_current_xact_id()::text AS transaction FROM head FOR UPDATE;
+-- name: log_lock
+-- Wait until no other writer is in a transaction, and make others wait until the end of this one.
+-- An advisory lock, by the name of the schema: it writes nothing, and stays the same when the tables are replaced by
+-- those of a backup.
+SELECT pg_advisory_xact_lock(1836412018, hashtext(current_schema()));
 
--- name: terms_newest
--- The number of the newest term.  Not in `head_lock`, whose snapshot is from before its wait.
-SELECT max(number) AS term FROM terms;
+-- name: head_add
+-- The log ends at :position now, with the transaction that has this :mark.
+INSERT INTO heads (number, position, mark) VALUES (:number, :position, :mark);
 
--- name: transaction_status
--- The status of a transaction: 'committed', 'aborted' or 'in progress'; null for one long ago.
-SELECT pg_xact_status(:transaction::xid8) AS status;
+-- name: head_mark
+-- The mark of the head :number; no row if there is none, or it was pruned.
+SELECT mark FROM heads WHERE number = :number;
+
+-- name: heads_prune
+-- Delete the heads with a number above :low, up to :high.  (What lies below was deleted before, and is not looked at.)
+DELETE FROM heads WHERE number > :low AND number <= :high;
 
 -- name: log_after
 -- At most :limit events after :position, in order.
@@ -54,10 +61,6 @@ SELECT position FROM events WHERE id = :id;
 INSERT INTO events (position, id, type, topics, content, subject, created_at, namespace, sender, metadata)
 VALUES (:position, :id, :type, :topics, :content, :subject, :at, :namespace, :sender, :metadata);
 
--- name: log_move_head
--- The newest event is now at :position.
-UPDATE head SET position = :position;
-
 -- name: log_blank
 -- Redact all events about :subject, so that resuming clients can't read them.
 UPDATE events SET content = NULL, metadata = NULL WHERE subject = :subject;
@@ -83,4 +86,5 @@ SELECT number, id, first_position FROM terms ORDER BY number;
 
 -- name: term_begin
 -- A writer starts a term: its entries come after the present head.
-INSERT INTO terms (id, first_position, created_at) SELECT :id, position + 1, :at::timestamptz FROM head;
+INSERT INTO terms (id, first_position, created_at)
+SELECT :id, position + 1, :at::timestamptz FROM heads ORDER BY number DESC LIMIT 1;

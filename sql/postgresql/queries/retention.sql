@@ -11,7 +11,8 @@ DELETE FROM floors WHERE namespace NOT IN (SELECT json_array_elements_text(:name
 -- name: floors_begin
 -- Those of :namespaces (a JSON array) that were not kept so far are kept from the head on.
 INSERT INTO floors (namespace, position)
-SELECT value, position FROM json_array_elements_text(:namespaces::json), head
+SELECT value, (SELECT position FROM heads ORDER BY number DESC LIMIT 1)
+FROM json_array_elements_text(:namespaces::json)
 ON CONFLICT DO NOTHING;
 
 -- name: floor_raise

@@ -83,7 +83,7 @@ class Fleet:
     def head(self) -> int:
         """The position of the log's end."""
         with psycopg.connect(self._database) as connection:
-            found = connection.execute("SELECT position FROM head").fetchone()
+            found = connection.execute("SELECT max(position) FROM heads").fetchone()
         assert found is not None
         return int(found[0])
 
