@@ -177,6 +177,7 @@ def make_service(
         store,
         redis_broker,
         wall_clock.warning,
+        lambda: log.follower.replaced_at,
         is_ready=lambda: services.ready and log.canary.is_fresh,
     )
     context = WireContext(
@@ -262,6 +263,7 @@ def make_health_monitor(
     store: LogStore,
     redis_broker: RedisBroker | None,
     clock_warning: Callable[[], str | None],
+    log_replaced_at: Callable[[], float | None],
     is_ready: Callable[[], bool],
 ) -> HealthMonitor:
     """The database must answer and accept writes; a cache that is down only degrades."""
@@ -273,7 +275,9 @@ def make_health_monitor(
     database = Probe("database", check_database, required=True)
     cache = Probe("cache", redis_broker.health if redis_broker else always_up, required=False)
     warnings = {"clock": clock_warning, "damage": lambda: store.damage_warning}
-    return HealthMonitor(reactor, now, (database, cache), is_ready, reactor.seconds(), warnings)
+    return HealthMonitor(
+        reactor, now, (database, cache), is_ready, reactor.seconds(), warnings, log_replaced_at
+    )
 
 
 def make_sighup_handler(

@@ -166,8 +166,12 @@ class ProtocolPagesTests(SynchronousTestCase):
         listed = {int(code) for code, _ in rows if code.isdigit()}
         by_protocol_errors = {1002, 1007, 1008, 1009}
         self.assertEqual(listed, {*websocket_codec.CLOSE_CODES.values()} | by_protocol_errors)
-        for reason in (CloseReason.SHUTDOWN, CloseReason.LOG_REPLACED, CloseReason.IDLE_TIMEOUT):
-            self.assertIn(("1001", f'"{FAREWELL_MESSAGES[reason]}"'), rows)
+        for reason, code in (
+            (CloseReason.SHUTDOWN, "1001"),
+            (CloseReason.LOG_REPLACED, "1012"),
+            (CloseReason.IDLE_TIMEOUT, "1001"),
+        ):
+            self.assertIn((code, f'"{FAREWELL_MESSAGES[reason]}"'), rows)
 
     def test_close_codes_of_graphql(self) -> None:
         rows = self.rows("docs/graphql.md", "### Over WebSocket")

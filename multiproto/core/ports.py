@@ -133,6 +133,10 @@ class LogStore(Store, LogReader, Protocol):
     def on_commit(self, listener: Callable[[], object]) -> None:
         """Call `listener`, in the reactor thread, whenever the log has grown, here or by another instance."""
 
+    def on_parted(self, listener: Callable[[], object]) -> None:
+        """Call `listener`, in the reactor thread, when the log turns out to have another history than was known:
+        a backup was restored, or a standby promoted that lacked the latest events."""
+
 
 class Broker(Protocol):
     def publish(self, publication: Publication) -> Awaitable[None]:

@@ -9,8 +9,8 @@ stale, it reads ahead for revocations, before any entry that comes first is
 delivered.
 
 Under a running server the log may go back, with a backup that is restored or
-another server in place of the primary.  The follower notices by the term of
-what it has read, and begins anew.
+another server in place of the primary.  The store tells the follower, which also
+notices by the term of what it has read, and begins anew.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ class Follower(Service):
     _reading: Deferred[None] | None = None
     _poll_call: IDelayedCall | None = None
     _unavailable: bool = False  # the last read failed
+    _parted: bool = False  # the log has another history than the one that was followed
+    replaced_at: float | None = None  # by the clock, when it began anew, if it ever did
     # When revocations were last read ahead, and up to which position.
     _read_ahead: tuple[float, int] = (
         0.0,
@@ -74,6 +76,11 @@ class Follower(Service):
             self._reading = Deferred.fromCoroutine(self._catch_up()).addErrback(self._read_failed)
             self._reading.addBoth(self._read_finished)
 
+    def on_log_parted(self) -> None:
+        """What this instance has read, or named to somebody, may not be in the log any more."""
+        self._parted = True
+        self.wake()
+
     async def _start_at_head(self) -> None:
         began = self._clock.seconds()
         self._dispatcher.set_head(*await self._log_source.head())
@@ -97,7 +104,7 @@ class Follower(Service):
             if self._freshness.is_stale:
                 await self._announce_revocations_ahead()
             entries = await self._log_source.read_after(self._dispatcher.position, PAGE_SIZE)
-            if await self._is_log_replaced():
+            if self._parted or await self._is_log_replaced():
                 await self._start_over()
                 entries = ()
             await self._dispatch_entries(entries)
@@ -119,7 +126,10 @@ class Follower(Service):
     async def _start_over(self) -> None:
         self._log.critical("the log was replaced by another: all connections are closed")
         self._read_ahead = 0.0, 0
-        self._dispatcher.replace_log(*await self._log_source.head())
+        head = await self._log_source.head()
+        self._parted = False
+        self.replaced_at = self._clock.seconds()
+        self._dispatcher.replace_log(*head)
 
     async def _dispatch_entries(self, entries: Sequence[Entry]) -> None:
         """In slices, between which the reactor has its turn: each entry may have thousands of subscribers."""

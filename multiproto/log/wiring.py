@@ -22,6 +22,7 @@ def make_log_services(foundation: Foundation, *, audit_retention: float) -> LogS
     store, dispatcher, clock = foundation.store, foundation.dispatcher, foundation.clock
     follower = Follower(foundation.log, dispatcher, clock)
     store.on_commit(follower.wake)
+    store.on_parted(follower.on_log_parted)
     foundation.metrics.log_position.set_function(lambda: dispatcher.position)
     foundation.metrics.log_lag.set_function(lambda: store.newest - dispatcher.position)
     return LogServices(

@@ -1,8 +1,9 @@
 """How a position of the log is named to clients.
 
 A cursor is the position with the term it was written in.  A term begins
-whenever a writer starts, under a random id, so that a log restored from a
-backup, which goes on from an earlier position, gives no cursor a second meaning.
+whenever a writer starts, or finds that the log has another history than it knew,
+under a random id, so that a log restored from a backup, which goes on from an
+earlier position, gives no cursor a second meaning.
 """
 
 from __future__ import annotations
@@ -28,14 +29,22 @@ class Term:
 
 @frozen
 class Terms:
-    """All terms of a log, in the order they began; at least one."""
+    """The terms of a log that have a position, in the order they began; at least one."""
 
     ordered: tuple[Term, ...]
 
     @classmethod
     def from_rows(cls, rows: Iterable[Row]) -> Terms:
-        """From what the statement `terms_all` gives."""
-        return cls(tuple(Term(row["id"], row["first_position"]) for row in rows))
+        """From what the statement `terms_all` gives.
+
+        A term that begins where the histories of two instances part may go back behind others, and takes their place.
+        """
+        ordered: list[Term] = []
+        for row in rows:
+            while ordered and ordered[-1].first_position > row["first_position"]:
+                ordered.pop()
+            ordered.append(Term(row["id"], row["first_position"]))
+        return cls(tuple(ordered))
 
     def cursor_of(self, position: int) -> str:
         """The opaque, URL-safe name of `position`; always the same for one entry.
@@ -57,14 +66,16 @@ class Terms:
         return position if position is not None and self.cursor_of(position) == cursor else None
 
 
-def begin_term_steps(term: str, namespaces: Sequence[str], at: str) -> tuple[Step, ...]:
+def begin_term_steps(
+    term: str, namespaces: Sequence[str], at: str, after: int | None = None
+) -> tuple[Step, ...]:
     """What a writer that starts at the time `at` does first, in one transaction.
 
-    A new term begins under the random id `term`.  The floors of namespaces that
+    A new term begins under the random id `term`, after the position `after` or else the head.  The floors of namespaces that
     are no longer kept go; those of newly kept `namespaces` begin at the head.
     """
     return (
-        Step("term_begin", {"id": term, "at": at}),
+        Step("term_begin", {"id": term, "at": at, "after": after}),
         Step("floors_forget", {"namespaces": namespaces}),
         Step("floors_begin", {"namespaces": namespaces}),
     )

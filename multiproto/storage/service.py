@@ -19,6 +19,7 @@ class StoreService(Service, LogStore):
     """
 
     _commit_listeners: list[Callable[[], object]] = field(factory=list, init=False)
+    _parting_listeners: list[Callable[[], object]] = field(factory=list, init=False)
 
     def open(self) -> None:
         """Check the database and apply pending migrations.  Blocks."""
@@ -30,6 +31,13 @@ class StoreService(Service, LogStore):
 
     def on_commit(self, listener: Callable[[], object]) -> None:
         self._commit_listeners.append(listener)
+
+    def on_parted(self, listener: Callable[[], object]) -> None:
+        self._parting_listeners.append(listener)
+
+    def _notify_parted(self) -> None:
+        for listener in self._parting_listeners:
+            listener()
 
     def _notify_commit(self) -> None:
         for listener in self._commit_listeners:

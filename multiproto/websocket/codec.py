@@ -57,7 +57,7 @@ ERROR_CODES: dict[type[Refusal], int] = {InternalError: 1, InvalidInput: 2, Unkn
 # reasons, the Close frame has the code that the peer sent, or that of its protocol error.
 CLOSE_CODES = {
     CloseReason.SHUTDOWN: 1001,
-    CloseReason.LOG_REPLACED: 1001,
+    CloseReason.LOG_REPLACED: 1012,
     CloseReason.IDLE_TIMEOUT: 1001,
     CloseReason.INTERNAL_ERROR: 1011,
     CloseReason.SLOW_CONSUMER: 1013,

@@ -304,7 +304,7 @@ class RestoreTests(LogCase):
         token = await self.login(started)
         first, second = [await self.publish(started, token, data) for data in ("first", "second")]
         page = (ROOT / "docs/instances.md").read_text("utf-8")
-        backup, restore = re.findall(r"^(pg_\w+ .*)$", page, re.MULTILINE)
+        backup, restore = re.findall(r"^(pg_dump .*|.* pg_restore .*)$", page, re.MULTILINE)
         self.paste(self.of_postgresql(backup, database))
         lost = await self.publish(started, token, "lost")
         assert first and second and lost
@@ -320,7 +320,7 @@ class RestoreTests(LogCase):
         self.paste(self.of_postgresql(restore, database))
         await self.until(published)
         code, _ = await listener.inbox.closed
-        self.assertEqual(code, 1001)
+        self.assertEqual(code, 1012)
         self.assertEqual(await self.resumed(started, token, lost), (False, []))
         self.assertEqual(await self.resumed(started, token, first), (True, ["second", "third"]))
 

@@ -185,6 +185,16 @@ class ReplacedLogTests(SynchronousTestCase):
         self.clock.advance(POLL_INTERVAL)
         self.assertEqual([delivery.content for delivery in ear.heard], [{"n": 8}])
 
+    def test_it_begins_anew_when_the_store_says_so_though_what_was_dispatched_is_there(self) -> None:
+        """What this instance has named to somebody may be further on than what it has dispatched."""
+        self.core.follower.on_log_parted()
+        (farewell,) = self.peer.sent
+        assert isinstance(farewell, Farewell)
+        self.assertEqual(farewell.reason, CloseReason.LOG_REPLACED)
+        self.assertEqual(self.core.follower.replaced_at, self.clock.seconds())
+        self.clock.advance(POLL_INTERVAL)
+        self.assertEqual(len(self.peer.sent), 1)
+
     def test_who_waits_for_a_lost_entry_waits_no_more_than_the_log_takes(self) -> None:
         waiting = Deferred.fromCoroutine(self.core.dispatcher.wait_for(11))
         self.replace_log(9)

@@ -20,6 +20,7 @@ class HealthTests(SynchronousTestCase):
         self.is_ready = True
         self.clock_warning: str | None = None
         self.damage_warning: str | None = None
+        self.log_replaced_at: float | None = None
         probes = (
             Probe("database", lambda: self.database, required=True),
             Probe("cache", lambda: self.cache or always_up(), required=False),
@@ -27,7 +28,13 @@ class HealthTests(SynchronousTestCase):
         started = self.clock.seconds() - 90.5
         warnings = {"clock": lambda: self.clock_warning, "damage": lambda: self.damage_warning}
         self.health = HealthMonitor(
-            self.clock, self.clock.seconds, probes, lambda: self.is_ready, started, warnings
+            self.clock,
+            self.clock.seconds,
+            probes,
+            lambda: self.is_ready,
+            started,
+            warnings,
+            lambda: self.log_replaced_at,
         )
 
     def report(self) -> Deferred[tuple[int, dict[str, Any]]]:
@@ -69,6 +76,12 @@ class HealthTests(SynchronousTestCase):
             (status, document["status"], document["damage"], "clock" in document),
             (200, "degraded", "stored data is damaged", False),
         )
+
+    def test_a_log_that_was_replaced_is_said_and_all_is_well(self) -> None:
+        self.log_replaced_at = self.clock.seconds() - 10.5
+        status, document = self.successResultOf(self.report())
+        self.assertEqual((status, document["status"]), (200, "healthy"))
+        self.assertEqual(document["log"], {"replacedAt": "2001-09-09T01:46:29.500Z"})
 
     def test_a_database_away_is_ill(self) -> None:
         self.database = fail(OSError())

@@ -20,10 +20,17 @@ POSTGRESQL, SQLITE = sql_directory("postgresql"), sql_directory("sqlite")
 # Where the engines differ on purpose.
 OURS = {  # what only several writers need
     *("begin", "commit", "rollback", "unit_begin", "unit_undo", "unit_end"),
-    *("log_lock", "log_notify", "head_add", "head_mark", "heads_prune"),
+    *("log_lock", "log_notify", "head_add", "head_locked", "head_mark", "heads_among", "heads_prune"),
 }
-MORE_PARAMETERS = {"log_page": {"text", "most"}}  # a page's size is bounded where it is read
-MORE_COLUMNS = {"terms_all": {"number"}, "log_head": {"number", "mark", "term"}}  # others write, too
+MORE_PARAMETERS = {
+    "log_page": {"text", "most"},  # a page's size is bounded where it is read
+    "log_head": {"known"},  # the database may be replaced under running instances
+    "term_begin": {"after"},
+}
+MORE_COLUMNS = {
+    "terms_all": {"number", "copy", "parted"},
+    "log_head": {"number", "mark", "term", "known"},
+}  # others write, too
 
 TIME = re.compile(r"\b(at|now|before|expired|since)\b|_at$")
 INTEGER = {
@@ -36,6 +43,8 @@ INTEGER = {
     "text",
     "n",
     "upto",
+    "known",
+    "after",
     "version",
     "times",
     "only",
@@ -50,6 +59,8 @@ def sample(name: str) -> str:
         return "1"
     if name in {"channels", "email_keys", "ids", "user_ids", "namespaces"}:
         return '["a", "b"]'
+    if name == "numbers":
+        return "[1, 2]"
     return "2026-11-22T19:21:04.531Z" if TIME.search(name) else "a"
 
 
@@ -158,7 +169,13 @@ class SchemaTests(SchemaCase):
         )
         # The log's head: one row that each transaction changes, or one for each transaction.
         self.assertEqual(set(theirs) - set(ours), {("head", "one", 1), ("head", "position", 1)})
-        heads = {("heads", "number", 1), ("heads", "position", 1), ("heads", "mark", 1)}
+        heads = {
+            ("terms", "copy", 0),
+            ("terms", "parted", 1),
+            ("heads", "number", 1),
+            ("heads", "position", 1),
+            ("heads", "mark", 1),
+        }
         self.assertEqual(set(ours) - set(theirs), heads)
 
     def test_every_foreign_key_has_an_index_that_begins_with_it(self) -> None:

@@ -18,7 +18,7 @@ from multiproto.core.errors import Unavailable
 from multiproto.core.transactions import Step, Unit
 from multiproto.storage.errors import StoreUnusable
 from multiproto.storage.migrations import load_migrations
-from multiproto.storage.postgresql import transaction
+from multiproto.storage.postgresql import heads
 from multiproto.storage.statements import load_statements, sql_directory
 from tests.storage.contract import StoreContract
 from tests.storage.units import (
@@ -126,7 +126,7 @@ class HeadsTests(DatabaseCase):
     async def test_an_open_snapshot_makes_no_later_transaction_read_more(self) -> None:
         """A dump, say: what changes under it leaves dead rows, which a head that is changed has all to itself."""
         store = await self.make_store()
-        head = load_statements(sql_directory("postgresql") / "queries")["log_head"]
+        head = load_statements(sql_directory("postgresql") / "queries")["log_head"].replace(":known", "1")
 
         def pages_read() -> int:
             with psycopg.connect(self.conninfo) as other:
@@ -140,10 +140,10 @@ class HeadsTests(DatabaseCase):
             before = pages_read()
             for turn in range(600):
                 await store.commit(say(event(f"e{turn}", "ada")))
-            self.assertLessEqual(pages_read(), before + 1)  # the index has another level
+            self.assertLessEqual(pages_read(), before + 2)  # the index has another level, on each of two ways
 
     async def test_the_newest_are_kept(self) -> None:
-        self.patch(transaction, "HEADS_KEPT", 100)
+        self.patch(heads, "HEADS_KEPT", 100)
         store = await self.make_store()
 
         def kept() -> list[int]:

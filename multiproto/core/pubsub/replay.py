@@ -54,6 +54,7 @@ class ReplayReader:
 
     def __attrs_post_init__(self) -> None:
         self._dispatcher.on_withdrawal.append(self.invalidate)
+        self._dispatcher.on_log_replaced.append(self.invalidate)
 
     def is_logged(self, pattern: str) -> bool:
         """Whether the log has any topic that `pattern` covers."""
@@ -61,10 +62,10 @@ class ReplayReader:
 
     async def locate(self, pattern: str, cursor: str) -> int | None:
         """The position to resume from; `None` where some event of `pattern` after it may have been pruned."""
+        # Before the cursor is looked up: if the log has another history by now, this read notices.
+        floors = await self._read_floors()
         position = await self._log.locate(cursor)
-        if position is None:
-            return None
-        return position if self._is_complete(pattern, position, await self._read_floors()) else None
+        return position if position is not None and self._is_complete(pattern, position, floors) else None
 
     async def read_page(self, pattern: str, low: int, high: int) -> Page:
         """Entries after `low`, not beyond `high`, that `pattern` may cover.

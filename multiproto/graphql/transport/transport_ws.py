@@ -24,14 +24,14 @@ TOKEN_PARAMETERS = (
 )  # of `connection_init`, in lower case: as Apollo's pages have it
 
 # Close codes; clients of this protocol reconnect after those that are not fatal to it.
-GOING_AWAY, POLICY_VIOLATION, TRY_AGAIN_LATER = 1001, 1008, 1013
+GOING_AWAY, POLICY_VIOLATION, SERVICE_RESTART, TRY_AGAIN_LATER = 1001, 1008, 1012, 1013
 BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, SUBPROTOCOL_NOT_ACCEPTABLE = 4400, 4401, 4403, 4406
 TIMEOUT, SUBSCRIBER_ALREADY_EXISTS, TOO_MANY_INIT_REQUESTS, INTERNAL_SERVER_ERROR = 4408, 4409, 4429, 4500
 
 # For the other reasons, the Close frame has the code that the peer sent, or that of its protocol error.
 CLOSE_CODES = {
     CloseReason.SHUTDOWN: GOING_AWAY,
-    CloseReason.LOG_REPLACED: GOING_AWAY,
+    CloseReason.LOG_REPLACED: SERVICE_RESTART,
     CloseReason.TOKEN_EXPIRED: FORBIDDEN,
     CloseReason.REVOKED: FORBIDDEN,
     CloseReason.AUTH_TIMEOUT: TIMEOUT,

@@ -96,6 +96,11 @@ class PostgresReadQueue:
         self._queue.append(waiting)
         return await waiting.result
 
+    def reconnect(self) -> None:
+        """Close all connections, which are made anew: the name may lead elsewhere by now."""
+        for connection in list(self._pool.connected):
+            connection.abort("not the server that is written to")
+
     def check_timeouts(self) -> None:
         """Close connections that give no answer, and refuse reads that have waited too long."""
         now = self._clock.seconds()

@@ -209,7 +209,7 @@ class PostgresStore(StoreService):
             max(1, self._max_connections - 1),
             self._max_waiting,
         )
-        reader = PostgresReader(read_queue, statements)
+        reader = PostgresReader(read_queue, statements, self._reactor)
         writer = PostgresWriter(
             connector(writer_session_settings(schema), WRITE_TIMEOUT),
             self._reactor,
@@ -220,9 +220,11 @@ class PostgresStore(StoreService):
             self._max_waiting,
             self._max_batch,
             self._notify_commit,
+            self._notify_parted,
             self._new_term,
             self._namespaces,
         )
+        reader.settle_history = writer.settle_history
 
         def check() -> None:
             read_queue.check_timeouts()

@@ -19,30 +19,22 @@ from __future__ import annotations
 import secrets
 from typing import Iterator, Mapping, Sequence
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from ...core.errors import Unavailable
 from ...core.transactions import Step, Unit
 from ..jobs import PositionOrError
 from ..rows import event_to_row
+from . import heads
 from .connection import PostgresConnection, StatementCall, StatementResult
 from .errors import StatementFailed, is_integrity_violation, to_refusal
+from .heads import NO_HEAD, Head
 from .statements import PreparedStatement
 
 # What encoding a unit raises for an unknown statement, a missing parameter or a value without text: bugs of ours.
 ENCODING_ERRORS = (KeyError, TypeError, ValueError)
 
-HEADS_KEPT = 100_000  # the newest; some 10 MB
 HEADS_PRUNED_TOGETHER = 100  # by every hundredth transaction, so that pruning takes no time of its own
-
-
-@frozen
-class Head:
-    """The end of the log behind one transaction."""
-
-    number: int  # in commit order
-    position: int  # of the newest event
-    mark: str  # random
 
 
 def new_mark() -> str:
@@ -57,18 +49,32 @@ class PostgresTransaction:
     _statements: Mapping[str, PreparedStatement]
     initial_head: Head  # when it began
     newest_term_number: int | None  # number of the newest term, if there is any
+    knows_head: bool  # whether the head that was known is part of this log
+    is_new_copy: bool  # whether the newest term began in another copy of the log
     position: int  # of the newest event now
     _mark: str = field(factory=new_mark)
 
     @classmethod
     async def begin(
-        cls, connection: PostgresConnection, statements: Mapping[str, PreparedStatement]
+        cls,
+        connection: PostgresConnection,
+        statements: Mapping[str, PreparedStatement],
+        known: Head = NO_HEAD,
     ) -> PostgresTransaction:
-        """Returns once all other writers have committed.  Raises `StatementFailed`, `DatabaseConnectionLost`."""
-        calls = [StatementCall(statements[name]) for name in ("begin", "log_lock", "log_head")]
+        """Returns once all other writers have committed; `known` is a head that should be there.
+
+        Raises `StatementFailed`, `DatabaseConnectionLost`.
+        """
+        calls = [
+            StatementCall(statements["begin"]),
+            StatementCall(statements["log_lock"]),
+            StatementCall(statements["head_locked"], {"known": known.number}),
+        ]
         (row,) = (await connection.execute(calls))[-1].rows
-        head = Head(row["number"], row["position"], row["mark"])
-        return cls(connection, statements, head, row["term"], head.position)
+        head = Head.from_row(row)
+        knows_head = known is NO_HEAD or row["known"] == known.mark
+        is_new_copy = row["term_copy"] != row["copy"]
+        return cls(connection, statements, head, row["term"], knows_head, is_new_copy, head.position)
 
     @property
     def head(self) -> Head:
@@ -96,7 +102,7 @@ class PostgresTransaction:
             self._call("head_add", {"number": head.number, "position": head.position, "mark": head.mark})
         ]
         if head.number % HEADS_PRUNED_TOGETHER == 0:  # as no other transaction that is committed
-            oldest = head.number - HEADS_KEPT
+            oldest = head.number - heads.HEADS_KEPT
             calls.append(self._call("heads_prune", {"low": oldest - HEADS_PRUNED_TOGETHER, "high": oldest}))
         if head.position > self.initial_head.position:
             calls.append(self._call("log_notify"))

@@ -60,12 +60,14 @@ class PostgresWriter:
     _max_waiting: int  # queued units; one more is refused
     _max_batch: int  # units in one transaction
     _on_log_grown: Callable[[], object]  # called when a commit has appended to the log
+    _on_parted: Callable[[], object]  # called when the log has another history than was known
     _new_term: Callable[[], str]
     _namespaces: Sequence[str]  # whose entries the log keeps
     _queue: JobQueue[Unit] = field(init=False)
     _draining: Deferred[None] | None = field(default=None, init=False)
     _pool: PostgresPool = field(init=False)
-    _head: int = field(default=0, init=False)  # of the log after our last transaction
+    _settling: bool = field(default=False, init=False)  # a read has not found the newest head that was known
+    _settling_generation: int = field(default=0, init=False)  # of the history that it expected
     _connection_waiters: Waiters[None] = field(factory=Waiters, init=False)
 
     _log = Logger()
@@ -89,7 +91,9 @@ class PostgresWriter:
     async def start(self) -> None:
         """Raises `DatabaseUnreachable`, `StatementFailed`, `DatabaseConnectionLost`, `Unavailable`."""
         await self._pool.start()
-        await self._begin_term(self._pool.connected[0])
+        transaction = await self._begin(self._pool.connected[0])
+        await self._begin_term(transaction, None)
+        self._reader.heads.observe(transaction.head)
 
     async def stop(self) -> None:
         """Returns when all queued units are answered."""
@@ -114,6 +118,11 @@ class PostgresWriter:
         for job in self._queue.pop_older(late):
             self._completion.complete(job, Unavailable("The database is away or overloaded"))
 
+    def settle_history(self) -> None:
+        """Find out whether the log has still the history that is known, and where it parts if not."""
+        self._settling, self._settling_generation = True, self._reader.heads.generation
+        self._start_draining()
+
     def _on_connected(self) -> None:
         self._connection_waiters.release(None)
         self._start_draining()
@@ -126,7 +135,7 @@ class PostgresWriter:
             self._completion.complete(job, Unavailable(message))
 
     def _start_draining(self) -> None:
-        if self._draining is None and self._queue and self._pool.connected:
+        if self._draining is None and (self._queue or self._settling) and self._pool.connected:
             draining = self._draining = Deferred.fromCoroutine(self._drain())
             draining.addErrback(lambda failure: self._log.failure("the writer broke", failure))
             draining.addBoth(self._on_draining_ended)
@@ -136,7 +145,7 @@ class PostgresWriter:
         self._start_draining()
 
     async def _drain(self) -> None:
-        while self._queue and self._pool.connected:
+        while (self._queue or self._settling) and self._pool.connected:
             connection = self._pool.connected[0]
             try:
                 await self._commit_batch(connection)
@@ -149,6 +158,9 @@ class PostgresWriter:
     async def _commit_batch(self, connection: PostgresConnection) -> None:
         transaction = await self._begin_transaction(connection)
         jobs = self._queue.dequeue(self._max_batch)
+        if not jobs:
+            await transaction.execute("rollback")
+            return
         try:
             outcomes = await transaction.execute_units([job.work for job in jobs])
         except Exception as error:
@@ -163,32 +175,78 @@ class PostgresWriter:
         self._advance_head(transaction, any(isinstance(outcome, int) for outcome in outcomes))
         self._complete(jobs, outcomes)
 
+    async def _begin(self, connection: PostgresConnection) -> PostgresTransaction:
+        return await PostgresTransaction.begin(connection, self._statements, self._reader.heads.newest)
+
     async def _begin_transaction(self, connection: PostgresConnection) -> PostgresTransaction:
-        """A transaction in a term that the reader knows."""
-        transaction = await PostgresTransaction.begin(connection, self._statements)
-        if transaction.initial_head.position < self._head:
-            self._log.critical("the log has gone back: a backup was restored")
-            await transaction.execute("rollback")
-            await self._begin_term(connection)
-            transaction = await PostgresTransaction.begin(connection, self._statements)
+        """A transaction on the history that the reader knows, in a term that it knows."""
+        transaction = await self._begin(connection)
+        if not transaction.knows_head:
+            await self._replace_history(transaction)
+            transaction = await self._begin(connection)
+        elif transaction.is_new_copy:  # of all that is known: a standby was promoted that lacked nothing
+            await self._begin_term(transaction, None)
+            self._reader.heads.observe(transaction.head)
+            transaction = await self._begin(connection)
         if transaction.newest_term_number != self._reader.newest_term_number:
             self._reader.update_terms((await transaction.execute("terms_all")).rows)
+        if self._settling:
+            self._settling = False
+            if self._reader.heads.generation == self._settling_generation:  # it was read from another server
+                self._log.warn("reads and writes went to different servers: all connect anew")
+                self._reader.reconnect()
+                connection.abort("not the server that is read from")
+                raise DatabaseConnectionLost("reads and writes went to different servers")
+            self._reader.history_settled()
         return transaction
 
-    async def _begin_term(self, connection: PostgresConnection) -> None:
-        transaction = await PostgresTransaction.begin(connection, self._statements)
+    async def _replace_history(self, transaction: PostgresTransaction) -> None:
+        """Go over to the history of `transaction`, in a term from where it parts on, and commit that.
+
+        Of several instances, the first begins the term.
+        """
+        heads = self._reader.heads
+        known, position = heads.newest, transaction.position
+        terms = (await transaction.execute("terms_all")).rows
+        if transaction.is_new_copy:  # nobody has written here yet, and all that is here was copied
+            await self._begin_term(transaction, None)
+        else:
+            there = await transaction.execute("heads_among", numbers=heads.numbers)
+            common = heads.newest_common(there.rows)
+            parting = heads.parted_at(transaction.initial_head, terms, self._reader.term_ids, common)
+            position = parting.position
+            if parting.has_term:
+                await transaction.commit()
+                self._reader.replace_history(transaction.head, terms)
+            else:
+                await self._begin_term(transaction, position)
+        self._log.critical(
+            "the log is another one behind position {position}, {lost} were known: a backup was restored, or a standby "
+            "promoted that lacked the latest; all connections are closed",
+            position=position,
+            lost=max(known.position - position, 0),
+        )
+        self._on_parted()
+
+    async def _begin_term(self, transaction: PostgresTransaction, after: int | None) -> None:
+        """Begin a term behind the position `after`, or else the head, and commit that."""
         at = format_timestamp(self._now())
-        for step in begin_term_steps(self._new_term(), self._namespaces, at):
+        for step in begin_term_steps(self._new_term(), self._namespaces, at, after):
             await transaction.execute(step.name, **step.params)
         terms = await transaction.execute("terms_all")
         await transaction.commit()
-        self._reader.update_terms(terms.rows)
-        self._head = self._reader.newest = transaction.position
+        if transaction.knows_head:
+            self._reader.update_terms(terms.rows)
+            self._reader.newest = max(self._reader.newest, transaction.position)
+        else:
+            self._reader.replace_history(transaction.head, terms.rows)
 
     def _advance_head(self, transaction: PostgresTransaction, kept: bool) -> None:
         """Note the log's head after `transaction`, if that was `kept`."""
+        if kept:
+            self._reader.heads.observe(transaction.head)
         if kept and transaction.position > transaction.initial_head.position:
-            self._head = self._reader.newest = transaction.position
+            self._reader.newest = max(self._reader.newest, transaction.position)
             self._on_log_grown()
 
     async def _resolve_outcomes(

@@ -1,7 +1,25 @@
 -- name: log_head
--- The newest head: its number, the position of the newest event (0 for an empty log), its mark; and the number of the
--- newest term.
-SELECT number, position, mark, (SELECT max(number) FROM terms) AS term FROM heads ORDER BY number DESC LIMIT 1;
+-- The newest head: its number, the position of the newest event (0 for an empty log), its mark; the number of the
+-- newest term; and the mark of the head :known, if it is there.
+SELECT number, position, mark,
+       (SELECT max(number) FROM terms) AS term,
+       (SELECT mark FROM heads WHERE number = :known) AS known
+FROM heads ORDER BY number DESC LIMIT 1;
+
+-- name: head_locked
+-- What `log_head` gives, for a writer behind `log_lock`; and in which copy of the log the newest term began, and which
+-- this one is: it changes when a standby is promoted, and when a backup is restored over the tables.
+SELECT heads.number, heads.position, heads.mark,
+       newest.number AS term,
+       newest.copy AS term_copy,
+       substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '.' || heads.tableoid::bigint AS copy,
+       (SELECT mark FROM heads WHERE number = :known) AS known
+FROM heads LEFT JOIN (SELECT number, copy FROM terms ORDER BY number DESC LIMIT 1) AS newest ON true
+ORDER BY heads.number DESC LIMIT 1;
+
+-- name: heads_among
+-- Those of :numbers (a JSON array) that are there.
+SELECT number, mark FROM heads WHERE number IN (SELECT json_array_elements_text(:numbers::json)::bigint);
 
 -- name: log_lock
 -- Wait until no other writer is in a transaction, and make others wait until the end of this one.
@@ -82,9 +100,11 @@ WHERE subject = :id AND content LIKE '%"email"%';
 
 -- name: terms_all
 -- Every term, in the order they began.
-SELECT number, id, first_position FROM terms ORDER BY number;
+SELECT number, id, first_position, copy, parted FROM terms ORDER BY number;
 
 -- name: term_begin
--- A writer starts a term: its entries come after the present head.
-INSERT INTO terms (id, first_position, created_at)
-SELECT :id, position + 1, :at::timestamptz FROM heads ORDER BY number DESC LIMIT 1;
+-- A writer starts a term: its entries come after the position :after, or else after the present head.
+INSERT INTO terms (id, first_position, created_at, copy, parted)
+SELECT :id, coalesce(:after::bigint, position) + 1, :at::timestamptz,
+       substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '.' || tableoid::bigint, :after::bigint IS NOT NULL
+FROM heads ORDER BY number DESC LIMIT 1;

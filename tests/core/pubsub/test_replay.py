@@ -191,6 +191,22 @@ class ResumeTests(ResumeCase):
         self.assertNotIn((4, "users"), self.heard())
         self.assertIn((5, "users"), self.heard())
 
+    def test_what_another_history_has_not_is_not_replayed(self) -> None:
+        """Nor from a page that was read before a backup was restored, whose positions have other events."""
+        self.log.append(PAGE_SPAN)
+        self.core.follower.wake()
+        _, connection = self.connect("bob")
+        connection.receive(Subscribe("users", "cursor3"))
+        self.turn()
+        del self.log.entries[4]
+        self.log.append(1)
+        self.core.follower.on_log_parted()
+        self.peer, self.connection = self.connect("ann")
+        self.peer.sent.clear()
+        self.resume("cursor3")
+        self.assertIn((4, "users"), self.heard())
+        self.assertNotIn((5, "users"), self.heard())
+
     def test_nor_from_a_page_that_was_being_read(self) -> None:
         """Who resumes after the withdrawal was told waits for no page that was asked for before it."""
         self.log.append(PAGE_SPAN)
