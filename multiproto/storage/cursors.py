@@ -72,7 +72,7 @@ def begin_term_steps(
     """What a writer that starts at the time `at` does first, in one transaction.
 
     A new term begins under the random id `term`, after the position `after` or else the head.  The floors of namespaces that
-    are no longer kept go; those of newly kept `namespaces` begin at the head.
+    are no longer kept go, or are marked where other instances may keep them; those of newly kept `namespaces` begin at the head.
     """
     return (
         Step("term_begin", {"id": term, "at": at, "after": after}),

@@ -170,6 +170,7 @@ class SchemaTests(SchemaCase):
         # The log's head: one row that each transaction changes, or one for each transaction.
         self.assertEqual(set(theirs) - set(ours), {("head", "one", 1), ("head", "position", 1)})
         heads = {
+            ("floors", "is_kept", 1),
             ("terms", "copy", 0),
             ("terms", "parted", 1),
             ("heads", "number", 1),

@@ -185,6 +185,24 @@ class InstancesTests(DatabaseCase):
         self.assertEqual(here.cursor_of(1), cursor)
         self.assertIsNone(await here.locate("0123456789abcdef.1"))
 
+    async def test_the_floor_of_a_namespace_that_another_instance_does_not_keep_stays(self) -> None:
+        """While they are restarted one after the other with other namespaces; what one prunes is told by all."""
+        keeps = await self.make_store(namespaces=["a", "b"])
+        await keeps.commit(say(*[event(f"e{n}", "ada") for n in range(9)]))
+        await keeps.commit(Unit((Step("floor_raise", {"namespace": "a", "position": 5}),)))
+        other = await self.make_store(namespaces=["b"])
+        for store in (keeps, other):
+            self.assertEqual(await store.retention_floors(), {"a": 5, "b": 0})
+        await keeps.commit(Unit((Step("floor_raise", {"namespace": "a", "position": 7}, expected_rows=1),)))
+        self.assertEqual((await keeps.retention_floors())["a"], 7)
+        again = await self.make_store(namespaces=["a", "b"])  # meanwhile `other` has logged nothing of it
+        self.assertEqual(await again.retention_floors(), {"a": 9, "b": 0})
+        await self.make_store(namespaces=["a", "b"])
+        await again.commit(say(event("e9", "ada")))
+        self.assertEqual(
+            await (await self.make_store(namespaces=["a", "b"])).retention_floors(), {"a": 9, "b": 0}
+        )
+
     async def test_eight_writers_with_random_delays_never_make_a_reader_skip(self) -> None:
         """Positions are dense in commit order: who has seen one has seen all before it."""
         stores = [await self.make_store(min_connections=1, max_connections=2) for _ in range(8)]

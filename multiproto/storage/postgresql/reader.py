@@ -128,7 +128,8 @@ class PostgresReader:
             if known is not NO_HEAD and row["known"] != known.mark:
                 await self._wait_for_history()
                 continue
-            self.heads.observe(Head.from_row(row))
+            if row["number"] > known.number:
+                self.heads.observe(Head.from_row(row))
             if row["term"] > self.newest_term_number:
                 (found,) = await self._queue.execute([StatementCall(self._statements["terms_all"])])
                 if generation != self.heads.generation:

@@ -216,6 +216,8 @@ class PostgresWriter:
             parting = heads.parted_at(transaction.initial_head, terms, self._reader.term_ids, common)
             position = parting.position
             if parting.has_term:
+                # The backup may lack some, and whoever began the term may not keep ours.
+                await transaction.execute("floors_begin", namespaces=self._namespaces)
                 await transaction.commit()
                 self._reader.replace_history(transaction.head, terms)
             else:

@@ -5,15 +5,18 @@
 SELECT namespace, position FROM floors;
 
 -- name: floors_forget
--- Delete the floors of namespaces that are not among :namespaces (a JSON array): they are no longer kept.
-DELETE FROM floors WHERE namespace NOT IN (SELECT json_array_elements_text(:namespaces::json));
+-- Namespaces that are not among :namespaces (a JSON array) are no longer kept by all instances.  Their floors stay, for
+-- those that keep them still.
+UPDATE floors SET is_kept = false
+WHERE is_kept AND namespace NOT IN (SELECT json_array_elements_text(:namespaces::json));
 
 -- name: floors_begin
--- Those of :namespaces (a JSON array) that were not kept so far are kept from the head on.
+-- Those of :namespaces (a JSON array) that were not kept by all instances so far are kept from the head on.
 INSERT INTO floors (namespace, position)
 SELECT value, (SELECT position FROM heads ORDER BY number DESC LIMIT 1)
 FROM json_array_elements_text(:namespaces::json)
-ON CONFLICT DO NOTHING;
+GROUP BY value
+ON CONFLICT (namespace) DO UPDATE SET position = excluded.position, is_kept = true WHERE NOT floors.is_kept;
 
 -- name: floor_raise
 -- A namespace is pruned up to :position; no row if it had been already.
