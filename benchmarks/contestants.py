@@ -55,12 +55,12 @@ def unit(user: str) -> Unit:
     id, at, text = new_id(), format_timestamp(time.time()), "x" * 180
     params = {"id": id, "user_id": user, "content": text, "channel_id": "c", "recipient_id": None, "at": at}
     event = Event(id, "message.sent", ("messages",), {"text": text}, id, at, "messages.**", user)
-    return Unit((Step("message_add", params, expected_rows=1),), (event,))
+    return Unit((Step("message_add", params, expected_rows=1, event=0),), (event,))
 
 
 def rows_behind(head: int, units: Sequence[Unit]) -> tuple[list[Any], list[Any]]:
     """Of messages, and of events."""
-    messages = [unit.steps[0].params for unit in units]
+    messages = [unit.steps[0].params_behind(position) for position, unit in enumerate(units, head)]
     return messages, [event_to_row(position, unit.events[0]) for position, unit in enumerate(units, head + 1)]
 
 

@@ -46,8 +46,8 @@ def furnished(postgres: Postgres) -> str:
     values = [USER, "ann@example.org", "ann@example.org", "Ann", "$2b$04$" + "x" * 53, at, at]
     with psycopg.connect(url) as database:
         database.execute(
-            "INSERT INTO users (id, email, email_key, name, password_hash, created_at, updated_at)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            "INSERT INTO users (id, email, email_key, name, password_hash, created_at, updated_at, position)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, 0)",
             values,
         )
     return url

@@ -26,6 +26,9 @@ class Step:
     `miss` is raised when it affects other than `expected_rows` rows (`None` allows
     any number), `clash` when it violates a constraint.  Either rolls back the whole
     unit and no other.
+
+    With `event`, the index of one of the unit's events, the statement has a parameter
+    `:position` more: where in the log that event comes to be.
     """
 
     name: str
@@ -33,6 +36,11 @@ class Step:
     expected_rows: int | None = None
     miss: Refusal | None = None
     clash: Refusal | None = None
+    event: int | None = None
+
+    def params_behind(self, head: int) -> Mapping[str, object]:
+        """All parameters, where the unit's events come behind the position `head`."""
+        return self.params if self.event is None else {**self.params, "position": head + 1 + self.event}
 
 
 @frozen

@@ -15,6 +15,8 @@ from multiproto.storage.postgresql.statements import PreparedStatement, to_prepa
 from multiproto.storage.statements import load_statements, sql_directory
 from tests.servers import needs, postgresql
 
+from ..storage.old_rows import POSITIONS, ROWS_WITHOUT_POSITIONS
+
 POSTGRESQL, SQLITE = sql_directory("postgresql"), sql_directory("sqlite")
 
 # Where the engines differ on purpose.
@@ -82,7 +84,9 @@ class NamesTests(SynchronousTestCase):
 
 @needs("postgresql")
 class SchemaCase(SynchronousTestCase):
-    """A fresh database that has had all migrations."""
+    """A fresh database that has had all migrations, or those up to `newest`."""
+
+    newest: int | None = None
 
     def setUp(self) -> None:
         server = postgresql()
@@ -92,7 +96,7 @@ class SchemaCase(SynchronousTestCase):
         self.addCleanup(self.connection.close)
         self.statements = load_statements(POSTGRESQL / "queries")
         self.connection.execute(self.statements["migrations_begin"].encode())
-        for migration in load_migrations(POSTGRESQL):
+        for migration in load_migrations(POSTGRESQL)[: self.newest]:
             self.connection.execute(migration.text.encode())
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
@@ -229,6 +233,21 @@ class SchemaTests(SchemaCase):
         self.assertEqual(finer, [])
 
 
+class PositionsTests(SchemaCase):
+    newest = 6
+
+    def test_rows_of_before_have_the_place_of_their_event(self) -> None:
+        """Or one before the log, by their times, where it is pruned; setting it is no change of the row."""
+        touched = "SELECT id, updated_at FROM users UNION ALL SELECT id, updated_at FROM messages ORDER BY 1"
+        self.connection.execute(ROWS_WITHOUT_POSITIONS.encode())
+        before = self.rows(touched)
+        for migration in load_migrations(POSTGRESQL)[self.newest :]:
+            self.connection.execute(migration.text.encode())
+        for table, expected in POSITIONS.items():
+            self.assertEqual(dict(self.rows(f"SELECT id, position FROM {table}")), expected, table)
+        self.assertEqual(self.rows(touched), before)
+
+
 class TouchedTests(SchemaCase):
     """Who changes a row by another hand need not think of `updated_at` and the version."""
 
@@ -237,12 +256,12 @@ class TouchedTests(SchemaCase):
     def setUp(self) -> None:
         super().setUp()
         self.rows(
-            "INSERT INTO users (id, email, email_key, name, password_hash, created_at, updated_at)"
-            f" VALUES ('ada', 'a', 'a', 'Ada', 'x', '{self.OLD}', '{self.OLD}') RETURNING id"
+            "INSERT INTO users (id, email, email_key, name, password_hash, created_at, updated_at, position)"
+            f" VALUES ('ada', 'a', 'a', 'Ada', 'x', '{self.OLD}', '{self.OLD}', 1) RETURNING id"
         )
         self.rows(
-            "INSERT INTO messages (id, user_id, content, created_at, updated_at)"
-            f" VALUES ('m', 'ada', 'hello', '{self.OLD}', '{self.OLD}') RETURNING id"
+            "INSERT INTO messages (id, user_id, content, created_at, updated_at, position)"
+            f" VALUES ('m', 'ada', 'hello', '{self.OLD}', '{self.OLD}', 2) RETURNING id"
         )
 
     def test_by_another_hand_both_are_set(self) -> None:

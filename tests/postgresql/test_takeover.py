@@ -363,6 +363,19 @@ class FreshStoreTests(TakeoverCase):
             times = connection.execute("SELECT created_at FROM messages ORDER BY rowid").fetchall()
         self.assertEqual(times, sorted(times))
 
+    def test_lists_begin_before_the_log_in_the_order_of_time(self) -> None:
+        """So that whatever is sent from now on comes after it, and each has a place of its own."""
+        directory = Path(self.mktemp())
+        self.command("--from", self.conninfo, "--to", str(directory))
+        self.in_place()
+        for table in ("users", "messages"):
+            expected = list(range(1 - 10, 1))
+            in_place = self.rows(f"SELECT id, position FROM {table} ORDER BY created_at, position")
+            self.assertEqual([position for _, position in in_place], expected, table)
+            with closing(sqlite3.connect(directory / DATABASE_FILE)) as connection:
+                query = f"SELECT id, position FROM {table} ORDER BY created_at, position"
+                self.assertEqual(connection.execute(query).fetchall(), in_place, table)
+
     def test_from_what_was_taken_over_in_place(self) -> None:
         self.in_place()
         self.refused(

@@ -320,7 +320,7 @@ class StoreContract(SessionContract, LogContract):
     # Lists of messages.
 
     async def talk(self) -> None:
-        """Ada, Bob and Eve talk, in the open and directly; two messages in one millisecond."""
+        """Ada, Bob and Eve talk, in the open and directly."""
         await self.people("ada", "bob", "eve")
         for unit in (
             add_message("m1", "ada", 1, channel="c"),
@@ -329,7 +329,7 @@ class StoreContract(SessionContract, LogContract):
             add_message("m4", "ada", 4, channel="c", to="bob"),
             add_message("m5", "eve", 5, to="eve"),
             add_message("m6", "ada", 6, channel="d"),
-            add_message("m7", "ada", 6, channel="c"),
+            add_message("m7", "ada", 7, channel="c"),
         ):
             await self.store.commit(unit)
 
@@ -411,6 +411,35 @@ class StoreContract(SessionContract, LogContract):
         ]
         self.assertEqual(
             [[row["id"] for row in page] for page in pages], [["m7", "m6"], ["m4", "m3"], ["m2", "m1"], []]
+        )
+
+    async def test_lists_are_in_the_order_of_the_log_whatever_the_clocks_said(self) -> None:
+        """A row's place is that of its event, also behind units of the same transaction that came to nothing."""
+        await gatherResults(
+            [
+                self.store.commit(add_user("ada", 9, event("u1", "ada"))),
+                self.store.commit(add_user("bob", 8, event("u2", "bob"), event("u3", "bob"))),
+            ]
+        )
+        units = [
+            add_message("m1", "ada", 9, event("e1", "m1"), channel="c"),
+            add_message("m2", "ada", 1, event("e2", "m2"), channel="c", to="bob"),
+            add_message("mx", "ada", 1, event("ex", "mx"), to="nobody"),
+            say(event("e3", "")),
+            add_message("m3", "bob", 5, event("e4", "m3"), event("e5", "m3"), channel="c"),
+            add_message("m4", "ada", 5, event("e6", "m4"), channel="c"),
+        ]
+        done = await DeferredList([self.store.commit(unit) for unit in units], consumeErrors=True)
+        self.assertEqual([success for success, _ in done], [True, True, False, True, True, True])
+        rows = await self.rows("messages_page", viewer="ada", limit=9, offset=0)
+        places = {entry.event.id: entry.position for entry in await self.store.read_after(0, 20)}
+        self.assertEqual(
+            [(row["id"], row["position"]) for row in rows],
+            [("m4", places["e6"]), ("m3", places["e4"]), ("m2", places["e2"]), ("m1", places["e1"])],
+        )
+        rows = await self.rows("users_page", limit=9, offset=0)
+        self.assertEqual(
+            [(row["id"], row["position"]) for row in rows], [("bob", places["u2"]), ("ada", places["u1"])]
         )
 
     async def test_fault_25_the_pages_of_several_authors_are_one_statement(self) -> None:

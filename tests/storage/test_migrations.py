@@ -14,6 +14,8 @@ from multiproto.storage.sqlite.connection import connect
 from multiproto.storage.sqlite.migrate import migrate
 from multiproto.storage.statements import load_statements, sql_directory
 
+from .old_rows import POSITIONS, ROWS_WITHOUT_POSITIONS
+
 FIRST = """-- One table, and a trigger with semicolons inside.
 CREATE TABLE one (a TEXT);
 CREATE TABLE two (a TEXT);
@@ -146,6 +148,24 @@ class MigrationTests(SynchronousTestCase):
         asked = {"user_id": "ada", "now": then, "limit": 9}
         rows = self.connection.execute(self.statements["sessions_open"], asked).fetchall()
         self.assertEqual(rows, [("s1", then, then, later, None, None)])
+
+
+class PositionsTests(SynchronousTestCase):
+    def test_rows_of_before_have_the_place_of_their_event(self) -> None:
+        """Or one before the log, by their times, where it is pruned; setting it is no change of the row."""
+        sql = sql_directory("sqlite")
+        statements, migrations = load_statements(sql / "queries"), load_migrations(sql)
+        connection = connect(Path(":memory:"), 0)
+        self.addCleanup(connection.close)
+        migrate(connection, migrations[:6], statements, 1_800_000_000.0)
+        connection.executescript(ROWS_WITHOUT_POSITIONS)
+        touched = "SELECT id, updated_at FROM users UNION ALL SELECT id, updated_at FROM messages ORDER BY 1"
+        before = connection.execute(touched).fetchall()
+        migrate(connection, migrations, statements, 1_800_000_000.0)
+        for table, expected in POSITIONS.items():
+            found = dict(connection.execute(f"SELECT id, position FROM {table}").fetchall())
+            self.assertEqual(found, expected, table)
+        self.assertEqual(connection.execute(touched).fetchall(), before)
 
 
 class FloorsTests(SynchronousTestCase):

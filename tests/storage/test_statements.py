@@ -176,10 +176,10 @@ class PlanTests(SynchronousTestCase):
         """`updated_at` and the version, by which the server finds that it was overtaken."""
         old = "2020-01-01T00:00:00.000Z"
         self.connection.execute(
-            f"INSERT INTO users VALUES ('ada', 'ada@x.org', 'ada@x.org', 'Ada', '', 1, '{old}', '{old}')"
+            f"INSERT INTO users VALUES ('ada', 'ada@x.org', 'ada@x.org', 'Ada', '', 1, '{old}', '{old}', 1)"
         )
         self.connection.execute(
-            f"INSERT INTO messages VALUES ('m', 'ada', 'hello', 'c', NULL, '{old}', '{old}')"
+            f"INSERT INTO messages VALUES ('m', 'ada', 'hello', 'c', NULL, '{old}', '{old}', 2)"
         )
         self.connection.execute("UPDATE users SET name = 'Other'")
         self.connection.execute("UPDATE messages SET content = 'other'")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from multiproto.base.timestamps import format_timestamp
-from multiproto.core.errors import Conflict, NotFound
+from multiproto.core.errors import Conflict, NotFound, Refusal
 from multiproto.core.transactions import Event, Query, Step, Unit
 
 TAKEN = Conflict("Email already registered")
@@ -37,8 +37,16 @@ def claim(user: str, key: str, second: float = 0, expired: float = -100, **kept:
     return step("key_claim", user_id=user, key=key, at=at(second), expired=at(expired), **params)
 
 
+def _add(name: str, params: dict[str, object], second: float, refusal: Refusal, *events: Event) -> Unit:
+    """A row at the position of its event; of one without, at one that goes by its time."""
+    if not events:
+        params |= {"position": int(second * 10_000)}
+    place = 0 if events else None
+    return Unit((Step(name, params, expected_rows=1, miss=refusal, clash=refusal, event=place),), events)
+
+
 def add_user(id: str, second: float = 0, *events: Event) -> Unit:
-    params = {
+    params: dict[str, object] = {
         "id": id,
         "email": f"{id.upper()}@x.org",
         "email_key": f"{id}@x.org",
@@ -46,7 +54,7 @@ def add_user(id: str, second: float = 0, *events: Event) -> Unit:
         "password_hash": "$2b$",
         "at": at(second),
     }
-    return Unit((Step("user_add", params, expected_rows=1, miss=TAKEN, clash=TAKEN),), events)
+    return _add("user_add", params, second, TAKEN, *events)
 
 
 def amend_user(id: str, version: int, second: float = 0) -> Unit:
@@ -71,7 +79,7 @@ def add_message(
     to: str | None = None,
     content: str = "hello",
 ) -> Unit:
-    params = {
+    params: dict[str, object] = {
         "id": id,
         "user_id": user,
         "content": content,
@@ -79,7 +87,7 @@ def add_message(
         "recipient_id": to,
         "at": at(second),
     }
-    return Unit((Step("message_add", params, expected_rows=1, miss=STRANGER, clash=STRANGER),), events)
+    return _add("message_add", params, second, STRANGER, *events)
 
 
 def withdraw(id: str, *events: Event) -> Unit:

@@ -61,7 +61,7 @@ class Accounts:
         user = User(self._new_id(), email, name, at, at)
         params = _user_columns(user) | {"id": user.id, "password_hash": hashed, "at": at}
         taken = Conflict("Email already registered")
-        add = Step("user_add", params, expected_rows=1, miss=taken, clash=taken)
+        add = Step("user_add", params, expected_rows=1, miss=taken, clash=taken, event=0)
         audit = self._audit_recorder.record_step("account.created", client, actor=user.id, subject=user.id)
         return WithCursor(
             user, await self._store.commit(Unit((add, audit), (self._events.user_created(user),)))

@@ -80,7 +80,7 @@ class Messages:
             "at": at,
         }
         no_user = NotFound.of("User", recipient) if recipient else Unauthorized("This account is closed")
-        add = Step("message_add", params, expected_rows=1, miss=no_user, clash=no_user)
+        add = Step("message_add", params, expected_rows=1, miss=no_user, clash=no_user, event=0)
         body = ("message", content, channel, recipient)
         event = self._events.message_sent(message)
         sent = await self._idempotent_sends.commit(author, key, body, (add,), event, message.id)

@@ -23,8 +23,10 @@ from ...core.validation import MAX_CHANNEL_LENGTH, FieldValidator
 BATCH_ROWS = 5_000  # that are in memory at a time
 MAX_EXAMPLES = 5  # of each kind that a survey names
 
-USER_COLUMNS = ("id", "email", "email_key", "name", "password_hash", "created_at", "updated_at")
-MESSAGE_COLUMNS = ("id", "user_id", "content", "channel_id", "recipient_id", "created_at", "updated_at")
+USER_COLUMNS = ("id", "email", "email_key", "name", "password_hash", "created_at", "updated_at", "position")
+MESSAGE_COLUMNS = (
+    *("id", "user_id", "content", "channel_id", "recipient_id", "created_at", "updated_at", "position"),
+)
 
 # Table -> the columns by which it is known.
 _TABLES: Mapping[str, set[str]] = {
@@ -127,13 +129,13 @@ class Predecessor:
         return self._batches("messages", _MESSAGES)
 
     def _user(self, row: tuple[Any, ...], keys: set[str]) -> tuple[Any, ...]:
-        id, email, name, password, created_at, updated_at = row
+        id, email, name, password, *rest = row
         key = email_key(email.strip())
         if key in keys:
             key = shared_email_key(email.strip())
         keys.add(key)
         hashed = TRUNCATED_HASH + password if is_bcrypt_hash(password) else password
-        return id, email, key, name, hashed, created_at, updated_at
+        return id, email, key, name, hashed, *rest
 
     def _survey_accounts(self) -> Survey:
         first: dict[str, str] = {}  # key -> the address of the oldest account
@@ -214,9 +216,12 @@ def _time(columns: str) -> str:
 
 
 _CREATED_AT, _UPDATED_AT = _time("created_at, updated_at"), _time("updated_at, created_at")
+# The newest is at 0, where the log begins, and the others are before it: sql/postgresql/010_positions.sql.
+_POSITION = f"1 - row_number() OVER (ORDER BY {_CREATED_AT} DESC, created_at DESC, id DESC)"
 
 _USERS = f"""
-SELECT id::text, coalesce(email, ''), coalesce(name, ''), coalesce(password, ''), {_CREATED_AT}, {_UPDATED_AT}
+SELECT id::text, coalesce(email, ''), coalesce(name, ''), coalesce(password, ''),
+       {_CREATED_AT}, {_UPDATED_AT}, {_POSITION}
 FROM {{users}}
 ORDER BY created_at, id
 """
@@ -225,7 +230,7 @@ ORDER BY created_at, id
 _MESSAGES = f"""
 SELECT id::text, user_id::text, content, nullif(channel_id::text, ''),
        coalesce(recipient_id, CASE WHEN coalesce(channel_id::text, '') = '' THEN user_id END)::text,
-       {_CREATED_AT}, {_UPDATED_AT}
+       {_CREATED_AT}, {_UPDATED_AT}, {_POSITION}
 FROM {{messages}}
 ORDER BY created_at, id
 """

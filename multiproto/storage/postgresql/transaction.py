@@ -153,7 +153,7 @@ class PostgresTransaction:
         return self.position
 
     def _unit_calls(self, unit: Unit, after: int) -> list[StatementCall]:
-        steps = [self._call(step.name, step.params) for step in unit.steps]
+        steps = [self._call(step.name, step.params_behind(after)) for step in unit.steps]
         return steps + [
             self._call("log_append", event_to_row(position, event))
             for position, event in enumerate(unit.events, after + 1)

@@ -69,7 +69,7 @@ class SqliteTransaction:
     def _execute_step(self, step: Step) -> None:
         try:
             affected = self._connection.execute(
-                self._statements[step.name], encode_parameters(step.params)
+                self._statements[step.name], encode_parameters(step.params_behind(self.head))
             ).rowcount
         except sqlite3.IntegrityError:
             if step.clash is None:

@@ -1,4 +1,4 @@
--- Every list holds only messages that :viewer may see: those to no recipient, and those from or to :viewer.
+-- Every list is in the order of the log, whatever the clocks said, and holds only messages that :viewer may see: those to no recipient, and those from or to :viewer.
 -- Where topic rules keep :viewer out of channels, narrower lists take the place of these: of messages to no recipient, they
 -- hold only those from :viewer and those in channels that :viewer may read.
 
@@ -10,10 +10,10 @@ WHERE id = :id;
 
 -- name: messages_page
 -- At most :limit messages after the :offset newest, newest first.
-SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at
+SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
 FROM messages
 WHERE recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer
-ORDER BY created_at DESC, id DESC
+ORDER BY position DESC
 LIMIT :limit OFFSET :offset;
 
 -- name: messages_count
@@ -24,10 +24,10 @@ SELECT (SELECT count(*) FROM messages WHERE recipient_id IS NULL)
 
 -- name: messages_page_by_user
 -- The same of one author.
-SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at
+SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
 FROM messages
 WHERE user_id = :user_id AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)
-ORDER BY created_at DESC, id DESC
+ORDER BY position DESC
 LIMIT :limit OFFSET :offset;
 
 -- name: messages_count_by_user
@@ -38,10 +38,10 @@ WHERE user_id = :user_id AND (recipient_id IS NULL OR user_id = :viewer OR recip
 
 -- name: messages_page_by_channel
 -- The same in one channel.
-SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at
+SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
 FROM messages
 WHERE channel_id = :channel_id AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)
-ORDER BY created_at DESC, id DESC
+ORDER BY position DESC
 LIMIT :limit OFFSET :offset;
 
 -- name: messages_count_by_channel
@@ -52,11 +52,11 @@ WHERE channel_id = :channel_id AND (recipient_id IS NULL OR user_id = :viewer OR
 
 -- name: messages_page_by_user_and_channel
 -- The same of one author in one channel.
-SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at
+SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
 FROM messages
 WHERE user_id = :user_id AND channel_id = :channel_id
   AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)
-ORDER BY created_at DESC, id DESC
+ORDER BY position DESC
 LIMIT :limit OFFSET :offset;
 
 -- name: messages_count_by_user_and_channel
@@ -70,16 +70,16 @@ WHERE user_id = :user_id AND channel_id = :channel_id
 -- The page of each of :user_ids (a JSON array), each newest first.
 -- One index scan per author reads no further than the page; a window function would read all their messages.
 SELECT message.id, message.user_id, message.content, message.channel_id, message.recipient_id,
-       message.created_at, message.updated_at
+       message.created_at, message.updated_at, message.position
 FROM (SELECT DISTINCT json_array_elements_text(:user_ids::json) AS id) AS author
 CROSS JOIN LATERAL (
-    SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at
+    SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
     FROM messages
     WHERE user_id = author.id AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)
-    ORDER BY created_at DESC, id DESC
+    ORDER BY position DESC
     LIMIT :limit OFFSET :offset
 ) AS message
-ORDER BY message.user_id, message.created_at DESC, message.id DESC;
+ORDER BY message.user_id, message.position DESC;
 
 -- name: messages_of_users_count
 -- How many there are of each of :user_ids (a JSON array); no row for those without any.
@@ -92,7 +92,7 @@ GROUP BY user_id;
 -- name: messages_page_only_in
 -- The page of all messages, for a :viewer who may read only :channels (a JSON array).
 -- Of each channel, and of what :viewer sent and received, it reads no further than the page.
-SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at
+SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
 FROM messages
 WHERE id IN (
     SELECT message.id
@@ -101,7 +101,7 @@ WHERE id IN (
         SELECT id
         FROM messages
         WHERE channel_id = channel.id AND recipient_id IS NULL
-        ORDER BY created_at DESC, id DESC
+        ORDER BY position DESC
         LIMIT :limit::bigint + :offset::bigint
     ) AS message
     UNION ALL
@@ -109,7 +109,7 @@ WHERE id IN (
         SELECT id
         FROM messages
         WHERE user_id = :viewer
-        ORDER BY created_at DESC, id DESC
+        ORDER BY position DESC
         LIMIT :limit::bigint + :offset::bigint
     )
     UNION ALL
@@ -117,11 +117,11 @@ WHERE id IN (
         SELECT id
         FROM messages
         WHERE recipient_id = :viewer
-        ORDER BY created_at DESC, id DESC
+        ORDER BY position DESC
         LIMIT :limit::bigint + :offset::bigint
     )
 )
-ORDER BY created_at DESC, id DESC
+ORDER BY position DESC
 LIMIT :limit OFFSET :offset;
 
 -- name: messages_count_only_in
@@ -140,12 +140,12 @@ SELECT (SELECT count(*)
 
 -- name: messages_page_but_in
 -- The page of all messages, for a :viewer who may read all channels but :channels (a JSON array).
-SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at
+SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
 FROM messages
 WHERE (recipient_id IS NULL
        AND channel_id <> ALL (ARRAY(SELECT json_array_elements_text(:channels::json))))
    OR user_id = :viewer OR recipient_id = :viewer
-ORDER BY created_at DESC, id DESC
+ORDER BY position DESC
 LIMIT :limit OFFSET :offset;
 
 -- name: messages_count_but_in
@@ -160,14 +160,14 @@ SELECT (SELECT count(*) FROM messages WHERE recipient_id IS NULL)
 
 -- name: messages_page_by_user_narrowed
 -- The page of one author who is not :viewer, in :channels only, or in all but those where :only is false.
-SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at
+SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
 FROM messages
 WHERE user_id = :user_id AND (
     (recipient_id IS NULL
      AND (channel_id = ANY (ARRAY(SELECT json_array_elements_text(:channels::json)))) = :only)
     OR recipient_id = :viewer
 )
-ORDER BY created_at DESC, id DESC
+ORDER BY position DESC
 LIMIT :limit OFFSET :offset;
 
 -- name: messages_count_by_user_narrowed
@@ -180,14 +180,14 @@ SELECT (SELECT count(*)
 
 -- name: messages_page_by_closed_channel
 -- The page of a channel that :viewer may not read: only those from and to :viewer, and of one author unless that is ''.
-SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at
+SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
 FROM messages
 WHERE id IN (
     SELECT id FROM messages WHERE user_id = :viewer AND channel_id = :channel_id
     UNION ALL
     SELECT id FROM messages WHERE recipient_id = :viewer AND channel_id = :channel_id
 ) AND (:user_id = '' OR user_id = :user_id)
-ORDER BY created_at DESC, id DESC
+ORDER BY position DESC
 LIMIT :limit OFFSET :offset;
 
 -- name: messages_count_by_closed_channel
@@ -203,20 +203,20 @@ WHERE id IN (
 -- name: messages_of_users_page_narrowed
 -- As `messages_of_users_page`, in :channels only, or in all but those where :only is false.
 SELECT message.id, message.user_id, message.content, message.channel_id, message.recipient_id,
-       message.created_at, message.updated_at
+       message.created_at, message.updated_at, message.position
 FROM (SELECT DISTINCT json_array_elements_text(:user_ids::json) AS id) AS author
 CROSS JOIN LATERAL (
-    SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at
+    SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
     FROM messages
     WHERE user_id = author.id AND (
         (recipient_id IS NULL
          AND (channel_id = ANY (ARRAY(SELECT json_array_elements_text(:channels::json)))) = :only)
         OR user_id = :viewer OR recipient_id = :viewer
     )
-    ORDER BY created_at DESC, id DESC
+    ORDER BY position DESC
     LIMIT :limit OFFSET :offset
 ) AS message
-ORDER BY message.user_id, message.created_at DESC, message.id DESC;
+ORDER BY message.user_id, message.position DESC;
 
 -- name: messages_of_users_count_narrowed
 -- How many there are of each; no row for those without any.  In channels and direct ones apart, for the sake of the indexes.
@@ -237,9 +237,9 @@ FROM (
 GROUP BY user_id;
 
 -- name: message_add
--- A message; violates a constraint when its author or recipient is deleted.
-INSERT INTO messages (id, user_id, content, channel_id, recipient_id, created_at, updated_at)
-VALUES (:id, :user_id, :content, :channel_id, :recipient_id, :at, :at);
+-- A message, whose event comes at :position; violates a constraint when its author or recipient is deleted.
+INSERT INTO messages (id, user_id, content, channel_id, recipient_id, created_at, updated_at, position)
+VALUES (:id, :user_id, :content, :channel_id, :recipient_id, :at, :at, :position);
 
 -- name: message_drop
 -- Delete a message.

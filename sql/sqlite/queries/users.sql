@@ -26,9 +26,9 @@ WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: users_page
 -- At most :limit users after the :offset newest, newest first, with public columns.
-SELECT id, email, name, created_at, updated_at
-FROM users
-ORDER BY created_at DESC, id DESC
+SELECT id, email, name, created_at, updated_at, position
+FROM users INDEXED BY users_newest
+ORDER BY position DESC
 LIMIT :limit OFFSET :offset;
 
 -- name: users_count
@@ -36,9 +36,9 @@ LIMIT :limit OFFSET :offset;
 SELECT count(*) AS total FROM users;
 
 -- name: user_add
--- A new account; violates a constraint when the email address is in use.
-INSERT INTO users (id, email, email_key, name, password_hash, created_at, updated_at)
-VALUES (:id, :email, :email_key, :name, :password_hash, :at, :at);
+-- A new account, whose event comes at :position; violates a constraint when the email address is in use.
+INSERT INTO users (id, email, email_key, name, password_hash, created_at, updated_at, position)
+VALUES (:id, :email, :email_key, :name, :password_hash, :at, :at, :position);
 
 -- name: user_amend
 -- Change a user; no row if it was changed since :version was read.

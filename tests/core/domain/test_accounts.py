@@ -133,7 +133,14 @@ class SharedAddressTests(AccountsCase):
         }
         hashed = await self.passwords.hash(password)
         await self.store.commit(
-            Unit((Step("user_add", columns | {"password_hash": hashed, "at": format_timestamp(1.0)}),))
+            Unit(
+                (
+                    Step(
+                        "user_add",
+                        columns | {"password_hash": hashed, "at": format_timestamp(1.0), "position": 0},
+                    ),
+                )
+            )
         )
         identity = Identity(str(columns["id"]), f"session of {email}", 1e12)
         await begin_session(self.store, identity)
@@ -174,7 +181,7 @@ class SharedAddressTests(AccountsCase):
         ):
             columns = {"id": self.new_id(), "email": email, "email_key": email_key(email), "name": "Ann"}
             hashed = await self.passwords.hash(f"{PASSWORD}{number}")
-            params = columns | {"password_hash": hashed, "at": format_timestamp(1.0)}
+            params = columns | {"password_hash": hashed, "at": format_timestamp(1.0), "position": -number}
             await self.store.commit(Unit((Step("user_add", params),)))
             self.assertEqual(await self.login(email.upper(), f"{PASSWORD}{number}"), columns["id"])
 
@@ -266,6 +273,17 @@ class AccountTests(AccountsCase):
             with self.assertRaises(refusal):
                 await self.accounts.read(self.who, id)
         self.assertEqual(await self.accounts.read_many(self.who, [self.ann.id, "x"]), {self.ann.id: self.ann})
+
+    async def test_the_list_has_the_order_in_which_subscribers_heard_of_them(self) -> None:
+        """The log's, also where the clock of one of two instances is ten minutes behind."""
+        behind = make_account_services(
+            self.store, self.passwords, NamingTokens(), reactor, lambda: self.now() - 600, self.new_id
+        ).accounts
+        for n, accounts in enumerate((self.accounts, behind, self.accounts)):
+            await accounts.register(ANN | {"email": f"{n}@example.org"})
+        heard = [content["user"]["email"] for _, _, content in await self.log()]
+        page = await self.accounts.page(self.who, {})
+        self.assertEqual([user.email for user in page.items], heard[::-1])
 
     async def test_pages(self) -> None:
         bob = (await self.accounts.register(ANN | {"email": "bob@example.org"})).value

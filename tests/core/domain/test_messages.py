@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet import reactor
 
+from multiproto.base.uuid7 import Uuid7Generator
 from multiproto.core.domain.messages import Messages
 from multiproto.core.errors import Forbidden, NotFound, Unauthorized, ValidationError
 from multiproto.core.identity import Identity
@@ -208,6 +209,43 @@ class VisibilityTests(MessagesCase):
 
 
 class ListTests(MessagesCase):
+    async def test_lists_have_the_order_in_which_subscribers_heard_it(self) -> None:
+        """The log's, also where the clock of one of two instances is ten minutes behind."""
+        behind = Messages(
+            self.store,
+            self.sends,
+            self.events,
+            Policy(),
+            lambda: self.now() - 600,
+            Uuid7Generator(lambda: 1.0),
+        )
+        here = self.messages
+        for n, self.messages in enumerate((here, behind, here, behind)):
+            await self.send(self.ann, str(n), channel="c")
+        self.assertEqual(
+            [
+                content["message"]["content"]
+                for type, _, content in await self.log()
+                if type == "message.sent"
+            ],
+            ["0", "1", "2", "3"],
+        )
+        ann, expected = self.ann.user_id, ["3", "2", "1", "0"]
+        people, others = frozenset([self.bob.user_id]), frozenset([ann])
+        for rules in (
+            (),
+            (Rule("messages.channel.x", VERBS, others),),
+            (Rule("messages.channel.*", VERBS, people),),
+        ):
+            self.messages = Messages(
+                self.store, self.sends, self.events, Policy(rules), self.now, self.new_id
+            )
+            for who in (self.ann, self.bob):
+                for filters in ({}, {"userId": ann}, {"channelId": "c"}, {"userId": ann, "channelId": "c"}):
+                    self.assertEqual(await self.contents(who, **filters), expected, (rules, filters))
+                pages = await self.messages.pages_by_author(who, [ann], {})
+                self.assertEqual([m.content for m in pages[ann].items], expected, rules)
+
     async def test_pages_are_stable(self) -> None:
         """Newest first, each once, though many have one time (docs/predecessor-faults.md#fault-25)."""
         stopped = self.now()

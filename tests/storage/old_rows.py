@@ -1,0 +1,32 @@
+"""Rows of a database that had no positions yet, for the migration of both engines."""
+
+from __future__ import annotations
+
+_USER = "'x', 'Ann', '$2b$'"
+_EVENT = "'[]', NULL, '2026-01-01T00:00:00.000Z', 'messages.**'"
+
+# Two clocks: what was sent last has an early time.  Of `old`, `older` and `ann` the log knows nothing any more.
+ROWS_WITHOUT_POSITIONS = f"""
+INSERT INTO users (id, email_key, email, name, password_hash, created_at, updated_at) VALUES
+    ('ann', 'a', {_USER}, '2026-01-01T00:00:00.000Z', '2026-01-01T00:00:00.000Z'),
+    ('bob', 'b', {_USER}, '2026-01-09T00:00:00.000Z', '2026-01-09T00:00:00.000Z'),
+    ('cyd', 'c', {_USER}, '2026-01-08T00:00:00.000Z', '2026-01-08T00:00:00.000Z');
+INSERT INTO messages (id, user_id, content, created_at, updated_at) VALUES
+    ('older', 'ann', '', '2026-01-01T00:00:00.000Z', '2026-01-01T00:00:00.000Z'),
+    ('old', 'ann', '', '2026-01-02T00:00:00.000Z', '2026-01-02T00:00:00.000Z'),
+    ('m1', 'ann', '', '2026-01-09T00:00:00.000Z', '2026-01-09T00:00:00.000Z'),
+    ('m2', 'ann', '', '2026-01-08T00:00:00.000Z', '2026-01-08T00:00:00.000Z');
+INSERT INTO events (position, id, type, subject, topics, content, created_at, namespace) VALUES
+    (4, 'e4', 'user.created', 'bob', {_EVENT}),
+    (5, 'e5', 'user.created', 'cyd', {_EVENT}),
+    (6, 'e6', 'user.updated', 'bob', {_EVENT}),
+    (7, 'e7', 'message.sent', 'm1', {_EVENT}),
+    (9, 'e9', 'message.sent', 'm2', {_EVENT});
+UPDATE head SET position = 9;
+"""
+
+# Table -> id -> position, once it was migrated.
+POSITIONS = {
+    "users": {"ann": 0, "bob": 4, "cyd": 5},
+    "messages": {"older": -1, "old": 0, "m1": 7, "m2": 9},
+}
