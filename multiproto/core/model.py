@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, Mapping, TypeVar
+from typing import Any, Callable, Generic, Iterable, Mapping, TypeVar
 
 from attrs import field, frozen
 
@@ -74,21 +74,30 @@ class PageOf(Generic[T]):
     """One page of a list, newest first, and the size of the whole list."""
 
     items: tuple[T, ...]
-    page: int  # from 1
+    page: int  # from 1; of a page that was asked for by a cursor 1
     limit: int
     total: int
-    cursor: str | None = None  # of the snapshot that all of this was read in
+    has_older: bool  # whether the list goes on behind this page
+    has_newer: bool  # whether there is something in front of it
+    before: str | None  # the cursor before which the older ones are, if there are any
+    after: str | None  # the cursor after which newer ones are, or will be
+    cursor: str | None  # of the snapshot that all of this was read in
+    item_cursors: Callable[[], Iterable[str]] = field(eq=False, repr=False)  # those of `items`
 
     def pagination(self) -> JsonObject:
-        pages = -(-self.total // self.limit)
-        return {
+        shown: JsonObject = {
             "page": self.page,
             "limit": self.limit,
             "total": self.total,
-            "totalPages": pages,
-            "hasNextPage": self.page < pages,
-            "hasPreviousPage": self.page > 1,
+            "totalPages": -(-self.total // self.limit),
+            "hasNextPage": self.has_older,
+            "hasPreviousPage": self.has_newer,
         }
+        if self.before is not None:
+            shown["before"] = self.before
+        if self.after is not None:
+            shown["after"] = self.after
+        return shown
 
 
 @frozen

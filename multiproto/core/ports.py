@@ -82,7 +82,10 @@ class Store(Protocol):
         """
 
     def cursor_of(self, position: int) -> str:
-        """The opaque name of `position` in the log, as clients see it."""
+        """The opaque name of `position` in the log, as clients see it; of one before the log, where rows are, too."""
+
+    def locate(self, cursor: str) -> Awaitable[int | None]:
+        """The position that `cursor` names; `None` when this log never had it."""
 
 
 class LogReader(Protocol):

@@ -88,6 +88,9 @@ class RevocationAnnouncingStore:
     def cursor_of(self, position: int) -> str:
         return self._store.cursor_of(position)
 
+    def locate(self, cursor: str) -> Awaitable[int | None]:
+        return self._store.locate(cursor)
+
 
 def _ids_of(event: Event) -> Sequence[str]:
     return revoked_ids(event.type, event.content) if isinstance(event.content, dict) else ()

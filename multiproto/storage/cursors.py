@@ -12,11 +12,11 @@ import re
 from bisect import bisect_right
 from typing import Iterable, Sequence
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ..core.transactions import Row, Step
 
-_CURSOR = re.compile(r"[^.]+\.([0-9]{1,18})")  # so many digits fit every engine's integers
+_CURSOR = re.compile(r"[^.]+\.(-?[0-9]{1,18})")  # so many digits fit every engine's integers
 
 
 @frozen
@@ -32,6 +32,11 @@ class Terms:
     """The terms of a log that have a position, in the order they began; at least one."""
 
     ordered: tuple[Term, ...]
+    _first_positions: Sequence[int] = field(init=False, eq=False, repr=False)
+
+    @_first_positions.default
+    def _collect_first_positions(self) -> Sequence[int]:
+        return [term.first_position for term in self.ordered]
 
     @classmethod
     def from_rows(cls, rows: Iterable[Row]) -> Terms:
@@ -50,9 +55,9 @@ class Terms:
         """The opaque, URL-safe name of `position`; always the same for one entry.
 
         Of terms with the same first position all but the last wrote nothing.
-        Position 0, before the first entry, belongs to the first term.
+        Position 0, before the first entry, and those of rows from before the log belong to the first term.
         """
-        later = bisect_right(self.ordered, position, key=lambda term: term.first_position)
+        later = bisect_right(self._first_positions, position)
         return f"{self.ordered[max(later - 1, 0)].id}.{position}"
 
     def position_of(self, cursor: str) -> int | None:

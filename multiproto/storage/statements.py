@@ -7,6 +7,10 @@ A file of `sql/<engine>/queries` holds any number of
     SELECT ... ;
 
 each of one statement.  A file may begin with comments of its own.
+
+A page of a list has a twin that is read in the other direction, from the same rows
+with the same rights, so it is not written twice: a line `-- mirror: NAME` below the
+name gives the statement with `>` for `<` before `:bound`, and ASC for DESC.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from pathlib import Path
 from typing import Mapping
 
 _NAME_LINE = re.compile(r"^-- name: (.*)$", re.MULTILINE)
+_MIRROR_LINE = re.compile(r"^\n-- mirror: (.*)$", re.MULTILINE)
 
 Statements = Mapping[str, str]  # name -> SQL with `:named` parameters
 
@@ -49,16 +54,31 @@ def parse_statements(text: str, origin: str) -> Statements:
     if _strip_comments(opening):
         raise BadStatementFile(f"{origin}: a statement before the first name")
     found: dict[str, str] = {}
-    for name, part in zip(parts[::2], parts[1::2]):
+
+    def add(name: str, statement: str) -> None:
         if not name.isidentifier() or name in found:
             raise BadStatementFile(f"{origin}: {name!r} is no name, or has been named before")
+        found[name] = statement
+
+    for name, part in zip(parts[::2], parts[1::2]):
+        mirror = _MIRROR_LINE.match(part)
+        part = part[mirror.end() :] if mirror else part
         if not part.lstrip().startswith("-- "):
             raise BadStatementFile(f"{origin}: {name} says nothing of its meaning")
         statement = _strip_comments(part)
         if statement.count(";") != 1 or not statement.endswith(";"):
             raise BadStatementFile(f"{origin}: {name} is not one statement ended by a semicolon")
-        found[name] = statement
+        add(name, statement)
+        if mirror:
+            add(mirror[1], _mirror(statement))
+            if found[mirror[1]] == statement:
+                raise BadStatementFile(f"{origin}: {name} has no < :bound and no DESC to mirror")
     return found
+
+
+def _mirror(statement: str) -> str:
+    """The same list from the other end."""
+    return statement.replace("< :bound", "> :bound").replace(" DESC", " ASC")
 
 
 def _strip_comments(text: str) -> str:

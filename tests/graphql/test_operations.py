@@ -19,13 +19,13 @@ class QueryTests(ServerCase):
     def test_users(self) -> None:
         page = self.data(
             """{ users(limit: 1) { edges { node { name email } cursor }
-                 pageInfo { page limit total totalPages hasNextPage hasPreviousPage } cursor } }""",
+                 pageInfo { page limit total totalPages hasNextPage hasPreviousPage before after } cursor } }""",
             self.ann,
         )["users"]
         self.assertEqual(
             page,
             {
-                "edges": [{"node": {"name": "Bob", "email": "Bob@example.org"}, "cursor": self.bob}],
+                "edges": [{"node": {"name": "Bob", "email": "Bob@example.org"}, "cursor": "t.2"}],
                 "pageInfo": {
                     "page": 1,
                     "limit": 1,
@@ -33,6 +33,8 @@ class QueryTests(ServerCase):
                     "totalPages": 2,
                     "hasNextPage": True,
                     "hasPreviousPage": False,
+                    "before": "t.2",
+                    "after": "t.2",
                 },
                 "cursor": "t.2",
             },
@@ -424,6 +426,64 @@ class StatementTests(ServerCase):
                 "users_by_ids",
             ],
         )
+
+    def test_cursors_on_every_list(self) -> None:
+        """What an edge or `pageInfo` names; `page: 1`, which the schema fills in, is no contradiction."""
+        for n in range(3):
+            self.message(self.ann, str(n), channelId="c")
+        lists = (
+            ("messages(%s)", "messages"),
+            (f'userMessages(userId: "{self.ann}", %s)', "userMessages"),
+            ('channelMessages(channelId: "c", %s)', "channelMessages"),
+        )
+
+        def page(field: str, name: str, arguments: str) -> tuple[list[str], Any]:
+            found = self.data(
+                f"{{ {field % arguments} {{ edges {{ node {{ content }} cursor }} pageInfo {{ before after }} }} }}",
+                self.bob,
+            )[name]
+            self.cursors = [edge["cursor"] for edge in found["edges"]]
+            return [edge["node"]["content"] for edge in found["edges"]], found["pageInfo"]
+
+        for field, name in lists:
+            first, info = page(field, name, "limit: 2")
+            middle = self.cursors[-1]
+            self.assertEqual((first, info), (["2", "1"], {"before": middle, "after": self.cursors[0]}))
+            rest, last = page(field, name, f'before: "{info["before"]}", page: 1')
+            self.assertEqual((rest, last["before"]), (["0"], None))
+            self.assertEqual(page(field, name, f'after: "{middle}"')[0], ["2"])
+            self.assertEqual(
+                page(field, name, f'after: "{info["after"]}"'), ([], {"before": None, "after": info["after"]})
+            )
+        data = self.data(
+            f"""{{ users(before: "t.2") {{ edges {{ node {{ name
+                 new: messages(limit: 5, after: "{middle}") {{ edges {{ node {{ content }} }} }}
+                 old: messages(limit: 5, before: "{middle}") {{ edges {{ node {{ content }} }} }} }} }} }} }}""",
+            self.bob,
+        )
+        self.assertEqual(
+            data["users"]["edges"],
+            [
+                {
+                    "node": {
+                        "name": "Ann",
+                        "new": {"edges": [{"node": {"content": "2"}}]},
+                        "old": {"edges": [{"node": {"content": "0"}}]},
+                    }
+                }
+            ],
+        )
+        for arguments, path in (
+            ('before: "x"', "before"),
+            ('after: "t.99"', "after"),
+            ('before: "t.1", after: "t.1"', "after"),
+            ('before: "t.1", page: 2', "page"),
+        ):
+            for field in [*(field for field, _ in lists), "users(%s)"]:
+                result = self.ask(f"{{ {field % arguments} {{ cursor }} }}", self.bob)
+                extensions = result["errors"][0]["extensions"]
+                self.assertEqual(extensions["code"], "VALIDATION_ERROR")
+                self.assertEqual([error["path"] for error in extensions["details"]["errors"]], [[path]])
 
     def test_pages_of_two_sizes_are_two_reads(self) -> None:
         self.store.reads.clear()

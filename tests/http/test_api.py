@@ -334,9 +334,47 @@ class MessageTests(ApiCase):
                 "totalPages": 2,
                 "hasNextPage": False,
                 "hasPreviousPage": True,
+                "after": answer.data["pagination"]["after"],
             },
         )
         self.assertIn("cursor", answer.json)
+
+    async def test_pages_beside_a_cursor(self) -> None:
+        """Of a write, a list or a message that is gone: the same on every list."""
+        sent = [await self.send(channelId="c") for _ in range(4)]
+        ids = [answer.data["id"] for answer in sent]
+        await self.ask("DELETE", f"/messages/{ids[2]}", token=self.anns)
+        for target in ("/messages", f"/messages/user/{self.ann}", "/messages/channel/c"):
+            for query, expected, more in (
+                (f"before={sent[2].json['cursor']}", [ids[1], ids[0]], (False, True)),
+                (f"before={sent[2].json['cursor']}&limit=1&page=1", [ids[1]], (True, True)),
+                (f"after={sent[2].json['cursor']}", [ids[3]], (True, False)),
+                (f"after={sent[0].json['cursor']}&limit=1", [ids[1]], (True, True)),
+            ):
+                answer = await self.ask("GET", f"{target}?{query}", token=self.bobs)
+                found, pagination = answer.data["data"], answer.data["pagination"]
+                self.assertEqual([message["id"] for message in found], expected, query)
+                self.assertEqual((pagination["hasNextPage"], pagination["hasPreviousPage"]), more, query)
+                self.assertEqual("before" in pagination, pagination["hasNextPage"])
+                self.assertEqual((pagination["page"], pagination["total"]), (1, 3))
+                newer = await self.ask("GET", f"{target}?after={pagination['after']}", token=self.bobs)
+                self.assertEqual(bool(newer.data["data"]), pagination["hasPreviousPage"])
+
+    async def test_what_is_no_cursor_is_told_with_all_other_faults(self) -> None:
+        good = (await self.send(channelId="c")).json["cursor"]
+        for target in ("/messages", f"/messages/user/{self.ann}", "/messages/channel/c", "/auth/audit"):
+            for query, paths in (
+                ("before=", ["before"]),
+                ("after=x.1", ["after"]),
+                (f"before={good}9&limit=0", ["limit", "before"]),
+                ("before=x&after=x&page=2", ["page", "after", "before"]),
+            ):
+                answer = await self.ask("GET", f"{target}?{query}", token=self.anns)
+                self.assertEqual((answer.status, answer.json["error"]["code"]), (400, 2), query)
+                self.assertEqual(
+                    [error["path"] for error in answer.json["error"]["details"]["errors"]],
+                    [[p] for p in paths],
+                )
 
     async def test_limits_hold_on_every_list(self) -> None:
         """The predecessor's fault: one list took any `limit` (docs/predecessor-faults.md#fault-20)."""

@@ -272,7 +272,9 @@ class PrunerTests(StoreCase):
         pruner = self.pruner()
         pruner._audit_retention = 100.0
         await pruner.prune()
-        rows = (await self.store.read(Query("audit_page", {"limit": 9, "offset": 0}))).results[0]
+        rows = (
+            await self.store.read(Query("audit_page", {"limit": 9, "offset": 0, "bound": 2**63 - 1}))
+        ).results[0]
         self.assertEqual(
             [row["at"] for row in rows], [format_timestamp(NOW - 99), format_timestamp(NOW - 100)]
         )

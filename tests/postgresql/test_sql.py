@@ -15,7 +15,7 @@ from multiproto.storage.postgresql.statements import PreparedStatement, to_prepa
 from multiproto.storage.statements import load_statements, sql_directory
 from tests.servers import needs, postgresql
 
-from ..storage.old_rows import POSITIONS, ROWS_WITHOUT_POSITIONS
+from ..storage.old_rows import AUDIT_NUMBERS, AUDIT_WITHOUT_NUMBERS, POSITIONS, ROWS_WITHOUT_POSITIONS
 
 POSTGRESQL, SQLITE = sql_directory("postgresql"), sql_directory("sqlite")
 
@@ -36,6 +36,7 @@ MORE_COLUMNS = {
 
 TIME = re.compile(r"\b(at|now|before|expired|since)\b|_at$")
 INTEGER = {
+    "bound",
     "limit",
     "offset",
     "position",
@@ -164,7 +165,7 @@ class SchemaTests(SchemaCase):
             embedded.executescript(migration.text)
         theirs = embedded.execute(
             'SELECT t.name, c.name, c.pk > 0 OR c."notnull" FROM sqlite_schema AS t, pragma_table_info(t.name) AS c'
-            " WHERE t.type = 'table'"
+            " WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%'"
         ).fetchall()
         ours = self.rows(
             "SELECT table_name::text, column_name::text, (is_nullable = 'NO')::int FROM information_schema.columns"
@@ -246,6 +247,17 @@ class PositionsTests(SchemaCase):
         for table, expected in POSITIONS.items():
             self.assertEqual(dict(self.rows(f"SELECT id, position FROM {table}")), expected, table)
         self.assertEqual(self.rows(touched), before)
+
+
+class AuditNumbersTests(SchemaCase):
+    newest = 7
+
+    def test_records_of_before_are_numbered_by_their_times(self) -> None:
+        self.connection.execute(AUDIT_WITHOUT_NUMBERS.encode())
+        for migration in load_migrations(POSTGRESQL)[self.newest :]:
+            self.connection.execute(migration.text.encode())
+        self.connection.execute(AUDIT_WITHOUT_NUMBERS.replace("'n", "'m").encode())
+        self.assertEqual(dict(self.rows("SELECT id, number FROM audit")), AUDIT_NUMBERS)
 
 
 class TouchedTests(SchemaCase):

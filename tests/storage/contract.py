@@ -32,6 +32,8 @@ from .units import (
     withdraw,
 )
 
+BEHIND_ALL = 2**63 - 1  # as the bound of a page: none
+
 
 class StoreContract(SessionContract, LogContract):
     # Units of work.
@@ -166,7 +168,9 @@ class StoreContract(SessionContract, LogContract):
     async def test_users_are_listed_newest_first(self) -> None:
         await self.people("ada", "bob", "cat")
         page, count = (
-            await self.store.read(Query("users_page", {"limit": 2, "offset": 1}), Query("users_count"))
+            await self.store.read(
+                Query("users_page", {"limit": 2, "offset": 1, "bound": BEHIND_ALL}), Query("users_count")
+            )
         ).results
         self.assertEqual([row["id"] for row in page], ["bob", "ada"])
         self.assertEqual(count, ({"total": 3},))
@@ -334,10 +338,17 @@ class StoreContract(SessionContract, LogContract):
             await self.store.commit(unit)
 
     async def listed(self, which: str, **params: object) -> str:
-        """The numbers of the messages listed, newest first; the count must agree."""
-        page = Query(f"messages_page{which}", params | {"limit": 50, "offset": 0})
+        """The numbers of the messages listed, newest first; the count, and the parts before and after each, must agree."""
+        page = Query(f"messages_page{which}", params | {"limit": 50, "offset": 0, "bound": BEHIND_ALL})
         rows, count = (await self.store.read(page, Query(f"messages_count{which}", params))).results
         assert count == ({"total": len(rows)},), (count, rows)
+        for place, row in enumerate(rows):
+            beside = params | {"bound": row["position"], "offset": 0}
+            for limit in (1, 50):
+                older = await self.rows(f"messages_page{which}", **beside, limit=limit)
+                newer = await self.rows(f"messages_page_after{which}", **beside, limit=limit)
+                self.assertEqual(older, rows[place + 1 :][:limit])
+                self.assertEqual(newer, rows[:place][::-1][:limit])
         return "".join(row["id"][1:] for row in rows)
 
     async def test_fault_13_a_direct_message_is_in_the_lists_and_totals_of_its_two_people_only(self) -> None:
@@ -377,8 +388,16 @@ class StoreContract(SessionContract, LogContract):
                 params = {"viewer": viewer, "user_id": "ada", "channels": named, "only": only}
                 self.assertEqual(await self.listed("_by_user_narrowed", **params), of_ada)
                 params = {"viewer": viewer, "user_ids": ["ada", "nobody"], "channels": named, "only": only}
-                rows = await self.rows("messages_of_users_page_narrowed", **params, limit=9, offset=0)
+                rows = await self.rows(
+                    "messages_of_users_page_narrowed", **params, limit=9, offset=0, bound=BEHIND_ALL
+                )
                 self.assertEqual("".join(row["id"][1:] for row in rows), of_ada)
+                params["user_ids"] = ["ada"]
+                for row in rows:
+                    beside = params | {"bound": row["position"], "limit": 9, "offset": 0}
+                    older = await self.rows("messages_of_users_page_narrowed", **beside)
+                    newer = await self.rows("messages_of_users_page_after_narrowed", **beside)
+                    self.assertEqual((*newer[::-1], row, *older), rows)
                 counts = await self.rows("messages_of_users_count_narrowed", **params)
                 self.assertEqual([row["total"] for row in counts], [len(of_ada)] if of_ada else [])
         for viewer, author, of_c in (
@@ -395,7 +414,7 @@ class StoreContract(SessionContract, LogContract):
             ("but_in", {"viewer": "bob", "channels": ["d"]}),
         ):
             pages = [
-                await self.rows(f"messages_page_{name}", **params, limit=2, offset=offset)
+                await self.rows(f"messages_page_{name}", **params, limit=2, offset=offset, bound=BEHIND_ALL)
                 for offset in range(0, 6, 2)
             ]
             self.assertEqual(
@@ -406,7 +425,7 @@ class StoreContract(SessionContract, LogContract):
         """The predecessor's fault: OFFSET with unstable order (docs/predecessor-faults.md#fault-25)."""
         await self.talk()
         pages = [
-            await self.rows("messages_page", viewer="ada", limit=2, offset=offset)
+            await self.rows("messages_page", viewer="ada", limit=2, offset=offset, bound=BEHIND_ALL)
             for offset in range(0, 8, 2)
         ]
         self.assertEqual(
@@ -431,13 +450,13 @@ class StoreContract(SessionContract, LogContract):
         ]
         done = await DeferredList([self.store.commit(unit) for unit in units], consumeErrors=True)
         self.assertEqual([success for success, _ in done], [True, True, False, True, True, True])
-        rows = await self.rows("messages_page", viewer="ada", limit=9, offset=0)
+        rows = await self.rows("messages_page", viewer="ada", limit=9, offset=0, bound=BEHIND_ALL)
         places = {entry.event.id: entry.position for entry in await self.store.read_after(0, 20)}
         self.assertEqual(
             [(row["id"], row["position"]) for row in rows],
             [("m4", places["e6"]), ("m3", places["e4"]), ("m2", places["e2"]), ("m1", places["e1"])],
         )
-        rows = await self.rows("users_page", limit=9, offset=0)
+        rows = await self.rows("users_page", limit=9, offset=0, bound=BEHIND_ALL)
         self.assertEqual(
             [(row["id"], row["position"]) for row in rows], [("bob", places["u2"]), ("ada", places["u1"])]
         )
@@ -446,9 +465,16 @@ class StoreContract(SessionContract, LogContract):
         """The predecessor's fault: a query per object of a list (docs/predecessor-faults.md#fault-25)."""
         await self.talk()
         authors = ["eve", "ada", "bob", "nobody", "ada"]
-        page = {"viewer": "eve", "user_ids": authors, "limit": 2, "offset": 0}
+        page = {"viewer": "eve", "user_ids": authors, "limit": 2, "offset": 0, "bound": BEHIND_ALL}
         rows = await self.rows("messages_of_users_page", **page)
         self.assertEqual([row["id"] for row in rows], ["m7", "m6", "m2", "m5"])
+        for name, bound, expected in (
+            ("messages_of_users_page", 60_000, ["m1", "m2", "m5"]),
+            ("messages_of_users_page_after", 0, ["m1", "m6", "m2", "m5"]),
+            ("messages_of_users_page_after", 60_000, ["m7"]),
+        ):
+            rows = await self.rows(name, **page | {"bound": bound})
+            self.assertEqual([row["id"] for row in rows], expected)
         rows = await self.rows("messages_of_users_page", **page | {"offset": 2})
         self.assertEqual([row["id"] for row in rows], ["m1"])
         counts = await self.rows("messages_of_users_count", viewer="eve", user_ids=authors)

@@ -65,7 +65,7 @@ class LogContract:
             told,
             [("e1", None), ("e2", None), ("e3", None), ("e4", {"content": "to bob"}), ("e5", {"id": "eve"})],
         )
-        left = await self.rows("messages_page", viewer="ada", limit=9, offset=0)
+        left = await self.rows("messages_page", viewer="ada", limit=9, offset=0, bound=2**63 - 1)
         self.assertEqual([row["id"] for row in left], ["m3"])
 
     async def test_what_is_sent_and_blanked_in_one_batch_is_blank(self) -> None:
@@ -166,13 +166,23 @@ class LogContract:
         self.assertEqual([await self.store.locate(cursor) for cursor in cursors], [0, 1, 2, 3])
         self.assertEqual([self.store.cursor_of(position) for position in range(4)], cursors)
 
+    async def test_rows_from_before_the_log_have_cursors_too(self) -> None:
+        """Of the first term, whatever came since."""
+        first = self.store.cursor_of(0)
+        await self.store.commit(say(published("e1", "a")))
+        for position in (-(10**17), -1):
+            cursor = self.store.cursor_of(position)
+            self.assertEqual(cursor, f"{first[:-1]}{position}")
+            self.assertEqual(await self.store.locate(cursor), position)
+
     async def test_other_text_is_no_cursor(self) -> None:
         cursor = await self.store.commit(say(*[published(f"e{n}", "a") for n in range(10)]))
         term = cursor.split(".")[0]
         odd = [
             f"{term}.11",
             f"{term}.010",
-            f"{term}.-1",
+            f"{term}.-0",
+            f"{term}.-01",
             f"{term}.+1",
             f"{term}.1_0",
             f"{term}. 1",

@@ -1,4 +1,4 @@
-"""Rows of a database that had no positions yet, for the migration of both engines."""
+"""Rows of a database that had no positions and numbers yet, for the migration of both engines."""
 
 from __future__ import annotations
 
@@ -30,3 +30,13 @@ POSITIONS = {
     "users": {"ann": 0, "bob": 4, "cyd": 5},
     "messages": {"older": -1, "old": 0, "m1": 7, "m2": 9},
 }
+
+AUDIT_WITHOUT_NUMBERS = """
+INSERT INTO audit (id, at, action, outcome, protocol, times) VALUES
+    ('n1', '2026-01-02T00:00:00.000Z', 'login', 'success', 'rest', 1),
+    ('n2', '2026-01-03T00:00:00.000Z', 'login', 'success', 'rest', 1),
+    ('n3', '2026-01-01T00:00:00.000Z', 'login', 'success', 'rest', 1);
+"""
+
+# Id -> number, once it was migrated, and the same were written again as m1, m2, m3.
+AUDIT_NUMBERS = {"n3": 1, "n1": 2, "n2": 3, "m1": 4, "m2": 5, "m3": 6}

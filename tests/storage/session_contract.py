@@ -155,28 +155,32 @@ class SessionContract:
         """Also when nobody has the account any more: it is not of `users`."""
         told = {"actor": "ada", "outcome": "reused", "address": "192.0.2.1", "session_id": "s1", "times": 7}
         await self.store.commit(note("n1", 1, "ada", "refresh", **told, details={"é": [1, None]}))
-        (row,) = await self.rows("audit_page", limit=9, offset=0)
+        (row,) = await self.rows("audit_page", limit=9, offset=0, bound=99)
         self.assertEqual(
             row,
             {"id": "n1", "at": at(1), "subject": "ada", "action": "refresh", "protocol": "rest"}
             | told
-            | {"details": '{"é":[1,null]}'},
+            | {"details": '{"é":[1,null]}', "position": 1},
         )
 
     async def test_the_trail_is_listed_newest_first_by_account_and_by_action(self: Any) -> None:
         for unit in (
             note("n1", 1, "ada"),
             note("n2", 2, "bob"),
-            note("n3", 2, "ada", "logout"),
+            note("n3", 1, "ada", "logout"),  # by a clock that is behind, and yet after the others
             note("n4", 3, None, "token"),
             note("n5", 4, "ada"),
         ):
             await self.store.commit(unit)
 
         async def listed(which: str, **asked: object) -> str:
-            page = await self.rows(f"audit_page{which}", **asked, limit=9, offset=0)
+            page = await self.rows(f"audit_page{which}", **asked, limit=9, offset=0, bound=99)
             count = await self.rows(f"audit_count{which}", **asked)
             self.assertEqual(count, ({"total": len(page)},))
+            for place, row in enumerate(page):
+                beside = asked | {"bound": row["position"], "offset": 0, "limit": 9}
+                self.assertEqual(await self.rows(f"audit_page{which}", **beside), page[place + 1 :])
+                self.assertEqual(await self.rows(f"audit_page_after{which}", **beside), page[:place][::-1])
             return "".join(row["id"][1:] for row in page)
 
         self.assertEqual(await listed(""), "54321")
@@ -184,7 +188,7 @@ class SessionContract:
         self.assertEqual(await listed("_by_subject", subject="ada", action=""), "531")
         self.assertEqual(await listed("_by_subject", subject="ada", action="login"), "51")
         self.assertEqual(await listed("_by_subject", subject="eve", action=""), "")
-        second = await self.rows("audit_page", limit=2, offset=2)
+        second = await self.rows("audit_page", limit=2, offset=2, bound=99)
         self.assertEqual([row["id"] for row in second], ["n3", "n2"])
 
     async def test_the_trail_is_pruned_from_its_oldest(self: Any) -> None:
@@ -192,5 +196,9 @@ class SessionContract:
             await self.store.commit(note(f"n{n}", n, "ada"))
         self.assertEqual(await self.rows("audit_due", before=at(1)), ())
         await self.store.commit(Unit((Step("audit_prune", {"before": at(4), "most": 2}, expected_rows=2),)))
-        left = await self.rows("audit_page", limit=9, offset=0)
+        left = await self.rows("audit_page", limit=9, offset=0, bound=99)
         self.assertEqual([row["id"] for row in left], ["n4", "n3"])
+        await self.store.commit(Unit((Step("audit_prune", {"before": at(9), "most": 9}, expected_rows=2),)))
+        self.assertEqual((await self.rows("audit_end"))[0]["number"], 0)
+        await self.store.commit(note("n5", 5, "ada"))
+        self.assertEqual((await self.rows("audit_end"))[0]["number"], 5)  # no number is given twice

@@ -14,7 +14,7 @@ from multiproto.storage.sqlite.connection import connect
 from multiproto.storage.sqlite.migrate import migrate
 from multiproto.storage.statements import load_statements, sql_directory
 
-from .old_rows import POSITIONS, ROWS_WITHOUT_POSITIONS
+from .old_rows import AUDIT_NUMBERS, AUDIT_WITHOUT_NUMBERS, POSITIONS, ROWS_WITHOUT_POSITIONS
 
 FIRST = """-- One table, and a trigger with semicolons inside.
 CREATE TABLE one (a TEXT);
@@ -166,6 +166,20 @@ class PositionsTests(SynchronousTestCase):
             found = dict(connection.execute(f"SELECT id, position FROM {table}").fetchall())
             self.assertEqual(found, expected, table)
         self.assertEqual(connection.execute(touched).fetchall(), before)
+
+
+class AuditNumbersTests(SynchronousTestCase):
+    def test_records_of_before_are_numbered_by_their_times(self) -> None:
+        sql = sql_directory("sqlite")
+        statements, migrations = load_statements(sql / "queries"), load_migrations(sql)
+        connection = connect(Path(":memory:"), 0)
+        self.addCleanup(connection.close)
+        migrate(connection, migrations[:7], statements, 1_800_000_000.0)
+        connection.executescript(AUDIT_WITHOUT_NUMBERS)
+        migrate(connection, migrations, statements, 1_800_000_000.0)
+        connection.executescript(AUDIT_WITHOUT_NUMBERS.replace("'n", "'m"))
+        found = connection.execute("SELECT id, number FROM audit").fetchall()
+        self.assertEqual(dict(found), AUDIT_NUMBERS)
 
 
 class FloorsTests(SynchronousTestCase):

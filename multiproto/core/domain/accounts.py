@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import MappingProxyType
 from typing import Callable, Iterable, Mapping
 
@@ -16,10 +17,11 @@ from ..mailbox import email_key
 from ..model import PageOf, User, UserRecord, WithCursor
 from ..ports import PasswordHasher, Store
 from ..transactions import Query, Row, Step, Unit
-from ..validation import FieldValidator, RequestFields, check_id, paging
+from ..validation import FieldValidator, RequestFields, check_id
 from .audit_log import AuditRecorder
 from .login_sessions import ConcurrentChange, LoginSessions, hold_session
 from .login_throttle import LoginThrottle
+from .pagination import PageRequest
 
 
 @define(eq=False, repr=False)
@@ -81,14 +83,9 @@ class Accounts:
 
     async def page(self, viewer: Identity, fields: RequestFields) -> PageOf[User]:
         form = FieldValidator(fields)
-        page, limit = paging(form)
+        request = await PageRequest.parse(form, self._store.locate)
         form.check()
-        snapshot = await self._store.read(
-            Query("users_page", {"limit": limit, "offset": (page - 1) * limit}), Query("users_count")
-        )
-        rows, count = snapshot.results
-        users = tuple(self._as_seen_by(viewer, row) for row in rows)
-        return PageOf(users, page, limit, count[0]["total"], snapshot.cursor)
+        return await request.read(self._store, "users", "", {}, partial(self._as_seen_by, viewer))
 
     async def update(
         self, identity: Identity, id: str, fields: RequestFields, client: ClientInfo = ClientInfo()

@@ -9,9 +9,10 @@ or a mailbox address.
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Callable, Mapping
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 from ...base.timestamps import format_timestamp
 from ..client_info import ClientInfo
@@ -20,9 +21,12 @@ from ..mailbox import email_key
 from ..model import JsonObject, PageOf
 from ..ports import Store
 from ..transactions import Query, Row, Step
-from ..validation import FieldValidator, RequestFields, paging
+from ..validation import FieldValidator, RequestFields
+from .pagination import PageRequest
 
 SUCCESS = "success"
+
+_CURSOR = re.compile(r"audit\.([0-9]{1,18})")
 
 # All actions, by which the audit log can be filtered.
 ACTIONS = (
@@ -119,6 +123,11 @@ class AuditRecord:
         return required | {name: value for name, value in optional.items() if value is not None}
 
 
+def _cursor_of(number: int) -> str:
+    """The cursor of a record: not one of the log, for what changes nothing is recorded without an event."""
+    return f"audit.{max(number, 0)}"
+
+
 @define(eq=False, repr=False)
 class AuditLog:
     _store: Store
@@ -137,7 +146,7 @@ class AuditLog:
         return await self._read_page(FieldValidator(fields), identity.user_id)
 
     async def _read_page(self, form: FieldValidator, subject: str) -> PageOf[AuditRecord]:
-        page, limit = paging(form)
+        request = await PageRequest.parse(form, self._locate)
         action = form.optional_text("action") or ""
         if action and action not in ACTIONS:
             form.add_error("action", f"Must be one of {', '.join(ACTIONS)}")
@@ -146,12 +155,20 @@ class AuditLog:
         filters: dict[str, object] = {"action": action} if suffix else {}
         if subject:
             filters["subject"] = subject
-        snapshot = await self._store.read(
-            Query(f"audit_page{suffix}", filters | {"limit": limit, "offset": (page - 1) * limit}),
-            Query(f"audit_count{suffix}", filters),
+        snapshot = await self._store.read(*request.queries("audit", suffix, filters))
+        rows, count, *behind = snapshot.results
+        page = request.build_page(
+            rows, count[0]["total"], any(behind), self._record_from_row, _cursor_of, _cursor_of(0)
         )
-        rows, count = snapshot.results
-        return PageOf(tuple(map(self._record_from_row, rows)), page, limit, count[0]["total"])
+        return evolve(page, cursor=None)  # no place in the log that one could follow it from
+
+    async def _locate(self, cursor: str) -> int | None:
+        """The number of the record that `cursor` names; `None` if there was none yet."""
+        found = _CURSOR.fullmatch(cursor)
+        if found is None:
+            return None
+        (newest,) = (await self._store.read(Query("audit_end"))).results[0]
+        return int(found[1]) if int(found[1]) <= newest["number"] else None
 
     def _record_from_row(self, row: Row) -> AuditRecord:
         details = row["details"]

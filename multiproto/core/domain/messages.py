@@ -21,7 +21,8 @@ from ..ports import Store
 from ..pubsub.policy import Policy
 from ..ratelimit.publish_limits import PublishLimits
 from ..transactions import Query, Row, Step, Unit
-from ..validation import FieldValidator, RequestFields, check_id, paging
+from ..validation import FieldValidator, RequestFields, check_id
+from .pagination import PageRequest
 
 # The suffix of the statements for a list, by its filters.
 _LIST_STATEMENTS = {
@@ -100,7 +101,7 @@ class Messages:
     async def page(self, identity: Identity, fields: RequestFields) -> PageOf[Message]:
         """The messages that `identity` may see, newest first, filtered by `userId` and `channelId`, if given."""
         form = FieldValidator(fields)
-        page, limit = paging(form)
+        request = await PageRequest.parse(form, self._store.locate)
         filters = {}
         if form.has("userId"):
             filters["user_id"] = form.uuid("userId")
@@ -109,12 +110,7 @@ class Messages:
         form.check()
         statement, narrowing = self._list_statement(identity, filters)
         params = {"viewer": identity.user_id, **filters, **narrowing}
-        snapshot = await self._store.read(
-            Query("messages_page" + statement, params | {"limit": limit, "offset": (page - 1) * limit}),
-            Query("messages_count" + statement, params),
-        )
-        rows, count = snapshot.results
-        return PageOf(tuple(map(_message_from_row, rows)), page, limit, count[0]["total"], snapshot.cursor)
+        return await request.read(self._store, "messages", statement, params, _message_from_row)
 
     def _is_visible(self, message: Message, identity: Identity) -> bool:
         if not message.is_visible_to(identity.user_id):
@@ -152,7 +148,7 @@ class Messages:
     ) -> dict[str, PageOf[Message]]:
         """The same page of the messages of each of several authors, in two statements."""
         form = FieldValidator(fields)
-        page, limit = paging(form)
+        request = await PageRequest.parse(form, self._store.locate)
         form.check()
         authors = list(user_ids)
         params: dict[str, object] = {"viewer": identity.user_id, "user_ids": authors}
@@ -162,20 +158,23 @@ class Messages:
             params |= {"channels": list(channels.named), "only": int(channels.only_named)}
         else:
             narrowed = ""
-        snapshot = await self._store.read(
-            Query(
-                "messages_of_users_page" + narrowed, params | {"limit": limit, "offset": (page - 1) * limit}
-            ),
-            Query("messages_of_users_count" + narrowed, params),
-        )
-        rows, counts = snapshot.results
+        snapshot = await self._store.read(*request.queries("messages_of_users", narrowed, params))
+        rows, counts, *behind = snapshot.results
         totals = {row["user_id"]: row["total"] for row in counts}
-        by_author: dict[str, list[Message]] = {author: [] for author in authors}
+        with_more_behind = {row["user_id"] for found in behind for row in found}
+        by_author: dict[str, list[Row]] = {author: [] for author in authors}
         for row in rows:
-            by_author[row["user_id"]].append(_message_from_row(row))
+            by_author[row["user_id"]].append(row)
         return {
-            author: PageOf(tuple(messages), page, limit, totals.get(author, 0), snapshot.cursor)
-            for author, messages in by_author.items()
+            author: request.build_page(
+                found,
+                totals.get(author, 0),
+                author in with_more_behind,
+                _message_from_row,
+                self._store.cursor_of,
+                snapshot.cursor,
+            )
+            for author, found in by_author.items()
         }
 
     async def delete(self, identity: Identity, id: str) -> str:

@@ -64,7 +64,7 @@ class OperationLoaders:
     _messages: Messages
     _clock: IReactorTime
     _user_loader: DataLoader[str, User] | None = None
-    _message_page_loaders: dict[tuple[object, object], DataLoader[str, PageOf[Message]]] = Factory(dict)
+    _message_page_loaders: dict[tuple[object, ...], DataLoader[str, PageOf[Message]]] = Factory(dict)
 
     async def load_user(self, identity: Identity, id: str) -> User | None:
         """The user as `identity`, whose operation this is, may see them."""
@@ -79,12 +79,12 @@ class OperationLoaders:
     async def load_messages_of(
         self, identity: Identity, author: str, fields: Mapping[str, object]
     ) -> PageOf[Message]:
-        """A page of `author`'s messages that `identity` may see; `fields` has its `page` and `limit`."""
-        page_and_limit = fields.get("page"), fields.get("limit")
-        if page_and_limit not in self._message_page_loaders:
-            self._message_page_loaders[page_and_limit] = DataLoader(
+        """A page of `author`'s messages that `identity` may see; `fields` says which, see `PageRequest`."""
+        which = tuple(map(fields.get, ("page", "limit", "before", "after")))
+        if which not in self._message_page_loaders:
+            self._message_page_loaders[which] = DataLoader(
                 lambda ids: self._messages.pages_by_author(identity, ids, fields), self._clock
             )
-        page = await self._message_page_loaders[page_and_limit].load(author)
+        page = await self._message_page_loaders[which].load(author)
         assert page is not None  # `pages_by_author` has a page for every author
         return page

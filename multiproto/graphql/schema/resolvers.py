@@ -21,7 +21,7 @@ from ...core.domain.login_sessions import LoginSessions
 from ...core.domain.messages import Messages
 from ...core.errors import Forbidden, NotFound, Unauthorized, ValidationError
 from ...core.events import MESSAGE_SENT, USER_CREATED, USER_UPDATED
-from ...core.model import JsonObject, Message, PageOf, User
+from ...core.model import JsonObject, PageOf
 from ...core.protocol import Delivery
 from ...core.pubsub.policy import Policy
 from ...core.pubsub.publisher import Publisher
@@ -281,9 +281,13 @@ class Resolvers:
     relations: RelationResolvers
 
 
-def to_relay_connection(page: PageOf[User] | PageOf[Message]) -> JsonObject:
+def to_relay_connection(page: PageOf[Any]) -> JsonObject:
+    """Of users or messages."""
     return {
-        "edges": [{"node": item.to_json(), "cursor": item.id} for item in page.items],
+        "edges": [
+            {"node": item.to_json(), "cursor": cursor}
+            for item, cursor in zip(page.items, page.item_cursors())
+        ],
         "pageInfo": page.pagination(),
         "cursor": page.cursor,
     }

@@ -6,10 +6,12 @@ INSERT INTO audit (id, at, actor, subject, action, outcome, protocol, address, s
 VALUES (:id, :at, :actor, :subject, :action, :outcome, :protocol, :address, :session_id, :times, :details);
 
 -- name: audit_page
--- At most :limit rows after the :offset newest, newest first.
-SELECT id, at, actor, subject, action, outcome, protocol, address, session_id, times, details
+-- mirror: audit_page_after
+-- At most :limit rows before :bound, newest first, behind the first :offset ones; `position` is that in this list.
+SELECT id, at, actor, subject, action, outcome, protocol, address, session_id, times, details, number AS position
 FROM audit
-ORDER BY at DESC, id DESC
+WHERE number < :bound
+ORDER BY number DESC
 LIMIT :limit OFFSET :offset;
 
 -- name: audit_count
@@ -17,11 +19,12 @@ LIMIT :limit OFFSET :offset;
 SELECT count(*) AS total FROM audit;
 
 -- name: audit_page_by_action
+-- mirror: audit_page_after_by_action
 -- The same of one action.
-SELECT id, at, actor, subject, action, outcome, protocol, address, session_id, times, details
+SELECT id, at, actor, subject, action, outcome, protocol, address, session_id, times, details, number AS position
 FROM audit
-WHERE action = :action
-ORDER BY at DESC, id DESC
+WHERE action = :action AND number < :bound
+ORDER BY number DESC
 LIMIT :limit OFFSET :offset;
 
 -- name: audit_count_by_action
@@ -29,16 +32,21 @@ LIMIT :limit OFFSET :offset;
 SELECT count(*) AS total FROM audit WHERE action = :action;
 
 -- name: audit_page_by_subject
+-- mirror: audit_page_after_by_subject
 -- The same of one account, and of one action unless that is ''.
-SELECT id, at, actor, subject, action, outcome, protocol, address, session_id, times, details
+SELECT id, at, actor, subject, action, outcome, protocol, address, session_id, times, details, number AS position
 FROM audit
-WHERE subject = :subject AND (:action = '' OR action = :action)
-ORDER BY at DESC, id DESC
+WHERE subject = :subject AND number < :bound AND (:action = '' OR action = :action)
+ORDER BY number DESC
 LIMIT :limit OFFSET :offset;
 
 -- name: audit_count_by_subject
 -- How many there are of one account, and of one action unless that is ''.
 SELECT count(*) AS total FROM audit WHERE subject = :subject AND (:action = '' OR action = :action);
+
+-- name: audit_end
+-- The number of the newest row; 0 for none.
+SELECT coalesce(max(number), 0) AS number FROM audit;
 
 -- name: audit_due
 -- One row, whose position is meaningless, if any entry is older than :before.

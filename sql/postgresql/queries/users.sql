@@ -25,9 +25,11 @@ FROM users
 WHERE id = ANY (ARRAY(SELECT json_array_elements_text(:ids::json)));
 
 -- name: users_page
--- At most :limit users after the :offset newest, newest first, with public columns.
+-- mirror: users_page_after
+-- At most :limit users before the position :bound, newest first, behind the first :offset ones, with public columns.
 SELECT id, email, name, created_at, updated_at, position
 FROM users
+WHERE position < :bound
 ORDER BY position DESC
 LIMIT :limit OFFSET :offset;
 

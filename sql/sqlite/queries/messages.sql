@@ -1,6 +1,8 @@
 -- Every list is in the order of the log, whatever the clocks said, and holds only messages that :viewer may see: those to no recipient, and those from or to :viewer.
 -- Where topic rules keep :viewer out of channels, narrower lists take the place of these: of messages to no recipient, they
 -- hold only those from :viewer and those in channels that :viewer may read.
+--
+-- A page has what lies before the position :bound, the newest of it first; its mirror what lies after :bound, the oldest of it first.
 
 -- name: message_by_id
 -- One message, without regard to who may see it.
@@ -9,10 +11,11 @@ FROM messages
 WHERE id = :id;
 
 -- name: messages_page
--- At most :limit messages after the :offset newest, newest first.
+-- mirror: messages_page_after
+-- At most :limit messages, behind the first :offset ones.
 SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
 FROM messages INDEXED BY messages_newest
-WHERE recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer
+WHERE position < :bound AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)
 ORDER BY position DESC
 LIMIT :limit OFFSET :offset;
 
@@ -23,10 +26,11 @@ SELECT (SELECT count(*) FROM messages WHERE recipient_id IS NULL)
      + (SELECT count(*) FROM messages WHERE user_id = :viewer AND recipient_id <> :viewer) AS total;
 
 -- name: messages_page_by_user
+-- mirror: messages_page_after_by_user
 -- The same of one author.
 SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
 FROM messages INDEXED BY messages_by_user
-WHERE user_id = :user_id AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)
+WHERE user_id = :user_id AND position < :bound AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)
 ORDER BY position DESC
 LIMIT :limit OFFSET :offset;
 
@@ -37,10 +41,11 @@ FROM messages INDEXED BY messages_by_user
 WHERE user_id = :user_id AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer);
 
 -- name: messages_page_by_channel
+-- mirror: messages_page_after_by_channel
 -- The same in one channel.
 SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
 FROM messages INDEXED BY messages_by_channel
-WHERE channel_id = :channel_id AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)
+WHERE channel_id = :channel_id AND position < :bound AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)
 ORDER BY position DESC
 LIMIT :limit OFFSET :offset;
 
@@ -51,10 +56,11 @@ FROM messages INDEXED BY messages_by_channel
 WHERE channel_id = :channel_id AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer);
 
 -- name: messages_page_by_user_and_channel
+-- mirror: messages_page_after_by_user_and_channel
 -- The same of one author in one channel.
 SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
 FROM messages INDEXED BY messages_by_user_and_channel
-WHERE user_id = :user_id AND channel_id = :channel_id
+WHERE user_id = :user_id AND channel_id = :channel_id AND position < :bound
   AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)
 ORDER BY position DESC
 LIMIT :limit OFFSET :offset;
@@ -67,6 +73,7 @@ WHERE user_id = :user_id AND channel_id = :channel_id
   AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer);
 
 -- name: messages_of_users_page
+-- mirror: messages_of_users_page_after
 -- The page of each of :user_ids (a JSON array), each newest first.
 -- One index scan per author reads no further than the page; a window function would read all their messages.
 SELECT message.id, message.user_id, message.content, message.channel_id, message.recipient_id,
@@ -75,7 +82,7 @@ FROM (SELECT DISTINCT value FROM json_each(:user_ids)) AS author
 CROSS JOIN messages AS message ON message.id IN (
     SELECT id
     FROM messages INDEXED BY messages_by_user
-    WHERE user_id = author.value AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)
+    WHERE user_id = author.value AND position < :bound AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)
     ORDER BY position DESC
     LIMIT :limit OFFSET :offset
 )
@@ -90,6 +97,7 @@ WHERE user_id IN (SELECT value FROM json_each(:user_ids))
 GROUP BY user_id;
 
 -- name: messages_page_only_in
+-- mirror: messages_page_after_only_in
 -- The page of all messages, for a :viewer who may read only :channels (a JSON array).
 -- Of each channel, and of what :viewer sent and received, it reads no further than the page.
 SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
@@ -100,7 +108,7 @@ WHERE id IN (
     CROSS JOIN messages AS message ON message.id IN (
         SELECT id
         FROM messages INDEXED BY messages_by_channel
-        WHERE channel_id = channel.value AND recipient_id IS NULL
+        WHERE channel_id = channel.value AND recipient_id IS NULL AND position < :bound
         ORDER BY position DESC
         LIMIT :limit + :offset
     )
@@ -108,7 +116,7 @@ WHERE id IN (
     SELECT id FROM (
         SELECT id
         FROM messages INDEXED BY messages_by_user
-        WHERE user_id = :viewer
+        WHERE user_id = :viewer AND position < :bound
         ORDER BY position DESC
         LIMIT :limit + :offset
     )
@@ -116,7 +124,7 @@ WHERE id IN (
     SELECT id FROM (
         SELECT id
         FROM messages INDEXED BY messages_by_recipient
-        WHERE recipient_id = :viewer
+        WHERE recipient_id = :viewer AND position < :bound
         ORDER BY position DESC
         LIMIT :limit + :offset
     )
@@ -137,11 +145,14 @@ SELECT (SELECT count(*)
           AND channel_id IS NOT NULL AND channel_id NOT IN (SELECT value FROM json_each(:channels))) AS total;
 
 -- name: messages_page_but_in
+-- mirror: messages_page_after_but_in
 -- The page of all messages, for a :viewer who may read all channels but :channels (a JSON array).
 SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
 FROM messages INDEXED BY messages_newest
-WHERE (recipient_id IS NULL AND channel_id NOT IN (SELECT value FROM json_each(:channels)))
-   OR user_id = :viewer OR recipient_id = :viewer
+WHERE position < :bound AND (
+    (recipient_id IS NULL AND channel_id NOT IN (SELECT value FROM json_each(:channels)))
+    OR user_id = :viewer OR recipient_id = :viewer
+)
 ORDER BY position DESC
 LIMIT :limit OFFSET :offset;
 
@@ -156,10 +167,11 @@ SELECT (SELECT count(*) FROM messages WHERE recipient_id IS NULL)
           AND channel_id IN (SELECT value FROM json_each(:channels))) AS total;
 
 -- name: messages_page_by_user_narrowed
+-- mirror: messages_page_after_by_user_narrowed
 -- The page of one author who is not :viewer, in :channels only, or in all but those where :only is false.
 SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
 FROM messages INDEXED BY messages_by_user
-WHERE user_id = :user_id AND (
+WHERE user_id = :user_id AND position < :bound AND (
     (recipient_id IS NULL AND (channel_id IN (SELECT value FROM json_each(:channels))) = :only)
     OR recipient_id = :viewer
 )
@@ -175,6 +187,7 @@ SELECT (SELECT count(*)
      + (SELECT count(*) FROM messages WHERE user_id = :user_id AND recipient_id = :viewer) AS total;
 
 -- name: messages_page_by_closed_channel
+-- mirror: messages_page_after_by_closed_channel
 -- The page of a channel that :viewer may not read: only those from and to :viewer, and of one author unless that is ''.
 SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
 FROM messages
@@ -182,7 +195,7 @@ WHERE id IN (
     SELECT id FROM messages INDEXED BY messages_by_user_and_channel WHERE user_id = :viewer AND channel_id = :channel_id
     UNION ALL
     SELECT id FROM messages INDEXED BY messages_by_recipient WHERE recipient_id = :viewer AND channel_id = :channel_id
-) AND (:user_id = '' OR user_id = :user_id)
+) AND (:user_id = '' OR user_id = :user_id) AND position < :bound
 ORDER BY position DESC
 LIMIT :limit OFFSET :offset;
 
@@ -197,6 +210,7 @@ WHERE id IN (
 ) AND (:user_id = '' OR user_id = :user_id);
 
 -- name: messages_of_users_page_narrowed
+-- mirror: messages_of_users_page_after_narrowed
 -- As `messages_of_users_page`, in :channels only, or in all but those where :only is false.
 SELECT message.id, message.user_id, message.content, message.channel_id, message.recipient_id,
        message.created_at, message.updated_at, message.position
@@ -204,7 +218,7 @@ FROM (SELECT DISTINCT value FROM json_each(:user_ids)) AS author
 CROSS JOIN messages AS message ON message.id IN (
     SELECT id
     FROM messages INDEXED BY messages_by_user
-    WHERE user_id = author.value AND (
+    WHERE user_id = author.value AND position < :bound AND (
         (recipient_id IS NULL AND (channel_id IN (SELECT value FROM json_each(:channels))) = :only)
         OR user_id = :viewer OR recipient_id = :viewer
     )

@@ -301,9 +301,14 @@ class AccountTests(AccountsCase):
                     "totalPages": 2,
                     "hasNextPage": False,
                     "hasPreviousPage": True,
+                    "after": self.store.cursor_of(1),
                 },
             ),
         )
+        page = await self.accounts.page(self.who, {"before": self.store.cursor_of(2)})
+        self.assertEqual((page.items, page.has_older, page.has_newer), ((self.ann,), False, True))
+        page = await self.accounts.page(self.who, {"after": self.store.cursor_of(1)})
+        self.assertEqual((page.items, page.has_older, page.has_newer), ((bob,), True, False))
         with self.assertRaises(ValidationError):
             await self.accounts.page(self.who, {"limit": 101})
 

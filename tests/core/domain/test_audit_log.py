@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from twisted.internet import reactor
 
-from multiproto.core.domain.audit_log import AuditLog
+from multiproto.core.client_info import ClientInfo
+from multiproto.core.domain.audit_log import AuditLog, AuditRecorder
 from multiproto.core.errors import ValidationError
 from multiproto.core.identity import Identity
+from multiproto.core.transactions import Unit
 
 from ...fakes import PlainPasswords, make_account_services
 from ...stores import StoreCase
@@ -50,6 +52,33 @@ class PageTests(TrailCase):
         self.assertEqual(await self.listed(trail, action=added), [(added, "bob"), (added, "ann")])
         self.assertEqual(await self.listed(trail, action=added, user=self.ann.user_id), [(added, "ann")])
         self.assertEqual(await self.listed(trail, page=2, limit="3"), [(added, "ann")])
+
+    async def test_cursors_miss_no_record_that_is_written_late(self) -> None:
+        """A clock that is behind gives it an early time, and it is in front all the same."""
+        trail = self.trail()
+        first = await trail.page({"limit": 3})
+        self.assertEqual([note.action for note in first.items], ["login", "account.created", "login"])
+        behind = AuditRecorder(lambda: 1.0, self.new_id)
+        for n in range(2):
+            late = behind.record_step("token", ClientInfo(), subject=self.ann.user_id, outcome=f"late {n}")
+            await self.store.commit(Unit((late,)))
+        rest = await trail.page({"before": first.before})
+        self.assertEqual(([note.action for note in rest.items], rest.has_newer), (["account.created"], True))
+        for page in (
+            await trail.page({"after": first.after}),
+            await trail.page({"after": first.after, "action": "token"}),
+            await trail.page({"after": first.after, "user": self.ann.user_id}),
+            await trail.own_page(self.ann, {"after": first.after}),
+        ):
+            self.assertEqual([note.outcome for note in page.items], ["late 1", "late 0"])
+            nothing = await trail.page({"after": page.after})
+            self.assertEqual((nothing.items, nothing.after, nothing.cursor), ((), page.after, None))
+        empty = await trail.page({"action": "logout"})
+        self.assertEqual((empty.items, empty.after), ((), "audit.0"))
+        for cursor in ("", "x", "audit.7", "audit.-1", self.store.cursor_of(1)):
+            with self.assertRaises(ValidationError) as caught:
+                await trail.page({"before": cursor})
+            self.assertEqual([error.path for error in caught.exception.errors], [("before",)])
 
     async def test_what_can_not_be_asked_for(self) -> None:
         trail = self.trail()

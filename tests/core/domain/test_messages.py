@@ -288,5 +288,156 @@ class ListTests(MessagesCase):
         with self.assertRaises(ValidationError):
             await self.messages.pages_by_author(self.eve, authors, {"limit": 101})
 
+    async def walk(self, who: Identity, direction: str, start: str | None, **fields: object) -> list[str]:
+        """What a client finds that goes from page to page by the cursors that it is given."""
+        found: list[str] = []
+        cursor = start
+        while True:
+            step = {} if cursor is None else {direction: cursor}
+            page = await self.messages.page(who, {"limit": 2, **step, **fields})
+            contents = [message.content for message in page.items]
+            found += contents if direction == "before" else contents[::-1]
+            cursor = page.before if direction == "before" else page.after
+            if not (page.has_older if direction == "before" else page.has_newer):
+                return found
+
+    async def test_cursors_go_through_every_list_in_both_directions(self) -> None:
+        """Whatever narrows it; each with all its rows, and no cursor leads to more than the list has."""
+        for n in range(3):
+            await self.send(self.ann, f"c{n}", channel="c")
+            await self.send(self.ann, f"d{n}", channel="d")
+            await self.send(self.bob, f"b{n}", channel="c")
+            await self.send(self.ann, f"to bob {n}", to=self.bob, channel="c")
+        ann = self.ann.user_id
+        closed_c = (Rule("messages.channel.c", VERBS, frozenset([ann])),)
+        all_closed = (Rule("messages.channel.*", VERBS, frozenset([ann])),)
+        for rules in ((), closed_c, all_closed):
+            self.messages = Messages(
+                self.store, self.sends, self.events, Policy(rules), self.now, self.new_id
+            )
+            for who in (self.ann, self.bob, self.eve):
+                for filters in (
+                    {},
+                    {"userId": ann},
+                    {"channelId": "c"},
+                    {"userId": ann, "channelId": "c"},
+                ):
+                    everything = await self.contents(who, **filters)
+                    case = rules, who, filters
+                    self.assertEqual(await self.walk(who, "before", None, **filters), everything, case)
+                    begin = self.store.cursor_of(0)
+                    forth = await self.walk(who, "after", begin, **filters)
+                    self.assertEqual(forth, everything[::-1], case)
+
+    async def test_who_goes_on_by_cursors_misses_nothing_and_has_nothing_twice(self) -> None:
+        """While others send and withdraw, also the very message that the cursor is of."""
+        sent = [await self.send(self.ann, str(n), channel="c") for n in range(9)]
+        page = await self.messages.page(self.bob, {"limit": 3})
+        found = [message.content for message in page.items]
+        for turn in range(2):
+            await self.send(self.eve, f"new {turn}", channel="c")
+            await self.messages.delete(self.ann, page.items[-1].id)
+            page = await self.messages.page(self.bob, {"limit": 3, "before": page.before})
+            found += [message.content for message in page.items]
+        self.assertEqual(found, [message.content for message in sent[::-1]])
+        self.assertEqual((page.before, page.has_older, page.has_newer), (None, False, True))
+
+    async def test_what_came_since_is_behind_the_cursors_of_a_write_and_of_a_list(self) -> None:
+        """They are those of the log, the same for lists and for subscribers."""
+        fields = {"content": "one", "channelId": "c"}
+        one = await self.messages.send(self.ann, fields)
+        seen = await self.messages.page(self.eve, {})
+        self.assertEqual((seen.after, seen.cursor), (one.cursor, one.cursor))
+        await self.send(self.ann, "to bob", to=self.bob)
+        nothing = await self.messages.page(self.eve, {"after": seen.after})
+        self.assertEqual(
+            (
+                nothing.items,
+                nothing.after,
+                nothing.before,
+                nothing.has_newer,
+                nothing.has_older,
+                nothing.total,
+            ),
+            ((), one.cursor, None, False, True, 1),
+        )
+        for text in ("two", "three", "four"):
+            await self.send(self.bob, text, channel="c")
+        news = await self.messages.page(self.eve, {"after": nothing.after, "limit": 2})
+        self.assertEqual([message.content for message in news.items], ["three", "two"])  # next to the cursor
+        self.assertEqual((news.page, news.has_newer, news.has_older), (1, True, True))
+        back = await self.messages.page(self.eve, {"before": news.before})
+        self.assertEqual([message.content for message in back.items], ["one"])
+        self.assertEqual(list(back.item_cursors()), [one.cursor])
+
+    async def test_an_empty_list_says_where_its_first_message_will_be(self) -> None:
+        for fields in ({}, {"channelId": "c"}, {"before": self.store.cursor_of(0)}):
+            empty = await self.messages.page(self.ann, fields)
+            self.assertEqual(
+                (empty.items, empty.before, empty.has_older, empty.has_newer), ((), None, False, False)
+            )
+            assert empty.after is not None
+            first = await self.send(self.ann, "first", channel="c")
+            page = await self.messages.page(self.ann, {"after": empty.after})
+            self.assertEqual(page.items, (first,), fields)
+            await self.messages.delete(self.ann, first.id)
+
+    async def test_what_is_no_cursor(self) -> None:
+        """Each fault is named, with its field, beside all others."""
+        await self.send(self.ann, "hi", channel="c")
+        good, head = self.store.cursor_of(1), self.store.newest
+        term = good.partition(".")[0]
+        bad = (
+            "",
+            "x",
+            "1",
+            f"{term}.",
+            f"{term}.1x",
+            f"{term}.01",
+            "other.1",
+            f"{term}.{head + 1}",
+            f"{term}.-0",
+        )
+        bad += (f"{term}.{10**18}", f"{term}.{10**30}", good + "\n", "\0")
+        cases: list[tuple[dict[str, object], list[str]]] = [
+            *(({field: cursor}, [field]) for field in ("before", "after") for cursor in bad),
+            *(({field: 7}, [field]) for field in ("before", "after")),
+            ({"before": good, "after": good}, ["after"]),
+            ({"before": good, "page": 2}, ["page"]),
+            ({"after": good, "page": "2"}, ["page"]),
+            ({"before": "x", "limit": 101, "userId": "y"}, ["limit", "before", "userId"]),
+        ]
+        for fields, wrong in cases:
+            for call in (
+                self.messages.page(self.ann, fields),
+                self.messages.pages_by_author(self.ann, [self.ann.user_id], fields),
+                self.accounts.page(self.ann, fields),
+            ):
+                with self.assertRaises(ValidationError) as caught:
+                    await call
+                paths = [error.path[0] for error in caught.exception.errors]
+                self.assertEqual([path for path in wrong if path != "userId" or path in paths], paths, fields)
+        for fields in ({"before": good, "page": 1}, {"before": good}, {"after": None, "page": 2}):
+            await self.messages.page(self.ann, fields)
+
+    async def test_cursors_of_several_authors(self) -> None:
+        for n in range(3):
+            await self.send(self.ann, f"a{n}", channel="c")
+            await self.send(self.bob, f"b{n}", channel="c")
+        authors = [self.ann.user_id, self.bob.user_id, self.eve.user_id]
+        first = await self.messages.pages_by_author(self.eve, authors, {"limit": 1})
+        place = first[authors[0]].before
+        before = await self.messages.pages_by_author(self.eve, authors, {"limit": 1, "before": place})
+        after = await self.messages.pages_by_author(self.eve, authors, {"limit": 1, "after": place})
+        for pages, expected in (
+            (before, [(["a1"], True, True), (["b1"], True, True), ([], False, False)]),
+            (after, [([], True, False), (["b2"], True, False), ([], False, False)]),
+        ):
+            found = [pages[id] for id in authors]
+            self.assertEqual(
+                [([m.content for m in page.items], page.has_older, page.has_newer) for page in found],
+                expected,
+            )
+
     async def test_a_page_far_beyond_the_end(self) -> None:
         self.assertEqual((await self.messages.page(self.eve, {"page": 2**31 - 1, "limit": 100})).items, ())

@@ -11,13 +11,15 @@ from multiproto.core.transactions import Query, Step, Unit
 from multiproto.storage.errors import DataDamaged
 from multiproto.storage.sqlite.store import DATABASE_FILE, SqliteStore
 
+from ..contract import BEHIND_ALL
 from ..units import add_message, add_user, event, user_by_id
 from .test_store import StoreCase, refusal
 
 PAGE = 4096  # bytes of the file
 COUNT = 300  # messages, on many pages
 PRIVATE = "what was said in message"
-ALL_MESSAGES = Query("messages_page", {"viewer": "ada", "limit": COUNT, "offset": 0})
+ALL_USERS = Query("users_page", {"limit": 9, "offset": 0, "bound": BEHIND_ALL})
+ALL_MESSAGES = Query("messages_page", {"viewer": "ada", "limit": COUNT, "offset": 0, "bound": BEHIND_ALL})
 
 
 def wreck(content: bytearray) -> None:
@@ -100,9 +102,7 @@ class DamageTests(DamageCase):
         await answers[0]
         self.assertIsInstance(await refusal(answers[1]), DataDamaged)
         await answers[2]
-        self.assertEqual(
-            len((await store.read(Query("users_page", {"limit": 9, "offset": 0}))).results[0]), 3
-        )
+        self.assertEqual(len((await store.read(ALL_USERS)).results[0]), 3)
         self.assert_said(store, "database disk image is malformed")
 
     async def test_a_text_that_is_none(self) -> None:

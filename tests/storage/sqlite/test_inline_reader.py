@@ -16,7 +16,7 @@ from ..units import add_user, event, published, say
 
 ADA = Query("user_by_id", {"id": "ada"})
 COUNT = Query("users_count")
-PAGE = Query("users_page", {"limit": 10, "offset": 0})
+PAGE = Query("users_page", {"limit": 10, "offset": 0, "bound": 2**63 - 1})
 
 
 class InlineReaderTests(StoreCase):

@@ -1,0 +1,132 @@
+"""Pages of lists: by number, or on either side of a cursor (docs/common.md#lists).
+
+A number counts from the newest row, so what comes or goes meanwhile shifts all
+pages.  A cursor names a place that stays where it is, whether or not its row is
+still there: who goes on from page to page by cursors misses no row, and has none
+twice.
+"""
+
+from __future__ import annotations
+
+from typing import Awaitable, Callable, Mapping, Sequence, TypeVar
+
+from attrs import frozen
+
+from ..model import PageOf
+from ..ports import Store
+from ..transactions import Query, Row
+from ..validation import FieldValidator, paging
+
+T = TypeVar("T")
+
+_END = 2**63 - 1  # a position behind all rows
+
+Locate = Callable[
+    [str], Awaitable[int | None]
+]  # gives the position that a cursor names; `None` for what is no cursor
+
+
+@frozen
+class PageRequest:
+    """Which page of a list is asked for: by its number, or the rows next to a cursor."""
+
+    page: int  # from 1
+    limit: int  # rows
+    cursor: str | None = None
+    position: int = _END  # that of `cursor`
+    is_after: bool = False  # whether it is the rows after `cursor`, which are newer; else those before it
+
+    @classmethod
+    async def parse(cls, form: FieldValidator, locate: Locate) -> PageRequest:
+        """From `page`, `limit`, `before` and `after`; faults are left in `form`."""
+        page, limit = paging(form)
+        asked = [field for field in ("before", "after") if form.has(field)]
+        if not asked:
+            return cls(page, limit)
+        if page != 1:  # which is the default that GraphQL fills in
+            form.add_error("page", "Goes without before and after")
+        if len(asked) > 1:
+            form.add_error("after", "Goes without before")
+        field = asked[0]
+        cursor = form.optional_text(field) or ""
+        position = await locate(cursor) if isinstance(form.value(field), str) else 0
+        if position is None:
+            form.add_error(field, "Is no cursor of this list; without it, the list begins with the newest")
+        return cls(1, limit, cursor, position or 0, field == "after")
+
+    def queries(self, name: str, suffix: str, filters: Mapping[str, object]) -> Sequence[Query]:
+        """Those of the page, of the size of the list, and of what lies on the other side of the cursor.
+
+        `name` and `suffix` are the ends of the statements' names.
+        """
+        count = Query(f"{name}_count{suffix}", filters)
+
+        def rows(direction: str, bound: int, limit: int, offset: int = 0) -> Query:
+            params = {**filters, "bound": bound, "limit": limit, "offset": offset}
+            return Query(f"{name}_{direction}{suffix}", params)
+
+        if self.cursor is None:
+            return rows("page", _END, self.limit, (self.page - 1) * self.limit), count
+        # One row more tells whether there are any behind the page.
+        if self.is_after:
+            return (
+                rows("page_after", self.position, self.limit + 1),
+                count,
+                rows("page", self.position + 1, 1),
+            )
+        return rows("page", self.position, self.limit + 1), count, rows("page_after", self.position - 1, 1)
+
+    async def read(
+        self,
+        store: Store,
+        name: str,
+        suffix: str,
+        filters: Mapping[str, object],
+        from_row: Callable[[Row], T],
+    ) -> PageOf[T]:
+        """The page of one list whose positions are the log's."""
+        snapshot = await store.read(*self.queries(name, suffix, filters))
+        rows, count, *behind = snapshot.results
+        return self.build_page(
+            rows, count[0]["total"], any(behind), from_row, store.cursor_of, snapshot.cursor
+        )
+
+    def build_page(
+        self,
+        rows: Sequence[Row],
+        total: int,
+        is_anything_behind: bool,
+        from_row: Callable[[Row], T],
+        cursor_of: Callable[[int], str],
+        cursor: str | None,
+    ) -> PageOf[T]:
+        """The page from what `queries` gave: `is_anything_behind` is whether the last of them found a row.
+
+        `cursor` is that of the snapshot, `cursor_of` gives that of a position.
+        """
+        shown, has_more = rows[: self.limit], len(rows) > self.limit
+        if self.cursor is None:
+            has_older, has_newer = self.page * self.limit < total, self.page > 1
+        elif self.is_after:
+            shown, has_older, has_newer = shown[::-1], is_anything_behind, has_more
+        else:
+            has_older, has_newer = has_more, is_anything_behind
+        positions = [row["position"] for row in shown]
+        return PageOf(
+            tuple(map(from_row, shown)),
+            self.page,
+            self.limit,
+            total,
+            has_older,
+            has_newer,
+            before=cursor_of(positions[-1]) if positions and has_older else None,
+            after=cursor_of(positions[0]) if positions else self._after_nothing(cursor_of, cursor),
+            cursor=cursor,
+            item_cursors=lambda: map(cursor_of, positions),
+        )
+
+    def _after_nothing(self, cursor_of: Callable[[int], str], cursor: str | None) -> str | None:
+        """The cursor to go on after from a page without rows."""
+        if self.cursor is None:
+            return cursor if self.page == 1 else None
+        return self.cursor if self.is_after else cursor_of(self.position - 1)
