@@ -19,6 +19,7 @@ from .auth.credential_format import RandomCredentialIssuer
 from .auth.wiring import make_auth_services
 from .banner import render_banner, startup_info
 from .base import strict_json
+from .base.timestamps import format_timestamp
 from .base.uuid7 import Uuid7Generator
 from .broker.redis import RedisBroker
 from .broker.wiring import make_memory_broker, make_redis_broker
@@ -103,7 +104,11 @@ def make_service(
         namespaces=namespaces,
         shows_emails=config.auth.shows_emails,
     )
-    log = make_log_services(foundation, audit_retention=config.auth.audit_retention)
+    log = make_log_services(
+        foundation,
+        audit_retention=config.auth.audit_retention,
+        pruning_step=config.pruning_step,
+    )
     shared_limits = make_shared_limits(config, reactor)
     redis_broker = make_redis_broker(
         config, reactor=reactor, dispatcher=foundation.dispatcher, metrics=metrics
@@ -176,8 +181,9 @@ def make_service(
         now,
         store,
         redis_broker,
-        wall_clock.warning,
-        lambda: log.follower.replaced_at,
+        clock_warning=wall_clock.warning,
+        pruning_notice=log.pruner.notice,
+        log_replaced_at=lambda: log.follower.replaced_at,
         is_ready=lambda: services.ready and log.canary.is_fresh,
     )
     context = WireContext(
@@ -217,6 +223,7 @@ def make_service(
         ("wall-clock", wall_clock),
         ("certificate", edge.certificate),
         ("store", store),
+        ("clock-comparison", log.clock_comparison),
         ("keys", auth.keys),
         ("sighup", make_sighup_handler(config, reactor, (*edge.reload_callbacks, auth.keys.reload))),
         ("passwords", auth.passwords),
@@ -263,6 +270,7 @@ def make_health_monitor(
     store: LogStore,
     redis_broker: RedisBroker | None,
     clock_warning: Callable[[], str | None],
+    pruning_notice: Callable[[], str | None],
     log_replaced_at: Callable[[], float | None],
     is_ready: Callable[[], bool],
 ) -> HealthMonitor:
@@ -274,9 +282,19 @@ def make_health_monitor(
 
     database = Probe("database", check_database, required=True)
     cache = Probe("cache", redis_broker.health if redis_broker else always_up, required=False)
-    warnings = {"clock": clock_warning, "damage": lambda: store.damage_warning}
+
+    def log_notice() -> object:
+        replaced_at = log_replaced_at()
+        return replaced_at and {"replacedAt": format_timestamp(now() - reactor.seconds() + replaced_at)}
+
     return HealthMonitor(
-        reactor, now, (database, cache), is_ready, reactor.seconds(), warnings, log_replaced_at
+        reactor,
+        now,
+        (database, cache),
+        is_ready,
+        reactor.seconds(),
+        warnings={"clock": clock_warning, "damage": lambda: store.damage_warning},
+        notices={"pruning": pruning_notice, "log": log_notice},
     )
 
 

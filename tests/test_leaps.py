@@ -229,7 +229,7 @@ class LoginTests(LoginStoreCase):
         self.assertFalse(await self.is_valid(made.secret))
 
     def make_sends(self) -> IdempotentSends:
-        return IdempotentSends(self.store, self.wall_clock.earliest_now, self.wall_clock.time_behind)
+        return IdempotentSends(self.store, self.wall_clock.deletion_now, self.wall_clock.time_behind)
 
     async def test_an_idempotency_key_that_was_used_meanwhile_outlives_the_leap(self) -> None:
         """Also for a server that is started when the time of day is right again."""

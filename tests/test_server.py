@@ -35,7 +35,15 @@ class StartOrderTests(SynchronousTestCase):
         self.assertEqual(
             self.names(APP_ENV="development"),
             [
-                *("wall-clock", "store", "keys", "passwords", "credential-usage", "failed-attempts"),
+                *(
+                    "wall-clock",
+                    "store",
+                    "clock-comparison",
+                    "keys",
+                    "passwords",
+                    "credential-usage",
+                    "failed-attempts",
+                ),
                 *("operators", "follower", "canary", "pruner", "reactor-lag", "metrics"),
                 *("http-close", "hub", "http-drain", "tcp", "http", "banner"),
             ],
@@ -49,6 +57,7 @@ class StartOrderTests(SynchronousTestCase):
                     "supervisor-watcher",
                     "wall-clock",
                     "store",
+                    "clock-comparison",
                     "keys",
                     "sighup",
                     "passwords",

@@ -29,6 +29,7 @@ MAX_QUOTED = 60  # characters of a value that are shown
 _ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9._~%:\[\]-]+)/?")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 CLIENT_PORTS, METRICS_PORT = ("http", "tcp"), "metrics"
+NONE = ("none", "off")  # words for no limit
 _TRUE_WORDS, _FALSE_WORDS = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -218,12 +219,21 @@ def raised_to(least: float, parser: Parser) -> Parser:
     return read
 
 
+def unless_none(parser: Parser) -> Parser:
+    """As `parser`, but `none` is `None`."""
+
+    def read(value: str) -> object:
+        return None if value.strip().lower() in NONE else parser(value)
+
+    return read
+
+
 def rate(value: str) -> Rate | None:
     """`500/s` or `30000/m`, either followed by a burst: `500/s burst 1000`; `none` or 0 for no limit.
 
     The default burst is the number of one second.
     """
-    if value.strip().lower() in ("0", "none", "off"):
+    if value.strip().lower() in ("0", *NONE):
         return None
     found = re.fullmatch(r"([0-9]{1,12})/(s|m)(?:\s+burst\s+([0-9]{1,12}))?", value.strip().lower())
     per_second = int(found[1]) / (1 if found[2] == "s" else 60) if found else 0.0

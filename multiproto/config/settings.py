@@ -344,6 +344,12 @@ class Config:
         (),
         "topics that the log keeps: in the file as [[namespaces]] with match, retention, most; else as JSON",
     )
+    pruning_step: float | None = setting(
+        "PRUNING_STEP",
+        parsers.unless_none(parsers.duration(60)),
+        3600.0,
+        "how much of what has expired, by its age, is deleted each 30 s, the oldest first; none: all at once",
+    )
     rules: tuple[Rule, ...] = setting(
         "RULES",
         topic_tables.rules,

@@ -50,8 +50,8 @@ def check_key(key: str, field: str = "idempotencyKey") -> str:
 @define(eq=False, repr=False)
 class IdempotentSends:
     _store: Store
-    _earliest_now: Callable[[], float]  # seconds since the epoch: keys expire by it
-    _time_behind: Callable[[], float] = lambda: 0.0  # seconds by which the time of day has been set back
+    _deletion_now: Callable[[], float]  # seconds since the epoch: keys are forgotten by it
+    _time_behind: Callable[[], float] = lambda: 0.0  # seconds by which the time of day is behind
 
     async def commit(
         self,
@@ -97,7 +97,7 @@ class IdempotentSends:
             "event_id": event.id,
             "answer": result_id,
             "at": self._claimed_at(event.occurred_at),
-            "expired": format_timestamp(self._earliest_now() - KEY_RETENTION),
+            "expired": format_timestamp(self._deletion_now() - KEY_RETENTION),
         }
         closed = Unauthorized("This account is closed")
         try:
@@ -114,7 +114,7 @@ class IdempotentSends:
             return None
 
     def _claimed_at(self, occurred_at: str) -> str:
-        """`occurred_at`, or what it should be while the time of day is set back: by that, the key would seem old later."""
+        """`occurred_at`, or what it should be while the time of day is behind: by that, the key would seem old later."""
         behind = self._time_behind()
         return format_timestamp(parse_timestamp(occurred_at) + behind) if behind else occurred_at
 

@@ -103,6 +103,7 @@ def make_foundation(
     dispatcher.enable_batching(clock)
     wall_clock = WallClock(clock, now)
     metrics.wall_clock_difference.set_function(lambda: wall_clock.difference)
+    metrics.database_clock_difference.set_function(lambda: wall_clock.database_difference)
     audit_recorder = AuditRecorder(now, new_id)
     return Foundation(
         clock=clock,
@@ -215,7 +216,7 @@ def make_core_services(
     store, dispatcher, clock = foundation.store, foundation.dispatcher, foundation.clock
     namespaces, now, new_id = foundation.namespaces, foundation.now, foundation.new_id
     wall_clock = foundation.wall_clock
-    idempotent_sends = IdempotentSends(store, wall_clock.earliest_now, wall_clock.time_behind)
+    idempotent_sends = IdempotentSends(store, wall_clock.deletion_now, wall_clock.time_behind)
     policy = Policy(rules)
     publisher = Publisher(
         policy=policy,

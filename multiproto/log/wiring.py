@@ -6,27 +6,43 @@ from attrs import frozen
 
 from ..core.wiring import Foundation
 from .canary import Canary
+from .clock_comparison import ClockComparison
 from .follower import Follower
 from .pruner import Pruner
 
 
 @frozen(eq=False, repr=False)
 class LogServices:
+    clock_comparison: ClockComparison
     follower: Follower
     canary: Canary
     pruner: Pruner
 
 
-def make_log_services(foundation: Foundation, *, audit_retention: float) -> LogServices:
-    """`audit_retention` is in seconds."""
+def make_log_services(
+    foundation: Foundation, *, audit_retention: float, pruning_step: float | None
+) -> LogServices:
+    """`audit_retention` is in seconds, as is `pruning_step`, of which `None` is no limit."""
     store, dispatcher, clock = foundation.store, foundation.dispatcher, foundation.clock
     follower = Follower(foundation.log, dispatcher, clock)
     store.on_commit(follower.wake)
     store.on_parted(follower.on_log_parted)
     foundation.metrics.log_position.set_function(lambda: dispatcher.position)
     foundation.metrics.log_lag.set_function(lambda: store.newest - dispatcher.position)
+    wall_clock = foundation.wall_clock
+    pruner = Pruner(
+        store,
+        foundation.namespaces,
+        dispatcher,
+        clock,
+        wall_clock,
+        audit_retention=audit_retention,
+        max_step=pruning_step,
+    )
+    foundation.metrics.log_pruning_overdue.set_function(lambda: pruner.overdue)
     return LogServices(
+        ClockComparison(store, wall_clock, clock, delays_deletion=pruning_step is not None),
         follower,
         Canary(store, dispatcher, clock, foundation.now, foundation.new_id),
-        Pruner(store, foundation.namespaces, dispatcher, clock, foundation.wall_clock, audit_retention),
+        pruner,
     )

@@ -40,7 +40,7 @@ class HealthMonitor:
     _started_at: float  # by the clock
     # By the field that says so: what is wrong with the server's surroundings, if anything is.
     _warnings: Mapping[str, Callable[[], str | None]] = field(factory=dict)
-    _log_replaced_at: Callable[[], float | None] = lambda: None  # by the clock, if ever since the start
+    _notices: Mapping[str, Callable[[], object]] = field(factory=dict)  # what is none the worse, or `None`
 
     def ready(self) -> bool:
         return self._is_ready()
@@ -54,18 +54,15 @@ class HealthMonitor:
         found = {probe.name: await self._check(probe) for probe in self._probes}
         down = [probe for probe in self._probes if found[probe.name]["status"] == "down"]
         warnings = {name: text for name, find in self._warnings.items() if (text := find()) is not None}
-        document: dict[str, Any] = {
+        notices = {name: notice for name, find in self._notices.items() if (notice := find()) is not None}
+        return {
             "status": _overall_status(down, bool(warnings)),
             "timestamp": format_timestamp(self._now()),
             "uptime": round(self._clock.seconds() - self._started_at, 3),
             "dependencies": found,
             **warnings,
+            **notices,
         }
-        replaced_at = self._log_replaced_at()
-        if replaced_at is not None:
-            at = self._now() - (self._clock.seconds() - replaced_at)
-            document["log"] = {"replacedAt": format_timestamp(at)}
-        return document
 
     async def _check(self, probe: Probe) -> dict[str, Any]:
         began = self._clock.seconds()

@@ -130,6 +130,11 @@ class Metrics:
         self.log_position = Gauge(
             "log_position", "Position of the log's newest entry known here", registry=self.registry
         )
+        self.log_pruning_overdue = Gauge(
+            "log_pruning_overdue_seconds",
+            "Seconds of age by which pruning is behind what is due",
+            registry=self.registry,
+        )
         self.log_lag = Gauge(
             "log_lag_entries", "Entries of the log not yet delivered here", registry=self.registry
         )
@@ -241,6 +246,11 @@ class Metrics:
         self.wall_clock_difference = Gauge(
             "wall_clock_difference_seconds",
             "Seconds by which the time of day has been set forward since the start; negative: back",
+            registry=self.registry,
+        )
+        self.database_clock_difference = Gauge(
+            "database_clock_difference_seconds",
+            "Seconds by which the time of day is ahead of the database's; negative: behind",
             registry=self.registry,
         )
         self.turn_work = TurnWorkMetrics()

@@ -27,7 +27,7 @@ from multiproto.core.pubsub.namespaces import (
 from multiproto.core.transactions import Event, Query, Snapshot, Step, Unit
 from multiproto.log import pruner
 from multiproto.log.pruner import ENDED_SESSION_RETENTION, INTERVAL, Pruner
-from multiproto.observe.wall_clock import WallClock
+from multiproto.observe.wall_clock import LEAP, WallClock
 
 from ..storage.units import add_session, add_user
 from ..stores import StoreCase
@@ -157,7 +157,7 @@ class PrunerTests(StoreCase):
         """Counted in rows that go, not in positions: those of others are in between."""
         for _ in range(4):
             await self.happened(100, 100)
-            await self.happened(0, namespace=MESSAGES)
+            await self.happened(100, namespace=MESSAGES)
         await self.pruner(Namespace(USERS, retention=60)).prune()
         self.assertEqual(
             self.bites(),
@@ -212,6 +212,81 @@ class PrunerTests(StoreCase):
         for _ in range(2):  # the entry before them, which is the newest by its stamp, goes first
             await pruner.prune()
         self.assertEqual((await self.left(), await self.floor()), ([10], 9))
+
+    async def test_an_entry_stays_as_long_as_a_younger_one_before_it_in_whatever_namespace(self) -> None:
+        """Written by an instance whose clock was 8 days behind, behind what others had just written."""
+        week, day = 7 * 86_400, 86_400
+        await self.happened(60, namespace=MESSAGES)
+        await self.happened(8 * day, 60)
+        pruner = self.pruner(Namespace(USERS, retention=week))
+        await pruner.prune()
+        self.assertEqual((await self.left(), await self.floor()), ([1, 2, 3], 0))
+        self.clock.advance(week - 60)
+        await pruner.prune()
+        self.assertEqual(await self.left(), [1, 2, 3])
+        self.clock.advance(1)
+        await pruner.prune()
+        self.assertEqual((await self.left(), await self.floor()), ([1], 3))
+
+    async def test_what_a_clock_stamped_that_was_ahead_keeps_nothing_behind_it(self) -> None:
+        await self.happened(-40 * 86_400, namespace=MESSAGES)
+        await self.happened(100, -40 * 86_400, 90, 50)
+        await self.pruner(Namespace(USERS, retention=60)).prune()
+        self.assertEqual((await self.left(), await self.floor()), ([1, 5], 4))
+
+    async def test_one_round_takes_the_oldest_hour_and_says_what_is_left(self) -> None:
+        day, hour = 86_400, 3600
+        await self.store.commit(add_user("ada"))
+        for n, age in enumerate((5 * hour, 4 * hour, 4 * hour - 1, 2 * hour, hour - 1)):
+            await self.happened(day + age)
+            await self.claimed(str(n), day + age)
+        pruner = self.pruner(Namespace(USERS, retention=day))
+
+        async def keys() -> int:
+            params = {"user_id": "ada"}
+            found = [await self.store.read(Query("key_of", {**params, "key": str(n)})) for n in range(5)]
+            return sum(len(each.results[0]) for each in found)
+
+        # The first of them is taken, and the one that is less than an hour younger.
+        steps = (([2, 3, 4, 5], 4, 4 * hour), ([4, 5], 2, 3 * hour), ([5], 1, hour), ([], 0, 0))
+        for left, kept_keys, overdue in steps:
+            await pruner.prune()
+            self.assertEqual((await self.left(), await keys()), (left, kept_keys))
+            self.assertEqual(pruner.overdue, overdue)
+            self.assertEqual("PRUNING_STEP=none" in (pruner.notice() or ""), overdue > 0)
+
+    async def test_without_a_step_one_round_takes_all(self) -> None:
+        await self.happened(10**9, 10**8, 10**7, 59)
+        pruner = self.pruner(Namespace(USERS, retention=60))
+        pruner._max_step = None
+        await pruner.prune()
+        self.assertEqual((await self.left(), pruner.overdue, pruner.notice()), ([4], 0.0, None))
+
+    async def test_after_a_start_with_an_old_log_nothing_goes_for_its_age_for_as_long(self) -> None:
+        """Nor for its age by the newest entry, but what is too much goes."""
+        await self.happened(900, 800, 700)
+        self.wall_clock.record_newest_entry(NOW - 700, delays_deletion=True)
+        pruner = self.pruner(Namespace(USERS, retention=60, max_events=2))
+        await pruner.prune()
+        self.assertEqual(await self.left(), [2, 3])
+        self.assertIn("another 700 s", pruner.notice() or "")
+        self.clock.advance(699)
+        await pruner.prune()
+        self.assertEqual(await self.left(), [2, 3])
+        self.clock.advance(1)
+        await pruner.prune()
+        self.assertEqual((await self.left(), pruner.notice()), ([], None))
+
+    async def test_while_the_database_contradicts_nothing_goes_for_its_age(self) -> None:
+        await self.happened(100)
+        pruner = self.pruner(Namespace(USERS, retention=60))
+        for ahead in (-40 * 86_400, -LEAP - 1, LEAP + 1, 40 * 86_400):
+            self.wall_clock.record_database_time(NOW - ahead, self.clock.seconds())
+            await pruner.prune()
+            self.assertEqual(await self.left(), [1], ahead)
+        self.wall_clock.record_database_time(NOW - LEAP, self.clock.seconds())
+        await pruner.prune()
+        self.assertEqual(await self.left(), [])
 
     async def test_keys_are_forgotten_after_a_day(self) -> None:
         day = 24 * 3600

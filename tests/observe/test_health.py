@@ -20,7 +20,8 @@ class HealthTests(SynchronousTestCase):
         self.is_ready = True
         self.clock_warning: str | None = None
         self.damage_warning: str | None = None
-        self.log_replaced_at: float | None = None
+        self.log_notice: object = None
+        self.pruning_notice: str | None = None
         probes = (
             Probe("database", lambda: self.database, required=True),
             Probe("cache", lambda: self.cache or always_up(), required=False),
@@ -34,7 +35,7 @@ class HealthTests(SynchronousTestCase):
             lambda: self.is_ready,
             started,
             warnings,
-            lambda: self.log_replaced_at,
+            {"pruning": lambda: self.pruning_notice, "log": lambda: self.log_notice},
         )
 
     def report(self) -> Deferred[tuple[int, dict[str, Any]]]:
@@ -64,6 +65,11 @@ class HealthTests(SynchronousTestCase):
         self.assertEqual((status, document["status"]), (200, "degraded"))
         self.assertEqual(document["dependencies"]["cache"]["status"], "down")
 
+    def test_what_is_kept_longer_is_told_and_degrades_nothing(self) -> None:
+        self.pruning_notice = "not yet"
+        status, document = self.successResultOf(self.report())
+        self.assertEqual((status, document["status"], document["pruning"]), (200, "healthy", "not yet"))
+
     def test_a_time_of_day_that_has_leapt_degrades_and_says_so(self) -> None:
         self.clock_warning = "set forward"
         status, document = self.successResultOf(self.report())
@@ -77,11 +83,11 @@ class HealthTests(SynchronousTestCase):
             (200, "degraded", "stored data is damaged", False),
         )
 
-    def test_a_log_that_was_replaced_is_said_and_all_is_well(self) -> None:
-        self.log_replaced_at = self.clock.seconds() - 10.5
+    def test_what_is_none_the_worse_is_said(self) -> None:
+        self.log_notice = {"replacedAt": "2001-09-09T01:46:29.500Z"}
         status, document = self.successResultOf(self.report())
         self.assertEqual((status, document["status"]), (200, "healthy"))
-        self.assertEqual(document["log"], {"replacedAt": "2001-09-09T01:46:29.500Z"})
+        self.assertEqual(document["log"], self.log_notice)
 
     def test_a_database_away_is_ill(self) -> None:
         self.database = fail(OSError())

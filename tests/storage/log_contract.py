@@ -233,8 +233,11 @@ class LogContract:
 
         expired = [await position("log_expired", before=at(second)) for second in (2, 2.5, 6, 7, 99)]
         self.assertEqual(expired, [None, 2, 4, 6, 8])
-        upto = [await position("log_expired_upto", before=at(7), upto=upto) for upto in (1, 2, 5, 8)]
+        times = {"before": at(7), "now": at(99)}
+        upto = [await position("log_expired_upto", **times, upto=upto) for upto in (1, 2, 5, 8)]
         self.assertEqual(upto, [None, 2, 4, 6])
+        oldest = [await self.rows("log_oldest", namespace="a", since=at(n)) for n in (0, 2, 2.5, 8, 8.5)]
+        self.assertEqual(oldest, [*(({"at": at(n)},) for n in (2, 2, 4, 8)), ()])
         surplus = [await position("log_surplus", most=most) for most in (0, 1, 3, 4, 9)]
         self.assertEqual(surplus, [8, 6, 2, None, None])
         nth = [await position("log_nth", n=n) for n in (1, 2, 4, 5)]
@@ -246,9 +249,40 @@ class LogContract:
         )
         for before, upto, expected in ((7, 6, 2), (7, 2, 2), (7, 1, 1), (5, 6, None), (91, 6, 5), (99, 6, 6)):
             found = await self.rows(
-                "log_expired_upto", namespace="telemetry.**", before=at(before), upto=upto
+                "log_expired_upto", namespace="telemetry.**", before=at(before), now=at(99), upto=upto
             )
             self.assertEqual(found[0]["position"], expected, (before, upto))
+
+    async def test_what_was_stamped_by_a_clock_ahead_keeps_nothing_behind_it(self) -> None:
+        await self.store.commit(
+            say(*[published(f"e{n}", "t", n, second) for n, second in enumerate((5, 900, 6, 90))])
+        )
+        for now, expected in ((899, 3), (900, 1)):
+            found = await self.rows(
+                "log_expired_upto", namespace="telemetry.**", before=at(7), now=at(now), upto=4
+            )
+            self.assertEqual(found[0]["position"], expected, now)
+
+    async def test_the_first_young_entry_of_any_namespace_is_found(self) -> None:
+        """By the times of entries, of those namespaces that are kept."""
+        names = ("users.**", "messages.**", "_sessions")
+        await self.store.commit(
+            say(
+                *[
+                    published(f"e{n}", "t", n, second, names[n % 3])
+                    for n, second in enumerate((5, 9, 7, 8, 1, 99))
+                ]
+            )
+        )
+        for before, now, expected in ((5, 98, 1), (6, 98, 2), (9, 98, 2), (9.5, 98, None), (9.5, 99, 6)):
+            found = await self.rows("log_young", before=at(before), now=at(now))
+            self.assertEqual(found, ({"position": expected},), (before, now))
+
+    async def test_the_newest_entry_is_told_with_the_time_of_the_database(self) -> None:
+        ((before,),) = (await self.store.read(Query("clocks"))).results
+        await self.store.commit(say(published("e1", "t", 1, 9), published("e2", "t", 2, 5)))
+        ((row,),) = (await self.store.read(Query("clocks"))).results
+        self.assertEqual((before["newest"], row["newest"]), (None, at(5)))
 
     async def test_a_floor_is_raised_and_never_lowered(self) -> None:
         before = await self.store.retention_floors()

@@ -141,7 +141,7 @@ class SessionContract:
         await self.store.commit(step("networks_forget", user_id="ada", most=2))
         self.assertEqual([await known("ada", -1), await known("bob", -1)], [["a", "c"], ["a"]])
         bite = {"before": at(4), "most": 1}
-        self.assertEqual(len(await self.rows("known_networks_due", before=at(4))), 1)
+        self.assertEqual(await self.rows("known_networks_due", before=at(4)), ({"at": at(1)},))
         for _ in range(2):
             await self.store.commit(Unit((Step("known_networks_prune", bite, expected_rows=1),)))
         self.assertEqual(await self.rows("known_networks_due", before=at(4)), ())
@@ -194,7 +194,8 @@ class SessionContract:
     async def test_the_trail_is_pruned_from_its_oldest(self: Any) -> None:
         for n in (3, 1, 2, 4):
             await self.store.commit(note(f"n{n}", n, "ada"))
-        self.assertEqual(await self.rows("audit_due", before=at(1)), ())
+        due = [await self.rows("audit_due", before=at(n)) for n in (1, 2, 9)]
+        self.assertEqual(due, [(), ({"at": at(1)},), ({"at": at(1)},)])
         await self.store.commit(Unit((Step("audit_prune", {"before": at(4), "most": 2}, expected_rows=2),)))
         left = await self.rows("audit_page", limit=9, offset=0, bound=99)
         self.assertEqual([row["id"] for row in left], ["n4", "n3"])

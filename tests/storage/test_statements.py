@@ -165,6 +165,16 @@ class PlanTests(SynchronousTestCase):
                 "events USING COVERING INDEX events_by_namespace (namespace=? AND position<?)",
             ),
             ("log_expired_upto", "events USING INDEX events_by_namespace (namespace=? AND position<?)"),
+            (
+                "log_oldest",
+                "events USING COVERING INDEX events_by_age (namespace=? AND created_at>?)",
+            ),
+            (
+                "log_young",
+                "events USING COVERING INDEX events_by_age (namespace=? AND created_at>? AND created_at<?)",
+            ),
+            ("sessions_due", "sessions USING INDEX sessions_ended (<expr><?)"),
+            ("refresh_tokens_due", "session USING INDEX sessions_ended (<expr><?)"),
             ("log_surplus", "events USING COVERING INDEX events_by_namespace (namespace=?)"),
             ("log_nth", "events USING COVERING INDEX events_by_namespace (namespace=?)"),
             ("floor_raise", "floors USING INDEX sqlite_autoindex_floors_1 (namespace=?)"),

@@ -49,8 +49,8 @@ SELECT count(*) AS total FROM audit WHERE subject = :subject AND (:action = '' O
 SELECT coalesce(max(number), 0) AS number FROM audit;
 
 -- name: audit_due
--- One row, whose position is meaningless, if any entry is older than :before.
-SELECT 1 AS position FROM audit WHERE at < :before LIMIT 1;
+-- When the oldest entry was written that is older than :before; no row if there is none.
+SELECT at FROM audit WHERE at < :before ORDER BY at LIMIT 1;
 
 -- name: audit_prune
 -- Delete at most :most entries from before :before, the oldest first.

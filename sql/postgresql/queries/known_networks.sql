@@ -23,8 +23,8 @@ WHERE user_id = :user_id AND network IN (
 );
 
 -- name: known_networks_due
--- One row, whose position is meaningless, if any was last seen before :before.
-SELECT 1 AS position FROM known_networks WHERE seen_at < :before LIMIT 1;
+-- When the oldest network was last seen that is older than :before; no row if there is none.
+SELECT seen_at AS at FROM known_networks WHERE seen_at < :before ORDER BY seen_at LIMIT 1;
 
 -- name: known_networks_prune
 -- Delete at most :most that were last seen before :before, the oldest first.

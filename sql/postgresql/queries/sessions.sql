@@ -68,8 +68,12 @@ UPDATE sessions SET revoked_at = :at
 WHERE user_id = :user_id AND id <> :keep AND revoked_at IS NULL AND expires_at > :now;
 
 -- name: sessions_due
--- One row, whose position is meaningless, if any session ended before :before.
-SELECT 1 AS position FROM sessions WHERE coalesce(revoked_at, expires_at) < :before LIMIT 1;
+-- When the oldest session that ended before :before did; no row if there is none.
+SELECT coalesce(revoked_at, expires_at) AS at
+FROM sessions
+WHERE coalesce(revoked_at, expires_at) < :before
+ORDER BY coalesce(revoked_at, expires_at)
+LIMIT 1;
 
 -- name: sessions_prune
 -- Delete at most :most sessions that ended before :before, the oldest first.
@@ -96,11 +100,12 @@ UPDATE refresh_tokens SET spent_at = :at WHERE hash = :hash AND spent_at IS NULL
 UPDATE refresh_tokens SET spent_at = :at WHERE parent = :parent AND hash <> :hash AND spent_at IS NULL;
 
 -- name: refresh_tokens_due
--- One row, whose position is meaningless, if any token is of a session that ended before :before.
-SELECT 1 AS position
+-- When the oldest session that ended before :before and has tokens did; no row if there is none.
+SELECT coalesce(session.revoked_at, session.expires_at) AS at
 FROM sessions AS session
 JOIN refresh_tokens AS token ON token.session_id = session.id
 WHERE coalesce(session.revoked_at, session.expires_at) < :before
+ORDER BY coalesce(session.revoked_at, session.expires_at)
 LIMIT 1;
 
 -- name: refresh_tokens_prune

@@ -16,8 +16,8 @@ SET fingerprint = excluded.fingerprint, event_id = excluded.event_id, answer = e
 WHERE created_at < :expired;
 
 -- name: keys_due
--- One row, whose position is meaningless, if any key is older than :before.
-SELECT 1 AS position FROM keys WHERE created_at < :before LIMIT 1;
+-- When the oldest key was claimed that is older than :before; no row if there is none.
+SELECT created_at AS at FROM keys WHERE created_at < :before ORDER BY created_at LIMIT 1;
 
 -- name: keys_prune
 -- Delete at most :most keys that were claimed before :before, the oldest first.

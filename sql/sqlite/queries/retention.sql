@@ -22,6 +22,35 @@ UPDATE floors SET position = :position WHERE namespace = :namespace AND position
 -- Delete the events of a namespace up to :upto.
 DELETE FROM events WHERE namespace = :namespace AND position <= :upto;
 
+-- name: clocks
+-- The database's time of day, of which there is none here but that of the process, and the time of the newest event.
+SELECT
+    NULL AS now,
+    (SELECT created_at FROM events WHERE position = (SELECT max(position) FROM events)) AS newest;
+
+-- name: log_oldest
+-- The earliest time of an event of a namespace that is not before :since.
+SELECT created_at AS at
+FROM events
+WHERE namespace = :namespace AND created_at >= :since
+ORDER BY created_at
+LIMIT 1;
+
+-- name: log_young
+-- The position of an event, of whatever namespace, that did not happen before :before: one of the first such.
+-- What comes after it in the log is younger, whatever its own time says.  Those that claim to be from after :now were
+-- stamped by a clock that was ahead, and prove nothing.
+SELECT min(position) AS position
+FROM (
+    SELECT (
+        SELECT position FROM events
+        WHERE namespace = floors.namespace AND created_at >= :before AND created_at <= :now
+        ORDER BY created_at, position
+        LIMIT 1
+    ) AS position
+    FROM floors
+) AS young;
+
 -- name: log_expired
 -- The newest event of a namespace that happened before :before, if any.
 SELECT position
@@ -32,13 +61,15 @@ LIMIT 1;
 
 -- name: log_expired_upto
 -- The newest event of a namespace, up to :upto, before the first that did not happen before :before, if any.
--- What was stamped while the clock was set back only seems older than what came before it.
+-- What was stamped while the clock was set back only seems older than what came before it.  Those that claim to be
+-- from after :now were stamped by a clock that was ahead, and prove nothing.
 SELECT max(position) AS position
 FROM events
 WHERE namespace = :namespace AND position <= :upto AND position < coalesce(
     (
         SELECT position FROM events
         WHERE namespace = :namespace AND position <= :upto AND +created_at >= :before
+            AND +created_at <= :now
         ORDER BY position
         LIMIT 1
     ),
