@@ -108,6 +108,7 @@ def make_service(
         foundation,
         audit_retention=config.auth.audit_retention,
         pruning_step=config.pruning_step,
+        is_shared=config.storage.engine != "sqlite",
     )
     shared_limits = make_shared_limits(config, reactor)
     redis_broker = make_redis_broker(
@@ -232,6 +233,7 @@ def make_service(
         ("shared-limits", shared_limits),
         ("failed-attempts", foundation.failed_attempts),
         ("operators", account_services.operators),
+        ("instance-positions", log.positions),
         ("follower", log.follower),
         ("canary", log.canary),
         ("pruner", log.pruner),

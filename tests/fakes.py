@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from functools import partial
+from itertools import islice
 from typing import Any, Callable, Iterable
 
 from attrs import Factory, define, frozen
@@ -88,6 +89,8 @@ class MemoryLog:
     pending: list[Deferred[None]] = Factory(list)
     read_count: int = 0
     lost: set[str] = Factory(set)  # cursors of a history that was replaced
+    pruned: set[int] = Factory(set)  # positions
+    floors: dict[str, int] = Factory(dict)  # of further namespaces
     on_commit: Callable[[], object] = lambda: None
 
     def append(
@@ -113,7 +116,8 @@ class MemoryLog:
 
     async def read_after(self, position: int, limit: int) -> tuple[Entry, ...]:
         self.read_count += 1
-        page = tuple(self.entries[position : position + limit])
+        behind = (entry for entry in self.entries[position:] if entry.position not in self.pruned)
+        page = tuple(islice(behind, limit))
         await self._respond()
         return page
 
@@ -134,7 +138,7 @@ class MemoryLog:
         return int(number) if has_it else None
 
     async def retention_floors(self) -> dict[str, int]:
-        return {USERS: self.retention_floor, MESSAGES: self.retention_floor}
+        return {USERS: self.retention_floor, MESSAGES: self.retention_floor, **self.floors}
 
     def cursor_of(self, position: int) -> str:
         return f"cursor{position}"

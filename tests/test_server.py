@@ -64,7 +64,7 @@ class StartOrderTests(SynchronousTestCase):
                     "credential-usage",
                 ),
                 *("broker", "shared-limits", "failed-attempts"),
-                *("operators", "follower", "canary", "pruner", "reactor-lag"),
+                *("operators", "instance-positions", "follower", "canary", "pruner", "reactor-lag"),
                 *("http-close", "hub", "http-drain", "tcp", "http", "ready-report"),
             ],
         )

@@ -10,7 +10,8 @@ delivered.
 
 Under a running server the log may go back, with a backup that is restored or
 another server in place of the primary.  The store tells the follower, which also
-notices by the term of what it has read, and begins anew.
+notices by the term of what it has read, and begins anew.  So it does where entries
+that somebody listens to were pruned before it read them, for it was halted for long.
 """
 
 from __future__ import annotations
@@ -105,7 +106,11 @@ class Follower(Service):
                 await self._announce_revocations_ahead()
             entries = await self._log_source.read_after(self._dispatcher.position, PAGE_SIZE)
             if self._parted or await self._is_log_replaced():
-                await self._start_over()
+                self.replaced_at = self._clock.seconds()
+                await self._start_over("the log was replaced by another")
+                entries = ()
+            elif await self._has_missed_entries(entries):
+                await self._start_over("entries were pruned before they were delivered here")
                 entries = ()
             await self._dispatch_entries(entries)
             if len(entries) == PAGE_SIZE:
@@ -123,12 +128,23 @@ class Follower(Service):
         cursor = self._dispatcher.cursor
         return cursor is not None and await self._log_source.locate(cursor) is None
 
-    async def _start_over(self) -> None:
-        self._log.critical("the log was replaced by another: all connections are closed")
+    async def _has_missed_entries(self, entries: Sequence[Entry]) -> bool:
+        """Whether some before or between `entries`, the next ones, were pruned that matter here.
+
+        Positions are dense, so holes show.  Nothing is pruned that a living instance has not delivered
+        (`instance_positions`), so they are rare; what is missing is known by the floors of what was pruned.
+        """
+        position = self._dispatcher.position
+        if not entries or entries[-1].position == position + len(entries):
+            return False
+        floors = await self._log_source.retention_floors()
+        return self._dispatcher.skip_pruned([name for name, floor in floors.items() if floor > position])
+
+    async def _start_over(self, why: str) -> None:
+        self._log.critical("{why}: all connections are closed", why=why)
         self._read_ahead = 0.0, 0
         head = await self._log_source.head()
         self._parted = False
-        self.replaced_at = self._clock.seconds()
         self._dispatcher.replace_log(*head)
 
     async def _dispatch_entries(self, entries: Sequence[Entry]) -> None:

@@ -31,6 +31,7 @@ from ..core.pubsub.dispatcher import Dispatcher
 from ..core.pubsub.namespaces import Namespace, Namespaces
 from ..core.transactions import Query, Step, Unit
 from ..observe.wall_clock import WallClock
+from .instance_positions import InstancePositions
 
 INTERVAL = 30.0  # seconds
 BATCH_SIZE = 500  # rows that one transaction deletes
@@ -49,6 +50,7 @@ class Pruner(Service):
     _wall_clock: WallClock
     _audit_retention: float = 90 * 86400.0  # seconds
     _max_step: float | None = MAX_STEP  # seconds of age that one round deletes; None: all that is due
+    _positions: InstancePositions | None = None  # of all instances, where there may be others
     _reached: dict[str, float] = field(
         factory=dict
     )  # the time up to which each namespace was pruned for its age
@@ -168,12 +170,15 @@ class Pruner(Service):
         return await self._read_position("log_surplus", namespace=namespace.match, most=namespace.max_events)
 
     async def _prune_namespace(self, name: str, last: int, times: Mapping[str, str] | None = None) -> bool:
-        """Delete the namespace's entries up to `last`, batch by batch; none that was not dispatched yet.
+        """Delete the namespace's entries up to `last`, batch by batch; none that some instance has yet to deliver.
 
         With `times`, it stops at the first that happened between the times "before" and "now".  Returns whether
         there were any.
         """
-        position, last, deleted = 0, min(last, self._dispatcher.position), False
+        position, deleted, delivered = 0, False, await self._delivered_everywhere() if last else 0
+        if delivered < last:
+            first = await self._read_position("log_nth", namespace=name, n=1)
+            last = delivered if first <= delivered else 0  # no floor is raised over nothing
         while position < last and self.running:
             nth = await self._read_position("log_nth", namespace=name, n=BATCH_SIZE)
             position = min(last, nth or last)
@@ -192,6 +197,11 @@ class Pruner(Service):
             await self._store.commit(Unit(steps))
             deleted = True
         return deleted
+
+    async def _delivered_everywhere(self) -> int:
+        """The position up to which this instance and all others that live have delivered the log."""
+        others = await self._positions.slowest() if self._positions is not None else None
+        return self._dispatcher.position if others is None else min(self._dispatcher.position, others)
 
     async def _read_position(self, query: str, **params: Any) -> int:
         rows = (await self._store.read(Query(query, params))).results[0]

@@ -8,21 +8,26 @@ from ..core.wiring import Foundation
 from .canary import Canary
 from .clock_comparison import ClockComparison
 from .follower import Follower
+from .instance_positions import InstancePositions
 from .pruner import Pruner
 
 
 @frozen(eq=False, repr=False)
 class LogServices:
     clock_comparison: ClockComparison
+    positions: InstancePositions | None  # where there may be other instances
     follower: Follower
     canary: Canary
     pruner: Pruner
 
 
 def make_log_services(
-    foundation: Foundation, *, audit_retention: float, pruning_step: float | None
+    foundation: Foundation, *, audit_retention: float, pruning_step: float | None, is_shared: bool
 ) -> LogServices:
-    """`audit_retention` is in seconds, as is `pruning_step`, of which `None` is no limit."""
+    """`audit_retention` is in seconds, as is `pruning_step`, of which `None` is no limit.
+
+    `is_shared` says whether other instances may use the same store.
+    """
     store, dispatcher, clock = foundation.store, foundation.dispatcher, foundation.clock
     follower = Follower(foundation.log, dispatcher, clock)
     store.on_commit(follower.wake)
@@ -30,6 +35,7 @@ def make_log_services(
     foundation.metrics.log_position.set_function(lambda: dispatcher.position)
     foundation.metrics.log_lag.set_function(lambda: store.newest - dispatcher.position)
     wall_clock = foundation.wall_clock
+    positions = InstancePositions(store, dispatcher, clock, foundation.new_id()) if is_shared else None
     pruner = Pruner(
         store,
         foundation.namespaces,
@@ -38,10 +44,12 @@ def make_log_services(
         wall_clock,
         audit_retention=audit_retention,
         max_step=pruning_step,
+        positions=positions,
     )
     foundation.metrics.log_pruning_overdue.set_function(lambda: pruner.overdue)
     return LogServices(
         ClockComparison(store, wall_clock, clock, delays_deletion=pruning_step is not None),
+        positions,
         follower,
         Canary(store, dispatcher, clock, foundation.now, foundation.new_id),
         pruner,

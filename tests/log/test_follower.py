@@ -202,6 +202,69 @@ class ReplacedLogTests(SynchronousTestCase):
         self.successResultOf(waiting)
 
 
+class PrunedTests(SynchronousTestCase):
+    """Entries were pruned before this instance has read them: it was halted for long, and counted as dead."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.core = make_core(self.clock)
+        self.core.log.append(3)
+        self.successResultOf(self.core.follower.startService())
+        self.peers = {pattern: self.subscribed(pattern) for pattern in ("messages.*", "kept.*.x", "room")}
+        self.withdrawals: list[None] = []
+        self.core.dispatcher.on_withdrawal.append(lambda: self.withdrawals.append(None))
+
+    def subscribed(self, pattern: str) -> RecordingTransport:
+        peer = RecordingTransport()
+        connection = self.core.hub.admit(peer, "h", self.core.admission())
+        for command in (Authenticate("token-ann"), Subscribe(pattern)):
+            connection.receive(command)
+        peer.sent.clear()
+        return peer
+
+    def prune(self, *positions: int, **floors: int) -> None:
+        """Entries behind the head were appended, and pruned with these floors, before they are read."""
+        self.core.log.append(5)
+        self.core.log.pruned = set(positions)
+        self.core.log.floors = floors
+        self.clock.advance(POLL_INTERVAL)
+
+    def ended(self) -> bool:
+        reasons = {
+            tuple(each.reason for each in peer.sent if isinstance(each, Farewell))
+            for peer in self.peers.values()
+        }
+        self.assertIn(reasons, ({()}, {(CloseReason.LOG_REPLACED,)}))
+        return reasons != {()}
+
+    def test_where_somebody_listens_to_what_is_missing_it_begins_anew(self) -> None:
+        for name, floor in (("messages.**", 4), ("kept.**", 5), ("users.**", 6), ("_sessions", 5)):
+            self.setUp()
+            self.prune(4, 5, 6, **{name: floor})
+            self.assertTrue(self.ended(), name)
+            self.assertEqual(self.core.dispatcher.position, 8)
+
+    def test_what_nobody_listens_to_is_skipped(self) -> None:
+        """Canaries and other topics, and what was pruned long ago; but it may have been a withdrawal."""
+        self.prune(4, 6, **{"_canary": 6, "kept.it.y": 6, "other.**": 4, "messages.**": 3})
+        self.assertFalse(self.ended())
+        self.assertEqual((self.core.dispatcher.position, len(self.withdrawals)), (8, 1))
+
+    def test_the_last_page_before_a_hole_and_a_hole_at_its_end(self) -> None:
+        """What is pruned at the end of the log shows with the next entry behind it."""
+        self.prune(8, **{"messages.**": 8})
+        self.assertEqual((self.ended(), self.core.dispatcher.position), (False, 7))
+        self.core.log.append()
+        self.clock.advance(POLL_INTERVAL)
+        self.assertTrue(self.ended())
+
+    def test_without_a_hole_no_floor_is_read(self) -> None:
+        self.core.log.append(5)
+        self.core.log.floors = None  # type: ignore[assignment]  # to read them is an error
+        self.clock.advance(POLL_INTERVAL)
+        self.assertEqual((self.ended(), self.core.dispatcher.position, self.withdrawals), (False, 8, []))
+
+
 class StaleTests(SynchronousTestCase):
     """Nobody is served on rights that may have ended (docs/guarantees.md#g7-authority-is-current)."""
 

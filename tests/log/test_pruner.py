@@ -62,6 +62,16 @@ class Watched:
             raise Unavailable("the database is away")
 
 
+@define(eq=False)
+class AsyncPositions:
+    """The other instances."""
+
+    position: int | None = None
+
+    async def slowest(self) -> int | None:
+        return self.position
+
+
 class PrunerTests(StoreCase):
     async def asyncSetUp(self) -> None:
         self.patch(pruner, "BATCH_SIZE", 3)
@@ -183,6 +193,25 @@ class PrunerTests(StoreCase):
         self.dispatcher.position = 4
         await pruner.prune()
         self.assertEqual((await self.left(), await self.floor()), ([4], 3))
+
+    async def test_what_another_instance_has_yet_to_deliver_stays(self) -> None:
+        positions = AsyncPositions()
+        await self.happened(100, 100, 100, 0)
+        pruner = self.pruner(Namespace(USERS, retention=60))
+        pruner._positions = positions  # type: ignore[assignment]
+        for slowest, left, floor in ((0, [1, 2, 3, 4], 0), (2, [3, 4], 2), (None, [4], 3)):
+            positions.position = slowest
+            await pruner.prune()
+            self.assertEqual((await self.left(), await self.floor()), (left, floor))
+
+    async def test_no_floor_is_raised_over_what_has_none_of_the_namespace(self) -> None:
+        positions = AsyncPositions(2)
+        await self.happened(0, 0, namespace=MESSAGES)
+        await self.happened(5, 4, 3)
+        pruner = self.pruner(Namespace(USERS, max_events=1))
+        pruner._positions = positions  # type: ignore[assignment]
+        await pruner.prune()
+        self.assertEqual((await self.left(), await self.floor(), self.bites()), ([1, 2, 3, 4, 5], 0, []))
 
     async def test_while_the_time_of_day_has_leapt_nothing_goes_for_its_age(self) -> None:
         await self.store.commit(add_user("ada"))

@@ -23,6 +23,7 @@ POSTGRESQL, SQLITE = sql_directory("postgresql"), sql_directory("sqlite")
 OURS = {  # what only several writers need
     *("begin", "commit", "rollback", "unit_begin", "unit_undo", "unit_end"),
     *("log_lock", "log_notify", "head_add", "head_locked", "head_mark", "heads_among", "heads_prune"),
+    *("instance_seen", "instance_gone", "instances_forget", "instances_slowest"),
 }
 MORE_PARAMETERS = {
     "log_page": {"text", "most"},  # a page's size is bounded where it is read
@@ -36,6 +37,7 @@ MORE_COLUMNS = {
 
 TIME = re.compile(r"\b(at|now|before|expired|since)\b|_at$")
 INTEGER = {
+    "age",
     "bound",
     "limit",
     "offset",
@@ -170,7 +172,8 @@ class SchemaTests(SchemaCase):
         ours = self.rows(
             "SELECT table_name::text, column_name::text, (is_nullable = 'NO')::int FROM information_schema.columns"
             " JOIN information_schema.tables USING (table_schema, table_name)"
-            " WHERE table_schema = 'public' AND table_type = 'BASE TABLE' AND table_name <> 'migrations'"
+            " WHERE table_schema = 'public' AND table_type = 'BASE TABLE'"
+            " AND table_name NOT IN ('migrations', 'instances')"  # there is one of those
         )
         # The log's head: one row that each transaction changes, or one for each transaction.
         self.assertEqual(set(theirs) - set(ours), {("head", "one", 1), ("head", "position", 1)})

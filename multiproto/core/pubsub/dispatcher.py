@@ -7,7 +7,7 @@ follower dispatches logged events, and the listeners deliver them to their peers
 from __future__ import annotations
 
 from collections import deque
-from typing import Callable, Deque, Mapping, Sequence
+from typing import Callable, Collection, Deque, Mapping, Sequence
 
 from attrs import Factory, define, field
 from twisted.internet.defer import Deferred, succeed
@@ -23,9 +23,12 @@ from ..revocations import Revocations
 from ..transactions import Entry, Publication
 from .batching import PublicationBatcher
 from .log_freshness import LogFreshness
+from .namespaces import CANARIES, REVOCATIONS, USERS
 from .topics import Coverage, TopicTree
 
 MAX_PENDING = 100  # publications on live topics, of at most a megabyte each, that wait while the log is stale
+
+REVOKING = (USERS, REVOCATIONS)  # namespaces with events that end rights
 
 # Called for each publication and event with its type ("publication" for a client's), how many
 # listeners accepted it, and how many failed to.
@@ -141,6 +144,16 @@ class Dispatcher:
         for callback in self.on_log_replaced:
             callback()
         self._advanced.release(None)
+
+    def skip_pruned(self, namespaces: Collection[str]) -> bool:
+        """Before an entry is dispatched: entries of these `namespaces` that come before it were pruned, and never will be.
+
+        Returns whether that matters: to a listener, or because one of them may have ended rights.  Then all that rests
+        on the log must begin anew, as with `replace_log`.
+        """
+        for callback in self.on_withdrawal:  # one of them may have been a withdrawal
+            callback()
+        return any(name in REVOKING or self._tree.overlaps(name) for name in namespaces if name != CANARIES)
 
     async def wait_for(self, position: int) -> None:
         """Return once the entry at `position` was dispatched."""

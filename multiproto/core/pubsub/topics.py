@@ -259,6 +259,16 @@ class TopicTree(Generic[T]):
         """Whether `match` would find any."""
         return any(node.listeners for node in self._matching_nodes(topic))
 
+    def overlaps(self, pattern: str) -> bool:
+        """Whether any listener has a pattern with a topic in common with `pattern`.  It looks at all patterns."""
+        waiting = [self._root]
+        while waiting:
+            node = waiting.pop()
+            if node.listeners and overlaps(node.pattern, pattern):
+                return True
+            waiting += node.children.values()
+        return False
+
     def _matching_nodes(self, topic: str) -> dict[_TopicNode[T], None]:
         reached: dict[_TopicNode[T], None] = {}
         _collect(reached, self._root)

@@ -87,6 +87,23 @@ class NamesTests(SynchronousTestCase):
 
 
 class TopicTreeTests(SynchronousTestCase):
+    def test_whether_any_pattern_overlaps(self) -> None:
+        tree: TopicTree[str] = TopicTree()
+        self.assertFalse(tree.overlaps("**"))
+        for pattern in ("a.b.c", "x.*"):
+            tree.add(pattern, "me")
+        for pattern, expected in (
+            ("a.**", True),
+            ("a.b", False),
+            ("x.y", True),
+            ("x", False),
+            ("*.*", True),
+            ("**", True),
+        ):
+            self.assertEqual(tree.overlaps(pattern), expected, pattern)
+        tree.remove("x.*", "me")
+        self.assertFalse(tree.overlaps("x.y"))
+
     def test_table(self) -> None:
         """Which patterns cover which topics."""
         for pattern, topic, covered in [
