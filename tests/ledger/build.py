@@ -13,7 +13,7 @@ from . import clock_faults, halt_faults, history_faults, postgresql_faults
 from .fleet import FAULTS, Fleet
 from .server import LOGGED, Server
 
-CLOCKS = frozenset({"clock", "clocks"})
+CLOCKS = frozenset({"clock", "clocks", *clock_faults.FAULTS})
 DISK = "disk"
 MOVING = postgresql_faults.MOVING | history_faults.MOVING  # those that need ways that can lead elsewhere
 OF_ONE_SERVER = frozenset({"instance", "clock", DISK})

@@ -19,6 +19,7 @@ from . import clock_faults, halt_faults, history_faults, log, postgresql_faults,
 from .disk_faults import fill_up
 from .health import Health
 from .histories import Parting
+from .keepsakes import Keepsakes
 from .lines import Ports
 from .log import Log
 from .logouts import Logout
@@ -131,6 +132,9 @@ class Fleet:
     def prepare_logout(self) -> Logout:
         return Logout.prepare(self._http_ports, self.complaints)
 
+    def take_keepsakes(self, instance: Server) -> Keepsakes:
+        return Keepsakes.take(instance.ports.http, self.directory, self.complaints)
+
     def revive(self) -> None:
         """As an operator would, where it does not get well by itself."""
         for each in self.instances:
@@ -210,6 +214,7 @@ FAULTS: Mapping[str, Callable[[Fleet], str]] = {
     "clock": Fleet.set_a_clock,
     "clocks": Fleet.set_all_clocks,
     "disk": Fleet.fill_the_disk,
+    **clock_faults.FAULTS,
     **redis_faults.FAULTS,
     **postgresql_faults.FAULTS,
     **history_faults.FAULTS,

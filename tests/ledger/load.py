@@ -99,7 +99,7 @@ def judge(
     """The server is stopped in between: lists are read from it, the file's integrity without it."""
     listings = [listing(Http(server.ports.http, user.token), user.id) for user in crowd.staying]
     server.stop()
-    observed = records.read(*clients.journals, crowd.journal.path)
+    observed = records.read(*sorted(crowd.journal.path.parent.glob("*.jsonl")))
     report = check(observed, server.log(), listings, must_recover, one_retry, server.partings)
     for complaint in server.complaints:
         report.found(Fault.UNWELL, complaint)

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 
 from multiproto.core.connections.connection import Connection
+from multiproto.core.connections.hub import Hub
 from multiproto.core.protocol import CloseReason, Delivery, Reply
 from multiproto.log.pruner import Pruner
 from multiproto.observe.wall_clock import WallClock
@@ -117,6 +118,11 @@ def forgets_what_was_missed() -> None:
     Connection.deliver_replayed = forgetful  # type: ignore[method-assign, assignment]
 
 
+def keeps_connections_when_the_log_goes_back() -> None:
+    """Who has heard of what is gone goes on as if nothing had happened."""
+    Hub._close_all_of_replaced_log = lambda hub: None  # type: ignore[method-assign]
+
+
 MUTANTS = {
     "acknowledges_before_the_commit": Fault.LOST,
     "drops_a_delivery": Fault.MISSING,
@@ -125,6 +131,7 @@ MUTANTS = {
     "keeps_those_who_logged_out": Fault.LATE,
     "forgets_what_was_missed": Fault.MISSING,
     "prunes_by_a_clock_that_leapt": Fault.LOST,
+    "keeps_connections_when_the_log_goes_back": Fault.UNTOLD,
 }
 KILLED = ("--seconds", "12", "--kills", "2")
 INSTANCES = ("--instances", "2", "--kills", "0")
@@ -142,6 +149,7 @@ RUNS = (
     ("acknowledges_before_the_commit", ("--seconds", "10", "--kills", "0", "--fault", "disk")),
     ("acknowledges_before_the_commit", ("--seconds", "10", *INSTANCES, "--fault", "disk")),
     ("acknowledges_before_the_commit", ("--seconds", "10", *INSTANCES, "--fault", "postgresql-standby")),
+    ("keeps_connections_when_the_log_goes_back", ("--seconds", "10", *INSTANCES, "--fault", "standby-lag")),
 )
 
 if __name__ == "__main__":
