@@ -164,13 +164,17 @@ class RecordingTransport:
     sent: list[Reply | Farewell | str] = Factory(list)
     reply_size: int = 1  # bytes of each reply
     pauses_for_login: bool = False
+    writes_batches: bool = False  # at once; else they are sent one by one
 
     def send(self, reply: Reply) -> int:
         self.sent.append(reply)
         return self.reply_size
 
     def send_batch(self, batch: DeliveryBatch) -> int:
-        return 0
+        if not self.writes_batches:
+            return 0
+        self.sent += batch.deliveries
+        return self.reply_size
 
     def size_of(self, reply: Reply) -> int:
         return self.reply_size

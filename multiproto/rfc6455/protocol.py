@@ -71,10 +71,14 @@ class Rfc6455Protocol(HandshakeProtocol):
         """Send a frame made by `codec.encode_frame`, compressed where that was negotiated and is worth it."""
         if self.state != self.STATE_OPEN:
             return
+        self.transport.write(self.compress_if_worth(framed))
+
+    def compress_if_worth(self, framed: bytes) -> bytes:
+        """`framed`, compressed where that was negotiated and gains enough."""
         deflate = self._perMessageCompress
         if deflate is not None and len(framed) >= MIN_COMPRESS_SIZE:
-            framed = self.factory.compress_frame(framed, deflate)
-        self.transport.write(framed)
+            return self.factory.compress_frame(framed, deflate)
+        return framed
 
     def pause_for(self, reason: str) -> None:
         """Read no frame after the current one, until `resume_from` was called for each `reason`."""

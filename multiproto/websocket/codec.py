@@ -9,7 +9,7 @@ struct: 1.7 instead of 3.7 µs for 100 bytes (docs/decisions/020-fast-paths.md).
 
 from __future__ import annotations
 
-from typing import Any, Callable, Literal
+from typing import Any, Callable, Iterable, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -116,8 +116,13 @@ def encode_batch(batch: DeliveryBatch) -> bytes:
     """The frames of all deliveries of `batch`; encoded once for all peers."""
     frames = batch.encoded.get(__name__)
     if frames is None:
-        frames = batch.encoded[__name__] = b"".join(map(_encode_delivery, batch.deliveries))
+        frames = batch.encoded[__name__] = b"".join(encode_each(batch))
     return frames
+
+
+def encode_each(batch: DeliveryBatch) -> Iterable[bytes]:
+    """The frame of each delivery of `batch`."""
+    return map(_encode_delivery, batch.deliveries)
 
 
 def _encode_delivery(delivery: Delivery) -> bytes:

@@ -67,14 +67,23 @@ class WebSocketProtocol(WebSocketConnectionProtocol):
         return len(framed)
 
     def send_batch(self, batch: DeliveryBatch) -> int:
-        """Write all of `batch` in one; 0 where a message might be compressed, for each is compressed by itself."""
+        """Write all of `batch` in one; the size is that before compression."""
         framed = codec.encode_batch(batch)
         size = len(framed)
-        if size > MAX_BATCH_BYTES or self._perMessageCompress is not None and size >= MIN_COMPRESS_SIZE:
+        if size > MAX_BATCH_BYTES:
             return 0
+        if self._perMessageCompress is not None and size >= MIN_COMPRESS_SIZE:
+            framed = self._compress_batch(batch)
         if self.state == self.STATE_OPEN:
             self.transport.write(framed)
         return size
+
+    def _compress_batch(self, batch: DeliveryBatch) -> bytes:
+        """Each message by itself; once for all connections of the same window, as `WebSocketFactory.compress_frame`."""
+        key = f"{codec.__name__} {self._perMessageCompress.server_max_window_bits}"
+        if key not in batch.encoded:
+            batch.encoded[key] = b"".join(map(self.compress_if_worth, codec.encode_each(batch)))
+        return batch.encoded[key]
 
     def size_of(self, reply: Reply) -> int:
         return PING_SIZE if isinstance(reply, Ping) else len(codec.encode(reply, self._now()))

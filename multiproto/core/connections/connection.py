@@ -265,6 +265,8 @@ class Connection(DeliveryBatchListener):
         size = 0 if self.send_queue.is_blocked else self._transport.send_batch(batch)
         if not size:
             return None
+        if batch.deliveries[-1].cursor is not None:  # several copies of one event, with one cursor
+            self._subscriptions.on_written(batch.deliveries[-1])
         self._stats.record_sent("Delivery", size, len(batch.deliveries))
         return True
 

@@ -541,6 +541,18 @@ class FlowTests(SessionCase):
             Farewell(CloseReason.SLOW_CONSUMER, "Reads more slowly than it subscribed", "cursor1"),
         )
 
+    def test_so_it_does_where_the_copies_of_an_event_are_written_at_once(self) -> None:
+        self.welcome()
+        self.say(Subscribe("users"), Subscribe("users.**"))
+        self.peer.writes_batches = True
+        self.tell(1)
+        self.assertEqual([each.cursor for each in self.peer.sent[-2:]], ["cursor1"] * 2)
+        self.connection.send_queue.pauseProducing()
+        for position in (2, 3):
+            self.tell(position)
+        self.assertEqual(self.peer.sent[-1].cursor, "cursor1")
+        self.assertEqual(len(self.peer.sent), 6)  # nothing went past the queue
+
     def tell(self, position: int) -> None:
         event = Event(
             f"e{position}", "user.created", ("users",), {"user": {}}, "u", format_timestamp(0), USERS

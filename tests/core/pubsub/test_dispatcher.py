@@ -5,11 +5,12 @@ from __future__ import annotations
 from attrs import Factory, define
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.base import strict_json
 from multiproto.base.timestamps import format_timestamp
 from multiproto.core.events import EventBuilder
 from multiproto.core.model import Message, User
 from multiproto.core.ports import DeliveryBatchListener
-from multiproto.core.protocol import Delivery, DeliveryBatch
+from multiproto.core.protocol import MAX_BATCH_BYTES, Delivery, DeliveryBatch
 from multiproto.core.pubsub.dispatcher import Dispatcher
 from multiproto.core.pubsub.namespaces import MESSAGES
 from multiproto.core.transactions import Entry, Event, Publication
@@ -154,6 +155,35 @@ class AudienceTests(SynchronousTestCase):
         said = [[(each.content, each.patterns) for each in batch.deliveries] for batch in batches[::2]]
         both = ("a.b", "a.*")
         self.assertEqual(said, [[(0, both), (1, both)], [(0, ()), (0, ()), (1, ()), (1, ())]])
+
+    def test_all_copies_of_a_logged_event_are_written_at_once_and_made_once(self) -> None:
+        """For all connections of the same patterns; of long ones, as many at once as one write may have."""
+        batches: list[DeliveryBatch] = []
+
+        class BatchClient(Client):
+            def deliver_batch(self, batch: DeliveryBatch) -> bool | None:
+                batches.append(batch)
+                return True
+
+        words = [(first, second, third) for first in "a*" for second in "b*" for third in "c*"]
+        for _ in range(2):
+            self.listen(*map(".".join, words), ear=BatchClient())
+        for number, (length, sizes) in enumerate(
+            [(100, [8]), (9_000, [6, 2]), (MAX_BATCH_BYTES, [1] * 8)], 1
+        ):
+            content = strict_json.dumps("x" * length)
+            told = Event("e", "message", ("a.b.c",), "x", "", AT, MESSAGES, "ann", {}, content)
+            self.tell(told, number)
+            ours, theirs = batches[: len(sizes)], batches[len(sizes) :]
+            self.assertEqual([len(batch.deliveries) for batch in ours], sizes)
+            self.assertEqual(list(map(id, ours)), list(map(id, theirs)))
+            batches.clear()
+
+    def test_copies_that_cannot_be_written_at_once_come_one_by_one(self) -> None:
+        client = Client()  # which never can
+        self.listen("a.*", "a.b", ear=client)
+        self.tell(Event("e", "message", ("a.b",), "x", "", AT, MESSAGES, "ann", {}))
+        self.assertEqual([(each.topic, each.content) for each in client.heard], [("a.b", "x")] * 2)
 
     def test_what_a_connection_may_read_is_asked_once_for_each_topic(self) -> None:
         """Not for each pattern: they may be a hundred, of each of a thousand connections."""
