@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import evolve
+from attrs import define, evolve
 
 from multiproto.core.connections.admission import ConnectionLimits
+from multiproto.core.errors import Unavailable
 from multiproto.core.protocol import CloseReason
 from multiproto.core.ratelimit.fixed_window import RateLimit, RequestLimits
 from multiproto.core.ratelimit.publish_limits import PublishLimits
@@ -27,6 +28,18 @@ LONG = "x" * 10_000  # characters of a message
 def rate_limited(message: str, milliseconds: int) -> dict[str, Any]:
     extensions = {"code": "RATE_LIMITED", "status": 429, "retryAfter": milliseconds}
     return {"message": message, "extensions": extensions}
+
+
+@define
+class LeavingRedis:
+    """Gives `leases`, then is away."""
+
+    leases: list[tuple[int, float]]
+
+    async def lease(self, key: str, rate: Rate, tokens: int) -> tuple[int, float]:
+        if not self.leases:
+            raise Unavailable("Redis is away")
+        return self.leases.pop(0)
 
 
 class CommandTests(SocketCase):
@@ -214,6 +227,26 @@ class SocketPublishTests(SocketCase):
             self.turn(0.1)
         told = [each["payload"]["data"]["topic"]["data"] for each in follower.heard()]
         self.assertEqual((told, client.wire.reading), (list(range(2, self.COUNT)), True))
+
+    def test_those_that_wait_are_not_overtaken_where_redis_goes_away_meanwhile(self) -> None:
+        """What the instances share is used up for 5 s; then only this instance's own limit counts, by which none has to wait."""
+        shared = LeavingRedis([(2, 0.0), (0, 5.0)])
+        limits = PublishLimits(SharedBuckets("user", Rate(0.1, 100), self.clock, shared))
+        self.needs.publisher.limits = self.messages.limits = limits
+        follower = self.client(self.bob)
+        follower.run("a", ROOM)
+        client = self.client(self.ann)
+        for n in range(4):
+            client.run(f"{n}", self.PUBLISH, n=n)
+        for _ in range(60):
+            self.turn(0.1)
+        for n in range(4, 6):
+            client.run(f"{n}", self.PUBLISH, n=n)
+        self.assertEqual(shared.leases, [])
+        for _ in range(200):
+            self.turn(0.1)
+        told = [each["payload"]["data"]["topic"]["data"] for each in follower.heard() if "payload" in each]
+        self.assertEqual(told, list(range(6)))
 
     def test_one_that_waits_counts_as_alive(self) -> None:
         self.limit(Rate(0.01, 2))

@@ -155,10 +155,12 @@ class Connection(DeliveryBatchListener):
         self._read_throttle.resume(reason)
 
     async def delay(self, seconds: float) -> None:
-        """Wait, as a publication has to that exceeds a rate.
+        """Wait, as a publication has to that exceeds a rate, and for those that wait already.
 
         Raises `Unavailable` when the connection, or what it may do, ends meanwhile.
         """
+        if not seconds and (self._delays is None or self._delays.is_empty):
+            return
         if self._delays is None:
             self._delays = Delays(self._clock)
         await self._delays.wait(seconds)

@@ -41,11 +41,10 @@ class Caller:
         return self.identity
 
     async def charge_publication(self, limits: PublishLimits) -> bool:
-        """On a socket, count a publication, and wait as long as it has to; returns whether it was counted."""
+        """On a socket, count a publication, and wait as long as it has to, behind those before it; returns whether it was counted."""
         if self.delay is None:
             return False
-        if wait := limits.charge(self.require_identity()):
-            await self.delay(wait)
+        await self.delay(limits.charge(self.require_identity()))
         return True
 
 
