@@ -53,7 +53,13 @@ class Clients:
             (self._crowd.leaving, "messages.**"),
         ]
         return [
-            {"name": f"{protocol}-{number}", "user": user.id, "token": user.token, "pattern": pattern}
+            {
+                "name": f"{protocol}-{number}",
+                "user": user.id,
+                "token": user.token,
+                "pattern": pattern,
+                "stays": pattern == f"{LOGGED}.**",
+            }
             for number, (user, pattern) in enumerate(wanted, 1)
         ]
 

@@ -20,6 +20,8 @@ from multiproto.core.protocol import CloseReason, Delivery, Reply
 from multiproto.log.pruner import Pruner
 from multiproto.observe.wall_clock import WallClock
 from multiproto.storage.postgresql.store import PostgresStore
+from multiproto.storage.postgresql.transaction import PostgresTransaction
+from multiproto.storage.postgresql.writer import PostgresWriter
 from multiproto.storage.sqlite.store import SqliteStore
 from multiproto.tcp.protocol import TcpProtocol
 
@@ -118,6 +120,16 @@ def forgets_what_was_missed() -> None:
     Connection.deliver_replayed = forgetful  # type: ignore[method-assign, assignment]
 
 
+def takes_every_waiting_commit_for_kept() -> None:
+    """Whatever the database has of it, once that can be asked."""
+    was_committed = PostgresWriter._was_committed
+
+    async def sure(writer: PostgresWriter, transaction: PostgresTransaction) -> bool | None:
+        return True if await was_committed(writer, transaction) is not None else None
+
+    PostgresWriter._was_committed = sure  # type: ignore[method-assign]
+
+
 def keeps_connections_when_the_log_goes_back() -> None:
     """Who has heard of what is gone goes on as if nothing had happened."""
     Hub._close_all_of_replaced_log = lambda hub: None  # type: ignore[method-assign]
@@ -131,6 +143,7 @@ MUTANTS = {
     "keeps_those_who_logged_out": Fault.LATE,
     "forgets_what_was_missed": Fault.MISSING,
     "prunes_by_a_clock_that_leapt": Fault.LOST,
+    "takes_every_waiting_commit_for_kept": Fault.LOST,
     "keeps_connections_when_the_log_goes_back": Fault.UNTOLD,
 }
 KILLED = ("--seconds", "12", "--kills", "2")
@@ -149,6 +162,10 @@ RUNS = (
     ("acknowledges_before_the_commit", ("--seconds", "10", "--kills", "0", "--fault", "disk")),
     ("acknowledges_before_the_commit", ("--seconds", "10", *INSTANCES, "--fault", "disk")),
     ("acknowledges_before_the_commit", ("--seconds", "10", *INSTANCES, "--fault", "postgresql-standby")),
+    (
+        "takes_every_waiting_commit_for_kept",
+        ("--seconds", "20", *INSTANCES, *("--fault", "failover-150") * 4),  # commits wait in two of three
+    ),
     ("keeps_connections_when_the_log_goes_back", ("--seconds", "10", *INSTANCES, "--fault", "standby-lag")),
 )
 

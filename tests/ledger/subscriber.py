@@ -10,6 +10,7 @@ as JSON, the last cursor that each client should see; it ends when all have.
 from __future__ import annotations
 
 import json
+import math
 import random
 import sys
 import time
@@ -51,6 +52,7 @@ class Subscriber:
     _user: str
     _token: str
     _pattern: str
+    _stays: bool  # on its connection as long as that lasts, also while its server is halted
     _over: str = ""  # the protocol of the present connection
     _cursors: list[str] = field(factory=list)  # the newest few that it has, in the order they came
 
@@ -88,7 +90,7 @@ class Subscriber:
 
     def _follow(self, after: str | None) -> None:
         """On one connection, until it ends."""
-        drop = time.monotonic() + self._random.expovariate(1 / DROP_EVERY)
+        drop = math.inf if self._stays else time.monotonic() + self._random.expovariate(1 / DROP_EVERY)
         said = LINES[self._over](self._ports, self._token, self._pattern, after)
         try:
             for each in said:
