@@ -237,6 +237,7 @@ def make_service(
         ("follower", log.follower),
         ("canary", log.canary),
         ("pruner", log.pruner),
+        ("eraser", log.eraser),
         ("reactor-lag", ReactorLag(reactor, metrics.reactor_lag)),
         ("metrics", make_metrics_listener(config, reactor, now, metrics, health, edge)),
         *((f"{wire.name}-close", run_at_stop(each.close_remaining)) for wire, each in listeners),

@@ -44,7 +44,7 @@ class StartOrderTests(SynchronousTestCase):
                     "credential-usage",
                     "failed-attempts",
                 ),
-                *("operators", "follower", "canary", "pruner", "reactor-lag", "metrics"),
+                *("operators", "follower", "canary", "pruner", "eraser", "reactor-lag", "metrics"),
                 *("http-close", "hub", "http-drain", "tcp", "http", "banner"),
             ],
         )
@@ -64,7 +64,7 @@ class StartOrderTests(SynchronousTestCase):
                     "credential-usage",
                 ),
                 *("broker", "shared-limits", "failed-attempts"),
-                *("operators", "instance-positions", "follower", "canary", "pruner", "reactor-lag"),
+                *("operators", "instance-positions", "follower", "canary", "pruner", "eraser", "reactor-lag"),
                 *("http-close", "hub", "http-drain", "tcp", "http", "ready-report"),
             ],
         )

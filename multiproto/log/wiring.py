@@ -7,6 +7,7 @@ from attrs import frozen
 from ..core.wiring import Foundation
 from .canary import Canary
 from .clock_comparison import ClockComparison
+from .eraser import Eraser
 from .follower import Follower
 from .instance_positions import InstancePositions
 from .pruner import Pruner
@@ -19,6 +20,7 @@ class LogServices:
     follower: Follower
     canary: Canary
     pruner: Pruner
+    eraser: Eraser
 
 
 def make_log_services(
@@ -53,4 +55,5 @@ def make_log_services(
         follower,
         Canary(store, dispatcher, clock, foundation.now, foundation.new_id),
         pruner,
+        Eraser(store, clock),
     )

@@ -14,6 +14,7 @@ from attrs import define, field
 from ..base import strict_json
 from ..core.transactions import Entry, Page, Query, Row
 from .cursors import Terms
+from .erasures import PendingErasures
 from .rows import entry_from_row
 
 # Where a page ends, whichever comes first.
@@ -49,14 +50,15 @@ class PageBuilder:
     _lead: str
     _end_position: int  # where the page ends unless it is full before
     _terms: Terms
+    _erasures: PendingErasures
     _entries: list[Entry] = field(factory=list, init=False)
     _rows: int = field(default=0, init=False)
     _bytes: int = field(default=0, init=False)
 
     def add(self, row: Row) -> bool:
         """Add the next row of the log; False when no other one has room."""
-        entry = entry_from_row(row, self._terms)
-        if any(topic.startswith(self._lead) for topic in entry.event.topics):
+        entry = self._erasures.apply(entry_from_row(row, self._terms))
+        if not entry.redacted and any(topic.startswith(self._lead) for topic in entry.event.topics):
             self._entries.append(entry)
         self._rows += 1
         self._bytes += _utf8_size(row["content"]) + _utf8_size(row["metadata"] or "")

@@ -12,6 +12,7 @@ from multiproto.core.errors import DatabaseError, Unavailable
 from multiproto.core.kept_accounts import email_lookup
 from multiproto.core.transactions import Query, Step, Unit
 
+from .erasure_contract import ErasureContract
 from .log_contract import LogContract
 from .session_contract import SessionContract
 from .units import (
@@ -35,7 +36,7 @@ from .units import (
 BEHIND_ALL = 2**63 - 1  # as the bound of a page: none
 
 
-class StoreContract(SessionContract, LogContract):
+class StoreContract(SessionContract, LogContract, ErasureContract):
     # Units of work.
 
     async def test_a_row_and_its_event_are_there_together_under_one_cursor(self) -> None:
@@ -246,6 +247,8 @@ class StoreContract(SessionContract, LogContract):
         self.assertEqual(first, (shared | {"hash": "h1", "parent": None, "spent_at": at(2)},))
         self.assertEqual(second, (shared | {"hash": "h2", "parent": "h1", "spent_at": None},))
         await self.store.commit(close_account("ada"))
+        self.assertEqual((await self.rows("refresh_by_hash", hash="h2"))[0]["revoked_at"], at(0))
+        await self.store.commit(step("user_drop", id="ada"))
         self.assertEqual(await self.rows("refresh_by_hash", hash="h2"), ())
 
     # Credentials.

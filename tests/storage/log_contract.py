@@ -9,7 +9,19 @@ from twisted.internet.defer import gatherResults
 from multiproto.core.errors import Refusal
 from multiproto.core.transactions import Entry, Event, Page, Query, Row, Step, Unit
 
-from .units import GONE, add_message, add_user, at, claim, close_account, event, published, say, withdraw
+from .units import (
+    GONE,
+    add_message,
+    add_user,
+    at,
+    claim,
+    close_account,
+    event,
+    published,
+    say,
+    step,
+    withdraw,
+)
 
 
 class LogContract:
@@ -55,15 +67,24 @@ class LogContract:
 
     async def test_a_closed_account_leaves_no_word_in_the_log_or_the_rows(self) -> None:
         await self.people("ada", "bob")
-        await self.store.commit(add_user("eve", 0, event("e1", "eve", email="eve@x.org")))
-        await self.store.commit(add_message("m1", "eve", 1, event("e2", "m1", content="by eve"), channel="c"))
-        await self.store.commit(add_message("m2", "ada", 2, event("e3", "m2", content="to eve"), to="eve"))
-        await self.store.commit(add_message("m3", "ada", 3, event("e4", "m3", content="to bob"), to="bob"))
-        await self.store.commit(close_account("eve", event("e5", "eve", "user.deleted", id="eve")))
+        await self.store.commit(add_user("eve", 0, event("e1", "eve", "user.created", email="eve@x.org")))
+        sent = {"m1": {"userId": "eve", "channelId": "c"}}
+        sent |= {f"m{n}": {"userId": "ada", "recipientId": to} for n, to in ((2, "eve"), (3, "bob"))}
+        for n, (id, message) in enumerate(sent.items(), 1):
+            channel, to = message.get("channelId"), message.get("recipientId")
+            told = event(f"e{n + 1}", id, message=message)
+            await self.store.commit(add_message(id, message["userId"], n, told, channel=channel, to=to))
+        await self.store.commit(close_account("eve", event("e5", "", "user.deleted", id="eve")))
         told = [(entry.event.id, entry.event.content) for entry in await self.store.read_after(0, 10)]
         self.assertEqual(
             told,
-            [("e1", None), ("e2", None), ("e3", None), ("e4", {"content": "to bob"}), ("e5", {"id": "eve"})],
+            [
+                ("e1", None),
+                ("e2", None),
+                ("e3", None),
+                ("e4", {"message": sent["m3"]}),
+                ("e5", {"id": "eve"}),
+            ],
         )
         left = await self.rows("messages_page", viewer="ada", limit=9, offset=0, bound=2**63 - 1)
         self.assertEqual([row["id"] for row in left], ["m3"])
@@ -71,7 +92,8 @@ class LogContract:
     async def test_what_is_sent_and_blanked_in_one_batch_is_blank(self) -> None:
         """The account is closed while a message to it is on its way to the disk, in the same transaction."""
         await self.people("ada", "eve")
-        sent = add_message("m1", "ada", 1, event("e1", "m1", content="secret"), to="eve")
+        told = event("e1", "m1", message={"userId": "ada", "recipientId": "eve", "content": "secret"})
+        sent = add_message("m1", "ada", 1, told, to="eve")
         await gatherResults([self.store.commit(sent), self.store.commit(close_account("eve"))])
         self.assertEqual([entry.event.content for entry in await self.store.read_after(0, 10)], [None])
 
@@ -327,7 +349,7 @@ class LogContract:
     async def test_keys_go_with_their_user_and_nobody_else_has_any(self) -> None:
         await self.people("ada")
         await self.store.commit(claim("ada", "k"))
-        await self.store.commit(close_account("ada"))
+        await self.store.commit(step("user_drop", id="ada"))
         self.assertEqual(await self.rows("key_of", user_id="ada", key="k"), ())
         self.assertEqual(await self.refusal(claim("ada", "k")), GONE)
 

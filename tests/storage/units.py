@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from multiproto.base.timestamps import format_timestamp
+from multiproto.core.domain.accounts import closing_steps
 from multiproto.core.errors import Conflict, NotFound, Refusal
 from multiproto.core.transactions import Event, Query, Step, Unit
 
@@ -101,13 +102,7 @@ def withdraw(id: str, *events: Event) -> Unit:
 
 
 def close_account(id: str, *events: Event) -> Unit:
-    return Unit(
-        (
-            Step("log_blank_account", {"id": id}),
-            Step("user_drop", {"id": id}, expected_rows=1, miss=GONE),
-        ),
-        events,
-    )
+    return Unit(closing_steps(id, at(0), at(0)), events)
 
 
 def add_session(id: str, user: str, second: float = 0, most: int = 100) -> Unit:

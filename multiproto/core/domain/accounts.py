@@ -137,6 +137,8 @@ class Accounts:
     ) -> str:
         """Delete one's own account and messages, and redact the log's events about both; gives the cursor.
 
+        Nobody is given any of it from now on; the rows themselves are erased later, see `multiproto/log/eraser.py`.
+
         `fields` may have `currentPassword`, see `LoginSessions.confirm`.
         """
         form = FieldValidator(fields)
@@ -147,14 +149,14 @@ class Accounts:
             raise Forbidden("This account is someone else's")
         user = (await self._read_record(id)).user
         await self._login_sessions.confirm(identity, user.email, current, client)
+        at = format_timestamp(self._now())
         steps = (
-            Step("log_blank_account", {"id": id}),
-            Step("user_drop", {"id": id}, expected_rows=1, miss=NotFound.of("User", id)),
+            *closing_steps(id, at, self._login_sessions.expiry_time()),
             self._audit_recorder.record_step(
                 "account.closed", client, actor=id, subject=id, session=identity.session_id
             ),
         )
-        event = self._events.user_deleted(id, format_timestamp(self._now()))
+        event = self._events.user_deleted(id, at)
         return await self._store.commit(Unit(steps, (event,)))
 
     async def _commit_update(
@@ -191,7 +193,7 @@ class Accounts:
             )
 
         if user.email != record.user.email:
-            steps += [Step("log_forget_email", {"id": user.id}), audit("email.changed")]
+            steps += [Step("email_outdated", {"id": user.id}), audit("email.changed")]
         if hashed:
             # After the change: a login with the old password at this moment is revoked, too, or is refused.
             ended, revocation = await self._login_sessions.revocation_of(
@@ -222,6 +224,20 @@ class Accounts:
         if not rows:
             raise NotFound.of("User", id)
         return UserRecord.from_row(rows[0])
+
+
+def closing_steps(id: str, at: str, now: str) -> tuple[Step, ...]:
+    """Close the account `id` at the time `at`; `now` is that by which sessions expire.
+
+    Their number has a limit, and so has that of all that is deleted here.
+    """
+    return (
+        Step("account_close", {"id": id, "at": at}, expected_rows=1, miss=NotFound.of("User", id)),
+        Step("closed_account_add", {"id": id}),
+        Step("sessions_revoke_others", {"user_id": id, "keep": "", "at": at, "now": now}),
+        Step("credentials_drop_all", {"user_id": id}),
+        Step("operator_drop", {"id": id}),
+    )
 
 
 def _user_columns(user: User) -> dict[str, object]:

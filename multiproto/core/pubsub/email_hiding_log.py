@@ -21,11 +21,11 @@ class EmailHidingLog:
     _log: LogReader
 
     async def read_after(self, position: int, limit: int) -> tuple[Entry, ...]:
-        return tuple(map(_without_email, await self._log.read_after(position, limit)))
+        return tuple(map(without_email, await self._log.read_after(position, limit)))
 
     async def read_page(self, lead: str, low: int, high: int) -> Page:
         page = await self._log.read_page(lead, low, high)
-        return evolve(page, entries=tuple(map(_without_email, page.entries)))
+        return evolve(page, entries=tuple(map(without_email, page.entries)))
 
     def head(self) -> Awaitable[tuple[int, str]]:
         return self._log.head()
@@ -37,7 +37,8 @@ class EmailHidingLog:
         return self._log.retention_floors()
 
 
-def _without_email(entry: Entry) -> Entry:
+def without_email(entry: Entry) -> Entry:
+    """`entry` without a mailbox address, if it is about an account."""
     event = entry.event
     if event.type not in (USER_CREATED, USER_UPDATED) or not isinstance(event.content, dict):
         return entry

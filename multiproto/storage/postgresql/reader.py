@@ -21,6 +21,7 @@ from ...base.waiters import Waiters
 from ...core.errors import Unavailable
 from ...core.transactions import Entry, Page, Query, Row, Snapshot
 from ..cursors import Terms
+from ..erasures import PendingErasures
 from ..pages import (
     PAGE_MAX_BYTES,
     PAGE_MAX_ENTRIES,
@@ -63,16 +64,24 @@ class PostgresReader:
         return position, self.terms.cursor_of(position)
 
     async def read_after(self, position: int, limit: int) -> tuple[Entry, ...]:
-        _, (rows,) = await self._execute(Query("log_after", {"position": position, "limit": limit}))
-        return tuple(entry_from_row(row, self.terms) for row in rows)
+        after = Query("log_after", {"position": position, "limit": limit})
+        _, (rows,) = await self._execute(after)
+        if not rows or not rows[0]["erasing"]:
+            return tuple(entry_from_row(row, self.terms) for row in rows)
+        # In a later snapshot more is pending, or is erased.
+        _, (rows, pending) = await self._execute(after, Query("erasures_pending"))
+        erasures = PendingErasures.from_rows(pending)
+        return tuple(erasures.apply(entry_from_row(row, self.terms)) for row in rows)
 
     async def read_page(self, lead: str, low: int, high: int) -> Page:
         _, (scanned,) = await self._execute(scan_query(low, high))
         high = scan_end(scanned, high)
         limits = {"text": PAGE_MAX_BYTES, "most": PAGE_MAX_ENTRIES}  # the server, too, stops there
         params = {"lead": json_prefix(lead), "low": low, "high": high, **limits}
-        _, (rows, floors) = await self._execute(Query("log_page", params), Query("floors_all"))
-        page = PageBuilder(lead, high, self.terms)
+        _, (rows, floors, pending) = await self._execute(
+            Query("log_page", params), Query("floors_all"), Query("erasures_pending")
+        )
+        page = PageBuilder(lead, high, self.terms, PendingErasures.from_rows(pending))
         for row in rows:
             page.add(row)
         return page.build(floors_from_rows(floors))

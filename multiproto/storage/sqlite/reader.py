@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from ...core.errors import TimedOut
 from ...core.transactions import Entry, Page, Query, Row, Snapshot
 from ..cursors import Terms
+from ..erasures import PendingErasures
 from ..jobs import Job
 from ..pages import PageBuilder, floors_from_rows, json_prefix, scan_end, scan_query
 from ..rows import entry_from_row
@@ -58,12 +59,15 @@ class SqliteReader:
 
     def read_after(self, position: int, limit: int) -> tuple[Entry, ...]:
         rows = self._execute(Query("log_after", {"position": position, "limit": limit}))
-        return tuple(entry_from_row(row, self._terms) for row in rows)
+        entries = tuple(entry_from_row(row, self._terms) for row in rows)
+        if rows and rows[0]["erasing"]:
+            return tuple(map(self._pending_erasures().apply, entries))
+        return entries
 
     def read_page(self, lead: str, low: int, high: int) -> Page:
         high = scan_end(self._execute(scan_query(low, high)), high)
         params = {"lead": json_prefix(lead), "low": low, "high": high}
-        page = PageBuilder(lead, high, self._terms)
+        page = PageBuilder(lead, high, self._terms, self._pending_erasures())
         for row in iterate_rows(self._connection, self._statements["log_page"], params):
             if not page.add(row):
                 break
@@ -88,6 +92,9 @@ class SqliteReader:
             return work()
         finally:
             self._connection.rollback()
+
+    def _pending_erasures(self) -> PendingErasures:
+        return PendingErasures.from_rows(self._execute(Query("erasures_pending")))
 
     def _execute(self, query: Query) -> tuple[Row, ...]:
         return fetch_all(self._connection, self._statements[query.name], query.params)

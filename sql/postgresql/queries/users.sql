@@ -1,8 +1,10 @@
+-- An account that was closed is in no list and is not found, also where its row is still to be deleted.
+
 -- name: user_by_id
 -- One user with all columns.
 SELECT id, email, email_key, name, password_hash, version, created_at, updated_at
 FROM users
-WHERE id = :id;
+WHERE id = :id AND id NOT IN (SELECT user_id FROM closed_accounts);
 
 -- name: user_by_email
 -- One user with all columns, by the address without regard to case; first the one that has this spelling alone.
@@ -22,20 +24,21 @@ WHERE email_key >= :email_key AND email_key < :email_key || '!';
 -- Those of :ids (a JSON array) that exist, with public columns, in no order.
 SELECT id, email, name, created_at, updated_at
 FROM users
-WHERE id = ANY (ARRAY(SELECT json_array_elements_text(:ids::json)));
+WHERE id = ANY (ARRAY(SELECT json_array_elements_text(:ids::json)))
+  AND id NOT IN (SELECT user_id FROM closed_accounts);
 
 -- name: users_page
 -- mirror: users_page_after
 -- At most :limit users before the position :bound, newest first, behind the first :offset ones, with public columns.
 SELECT id, email, name, created_at, updated_at, position
 FROM users
-WHERE position < :bound
+WHERE position < :bound AND id NOT IN (SELECT user_id FROM closed_accounts)
 ORDER BY position DESC
 LIMIT :limit OFFSET :offset;
 
 -- name: users_count
 -- How many users there are.
-SELECT count(*) AS total FROM users;
+SELECT (SELECT count(*) FROM users) - (SELECT count(*) FROM closed_accounts) AS total;
 
 -- name: user_add
 -- A new account, whose event comes at :position; violates a constraint when the email address is in use.
@@ -49,6 +52,17 @@ SET email = :email, email_key = :email_key, name = :name, password_hash = :passw
     version = version + 1, updated_at = :at
 WHERE id = :id AND version = :version;
 
+-- name: account_close
+-- Take everything personal from the row of an account that is closed; no row if it was closed before.
+-- The address is free again: an id is none.  No password has the hash ''.
+UPDATE users
+SET email = '', email_key = id, name = '', password_hash = '', version = version + 1, updated_at = :at
+WHERE id = :id AND id NOT IN (SELECT user_id FROM closed_accounts);
+
+-- name: closed_account_add
+-- The messages and events of an account that is closed are to be erased; no reader is given them from now on.
+INSERT INTO closed_accounts (user_id) VALUES (:id);
+
 -- name: user_drop
--- Delete a user, with sessions and all messages from and to them.
+-- Delete a user, with all that is left of them.
 DELETE FROM users WHERE id = :id;

@@ -3,8 +3,9 @@
 SELECT position FROM head;
 
 -- name: log_after
--- At most :limit events after :position, in order.
-SELECT position, id, type, topics, content, subject, created_at, namespace, sender, metadata
+-- At most :limit events after :position, in order; `erasing` where `erasures_pending` has something to hide of them.
+SELECT position, id, type, topics, content, subject, created_at, namespace, sender, metadata,
+       EXISTS (SELECT 1 FROM outdated_emails) OR EXISTS (SELECT 1 FROM closed_accounts) AS erasing
 FROM events
 WHERE position > :position
 ORDER BY position
@@ -42,21 +43,6 @@ UPDATE head SET position = :position;
 -- name: log_blank
 -- Redact all events about :subject, so that resuming clients can't read them.
 UPDATE events SET content = NULL, metadata = NULL WHERE subject = :subject;
-
--- name: log_blank_account
--- Redact all events about the user :id and about messages from or to them.
--- To be executed before `user_drop`, which deletes the messages.
-UPDATE events SET content = NULL, metadata = NULL
-WHERE subject IN (
-    SELECT :id
-    UNION ALL SELECT id FROM messages WHERE user_id = :id
-    UNION ALL SELECT id FROM messages WHERE recipient_id = :id
-);
-
--- name: log_forget_email
--- Remove the mailbox address from all events so far about the user :id; those that have none are not written again.
-UPDATE events SET content = json_remove(content, '$.user.email')
-WHERE subject = :id AND content LIKE '%"email"%';
 
 -- name: terms_all
 -- Every term, in the order they began.

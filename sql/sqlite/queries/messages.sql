@@ -1,6 +1,7 @@
 -- Every list is in the order of the log, whatever the clocks said, and holds only messages that :viewer may see: those to no recipient, and those from or to :viewer.
 -- Where topic rules keep :viewer out of channels, narrower lists take the place of these: of messages to no recipient, they
 -- hold only those from :viewer and those in channels that :viewer may read.
+-- What is from or to an account that was closed is in none, also where it is still to be deleted.
 --
 -- A page has what lies before the position :bound, the newest of it first; its mirror what lies after :bound, the oldest of it first.
 
@@ -8,7 +9,8 @@
 -- One message, without regard to who may see it.
 SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at
 FROM messages
-WHERE id = :id;
+WHERE id = :id AND user_id NOT IN (SELECT user_id FROM closed_accounts)
+  AND coalesce(recipient_id, user_id) NOT IN (SELECT user_id FROM closed_accounts);
 
 -- name: messages_page
 -- mirror: messages_page_after
@@ -16,6 +18,8 @@ WHERE id = :id;
 SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
 FROM messages INDEXED BY messages_newest
 WHERE position < :bound AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)
+  AND user_id NOT IN (SELECT user_id FROM closed_accounts)
+  AND coalesce(recipient_id, user_id) NOT IN (SELECT user_id FROM closed_accounts)
 ORDER BY position DESC
 LIMIT :limit OFFSET :offset;
 
@@ -23,7 +27,9 @@ LIMIT :limit OFFSET :offset;
 -- How many there are: open ones, those to :viewer, and those from :viewer to others.
 SELECT (SELECT count(*) FROM messages WHERE recipient_id IS NULL)
      + (SELECT count(*) FROM messages WHERE recipient_id = :viewer)
-     + (SELECT count(*) FROM messages WHERE user_id = :viewer AND recipient_id <> :viewer) AS total;
+     + (SELECT count(*) FROM messages WHERE user_id = :viewer AND recipient_id <> :viewer)
+     - (SELECT count(*) FROM messages_of_closed_accounts
+        WHERE recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer) AS total;
 
 -- name: messages_page_by_user
 -- mirror: messages_page_after_by_user
@@ -31,14 +37,19 @@ SELECT (SELECT count(*) FROM messages WHERE recipient_id IS NULL)
 SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
 FROM messages INDEXED BY messages_by_user
 WHERE user_id = :user_id AND position < :bound AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)
+  AND user_id NOT IN (SELECT user_id FROM closed_accounts)
+  AND coalesce(recipient_id, user_id) NOT IN (SELECT user_id FROM closed_accounts)
 ORDER BY position DESC
 LIMIT :limit OFFSET :offset;
 
 -- name: messages_count_by_user
 -- How many there are of one author.
-SELECT count(*) AS total
-FROM messages INDEXED BY messages_by_user
-WHERE user_id = :user_id AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer);
+SELECT (SELECT count(*)
+        FROM messages INDEXED BY messages_by_user
+        WHERE user_id = :user_id AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer))
+     - (SELECT count(*)
+        FROM messages_of_closed_accounts
+        WHERE user_id = :user_id AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)) AS total;
 
 -- name: messages_page_by_channel
 -- mirror: messages_page_after_by_channel
@@ -46,14 +57,19 @@ WHERE user_id = :user_id AND (recipient_id IS NULL OR user_id = :viewer OR recip
 SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
 FROM messages INDEXED BY messages_by_channel
 WHERE channel_id = :channel_id AND position < :bound AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)
+  AND user_id NOT IN (SELECT user_id FROM closed_accounts)
+  AND coalesce(recipient_id, user_id) NOT IN (SELECT user_id FROM closed_accounts)
 ORDER BY position DESC
 LIMIT :limit OFFSET :offset;
 
 -- name: messages_count_by_channel
 -- How many there are in one channel.
-SELECT count(*) AS total
-FROM messages INDEXED BY messages_by_channel
-WHERE channel_id = :channel_id AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer);
+SELECT (SELECT count(*)
+        FROM messages INDEXED BY messages_by_channel
+        WHERE channel_id = :channel_id AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer))
+     - (SELECT count(*)
+        FROM messages_of_closed_accounts
+        WHERE channel_id = :channel_id AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)) AS total;
 
 -- name: messages_page_by_user_and_channel
 -- mirror: messages_page_after_by_user_and_channel
@@ -62,15 +78,21 @@ SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, p
 FROM messages INDEXED BY messages_by_user_and_channel
 WHERE user_id = :user_id AND channel_id = :channel_id AND position < :bound
   AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)
+  AND user_id NOT IN (SELECT user_id FROM closed_accounts)
+  AND coalesce(recipient_id, user_id) NOT IN (SELECT user_id FROM closed_accounts)
 ORDER BY position DESC
 LIMIT :limit OFFSET :offset;
 
 -- name: messages_count_by_user_and_channel
 -- How many there are of one author in one channel.
-SELECT count(*) AS total
-FROM messages INDEXED BY messages_by_user_and_channel
-WHERE user_id = :user_id AND channel_id = :channel_id
-  AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer);
+SELECT (SELECT count(*)
+        FROM messages INDEXED BY messages_by_user_and_channel
+        WHERE user_id = :user_id AND channel_id = :channel_id
+        AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer))
+     - (SELECT count(*)
+        FROM messages_of_closed_accounts
+        WHERE user_id = :user_id AND channel_id = :channel_id
+        AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)) AS total;
 
 -- name: messages_of_users_page
 -- mirror: messages_of_users_page_after
@@ -83,6 +105,8 @@ CROSS JOIN messages AS message ON message.id IN (
     SELECT id
     FROM messages INDEXED BY messages_by_user
     WHERE user_id = author.value AND position < :bound AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)
+      AND user_id NOT IN (SELECT user_id FROM closed_accounts)
+      AND coalesce(recipient_id, user_id) NOT IN (SELECT user_id FROM closed_accounts)
     ORDER BY position DESC
     LIMIT :limit OFFSET :offset
 )
@@ -94,6 +118,8 @@ SELECT user_id, count(*) AS total
 FROM messages INDEXED BY messages_by_user
 WHERE user_id IN (SELECT value FROM json_each(:user_ids))
   AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)
+  AND user_id NOT IN (SELECT user_id FROM closed_accounts)
+  AND coalesce(recipient_id, user_id) NOT IN (SELECT user_id FROM closed_accounts)
 GROUP BY user_id;
 
 -- name: messages_page_only_in
@@ -109,6 +135,7 @@ WHERE id IN (
         SELECT id
         FROM messages INDEXED BY messages_by_channel
         WHERE channel_id = channel.value AND recipient_id IS NULL AND position < :bound
+          AND user_id NOT IN (SELECT user_id FROM closed_accounts)
         ORDER BY position DESC
         LIMIT :limit + :offset
     )
@@ -117,6 +144,7 @@ WHERE id IN (
         SELECT id
         FROM messages INDEXED BY messages_by_user
         WHERE user_id = :viewer AND position < :bound
+          AND coalesce(recipient_id, user_id) NOT IN (SELECT user_id FROM closed_accounts)
         ORDER BY position DESC
         LIMIT :limit + :offset
     )
@@ -124,7 +152,7 @@ WHERE id IN (
     SELECT id FROM (
         SELECT id
         FROM messages INDEXED BY messages_by_recipient
-        WHERE recipient_id = :viewer AND position < :bound
+        WHERE recipient_id = :viewer AND position < :bound AND user_id NOT IN (SELECT user_id FROM closed_accounts)
         ORDER BY position DESC
         LIMIT :limit + :offset
     )
@@ -142,7 +170,10 @@ SELECT (SELECT count(*)
      + (SELECT count(*)
         FROM messages INDEXED BY messages_by_user_and_channel
         WHERE user_id = :viewer AND recipient_id IS NULL
-          AND channel_id IS NOT NULL AND channel_id NOT IN (SELECT value FROM json_each(:channels))) AS total;
+          AND channel_id IS NOT NULL AND channel_id NOT IN (SELECT value FROM json_each(:channels)))
+     - (SELECT count(*) FROM messages_of_closed_accounts
+        WHERE (recipient_id IS NULL AND channel_id IN (SELECT value FROM json_each(:channels)))
+           OR user_id = :viewer OR recipient_id = :viewer) AS total;
 
 -- name: messages_page_but_in
 -- mirror: messages_page_after_but_in
@@ -153,6 +184,8 @@ WHERE position < :bound AND (
     (recipient_id IS NULL AND channel_id NOT IN (SELECT value FROM json_each(:channels)))
     OR user_id = :viewer OR recipient_id = :viewer
 )
+  AND user_id NOT IN (SELECT user_id FROM closed_accounts)
+  AND coalesce(recipient_id, user_id) NOT IN (SELECT user_id FROM closed_accounts)
 ORDER BY position DESC
 LIMIT :limit OFFSET :offset;
 
@@ -164,7 +197,10 @@ SELECT (SELECT count(*) FROM messages WHERE recipient_id IS NULL)
      - (SELECT count(*)
         FROM messages INDEXED BY messages_by_channel
         WHERE recipient_id IS NULL AND user_id <> :viewer
-          AND channel_id IN (SELECT value FROM json_each(:channels))) AS total;
+          AND channel_id IN (SELECT value FROM json_each(:channels)))
+     - (SELECT count(*) FROM messages_of_closed_accounts
+        WHERE (recipient_id IS NULL AND channel_id NOT IN (SELECT value FROM json_each(:channels)))
+           OR user_id = :viewer OR recipient_id = :viewer) AS total;
 
 -- name: messages_page_by_user_narrowed
 -- mirror: messages_page_after_by_user_narrowed
@@ -175,6 +211,8 @@ WHERE user_id = :user_id AND position < :bound AND (
     (recipient_id IS NULL AND (channel_id IN (SELECT value FROM json_each(:channels))) = :only)
     OR recipient_id = :viewer
 )
+  AND user_id NOT IN (SELECT user_id FROM closed_accounts)
+  AND coalesce(recipient_id, user_id) NOT IN (SELECT user_id FROM closed_accounts)
 ORDER BY position DESC
 LIMIT :limit OFFSET :offset;
 
@@ -184,7 +222,12 @@ SELECT (SELECT count(*)
         FROM messages INDEXED BY messages_by_user_and_channel
         WHERE user_id = :user_id AND channel_id IS NOT NULL AND recipient_id IS NULL
           AND (channel_id IN (SELECT value FROM json_each(:channels))) = :only)
-     + (SELECT count(*) FROM messages WHERE user_id = :user_id AND recipient_id = :viewer) AS total;
+     + (SELECT count(*) FROM messages WHERE user_id = :user_id AND recipient_id = :viewer)
+     - (SELECT count(*) FROM messages_of_closed_accounts
+        WHERE user_id = :user_id AND (
+            (recipient_id IS NULL AND (channel_id IN (SELECT value FROM json_each(:channels))) = :only)
+            OR recipient_id = :viewer
+        )) AS total;
 
 -- name: messages_page_by_closed_channel
 -- mirror: messages_page_after_by_closed_channel
@@ -196,6 +239,8 @@ WHERE id IN (
     UNION ALL
     SELECT id FROM messages INDEXED BY messages_by_recipient WHERE recipient_id = :viewer AND channel_id = :channel_id
 ) AND (:user_id = '' OR user_id = :user_id) AND position < :bound
+  AND user_id NOT IN (SELECT user_id FROM closed_accounts)
+  AND coalesce(recipient_id, user_id) NOT IN (SELECT user_id FROM closed_accounts)
 ORDER BY position DESC
 LIMIT :limit OFFSET :offset;
 
@@ -207,7 +252,9 @@ WHERE id IN (
     SELECT id FROM messages INDEXED BY messages_by_user_and_channel WHERE user_id = :viewer AND channel_id = :channel_id
     UNION ALL
     SELECT id FROM messages INDEXED BY messages_by_recipient WHERE recipient_id = :viewer AND channel_id = :channel_id
-) AND (:user_id = '' OR user_id = :user_id);
+) AND (:user_id = '' OR user_id = :user_id)
+  AND user_id NOT IN (SELECT user_id FROM closed_accounts)
+  AND coalesce(recipient_id, user_id) NOT IN (SELECT user_id FROM closed_accounts);
 
 -- name: messages_of_users_page_narrowed
 -- mirror: messages_of_users_page_after_narrowed
@@ -222,6 +269,8 @@ CROSS JOIN messages AS message ON message.id IN (
         (recipient_id IS NULL AND (channel_id IN (SELECT value FROM json_each(:channels))) = :only)
         OR user_id = :viewer OR recipient_id = :viewer
     )
+      AND user_id NOT IN (SELECT user_id FROM closed_accounts)
+      AND coalesce(recipient_id, user_id) NOT IN (SELECT user_id FROM closed_accounts)
     ORDER BY position DESC
     LIMIT :limit OFFSET :offset
 )
@@ -235,20 +284,27 @@ FROM (
     FROM messages INDEXED BY messages_by_user_and_channel
     WHERE user_id IN (SELECT value FROM json_each(:user_ids)) AND channel_id IS NOT NULL AND recipient_id IS NULL
       AND (user_id = :viewer OR (channel_id IN (SELECT value FROM json_each(:channels))) = :only)
+      AND user_id NOT IN (SELECT user_id FROM closed_accounts)
     GROUP BY user_id
     UNION ALL
     SELECT user_id, count(*)
     FROM messages INDEXED BY messages_by_user
     WHERE user_id IN (SELECT value FROM json_each(:user_ids)) AND recipient_id IS NOT NULL
       AND (user_id = :viewer OR recipient_id = :viewer)
+      AND user_id NOT IN (SELECT user_id FROM closed_accounts)
+      AND coalesce(recipient_id, user_id) NOT IN (SELECT user_id FROM closed_accounts)
     GROUP BY user_id
 )
 GROUP BY user_id;
 
 -- name: message_add
--- A message, whose event comes at :position; violates a constraint when its author or recipient is deleted.
+-- A message, whose event comes at :position; violates a constraint when its author or recipient does not exist, or is closed.
 INSERT INTO messages (id, user_id, content, channel_id, recipient_id, created_at, updated_at, position)
-VALUES (:id, :user_id, :content, :channel_id, :recipient_id, :at, :at, :position);
+VALUES (
+    :id,
+    CASE WHEN NOT EXISTS (SELECT 1 FROM closed_accounts WHERE user_id IN (:user_id, :recipient_id)) THEN :user_id END,
+    :content, :channel_id, :recipient_id, :at, :at, :position
+);
 
 -- name: message_drop
 -- Delete a message.
