@@ -10,8 +10,7 @@ An attack lasts until the server has done all that it left behind.  It is surviv
 - the server's memory grew by no more than 48 MiB, and what each connection of this attack may cost;
 - all that it left behind was done within 20 s;
 - the others lost neither their connection, nor an answer, nor their order, and new ones are let in;
-- the attack came about: what it sends was answered as expected; on as many connections as there may be, on which what costs
-  most has its turn once a minute, connections of it were still open.
+- the attack came about: what it sends was answered as expected.
 
 Times in milliseconds are p50/p99/longest.  `starved` is the share of the time in which the event loop, and those who
 measure, were ready and had no core: where it is large, the machine is too busy to say anything.  Attackers run only on
@@ -289,7 +288,7 @@ class Run:
             faults.append(f"still at work {PATIENCE:.0f} s later")
         if report["failure"]:
             faults.append(f"the attack failed: {report['failure']}")
-        elif mode.attack.answers and not report["answers"] and not self._waits_its_turn(mode, report):
+        elif mode.attack.answers and not report["answers"]:
             faults.append(f"not answered as expected: {report['last']}")
         turn, turn_of = self.machine.longest_turn()
         growth = self.machine.peak - before
@@ -299,11 +298,6 @@ class Run:
         elif probes.health.rounds < SHORT_ROUNDS:
             faults.append(f"only {probes.health.rounds} requests were answered one after the other")
         return result
-
-    def _waits_its_turn(self, mode: Mode, report: dict[str, Any]) -> bool:
-        """Whether there are so many connections that none may have had its answer yet: on one it has been seen."""
-        is_first = self.options.short or mode.connections == mode.attack.least
-        return not is_first and bool(report["opened"] > report["lost"])
 
     async def _probes(self) -> Probes:
         return await Probes.start(self.server.ports, self.token, "visitor@example.org", self._logins)
