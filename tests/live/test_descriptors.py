@@ -60,7 +60,7 @@ class DescriptorTests(TwistdCase):
     async def test_the_soft_limit_is_raised(self) -> None:
         started = Started(self.data, python=FEW_AT_FIRST)
         self.addCleanup(started.program.kill)
-        await started.ready()
+        await self.until(lambda: self.messages(started, "file descriptors"), started.output)
         (line,) = self.messages(started, "file descriptors")
         self.assertIn(f"({DESCRIPTORS} at the start)", line)
         self.assertFalse(line.startswith(f"file descriptors: {DESCRIPTORS} "), line)

@@ -334,15 +334,19 @@ class StartTests(TwistdTls):
             (line,) = program.errors.decode().splitlines()
             self.assertIn(told, line)
 
+    async def logged(self, started: Started, times: int) -> None:
+        """Wait until its log tells of the certificate so often: lines are gathered, and may come late."""
+        while started.program.said.count(b"certificate of") < times:
+            await started.program.lines.next()
+
     async def test_a_hangup_does_not_end_it(self) -> None:
         """Both reactors; and the socket is bound and waited for as ever."""
         for options in ((), ("--reactor=asyncio",)):
             started = self.start(*options)
             await started.ready()
-            before = started.program.said.count(b"certificate of")
+            await self.logged(started, 1)
             started.program.signal("HUP")
-            while started.program.said.count(b"certificate of") == before:
-                await started.program.lines.next()
+            await self.logged(started, 2)
             self.assertEqual((await Rest(started.address).ask("GET", "/health/ready"))[0], 200)
             started.program.signal("TERM")
             self.assertEqual(await started.program.ended, -signal.SIGTERM, started.output)
