@@ -130,7 +130,7 @@ class Fleet:
         self.network.order("cut", _database_way(instance))
 
     def prepare_logout(self) -> Logout:
-        return Logout.prepare(self._http_ports, self.complaints)
+        return Logout.prepare([each.ports for each in self.instances], self.complaints)
 
     def take_keepsakes(self, instance: Server) -> Keepsakes:
         return Keepsakes.take(instance.ports.http, self.directory, self.complaints)

@@ -2,43 +2,81 @@
 
 from __future__ import annotations
 
-import json
 import time
+from contextlib import suppress
 from functools import partial
-from threading import Thread
+from threading import Event, Thread
 from typing import Callable, Sequence
 
-from attrs import define, field
-from websockets.exceptions import ConnectionClosed, WebSocketException
-from websockets.sync.client import ClientConnection
+from attrs import Factory, define, field
+from websockets.exceptions import WebSocketException
 
 from tests.canary import PASSWORD
 from tests.timing import RESCUE
 
-from .http import HOST, Http, Unanswered, Unsent
-from .lines import open_websocket
+from .http import Http, Unanswered, Unsent
+from .lines import LINES, Denied, Ports
 
 WATCHED = 30.0  # seconds, at most, for which it is watched how long it takes
 COUNTS_WITHIN = 1.0  # seconds (docs/guarantees.md#g7-authority-is-current)
 EMAIL = "ann@example.org"
+IDLE = "idle"  # a live topic on which nothing happens later
 AGAIN = 0.05  # seconds until what failed is tried again
 
 
 @define(eq=False)
-class Logout:
-    """A session of its own, with a live connection on each instance."""
+class IdleConnection:
+    """A connection on which nothing happens but its end, when its client sees that."""
 
-    _ports: Sequence[int]  # of the HTTP of each instance
+    _ports: Ports
+    _token: str = field(repr=False)
+    protocol: str
+    _is_open: Event = Factory(Event)
+    _is_closed: Event = Factory(Event)
+
+    @classmethod
+    def open(cls, ports: Ports, token: str, protocol: str) -> IdleConnection:
+        """Returns once it is subscribed: over GraphQL, that shows by the first delivery only."""
+        opened, publisher = cls(ports, token, protocol), Http(ports.http, token)
+        Thread(target=opened._follow, daemon=True).start()
+        give_up = time.monotonic() + RESCUE
+        while not opened._is_open.wait(AGAIN):
+            assert time.monotonic() < give_up, protocol
+            with suppress(Unsent, Unanswered):
+                publisher.ask("POST", f"/api/v1/topics/{IDLE}", {"data": None})
+        return opened
+
+    def _follow(self) -> None:
+        """Until it ends, if it was ever subscribed; else it is tried again, for the load may have used up a limit."""
+        while not self._is_open.is_set():
+            try:
+                for said in LINES[self.protocol](self._ports, self._token, IDLE, None):
+                    if said is not None:
+                        self._is_open.set()
+            except (Denied, OSError, WebSocketException):
+                time.sleep(0 if self._is_open.is_set() else AGAIN)
+        self._is_closed.set()
+
+    def is_closed(self) -> bool:
+        return self._is_closed.is_set()
+
+
+@define(eq=False)
+class Logout:
+    """A session of its own, with a live connection of each protocol on each instance."""
+
+    _ports: Sequence[Ports]  # of each instance
     _complaints: list[str]
     _token: str = field(repr=False)
-    _sockets: list[ClientConnection]
+    _connections: Sequence[Sequence[IdleConnection]]  # of each instance
     _thread: Thread | None = None
     _answered: float | None = None  # on the monotonic clock; when it was acknowledged
 
     @classmethod
-    def prepare(cls, ports: Sequence[int], complaints: list[str]) -> Logout:
-        token = _log_in(ports[0])
-        return cls(ports, complaints, token, [_connect(port, token) for port in ports])
+    def prepare(cls, ports: Sequence[Ports], complaints: list[str]) -> Logout:
+        token = _log_in(ports[0].http)
+        connections = [[IdleConnection.open(each, token, protocol) for protocol in LINES] for each in ports]
+        return cls(ports, complaints, token, connections)
 
     def begin(self, port: int) -> None:
         """Log out by way of the instance on `port`, as soon as it can be done; returns at once."""
@@ -63,15 +101,15 @@ class Logout:
             self._complaints.append("nobody could log out")
             return "no logout"
         over, longest = max(ended, self._answered), 0.0
-        for number, (port, socket) in enumerate(zip(self._ports, self._sockets)):
-            looks = {"token": partial(self._is_refused, port), "connection": partial(_is_closed, socket)}
+        for number, (ports, connections) in enumerate(zip(self._ports, self._connections)):
+            looks = {"token": partial(self._is_refused, ports.http)}
+            looks |= {f"{each.protocol} connection": each.is_closed for each in connections}
             for what, has_ended in looks.items():
                 longest = max(longest, took := _seconds_until(has_ended, over))
                 if took > COUNTS_WITHIN:
                     self._complaints.append(
                         f"a {what} outlives its logout on instance {number} for {took:.2f} s"
                     )
-            socket.close()
         return f"a logout counted everywhere {longest:.2f} s after"
 
     def _is_refused(self, port: int) -> bool:
@@ -104,26 +142,3 @@ def _ask(port: int, method: str, path: str, token: str) -> int:
         return Http(port, token).ask(method, f"/api/v1/auth/{path}").status
     except (Unsent, Unanswered):
         return 0
-
-
-def _connect(port: int, token: str) -> ClientConnection:
-    give_up = time.monotonic() + RESCUE
-    while True:
-        socket = open_websocket(f"ws://{HOST}:{port}/ws")
-        socket.send(json.dumps({"type": "auth", "token": token}))
-        said = json.loads(socket.recv(RESCUE))
-        if said["type"] == "auth_success":
-            return socket
-        socket.close()
-        assert time.monotonic() < give_up, said
-        time.sleep(AGAIN)
-
-
-def _is_closed(socket: ClientConnection) -> bool:
-    while True:
-        try:
-            socket.recv(0)
-        except TimeoutError:
-            return False
-        except (ConnectionClosed, WebSocketException, OSError):
-            return True

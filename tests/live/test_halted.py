@@ -14,7 +14,7 @@ from tests.canary import SECRET
 from tests.servers import needs, postgresql
 
 from . import test_twistd
-from .clients import Person, WebSocket
+from .clients import Person, Rest, WebSocket
 from .test_twistd import Started, TwistdCase
 
 SHOWN_INTERVALS = "from multiproto.log import pruner, instance_positions; pruner.INTERVAL = instance_positions.INTERVAL = 0.5; "
@@ -29,7 +29,7 @@ class HaltedCase(TwistdCase):
     patches = ""  # what is changed in the server, as Python
 
     async def start_both(self) -> None:
-        code = SHOWN_INTERVALS + self.patches + RUN
+        code = "\n".join((SHOWN_INTERVALS, self.patches, RUN))
         self.patch(test_twistd, "TWISTD", ("-c", code, "-n", "--pidfile="))
         self.database = postgresql().new_database()
         self.addCleanup(postgresql().drop, self.database)
@@ -110,6 +110,36 @@ class HaltedTests(HaltedCase):
         await self.there.program.ended
         await self.publish("kept.it")
         await self.pruned()
+
+
+class IdleTests(HaltedCase):
+    """Nothing happens on the connections but their end, and the server has more to do than there is time for."""
+
+    # Whatever is read waits for its turn, and a connection that is not closed in the end stays for ever.
+    patches = """
+from multiproto.core.turn_scheduler import TurnScheduler
+from multiproto.rfc6455.connection import WebSocketConnectionProtocol
+from multiproto.tcp.protocol import TcpProtocol
+
+def has_time(scheduler, now, key):
+    return scheduler._slice_ends_at is not None and now < scheduler._slice_ends_at
+
+TurnScheduler._has_time_at = has_time
+WebSocketConnectionProtocol.abort = TcpProtocol.abort = lambda protocol: None
+"""
+
+    async def test_connections_of_every_protocol_end_with_a_session_that_ended_meanwhile(self) -> None:
+        await self.start_both()
+        idle = Person(self.there.address, Rest(self.there.address, self.ann.token), self.ann.id)
+        socket, graphql, device = await idle.websocket(), await idle.graphql_socket(), await idle.device()
+        stream = await idle.stream("GET", "/api/v1/topics/kept.**/events")
+        self.assertEqual((await stream.inbox.next())[0], "subscribed")
+        self.there.program.signal(signal.SIGSTOP)
+        self.assertEqual((await self.ann.rest.ask("POST", "/api/v1/auth/logout"))[0], 204)
+        self.resume()
+        for each in (socket, graphql, device, stream):
+            await each.inbox.closed
+        await idle.leave()
 
 
 class HaltedForLongTests(HaltedCase):

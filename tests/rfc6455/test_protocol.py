@@ -10,11 +10,14 @@ from autobahn.twisted.testing import create_memory_agent, create_pumper
 from autobahn.twisted.websocket import WebSocketClientProtocol
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.error import ConnectionLost
 from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from multiproto.core.connections.admission import ConnectionRateLimiter
 from multiproto.core.errors import Unauthorized
+from multiproto.core.protocol import CloseReason
 from multiproto.core.ratelimit.token_bucket import Rate
 from multiproto.core.turn_scheduler import TURN_BUDGET
 from multiproto.rfc6455.codec import encode_frame as server_frame
@@ -314,6 +317,43 @@ class Closings(Endpoint):
         self.house.hub.stopService()
         self.assertEqual(self.ended(), [("close", 1001)])
         self.assertTrue(self.wire.disconnecting)
+
+    def behind_others(self) -> ManualTurn:
+        """Others have used up the turn in which what comes now would be read."""
+        turn = ManualTurn()
+        assert self.protocol.connection is not None
+        self.protocol.connection.turns = make_turns(self.clock, turn)
+        turn.seconds += TURN_BUDGET
+        return turn
+
+    def test_the_answer_to_our_close_is_read_in_its_turn(self) -> None:
+        """And not never: the client would take itself for connected until it is cut off."""
+        turn = self.behind_others()
+        self.protocol.connection.close(CloseReason.SHUTDOWN)
+        self.assertEqual(self.ended(close(1001)), [("close", 1001)])
+        self.assertFalse(self.wire.disconnecting)
+        turn.end()
+        run_one_turn(self.clock)
+        self.assertTrue(self.wire.disconnecting)
+
+    def test_our_close_while_that_of_the_peer_waits_for_its_turn(self) -> None:
+        turn = self.behind_others()
+        self.assertEqual(self.say(ASK + close(1000)), [])
+        self.protocol.connection.close(CloseReason.SHUTDOWN)
+        self.assertEqual(self.ended(), [("close", 1001)])
+        turn.end()
+        run_one_turn(self.clock)
+        self.assertEqual((self.ended(), self.wire.disconnecting), ([], True))
+
+    def test_one_that_is_lost_before_its_turn_is_not_read_any_more(self) -> None:
+        turn = self.behind_others()
+        self.protocol.connection.close(CloseReason.SHUTDOWN)
+        self.say(close(1001))
+        self.assertFalse(self.wire.reading)
+        self.protocol.connectionLost(Failure(ConnectionLost()))
+        turn.end()
+        run_one_turn(self.clock)
+        self.assertFalse(self.wire.reading)
 
     def test_a_close_in_the_middle_of_a_message(self) -> None:
         self.assertEqual(self.say(frame(BINARY, b"{", fin=False) + close(1000)), [("close", 1000, "")])

@@ -50,14 +50,12 @@ from .admission import FAREWELL_MESSAGES, ConnectionLimits
 from .command_queue import CommandQueue
 from .delays import Delays
 from .publish_window import PublishWindow
-from .read_throttle import ReadThrottle
+from .read_throttle import TURN, ReadThrottle
 from .send_queue import SendQueue
 from .subscriptions import ConnectionSubscriptions
 from .timers import ConnectionTimers
 
-# Reasons to pause the reading.
-TURN = "turn"  # others have to be served first
-AUTHENTICATING = "authenticating"
+AUTHENTICATING = "authenticating"  # a reason to pause the reading
 
 
 @define(eq=False, repr=False)
@@ -182,8 +180,12 @@ class Connection(DeliveryBatchListener):
         began = self.turns.begin(self.turn_key)
         if began is None:
             self._read_throttle.pause(TURN)
-            self.turns.run_later(self.turn_key, "frames", lambda: self._read_throttle.resume(TURN))
+            self.turns.run_later(self.turn_key, "frames", self._on_turn)
         return began
+
+    def _on_turn(self) -> None:
+        if not self.disconnected:
+            self._read_throttle.resume(TURN)
 
     def close(self, reason: CloseReason) -> None:
         """End all subscriptions and send a farewell; the transport closes in its own time."""

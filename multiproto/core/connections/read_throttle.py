@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from ..ratelimit.token_bucket import Rate, TokenBucket
 
 RATE = "rate"  # the throttle's own reason to pause
+TURN = "turn"  # others have to be served first
 # Seconds without reading, at least: a peer that sends faster than its rate costs fifty timers a second, and not one for
 # each command.
 MIN_PAUSE = 0.02
@@ -59,7 +60,7 @@ class ReadThrottle:
             self._pause_for_rate(max(wait, min(MIN_PAUSE, bucket.rate.burst / bucket.rate.per_second)))
 
     def pause(self, reason: str) -> None:
-        if self._stopped:
+        if self._stopped and reason != TURN:
             return
         is_first = not self._pause_reasons
         self._pause_reasons |= {reason}
@@ -73,7 +74,7 @@ class ReadThrottle:
                 self._resume_reading()
 
     def stop(self) -> None:
-        """The connection is closing: from now on the wire alone decides whether it reads."""
+        """The connection is closing: whatever it waits for, the peer's answer to the farewell is read, in its turn."""
         self._stopped = True
         self._pause_reasons = frozenset()
         self._byte_bucket = self._command_bucket = None

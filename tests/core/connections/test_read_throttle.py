@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.connections.read_throttle import ReadThrottle
+from multiproto.core.connections.read_throttle import TURN, ReadThrottle
 from multiproto.core.ratelimit.token_bucket import Rate
 
 
@@ -57,6 +57,14 @@ class ReadThrottleTests(SynchronousTestCase):
         self.throttle.stop()
         self.throttle.charge(200)
         self.assertEqual((self.said, self.clock.getDelayedCalls()), (["pause"], []))
+
+    def test_at_the_end_it_pauses_for_a_turn_only(self) -> None:
+        self.throttle.stop()
+        self.throttle.pause("a")
+        self.assertEqual(self.said, [])
+        self.throttle.pause(TURN)
+        self.throttle.resume(TURN)
+        self.assertEqual(self.said, ["pause", "resume"])
 
     def test_without_a_rate(self) -> None:
         self.make(None).charge(10**9)
