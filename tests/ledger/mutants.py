@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from itertools import count
-from typing import Any
+from typing import Any, Sequence
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
@@ -17,6 +17,8 @@ from twisted.internet.task import deferLater
 from multiproto.core.connections.connection import Connection
 from multiproto.core.connections.hub import Hub
 from multiproto.core.protocol import CloseReason, Delivery, Reply
+from multiproto.core.transactions import Entry
+from multiproto.log.follower import Follower
 from multiproto.log.pruner import Pruner
 from multiproto.observe.wall_clock import WallClock
 from multiproto.storage.postgresql.store import PostgresStore
@@ -55,6 +57,24 @@ def _acknowledge_early(kind: Any) -> None:
 def prunes_by_a_clock_that_leapt() -> None:
     Pruner._may_prune_by_age = property(lambda pruner: bool(pruner.running))  # type: ignore[method-assign, assignment]
     WallClock.earliest_now = lambda clock: clock._now()  # type: ignore[method-assign]
+
+
+def forgets_keys_by_a_clock_that_is_wrong() -> None:
+    """The same server, started with such a clock: a send is repeated with its key, which seems to be 40 days old."""
+    prunes_by_a_clock_that_leapt()
+
+
+def prunes_what_another_has_yet_to_deliver() -> None:
+    """And whoever has yet to deliver it goes on behind the hole."""
+
+    async def delivered_here(pruner: Pruner) -> int:
+        return pruner._dispatcher.position
+
+    async def nothing(follower: Follower, entries: Sequence[Entry]) -> bool:
+        return False
+
+    Pruner._delivered_everywhere = delivered_here  # type: ignore[method-assign]
+    Follower._has_missed_entries = nothing  # type: ignore[method-assign]
 
 
 def drops_a_delivery() -> None:
@@ -108,6 +128,24 @@ def keeps_those_who_logged_out() -> None:
     Connection.close = lenient  # type: ignore[method-assign, assignment]
 
 
+def ends_connections_at_their_next_delivery() -> None:
+    """Whose rights have ended is looked at when there is something for them: idle connections stay."""
+    deliver, ended = Connection.deliver, set[Connection]()
+
+    def note_revoked(hub: Hub, ids: Sequence[str]) -> None:
+        for each in hub:
+            if each.identity is not None and {each.identity.user_id, each.identity.session_id} & {*ids}:
+                ended.add(each)
+
+    def deliver_or_end(connection: Connection, delivery: Delivery) -> bool:
+        if connection in ended:
+            connection.close(CloseReason.REVOKED)
+        return deliver(connection, delivery)
+
+    Hub._close_revoked = note_revoked  # type: ignore[method-assign]
+    Connection.deliver = deliver_or_end  # type: ignore[method-assign]
+
+
 def forgets_what_was_missed() -> None:
     """A resumed subscription says that it recovered, and is replayed nine in ten."""
     replay, skipped = Connection.deliver_replayed, count(1)
@@ -143,8 +181,11 @@ MUTANTS = {
     "keeps_those_who_logged_out": Fault.LATE,
     "forgets_what_was_missed": Fault.MISSING,
     "prunes_by_a_clock_that_leapt": Fault.LOST,
+    "forgets_keys_by_a_clock_that_is_wrong": Fault.TWICE,
     "takes_every_waiting_commit_for_kept": Fault.LOST,
     "keeps_connections_when_the_log_goes_back": Fault.UNTOLD,
+    "ends_connections_at_their_next_delivery": Fault.UNWELL,
+    "prunes_what_another_has_yet_to_deliver": Fault.MISSING,
 }
 KILLED = ("--seconds", "12", "--kills", "2")
 INSTANCES = ("--instances", "2", "--kills", "0")
@@ -167,6 +208,12 @@ RUNS = (
         ("--seconds", "20", *INSTANCES, *("--fault", "failover-150") * 4),  # commits wait in two of three
     ),
     ("keeps_connections_when_the_log_goes_back", ("--seconds", "10", *INSTANCES, "--fault", "standby-lag")),
+    ("ends_connections_at_their_next_delivery", ("--seconds", "10", *INSTANCES, "--fault", "halt")),
+    ("prunes_what_another_has_yet_to_deliver", ("--seconds", "10", *INSTANCES, "--fault", "halt")),
+    (
+        "forgets_keys_by_a_clock_that_is_wrong",
+        ("--seconds", "10", *INSTANCES, "--fault", "clock-wrong-at-start", "--seed", "2"),  # it is ahead
+    ),
 )
 
 if __name__ == "__main__":
