@@ -56,6 +56,25 @@ class TurnsTests(GarbageCase):
         self.reactor.iterate()
         self.assertIsNotNone(kept())
 
+    def test_a_collection_of_what_is_new_is_short(self) -> None:
+        """Each object takes a microsecond, wherever it is found to be alive."""
+        arrange_collections(self.reactor)
+        looked_through: list[int] = []
+
+        def note(phase: str, info: dict[str, int]) -> None:
+            if phase == "start":
+                young = range(info["generation"] + 1)
+                looked_through.append(sum(len(gc.get_objects(generation)) for generation in young))
+
+        gc.callbacks.append(note)
+        self.addCleanup(gc.callbacks.remove, note)
+        kept = []
+        for _ in range(60):
+            kept += [Circle() for _ in range(1_000)]
+            self.reactor.iterate()
+        self.assertGreater(len(looked_through), 20)
+        self.assertLess(max(looked_through), 10_000)
+
     def test_other_reactors_leave_it_to_python(self) -> None:
         arrange_collections(Clock())
         self.assertEqual((gc.isenabled(), gc.get_threshold()), (True, THRESHOLDS))
