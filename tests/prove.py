@@ -170,6 +170,47 @@ PROOFS = (
         ),
         FAULT_FIGURES,
     ),
+    Proof(
+        "ledger-failovers",
+        (
+            "tests.ledger",
+            *("--seconds", "300", "--kills", "0", "--instances", "2"),
+            *("--fault", "failover", "--fault", "failover-150", "--fault", "failover-500") * 10,
+        ),
+        FAULT_FIGURES,
+    ),
+    Proof(
+        "ledger-standby-lag",
+        (
+            "tests.ledger",
+            *("--seconds", "100", "--kills", "0", "--instances", "2"),
+            *("--fault", "standby-lag", "--fault", "split") * 4,
+        ),
+        FAULT_FIGURES,
+    ),
+    Proof(
+        "ledger-restores",
+        (
+            "tests.ledger",
+            *("--seconds", "120", "--kills", "0", "--instances", "2"),
+            *("--fault", "restore", "--fault", "restore-quiet") * 5,
+        ),
+        FAULT_FIGURES,
+    ),
+    Proof(
+        "ledger-halts",
+        ("tests.ledger", "--seconds", "460", "--kills", "0", "--instances", "2", *("--fault", "halt") * 20),
+        FAULT_FIGURES,
+    ),
+    Proof(
+        "ledger-clocks-wrong",
+        (
+            "tests.ledger",
+            *("--seconds", "360", "--kills", "0", "--instances", "2"),
+            *("--fault", "clock-40-days", "--fault", "clock-wrong-at-start") * 5,
+        ),
+        FAULT_FIGURES,
+    ),
     Proof("ledger-mutants", ("tests.ledger.mutants",), (r"^\w+: (?:NOT FOUND OUT|found out)$",)),
     Proof("revocations", ("tests.system.revocation",), REVOCATION_FIGURES),
     Proof("revocations-without-redis", ("tests.system.revocation", "--without", "redis"), REVOCATION_FIGURES),
