@@ -165,6 +165,8 @@ class RecordingTransport:
     reply_size: int = 1  # bytes of each reply
     pauses_for_login: bool = False
     writes_batches: bool = False  # at once; else they are sent one by one
+    acknowledged: int | None = None  # bytes
+    unsent_is_limited: bool = False
 
     def send(self, reply: Reply) -> int:
         self.sent.append(reply)
@@ -184,6 +186,12 @@ class RecordingTransport:
 
     def abort(self) -> None:
         self.sent.append("abort")
+
+    def acknowledged_bytes(self) -> int | None:
+        return self.acknowledged
+
+    def limit_unsent(self, limited: bool) -> None:
+        self.unsent_is_limited = limited
 
     def pause_reading(self) -> None:
         self.sent.append("pause")

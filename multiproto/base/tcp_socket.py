@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import struct
+from contextlib import suppress
 from typing import Any
 
 from twisted.protocols.policies import ProtocolWrapper
@@ -10,6 +12,10 @@ from twisted.protocols.policies import ProtocolWrapper
 # States of a TCP connection in Linux, of which the first byte of TCP_INFO is one (tcp(7)).
 TCP_CLOSE = 7  # the peer has reset it
 TCP_CLOSE_WAIT = 8  # the peer has closed it, or its half of it
+BYTES_ACKED = struct.Struct("=120xQ")  # in the structure that TCP_INFO gives
+# Bytes that the kernel takes ahead of what the peer's window has room for, where that is limited: half of it is sent
+# within a millisecond at a gigabit per second, and the reactor refills it in its next turn.
+MAX_UNSENT = 128 * 1024
 
 
 def unwrap_transport(transport: Any) -> Any:
@@ -21,11 +27,36 @@ def unwrap_transport(transport: Any) -> Any:
 
 def tcp_state(transport: Any) -> int | None:
     """The state of the connection below `transport`, also while that is not read; `None` where it can't be found out."""
+    info = _tcp_info(transport, 1)
+    return info[0] if info else None
+
+
+def acknowledged_bytes(transport: Any) -> int | None:
+    """How many bytes the peer's kernel has acknowledged so far; `None` where it can't be found out."""
+    info = _tcp_info(transport, BYTES_ACKED.size)
+    return int(BYTES_ACKED.unpack(info)[0]) if len(info) == BYTES_ACKED.size else None
+
+
+def limit_unsent(transport: Any, limited: bool) -> None:
+    """Have the kernel take at most `MAX_UNSENT` bytes for which the peer has no room yet, or as many as it likes.
+
+    Usually it takes megabytes, and what it took can't be taken back: a peer that reads slowly then comes to the
+    last word minutes later.
+    """
+    get_handle = getattr(unwrap_transport(transport), "getHandle", None)
+    if get_handle is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        most = MAX_UNSENT if limited else 0  # 0: as the system has it
+        with suppress(OSError, AttributeError):  # as below
+            get_handle().setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, most)
+
+
+def _tcp_info(transport: Any, size: int) -> bytes:
+    """The first `size` bytes of what the kernel knows of the connection; fewer where it does not."""
     get_handle = getattr(unwrap_transport(transport), "getHandle", None)
     if get_handle is None or not hasattr(socket, "TCP_INFO"):
-        return None
+        return b""
     try:
-        info: bytes = get_handle().getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        info: bytes = get_handle().getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size)
     except (OSError, AttributeError):  # a UNIX socket, or one that is closed
-        return None
-    return info[0]
+        return b""
+    return info

@@ -204,6 +204,12 @@ class Transport(Protocol):
     def abort(self) -> None:
         """Close the connection now, whatever is still unsent."""
 
+    def acknowledged_bytes(self) -> int | None:
+        """How many bytes the peer's kernel has acknowledged so far, to see whether it reads; `None`: unknown."""
+
+    def limit_unsent(self, limited: bool) -> None:
+        """Keep little on this side that the peer has no room for, or as much as the system allows."""
+
     def pause_reading(self) -> None:
         """Read no more for now: too many commands wait, or too many bytes came."""
 

@@ -9,6 +9,7 @@ from typing import Callable
 
 from twisted.internet.interfaces import IReactorTime
 
+from ..base.tcp_socket import acknowledged_bytes, limit_unsent
 from ..core.connections.admission import Admission
 from ..core.connections.connection import Connection
 from ..core.connections.hub import Hub
@@ -113,6 +114,12 @@ class WebSocketConnectionProtocol(Rfc6455Protocol):
 
     def abort(self) -> None:
         self.transport.abortConnection()
+
+    def acknowledged_bytes(self) -> int | None:
+        return acknowledged_bytes(self.transport)
+
+    def limit_unsent(self, limited: bool) -> None:
+        limit_unsent(self.transport, limited)
 
     def pause_reading(self) -> None:
         self.pause_for("connection")

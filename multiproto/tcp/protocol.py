@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..base.client_network import client_network
-from ..base.tcp_socket import unwrap_transport
+from ..base.tcp_socket import acknowledged_bytes, limit_unsent, unwrap_transport
 from ..core.connections.admission import Admission
 from ..core.connections.connection import Connection
 from ..core.connections.hub import Hub
@@ -208,6 +208,12 @@ class TcpProtocol(Int32StringReceiver):
 
     def abort(self) -> None:
         self.transport.abortConnection()
+
+    def acknowledged_bytes(self) -> int | None:
+        return acknowledged_bytes(self.transport)
+
+    def limit_unsent(self, limited: bool) -> None:
+        limit_unsent(self.transport, limited)
 
     def pause_reading(self) -> None:
         self.pauseProducing()  # of the base class: passes on no frame after the current one

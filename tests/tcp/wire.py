@@ -38,6 +38,7 @@ class Wire(StringTransport):
     reading = True
     no_delay = keep_alive = False
     idle: int | None = None  # TCP_KEEPIDLE, seconds
+    max_unsent = 0  # TCP_NOTSENT_LOWAT, bytes; 0: as the system has it
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         self.no_delay = enabled
@@ -50,8 +51,12 @@ class Wire(StringTransport):
 
     def setsockopt(self, level: int, option: int, value: int) -> None:
         """As the socket's."""
-        assert (level, option) == (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
-        self.idle = value
+        assert level == socket.IPPROTO_TCP
+        if option == socket.TCP_KEEPIDLE:
+            self.idle = value
+        else:
+            assert option == socket.TCP_NOTSENT_LOWAT
+            self.max_unsent = value
 
     def loseWriteConnection(self) -> None:
         assert self.producer is None, "a connection with a producer never closes"

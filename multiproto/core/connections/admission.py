@@ -26,7 +26,9 @@ class ConnectionLimits:
     auth_timeout: float = 10.0  # seconds
     ping_interval: float = 30.0  # seconds
     idle_timeout: float = 240.0  # seconds without a byte before the connection is closed
-    close_timeout: float = 5.0  # seconds that a graceful close may take before the connection is aborted
+    # Seconds without progress of the peer, and in all, that a graceful close may take before the connection is aborted.
+    close_timeout: float = 5.0
+    max_close_time: float = 60.0
     command_rate: Rate | None = None
     read_rate: Rate | None = None  # of bytes
 

@@ -49,6 +49,7 @@ from ..turn_scheduler import TurnScheduler
 from .admission import FAREWELL_MESSAGES, ConnectionLimits
 from .command_queue import CommandQueue
 from .delays import Delays
+from .graceful_close import GracefulClose
 from .publish_window import PublishWindow
 from .read_throttle import TURN, ReadThrottle
 from .send_queue import SendQueue
@@ -85,7 +86,7 @@ class Connection(DeliveryBatchListener):
     disconnected: bool = False  # the transport has reported its end
     send_queue: SendQueue = field(init=False)  # the wire registers it as its transport's producer
     _timers: ConnectionTimers = field(init=False)
-    _closed_at: float = 0.0
+    _graceful_close: GracefulClose | None = None  # while `farewell` is on its way
     _subscriptions: ConnectionSubscriptions = field(init=False)
     _read_throttle: ReadThrottle = field(init=False)
     _command_queue: CommandQueue = field(init=False)
@@ -192,7 +193,6 @@ class Connection(DeliveryBatchListener):
         if self.farewell:
             return
         self.farewell = Farewell(reason, FAREWELL_MESSAGES[reason], self._subscriptions.resume_cursor())
-        self._closed_at = self._clock.seconds()
         self._log.debug("connection closing: {why}", why=reason.value, connection=self.id)
         self._subscriptions.close_all()
         self._command_queue.clear()
@@ -202,6 +202,9 @@ class Connection(DeliveryBatchListener):
         self.send_queue.clear()
         if not self.disconnected:
             try:
+                self._graceful_close = GracefulClose.begin(
+                    self._clock.seconds(), reason, self._limits, self._transport.acknowledged_bytes()
+                )
                 self._transport.close(self.farewell)
             except Exception:
                 # Logged here, not raised: whoever closes many connections goes on with the next.
@@ -234,7 +237,8 @@ class Connection(DeliveryBatchListener):
     def _check_timers(self) -> None:
         now = self._clock.seconds()
         if self.farewell:
-            if now - self._closed_at >= self._limits.close_timeout:
+            graceful_close = self._graceful_close
+            if graceful_close is None or graceful_close.is_over(now, self._transport.acknowledged_bytes()):
                 self._transport.abort()
             return
         if self._read_throttle.is_paused:
@@ -273,6 +277,11 @@ class Connection(DeliveryBatchListener):
             self._subscriptions.on_written(batch.deliveries[-1])
         self._stats.record_sent("Delivery", size, len(batch.deliveries))
         return True
+
+    def on_catching_up(self, is_catching_up: bool) -> None:
+        # A replay writes as fast as the peer reads: whatever the kernel holds back for a slow one stands before its
+        # farewell.  All else comes in bursts, which are to find room.
+        self._transport.limit_unsent(is_catching_up)
 
     async def wait_until_writable(self) -> None:
         while self.send_queue.is_blocked:  # another replay may have filled it since

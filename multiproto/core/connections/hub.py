@@ -30,7 +30,7 @@ from .admission import Admission
 from .connection import Connection
 
 TICK_INTERVAL = 1.0  # seconds between two checks of all timers
-# Seconds from the farewells at shutdown until those that are left are cut off, a second less than a connection has
+# Seconds from the farewells at shutdown until those that are left are cut off, whatever time they have
 # otherwise: with what still has to stop then, the process ends within 5 s of its farewells.
 SHUTDOWN_GRACE = 4.0
 
@@ -140,8 +140,8 @@ class Hub(Service):
     def stopService(self) -> Deferred[None]:
         """Close every connection gracefully; fires when the last one is closed.
 
-        A peer that has not closed within `SHUTDOWN_GRACE`, or within its
-        `ConnectionLimits.close_timeout`, is cut off; the timers run until all connections are closed.
+        A peer that has not closed within `SHUTDOWN_GRACE`, or within the time of its
+        `GracefulClose`, is cut off; the timers run until all connections are closed.
         """
         super().stopService()
         self._closing = True

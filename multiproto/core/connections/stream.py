@@ -152,6 +152,12 @@ class SubscriptionStream:
         self.farewell = self._connection.farewell
         self._resolve_next(None)
 
+    def acknowledged_bytes(self) -> None:
+        """What was delivered waits for the reader here, also when the connection is closed."""
+
+    def limit_unsent(self, limited: bool) -> None:
+        """The buffer here is short."""
+
     def pause_reading(self) -> None:
         """Nothing is read from a stream's client."""
 

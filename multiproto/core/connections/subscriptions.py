@@ -28,6 +28,9 @@ class SubscriptionOwner(DeliveryListener, Protocol):
     @property
     def identity(self) -> Identity | None: ...
 
+    def on_catching_up(self, is_catching_up: bool) -> None:
+        """Called before the first of its replays begins, and when none is left."""
+
     async def wait_until_writable(self) -> None:
         """Return once the send queue is empty."""
 
@@ -70,6 +73,7 @@ class ConnectionSubscriptions:
     _by_pattern: dict[str, _Subscription] = Factory(dict)
     # Up to which its peer has all of the caught-up subscriptions.
     _live_resume_point: ResumePoint | None = None
+    _replays: int = 0  # under way
 
     async def open(self, identity: Identity, command: Subscribe) -> Subscribed:
         """Raises `ValidationError`, `Forbidden`, `Conflict`, or `RateLimited` for one too many.
@@ -136,6 +140,17 @@ class ConnectionSubscriptions:
 
     async def catch_up(self, pattern: str) -> None:
         """Replay what a resumed subscription has missed, then subscribe it to new events without a gap."""
+        self._replays += 1
+        if self._replays == 1:
+            self._owner.on_catching_up(True)
+        try:
+            await self._replay_until_current(pattern)
+        finally:
+            self._replays -= 1
+            if not self._replays:
+                self._owner.on_catching_up(False)
+
+    async def _replay_until_current(self, pattern: str) -> None:
         subscription = self._by_pattern.get(pattern)
         while subscription is not None and subscription.replayed_to is not None:
             if not await self._replay_page(pattern, subscription, subscription.replayed_to):

@@ -223,7 +223,7 @@ class GraphQLWebSocketProtocol(WebSocketConnectionProtocol):
         if farewell.reason in transport_ws.CLOSE_CODES:
             self.close_status = transport_ws.CLOSE_CODES[farewell.reason], farewell.message
         if farewell.reason in CONNECTION_WIDE_REASONS:
-            # The connection aborts it after `ConnectionLimits.close_timeout`.
+            # The connection aborts it when its `GracefulClose` is over.
             self._running_operations.drain(self.start_closing_handshake)
         else:
             self._running_operations.stop()

@@ -575,6 +575,40 @@ class TimeTests(SessionCase):
         self.connection.connection_lost()
         self.assertEqual(len(self.core.hub), 0)
 
+    def test_who_reads_on_is_cut_five_seconds_after_the_last_progress(self) -> None:
+        """It may have megabytes to read before it comes to its farewell."""
+        self.welcome()
+        self.connection.close(CloseReason.SLOW_CONSUMER)
+        for self.peer.acknowledged in (1000, 2000, 3000):
+            self.clock.pump([1] * 4)
+        self.clock.pump([1] * 1)
+        self.assertEqual(self.peer.sent[1:], [SLOW])
+        self.clock.advance(1)  # the last came to be seen a second after it came
+        self.assertEqual(self.peer.sent[2:], ["abort"])
+
+    def test_but_not_for_ever(self) -> None:
+        """A minute in all: one byte now and then does not keep a connection."""
+        self.welcome()
+        self.connection.close(CloseReason.LOG_REPLACED)
+        for self.peer.acknowledged in range(59):
+            self.clock.advance(1)
+        self.assertNotIn("abort", self.peer.sent)
+        self.peer.acknowledged = 60
+        self.clock.advance(1)
+        self.assertEqual(self.peer.sent[-1], "abort")
+
+    def test_whose_rights_ended_has_five_seconds_whatever_it_reads(self) -> None:
+        for reason in (CloseReason.REVOKED, CloseReason.TOKEN_EXPIRED, CloseReason.AUTH_TIMEOUT):
+            self.setUp()
+            self.welcome()
+            self.connection.close(reason)
+            for self.peer.acknowledged in range(4):
+                self.clock.advance(1)
+            self.assertNotIn("abort", self.peer.sent, reason)
+            self.peer.acknowledged = 5
+            self.clock.advance(1)
+            self.assertEqual(self.peer.sent[-1], "abort", reason)
+
     def test_a_sign_of_life(self) -> None:
         self.welcome()
         self.clock.pump([1] * 59)

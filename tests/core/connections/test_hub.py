@@ -198,6 +198,16 @@ class ShutdownTests(HubCase):
         self.successResultOf(done)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_it_does_not_wait_for_who_reads_slowly(self) -> None:
+        slow, connection = self.connect("ann")
+        connection.close(CloseReason.SLOW_CONSUMER)  # before the shutdown: it has a minute
+        self.hub.stopService()
+        for slow.acknowledged in range(3):
+            self.clock.advance(1)
+        self.assertNotIn("abort", slow.sent)
+        self.clock.advance(1)
+        self.assertEqual(slow.sent[-1], "abort")
+
     def test_each_is_cut_even_if_cutting_one_fails(self) -> None:
         self.hub.admit(Unbreakable(), "192.0.2.2", self.admission)
         second, _ = self.connect()

@@ -391,6 +391,20 @@ class FlowTests(ResumeCase):
             self.turn()
         self.assertEqual([position for position, _ in self.heard()], list(range(2, 3006)))
 
+    def test_what_it_has_no_room_for_waits_here(self) -> None:
+        """From the first replay to the end of the last: in the kernel it would stand before the farewell for minutes."""
+        self.connection.receive(Subscribe("users", "cursor1"))
+        self.connection.send_queue.pauseProducing()
+        self.turn()
+        self.assertTrue(self.peer.unsent_is_limited)
+        self.connection.receive(Subscribe("log.a", "cursor5"))  # which has caught up at once
+        self.turn()
+        self.assertTrue(self.peer.unsent_is_limited)
+        self.connection.send_queue.resumeProducing()
+        self.turn()
+        self.assertEqual(self.peer.sent[-1], CaughtUp("users", "cursor5"))
+        self.assertFalse(self.peer.unsent_is_limited)
+
     def test_its_cursor_if_it_must_go(self) -> None:
         """The lowest of its patterns: nothing is missed on any when it resumes from there."""
         self.connection.receive(Subscribe("users.*"))

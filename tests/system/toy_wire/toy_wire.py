@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from multiproto.base import strict_json
 from multiproto.base.client_network import client_network
+from multiproto.base.tcp_socket import acknowledged_bytes, limit_unsent
 from multiproto.config import Config
 from multiproto.config.connection_limits import make_connection_limits
 from multiproto.core.connections.admission import Admission
@@ -123,6 +124,12 @@ class ToyProtocol(LineReceiver):
 
     def abort(self) -> None:
         self.transport.abortConnection()
+
+    def acknowledged_bytes(self) -> int | None:
+        return acknowledged_bytes(self.transport)
+
+    def limit_unsent(self, limited: bool) -> None:
+        limit_unsent(self.transport, limited)
 
     def pause_reading(self) -> None:
         self.pauseProducing()
