@@ -26,8 +26,8 @@ SOUND, DAMAGED, UNREADABLE = 0, 1, 2  # exit statuses
 
 HELP_TEXT = """
 Reads everything in the database of the server that is configured so, and prints a line for each thing that is
-damaged: pages that make no sense or (PostgreSQL) differ from their checksums, texts that are not UTF-8, JSON that
-is none, rows that refer to none. It changes nothing, and the server may run. Give it the options and the
+damaged: pages that make no sense or (PostgreSQL) differ from their checksums, rows that (SQLite) differ from theirs,
+texts that are not UTF-8, JSON that is none, rows that refer to none. It changes nothing, and the server may run. Give it the options and the
 environment that the server is started with, as the user that it runs as.
 
 The exit status is 0 if no damage was found, 1 if some was, 2 if the data can't be read at all.

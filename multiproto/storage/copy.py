@@ -21,6 +21,7 @@ from .migrations import load_migrations
 from .postgresql.migrate import migrate as migrate_postgresql
 from .postgresql.session import session_settings
 from .postgresql.transaction import new_mark
+from .sqlite.checksums import checksum_columns, is_as_written
 from .sqlite.connection import connect, connect_reader, fetch_all
 from .sqlite.data_directory import DataDirectory
 from .sqlite.errors import translate_sqlite_errors
@@ -116,14 +117,21 @@ def _copy_table(
 ) -> int:
     if table == HEAD:
         return _copy_head(source, target)
-    columns = [row["name"] for row in fetch_all(source, f"PRAGMA table_info({table})", {})]
+    all_columns = [row["name"] for row in fetch_all(source, f"PRAGMA table_info({table})", {})]
+    columns = [name for name in all_columns if name not in checksum_columns(table)]  # PostgreSQL has its own
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     into = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), names)
     count = 0
     with target.cursor() as cursor:
         with cursor.copy(into) as copy:
-            for row in source.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY rowid"):
-                copy.write_row(row)
+            for values in source.execute(f"SELECT {', '.join(all_columns)} FROM {table} ORDER BY rowid"):
+                row = dict(zip(all_columns, values))
+                if not is_as_written(table, row):
+                    raise StoreUnusable(
+                        f"nothing was moved: a row of {table} is damaged: python -m multiproto check-data lists it, "
+                        "docs/operations.md#damaged-data says what to do"
+                    )
+                copy.write_row([row[name] for name in columns])
                 count += 1
                 if count % PROGRESS_ROWS == 0:
                     on_progress(f"{table}: {count:,}")

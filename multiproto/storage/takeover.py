@@ -35,6 +35,7 @@ from .postgresql.predecessor import (
     is_predecessor,
     predecessor_tables,
 )
+from .sqlite.checksums import fill_statement
 from .sqlite.connection import connect
 from .sqlite.data_directory import DataDirectory
 from .sqlite.errors import translate_sqlite_errors
@@ -126,6 +127,7 @@ def copy_to_sqlite_from_predecessor(
                 _check_unused(target, directory)
                 _copy(predecessor, found, _sqlite_insert(target), on_progress)
                 _check_counts(found, lambda query: target.execute(query).fetchone()[0])
+                _sqlite_checksums(target)
                 target.execute("ANALYZE")
                 target.execute("COMMIT")
         finally:
@@ -231,6 +233,11 @@ def _sqlite_insert(connection: sqlite3.Connection) -> Insert:
         connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values})", rows)
 
     return insert
+
+
+def _sqlite_checksums(connection: sqlite3.Connection) -> None:
+    for table in ("users", "messages"):
+        connection.execute(fill_statement(table))
 
 
 def _check_unused(target: sqlite3.Connection, directory: Path) -> None:

@@ -8,7 +8,15 @@ from contextlib import redirect_stderr, redirect_stdout
 
 from multiproto.cli.check_data import main
 from multiproto.storage.sqlite.store import DATABASE_FILE
-from tests.storage.sqlite.test_damage import COUNT, PRIVATE, DamageCase, spoil_json, spoil_text, wreck
+from tests.storage.sqlite.test_damage import (
+    COUNT,
+    PRIVATE,
+    DamageCase,
+    alter_texts,
+    spoil_json,
+    spoil_text,
+    wreck,
+)
 
 
 class CheckDataTests(DamageCase):
@@ -31,7 +39,7 @@ class CheckDataTests(DamageCase):
             spoil_text(content)
             spoil_json(content)
 
-        await self.damage(spoil)
+        await self.damage(spoil, checksums=False)
         status, lines = self.check()
         self.assertEqual(status, 1)
         for line in (
@@ -40,6 +48,19 @@ class CheckDataTests(DamageCase):
         ):
             self.assertIn(line, lines)
         self.assertEqual(lines[-1].rpartition(": ")[2], f"{len(lines) - 1} damaged")
+
+    async def test_texts_that_are_others(self) -> None:
+        await self.damage(alter_texts)
+        status, lines = self.check()
+        self.assertEqual(status, 1)
+        self.assertEqual(
+            lines[:-1],
+            [
+                "damaged: events, row 101: is not as its checksum says",
+                "damaged: messages, row 101: is not as its checksum says",
+                "damaged: users, row 1: is not as its checksum says",
+            ],
+        )
 
     async def test_a_page_that_is_no_page(self) -> None:
         await self.damage(wreck)

@@ -18,8 +18,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.cli.move_data import main
 from multiproto.storage import takeover
+from multiproto.storage.check import RowsRead
 from multiproto.storage.errors import StoreUnusable
 from multiproto.storage.postgresql.migrate import migrate
+from multiproto.storage.sqlite.check import find_damage
+from multiproto.storage.sqlite.checksums import checksum_columns
 from multiproto.storage.sqlite.store import DATABASE_FILE
 from multiproto.storage.statements import load_statements, sql_directory
 from tests.ports import HOST
@@ -344,7 +347,19 @@ class FreshStoreTests(TakeoverCase):
 
     def sqlite_rows(self, directory: Path, table: str) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(directory / DATABASE_FILE)) as connection:
-            return connection.execute(f"SELECT * FROM {table} ORDER BY id").fetchall()
+            names = [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")]
+            columns = ", ".join(name for name in names if name not in checksum_columns(table))
+            return connection.execute(f"SELECT {columns} FROM {table} ORDER BY id").fetchall()
+
+    def test_into_sqlite_with_checksums(self) -> None:
+        directory = Path(self.mktemp())
+        self.command("--from", self.conninfo, "--to", str(directory))
+        with closing(sqlite3.connect(directory / DATABASE_FILE)) as connection:
+            for table in ("users", "messages"):
+                for name in checksum_columns(table):
+                    found = connection.execute(f"SELECT count({name}) FROM {table}").fetchone()
+                    self.assertEqual(found, (10,), name)
+        self.assertEqual(list(find_damage(directory / DATABASE_FILE, RowsRead())), [])
 
     def test_a_store_that_was_used_stays_as_it_is(self) -> None:
         directory, target = Path(self.mktemp()), self.new_database()

@@ -9,6 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.storage.migrations import load_migrations
+from multiproto.storage.sqlite.checksums import add_checksum_function
 from multiproto.storage.statements import BadStatementFile, load_statements, parse_statements, sql_directory
 
 GOOD = """-- All about users.
@@ -90,6 +91,7 @@ class PlanTests(SynchronousTestCase):
         self.statements = load_statements(sql_directory("sqlite") / "queries")
         self.connection = sqlite3.connect(":memory:")
         self.addCleanup(self.connection.close)
+        add_checksum_function(self.connection)
         self.connection.execute(self.statements["migrations_begin"])
         for migration in load_migrations(sql_directory("sqlite")):
             self.connection.executescript(migration.text)
@@ -183,7 +185,10 @@ class PlanTests(SynchronousTestCase):
                 "log_forget_email",
                 "events USING INDEX events_by_subject (subject=? AND rowid>? AND rowid<?)",
             ),
-            ("log_blank_about", "events USING INDEX events_by_subject (subject=? AND rowid>? AND rowid<?)"),
+            (
+                "log_blank_about",
+                "events USING COVERING INDEX events_by_subject (subject=? AND rowid>? AND rowid<?)",
+            ),
             ("messages_of_account", "messages USING INDEX messages_by_user (user_id=?)"),
             ("messages_of_account", "messages USING INDEX messages_by_recipient (recipient_id=?)"),
             ("account_keys_drop", "keys USING COVERING INDEX sqlite_autoindex_keys_1 (user_id=?)"),
@@ -232,13 +237,13 @@ class PlanTests(SynchronousTestCase):
                     self.assertIn(" -- ", line)
 
     def test_a_change_by_another_hand_is_noticed_too(self) -> None:
-        """`updated_at` and the version, by which the server finds that it was overtaken."""
+        """`updated_at` and the version, by which the server finds that it was overtaken; the checksums are void."""
         old = "2020-01-01T00:00:00.000Z"
         self.connection.execute(
-            f"INSERT INTO users VALUES ('ada', 'ada@x.org', 'ada@x.org', 'Ada', '', 1, '{old}', '{old}', 1)"
+            f"INSERT INTO users VALUES ('ada', 'ada@x.org', 'ada@x.org', 'Ada', '', 1, '{old}', '{old}', 1, 3, 4)"
         )
         self.connection.execute(
-            f"INSERT INTO messages VALUES ('m', 'ada', 'hello', 'c', NULL, '{old}', '{old}', 2)"
+            f"INSERT INTO messages VALUES ('m', 'ada', 'hello', 'c', NULL, '{old}', '{old}', 2, 5)"
         )
         self.connection.execute("UPDATE users SET name = 'Other'")
         self.connection.execute("UPDATE messages SET content = 'other'")
@@ -247,3 +252,11 @@ class PlanTests(SynchronousTestCase):
         self.assertRegex(user, r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
         self.assertTrue(user > old and message > old)
         self.assertEqual(version, 2)
+        checksums = "SELECT users.crc32, private_crc32, messages.crc32 FROM users, messages"
+        self.assertEqual(self.connection.execute(checksums).fetchall(), [(None, None, None)])
+        self.connection.execute("UPDATE users SET crc32 = 3, private_crc32 = 4")  # nothing but checksums
+        self.connection.execute("UPDATE users SET version = 9, updated_at = 'then'")
+        self.assertEqual(
+            self.connection.execute("SELECT updated_at, version, crc32, private_crc32 FROM users").fetchall(),
+            [("then", 9, None, None)],
+        )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, Mapping
 
 from ..check import RowsRead, row_problems
+from .checksums import is_as_written
 from .connection import connect_reader
 
 LOCK_TIMEOUT = 2.0  # seconds
@@ -46,6 +47,10 @@ def _table_names(connection: sqlite3.Connection) -> list[str]:
     return [name.decode() for (name,) in found]
 
 
+def _decode_texts(row: Mapping[str, object]) -> dict[str, object]:
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in row.items()}
+
+
 def _table_problems(connection: sqlite3.Connection, table: str, read: RowsRead) -> Iterator[str]:
     last = 0
     try:
@@ -53,6 +58,10 @@ def _table_problems(connection: sqlite3.Connection, table: str, read: RowsRead) 
         columns = [column[0] for column in cursor.description][1:]
         for last, *values in cursor:
             read.rows += 1
-            yield from row_problems(table, last, dict(zip(columns, values)))
+            row = dict(zip(columns, values))
+            problems = list(row_problems(table, last, row))
+            yield from problems
+            if not problems and not is_as_written(table, _decode_texts(row)):
+                yield f"{table}, row {last}: is not as its checksum says"
     except sqlite3.DatabaseError as error:
         yield f"{table}: what follows row {last} can't be read: {error}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Iterator, Mapping
 
 from ...core.transactions import Row
+from .checksums import add_checksum_function, checked_dicts
 from .types import encode_parameters
 
 
@@ -25,6 +26,7 @@ def connect(path: Path, lock_timeout: float) -> sqlite3.Connection:
     connection.execute("PRAGMA cache_size = -16384")  # KiB
     connection.execute("PRAGMA temp_store = MEMORY")  # savepoints: 1.8 times as many units a second at 400
     connection.execute("PRAGMA journal_size_limit = 67108864")  # bytes that a WAL keeps after it was larger
+    add_checksum_function(connection)
     return connection
 
 
@@ -38,22 +40,23 @@ def connect_reader(path: Path, lock_timeout: float) -> sqlite3.Connection:
 def fetch_all(
     connection: sqlite3.Connection, statement: str, params: Mapping[str, object]
 ) -> tuple[Row, ...]:
-    """All rows of `statement`, as plain dicts."""
+    """All rows of `statement`, as plain dicts.  Raises `DataDamaged` where one is not as its checksum says."""
     cursor, columns = _execute(connection, statement, params)
-    return tuple([dict(zip(columns, row)) for row in cursor.fetchall()])
+    return tuple(checked_dicts(columns, cursor.fetchall()))
 
 
 def iterate_rows(
     connection: sqlite3.Connection, statement: str, params: Mapping[str, object]
 ) -> Iterator[Row]:
-    """The rows of `statement` one by one, read no further than the caller iterates."""
+    """The rows of `statement` one by one, read no further than the caller iterates.  Raises as `fetch_all`."""
     cursor, columns = _execute(connection, statement, params)
-    return (dict(zip(columns, row)) for row in cursor)
+    for row in cursor:
+        yield from checked_dicts(columns, (row,))
 
 
 def _execute(
     connection: sqlite3.Connection, statement: str, params: Mapping[str, object]
-) -> tuple[sqlite3.Cursor, list[str]]:
+) -> tuple[sqlite3.Cursor, tuple[str, ...]]:
     """A cursor, and the names of its columns."""
     cursor = connection.execute(statement, encode_parameters(params))
-    return cursor, [column[0] for column in cursor.description]
+    return cursor, tuple([column[0] for column in cursor.description])

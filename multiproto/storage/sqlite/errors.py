@@ -24,12 +24,14 @@ def translate_sqlite_errors(path: Path) -> Iterator[None]:
         raise StoreUnusable(f"SQLite {sqlite3.sqlite_version} is too old: 3.37 is the first that will do")
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # Python's, of a message that quotes what is damaged
         raise StoreUnusable(f"database {path} can't be used: {error}") from error
 
 
 def as_damage(error: Exception) -> DataDamaged | None:
     """The refusal for `error`, if it is a sign of damage."""
+    if isinstance(error, UnicodeDecodeError):  # Python's, of a message that quotes what is damaged
+        return DataDamaged("a stored text is not UTF-8")
     if not isinstance(error, sqlite3.DatabaseError):
         return None
     code = getattr(error, "sqlite_errorcode", None)  # none where Python raised it

@@ -2,13 +2,13 @@
 
 -- name: user_by_id
 -- One user with all columns.
-SELECT id, email, email_key, name, password_hash, version, created_at, updated_at
+SELECT id, email, name, created_at, updated_at, email_key, password_hash, version
 FROM users
 WHERE id = :id AND id NOT IN (SELECT user_id FROM closed_accounts);
 
 -- name: user_by_email
 -- One user with all columns, by the address without regard to case; first the one that has this spelling alone.
-SELECT id, email, email_key, name, password_hash, version, created_at, updated_at
+SELECT id, email, name, created_at, updated_at, email_key, password_hash, version
 FROM users
 WHERE email_key IN (:email_key, :shared_key)
 ORDER BY email_key DESC

@@ -21,9 +21,17 @@ SELECT max(position) AS position
 FROM (SELECT position FROM events WHERE subject = :subject AND position > :after ORDER BY position LIMIT :most) AS batch;
 
 -- name: log_forget_email
--- Remove the mailbox address from events about the user :id; those that have none are not written again.
-UPDATE events SET content = json_remove(content, '$.user.email')
-WHERE subject = :id AND position > :after AND position <= :upto AND content LIKE '%"email"%';
+-- Remove the mailbox address from events about the user :id; those that have none are not written again, nor are those
+-- that are damaged: nobody is given them, and they must not look sound.
+UPDATE events
+SET content = json_remove(content, '$.user.email'),
+    crc32 = row_crc32(
+        position, id, type, topics, json_remove(content, '$.user.email'), subject, created_at, namespace, sender, metadata
+    )
+WHERE subject = :id AND position > :after AND position <= :upto AND content LIKE '%"email"%'
+  AND (crc32 IS NULL OR crc32 = row_crc32(
+      position, id, type, topics, content, subject, created_at, namespace, sender, metadata
+  ));
 
 -- name: outdated_email_advance
 -- The address is erased up to :upto.
@@ -45,7 +53,10 @@ LIMIT :most;
 
 -- name: log_blank_messages
 -- Redact all events about the messages :ids (a JSON array).
-UPDATE events SET content = NULL, metadata = NULL WHERE subject IN (SELECT value FROM json_each(:ids));
+UPDATE events
+SET content = NULL, metadata = NULL,
+    crc32 = row_crc32(position, id, type, topics, NULL, subject, created_at, namespace, sender, NULL)
+WHERE subject IN (SELECT value FROM json_each(:ids));
 
 -- name: messages_drop
 -- Delete the messages :ids (a JSON array).
@@ -53,7 +64,10 @@ DELETE FROM messages WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: log_blank_about
 -- Redact events about the user :id.
-UPDATE events SET content = NULL, metadata = NULL WHERE subject = :id AND position > :after AND position <= :upto;
+UPDATE events
+SET content = NULL, metadata = NULL,
+    crc32 = row_crc32(position, id, type, topics, NULL, subject, created_at, namespace, sender, NULL)
+WHERE subject = :id AND position > :after AND position <= :upto;
 
 -- name: closed_account_advance
 -- The events about the user are redacted up to :upto.

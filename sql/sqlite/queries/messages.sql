@@ -7,7 +7,7 @@
 
 -- name: message_by_id
 -- One message, without regard to who may see it.
-SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at
+SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, crc32
 FROM messages
 WHERE id = :id AND user_id NOT IN (SELECT user_id FROM closed_accounts)
   AND coalesce(recipient_id, user_id) NOT IN (SELECT user_id FROM closed_accounts);
@@ -15,7 +15,7 @@ WHERE id = :id AND user_id NOT IN (SELECT user_id FROM closed_accounts)
 -- name: messages_page
 -- mirror: messages_page_after
 -- At most :limit messages, behind the first :offset ones.
-SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
+SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, crc32, position
 FROM messages INDEXED BY messages_newest
 WHERE position < :bound AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)
   AND user_id NOT IN (SELECT user_id FROM closed_accounts)
@@ -34,7 +34,7 @@ SELECT (SELECT count(*) FROM messages WHERE recipient_id IS NULL)
 -- name: messages_page_by_user
 -- mirror: messages_page_after_by_user
 -- The same of one author.
-SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
+SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, crc32, position
 FROM messages INDEXED BY messages_by_user
 WHERE user_id = :user_id AND position < :bound AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)
   AND user_id NOT IN (SELECT user_id FROM closed_accounts)
@@ -54,7 +54,7 @@ SELECT (SELECT count(*)
 -- name: messages_page_by_channel
 -- mirror: messages_page_after_by_channel
 -- The same in one channel.
-SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
+SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, crc32, position
 FROM messages INDEXED BY messages_by_channel
 WHERE channel_id = :channel_id AND position < :bound AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)
   AND user_id NOT IN (SELECT user_id FROM closed_accounts)
@@ -74,7 +74,7 @@ SELECT (SELECT count(*)
 -- name: messages_page_by_user_and_channel
 -- mirror: messages_page_after_by_user_and_channel
 -- The same of one author in one channel.
-SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
+SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, crc32, position
 FROM messages INDEXED BY messages_by_user_and_channel
 WHERE user_id = :user_id AND channel_id = :channel_id AND position < :bound
   AND (recipient_id IS NULL OR user_id = :viewer OR recipient_id = :viewer)
@@ -99,7 +99,7 @@ SELECT (SELECT count(*)
 -- The page of each of :user_ids (a JSON array), each newest first.
 -- One index scan per author reads no further than the page; a window function would read all their messages.
 SELECT message.id, message.user_id, message.content, message.channel_id, message.recipient_id,
-       message.created_at, message.updated_at, message.position
+       message.created_at, message.updated_at, message.crc32, message.position
 FROM (SELECT DISTINCT value FROM json_each(:user_ids)) AS author
 CROSS JOIN messages AS message ON message.id IN (
     SELECT id
@@ -126,7 +126,7 @@ GROUP BY user_id;
 -- mirror: messages_page_after_only_in
 -- The page of all messages, for a :viewer who may read only :channels (a JSON array).
 -- Of each channel, and of what :viewer sent and received, it reads no further than the page.
-SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
+SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, crc32, position
 FROM messages
 WHERE id IN (
     SELECT message.id
@@ -178,7 +178,7 @@ SELECT (SELECT count(*)
 -- name: messages_page_but_in
 -- mirror: messages_page_after_but_in
 -- The page of all messages, for a :viewer who may read all channels but :channels (a JSON array).
-SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
+SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, crc32, position
 FROM messages INDEXED BY messages_newest
 WHERE position < :bound AND (
     (recipient_id IS NULL AND channel_id NOT IN (SELECT value FROM json_each(:channels)))
@@ -205,7 +205,7 @@ SELECT (SELECT count(*) FROM messages WHERE recipient_id IS NULL)
 -- name: messages_page_by_user_narrowed
 -- mirror: messages_page_after_by_user_narrowed
 -- The page of one author who is not :viewer, in :channels only, or in all but those where :only is false.
-SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
+SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, crc32, position
 FROM messages INDEXED BY messages_by_user
 WHERE user_id = :user_id AND position < :bound AND (
     (recipient_id IS NULL AND (channel_id IN (SELECT value FROM json_each(:channels))) = :only)
@@ -232,7 +232,7 @@ SELECT (SELECT count(*)
 -- name: messages_page_by_closed_channel
 -- mirror: messages_page_after_by_closed_channel
 -- The page of a channel that :viewer may not read: only those from and to :viewer, and of one author unless that is ''.
-SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, position
+SELECT id, user_id, content, channel_id, recipient_id, created_at, updated_at, crc32, position
 FROM messages
 WHERE id IN (
     SELECT id FROM messages INDEXED BY messages_by_user_and_channel WHERE user_id = :viewer AND channel_id = :channel_id
@@ -260,7 +260,7 @@ WHERE id IN (
 -- mirror: messages_of_users_page_after_narrowed
 -- As `messages_of_users_page`, in :channels only, or in all but those where :only is false.
 SELECT message.id, message.user_id, message.content, message.channel_id, message.recipient_id,
-       message.created_at, message.updated_at, message.position
+       message.created_at, message.updated_at, message.crc32, message.position
 FROM (SELECT DISTINCT value FROM json_each(:user_ids)) AS author
 CROSS JOIN messages AS message ON message.id IN (
     SELECT id
@@ -299,11 +299,12 @@ GROUP BY user_id;
 
 -- name: message_add
 -- A message, whose event comes at :position; violates a constraint when its author or recipient does not exist, or is closed.
-INSERT INTO messages (id, user_id, content, channel_id, recipient_id, created_at, updated_at, position)
+INSERT INTO messages (id, user_id, content, channel_id, recipient_id, created_at, updated_at, position, crc32)
 VALUES (
     :id,
     CASE WHEN NOT EXISTS (SELECT 1 FROM closed_accounts WHERE user_id IN (:user_id, :recipient_id)) THEN :user_id END,
-    :content, :channel_id, :recipient_id, :at, :at, :position
+    :content, :channel_id, :recipient_id, :at, :at, :position,
+    row_crc32(:id, :user_id, :content, :channel_id, :recipient_id, :at, :at)
 );
 
 -- name: message_drop

@@ -2,13 +2,13 @@
 
 -- name: user_by_id
 -- One user with all columns.
-SELECT id, email, email_key, name, password_hash, version, created_at, updated_at
+SELECT id, email, name, created_at, updated_at, crc32, email_key, password_hash, version, private_crc32
 FROM users
 WHERE id = :id AND id NOT IN (SELECT user_id FROM closed_accounts);
 
 -- name: user_by_email
 -- One user with all columns, by the address without regard to case; first the one that has this spelling alone.
-SELECT id, email, email_key, name, password_hash, version, created_at, updated_at
+SELECT id, email, name, created_at, updated_at, crc32, email_key, password_hash, version, private_crc32
 FROM users
 WHERE email_key IN (:email_key, :shared_key)
 ORDER BY email_key DESC
@@ -22,7 +22,7 @@ WHERE email_key >= :email_key AND email_key < :email_key || '!';
 
 -- name: users_by_ids
 -- Those of :ids (a JSON array) that exist, with public columns, in no order.
-SELECT id, email, name, created_at, updated_at
+SELECT id, email, name, created_at, updated_at, crc32
 FROM users
 WHERE id IN (SELECT value FROM json_each(:ids))
   AND id NOT IN (SELECT user_id FROM closed_accounts);
@@ -30,7 +30,7 @@ WHERE id IN (SELECT value FROM json_each(:ids))
 -- name: users_page
 -- mirror: users_page_after
 -- At most :limit users before the position :bound, newest first, behind the first :offset ones, with public columns.
-SELECT id, email, name, created_at, updated_at, position
+SELECT id, email, name, created_at, updated_at, crc32, position
 FROM users INDEXED BY users_newest
 WHERE position < :bound AND id NOT IN (SELECT user_id FROM closed_accounts)
 ORDER BY position DESC
@@ -42,21 +42,29 @@ SELECT (SELECT count(*) FROM users) - (SELECT count(*) FROM closed_accounts) AS 
 
 -- name: user_add
 -- A new account, whose event comes at :position; violates a constraint when the email address is in use.
-INSERT INTO users (id, email, email_key, name, password_hash, created_at, updated_at, position)
-VALUES (:id, :email, :email_key, :name, :password_hash, :at, :at, :position);
+INSERT INTO users (
+    id, email, email_key, name, password_hash, version, created_at, updated_at, position, crc32, private_crc32
+)
+VALUES (
+    :id, :email, :email_key, :name, :password_hash, 1, :at, :at, :position,
+    row_crc32(:id, :email, :name, :at, :at), row_crc32(:email_key, :password_hash, 1)
+);
 
 -- name: user_amend
 -- Change a user; no row if it was changed since :version was read.
 UPDATE users
 SET email = :email, email_key = :email_key, name = :name, password_hash = :password_hash,
-    version = version + 1, updated_at = :at
+    version = version + 1, updated_at = :at,
+    crc32 = row_crc32(id, :email, :name, created_at, :at),
+    private_crc32 = row_crc32(:email_key, :password_hash, version + 1)
 WHERE id = :id AND version = :version;
 
 -- name: account_close
 -- Take everything personal from the row of an account that is closed; no row if it was closed before.
 -- The address is free again: an id is none.  No password has the hash ''.
 UPDATE users
-SET email = '', email_key = id, name = '', password_hash = '', version = version + 1, updated_at = :at
+SET email = '', email_key = id, name = '', password_hash = '', version = version + 1, updated_at = :at,
+    crc32 = row_crc32(id, '', '', created_at, :at), private_crc32 = row_crc32(id, '', version + 1)
 WHERE id = :id AND id NOT IN (SELECT user_id FROM closed_accounts);
 
 -- name: closed_account_add
