@@ -13,6 +13,7 @@ from twisted.protocols.policies import ProtocolWrapper
 TCP_CLOSE = 7  # the peer has reset it
 TCP_CLOSE_WAIT = 8  # the peer has closed it, or its half of it
 BYTES_ACKED = struct.Struct("=120xQ")  # in the structure that TCP_INFO gives
+UNACKNOWLEDGED = struct.Struct("=24xI116xI")  # there too: segments in flight, and bytes that are not
 # Bytes that the kernel takes ahead of what the peer's window has room for, where that is limited: half of it is sent
 # within a millisecond at a gigabit per second, and the reactor refills it in its next turn.
 MAX_UNSENT = 128 * 1024
@@ -35,6 +36,12 @@ def acknowledged_bytes(transport: Any) -> int | None:
     """How many bytes the peer's kernel has acknowledged so far; `None` where it can't be found out."""
     info = _tcp_info(transport, BYTES_ACKED.size)
     return int(BYTES_ACKED.unpack(info)[0]) if len(info) == BYTES_ACKED.size else None
+
+
+def has_unacknowledged(transport: Any) -> bool:
+    """Whether the kernel has bytes that the peer's kernel has not; False where that can't be found out."""
+    info = _tcp_info(transport, UNACKNOWLEDGED.size)
+    return len(info) == UNACKNOWLEDGED.size and any(UNACKNOWLEDGED.unpack(info))
 
 
 def limit_unsent(transport: Any, limited: bool) -> None:

@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..base.client_network import ClientNetwork, client_network
-from ..base.tcp_socket import TCP_CLOSE, TCP_CLOSE_WAIT, tcp_state
+from ..base.tcp_socket import TCP_CLOSE, TCP_CLOSE_WAIT, acknowledged_bytes, has_unacknowledged, tcp_state
 from ..core.connections.read_throttle import ReadThrottle
 from .codec import HttpProtocolError, unparsable_head
 from .interfaces import ChannelRequest, ChannelSite
@@ -398,7 +398,26 @@ class Channel:
             transport.loseConnection()
         else:
             getattr(transport, "loseWriteConnection", transport.loseConnection)()
-        self._deadline.set(self._limits.linger_timeout, self.abort)
+        self._linger(self._limits.idle_timeout, None)
+
+    def _linger(self, seconds: float, acknowledged: int | None) -> None:
+        """Abort after `linger_timeout`; but after `seconds` where the client goes on reading the last response."""
+        self._deadline.set(
+            self._limits.linger_timeout, partial(self._on_linger_timeout, seconds, acknowledged)
+        )
+
+    def _on_linger_timeout(self, seconds: float, acknowledged: int | None) -> None:
+        seconds -= self._limits.linger_timeout
+        current = acknowledged_bytes(self._transport)
+        if (
+            self.site.draining
+            or seconds <= 0
+            or current == acknowledged
+            or not has_unacknowledged(self._transport)
+        ):
+            self.abort()
+        else:
+            self._linger(seconds, current)
 
     def _detach(self) -> None:
         """Stop all timers and forget the connection: it is lost, or taken over."""

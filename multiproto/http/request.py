@@ -31,6 +31,7 @@ from twisted.web.template import renderElement
 from werkzeug.exceptions import HTTPException
 
 from ..base.coroutines import start_eagerly
+from ..base.tcp_socket import limit_unsent
 from ..core.errors import InternalError, Refusal
 from ..core.ratelimit.fixed_window import RateLimitCheck
 from ..observe.logs import CURRENT_REQUEST_ID
@@ -510,6 +511,10 @@ class HttpRequest(TwistedRequest):
     def abort(self) -> None:
         """Drop the connection, with what was not sent yet."""
         self.http_channel.abort()
+
+    def limit_unsent(self, limited: bool) -> None:
+        """As `core.ports.Transport`."""
+        limit_unsent(self.http_channel.transport, limited)
 
     def fail(self, failure: Failure) -> None:
         """Log a bug with its traceback and answer with 500; ignore the cancellation after a disconnect."""

@@ -148,6 +148,9 @@ class PlainRequest(Request):
             self._is_counted = True
             await self.site.count(user_id)
 
+    def limit_unsent(self, limited: bool) -> None:
+        """Nothing is sent."""
+
     async def wait_for_turn(self, kind: str, first: bool) -> bool:
         await self.site.turns.wait(self.turn_key, kind, first)
         return not self._disconnected

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 from typing import Any
 
+from attrs import define
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
@@ -652,6 +654,59 @@ class DrainTests(SiteCase):
             self.clock.advance(HttpLimits().linger_timeout)
             self.assertTrue(line.aborted)
             self.successResultOf(drained)
+
+
+@define
+class Kernel:
+    """Says of a connection what TCP_INFO would."""
+
+    in_flight: int = 1  # segments
+    acknowledged: int = 0  # bytes
+
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        assert (level, option) == (socket.IPPROTO_TCP, socket.TCP_INFO)
+        return struct.pack("=24xI92xQ16xI", self.in_flight, self.acknowledged, 0)[:size]
+
+
+class SlowReaderTests(SiteCase):
+    """The last response of a connection is on its way to a client that reads slowly."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.kernel = Kernel()
+        self.line = Line(self.site)
+        self.line.transport.getHandle = lambda: self.kernel  # type: ignore[attr-defined]
+        self.line.send(OK.replace(HOST, HOST + b"Connection: close\r\n"))
+
+    def read_on(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.kernel.acknowledged += 1
+            self.clock.advance(1)
+
+    def test_it_has_a_minute_while_it_reads(self) -> None:
+        self.read_on(int(HttpLimits().idle_timeout) - 1)
+        self.assertFalse(self.line.aborted)
+        self.read_on(1)
+        self.assertTrue(self.line.aborted)
+
+    def test_not_when_it_has_stopped(self) -> None:
+        self.read_on(10)
+        self.assertFalse(self.line.aborted)
+        self.clock.pump([1] * 2)
+        self.assertTrue(self.line.aborted)
+
+    def test_nor_when_it_has_all_of_it(self) -> None:
+        self.kernel.in_flight = 0
+        self.read_on(1)
+        self.assertFalse(self.line.aborted)
+        self.read_on(1)
+        self.assertTrue(self.line.aborted)
+
+    def test_nor_when_the_server_stops(self) -> None:
+        self.read_on(10)
+        drained = self.site.drain(PATIENCE)
+        self.read_on(2)
+        self.successResultOf(drained)
 
 
 class HalfCloseTests(SiteCase):

@@ -46,6 +46,8 @@ class SubscriptionStream:
 
     pauses_for_login: ClassVar = False  # it is authenticated from the start
     _encoded_size: Callable[[Delivery], int]  # bytes that this stream's wire writes
+    # Of the connection that it is sent on, as `Transport.limit_unsent`.
+    _limit_unsent: Callable[[bool], object] = lambda limited: None
     subscribed: Subscribed = field(init=False)
     farewell: Farewell | None = None  # why there will be no more
     _connection: Connection = field(init=False)
@@ -66,12 +68,16 @@ class SubscriptionStream:
         pattern: str,
         after: str | None = None,
         budget: BufferBudget | None = None,
+        limit_unsent: Callable[[bool], object] | None = None,
     ) -> SubscriptionStream:
         """Subscribe `identity` to `pattern`.  Raises what `Hub.admit` and a subscription may raise.
 
-        Streams that share a `budget` buffer no more than that together.
+        Streams that share a `budget` buffer no more than that together.  `limit_unsent` is called before its
+        replay begins, and behind it.
         """
         stream = cls(encoded_size)
+        if limit_unsent is not None:
+            stream._limit_unsent = limit_unsent
         stream._connection = hub.admit(stream, host, admission, identity)
         stream._connection.send_queue.budget = stream._budget = budget
         stream._connection.receive(Subscribe(pattern, after))
@@ -156,7 +162,7 @@ class SubscriptionStream:
         """What was delivered waits for the reader here, also when the connection is closed."""
 
     def limit_unsent(self, limited: bool) -> None:
-        """The buffer here is short."""
+        self._limit_unsent(limited)
 
     def pause_reading(self) -> None:
         """Nothing is read from a stream's client."""

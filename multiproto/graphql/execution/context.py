@@ -29,6 +29,8 @@ class Caller:
     turn_key: str = ""  # whose share of the reactor's time operations take
     # Of the socket: waits as many seconds, and raises `Unavailable` when the socket has ended.
     delay: Callable[[float], Awaitable[None]] | None = None
+    # Of the connection that a subscription is sent on: called before its replay begins, and behind it.
+    limit_unsent: Callable[[bool], object] | None = None
 
     @property
     def client(self) -> ClientInfo:

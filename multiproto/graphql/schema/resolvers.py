@@ -245,6 +245,7 @@ class SubscriptionResolvers:
             pattern,
             args.get("after"),
             budget,
+            context.caller.limit_unsent,
         )
         return SubscriptionSource(stream, map_event, budget)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from attrs import define
+from attrs import define, evolve
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -184,7 +184,9 @@ class GraphQLResource:
         if EVENT_STREAM_TYPE not in response.accepted_types:
             raise NotAcceptable(EVENT_STREAM_REQUIRED)
         try:
-            stream = await self._operation_executor.subscribe(operation, caller)
+            stream = await self._operation_executor.subscribe(
+                operation, evolve(caller, limit_unsent=response.request.limit_unsent)
+            )
         except RequestError as error:
             return response.send_single_event({"errors": error.errors})
         await response.send_stream(stream)

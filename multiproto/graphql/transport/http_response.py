@@ -64,6 +64,9 @@ class GraphQLHttpRequest(Protocol):
     ) -> None:
         """Send the whole response in one write; nothing if the client has disconnected."""
 
+    def limit_unsent(self, limited: bool) -> None:
+        """Keep little on this side that the client has no room for."""
+
     def write(self, data: bytes) -> None: ...
     def finish(self) -> None: ...
     def abort(self) -> None:

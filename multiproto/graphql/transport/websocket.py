@@ -63,6 +63,7 @@ class GraphQLWebSocketProtocol(WebSocketConnectionProtocol):
             self._on_busy,
         )
         self._init_received = self._acknowledged = False
+        self._replays = 0  # under way
 
     def admit(self) -> None:
         if self.websocket_protocol_in_use is None:
@@ -168,7 +169,13 @@ class GraphQLWebSocketProtocol(WebSocketConnectionProtocol):
             budget=self._budget,
             turn_key=connection.turn_key,
             delay=connection.delay,
+            limit_unsent=self._on_replay,
         )
+
+    def _on_replay(self, begins: bool) -> None:
+        """Of several subscriptions, the first limits what is unsent, and the last lifts that."""
+        self._replays += 1 if begins else -1
+        self.limit_unsent(self._replays > 0)
 
     def _on_busy(self, is_busy: bool) -> None:
         assert self.connection is not None

@@ -66,5 +66,6 @@ class TopicRoutes:
             event_size,
             check_pattern(pattern, "pattern"),
             context.header("last-event-id") or after,
+            limit_unsent=context.http_request.limit_unsent,
         )
         await EventStream(context.http_request, stream, self._clock).run()

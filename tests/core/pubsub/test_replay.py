@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from attrs import evolve
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.base.timestamps import format_timestamp
 from multiproto.core.connections.admission import ConnectionLimits
 from multiproto.core.connections.connection import Connection
+from multiproto.core.connections.stream import MAX_BUFFERED, SubscriptionStream
+from multiproto.core.identity import Identity
 from multiproto.core.protocol import (
     Authenticate,
     CaughtUp,
@@ -404,6 +407,28 @@ class FlowTests(ResumeCase):
         self.turn()
         self.assertEqual(self.peer.sent[-1], CaughtUp("users", "cursor5"))
         self.assertFalse(self.peer.unsent_is_limited)
+
+    def test_so_it_does_of_a_stream(self) -> None:
+        limited: list[bool] = []
+        ann = Identity("ann", "session-ann", 1000.0, deadline=1000.0)
+        opening = SubscriptionStream.open(
+            self.core.hub,
+            self.admission,
+            "192.0.2.1",
+            ann,
+            lambda delivery: MAX_BUFFERED // 2,
+            "users",
+            "cursor1",
+            limit_unsent=limited.append,
+        )
+        opened = Deferred.fromCoroutine(opening)
+        self.turn()
+        stream = self.successResultOf(opened)
+        self.assertEqual(limited, [True])
+        for _ in range(4):
+            self.assertIsInstance(self.successResultOf(stream.next()), Delivery)
+            self.turn()
+        self.assertEqual(limited, [True, False])
 
     def test_its_cursor_if_it_must_go(self) -> None:
         """The lowest of its patterns: nothing is missed on any when it resumes from there."""
