@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from functools import partial
 from itertools import islice
-from typing import Any, Callable, Iterable
+from typing import Any, Callable, Iterable, Sequence
 
 from attrs import Factory, define, frozen
 from twisted.internet.defer import Deferred, succeed
@@ -142,6 +142,9 @@ class MemoryLog:
 
     def cursor_of(self, position: int) -> str:
         return f"cursor{position}"
+
+    def cursors_of(self, positions: Sequence[int]) -> list[str]:
+        return list(map(self.cursor_of, positions))
 
     def release(self) -> None:
         """Let go of the answers held back so far."""

@@ -25,10 +25,16 @@ class User:
         return cls(row["id"], row["email"], row["name"], row["created_at"], row["updated_at"])
 
     def to_json(self) -> JsonObject:
-        shown: JsonObject = {"id": self.id}
-        if self.shows_email:
-            shown["email"] = self.email
-        return shown | {"name": self.name, "createdAt": self.created_at, "updatedAt": self.updated_at}
+        shown: JsonObject = {
+            "id": self.id,
+            "email": self.email,
+            "name": self.name,
+            "createdAt": self.created_at,
+            "updatedAt": self.updated_at,
+        }
+        if not self.shows_email:
+            del shown["email"]
+        return shown
 
 
 @frozen

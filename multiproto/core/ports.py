@@ -6,7 +6,7 @@ import this module; it imports none of them.
 
 from __future__ import annotations
 
-from typing import Awaitable, Callable, Mapping, Protocol
+from typing import Awaitable, Callable, Mapping, Protocol, Sequence
 
 from .client_info import ClientInfo, Requester
 from .identity import Identity
@@ -83,6 +83,9 @@ class Store(Protocol):
 
     def cursor_of(self, position: int) -> str:
         """The opaque name of `position` in the log, as clients see it; of one before the log, where rows are, too."""
+
+    def cursors_of(self, positions: Sequence[int]) -> Sequence[str]:
+        """The name of each of `positions`, as `cursor_of` gives it."""
 
     def locate(self, cursor: str) -> Awaitable[int | None]:
         """The position that `cursor` names; `None` when this log never had it."""

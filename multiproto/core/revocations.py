@@ -88,6 +88,9 @@ class RevocationAnnouncingStore:
     def cursor_of(self, position: int) -> str:
         return self._store.cursor_of(position)
 
+    def cursors_of(self, positions: Sequence[int]) -> Sequence[str]:
+        return self._store.cursors_of(positions)
+
     def locate(self, cursor: str) -> Awaitable[int | None]:
         return self._store.locate(cursor)
 

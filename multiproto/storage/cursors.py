@@ -60,6 +60,14 @@ class Terms:
         later = bisect_right(self._first_positions, position)
         return f"{self.ordered[max(later - 1, 0)].id}.{position}"
 
+    def cursors_of(self, positions: Sequence[int]) -> list[str]:
+        """Those of many positions, as a list has them: nearly all are in the newest term."""
+        newest = self.ordered[-1]
+        lead, first = f"{newest.id}.", newest.first_position
+        return [
+            f"{lead}{position}" if position >= first else self.cursor_of(position) for position in positions
+        ]
+
     def position_of(self, cursor: str) -> int | None:
         """The position that `cursor` names; `None` for a text that `cursor_of` never gave.
 

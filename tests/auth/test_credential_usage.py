@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
 from attrs import Factory, define
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -38,6 +40,9 @@ class Store:
 
     def cursor_of(self, position: int) -> str:
         raise AssertionError(position)
+
+    def cursors_of(self, positions: Sequence[int]) -> list[str]:
+        raise AssertionError(positions)
 
 
 class CredentialUsageTests(SynchronousTestCase):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Callable, Iterable, Mapping
+from typing import Any, Callable, Iterable, Mapping, Sequence
 from urllib.parse import urlencode
 
 from attrs import Factory, define, evolve, field, frozen
@@ -104,6 +104,9 @@ class InlineStore:
 
     def cursor_of(self, position: int) -> str:
         return f"t.{position}"
+
+    def cursors_of(self, positions: Sequence[int]) -> list[str]:
+        return list(map(self.cursor_of, positions))
 
     def _soon(self, outcome: Any) -> Deferred[Any]:
         answer: Deferred[Any] = Deferred()

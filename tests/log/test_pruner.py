@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 from attrs import Factory, define
 from twisted.internet.defer import Deferred
@@ -56,6 +56,9 @@ class Watched:
 
     def cursor_of(self, position: int) -> str:
         return self.store.cursor_of(position)  # type: ignore[no-any-return]
+
+    def cursors_of(self, positions: Sequence[int]) -> Sequence[str]:
+        return self.store.cursors_of(positions)  # type: ignore[no-any-return]
 
     def _refuse(self) -> None:
         if self.away:

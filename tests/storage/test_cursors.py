@@ -14,6 +14,7 @@ class CursorTests(SynchronousTestCase):
         terms = Terms((Term("a", 1), Term("b", 4), Term("idle", 6), Term("c", 6)))
         named = [terms.cursor_of(position) for position in range(8)]
         self.assertEqual(named, ["a.0", "a.1", "a.2", "a.3", "b.4", "b.5", "c.6", "c.7"])
+        self.assertEqual(terms.cursors_of(range(8)), named)
 
     def test_a_name_stands_for_its_position_and_no_other_name_does(self) -> None:
         terms = Terms((Term("a", 1), Term("b", 4), Term("idle", 6), Term("c", 6)))

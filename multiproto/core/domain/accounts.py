@@ -85,7 +85,8 @@ class Accounts:
         form = FieldValidator(fields)
         request = await PageRequest.parse(form, self._store.locate)
         form.check()
-        return await request.read(self._store, "users", "", {}, partial(self._as_seen_by, viewer))
+        from_row = User.from_row if self._shows_emails else partial(self._as_seen_by, viewer)
+        return await request.read(self._store, "users", "", {}, from_row)
 
     async def update(
         self, identity: Identity, id: str, fields: RequestFields, client: ClientInfo = ClientInfo()

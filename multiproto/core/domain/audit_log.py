@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Callable, Mapping
+from typing import Callable, Mapping, Sequence
 
 from attrs import define, evolve, frozen
 
@@ -123,9 +123,9 @@ class AuditRecord:
         return required | {name: value for name, value in optional.items() if value is not None}
 
 
-def _cursor_of(number: int) -> str:
-    """The cursor of a record: not one of the log, for what changes nothing is recorded without an event."""
-    return f"audit.{max(number, 0)}"
+def _cursors_of(numbers: Sequence[int]) -> list[str]:
+    """The cursors of records: none of the log, for what changes nothing is recorded without an event."""
+    return [f"audit.{max(number, 0)}" for number in numbers]
 
 
 @define(eq=False, repr=False)
@@ -158,7 +158,7 @@ class AuditLog:
         snapshot = await self._store.read(*request.queries("audit", suffix, filters))
         rows, count, *behind = snapshot.results
         page = request.build_page(
-            rows, count[0]["total"], any(behind), self._record_from_row, _cursor_of, _cursor_of(0)
+            rows, count[0]["total"], any(behind), self._record_from_row, _cursors_of, _cursors_of([0])[0]
         )
         return evolve(page, cursor=None)  # no place in the log that one could follow it from
 

@@ -171,7 +171,7 @@ class Messages:
                 totals.get(author, 0),
                 author in with_more_behind,
                 _message_from_row,
-                self._store.cursor_of,
+                self._store.cursors_of,
                 snapshot.cursor,
             )
             for author, found in by_author.items()

@@ -24,6 +24,7 @@ _END = 2**63 - 1  # a position behind all rows
 Locate = Callable[
     [str], Awaitable[int | None]
 ]  # gives the position that a cursor names; `None` for what is no cursor
+CursorsOf = Callable[[Sequence[int]], Sequence[str]]  # gives the cursors that name these positions
 
 
 @frozen
@@ -88,7 +89,7 @@ class PageRequest:
         snapshot = await store.read(*self.queries(name, suffix, filters))
         rows, count, *behind = snapshot.results
         return self.build_page(
-            rows, count[0]["total"], any(behind), from_row, store.cursor_of, snapshot.cursor
+            rows, count[0]["total"], any(behind), from_row, store.cursors_of, snapshot.cursor
         )
 
     def build_page(
@@ -97,12 +98,12 @@ class PageRequest:
         total: int,
         is_anything_behind: bool,
         from_row: Callable[[Row], T],
-        cursor_of: Callable[[int], str],
+        cursors_of: CursorsOf,
         cursor: str | None,
     ) -> PageOf[T]:
         """The page from what `queries` gave: `is_anything_behind` is whether the last of them found a row.
 
-        `cursor` is that of the snapshot, `cursor_of` gives that of a position.
+        `cursor` is that of the snapshot, `cursors_of` gives those of positions.
         """
         shown, has_more = rows[: self.limit], len(rows) > self.limit
         if self.cursor is None:
@@ -119,14 +120,14 @@ class PageRequest:
             total,
             has_older,
             has_newer,
-            before=cursor_of(positions[-1]) if positions and has_older else None,
-            after=cursor_of(positions[0]) if positions else self._after_nothing(cursor_of, cursor),
+            before=cursors_of(positions[-1:])[0] if positions and has_older else None,
+            after=cursors_of(positions[:1])[0] if positions else self._after_nothing(cursors_of, cursor),
             cursor=cursor,
-            item_cursors=lambda: map(cursor_of, positions),
+            item_cursors=lambda: cursors_of(positions),
         )
 
-    def _after_nothing(self, cursor_of: Callable[[int], str], cursor: str | None) -> str | None:
+    def _after_nothing(self, cursors_of: CursorsOf, cursor: str | None) -> str | None:
         """The cursor to go on after from a page without rows."""
         if self.cursor is None:
             return cursor if self.page == 1 else None
-        return self.cursor if self.is_after else cursor_of(self.position - 1)
+        return self.cursor if self.is_after else cursors_of([self.position - 1])[0]

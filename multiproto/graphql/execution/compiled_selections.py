@@ -45,6 +45,7 @@ from graphql import (
     is_introspection_type,
 )
 from graphql.execution import Executor, get_argument_values
+from graphql.type.definition import GraphQLResolveInfoHelpers
 
 from .prefetch import PREFETCHED_KEY_PREFIX, RELATION_EXTENSION, RelationField
 
@@ -99,6 +100,18 @@ class CompiledExecutor(Executor[Any]):
 
     compiler: SelectionCompiler
     prefetched: CompiledSelection | None = None  # the selection whose relations were prefetched
+
+    @property
+    def async_helpers(self) -> GraphQLResolveInfoHelpers:  # type: ignore[override]
+        """Made on access: kept in the executor they would refer back to it, and its answer would be garbage in a circle.
+
+        A list of 50 cost 30 µs more in collections alone, and its memory was not used again by the next one.
+        """
+        return GraphQLResolveInfoHelpers(gather=self.gather_async_work, track=self.track_async_work)
+
+    @async_helpers.setter
+    def async_helpers(self, helpers: GraphQLResolveInfoHelpers) -> None:
+        """graphql-core's are not kept."""
 
     def complete_value(self, return_type, field_details_list, info, path, result, position_context):  # type: ignore[no-untyped-def]
         if len(field_details_list) == 1 and not isinstance(result, Exception):

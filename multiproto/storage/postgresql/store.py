@@ -133,6 +133,9 @@ class PostgresStore(StoreService):
     def cursor_of(self, position: int) -> str:
         return self._open_resources.reader.terms.cursor_of(position)
 
+    def cursors_of(self, positions: Sequence[int]) -> list[str]:
+        return self._open_resources.reader.terms.cursors_of(positions)
+
     @property
     def newest(self) -> int:
         return self._resources.reader.newest if self._resources else 0

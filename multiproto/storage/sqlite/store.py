@@ -144,6 +144,9 @@ class SqliteStore(StoreService):
     def cursor_of(self, position: int) -> str:
         return self._open_resources.terms.cursor_of(position)
 
+    def cursors_of(self, positions: Sequence[int]) -> list[str]:
+        return self._open_resources.terms.cursors_of(positions)
+
     @property
     def newest(self) -> int:
         return self._newest

@@ -7,7 +7,7 @@ orders that model checkers use).
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Coroutine
+from typing import Any, Awaitable, Callable, Coroutine, Sequence
 
 from attrs import Factory, define
 from twisted.internet.defer import Deferred
@@ -37,6 +37,9 @@ class SteppedStore:
 
     def cursor_of(self, position: int) -> str:
         return self.store.cursor_of(position)
+
+    def cursors_of(self, positions: Sequence[int]) -> Sequence[str]:
+        return self.store.cursors_of(positions)
 
     async def _turn(self, reads: bool) -> None:
         self.reads = reads
