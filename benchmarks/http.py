@@ -22,6 +22,7 @@ from .ours import SECRET, Multiproto
 CONNECTIONS = 64
 DEPTH = 16  # requests in one write
 USERS = 20
+PATHS = 5000
 ON_POSTGRESQL = "multiproto, PostgreSQL", "fastify, pg", "FastAPI, psycopg"
 TABLES = Path(__file__).parent / "peers" / "tables.sql"
 
@@ -55,6 +56,7 @@ def proxied(rounds: int, seconds: float) -> Iterator[Contest]:
     with started(contenders) as (there, missing):
         small: dict[str, Run] = {}
         varied: dict[str, Run] = {}
+        explained: dict[str, Run] = {}
         for each in there:
             added = {"X-Forwarded-For": "203.0.113.7"} if each is contenders[1] else {}
             small[each.name] = asking(
@@ -63,16 +65,25 @@ def proxied(rounds: int, seconds: float) -> Iterator[Contest]:
             token, names = known(each, [])
             headers = wires.BROWSER | added | {"Authorization": f"Bearer {token}"}
             varied[each.name] = asking(each, reads(names, headers))
+            explained[each.name] = asking(each, explanations(headers))
         title = "GET a small public JSON behind a trusted proxy"
         yield Contest(title, "request", missing=missing).run(small, rounds, seconds)
         title = f"GET /api/v1/users/:id behind a trusted proxy, {USERS} users"
         yield Contest(title, "request", missing=missing).run(varied, rounds, seconds)
+        title = f"GET one of {PATHS:,} paths behind a trusted proxy"
+        yield Contest(title, "request", missing=missing).run(explained, rounds, seconds)
 
 
 def reads(names: list[str], headers: dict[str, str]) -> list[load.Request]:
     return [
         wires.request("GET", f"/api/v1/users/{name}", f'"id":"{name}"'.encode(), headers) for name in names
     ]
+
+
+def explanations(headers: dict[str, str]) -> list[load.Request]:
+    """Of more paths than are remembered, and none again before all the others: each is matched."""
+    paths = (f"/api/v1/topics/room.{number}/explain" for number in range(PATHS))
+    return [wires.request("GET", path, b'"allowed"', headers) for path in paths]
 
 
 def asking(of: Contender, requests: list[load.Request], depth: int = 1, status: int = 200) -> Run:

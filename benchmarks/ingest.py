@@ -134,9 +134,9 @@ def acknowledged_websocket(ours: Multiproto, token: str) -> Run:
     return lambda seconds: load.echo(ours, fds, frame, seconds)
 
 
-def acknowledged_tcp(ours: Multiproto, token: str) -> Run:
-    fds = [wires.tcp_session(ours.tcp, token) for _ in range(ECHOES)]
-    frame = wires.tcp_final(TOPIC, ID)
+def acknowledged_tcp(ours: Multiproto, token: str, topic: str = TOPIC, connections: int = ECHOES) -> Run:
+    fds = [wires.tcp_session(ours.tcp, token) for _ in range(connections)]
+    frame = wires.tcp_final(topic, ID)
     return lambda seconds: load.echo(ours, fds, frame, seconds)
 
 

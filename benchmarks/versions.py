@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import Any, Callable, Iterator, Sequence
 
@@ -25,6 +26,8 @@ from .ours import Multiproto
 HERE = Path(__file__).parent.parent
 PROXIES = {"TRUSTED_PROXIES": "127.0.0.0/8"}
 FORWARDED = {"X-Forwarded-For": "203.0.113.7"}
+DURABLE = "bench.durable.in"  # in a namespace of server.toml
+PUBLISHERS = 1, 10, 100
 
 
 @define(eq=False)
@@ -68,9 +71,7 @@ def http_contests(servers: Sequence[Version], suffix: str, added: dict[str, str]
         return http.asking(of, [post], status=201)
 
     def explained(of: Version) -> Run:
-        """More paths than are remembered, and none again before all the others: each is matched."""
-        paths = (f"/api/v1/topics/room.{number}/explain" for number in range(5000))
-        return http.asking(of, [wires.request("GET", path, b'"allowed"', headers(of)) for path in paths])
+        return http.asking(of, http.explanations(headers(of)))
 
     yield contest(f"GET a small public JSON{suffix}", "request", servers, lambda of: http.asking(of, small))
     yield contest(
@@ -81,7 +82,7 @@ def http_contests(servers: Sequence[Version], suffix: str, added: dict[str, str]
     )
     yield contest(f"GET a user by id{suffix}", "request", servers, users)
     yield contest(f"POST a message{suffix}", "request", servers, message)
-    yield contest(f"GET one of 5,000 paths{suffix}", "request", servers, explained)
+    yield contest(f"GET one of {http.PATHS:,} paths{suffix}", "request", servers, explained)
 
 
 def graphql_contests(servers: Sequence[Version]) -> Iterator[Any]:
@@ -130,6 +131,17 @@ def ingest_contests(servers: Sequence[Version]) -> Iterator[Any]:
         yield contest(title, "message", servers, lambda of, way=way: way(of, tokens[of]))
 
 
+def durable_contests(servers: Sequence[Version], engine: str) -> Iterator[Any]:
+    tokens = {each: each.token() for each in servers}
+
+    def publishing(count: int) -> Callable[[Version], Run]:
+        return lambda of: ingest.acknowledged_tcp(of, tokens[of], DURABLE, count)
+
+    for count in PUBLISHERS:
+        title = f"Durable publications over framed TCP by {count}, {engine}"
+        yield contest(title, "publication", servers, publishing(count))
+
+
 def measure(other: Path, areas: Sequence[str], rounds: int, seconds: float) -> Iterator[Contest]:
     def run(contests: Iterator[Any]) -> Iterator[Contest]:
         yield from (each(rounds, seconds) for each in contests)
@@ -146,16 +158,24 @@ def measure(other: Path, areas: Sequence[str], rounds: int, seconds: float) -> I
         yield from with_servers(
             lambda servers: http_contests(servers, ", behind a trusted proxy", FORWARDED), settings=PROXIES
         )
-        yield from on_postgresql(other, rounds, seconds)
+        # A user by id, and a message.
+        yield from on_postgresql(
+            other, lambda servers: run(islice(http_contests(servers, ", PostgreSQL", {}), 2, 4))
+        )
     if "graphql" in areas:
         yield from with_servers(graphql_contests)
     if "fanout" in areas:
         yield from with_servers(fanout_contests)
     if "ingest" in areas:
         yield from with_servers(ingest_contests, settings={"WEBSOCKET_ECHO_ENABLED": "true"})
+    if "durable" in areas:
+        yield from with_servers(lambda servers: durable_contests(servers, "SQLite"))
+        yield from on_postgresql(other, lambda servers: run(durable_contests(servers, "PostgreSQL")))
 
 
-def on_postgresql(other: Path, rounds: int, seconds: float) -> Iterator[Contest]:
+def on_postgresql(
+    other: Path, measured_on: Callable[[Sequence[Version]], Iterator[Contest]]
+) -> Iterator[Contest]:
     try:
         postgres = Postgres(fsync=True)
     except NoPostgres as why:
@@ -166,9 +186,7 @@ def on_postgresql(other: Path, rounds: int, seconds: float) -> Iterator[Contest]
         for each in servers:
             each.database = postgres.new_database()
         with started(servers):
-            _, _, user, message, _ = http_contests(servers, ", PostgreSQL", {})
-            yield user(rounds, seconds)
-            yield message(rounds, seconds)
+            yield from measured_on(servers)
     finally:
         postgres.stop()
 
@@ -176,7 +194,7 @@ def on_postgresql(other: Path, rounds: int, seconds: float) -> Iterator[Contest]
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.versions", add_help=False)
     parser.add_argument("other", type=Path)
-    parser.add_argument("--areas", nargs="+", default=["http", "graphql", "fanout", "ingest"])
+    parser.add_argument("--areas", nargs="+", default=["http", "graphql", "fanout", "ingest", "durable"])
     options, others = parser.parse_known_args(arguments)
     other = options.other.resolve()
 

@@ -302,7 +302,11 @@ GROUP BY user_id;
 INSERT INTO messages (id, user_id, content, channel_id, recipient_id, created_at, updated_at, position, crc32)
 VALUES (
     :id,
-    CASE WHEN NOT EXISTS (SELECT 1 FROM closed_accounts WHERE user_id IN (:user_id, :recipient_id)) THEN :user_id END,
+    CASE
+        WHEN :user_id NOT IN (SELECT user_id FROM closed_accounts)
+        AND coalesce(:recipient_id, :user_id) NOT IN (SELECT user_id FROM closed_accounts)
+        THEN :user_id
+    END,
     :content, :channel_id, :recipient_id, :at, :at, :position,
     row_crc32(:id, :user_id, :content, :channel_id, :recipient_id, :at, :at)
 );
