@@ -13,7 +13,7 @@ from typing import Any, Callable, Sequence
 
 from twisted.application.service import Service
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
-from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 
 from .auth.credential_format import RandomCredentialIssuer
 from .auth.wiring import make_auth_services
@@ -50,6 +50,7 @@ from .observe.metrics import Metrics
 from .observe.metrics_site import make_metrics_site
 from .observe.process_log import ProcessLog
 from .observe.reactor_lag import ReactorLag
+from .reactor.accepting import AcceptFailures
 from .reactor.descriptors import DescriptorLimit, DescriptorReserve
 from .reactor.turns import call_before_poll, current_turn
 from .reactor.write_coalescing import WriteCoalescer, coalesce_writes
@@ -216,6 +217,7 @@ def make_service(
         if descriptor_limit is None
         else DescriptorReserve(descriptor_limit, reactor, metrics.descriptors_exhausted.inc)
     )
+    accept_failures = AcceptFailures(reactor, metrics.accept_failures.inc)
     drain_timeout = min(DRAIN_TIMEOUT, config.shutdown_timeout / 3)
 
     start_order: list[tuple[str, Service | None]] = [
@@ -239,7 +241,12 @@ def make_service(
         ("pruner", log.pruner),
         ("eraser", log.eraser),
         ("reactor-lag", ReactorLag(reactor, metrics.reactor_lag)),
-        ("metrics", make_metrics_listener(config, reactor, now, metrics, health, edge)),
+        (
+            "metrics",
+            make_metrics_listener(
+                config, reactor, now, metrics, health, edge=edge, accept_failures=accept_failures
+            ),
+        ),
         *((f"{wire.name}-close", run_at_stop(each.close_remaining)) for wire, each in listeners),
         ("hub", core.hub),
         *((f"{wire.name}-drain", run_at_stop(each.drain, drain_timeout)) for wire, each in listeners),
@@ -254,6 +261,7 @@ def make_service(
                     reserve=reserve,
                     supervisor=supervisor,
                     coalescer=coalescer,
+                    accept_failures=accept_failures,
                 ),
             )
             for wire, each in listeners
@@ -314,7 +322,9 @@ def make_metrics_listener(
     now: Callable[[], float],
     metrics: Metrics,
     health: HealthMonitor,
+    *,
     edge: EdgeWrapper,
+    accept_failures: AcceptFailures,
 ) -> ListenerService | None:
     settings = config.metrics
     if not settings.enabled:
@@ -322,7 +332,10 @@ def make_metrics_listener(
     site = make_metrics_site(metrics, health.report, now, reactor)
     endpoint = make_endpoint(reactor, settings.host, settings.port)
     return ListenerService(
-        endpoint, edge.wrap_metrics(site, settings.is_loopback_only), setting_prefix="METRICS_"
+        endpoint,
+        edge.wrap_metrics(site, settings.is_loopback_only),
+        on_bound=accept_failures.guard,
+        setting_prefix="METRICS_",
     )
 
 
@@ -339,15 +352,21 @@ def make_port(
     reserve: DescriptorReserve | None,
     supervisor: SupervisorLink | None,
     coalescer: WriteCoalescer,
+    accept_failures: AcceptFailures,
 ) -> ListenerService:
     """The open port of one wire."""
+
+    def on_bound(port: IListeningPort) -> None:
+        coalesce_writes(port, coalescer)
+        accept_failures.guard(port)
+
     wrapped = edge.wrap_http(factory) if wire.is_http else edge.wrap_tcp(factory)
     if reserve is not None:
         wrapped = reserve.guard(wrapped)
     listener = partial(
         ListenerService,
         factory=wrapped,
-        on_bound=partial(coalesce_writes, turn=coalescer),
+        on_bound=on_bound,
         setting_prefix=wire.setting_prefix,
     )
     if supervisor is not None:

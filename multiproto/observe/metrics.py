@@ -179,6 +179,11 @@ class Metrics:
             "Connections that were closed at once, for file descriptors were short",
             registry=self.registry,
         )
+        self.accept_failures = Counter(
+            "accept_failures_total",
+            "Attempts to accept a connection that failed, mostly for want of file descriptors or memory",
+            registry=self.registry,
+        )
         self.audit_dropped = Counter(
             "audit_dropped_total",
             "Failed attempts that could not be written to the audit log",

@@ -6,6 +6,7 @@ nothing.  So new connections are closed at once before it comes to that, with a 
 
 from __future__ import annotations
 
+import errno
 import resource
 import socket
 from typing import Callable
@@ -15,9 +16,10 @@ from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, I
 from twisted.logger import Logger
 from twisted.protocols.policies import WrappingFactory
 
+from .accepting import LOG_INTERVAL, describe_shortage
+
 MAX_RESERVE = 128  # descriptors for the database, Redis, files and the metrics port; at most a third of all
 MAX_DESCRIPTORS = 2**20  # asked for where the system has no limit
-LOG_INTERVAL = 60.0  # seconds between two lines about connections that were turned away
 
 
 @frozen
@@ -70,18 +72,23 @@ class DescriptorReserve:
 
     def admit(self) -> bool:
         """Whether a connection that was accepted may stay."""
-        if lowest_free_descriptor(self.limit.count) < self.limit.count - self.limit.reserve:
-            return True
+        try:
+            if lowest_free_descriptor() < self.limit.count - self.limit.reserve:
+                return True
+            shortage = errno.EMFILE
+        except OSError as error:
+            shortage = error.errno or 0
         self._on_rejected()
         self._rejected += 1
         now = self._clock.seconds()
         if self._logged_at is None or now - self._logged_at >= LOG_INTERVAL:
             self._log.warn(
                 "file descriptors are used up: {rejected} connections turned away; of {count}, {reserve} are kept "
-                "for everything else. Allow more (ulimit -n, LimitNOFILE=) or fewer connections of one address",
+                "for everything else; allow more or fewer connections of one address: {why}",
                 rejected=self._rejected,
                 count=self.limit.count,
                 reserve=self.limit.reserve,
+                why=describe_shortage(shortage),
             )
             self._rejected, self._logged_at = 0, now
         return False
@@ -102,13 +109,10 @@ class _GuardedFactory(WrappingFactory):
         return built
 
 
-def lowest_free_descriptor(limit: int) -> int:
-    """All below it are open: the system gives out the lowest that is free.  `limit` where there is none.
+def lowest_free_descriptor() -> int:
+    """All below it are open: the system gives out the lowest that is free.  Raises `OSError` where there is none.
 
     A socket needs no path, which a file would; it costs some 3 µs.
     """
-    try:
-        with socket.socket() as probe:
-            return probe.fileno()
-    except OSError:
-        return limit
+    with socket.socket() as probe:
+        return probe.fileno()

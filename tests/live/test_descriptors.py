@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import resource
 import socket
 import sys
 from typing import Any
@@ -11,6 +13,7 @@ import treq
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
+from multiproto.reactor.accepting import PAUSE
 from tests.timing import RESCUE
 
 from .clients import Person, Rest
@@ -56,6 +59,30 @@ class DescriptorTests(TwistdCase):
         await started.ready()
         self.assertEqual(len(self.messages(started, "used up")), 1)
         await socket_of_ann.close()
+
+    async def test_none_are_left_to_accept_with(self) -> None:
+        """Whoever connects meanwhile waits and is answered; the log says it once, in the words of the operator."""
+        started = Started(self.data)
+        self.addCleanup(started.program.kill)
+        await started.ready()
+        pid = started.program.transport.pid
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, limits[1]))  # of which it has more open than that
+        self.addCleanup(resource.prlimit, pid, resource.RLIMIT_NOFILE, limits)
+        answers: list[Any] = []
+        waiting = treq.get(f"http://127.0.0.1:{started.address.http}/health/live", persistent=False)
+        waiting.addBoth(answers.append)
+        await self.until(lambda: self.messages(started, "can't be accepted"), started.output)
+        await deferLater(reactor, 2.5 * PAUSE)  # type: ignore[arg-type]  # time to try a few times more
+        self.assertEqual(answers, [])
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        await waiting
+        self.assertEqual([answer.code for answer in answers], [200])
+        (line,) = self.messages(started, "accept")
+        self.assertIn("LimitNOFILE=", line)
+        metrics = await treq.get(f"http://127.0.0.1:{started.address.metrics}/metrics", persistent=False)
+        (counted,) = re.findall(r"(?m)^accept_failures_total (\S+)", await metrics.text())
+        self.assertLess(float(counted), 2 * RESCUE / PAUSE)  # some a second, not some in each turn
 
     async def test_the_soft_limit_is_raised(self) -> None:
         started = Started(self.data, python=FEW_AT_FIRST)

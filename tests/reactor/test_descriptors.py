@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -13,8 +14,8 @@ from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.reactor.accepting import LOG_INTERVAL
 from multiproto.reactor.descriptors import (
-    LOG_INTERVAL,
     MAX_RESERVE,
     DescriptorLimit,
     DescriptorReserve,
@@ -28,6 +29,10 @@ import resource
 limit = raise_descriptor_limit()
 print(limit.initial, limit.count, *resource.getrlimit(resource.RLIMIT_NOFILE))
 """
+
+
+def no_socket() -> socket.socket:
+    raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
 
 
 class LimitTests(SynchronousTestCase):
@@ -45,11 +50,11 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual(DescriptorLimit(100_000, 1024).reserve, MAX_RESERVE)
 
     def test_the_lowest_that_is_free(self) -> None:
-        free = lowest_free_descriptor(0)
+        free = lowest_free_descriptor()
         with socket.socket() as taken:
             self.assertEqual(taken.fileno(), free)
-            self.assertGreater(lowest_free_descriptor(0), free)
-        self.assertEqual(lowest_free_descriptor(0), free)
+            self.assertGreater(lowest_free_descriptor(), free)
+        self.assertEqual(lowest_free_descriptor(), free)
 
 
 class ReserveTests(SynchronousTestCase):
@@ -69,7 +74,7 @@ class ReserveTests(SynchronousTestCase):
 
     def guarded(self, room: int) -> Factory:
         """A factory that may have connections until `room` more descriptors are open."""
-        count = next(n for n in range(3, 10**6) if n - n // 3 == lowest_free_descriptor(0) + room)
+        count = next(n for n in range(3, 10**6) if n - n // 3 == lowest_free_descriptor() + room)
         reserve = DescriptorReserve(DescriptorLimit(count, count), self.clock, self.count)
         return reserve.guard(Factory.forProtocol(Protocol))  # type: ignore[return-value]
 
@@ -95,3 +100,11 @@ class ReserveTests(SynchronousTestCase):
         )
         self.assertIn("LimitNOFILE=", self.lines[0])
         self.assertEqual(self.rejected, 150)
+
+    def test_the_system_has_none(self) -> None:
+        """The last one of all was that of the connection: it must not be kept, and the line says whose limit it is."""
+        factory = self.guarded(1)
+        self.patch(socket, "socket", no_socket)
+        self.assertIsNone(factory.buildProtocol(HERE))
+        self.assertEqual(self.rejected, 1)
+        self.assertIn("fs.file-max", self.lines[0])
