@@ -20,7 +20,7 @@ from multiproto.storage.postgresql.read_queue import MAX_PIPELINED_READS
 from multiproto.storage.postgresql.store import PostgresStore
 from multiproto.storage.statements import load_statements, sql_directory
 from tests.servers import Postgres
-from tests.storage.units import TAKEN, add_user, event, say, user_by_id
+from tests.storage.units import TAKEN, add_session, add_user, event, say, user_by_id
 from tests.timing import Stopwatch, measured
 
 from .cases import DatabaseCase, outcome, refusal
@@ -311,14 +311,20 @@ class QueueTests(FaultCase):
                 "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
                 " RAISE 'could not extend file' USING ERRCODE = 'disk_full'; END $$"
             )
-            other.execute(
-                "CREATE TRIGGER no_room BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION full_disk()"
-            )
-            units = [add_user("bob", 0, event("e2", "bob")), say(event("e3", "ada"))]
+            for table in ("events", "sessions"):
+                other.execute(
+                    f"CREATE TRIGGER no_room BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION full_disk()"
+                )
+            units = [
+                add_user("bob", 0, event("e2", "bob")),
+                say(event("e3", "ada")),
+                add_session("s", "ada"),  # the rows of a SELECT
+            ]
             for unit in units:
                 self.assertIsInstance(await refusal(store.commit(unit)), Unavailable)
             self.assertEqual((await store.read(user_by_id("bob"))).results[0], ())
-            other.execute("DROP TRIGGER no_room ON events")
+            for table in ("events", "sessions"):
+                other.execute(f"DROP TRIGGER no_room ON {table}")
         healing = Stopwatch()
         while isinstance(await Deferred.fromCoroutine(outcome(store.commit(units[1]))), Refusal):
             pass

@@ -11,6 +11,16 @@ from ..errors import DataDamaged, StoreUnusable
 
 # Primary result codes of a file whose pages are not what SQLite wrote; which rows are among them, it does not say.
 DAMAGE_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+# Primary result codes of what is no statement's fault: the disk and its file system, or another program's lock.
+ENVIRONMENT_CODES = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_READONLY,
+}
 # How Python's message begins where a text is not UTF-8; the text follows.
 NOT_UTF8 = "Could not decode to UTF-8"
 
@@ -34,7 +44,17 @@ def as_damage(error: Exception) -> DataDamaged | None:
         return DataDamaged("a stored text is not UTF-8")
     if not isinstance(error, sqlite3.DatabaseError):
         return None
-    code = getattr(error, "sqlite_errorcode", None)  # none where Python raised it
-    if code is not None and code & 0xFF in DAMAGE_CODES:
+    if _primary_code(error) in DAMAGE_CODES:
         return DataDamaged(str(error))
     return DataDamaged("a stored text is not UTF-8") if str(error).startswith(NOT_UTF8) else None
+
+
+def is_environmental(error: Exception) -> bool:
+    """Whether no statement is at fault for `error`, so that any other may have met it."""
+    return _primary_code(error) in ENVIRONMENT_CODES
+
+
+def _primary_code(error: Exception) -> int | None:
+    """SQLite's, without what the rest of an extended one adds; `None` where Python raised the error."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF

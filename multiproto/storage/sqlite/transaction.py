@@ -18,7 +18,7 @@ from ...core.transactions import Event, Step, Unit
 from ..jobs import PositionOrError
 from ..rows import event_to_row
 from ..statements import Statements
-from .errors import as_damage
+from .errors import as_damage, is_environmental
 from .types import encode_parameters
 
 
@@ -57,8 +57,8 @@ class SqliteTransaction:
             for position, event in enumerate(unit.events, self.head + 1):
                 self._append_event(position, event)
         except Exception as error:  # whatever is wrong with this unit must not fail the others
-            if not self._connection.in_transaction or as_damage(error):
-                raise  # e.g. a full disk; behind a damaged page, COMMIT would fail
+            if not self._connection.in_transaction or is_environmental(error) or as_damage(error):
+                raise  # a full disk may have undone the statement alone; behind a damaged page, COMMIT would fail
             self._connection.execute("ROLLBACK TO unit")
             self._connection.execute("RELEASE unit")
             return error

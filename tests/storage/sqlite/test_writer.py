@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Sequence
 from unittest import SkipTest
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.errors import Unavailable
@@ -22,7 +23,7 @@ from multiproto.storage.sqlite.writer import MIN_BATCH, TRANSACTION_TIME, Sqlite
 from multiproto.storage.statements import load_statements, sql_directory
 from tests.disks import FILLER, Disk, NoDisk
 
-from ..units import GONE, add_message, add_user, amend_user, event
+from ..units import GONE, add_message, add_session, add_user, amend_user, at, event, step
 
 
 class GroupCommitTests(SynchronousTestCase):
@@ -123,6 +124,36 @@ class GroupCommitTests(SynchronousTestCase):
         self.assertTrue(self.intact())
         self.connection.execute(f"PRAGMA max_page_count = {pages + 1000}")
         self.assertEqual(self.group.commit([big]).outcomes, ("t.2",))
+
+    def test_a_full_disk_is_the_same_for_statements_that_are_undone_alone(self) -> None:
+        """SQLite undoes only the statement where that may change several rows, as an INSERT of a SELECT may."""
+        text = "x" * 100_000
+        session = add_session("s", "ada")
+        (added,), (amended,) = session.steps, amend_user("ada", 1).steps
+        self.group.commit([add_user("ada"), session])
+        credential = {"id": "c", "user_id": "ada", "name": text, "hash": "h", "grants": "[]", "at": at(0)}
+        credential |= {"expires_at": None, "most": 100}
+        units = {
+            "session_add": Unit((evolve(added, params={**added.params, "id": "t", "client": text}),)),
+            "refresh_add": step("refresh_add", hash=text, session_id="s", parent=None, at=at(0)),
+            "credential_add": Unit((Step("credential_add", credential, expected_rows=1),)),
+            "network_seen": step("network_seen", user_id="ada", network=text, at=at(0)),
+            "user_amend": Unit((evolve(amended, params={**amended.params, "name": text}),)),
+            "session_used": step("session_used", id="s", at=at(1), now=at(1), address="a", client=text),
+            "log_append": Unit((), (event("e1", "ada", content=text),)),
+        }
+        (pages,) = self.connection.execute("PRAGMA page_count").fetchone()
+        for name, unit in units.items():
+            self.connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+            batch = self.group.commit([add_user("bob"), unit])
+            self.assertEqual(
+                batch.outcomes, (Unavailable("The database can't be written to"),) * 2, (name, batch)
+            )
+            self.assertEqual(str(batch.error), "database or disk is full", name)
+            self.connection.execute(f"PRAGMA max_page_count = {pages + 10_000}")
+            (outcome,) = self.group.commit([unit]).outcomes
+            self.assertIsInstance(outcome, str, name)
+            (pages,) = self.connection.execute("PRAGMA page_count").fetchone()
 
     def test_a_disk_that_is_full_at_the_commit_is_known_to_have_kept_nothing(self) -> None:
         """The journal is written then, so that small units meet the full disk there."""
