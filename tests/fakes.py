@@ -26,7 +26,7 @@ from multiproto.core.connections.admission import Admission, ConnectionLimits
 from multiproto.core.connections.hub import Hub
 from multiproto.core.domain.audit_log import AuditRecorder
 from multiproto.core.domain.failed_attempts import FailedAttempts
-from multiproto.core.errors import Unauthorized, Unavailable
+from multiproto.core.errors import DataDamaged, Unauthorized, Unavailable
 from multiproto.core.idempotency import IdempotentSends
 from multiproto.core.identity import Identity
 from multiproto.core.protocol import DeliveryBatch, Farewell, Reply
@@ -90,6 +90,8 @@ class MemoryLog:
     read_count: int = 0
     lost: set[str] = Factory(set)  # cursors of a history that was replaced
     pruned: set[int] = Factory(set)  # positions
+    damaged: set[int] = Factory(set)  # likewise: no read of one succeeds
+    index_damaged: bool = False  # no read of any succeeds
     floors: dict[str, int] = Factory(dict)  # of further namespaces
     on_commit: Callable[[], object] = lambda: None
 
@@ -119,6 +121,7 @@ class MemoryLog:
         behind = (entry for entry in self.entries[position:] if entry.position not in self.pruned)
         page = tuple(islice(behind, limit))
         await self._respond()
+        self._refuse_damaged(page)
         return page
 
     async def read_page(self, lead: str, low: int, high: int) -> Page:
@@ -129,6 +132,7 @@ class MemoryLog:
             if not entry.redacted and any(topic.startswith(lead) for topic in entry.event.topics)
         )
         await self._respond()
+        self._refuse_damaged(found)
         return Page(found, high, await self.retention_floors())
 
     async def locate(self, cursor: str) -> int | None:
@@ -151,6 +155,10 @@ class MemoryLog:
         waiting, self.pending = self.pending, []
         for each in waiting:
             each.callback(None)
+
+    def _refuse_damaged(self, page: Sequence[Entry]) -> None:
+        if self.index_damaged or any(entry.position in self.damaged for entry in page):
+            raise DataDamaged("a row")
 
     async def _respond(self) -> None:
         if self.slow:

@@ -153,6 +153,17 @@ class DatabaseError(Refusal):
     code, name, status = 52, "DATABASE_ERROR", 500
 
 
+class DataDamaged(DatabaseError):
+    """What is stored is not what was written: a disk, a file system or another program has changed it.
+
+    `evidence` is for the operator, and has nothing of the data in it.
+    """
+
+    def __init__(self, evidence: str) -> None:
+        super().__init__("Stored data is damaged")
+        self.evidence = evidence
+
+
 class TimedOut(Refusal):
     code, name, status = 54, "TIMEOUT", 504
 

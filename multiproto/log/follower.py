@@ -11,7 +11,8 @@ delivered.
 Under a running server the log may go back, with a backup that is restored or
 another server in place of the primary.  The store tells the follower, which also
 notices by the term of what it has read, and begins anew.  So it does where entries
-that somebody listens to were pruned before it read them, for it was halted for long.
+that somebody listens to were pruned before it read them, for it was halted for long,
+and where what is stored can't be read, for it is damaged (docs/decisions/042-damaged-data.md).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..core.errors import Refusal
+from ..core.errors import DataDamaged, Refusal
 from ..core.ports import LogReader
 from ..core.pubsub.dispatcher import Dispatcher
 from ..core.pubsub.log_freshness import LogFreshness
@@ -36,6 +37,7 @@ POLL_INTERVAL = 0.25  # seconds; with the time of a read, well under `STALE_AFTE
 PAGE_SIZE = 500  # entries of one read
 TURN_BUDGET = 0.01  # seconds of dispatching, before the reactor has its turn
 LOOKAHEAD_INTERVAL = 0.5  # seconds between two reads ahead
+SKIPS_LOGGED_EVERY = 60.0  # seconds
 REVOCATION_TOPICS = ("_sessions", "users")  # prefixes of the topics with revocations
 
 
@@ -50,6 +52,8 @@ class Follower(Service):
     _unavailable: bool = False  # the last read failed
     _parted: bool = False  # the log has another history than the one that was followed
     replaced_at: float | None = None  # by the clock, when it began anew, if it ever did
+    _skips: int = 0  # times that such entries were skipped, since that was last logged
+    _skips_logged_at: float | None = None
     # When revocations were last read ahead, and up to which position.
     _read_ahead: tuple[float, int] = (
         0.0,
@@ -102,9 +106,15 @@ class Follower(Service):
         while self._wake_requested and self.running:
             self._wake_requested = False
             began = self._clock.seconds()
-            if self._freshness.is_stale:
-                await self._announce_revocations_ahead()
-            entries = await self._log_source.read_after(self._dispatcher.position, PAGE_SIZE)
+            try:
+                if self._freshness.is_stale:
+                    await self._announce_revocations_ahead()
+                entries = await self._log_source.read_after(self._dispatcher.position, PAGE_SIZE)
+            except DataDamaged:
+                if not await self._skip_damaged():
+                    raise
+                self._freshness.mark_current(began)
+                continue
             if self._parted or await self._is_log_replaced():
                 self.replaced_at = self._clock.seconds()
                 await self._start_over("the log was replaced by another")
@@ -140,8 +150,33 @@ class Follower(Service):
         floors = await self._log_source.retention_floors()
         return self._dispatcher.skip_pruned([name for name, floor in floors.items() if floor > position])
 
+    async def _skip_damaged(self) -> bool:
+        """Begin anew behind damaged entries, if there are any behind the last one; whether it did.
+
+        They would never be delivered, nor would any behind them.
+        """
+        position, (head, _) = self._dispatcher.position, await self._log_source.head()
+        if head <= position:
+            return False
+        self._skips += 1
+        now, last = self._clock.seconds(), self._skips_logged_at
+        if last is None or now - last >= SKIPS_LOGGED_EVERY:
+            self._log.critical(
+                "what follows position {position} of the log is damaged and skipped, up to {head} ({times} times "
+                "since this was last said): all connections are closed",
+                position=position,
+                head=head,
+                times=self._skips,
+            )
+            self._skips, self._skips_logged_at = 0, now
+        await self._replace_log()
+        return True
+
     async def _start_over(self, why: str) -> None:
         self._log.critical("{why}: all connections are closed", why=why)
+        await self._replace_log()
+
+    async def _replace_log(self) -> None:
         self._read_ahead = 0.0, 0
         head = await self._log_source.head()
         self._parted = False

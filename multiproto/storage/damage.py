@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import define, field
 from twisted.logger import Logger
 
-from .errors import DataDamaged
+from ..core.errors import DataDamaged
 
 
 @define(eq=False, repr=False)

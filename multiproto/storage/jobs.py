@@ -11,9 +11,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..base.round_robin import RoundRobinQueue
-from ..core.errors import DatabaseError, Refusal, TimedOut, Unavailable
+from ..core.errors import DatabaseError, DataDamaged, Refusal, TimedOut, Unavailable
 from .damage import DamageRecord
-from .errors import DataDamaged
 from .write_health import WriteHealth
 
 Work = TypeVar("Work")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..base import strict_json
+from ..core.errors import DataDamaged
 from ..core.transactions import Entry, Event, Row
 from .cursors import Terms
-from .errors import DataDamaged
 
 
 def event_to_row(position: int, event: Event) -> dict[str, object]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.core.errors import DatabaseError
 from multiproto.core.events import SESSION_REVOKED
 from multiproto.core.protocol import (
     Accepted,
@@ -24,9 +26,9 @@ from multiproto.core.protocol import (
 from multiproto.core.pubsub.dispatcher import MAX_PENDING, Dispatcher
 from multiproto.core.pubsub.log_freshness import COMMAND_GRACE, STALE_AFTER
 from multiproto.core.pubsub.namespaces import REVOCATIONS
-from multiproto.core.transactions import Publication
+from multiproto.core.transactions import Entry, Publication
 from multiproto.log import follower
-from multiproto.log.follower import PAGE_SIZE, POLL_INTERVAL, TURN_BUDGET, Follower
+from multiproto.log.follower import PAGE_SIZE, POLL_INTERVAL, SKIPS_LOGGED_EVERY, TURN_BUDGET, Follower
 
 from ..fakes import MemoryLog, RecordingTransport, make_core
 
@@ -263,6 +265,109 @@ class PrunedTests(SynchronousTestCase):
         self.core.log.floors = None  # type: ignore[assignment]  # to read them is an error
         self.clock.advance(POLL_INTERVAL)
         self.assertEqual((self.ended(), self.core.dispatcher.position, self.withdrawals), (False, 8, []))
+
+
+class DamagedTests(SynchronousTestCase):
+    """What is stored of an entry can't be read: it is damaged, and no attempt will ever succeed."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.core = make_core(self.clock)
+        self.core.log.append(3)
+        self.successResultOf(self.core.follower.startService())
+        self.peer = self.subscribed()
+        self.lines: list[str] = []
+        globalLogPublisher.addObserver(self.observe)
+        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
+
+    def subscribed(self) -> RecordingTransport:
+        peer = RecordingTransport()
+        connection = self.core.hub.admit(peer, "h", self.core.admission())
+        for command in (Authenticate("token-ann"), Subscribe("users")):
+            connection.receive(command)
+        peer.sent.clear()
+        return peer
+
+    def observe(self, event: LogEvent) -> None:
+        if event["log_level"] >= LogLevel.warn:
+            self.lines.append(formatEvent(event))
+
+    def damage(self, *positions: int) -> None:
+        self.core.log.damaged.update(positions)
+
+    def test_who_follows_is_closed_with_where_it_was_and_what_comes_is_delivered(self) -> None:
+        self.damage(5)
+        self.core.log.append(3)
+        self.clock.advance(POLL_INTERVAL)
+        (farewell,) = self.peer.sent
+        assert isinstance(farewell, Farewell)
+        self.assertEqual((farewell.reason, farewell.cursor), (CloseReason.LOG_REPLACED, "cursor3"))
+        self.assertEqual(
+            self.lines,
+            [
+                "what follows position 3 of the log is damaged and skipped, up to 6 (1 times since this was last "
+                "said): all connections are closed",
+            ],
+        )
+        later = self.subscribed()
+        self.core.log.append()
+        self.clock.advance(POLL_INTERVAL)
+        self.assertEqual([said.content for said in later.sent if isinstance(said, Delivery)], [{"n": 7}])
+        freshness = self.core.dispatcher.freshness
+        self.assertFalse(freshness is None or freshness.is_stale)
+
+    def test_another_error_ends_nothing(self) -> None:
+        """As of a disk that can't be read for a while."""
+
+        async def fail(log: MemoryLog, position: int, limit: int) -> tuple[Entry, ...]:
+            raise DatabaseError("Database error")
+
+        self.core.log.append(2)
+        reading = self.patch(MemoryLog, "read_after", fail)
+        self.clock.pump([POLL_INTERVAL] * 10)
+        self.assertEqual(self.peer.sent, [])
+        reading.restore()
+        self.clock.advance(POLL_INTERVAL)
+        self.assertEqual(
+            [said.content for said in self.peer.sent if isinstance(said, Delivery)], [{"n": 4}, {"n": 5}]
+        )
+
+    def test_damage_in_what_is_read_ahead(self) -> None:
+        """Of a backlog, when the log was away: a revocation in it may be the damaged one."""
+        self.core.log.away = True
+        self.core.log.append(2 * PAGE_SIZE)
+        self.damage(3 + PAGE_SIZE + 1)
+        self.clock.pump([POLL_INTERVAL] * 8)
+        self.core.log.away = False
+        self.clock.pump([POLL_INTERVAL] * 2)
+        self.assertEqual([type(said) for said in self.peer.sent], [Farewell])
+        self.assertEqual(self.core.dispatcher.position, 3 + 2 * PAGE_SIZE)
+
+    def test_damage_that_goes_on_is_told_each_time_and_said_once_a_minute(self) -> None:
+        """And is read no more often than the log is polled."""
+        self.damage(*range(4, 1000))
+        for number in range(1, 4):
+            peer, reads = self.subscribed(), self.core.log.read_count
+            for _ in range(int(SKIPS_LOGGED_EVERY / 3 / POLL_INTERVAL)):
+                if peer.sent == []:
+                    self.core.log.append()
+                self.clock.advance(POLL_INTERVAL)
+            self.assertEqual(len([said for said in peer.sent if isinstance(said, Farewell)]), 1, number)
+            self.assertLessEqual(self.core.log.read_count - reads, SKIPS_LOGGED_EVERY / POLL_INTERVAL)
+        self.assertEqual(len([line for line in self.lines if "damaged and skipped" in line]), 1)
+        self.clock.advance(SKIPS_LOGGED_EVERY)
+        self.core.log.append()
+        self.clock.pump([POLL_INTERVAL] * 2)
+        self.assertIn("(3 times since", self.lines[-1])
+
+    def test_where_there_is_nothing_to_skip_it_goes_on_trying(self) -> None:
+        """As where an index is damaged: this instance is stale, and not ready."""
+        self.core.log.index_damaged = True
+        self.clock.pump([POLL_INTERVAL] * 40)
+        self.assertEqual(self.peer.sent, [])
+        self.assertEqual(self.lines, ["the log can't be read: Stored data is damaged"])
+        freshness = self.core.dispatcher.freshness
+        self.assertTrue(freshness is not None and freshness.is_stale)
 
 
 class StaleTests(SynchronousTestCase):

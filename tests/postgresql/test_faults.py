@@ -11,9 +11,8 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs, formatEvent
 
-from multiproto.core.errors import DatabaseError, Refusal, TimedOut, Unavailable
+from multiproto.core.errors import DatabaseError, DataDamaged, Refusal, TimedOut, Unavailable
 from multiproto.storage.check import RowsRead
-from multiproto.storage.errors import DataDamaged
 from multiproto.storage.jobs import QueueFull
 from multiproto.storage.postgresql.check import find_damage
 from multiproto.storage.postgresql.read_queue import MAX_PIPELINED_READS

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Sequence
 
-from ...core.errors import TimedOut, Unavailable
-from ..errors import DataDamaged
+from ...core.errors import DataDamaged, TimedOut, Unavailable
 
 TIMEOUT_STATES = {"57014"}  # query_canceled: `statement_timeout`
 # Classes of SQLSTATE that are not the statement's fault: no connection, rolled back to be tried again, out of disk

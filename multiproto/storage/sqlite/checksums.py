@@ -15,7 +15,7 @@ from zlib import crc32
 
 import msgspec
 
-from ..errors import DataDamaged
+from ...core.errors import DataDamaged
 
 FUNCTION = "row_crc32"  # its name in our statements
 CHECKSUM = "crc32"  # the column of each table below

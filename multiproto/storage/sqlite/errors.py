@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator
 
-from ..errors import DataDamaged, StoreUnusable
+from ...core.errors import DataDamaged
+from ..errors import StoreUnusable
 
 # Primary result codes of a file whose pages are not what SQLite wrote; which rows are among them, it does not say.
 DAMAGE_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}

@@ -20,8 +20,8 @@ from typing import Callable, Sequence, TypeVar
 from attrs import Factory, define
 from twisted.internet.interfaces import IReactorTime
 
+from ...core.errors import DataDamaged
 from ...core.transactions import Entry, Query, Snapshot
-from ..errors import DataDamaged
 from .reader import SqliteReader
 
 T = TypeVar("T")

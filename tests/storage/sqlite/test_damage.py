@@ -9,9 +9,9 @@ from typing import Callable
 from twisted.internet.defer import gatherResults
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
+from multiproto.core.errors import DataDamaged
 from multiproto.core.transactions import Query, Step, Unit
 from multiproto.storage.check import RowsRead
-from multiproto.storage.errors import DataDamaged
 from multiproto.storage.sqlite.check import find_damage
 from multiproto.storage.sqlite.store import DATABASE_FILE, SqliteStore
 
