@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import Callable, Iterator, Mapping, TypeVar
+from typing import Callable, Mapping, TypeVar
 
 from attrs import define
 from twisted.application.service import Service
 from twisted.logger import Logger
 
-from .keys import BadKey, KeyRing, VerificationKey, load_signing_key, load_verification_keys
+from .keys import BadKey, KeyRing, load_signing_key, load_verification_keys
 
 PRIVATE_KEY_SETTING, PUBLIC_KEYS_SETTING, SECRET_SETTING = (
     "JWT_PRIVATE_KEY_FILE",
@@ -24,7 +24,11 @@ T = TypeVar("T")
 
 
 class BadKeyFile(Exception):
-    """One line for the operator: the setting, the file, and what is wrong with it."""
+    """Keys can't be used; `problems` has a line for each: the setting, the file, and what is wrong with it."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
 
 
 @define(eq=False, repr=False)
@@ -73,28 +77,31 @@ class KeyFiles(Service):
         )
 
     def _read_keys(self) -> KeyRing:
-        own = (
-            self._load(PRIVATE_KEY_SETTING, self._private_file, load_signing_key)
-            if self._private_file
-            else None
-        )
-        others = tuple(self._read_public_keys())
-        try:
-            return KeyRing.build(self._secret, own, others)
-        except BadKey as bad:
-            raise BadKeyFile(f"{SECRET_SETTING} {bad}") from None
-
-    def _read_public_keys(self) -> Iterator[VerificationKey]:
+        """Raises `BadKeyFile` with all that is wrong."""
+        problems: list[str] = []
+        own, others = None, []
+        if self._private_file:
+            own = self._load(PRIVATE_KEY_SETTING, self._private_file, load_signing_key, problems)
         for file in self._public_files:
-            yield from self._load(PUBLIC_KEYS_SETTING, file, load_verification_keys)
+            others += self._load(PUBLIC_KEYS_SETTING, file, load_verification_keys, problems) or []
+        if self._secret or not problems:  # else the key that signs may be the one that can't be read
+            try:
+                ring = KeyRing.build(self._secret, own, others)
+            except BadKey as bad:
+                problems.append(f"{SECRET_SETTING} {bad}")
+        if problems:
+            raise BadKeyFile(*dict.fromkeys(problems))
+        return ring
 
-    def _load(self, setting: str, file: str, parse: Callable[[bytes], T]) -> T:
+    def _load(self, setting: str, file: str, parse: Callable[[bytes], T], problems: list[str]) -> T | None:
+        """What `parse` makes of the file; `None` where it can't be used, and `problems` says why."""
         try:
             return parse(self._read_file(setting, file))
         except OSError as error:
-            raise BadKeyFile(f"{setting} ({file}) can't be read: {error.strerror}") from None
+            problems.append(f"{setting} ({file}) can't be read: {error.strerror}")
         except BadKey as bad:
-            raise BadKeyFile(f"{setting} ({file}) {bad}") from None
+            problems.append(f"{setting} ({file}) {bad}")
+        return None
 
     def _read_file(self, setting: str, file: str) -> bytes:
         """The file's content: some hundred bytes, and read seldom, so a blocking read is no harm."""

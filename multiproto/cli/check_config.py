@@ -114,7 +114,7 @@ def _find_file_errors(config: Config) -> Iterator[str]:
         try:
             KeyFiles(lambda: secret, auth.private_key_file, auth.public_key_files).privilegedStartService()
         except BadKeyFile as bad:
-            yield str(bad)
+            yield from bad.problems
     if config.redis.ca_file and not os.access(config.redis.ca_file, os.R_OK):
         yield f"REDIS_CA_FILE {config.redis.ca_file}: can't be read"
     directory = Path(config.storage.directory)

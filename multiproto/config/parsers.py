@@ -27,6 +27,7 @@ Parser = Callable[[str], object]
 UNIT_MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 MAX_QUOTED = 60  # characters of a value that are shown
 _ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9._~%:\[\]-]+)/?")
+_SPECIAL_ORIGINS = ("*", "null", "file://")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 CLIENT_PORTS, METRICS_PORT = ("http", "tcp"), "metrics"
 NONE = ("none", "off")  # words for no limit
@@ -256,19 +257,23 @@ def origins(value: str) -> tuple[str, ...]:
 
     Apps have schemes of their own, and a page opened as a file has the origin `null`.
     """
-    return tuple(_origin(each.strip()) for each in value.split(",") if each.strip())
+    found = tuple(filter(None, map(str.strip, value.split(","))))
+    _check_each(found, _origin_problem)
+    return tuple(map(_normalize_origin, found))
 
 
-def _origin(value: str) -> str:
+def _origin_problem(text: str) -> str | None:
+    if text.lower() in _SPECIAL_ORIGINS or _ORIGIN.fullmatch(text.lower()):
+        return None
+    return "is no origin such as https://app.example.org or capacitor://localhost"
+
+
+def _normalize_origin(value: str) -> str:
     """As a browser spells it: in lower case, without a trailing slash or a port that goes without saying."""
     lowered = value.lower()
-    if lowered in ("*", "null", "file://"):
-        return lowered
     found = _ORIGIN.fullmatch(lowered)
     if found is None:
-        raise ValueError(
-            f"holds {quote(value)}, which is no origin such as https://app.example.org or capacitor://localhost"
-        )
+        return lowered
     default = f":{_DEFAULT_PORTS.get(found['scheme'], '')}"
     return f"{found['scheme']}://{found['host'].removesuffix(default)}"
 
@@ -280,8 +285,10 @@ def proxied_ports(value: str) -> tuple[str, ...]:
         return ()
     if names <= {*_TRUE_WORDS}:
         return CLIENT_PORTS
-    if not names <= {*CLIENT_PORTS, METRICS_PORT}:
-        raise ValueError("must be true, false, or which of the ports http, tcp and metrics, by commas")
+    _check_each(
+        sorted(names - {*CLIENT_PORTS, METRICS_PORT}),
+        lambda _: "is none of the ports http, tcp and metrics, or true or false alone",
+    )
     return tuple(sorted(names))
 
 

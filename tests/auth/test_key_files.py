@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from twisted.logger import LogLevel, capturedLogs, formatEvent
@@ -126,15 +127,37 @@ class FaultTests(KeyFilesCase):
         return fault.replace(str(self.signing), "signing").replace(str(self.others), "others")
 
     def test_one_line_each(self) -> None:
+        self.write(self.others, public(p256()))
         self.assertEqual(
             self.fault(), "JWT_PRIVATE_KEY_FILE (signing) can't be read: No such file or directory"
         )
         self.write(self.signing, private(ed25519()))
+        self.others.unlink()
         self.assertEqual(
             self.fault(), "JWT_PUBLIC_KEY_FILES (others) can't be read: No such file or directory"
         )
         self.others.mkdir()
         self.assertEqual(self.fault(), "JWT_PUBLIC_KEY_FILES (others) can't be read: Is a directory")
+
+    def test_all_at_once(self) -> None:
+        """The secret, too; but not that it is missing, where the key that can't be read would sign."""
+        folder = self.others.parent
+        self.write(self.others, private(p256()))
+        files = (folder / "a.pem", self.others, folder / "b.pem", folder / "a.pem")
+        problems = [
+            f"JWT_PRIVATE_KEY_FILE ({self.signing}) can't be read: No such file or directory",
+            f"JWT_PUBLIC_KEY_FILES ({folder}/a.pem) can't be read: No such file or directory",
+            f"JWT_PUBLIC_KEY_FILES ({self.others}) holds a private key, where public ones belong (openssl pkey -pubout)",
+            f"JWT_PUBLIC_KEY_FILES ({folder}/b.pem) can't be read: No such file or directory",
+        ]
+        bad_secret = (
+            "JWT_SECRET must not be a key in PEM or the like: for those there is JWT_PRIVATE_KEY_FILE"
+        )
+        for secret, more in (("", []), (public(p256()).decode(), [bad_secret])):
+            keys = KeyFiles(partial(str, secret), str(self.signing), tuple(map(str, files)))
+            bad = self.assertRaises(BadKeyFile, keys.privilegedStartService)
+            self.assertEqual(list(bad.problems), problems + more)
+            self.assertEqual(str(bad), "; ".join(problems + more))
 
     def test_size(self) -> None:
         key = ed25519()

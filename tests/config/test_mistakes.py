@@ -152,6 +152,38 @@ MISTAKES = (
         "capacitor://localhost",
         CORS_ORIGINS=f"https://u:{HIDDEN}@h/d",
     ),
+    # Each entry of a list.
+    in_environment(
+        *(
+            f"CORS_ORIGINS (environment) holds '{bad}', which is no origin such as https://app.example.org or "
+            "capacitor://localhost"
+            for bad in ("app.example.org", "https://b/c")
+        ),
+        CORS_ORIGINS="https://a, app.example.org, https://b/c",
+    ),
+    in_environment(
+        *(
+            f"PROXY_PROTOCOL (environment) holds '{bad}', which is none of the ports http, tcp and metrics, or true or "
+            "false alone"
+            for bad in ("true", "websocket")
+        ),
+        PROXY_PROTOCOL="http, websocket, true",
+        TRUSTED_PROXIES="::1",
+    ),
+    in_environment(
+        *(
+            f"TRUSTED_PROXIES (environment) holds '{bad}', which is no network such as 10.0.0.0/8 or ::1"
+            for bad in ("10.0.0.1/8", "proxy")
+        ),
+        TRUSTED_PROXIES="10.0.0.1/8, ::1, proxy",
+    ),
+    in_environment(
+        *(
+            f"OPERATORS (environment) holds '{bad}', which is neither a user's id nor an email address"
+            for bad in ("ann", "@example.org")
+        ),
+        OPERATORS="ann, bob@example.org, @example.org",
+    ),
     in_environment(
         "GRAPHQL_PATH (environment) must be a path such as /graphql, not 'graphql'", GRAPHQL_PATH="graphql"
     ),
