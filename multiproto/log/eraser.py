@@ -9,16 +9,11 @@ which instance: one that is killed leaves the rest to the others, or to its next
 from __future__ import annotations
 
 from attrs import define
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from ..core.errors import Refusal
 from ..core.ports import Store
 from ..core.transactions import Query, Row, Step, Unit
+from .periodic import PeriodicService
 
 INTERVAL = 5.0  # seconds
 BATCH_SIZE = 500  # rows that one transaction changes
@@ -26,30 +21,14 @@ MAX_ACCOUNTS = 100  # that are found in one read
 
 
 @define(eq=False, repr=False)
-class Eraser(Service):
+class Eraser(PeriodicService):
+    interval, failure_text = INTERVAL, "could not erase what accounts left"
+
     _store: Store
     _clock: IReactorTime
-    _loop: LoopingCall | None = None
-    _erasing: Deferred[None] | None = None
 
-    _log = Logger()
-
-    def startService(self) -> None:
-        super().startService()
-        self._loop = LoopingCall(self._start_erasing)
-        self._loop.clock = self._clock
-        self._loop.start(INTERVAL, now=False)
-
-    def stopService(self) -> Deferred[None] | None:
-        """Fires when the present batch is done."""
-        super().stopService()
-        if self._loop is not None:
-            self._loop.stop()
-        return self._erasing
-
-    def _start_erasing(self) -> Deferred[None]:
-        self._erasing = Deferred.fromCoroutine(self.erase()).addErrback(self._erasing_failed)
-        return self._erasing
+    async def run_round(self) -> None:
+        await self.erase()
 
     async def erase(self) -> None:
         """Erase all that there is to erase now."""
@@ -103,13 +82,6 @@ class Eraser(Service):
 
     async def _read(self, query: str, **params: object) -> tuple[Row, ...]:
         return (await self._store.read(Query(query, params))).results[0]
-
-    def _erasing_failed(self, failure: Failure) -> None:
-        """Log why; a failure that went on would end the loop."""
-        if failure.check(Refusal):
-            self._log.warn("could not erase what accounts left: {why}", why=failure.getErrorMessage())
-        else:
-            self._log.failure("could not erase what accounts left", failure)
 
 
 def _forget_email(user_id: str, after: int, upto: int) -> Step:

@@ -15,16 +15,10 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 from attrs import define, field
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from ..base.timestamps import format_timestamp, parse_timestamp
 from ..core.domain.login_throttle import TRUST_DURATION
-from ..core.errors import Refusal
 from ..core.idempotency import KEY_RETENTION
 from ..core.ports import Store
 from ..core.pubsub.dispatcher import Dispatcher
@@ -32,6 +26,7 @@ from ..core.pubsub.namespaces import Namespace, Namespaces
 from ..core.transactions import Query, Step, Unit
 from ..observe.wall_clock import WallClock
 from .instance_positions import InstancePositions
+from .periodic import PeriodicService
 
 INTERVAL = 30.0  # seconds
 BATCH_SIZE = 500  # rows that one transaction deletes
@@ -42,7 +37,9 @@ ENDED_SESSION_RETENTION = 86_400.0
 
 
 @define(eq=False, repr=False)
-class Pruner(Service):
+class Pruner(PeriodicService):
+    interval, failure_text = INTERVAL, "could not prune the log"
+
     _store: Store
     _namespaces: Namespaces
     _dispatcher: Dispatcher
@@ -56,27 +53,6 @@ class Pruner(Service):
     )  # the time up to which each namespace was pruned for its age
     _overdue: dict[str, float] = field(factory=dict)  # seconds by which each namespace and table is behind
     _reported: bool = False  # that it is behind
-    _loop: LoopingCall | None = None
-    _pruning: Deferred[None] | None = None
-
-    _log = Logger()
-
-    def startService(self) -> None:
-        super().startService()
-        self._loop = LoopingCall(self._start_pruning)
-        self._loop.clock = self._clock
-        self._loop.start(INTERVAL, now=False)
-
-    def stopService(self) -> Deferred[None] | None:
-        """Fires when the present batch is done."""
-        super().stopService()
-        if self._loop is not None:
-            self._loop.stop()
-        return self._pruning
-
-    def _start_pruning(self) -> Deferred[None]:
-        self._pruning = Deferred.fromCoroutine(self.prune()).addErrback(self._prune_failed)
-        return self._pruning
 
     @property
     def overdue(self) -> float:
@@ -91,6 +67,9 @@ class Pruner(Service):
             f"What is older than its retention is pruned in steps of {self._max_step or 0:.0f} s, and {self.overdue:.0f} s "
             "are left to prune.  If the time of day is wrong, stop this server now; PRUNING_STEP=none prunes all at once"
         )
+
+    async def run_round(self) -> None:
+        await self.prune()
 
     async def prune(self) -> None:
         """Delete all that is due now; for its age only where clocks agree."""
@@ -210,10 +189,3 @@ class Pruner(Service):
     async def _read_time(self, query: str, **params: Any) -> float | None:
         rows = (await self._store.read(Query(query, params))).results[0]
         return parse_timestamp(rows[0]["at"]) if rows else None
-
-    def _prune_failed(self, failure: Failure) -> None:
-        """Log why; a failure that went on would end the loop."""
-        if failure.check(Refusal):
-            self._log.warn("could not prune the log: {why}", why=failure.getErrorMessage())
-        else:
-            self._log.failure("could not prune the log", failure)

@@ -85,3 +85,20 @@ class ComparisonTests(SynchronousTestCase):
         self.clock.advance(500)
         self.store.answer(None, NOW - 9999)
         self.assertTrue(self.wall_clock.may_delete_by_age)
+
+    def test_a_stop_before_the_first_answer_and_one_after_it(self) -> None:
+        """Neither leaves a timer, and the second waits for the question that is asked."""
+        started = self.start()
+        self.comparison.stopService()
+        self.store.answer(NOW, None)
+        self.successResultOf(started)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.start()
+        self.store.answer(NOW, None)
+        self.clock.advance(CHECK_INTERVAL)
+        stopped = self.comparison.stopService()
+        assert stopped is not None
+        self.assertNoResult(stopped)
+        self.store.answer(NOW, None)
+        self.successResultOf(stopped)
+        self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -390,10 +390,10 @@ class PrunerTests(StoreCase):
         await self.happened(100)
         pruner = self.pruner(Namespace(USERS, retention=60))
         self.clock.advance(INTERVAL - 1)
-        self.assertIsNone(pruner._pruning)
+        self.assertIsNone(pruner._round)
         self.clock.advance(1)
-        assert pruner._pruning is not None
-        await pruner._pruning
+        assert pruner._round is not None
+        await pruner._round
         self.assertEqual(await self.left(), [])
 
     async def test_stopping_waits_for_the_bite_under_way_and_begins_no_other(self) -> None:
@@ -407,9 +407,9 @@ class PrunerTests(StoreCase):
 
         self.watched.before = stop
         self.clock.advance(INTERVAL)
-        assert pruner._pruning is not None
-        await pruner._pruning
-        self.assertEqual(stopped, [pruner._pruning])
+        assert pruner._round is not None
+        await pruner._round
+        self.assertEqual(stopped, [pruner._round])
         self.assertEqual((await self.left(), await self.floor()), ([7, 8, 9, 10], 6))
         self.clock.advance(INTERVAL * 3)
         self.assertEqual(len(self.bites()), 2)
@@ -419,12 +419,12 @@ class PrunerTests(StoreCase):
         pruner = self.pruner(Namespace(USERS, retention=60))
         self.watched.away = True
         self.clock.advance(INTERVAL)
-        assert pruner._pruning is not None
-        await pruner._pruning
+        assert pruner._round is not None
+        await pruner._round
         self.assertEqual(await self.left(), [1])
         self.watched.away = False
         self.clock.advance(INTERVAL)
-        await pruner._pruning
+        await pruner._round
         self.assertEqual((await self.left(), await self.floor()), ([], 1))
 
     async def test_a_bug_in_one_round_does_not_end_the_others(self) -> None:
@@ -432,12 +432,12 @@ class PrunerTests(StoreCase):
         pruner = self.pruner(Namespace(USERS, retention=60))
         self.watched.before = lambda: 1 / 0
         self.clock.advance(INTERVAL)
-        assert pruner._pruning is not None
-        await pruner._pruning
+        assert pruner._round is not None
+        await pruner._round
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.watched.before = lambda: None
         self.clock.advance(INTERVAL)
-        await pruner._pruning
+        await pruner._round
         self.assertEqual(await self.left(), [])
 
     async def test_a_store_that_goes_away_between_two_bites(self) -> None:
@@ -446,6 +446,6 @@ class PrunerTests(StoreCase):
         pruner = self.pruner(Namespace(USERS, retention=60))
         self.watched.before = lambda: setattr(self.watched, "away", True)
         self.clock.advance(INTERVAL)
-        assert pruner._pruning is not None
-        await pruner._pruning
+        assert pruner._round is not None
+        await pruner._round
         self.assertEqual((await self.left(), await self.floor()), ([4, 5], 3))
