@@ -130,6 +130,17 @@ class Shared(LiveCase):
     """Two instances on one PostgreSQL and one Redis."""
 
     instances = 2
+    # Whether shared limits wait for Redis however busy the machine is; else each instance counts alone, as it should.
+    waits_for_redis = False
+
+    async def start_one(self, config: Config) -> NamedServices:
+        server = await super().start_one(config)
+        if self.waits_for_redis:
+            client = server.getServiceNamed("shared-limits").client
+            client._call_timeout = RESCUE
+            while not client.connections:
+                await deferLater(reactor, 0.005)
+        return server
 
     def configure(self, config: Config) -> Config:
         config = super().configure(config)

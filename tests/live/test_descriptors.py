@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 import resource
 import socket
 import sys
+import termios
 from typing import Any
 
 import treq
@@ -22,6 +24,7 @@ from .test_twistd import Started, TwistdCase
 DESCRIPTORS = 256
 FEW = ("sh", "-c", f'ulimit -n {DESCRIPTORS}; exec "$@"', "sh", sys.executable)
 FEW_AT_FIRST = ("sh", "-c", f'ulimit -S -n {DESCRIPTORS}; exec "$@"', "sh", sys.executable)
+STDERR = 2
 SHOW_IMPORTS = (sys.executable, "-X", "importtime")
 
 
@@ -97,10 +100,17 @@ class DescriptorTests(TwistdCase):
         started = Started(self.data, python=SHOW_IMPORTS)
         self.addCleanup(started.program.kill)
         await self.until(lambda: b'"message": "ready"' in started.program.said, started.output)
+        await self.until(lambda: not self.unread_errors(started), started.output)
         before = len(started.program.errors)
         self.assertIn(b"import time:", started.program.errors)
         await self.ask_for_everything(started)
+        await self.until(lambda: not self.unread_errors(started), started.output)
         self.assertEqual(started.program.errors[before:].decode(), "")
+
+    def unread_errors(self, started: Started) -> int:
+        """Bytes that it has written to its stderr and that were not read here yet: its stdout may be ahead."""
+        pipe: Any = started.program.transport.pipes[STDERR]  # type: ignore[union-attr]
+        return int.from_bytes(fcntl.ioctl(pipe.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
 
     async def ask_for_everything(self, started: Started) -> None:
         """One request of each kind, the refused ones included."""

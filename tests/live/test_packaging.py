@@ -104,7 +104,7 @@ def answer_of(url: str, server: subprocess.Popen[str]) -> dict[str, object]:
     give_up = time.monotonic() + RESCUE
     while time.monotonic() < give_up and server.poll() is None:
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with urllib.request.urlopen(url, timeout=RESCUE) as answer:
                 return dict(json.load(answer))
         except (urllib.error.URLError, ConnectionError):
             time.sleep(0.1)

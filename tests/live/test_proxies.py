@@ -13,6 +13,7 @@ from twisted.internet.threads import deferToThread
 from multiproto.config import Config
 from multiproto.config.parsers import CLIENT_PORTS
 from tests.proxy import Proxy
+from tests.timing import RESCUE
 
 from . import test_matrix
 from .clients import Device, Rest, WebSocket
@@ -112,7 +113,7 @@ class EveryProtocol:
 
     def heard(self, port: int, data: bytes) -> bytes:
         """All that comes on a connection on which `data` is said."""
-        with socket.create_connection(("127.0.0.1", port), 10) as plain:
+        with socket.create_connection(("127.0.0.1", port), RESCUE) as plain:
             heard = b""
             try:
                 plain.sendall(data)

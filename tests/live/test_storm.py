@@ -76,6 +76,8 @@ class ArrivalTests(LiveCase):
 
 
 class SharedRateTests(Shared):
+    waits_for_redis = True
+
     def configure(self, config: Config) -> Config:
         config = super().configure(config)
         slow = Rate(1 / 3600, 20)

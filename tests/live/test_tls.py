@@ -56,13 +56,13 @@ class TlsCase(LiveCase):
 
     def serial(self, port: int) -> int:
         """Of the certificate that a new connection is shown."""
-        plain = socket.create_connection(("127.0.0.1", port), 10)
+        plain = socket.create_connection(("127.0.0.1", port), RESCUE)
         with self.trusting().wrap_socket(plain, server_hostname=NAME) as secure:
             shown: Any = secure.getpeercert()
             return int(shown["serialNumber"], 16)
 
     def connected(self, port: int) -> socket.socket:
-        plain = socket.create_connection(("127.0.0.1", port), 10)
+        plain = socket.create_connection(("127.0.0.1", port), RESCUE)
         self.addCleanup(plain.close)
         return plain
 

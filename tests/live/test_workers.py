@@ -127,7 +127,7 @@ class ServingTests(WorkersCase):
         self.assertEqual(status, 201)
         for _, said in await gatherResults([device.inbox.next() for device in devices]):
             self.assertEqual(said["content"]["message"]["id"], answer["data"]["id"])
-        self.assertEqual({event["worker"] for event in crew.events if "worker" in event}, {0, 1})
+        await crew.until(lambda: {event["worker"] for event in crew.events if "worker" in event} == {0, 1})
         self.assertNotIn("Traceback", crew.output)
 
     async def test_one_is_killed(self) -> None:

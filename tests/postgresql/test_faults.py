@@ -14,13 +14,14 @@ from twisted.logger import capturedLogs, formatEvent
 from multiproto.core.errors import DatabaseError, DataDamaged, Refusal, TimedOut, Unavailable
 from multiproto.storage.check import RowsRead
 from multiproto.storage.jobs import QueueFull
+from multiproto.storage.postgresql import writer
 from multiproto.storage.postgresql.check import find_damage
 from multiproto.storage.postgresql.read_queue import MAX_PIPELINED_READS
 from multiproto.storage.postgresql.store import PostgresStore
 from multiproto.storage.statements import load_statements, sql_directory
 from tests.servers import Postgres
 from tests.storage.units import TAKEN, add_session, add_user, event, say, user_by_id
-from tests.timing import Stopwatch, measured
+from tests.timing import RESCUE, Stopwatch, measured
 
 from .cases import DatabaseCase, outcome, refusal
 
@@ -34,8 +35,10 @@ class FaultCase(DatabaseCase):
     is_patient = False
 
 
-class CommitTests(FaultCase):
+class CommitTests(DatabaseCase):
     """A COMMIT whose answer is lost is looked up; nothing is done twice, and nothing said that is not so."""
+
+    usual_timeout = writer.WRITE_TIMEOUT
 
     async def through(self) -> tuple[Any, PostgresStore]:
         proxy, conninfo = await self.proxied()
@@ -109,6 +112,7 @@ class CommitTests(FaultCase):
 
     async def test_one_that_nobody_can_tell_of_is_said_to_be_unknown(self) -> None:
         proxy, store = await self.through()
+        self.patch(writer, "WRITE_TIMEOUT", self.usual_timeout)
 
         def on_request(data: bytes) -> bytes:
             if COMMIT in data:
@@ -223,6 +227,7 @@ class AwayTests(FaultCase):
             await deferLater(reactor, 0.02)
 
     async def test_idle_connections_that_the_server_ends_are_made_anew_unseen(self) -> None:
+        self.patch(writer, "WRITE_TIMEOUT", RESCUE)  # to connect may take long on a busy machine
         store = await self.make_store()
         await store.commit(add_user("ada"))
         with psycopg.connect(self.conninfo, autocommit=True) as other:
@@ -274,7 +279,7 @@ class SilentTests(FaultCase):
             self.assertEqual(await quick, ())
 
 
-class QueueTests(FaultCase):
+class QueueTests(DatabaseCase):
     async def test_the_queue_takes_so_many_and_no_more(self) -> None:
         store = await self.make_store(max_waiting=3)
         with psycopg.connect(self.conninfo) as other:

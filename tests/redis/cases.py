@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any, Callable
 
@@ -11,11 +12,13 @@ from twisted.internet.task import deferLater
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import TestCase
 
+from multiproto.broker import redis as broker
 from multiproto.broker.redis import RedisBroker
 from multiproto.broker.redis_codec import BrokerMacKey
 from multiproto.core.protocol import Delivery
 from multiproto.core.pubsub.dispatcher import Dispatcher
 from multiproto.core.transactions import Publication
+from multiproto.redis import connection
 from multiproto.redis.address import RedisAddress
 from tests.servers import Redis, needs, redis
 from tests.timing import RESCUE, TEST_RESCUE
@@ -66,8 +69,14 @@ class Instance:
 @needs("redis")
 class RedisCase(TestCase):
     timeout = TEST_RESCUE
+    # With a Redis that is slow to answer, as on a busy machine: it would be taken for a dead one, and what is
+    # published meanwhile would not reach the others, as it should be.
+    is_patient = False
 
     def setUp(self) -> None:
+        if self.is_patient:
+            self.patch(broker, "PROBE_INTERVAL", RESCUE)
+            self.patch(connection, "REPLY_TIMEOUT", RESCUE)
         self.server = self.use_server()
         self.prefix = f"{self.id()}:"
 
@@ -75,8 +84,18 @@ class RedisCase(TestCase):
         return redis()
 
     async def instance(self, address: RedisAddress | None = None, key: BrokerMacKey = KEY) -> Instance:
+        """One that has reached its Redis, however long that takes: a start waits for some time only."""
         made = self.make(address, key)
         await made.lane.startService()
+        await self.until(lambda: made.lane.up)
+        return made
+
+    async def refused_instance(self, why: str, address: RedisAddress | None = None) -> Instance:
+        """One that can't use its Redis, once its reason has a match of `why`."""
+        made = self.make(address)
+        await made.lane.startService()
+        await self.until(lambda: re.search(why, made.lane._down_reason()))
+        self.assertFalse(made.lane.up)
         return made
 
     def make(self, address: RedisAddress | None = None, key: BrokerMacKey = KEY) -> Instance:

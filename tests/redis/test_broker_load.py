@@ -30,6 +30,8 @@ class SlowEar:
 
 
 class EndingTests(RedisCase):
+    is_patient = True
+
     async def test_what_was_published_before_the_end_is_still_said(self) -> None:
         here, there = await self.instance(), await self.instance()
         for n in range(1, 201):
@@ -137,9 +139,7 @@ class FaultTests(RedisCase):
         self.assertIs(here.lane._subscriber_connection.protocol, subscription)
 
     async def test_a_user_who_may_not_publish_is_told_so(self) -> None:
-        here = await self.instance(RedisAddress(HOST, self.server.port, "mute", "pw"))
-        self.assertFalse(here.lane.up)
-        self.assertIn("NOPERM", here.lane._down_reason())
+        await self.refused_instance("NOPERM", RedisAddress(HOST, self.server.port, "mute", "pw"))
 
     async def test_its_own_echo_is_not_read(self) -> None:
         here = await self.instance()

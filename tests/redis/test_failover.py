@@ -91,8 +91,7 @@ class ReplicaTests(FailoverCase):
 
     async def test_a_replica_at_the_start_is_not_used(self) -> None:
         await self.demote()
-        here = await self.instance()
-        self.assertIn("READONLY", here.lane._down_reason())
+        await self.refused_instance("READONLY")
 
     async def test_shared_limits_leave_a_replica(self) -> None:
         proxy, address = await self.moving()
@@ -137,8 +136,7 @@ class RefusingTests(FailoverCase):
 
     async def test_of_a_cluster(self) -> None:
         server = self.new_server("cluster-enabled yes")
-        here = await self.instance(RedisAddress.parse(server.url))
-        self.assertIn("CLUSTERDOWN", here.lane._down_reason())
+        await self.refused_instance("CLUSTERDOWN", RedisAddress.parse(server.url))
 
     async def test_whose_password_was_changed(self) -> None:
         here = await self.instance()

@@ -18,6 +18,7 @@ from tests.certificates import make
 from tests.live.clients import Address, Rest, WebSocket, frame
 from tests.live.running import LiveCase
 from tests.ports import HOST
+from tests.timing import RESCUE
 
 from .documented import HAProxy, Nginx, RunningProxy, Upstream
 
@@ -100,7 +101,7 @@ class EveryProtocol:
     def connect_device(self: Any) -> ssl.SSLSocket:
         """A TCP connection of `CLIENT`, that was answered."""
         context = ssl.create_default_context(cafile=str(self.files.authority))
-        plain = socket.create_connection((HOST, self.address.tcp), 10, (CLIENT, 0))
+        plain = socket.create_connection((HOST, self.address.tcp), RESCUE, (CLIENT, 0))
         secure = context.wrap_socket(plain, server_hostname=NAME)
         secure.sendall(frame(0x30))
         assert secure.recv(1000)[4] == 0x31
