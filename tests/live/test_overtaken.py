@@ -38,7 +38,7 @@ SIZE = 2000  # bytes of an event
 MISSED, KEPT = 3000, 3100
 RECEIVE = 4096  # bytes of a client's buffer in the kernel
 # Bytes that a client reads at once, and seconds between: what is on its way takes it longer than five seconds.
-BITE, PAUSE = 8192, 0.5
+BITE, PAUSE = 8192, 0.25
 REPLAYED = rb'"replay":"|"type":"next"'
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from twisted.internet.defer import Deferred, ensureDeferred
 
 from multiproto.core.errors import Refusal
 from multiproto.storage.postgresql.store import PostgresStore
@@ -75,6 +76,32 @@ class BackupTests(DatabaseCase):
         with psycopg.connect(self.conninfo) as other:
             ((count,),) = other.execute("SELECT count(*) FROM terms")
         return int(count)
+
+    async def test_reads_that_waited_for_a_restore_are_made_again(self) -> None:
+        """Their snapshots are older than the tables that it made, which are empty to them."""
+        await self.asyncSetUp()
+        store = self.stores[0]
+        (cursor,) = await write(store, "e1")
+        tables = ("heads", "events", "terms", "floors")
+        with psycopg.connect(self.conninfo) as restoring:
+            for table in tables:
+                restoring.execute(f"CREATE TEMPORARY TABLE {table}_kept AS TABLE {table}".encode())
+                restoring.execute(f"TRUNCATE {table}".encode())
+                restoring.execute(f"INSERT INTO {table} OVERRIDING SYSTEM VALUE TABLE {table}_kept".encode())
+            reads: list[Deferred[Any]] = [
+                ensureDeferred(store.read_after(0, 10)),
+                ensureDeferred(store.locate(cursor)),
+                ensureDeferred(store.retention_floors()),
+            ]
+            waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            with psycopg.connect(self.conninfo, autocommit=True) as other:
+                while other.execute(waiting.encode()).fetchone() == (0,):
+                    await later(0.01)
+        entries, position, floors = [await read for read in reads]
+        self.assertEqual([entry.event.id for entry in entries], ["e1"])
+        self.assertEqual(position, 1)
+        self.assertNotEqual(floors, {})
+        self.assertEqual(self.seen[0].partings, 0)
 
     async def test_every_instance_notices_with_its_next_read_and_one_of_them_begins_a_term(self) -> None:
         await self.asyncSetUp()

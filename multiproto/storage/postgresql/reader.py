@@ -131,6 +131,8 @@ class PostgresReader:
                     for query in (Query("log_head", {"known": known.number}), *queries)
                 ]
             )
+            if not head.rows:
+                continue  # it waited while a backup was restored, and to its snapshot the new tables are empty
             (row,) = head.rows
             if generation != self.heads.generation:
                 continue  # it may be of the history before
