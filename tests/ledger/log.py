@@ -7,7 +7,7 @@ import sqlite3
 from bisect import bisect_right
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Iterable, Sequence
+from typing import Any, Iterable, Mapping, Sequence
 
 import psycopg
 from attrs import define, field, frozen
@@ -39,10 +39,21 @@ class Log:
     wrongly_pruned: Sequence[
         Entry
     ] = ()  # of `entries`, those that are not in the log any more, and should be
+    # By what was sent, the position from which on it may have been pruned: as many as are kept are in the log then.
+    prunable_from: Mapping[str, int] = field(factory=dict)
     by_cursor: dict[str, Entry] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.by_cursor = {entry.cursor: entry for entry in self.entries}
+
+    def may_name(self, entry: Entry, payload: str) -> bool:
+        """Whether the answer to who sent `payload` may have the cursor of `entry`.
+
+        Repeated once it was pruned, it has that of the head (docs/common.md#idempotency-keys).
+        """
+        prunable_from = self.prunable_from.get(payload)
+        is_pruned = prunable_from is not None and entry.position >= prunable_from
+        return entry.blank or entry.payload == payload or is_pruned
 
     def position(self, cursor: str | None) -> int | None:
         """What `cursor` stands for; `None` when this log has never had it, or has it no more."""
@@ -98,6 +109,10 @@ def from_archive(url: str, archive: str, namespace: str, kept: int) -> Log:
         for entry, (*_, its, later, present) in zip(there.entries, rows)
         if not present and (its != namespace or later < kept)
     ]
+    ours = [entry for entry, (*_, its, _, _) in zip(there.entries, rows) if its == namespace]
+    there.prunable_from = {
+        entry.payload: last.position for entry, last in zip(ours, ours[kept:]) if entry.payload is not None
+    }
     return there
 
 

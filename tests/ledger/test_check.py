@@ -44,6 +44,7 @@ class History:
         self.entries: list[log.Entry] = []
         self.records: list[Record] = []
         self.partings: list[Parting] = []
+        self.prunable_from: dict[str, int] = {}  # by what was sent
         for n in range(1, messages + 1):
             self._send(n)
         for protocol in PROTOCOLS:
@@ -101,7 +102,7 @@ class History:
     def check(self, must_recover: bool = False, one_retry: bool = False) -> Report:
         return check(
             self.records,
-            Log(self.entries, 0, cursor(0)),
+            Log(self.entries, 0, cursor(0), prunable_from=self.prunable_from),
             (),
             must_recover,
             one_retry,
@@ -199,6 +200,17 @@ class SendTests(HistoryCase):
 
     def test_a_cursor_of_another(self) -> None:
         self.history.change(self.history.at("sender", SEND, 7), cursor=cursor(7))
+        self.finds(Fault.WRONG_CURSOR)
+
+    def test_a_later_cursor_once_it_may_be_pruned(self) -> None:
+        index = self.history.at("sender", SEND, 7)
+        self.history.prunable_from = {self.history.records[index].hash: 60}
+        self.history.change(index, cursor=cursor(60), time=60.7)
+        self.finds()
+        self.history.change(index, cursor=cursor(59))
+        self.finds(Fault.WRONG_CURSOR)
+        self.history.prunable_from = {}
+        self.history.change(index, cursor=cursor(60))
         self.finds(Fault.WRONG_CURSOR)
 
     def test_logged_before_what_was_acknowledged_earlier(self) -> None:
