@@ -12,7 +12,7 @@ Under a running server the log may go back, with a backup that is restored or
 another server in place of the primary.  The store tells the follower, which also
 notices by the term of what it has read, and begins anew.  So it does where entries
 that somebody listens to were pruned before it read them, for it was halted for long,
-and where what is stored can't be read, for it is damaged (docs/decisions/042-damaged-data.md).
+and where what is stored is damaged (docs/decisions/042-damaged-data.md).
 """
 
 from __future__ import annotations
@@ -155,8 +155,8 @@ class Follower(Service):
 
         They would never be delivered, nor would any behind them.
         """
-        position, (head, _) = self._dispatcher.position, await self._log_source.head()
-        if head <= position:
+        position, head = self._dispatcher.position, await self._log_source.head()
+        if head[0] <= position:
             return False
         self._skips += 1
         now, last = self._clock.seconds(), self._skips_logged_at
@@ -165,21 +165,19 @@ class Follower(Service):
                 "what follows position {position} of the log is damaged and skipped, up to {head} ({times} times "
                 "since this was last said): all connections are closed",
                 position=position,
-                head=head,
+                head=head[0],
                 times=self._skips,
             )
             self._skips, self._skips_logged_at = 0, now
-        await self._replace_log()
+        self._replace_log(head)
         return True
 
     async def _start_over(self, why: str) -> None:
         self._log.critical("{why}: all connections are closed", why=why)
-        await self._replace_log()
+        self._replace_log(await self._log_source.head())
 
-    async def _replace_log(self) -> None:
-        self._read_ahead = 0.0, 0
-        head = await self._log_source.head()
-        self._parted = False
+    def _replace_log(self, head: tuple[int, str]) -> None:
+        self._read_ahead, self._parted = (0.0, 0), False
         self._dispatcher.replace_log(*head)
 
     async def _dispatch_entries(self, entries: Sequence[Entry]) -> None:
