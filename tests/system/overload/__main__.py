@@ -54,6 +54,7 @@ ACCOUNTS = 20  # of the attackers; half of them change their passwords
 SPARE_SESSIONS = 16
 PAST_EVENTS = 4000
 MESSAGES = 1000
+MOST_FAULTS = 6  # that are printed of an attack
 SHORT_ROUNDS = 100  # requests, each sent behind the answer to the one before, while a short attack goes on
 SETTINGS = {  # the ledger's server has none of the limits that a server comes with
     "NAMESPACES": json.dumps([{"match": f"{LOGGED}.**"}, {"match": f"{PRUNED}.**", "retention": "1s"}]),
@@ -123,7 +124,8 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        return "; ".join(self.faults) or "ok"
+        more = len(self.faults) - MOST_FAULTS
+        return "; ".join([*self.faults[:MOST_FAULTS], *([f"{more} more"] if more > 0 else [])]) or "ok"
 
 
 COLUMNS = ("GET", "publish", "login", "turn", "MiB", "MiB/s", "opened/lost", "starved")

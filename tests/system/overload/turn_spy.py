@@ -5,6 +5,7 @@ Counted is the CPU of the reactor's thread, so that a machine with other work to
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import time
@@ -28,6 +29,7 @@ class TurnRecorder:
         self._file = open(path, "a", buffering=1)  # noqa: SIM115  # for as long as the process lives
         self._longest = 0.0  # of the parts of this turn
         self._what = ""
+        self._collection_began = 0.0
 
     def part(self, name: Callable[[], str], doing: Doing, *args: Any, **named: Any) -> Any:
         """Call `doing`, and remember it if it is the longest part of this turn."""
@@ -35,9 +37,19 @@ class TurnRecorder:
         try:
             return doing(*args, **named)
         finally:
-            taken = time.thread_time() - began
-            if taken > self._longest:
-                self._longest, self._what = taken, name()
+            self._note_part(time.thread_time() - began, name)
+
+    def collection(self, phase: str, info: dict[str, int]) -> None:
+        """Count a collection of garbage as a part of its turn; `gc.callbacks` calls this before and after each."""
+        if phase == "start":
+            self._collection_began = time.thread_time()
+        else:
+            taken = time.thread_time() - self._collection_began
+            self._note_part(taken, lambda: f"garbage of generation {info['generation']}")
+
+    def _note_part(self, taken: float, name: Callable[[], str]) -> None:
+        if taken > self._longest:
+            self._longest, self._what = taken, name()
 
     def turn(self, doing: Doing, *args: Any) -> Any:
         """Call `doing`, which is a turn: what is ready, or the calls that are due."""
@@ -62,6 +74,7 @@ def _name(function: Any) -> str:
 def watch() -> None:
     """Record the turns of the reactor that this process is going to install."""
     recorder = TurnRecorder(os.environ[FILE])
+    gc.callbacks.append(recorder.collection)
     calls, io = ReactorBase.runUntilCurrent, EPollReactor._doReadOrWrite
 
     def recorded(schedule: Doing, before: int) -> Doing:
