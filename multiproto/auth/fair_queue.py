@@ -44,13 +44,13 @@ class FairQueue(Generic[T]):
 
         Of a full queue, a network that has two places fewer than another may have one of those.
         """
-        count = self._count_of(requester.network)
+        count = self.count_of(requester.network)
         if (
             count >= self._max_waiting_per_network
             or self._count_by_user[requester.user_id] >= self._max_waiting_per_user
         ):
             raise too_many_at_once()
-        if self._count >= self._max_waiting and self._count_of(self._greediest()) < count + 2:
+        if self._count >= self._max_waiting and self.count_of(self._greediest()) < count + 2:
             raise Unavailable("Too many logins at once; try again in a moment")
 
     def enqueue(self, item: T, requester: Requester) -> T | None:
@@ -93,11 +93,12 @@ class FairQueue(Generic[T]):
                 del self._count_by_user[user]
         return waiting.item
 
-    def _count_of(self, network: ClientNetwork) -> int:
+    def count_of(self, network: ClientNetwork) -> int:
+        """How many items of `network` wait."""
         return len(self._networks.get(network, ()))
 
     def _greediest(self) -> ClientNetwork:
-        return max(self._networks, key=self._count_of)
+        return max(self._networks, key=self.count_of)
 
 
 def too_many_at_once() -> RateLimited:

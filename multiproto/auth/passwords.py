@@ -3,7 +3,8 @@
 A storm of logins must not slow down anything else.  bcrypt releases the GIL
 while it works, so a pool of one thread fewer than there are cores leaves the
 reactor its own core.  One thread more is for networks that have none at work:
-whoever logs in once does not wait for those who do it again and again.
+whoever logs in once does not wait for those who do it again and again, and, where
+there are fewer cores than that, has most of the one that they share.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ T = TypeVar("T")
 
 # Of the pool's threads, on Linux, where each has its own: on one core with it, the reactor has three times as much.
 NICENESS = 5
+NICENESS_OF_MANY = 15  # of those that work for networks with more waiting: a tenth of a core that both want
 
 
 @define(eq=False, repr=False)
@@ -48,6 +50,7 @@ class BcryptPasswords(Service):
     _max_waiting_per_network: int = 10  # in the queue, from one address, whoever its users are
     _max_waiting_per_user: int = 3  # in the queue, of one user, from wherever
     _pool: ThreadPool = field(init=False)
+    _pool_of_many: ThreadPool = field(init=False)  # for networks that have more waiting
     _queue: FairQueue[Deferred[None]] = field(init=False)
     _running: Counter[ClientNetwork] = field(factory=Counter, init=False)  # threads at work, by network
     _current_core: Callable[[], int | None] = field(factory=lambda: find_current_core())
@@ -55,6 +58,7 @@ class BcryptPasswords(Service):
 
     def __attrs_post_init__(self) -> None:
         self._pool = ThreadPool(0, self._threads + 1, "passwords")
+        self._pool_of_many = ThreadPool(0, self._threads + 1, "many passwords")
         self._queue = FairQueue(self._max_waiting, self._max_waiting_per_network, self._max_waiting_per_user)
 
     @property
@@ -65,11 +69,13 @@ class BcryptPasswords(Service):
     def startService(self) -> Deferred[None]:
         super().startService()
         self._pool.start()
+        self._pool_of_many.start()
         return Deferred.fromCoroutine(self._make_dummy_hash())
 
     def stopService(self) -> None:
         super().stopService()
         self._pool.stop()
+        self._pool_of_many.stop()
 
     def check_capacity(self, requester: Requester = Requester()) -> None:
         if not self._has_thread_for(requester.network):
@@ -117,9 +123,12 @@ class BcryptPasswords(Service):
         self._running[network] += 1
         # A caller that is cancelled goes at once.  The thread works on, and its slot is free when it is done.
         result: Deferred[T] = Deferred()
-        deferToThreadPool(self._reactor, self._pool, _run_aside, work, self._current_core()).addBoth(
-            self._on_task_done, network, result
-        )
+        # A thread may lower its priority, and an ordinary user's may not raise it again: so there are two pools.
+        pool, niceness = self._pool, NICENESS
+        if self._queue.count_of(network):
+            pool, niceness = self._pool_of_many, NICENESS_OF_MANY
+        hashing = deferToThreadPool(self._reactor, pool, _run_aside, work, niceness, self._current_core())
+        hashing.addBoth(self._on_task_done, network, result)
         return await result
 
     def _has_thread_for(self, network: ClientNetwork) -> bool:
@@ -147,7 +156,7 @@ def _has_hash(password: bytes, hashed: bytes, max_bytes: int | None) -> bool:
     return matches and (max_bytes is None or len(password) <= max_bytes)
 
 
-def _run_aside(work: Callable[[], T], reactors_core: int | None) -> T:
+def _run_aside(work: Callable[[], T], niceness: int, reactors_core: int | None) -> T:
     """Do `work` in this thread, with a lower priority than the reactor's, and beginning on another core.
 
     With few cores and the same priority, the reactor had to wait for a third to a half of the time
@@ -155,7 +164,7 @@ def _run_aside(work: Callable[[], T], reactors_core: int | None) -> T:
     hash of 77 ms took up to 0.7 s, until the kernel evened out the cores.
     """
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
         _leave_core(reactors_core)
     return work()
 

@@ -12,7 +12,13 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from multiproto.auth.passwords import NICENESS, BcryptPasswords, find_current_core, spare_cores
+from multiproto.auth.passwords import (
+    NICENESS,
+    NICENESS_OF_MANY,
+    BcryptPasswords,
+    find_current_core,
+    spare_cores,
+)
 from multiproto.base.client_network import ClientNetwork
 from multiproto.core.client_info import Requester
 from multiproto.core.errors import RateLimited, Unavailable
@@ -188,6 +194,26 @@ class PasswordsTests(TestCase):
         before = niceness()
         self.assertEqual(await self.passwords._in_thread(niceness, Requester()), NICENESS)
         self.assertEqual(niceness(), before)
+
+    async def test_of_threads_that_hash_those_for_many_go_last(self) -> None:
+        """Whoever has more waiting leaves the core to others: the last one of a row has none waiting behind it."""
+        passwords = BcryptPasswords(reactor, rounds=4, threads=1)
+        self.addCleanup(passwords.stopService)
+        await passwords.startService()
+        found: list[tuple[str, int]] = []
+
+        def login(name: str) -> Deferred[None]:
+            working = Deferred.fromCoroutine(passwords._in_thread(niceness, Requester(ClientNetwork(name))))
+            return working.addCallback(lambda nice: found.append((name, nice)))
+
+        def niceness() -> int:
+            return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+        await gatherResults([login(name) for name in ("storm", "storm", "storm", "storm", "owner")])
+        self.assertEqual(
+            sorted(found),
+            [("owner", NICENESS), *[("storm", NICENESS)] * 2, *[("storm", NICENESS_OF_MANY)] * 2],
+        )
 
     async def test_threads_that_hash_leave_the_reactors_core(self) -> None:
         """They begin elsewhere, and may come back: where they were before does not matter."""
