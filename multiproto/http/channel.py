@@ -34,6 +34,7 @@ from .resolved_head import ResolvedHead
 
 PIPELINE_FULL = "ahead"  # a reason to pause reading: too many pipelined bytes
 TURN = "turn"  # another one: a body waits to be decoded
+PROBE_INTERVAL = 1.0  # seconds between two interim responses to a client that may have left
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -56,7 +57,9 @@ class Channel:
     _transport: Any = field(default=None, init=False)
     _write_paused: bool = field(default=False, init=False)  # the transport's buffer is full
     _producer: IPushProducer | None = field(default=None, init=False)  # of the response being streamed
-    _was_probed: bool = False  # an interim response was sent to find out whether the client has left
+    _probed_at: float | None = (
+        None  # when an interim response was sent to find out whether the client has left
+    )
     _waits_for_turn: bool = False  # a body, to be decoded
     _read_closed: bool = field(default=False, init=False)  # the client half-closed
     _read_throttle: ReadThrottle = field(init=False)
@@ -262,18 +265,21 @@ class Channel:
     def find_client(self, key: str, kind: str, on_found: Callable[[bool], object]) -> None:
         """Call `on_found` with whether the client of a request that has waited is there; if not, abort the connection.
 
-        A client that has closed the connection looks as if it had half-closed it until something is sent to it.
-        So it is sent an interim response, which its system answers with a reset; others ignore that (RFC 9110,
-        15.2.1).  Then `on_found` is called in a later turn of `key`, for work of this `kind`.
+        A client that has closed the connection looks as if it had half-closed it until something is sent to it; and
+        as if it had not, while what it sent before is more than is read.  So it is sent an interim response, once a
+        second at most, which its system answers with a reset; others ignore that (RFC 9110, 15.2.1).  Then
+        `on_found` is called in a later turn of `key`, for work of this `kind`.
         """
-        state, request = tcp_state(self._transport), self.request
+        state, request, now = tcp_state(self._transport), self.request, self.site.clock.seconds()
+        may_have_left = state == TCP_CLOSE_WAIT or self._read_throttle.is_paused
+        was_probed = self._probed_at is not None and now - self._probed_at < PROBE_INTERVAL
         if state == TCP_CLOSE:
             self.abort()
             on_found(False)
-        elif state != TCP_CLOSE_WAIT or self._was_probed or not (request and request.takes_interim_responses):
+        elif not may_have_left or was_probed or not (request and request.takes_interim_responses):
             on_found(True)
         else:
-            self._was_probed = True
+            self._probed_at = now
             self._transport.write(CONTINUE)
             self.site.turns.run_in_later_turn(key, kind, partial(self.find_client, key, kind, on_found))
 

@@ -21,7 +21,7 @@ from zope.interface.verify import verifyObject
 
 from multiproto.base.tcp_socket import TCP_CLOSE, TCP_CLOSE_WAIT, tcp_state
 from multiproto.core.turn_scheduler import TIME_SLICE
-from multiproto.http.channel import CONTINUE
+from multiproto.http.channel import CONTINUE, PROBE_INTERVAL
 from multiproto.http.chunked import MAX_STEPS
 from multiproto.http.codec import MAX_FIELD_BYTES, MAX_FIELDS, MAX_REQUEST_LINE
 from multiproto.http.limits import HttpLimits
@@ -802,7 +802,7 @@ class HalfCloseTests(SiteCase):
         return sent
 
     def test_one_whose_request_waits_is_asked_whether_it_is_still_there(self) -> None:
-        """By an interim response, once, and then it is answered."""
+        """By an interim response, and then it is answered."""
         for is_asked, version in ((True, b"1.1"), (False, b"1.0")):
             self.line, turn = Line(self.site), self.wait_for_turns()
             peer = self.peer()
@@ -820,6 +820,31 @@ class HalfCloseTests(SiteCase):
         peer.close()
         self.assertEqual([self.next_turn(turn) for _ in range(3)], [CONTINUE, b"", b""])
         self.assertEqual((self.line.aborted, self.slow.requests), (True, []))
+
+    def test_one_that_may_have_left_behind_what_is_not_read(self) -> None:
+        """Its end is behind more than the system takes."""
+        turn, peer = self.wait_for_turns(), self.peer()
+        peer.setblocking(False)
+        self.line.send(SLOW)
+        self.line.send(b"G" * (HttpLimits().max_pipelined_bytes + 1))
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                peer.send(b"E" * 65536)
+        peer.close()
+        self.assertEqual(tcp_state(self.line.transport), 1)
+        self.assertEqual([self.next_turn(turn) for _ in range(3)], [CONTINUE, b"", b""])
+        self.assertEqual((self.line.aborted, self.slow.requests), (True, []))
+
+    def test_one_that_waits_for_long_is_asked_once_a_second(self) -> None:
+        """It may leave at any time."""
+        self.line.send(SLOW)
+        self.line.send(b"G" * (HttpLimits().max_pipelined_bytes + 1))
+        asked: list[bool] = []
+        for seconds in (0.0, PROBE_INTERVAL * 0.99, PROBE_INTERVAL * 0.02):
+            self.clock.advance(seconds)
+            self.line.channel.find_client("key", "test", lambda is_there: None)
+            asked.append(self.line.heard() == CONTINUE)
+        self.assertEqual(asked, [True, False, True])
 
     def test_one_that_has_left_below_tls(self) -> None:
         """The state is that of the connection below."""
