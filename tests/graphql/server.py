@@ -355,6 +355,14 @@ class ServerCase(SynchronousTestCase):
         self.addCleanup(exchanged.hang_up)
         return exchanged
 
+    def post_unanswered(self, body: object) -> Exchanged:
+        """POST `body` as Ann, who waits for the answer."""
+        exchanged, text = self.connect(), json.dumps(body).encode()
+        head = f"POST /graphql HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n"
+        token = f"Authorization: Bearer token-{self.ann}\r\n\r\n"
+        exchanged.protocol.dataReceived((head + token).encode() + text)
+        return exchanged
+
     def request(
         self, method: str, path: str = "/graphql", body: bytes | None = None, **headers: str | None
     ) -> Exchanged:

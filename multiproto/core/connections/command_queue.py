@@ -9,6 +9,9 @@ from .admission import ConnectionLimits
 from .read_throttle import ReadThrottle
 
 QUEUE_FULL = "queue"  # reason to pause the reading
+LARGE_COMMAND = (
+    64 * 1024
+)  # bytes as it was sent; of such JSON, what it is parsed to may have twenty times as many
 
 
 @define(eq=False, repr=False)
@@ -25,6 +28,11 @@ class CommandQueue:
     def enqueue(self, command: Command, size: int) -> None:
         self._queue.append((command, size))
         self._bytes += size
+
+    @property
+    def begins_with_large(self) -> bool:
+        """Whether the oldest command is one that holds much memory while it waits."""
+        return bool(self._queue) and self._queue[0][1] >= LARGE_COMMAND
 
     def dequeue(self) -> Command:
         """Remove the oldest command.  The reading resumes once the queue is less than half full."""

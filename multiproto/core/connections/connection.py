@@ -299,7 +299,9 @@ class Connection(DeliveryBatchListener):
         try:
             while self._command_queue and not self.close_if_expired(began := self._clock.seconds()):
                 if not self.turns.has_time(self.turn_key):  # one packet may hold thousands of commands
-                    await self.turns.wait(self.turn_key, "commands")
+                    await self.turns.wait(
+                        self.turn_key, "commands", first=self._command_queue.begins_with_large
+                    )
                     continue
                 command = self._command_queue.dequeue()  # may read on
                 kind = type(command).__name__

@@ -113,9 +113,11 @@ class GraphQLResource:
                 await request.count()
                 # Each is encoded at once: a batch may wait for long, and as objects, results that it holds make each
                 # collection of garbage longer.
-                response.send_batch(
-                    [await self._execute_batch_member(each, caller, request) for each in parsed]
-                )
+                results: list[bytes] = []
+                for each in parsed:
+                    is_begun = bool(results)
+                    results.append(await self._execute_batch_member(each, caller, request, is_begun))
+                response.send_batch(results)
             else:
                 await self._execute_single(response, parsed, caller)
         except _ClientDisconnected:
@@ -123,12 +125,13 @@ class GraphQLResource:
         except Refusal as refusal:
             response.send_refusal(refusal)
 
-    async def _wait_for_turn(self, request: GraphQLHttpRequest, is_prepared: bool = False) -> None:
-        """Return when there is time to prepare an operation, or to execute one that `is_prepared`.
+    async def _wait_for_turn(self, request: GraphQLHttpRequest, is_begun: bool = False) -> None:
+        """Return when there is time to go on: before what else its address asks for, if the request `is_begun`.
 
-        Raises `_ClientDisconnected`.
+        A prepared operation holds memory, and a batch its first results: those of 200 connections that went on by
+        turns would all be answered at the end.  Raises `_ClientDisconnected`.
         """
-        if not await request.wait_for_turn("graphql", is_prepared):
+        if not await request.wait_for_turn("graphql", is_begun):
             raise _ClientDisconnected
 
     async def _serve_playground(self, response: GraphQLHttpResponse) -> bool:
@@ -172,7 +175,7 @@ class GraphQLResource:
             return self._send_request_error(response, error)
         if not operation.only_authenticates:
             await response.request.count()
-        await self._wait_for_turn(response.request, is_prepared=True)
+        await self._wait_for_turn(response.request, is_begun=True)
         if operation.kind == "mutation" and response.request.method != b"POST":
             response.request.setHeader("Allow", "POST")
             raise GraphQLMethodNotAllowed("Mutations need POST")
@@ -199,15 +202,15 @@ class GraphQLResource:
             response.send_errors(400 if response.media_type == GRAPHQL_RESPONSE_TYPE else 200, error.errors)
 
     async def _execute_batch_member(
-        self, member: GraphQLRequest, caller: Caller, request: GraphQLHttpRequest
+        self, member: GraphQLRequest, caller: Caller, request: GraphQLHttpRequest, is_begun: bool
     ) -> bytes:
         """Execute one member of the batch in `request` when it is the client's turn; its result as JSON."""
-        await self._wait_for_turn(request)
+        await self._wait_for_turn(request, is_begun)
         try:
             operation = self._operation_executor.prepare(member)
             if operation.kind == "subscription":
                 raise BadGraphQLRequest("A batch can't hold subscriptions")
-            await self._wait_for_turn(request, is_prepared=True)
+            await self._wait_for_turn(request, is_begun=True)
             payload = await self._operation_executor.execute(operation, caller)
         except RequestError as error:
             payload = {"errors": error.errors}

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.base.timestamps import format_timestamp
 from multiproto.core.connections.admission import ConnectionLimits
+from multiproto.core.connections.command_queue import LARGE_COMMAND
 from multiproto.core.connections.connection import Connection
 from multiproto.core.errors import (
     Conflict,
@@ -488,6 +489,22 @@ class FlowTests(SessionCase):
         turn.end()
         run_one_turn(self.clock)
         self.assertEqual(self.peer.sent[-2:], [refused, "resume"])
+
+    def test_a_large_command_goes_before_what_else_its_address_asks_for(self) -> None:
+        """What it was parsed to is held meanwhile."""
+        self.welcome()
+        turn = ManualTurn()
+        self.connection.turns = make_turns(self.clock, turn)
+        for size, expected in ((LARGE_COMMAND - 1, ["frames", Pong()]), (LARGE_COMMAND, [Pong(), "frames"])):
+            del self.peer.sent[:]
+            turn.seconds += 1.0
+            key = self.connection.turn_key
+            self.connection.turns.run_later(key, "frames", lambda: self.peer.sent.append("frames"))
+            self.connection.receive(Ping(), size)
+            turn.end()
+            run_one_turn(self.clock)
+            done = [each for each in self.peer.sent if each not in ("pause", "resume")]
+            self.assertEqual(done, expected)
 
     def test_how_large_a_message_may_be(self) -> None:
         self.assertEqual(

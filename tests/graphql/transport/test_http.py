@@ -9,6 +9,7 @@ from typing import Any, Mapping
 
 from graphql import build_client_schema, get_introspection_query
 
+from multiproto.core.turn_scheduler import TURN_BUDGET
 from multiproto.graphql.execution.limits import QueryLimits
 
 from ..server import Answer, ServerCase
@@ -132,11 +133,7 @@ class PostTests(ServerCase):
             self.assertEqual((answer.status, answer.headers["allow"]), (405, "GET, HEAD, POST"))
 
     def test_a_client_that_left_is_not_answered(self) -> None:
-        exchanged = self.connect()
-        body = json.dumps({"query": "{ me { id } }"}).encode()
-        head = f"POST /graphql HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        token = f"Authorization: Bearer token-{self.ann}\r\n\r\n"
-        exchanged.protocol.dataReceived((head + token).encode() + body)
+        exchanged = self.post_unanswered({"query": "{ me { id } }"})
         exchanged.hang_up()
         self.turn()
         self.assertEqual(exchanged.wire.value(), b"")
@@ -144,12 +141,9 @@ class PostTests(ServerCase):
     def send_and_wait(self, body: Any, hang_up: bool) -> Any:
         """POST `body` when the reactor has no time left; the messages that there are in the end."""
         self.serve()
-        exchanged, text = self.connect(), json.dumps(body).encode()
-        head = f"POST /graphql HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n"
         turn: Any = self.hub.turns._turn
         turn.seconds += 1.0
-        token = f"Authorization: Bearer token-{self.ann}\r\n\r\n"
-        exchanged.protocol.dataReceived((head + token).encode() + text)
+        exchanged = self.post_unanswered(body)
         if hang_up:
             exchanged.hang_up()
         self.turn()
@@ -220,6 +214,23 @@ class BatchTests(ServerCase):
         self.assertEqual(sent, {"data": {"sendMessage": {"content": "x"}}, "extensions": {"cursor": "t.3"}})
         self.assertEqual(unparsed["errors"][0]["extensions"]["code"], "GRAPHQL_PARSE_FAILED")
         self.assertEqual(subscription["errors"][0]["message"], "A batch can't hold subscriptions")
+
+    def test_one_that_has_begun_goes_before_the_next_of_its_address(self) -> None:
+        """By turns all of 200 would be answered at the end, and their first results be held until then."""
+        turn: Any = self.hub.turns._turn
+        turn.seconds += 1.0
+        for content in ("one", "two"):
+            send = f'mutation {{ sendMessage(input: {{content: "{content}", channelId: "c"}}) {{ id }} }}'
+            self.post_unanswered([{"query": send}] * 2)
+        turn.step = TURN_BUDGET  # each look at the clock takes so long: a piece of work in each turn
+        for _ in range(20):
+            turn.end()
+            self.turn()
+        turn.step = 0.0
+        turn.end()
+        sent = self.data("{ messages { edges { node { content } } } }", self.ann)
+        contents = [edge["node"]["content"] for edge in sent["messages"]["edges"]]
+        self.assertEqual(contents, ["two", "two", "one", "one"])  # the newest one comes first
 
     def test_is_bounded(self) -> None:
         for count, status in ((10, 200), (11, 400), (5000, 400)):
