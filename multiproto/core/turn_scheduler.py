@@ -25,6 +25,8 @@ from ..base.round_robin import RoundRobinQueue
 TURN_BUDGET = 0.004  # seconds of a turn for what has just come, and as much for what waited
 TIME_SLICE = 0.002  # seconds of them for one connection that waited
 MAX_REST = 0.1  # seconds in which only what has just come is done
+# Of that time, what is left where nothing else is ready: what others have in threads or on the disk comes back soon.
+IDLE_REST = 0.25
 MAX_OVERDRAWN = 1000  # clients that are remembered; beyond, all are forgotten, and each costs one more piece
 
 
@@ -61,7 +63,8 @@ class TurnScheduler:
     _waiting: RoundRobinQueue[_Work] = Factory(RoundRobinQueue)
     _waiting_overdrawn: RoundRobinQueue[_Work] = Factory(RoundRobinQueue)
     _slice_ends_at: float | None = None  # while something runs that waited
-    _rests_until: float = 0.0  # by `_timer`
+    _rest_began_at: float = 0.0  # by `_timer`
+    _rest: float = 0.0  # seconds
     _is_scheduled: bool = field(default=False, init=False)
 
     _log = Logger()
@@ -140,12 +143,13 @@ class TurnScheduler:
     def _run_waiting(self) -> None:
         """Do what waited, for a turn's budget; then one long piece of those who are overdrawn, or several short ones.
 
-        After a piece that took longer, what others ask for in several steps goes first for as long again:
-        else each of their steps would have such a piece before it.
+        After a piece that took longer, what others ask for in several steps goes first for as long again, or for a
+        quarter of that where nothing else is ready: else each of their steps would have such a piece before it.
         """
         try:
             had_long_piece = self._run_queue(self._waiting)
-            if not had_long_piece and (self._timer() >= self._rests_until or self._turn.is_idle):
+            rest = self._rest * IDLE_REST if self._turn.is_idle else self._rest
+            if not had_long_piece and self._timer() - self._rest_began_at >= rest:
                 self._run_queue(self._waiting_overdrawn)
         finally:
             self._slice_ends_at = None
@@ -180,4 +184,4 @@ class TurnScheduler:
         self._overdrawn.add(key)
         self._waiting.move(key, self._waiting_overdrawn)
         if seconds >= 2 * TURN_BUDGET:
-            self._rests_until = now + min(seconds, MAX_REST)
+            self._rest_began_at, self._rest = now, min(seconds, MAX_REST)

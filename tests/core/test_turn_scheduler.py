@@ -8,9 +8,18 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from multiproto.core.turn_scheduler import MAX_OVERDRAWN, MAX_REST, TIME_SLICE, TURN_BUDGET, TurnScheduler
+from multiproto.core.turn_scheduler import (
+    IDLE_REST,
+    MAX_OVERDRAWN,
+    MAX_REST,
+    TIME_SLICE,
+    TURN_BUDGET,
+    TurnScheduler,
+)
 
 from ..fakes import ManualTurn, run_one_turn
+
+LONG = 1.5 * TURN_BUDGET  # seconds of a piece that is a long one, with no rest after it
 
 
 class TurnCase(SynchronousTestCase):
@@ -87,17 +96,26 @@ class RestTests(TurnCase):
         self.later("a", "next")
         self.assertEqual(self.next_turn(), ["long"])
 
-    def test_while_something_else_is_ready(self) -> None:
-        self.turn.is_idle = False
-        self.assertEqual(self.next_turn(), [])
+    def rest(self) -> None:
+        """Let the time pass, and do what waited for that."""
         self.turn.seconds += 3 * TURN_BUDGET
         self.assertEqual(self.next_turn(), ["next"])
 
-    def test_but_not_while_nothing_is(self) -> None:
+    def test_while_something_else_is_ready(self) -> None:
+        self.turn.is_idle = False
+        self.turn.seconds += 3 * TURN_BUDGET * 0.99
+        self.assertEqual(self.next_turn(), [])
+        self.rest()
+
+    def test_for_a_quarter_while_nothing_is(self) -> None:
+        """What others have in threads, or on the disk, comes back meanwhile."""
+        self.turn.seconds += 3 * TURN_BUDGET * IDLE_REST * 0.99
+        self.assertEqual(self.next_turn(), [])
+        self.turn.seconds += 3 * TURN_BUDGET * IDLE_REST * 0.02
         self.assertEqual(self.next_turn(), ["next"])
 
     def test_also_after_one_that_did_not_wait(self) -> None:
-        self.next_turn()
+        self.rest()
         began = self.turns.now()
         self.turn.seconds += 3 * TURN_BUDGET
         self.turns.count("b", "test", began)
@@ -108,7 +126,7 @@ class RestTests(TurnCase):
         self.assertEqual(self.next_turn(), [])
 
     def test_for_so_long_and_no_longer(self) -> None:
-        self.next_turn()
+        self.rest()
         self.later("a", "very long", 1.0)
         self.later("a", "last")
         self.assertEqual(self.next_turn(), ["very long"])
@@ -129,7 +147,7 @@ class FairnessTests(TurnCase):
 
     def test_after_a_long_piece_an_address_waits_in_any_case(self) -> None:
         """So a turn has one long piece of it, and not one more when it is read; a short one ends that."""
-        self.later("a", "long", 2 * TURN_BUDGET)
+        self.later("a", "long", LONG)
         self.assertEqual(self.next_turn(), ["long"])
         self.turn.end()
         self.assertEqual((self.turns.has_time("a"), self.turns.has_time("b")), (False, True))
@@ -139,8 +157,8 @@ class FairnessTests(TurnCase):
 
     def test_a_short_piece_does_not_wait_behind_the_long_ones_of_several_addresses(self) -> None:
         for key in ("a", "b", "c"):
-            self.later(key, f"{key}1", 2 * TURN_BUDGET)
-            self.later(key, f"{key}2", 2 * TURN_BUDGET)
+            self.later(key, f"{key}1", LONG)
+            self.later(key, f"{key}2", LONG)
         self.assertEqual([self.next_turn() for _ in range(3)], [["a1"], ["b1"], ["c1"]])
         self.assertTrue(self.turn.has_long_work)
         self.later("d", "short")
@@ -152,12 +170,12 @@ class FairnessTests(TurnCase):
     def test_after_a_short_piece_the_rest_of_an_address_is_not_overtaken(self) -> None:
         """Neither by what comes then and is read, nor by what waits later."""
         for key in ("a", "b"):
-            self.later(key, f"{key}1", 2 * TURN_BUDGET)
+            self.later(key, f"{key}1", LONG)
             self.next_turn()
         for key, name, seconds in (
             ("a", "a2", TURN_BUDGET / 2),
             ("a", "a3", 0.0),
-            ("b", "b2", 2 * TURN_BUDGET),
+            ("b", "b2", LONG),
         ):
             self.later(key, name, seconds)
         self.assertEqual(self.next_turn(), ["a2", "b2"])
@@ -169,23 +187,23 @@ class FairnessTests(TurnCase):
         self.assertTrue(self.turns.has_time("a"))
 
     def test_after_a_long_piece_the_rest_of_an_address_is_not_overtaken(self) -> None:
-        self.later("a", "a1", 2 * TURN_BUDGET)
+        self.later("a", "a1", LONG)
         self.later("a", "a2")
         self.assertEqual(self.next_turn(), ["a1"])
         self.later("a", "a3")
         self.assertEqual(self.next_turn(), ["a2", "a3"])
 
     def test_long_pieces_have_their_turn_beside_many_short_ones(self) -> None:
-        self.later("a", "long", 2 * TURN_BUDGET)
+        self.later("a", "long", LONG)
         self.next_turn()
-        self.later("a", "next", 2 * TURN_BUDGET)
+        self.later("a", "next", LONG)
         for n in range(9):
             self.later("b", str(n), TURN_BUDGET / 2)
         self.assertEqual(self.next_turn(), ["0", "1", "next"])
 
     def test_how_many_long_pieces_are_remembered(self) -> None:
         for n in range(MAX_OVERDRAWN + 1):
-            self.later(str(n), "long", 2 * TURN_BUDGET)
+            self.later(str(n), "long", LONG)
             self.next_turn()
         self.turn.end()
         self.assertEqual([self.turns.has_time(key) for key in ("0", str(MAX_OVERDRAWN))], [True, False])

@@ -21,7 +21,7 @@ from .types import encode_parameters
 
 # Seconds of work in one transaction; what comes meanwhile waits for all of it, and for the answers to all of it.
 # Only where the event loop is busy, too, do as many units as share a sync take longer: hundreds took 0.1 s.
-TRANSACTION_TIME = 0.02
+TRANSACTION_TIME = 0.01
 MIN_BATCH = 16  # units in one transaction, however long they take, so that they share its sync
 
 CursorOrError = Union[str, Exception]  # a unit's cursor, or why nothing of it was done
