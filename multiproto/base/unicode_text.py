@@ -11,6 +11,7 @@ MAX_NORMALIZED_LENGTH = 1000  # characters; see `to_nfc`
 _JOINERS = "\u200c\u200d"  # zero-width non-joiner and joiner
 _VIRAMA = 9  # the combining class of the mark that takes a letter's vowel away
 _GRAPHEME = regex.compile(r"\X")
+_INVISIBLE = regex.compile(r"\p{Default_Ignorable_Code_Point}")
 
 
 def to_nfc(text: str) -> str:
@@ -21,6 +22,26 @@ def to_nfc(text: str) -> str:
     them some ten seconds.
     """
     return unicodedata.normalize("NFC", text) if len(text) <= MAX_NORMALIZED_LENGTH else text
+
+
+def fold(text: str) -> str:
+    """The form in which identifiers are compared: one for all spellings that differ in nothing but case and compatibility.
+
+    Unicode's NFKC_Casefold (chapter 3.13), until nothing changes: `ς` is `σ`, `ß` is `ss`, a full-width letter the one
+    that it stands for, and what nobody sees is left out.  Text of more than `MAX_NORMALIZED_LENGTH` characters is in
+    lower case only, and should be refused.
+    """
+    if text.isascii() or len(text) > MAX_NORMALIZED_LENGTH:
+        return text.lower()
+    text = unicodedata.normalize("NFD", text)  # sorts the marks, before the iota subscript becomes a letter
+    while (folded := unicodedata.normalize("NFKC", _INVISIBLE.sub("", text.casefold()))) != text:
+        text = folded
+    return folded
+
+
+def is_invisible(character: str) -> bool:
+    """Whether nobody sees it: Unicode's default ignorables, some of which are letters or marks."""
+    return _INVISIBLE.match(character) is not None
 
 
 def split_graphemes(text: str) -> list[str]:

@@ -13,7 +13,7 @@ import unicodedata
 import idna
 import idna.uts46data  # else with the first address that needs it, when the descriptors may be used up
 
-from ..base.unicode_text import is_letter_or_mark, remove_joiners, to_nfc
+from ..base.unicode_text import fold, is_invisible, is_letter_or_mark, remove_joiners, to_nfc
 
 MAX_LENGTH = 255  # characters of an address
 MAX_LOCAL_BYTES = 64  # of UTF-8 (RFC 5321, 4.5.3.1.1, and RFC 6531, 3.2)
@@ -45,12 +45,13 @@ def normalize_mailbox(text: str) -> str:
 
 
 def email_key(text: str) -> str:
-    """The form in which addresses are compared, of any text: without regard to case, and the domain in ASCII."""
+    """The form in which addresses are compared, of any text: folded, and the domain in ASCII.
+
+    It is stored: databases of a version with other keys are brought up to date by `storage.email_keys`.
+    """
     local, at, domain = normalize_mailbox(text).rpartition("@")
-    if not local.isascii() and len(local) <= MAX_LENGTH:
-        # Full-width letters and their like are the letters that they stand for.
-        local = unicodedata.normalize("NFKC", local)
-    return to_nfc((local + at + _to_ascii(domain)).lower())
+    # Folded, an accent that stands alone is one on a space.
+    return (fold(local) + at + fold(_to_ascii(domain))).strip()
 
 
 def _to_unicode(domain: str) -> str:
@@ -89,9 +90,13 @@ def _is_atom(text: str) -> bool:
 
 
 def _is_wide(character: str) -> bool:
-    """Whether it is a letter, mark or number that is not ASCII."""
+    """Whether it is a letter, mark or number that is not ASCII, and that one sees."""
     is_number = unicodedata.category(character)[0] == "N"
-    return not character.isascii() and (is_number or is_letter_or_mark(character))
+    return (
+        not character.isascii()
+        and (is_number or is_letter_or_mark(character))
+        and not is_invisible(character)
+    )
 
 
 def _is_domain(text: str) -> bool:

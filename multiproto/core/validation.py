@@ -15,6 +15,7 @@ from attrs import Factory, define
 from ..base.spelling import edit_distance, nearest
 from ..base.unicode_text import (
     code_point,
+    is_invisible,
     is_joiner,
     is_letter_or_mark,
     remove_joiners,
@@ -297,7 +298,7 @@ def _email_errors(text: str) -> ErrorMessages:
         return [f"Must have at most {MAX_LENGTH} characters"]
     if is_mailbox(text):
         return []
-    unseen = [character for character in text if not character.isprintable()]
+    unseen = [each for each in text if not each.isprintable() or is_invisible(each)]
     return [f"Invalid email address{f': it has {_list_characters(unseen)}' if unseen else ''}"]
 
 

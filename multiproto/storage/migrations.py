@@ -27,6 +27,11 @@ class Migration:
     text: str = field(repr=False)
 
     @property
+    def title(self) -> str:
+        """What it is about: the name without its number."""
+        return self.name[4:].removesuffix(".sql")
+
+    @property
     def checksum(self) -> str:
         return hashlib.sha256(self.text.encode()).hexdigest()
 

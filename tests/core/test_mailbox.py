@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unicodedata import normalize
+
 import idna
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,15 +20,28 @@ VALID = (
     ("info@XN--Bcher-KVA.example", "info@XN--Bcher-KVA.example", "info@xn--bcher-kva.example"),
     ("info@faß.example", "info@faß.example", "info@xn--fa-hia.example"),
     ("用户@例子。公司", "用户@例子.公司", "用户@xn--fsqu00a.xn--55qx5d"),
-    ("Ιωάννης@παράδειγμα.ελ", "Ιωάννης@παράδειγμα.ελ", "ιωάννης@xn--hxajbheg2az3al.xn--qxam"),
+    ("Ιωάννης@παράδειγμα.ελ", "Ιωάννης@παράδειγμα.ελ", "ιωάννησ@xn--hxajbheg2az3al.xn--qxam"),
     ("Zoe\u0308@b.org", "Zoë@b.org", "zoë@b.org"),
     ("Ａnn@ｂ.org", "Ａnn@b.org", "ann@b.org"),
     (
         "علی\u200cرضا@نامه\u200cای.com",
         "علی\u200cرضا@نامه\u200cای.com",
-        "علی\u200cرضا@xn--mgba3gch31f060k.com",
+        "علیرضا@xn--mgba3gch31f060k.com",
     ),
+    ("ΝΙΚΟΣ@b.org", "ΝΙΚΟΣ@b.org", "νικοσ@b.org"),
+    ("a@exam\u00adple.org", "a@example.org", "a@example.org"),  # IDNA takes away what nobody sees
+    ("a@e\u200bx\ufe0fä\u2060.org", "a@exä.org", "a@xn--ex-wia.org"),
     ("a@ab--cd.example", "a@ab--cd.example", "a@ab--cd.example"),  # no IDNA, but such names exist
+)
+# Each one address in several spellings.
+SAME = (
+    ("ΝΙΚΟΣ@b.org", "νικος@b.org", "νικοσ@b.org", "Νικος@b.org"),
+    ("ΝΙΚΟΣ.Α@b.org", "νικος.α@b.org", "νικοσ.α@b.org"),
+    ("ᾳδης@b.org", "ᾼΔΗΣ@b.org", "ΑΙΔΗΣ@b.org", "α\u0345δησ@b.org"),
+    ("ᾴ@b.org", "α\u0345\u0301@b.org", "α\u0301\u0345@b.org", "άι@b.org"),
+    ("straße@b.org", "STRASSE@b.org", "STRAẞE@b.org", "ﬆraſse@b.org"),
+    ("ＡＮＮ@b.org", "ann@b.org", "a\u200cnn@b.org"),
+    ("İ@b.org", "i\u0307@b.org"),
 )
 INVALID = (
     *(
@@ -41,6 +56,15 @@ INVALID = (
     "ab\u200d@c.org",
     *("ä..b@c.org", ".ä@c.org", "ä.@c.org", "ä@ü..org", "ä@ü.org.", "ä", "@ü.org", "ü.org", "a@b@c.org", ""),
     *("a\ud800@b.org", "☃@b.org"),
+    # Letters and marks that nobody sees.
+    *(
+        "a\ufe0f@b.org",
+        "a\u034f@b.org",
+        "\u3164@b.org",
+        "\uffa0a@b.org",
+        "a\U000e0101@b.org",
+        "a\u17b4@b.org",
+    ),
 )
 
 
@@ -50,6 +74,26 @@ class MailboxTests(SynchronousTestCase):
             self.assertEqual((normalize_mailbox(typed), email_key(typed)), (stored, compared))
             self.assertTrue(is_mailbox(stored), ascii(stored))
             self.assertEqual((normalize_mailbox(stored), email_key(stored)), (stored, compared))
+
+    def test_spellings_of_one_address_have_one_key(self) -> None:
+        for spellings in SAME:
+            keys = {email_key(each) for each in spellings}
+            self.assertEqual(len(keys), 1, keys)
+            self.assertEqual({email_key(key) for key in keys}, keys)
+
+    def test_no_letter_has_another_key_in_another_spelling(self) -> None:
+        """In every form that Unicode calls a compatible or caseless match, alone and at the end of a word."""
+        for character in map(chr, range(0x80, 0x30000)):
+            others = {
+                character.casefold(),
+                *(normalize(f"NF{form}", character) for form in ("C", "D", "KC", "KD")),
+            }
+            if others == {character} or not is_mailbox(f"{character}@b.org"):
+                continue
+            for start in ("", "a"):
+                key = email_key(f"{start}{character}@b.org")
+                for other in others:
+                    self.assertEqual(email_key(f"{start}{other}@b.org"), key, f"{character!r} {other!r}")
 
     def test_what_is_no_address(self) -> None:
         for typed in INVALID:

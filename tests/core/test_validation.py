@@ -116,6 +116,7 @@ class FieldValidatorTests(SynchronousTestCase):
             self.assertEqual([fault.message for fault in self.faults(form)], [only + said])
         for email, said in (
             ("ann\u200b@example.org", "Invalid email address: it has U+200B ZERO WIDTH SPACE"),
+            ("ann\ufe0f@example.org", "Invalid email address: it has U+FE0F VARIATION SELECTOR-16"),
             ("ann@@example.org", "Invalid email address"),
         ):
             form = FieldValidator({"email": email})

@@ -11,12 +11,21 @@ from psycopg import pq
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.storage.migrations import load_migrations
+from multiproto.storage.postgresql.migrate import migrate
 from multiproto.storage.postgresql.statements import PreparedStatement, to_prepared_statements
 from multiproto.storage.sqlite.checksums import CHECKSUM, COVERED_COLUMNS, add_checksum_function
 from multiproto.storage.statements import load_statements, sql_directory
 from tests.servers import needs, postgresql
 
-from ..storage.old_rows import AUDIT_NUMBERS, AUDIT_WITHOUT_NUMBERS, POSITIONS, ROWS_WITHOUT_POSITIONS
+from ..storage.old_rows import (
+    AUDIT_NUMBERS,
+    AUDIT_WITHOUT_NUMBERS,
+    EMAIL_KEYS,
+    EMAIL_ROWS,
+    OPERATOR_KEYS,
+    POSITIONS,
+    ROWS_WITHOUT_POSITIONS,
+)
 
 POSTGRESQL, SQLITE = sql_directory("postgresql"), sql_directory("sqlite")
 
@@ -94,9 +103,9 @@ class SchemaCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         server = postgresql()
-        url = server.new_database()
-        self.addCleanup(server.drop, url)
-        self.connection = psycopg.connect(url, autocommit=True)
+        self.url = server.new_database()
+        self.addCleanup(server.drop, self.url)
+        self.connection = psycopg.connect(self.url, autocommit=True)
         self.addCleanup(self.connection.close)
         self.statements = load_statements(POSTGRESQL / "queries")
         self.connection.execute(self.statements["migrations_begin"].encode())
@@ -267,6 +276,23 @@ class AuditNumbersTests(SchemaCase):
             self.connection.execute(migration.text.encode())
         self.connection.execute(AUDIT_WITHOUT_NUMBERS.replace("'n", "'m").encode())
         self.assertEqual(dict(self.rows("SELECT id, number FROM audit")), AUDIT_NUMBERS)
+
+
+class EmailKeysTests(SchemaCase):
+    newest = 0
+
+    def test_addresses_of_before_get_the_keys_of_now(self) -> None:
+        """Of accounts whose addresses are one now, the oldest gets it, and all others keep their own spelling."""
+        for migration in load_migrations(POSTGRESQL)[:13]:
+            self.connection.execute(migration.text.encode())
+            values = [f"'{each}'" for each in migration.record("2026-01-01T00:00:00.000Z").values()]
+            self.connection.execute(f"INSERT INTO migrations VALUES ({', '.join(values)})".encode())
+        self.connection.execute(EMAIL_ROWS.encode())
+        migrate(self.url, POSTGRESQL, self.statements, 0.0, durable=False)
+        found = self.rows("SELECT id, email_key, version, updated_at = created_at FROM users")
+        self.assertEqual({id: (key, version) for id, key, version, _ in found}, EMAIL_KEYS)
+        self.assertTrue(all(is_untouched for *_, is_untouched in found))
+        self.assertEqual(dict(self.rows("SELECT email_key, user_id FROM operator_addresses")), OPERATOR_KEYS)
 
 
 class TouchedTests(SchemaCase):

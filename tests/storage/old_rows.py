@@ -40,3 +40,41 @@ INSERT INTO audit (id, at, action, outcome, protocol, times) VALUES
 
 # Id -> number, once it was migrated, and the same were written again as m1, m2, m3.
 AUDIT_NUMBERS = {"n3": 1, "n1": 2, "n2": 3, "m1": 4, "m2": 5, "m3": 6}
+
+# Accounts whose addresses had other keys, the oldest first.
+EMAILS = (
+    ("ascii", "Strasse@x.org", "strasse@x.org"),
+    ("upper", "ΝΙΚΟΣ@x.org", "νικος@x.org"),
+    ("sigma", "νικοσ@x.org", "νικοσ@x.org"),  # the key that the one before gets
+    ("mixed", "Νικοσ@x.org", "νικοσ@x.org Νικοσ@x.org"),  # which the predecessor had, too
+    ("sharp", "straße@x.org", "straße@x.org"),
+    ("iota", "ᾳ@bü.org", "ᾳ@xn--b-eha.org"),
+    ("right", "é@x.org", "é@x.org"),
+    ("closed", "", "closed"),
+)
+EMAIL_ROWS = (
+    "".join(
+        "INSERT INTO users (id, email_key, email, name, password_hash, version, created_at, updated_at, position) VALUES"
+        f" ('{id}', '{key}', '{email}', 'Ann', '$2b$', 1, '2026-01-01T00:00:00.000Z', '2026-01-01T00:00:00.000Z',"
+        f" {position});\n"
+        for position, (id, email, key) in enumerate(EMAILS)
+    )
+    + """
+INSERT INTO operator_addresses (email_key, user_id, resolved_at) VALUES
+    ('νικος@x.org', 'upper', '2026-01-01T00:00:00.000Z'),
+    ('ᾳ@xn--b-eha.org', NULL, '2026-01-02T00:00:00.000Z'),
+    ('αι@xn--b-eha.org', 'other', '2026-01-03T00:00:00.000Z');
+"""
+)
+# Id -> key and version, once it was migrated.
+EMAIL_KEYS = {
+    "ascii": ("strasse@x.org", 1),
+    "upper": ("νικοσ@x.org", 2),
+    "sigma": ("νικοσ@x.org νικοσ@x.org", 2),
+    "mixed": ("νικοσ@x.org Νικοσ@x.org", 1),
+    "sharp": ("strasse@x.org straße@x.org", 2),
+    "iota": ("αι@xn--b-eha.org", 2),
+    "right": ("é@x.org", 1),
+    "closed": ("closed", 1),
+}
+OPERATOR_KEYS = {"νικοσ@x.org": "upper", "αι@xn--b-eha.org": "other"}

@@ -8,13 +8,24 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.core.kept_accounts import email_lookup
 from multiproto.storage.errors import StoreUnusable
 from multiproto.storage.migrations import load_migrations
-from multiproto.storage.sqlite.connection import connect
+from multiproto.storage.sqlite.checksums import fill_statement
+from multiproto.storage.sqlite.connection import connect, fetch_all
 from multiproto.storage.sqlite.migrate import migrate
 from multiproto.storage.statements import load_statements, sql_directory
 
-from .old_rows import AUDIT_NUMBERS, AUDIT_WITHOUT_NUMBERS, POSITIONS, ROWS_WITHOUT_POSITIONS
+from .old_rows import (
+    AUDIT_NUMBERS,
+    AUDIT_WITHOUT_NUMBERS,
+    EMAIL_KEYS,
+    EMAIL_ROWS,
+    EMAILS,
+    OPERATOR_KEYS,
+    POSITIONS,
+    ROWS_WITHOUT_POSITIONS,
+)
 
 FIRST = """-- One table, and a trigger with semicolons inside.
 CREATE TABLE one (a TEXT);
@@ -180,6 +191,27 @@ class AuditNumbersTests(SynchronousTestCase):
         connection.executescript(AUDIT_WITHOUT_NUMBERS.replace("'n", "'m"))
         found = connection.execute("SELECT id, number FROM audit").fetchall()
         self.assertEqual(dict(found), AUDIT_NUMBERS)
+
+
+class EmailKeysTests(SynchronousTestCase):
+    def test_addresses_of_before_get_the_keys_of_now(self) -> None:
+        """Of accounts whose addresses are one now, the oldest gets it, and all others keep their own spelling."""
+        sql = sql_directory("sqlite")
+        statements, migrations = load_statements(sql / "queries"), load_migrations(sql)
+        connection = connect(Path(":memory:"), 0)
+        self.addCleanup(connection.close)
+        migrate(connection, migrations[:10], statements, 1_800_000_000.0)
+        connection.executescript(EMAIL_ROWS)
+        connection.execute(fill_statement("users"))
+        migrate(connection, migrations, statements, 1_800_000_000.0)
+        found = connection.execute("SELECT id, email_key, version, updated_at FROM users").fetchall()
+        self.assertEqual({id: (key, version) for id, key, version, _ in found}, EMAIL_KEYS)
+        self.assertEqual({at for *_, at in found}, {"2026-01-01T00:00:00.000Z"})
+        operators = connection.execute("SELECT email_key, user_id FROM operator_addresses").fetchall()
+        self.assertEqual(dict(operators), OPERATOR_KEYS)
+        for id, email, _ in EMAILS[:-1]:
+            for row in fetch_all(connection, statements["user_by_email"], email_lookup(email)):
+                self.assertEqual(row["id"], id)  # with checksums that are right
 
 
 class FloorsTests(SynchronousTestCase):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, Mapping, Sequence
 
 import psycopg
 from psycopg.rows import dict_row
@@ -12,6 +12,8 @@ from twisted.logger import Logger
 
 from ...base.one_line import one_line
 from ...base.timestamps import format_timestamp
+from ...core.transactions import Row
+from .. import email_keys
 from ..errors import StoreUnusable
 from ..migrations import load_migrations, pending_migrations
 from ..statements import Statements
@@ -21,6 +23,7 @@ from .predecessor import is_predecessor
 from .servers import NameResolver
 from .session import FIND_SCHEMA, session_settings
 from .statements import to_prepared_statements
+from .types import encode_parameter
 
 MIN_VERSION = 13_00_00  # the first PostgreSQL with `pg_xact_status` of 64-bit transaction ids
 ADVISORY_LOCK_ID = 0x6D756C7469  # "multi"; of instances that start at the same time, one migrates
@@ -116,7 +119,7 @@ def apply_pending_migrations(
 ) -> None:
     """Bring the schema that is the search path up to date.  Raises `StoreUnusable`."""
     connection.execute(statements["migrations_begin"])
-    record = to_prepared_statements(statements)["migration_record"]
+    execute = _executor(connection, statements)
     applied = connection.execute(statements["migrations_applied"]).fetchall()
     for migration in pending_migrations(load_migrations(sql), applied):
         try:
@@ -125,5 +128,20 @@ def apply_pending_migrations(
             raise StoreUnusable(
                 f"migration {migration.name} failed, nothing of it was kept: {one_line(error)}"
             ) from error
-        values = migration.record(format_timestamp(now))
-        psycopg.RawCursor(connection).execute(record.text, [values[name] for name in record.parameter_names])
+        if migration.title == email_keys.MIGRATION:
+            email_keys.update_email_keys(execute)
+        execute("migration_record", migration.record(format_timestamp(now)))
+
+
+def _executor(connection: psycopg.Connection[Any], statements: Statements) -> email_keys.Execute:
+    """Executes statements by their names on `connection`."""
+    prepared = to_prepared_statements(statements)
+
+    def execute(name: str, params: Mapping[str, object]) -> Sequence[Row]:
+        statement = prepared[name]
+        encoded = (encode_parameter(params[each]) for each in statement.parameter_names)
+        values = [None if value is None else value.decode() for value in encoded]
+        cursor = psycopg.RawCursor(connection).execute(statement.text, values)
+        return cursor.fetchall() if cursor.description else ()
+
+    return execute

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Iterator
+from typing import Iterator, Mapping, Sequence
 
 from ...base.timestamps import format_timestamp
+from ...core.transactions import Row
+from .. import email_keys
 from ..errors import StoreUnusable
 from ..migrations import Migration, pending_migrations
 from ..statements import Statements
 from .connection import fetch_all
+from .types import encode_parameters
 
 
 def migrate(
@@ -34,6 +37,10 @@ def _apply_next_migration(
         waiting = pending_migrations(migrations, fetch_all(connection, statements["migrations_applied"], {}))
         for migration in waiting[:1]:
             _apply_migration(connection, migration)
+            if migration.title == email_keys.MIGRATION:
+                email_keys.update_email_keys(
+                    lambda name, params: _execute(connection, statements[name], params)
+                )
             connection.execute(statements["migration_record"], migration.record(at))
         connection.execute("COMMIT")
         return bool(waiting)
@@ -48,6 +55,13 @@ def _apply_migration(connection: sqlite3.Connection, migration: Migration) -> No
             connection.execute(statement)
     except sqlite3.Error as error:
         raise StoreUnusable(f"migration {migration.name} failed, nothing of it was kept: {error}") from error
+
+
+def _execute(connection: sqlite3.Connection, statement: str, params: Mapping[str, object]) -> Sequence[Row]:
+    """The rows of `statement`, none of one that only writes."""
+    cursor = connection.execute(statement, encode_parameters(params))
+    columns = [column[0] for column in cursor.description or ()]
+    return [dict(zip(columns, row)) for row in cursor]
 
 
 def _split_statements(text: str) -> Iterator[str]:

@@ -27,3 +27,18 @@ SELECT email_key, user_id FROM operator_addresses WHERE email_key IN (SELECT val
 INSERT INTO operator_addresses (email_key, user_id, resolved_at)
 VALUES (:email_key, :user_id, :at)
 ON CONFLICT DO NOTHING;
+
+-- name: operator_addresses_not_ascii
+-- The keys that are not in ASCII, in the order in which they were resolved.
+SELECT email_key
+FROM operator_addresses
+WHERE length(CAST(email_key AS BLOB)) <> length(email_key)
+ORDER BY resolved_at, email_key;
+
+-- name: operator_address_amend
+-- An address gets another key.
+UPDATE operator_addresses SET email_key = :new_key WHERE email_key = :email_key;
+
+-- name: operator_address_drop
+-- An address that was resolved in another spelling.
+DELETE FROM operator_addresses WHERE email_key = :email_key;

@@ -7,7 +7,7 @@ FROM users
 WHERE id = :id AND id NOT IN (SELECT user_id FROM closed_accounts);
 
 -- name: user_by_email
--- One user with all columns, by the address without regard to case; first the one that has this spelling alone.
+-- One user with all columns, by the address in any spelling; first the one that has this spelling alone.
 SELECT id, email, name, created_at, updated_at, crc32, email_key, password_hash, version, private_crc32
 FROM users
 WHERE email_key IN (:email_key, :shared_key)
@@ -74,3 +74,21 @@ INSERT INTO closed_accounts (user_id) VALUES (:id);
 -- name: user_drop
 -- Delete a user, with all that is left of them.
 DELETE FROM users WHERE id = :id;
+
+-- name: users_not_ascii
+-- Those whose address is not in ASCII, the oldest first.
+SELECT id, email, email_key, position
+FROM users
+WHERE length(CAST(email AS BLOB)) <> length(email)
+ORDER BY position;
+
+-- name: email_key_owner
+-- The account that is found by a key, if there is one.
+SELECT id, email, position FROM users WHERE email_key = :email_key;
+
+-- name: email_key_amend
+-- An address that stays as it is gets another key.
+UPDATE users
+SET email_key = :email_key, version = version + 1,
+    private_crc32 = row_crc32(:email_key, password_hash, version + 1)
+WHERE id = :id;

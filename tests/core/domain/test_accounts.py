@@ -88,6 +88,21 @@ class RegistrationTests(AccountsCase):
                 await self.accounts.register(ANN | {"email": email})
         self.assertEqual(len(await self.log()), 1)
 
+    async def test_an_address_is_taken_and_found_in_any_spelling_of_its_letters(self) -> None:
+        """A final sigma, an iota subscript, a sharp s, and what nobody sees make no other address."""
+        for first, other in (
+            ("ΝΙΚΟΣ@b.org", "νικοσ@b.org"),
+            ("ᾳ@b.org", "αι@b.org"),
+            ("straße@b.org", "STRASSE@b.org"),
+            ("anna@b.org", "an\u200cna@b.org"),
+            ("eva@b.org", "eva@\u00adb.org"),
+        ):
+            user = (await self.accounts.register(ANN | {"email": first})).value
+            with self.assertRaises(Conflict):
+                await self.accounts.register(ANN | {"email": other})
+            login = await self.sessions.login({"email": other, "password": ANN["password"]})
+            self.assertEqual(login.user.id, user.id)
+
     async def test_where_registration_is_closed(self) -> None:
         """Nobody gets in, and what is asked for costs nothing: neither faults are told nor passwords hashed."""
         self.patch(self.accounts, "_registration_open", False)
