@@ -427,6 +427,13 @@ class StatementTests(ServerCase):
             ],
         )
 
+    def test_the_messages_of_nobody(self) -> None:
+        """The same error as for the account itself."""
+        for query in ("user(id: $id) { id }", "userMessages(userId: $id) { cursor }"):
+            self.assertEqual(
+                self.codes(f"query ($id: ID!) {{ {query} }}", self.ann, id=MISSING), ["NOT_FOUND"], query
+            )
+
     def test_cursors_on_every_list(self) -> None:
         """What an edge or `pageInfo` names; `page: 1`, which the schema fills in, is no contradiction."""
         for n in range(3):

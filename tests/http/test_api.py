@@ -404,6 +404,21 @@ class MessageTests(ApiCase):
         self.assertEqual(paths(await self.ask("GET", "/messages/user", token=self.anns)), [["id"]])
         self.assertEqual(paths(await self.ask("GET", "/messages/user/x", token=self.anns)), [["userId"]])
 
+    async def test_the_messages_of_nobody(self) -> None:
+        """Unknown or closed: the same as for the account itself, whatever else narrows the list."""
+        gone, token = await self.join({**BOB, "email": "gone@example.org"})
+        await self.ask("DELETE", f"/users/{gone}", token=token)
+        for id in (NOBODY, gone):
+            account = await self.ask("GET", f"/users/{id}", token=self.anns)
+            for target in (
+                f"/messages/user/{id}",
+                f"/messages/user/{id}?channelId=c",
+                f"/messages?userId={id}",
+            ):
+                answer = await self.ask("GET", target, token=self.anns)
+                self.assertEqual((answer.status, answer.json["error"]), (404, account.json["error"]), target)
+        self.assertEqual((await self.ask("GET", "/messages/channel/nowhere", token=self.anns)).status, 200)
+
     async def test_an_id_in_capitals(self) -> None:
         """It is the same id, as in a body."""
         id = (await self.send(channelId="c")).data["id"].upper()

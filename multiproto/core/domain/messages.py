@@ -99,7 +99,10 @@ class Messages:
         raise NotFound.of("Message", id)
 
     async def page(self, identity: Identity, fields: RequestFields) -> PageOf[Message]:
-        """The messages that `identity` may see, newest first, filtered by `userId` and `channelId`, if given."""
+        """The messages that `identity` may see, newest first, filtered by `userId` and `channelId`, if given.
+
+        Raises `ValidationError`, or `NotFound` where nobody has the id `userId`.
+        """
         form = FieldValidator(fields)
         request = await PageRequest.parse(form, self._store.locate)
         filters = {}
@@ -110,7 +113,9 @@ class Messages:
         form.check()
         statement, narrowing = self._list_statement(identity, filters)
         params = {"viewer": identity.user_id, **filters, **narrowing}
-        return await request.read(self._store, "messages", statement, params, _message_from_row)
+        return await request.read(
+            self._store, "messages", statement, params, _message_from_row, filters.get("user_id")
+        )
 
     def _is_visible(self, message: Message, identity: Identity) -> bool:
         if not message.is_visible_to(identity.user_id):

@@ -12,6 +12,7 @@ from typing import Awaitable, Callable, Mapping, Sequence, TypeVar
 
 from attrs import frozen
 
+from ..errors import NotFound
 from ..model import PageOf
 from ..ports import Store
 from ..transactions import Query, Row
@@ -84,10 +85,18 @@ class PageRequest:
         suffix: str,
         filters: Mapping[str, object],
         from_row: Callable[[Row], T],
+        owner: str | None = None,
     ) -> PageOf[T]:
-        """The page of one list whose positions are the log's."""
-        snapshot = await store.read(*self.queries(name, suffix, filters))
-        rows, count, *behind = snapshot.results
+        """The page of one list whose positions are the log's.
+
+        Raises `NotFound` where there is no user `owner`, whose list it is.
+        """
+        queries = self.queries(name, suffix, filters)
+        users = [] if owner is None else [Query("users_by_ids", {"ids": [owner]})]
+        snapshot = await store.read(*queries, *users)
+        rows, count, *behind = snapshot.results[: len(queries)]
+        if owner is not None and not snapshot.results[-1]:
+            raise NotFound.of("User", owner)
         return self.build_page(
             rows, count[0]["total"], any(behind), from_row, store.cursors_of, snapshot.cursor
         )
