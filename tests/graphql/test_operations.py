@@ -460,8 +460,10 @@ class StatementTests(ServerCase):
             self.assertEqual((rest, last["before"]), (["0"], None))
             self.assertEqual(page(field, name, f'after: "{middle}"')[0], ["2"])
             self.assertEqual(
-                page(field, name, f'after: "{info["after"]}"'), ([], {"before": None, "after": info["after"]})
+                page(field, name, f'after: "{info["after"]}"'),
+                ([], {"before": f"{info['after']}~", "after": info["after"]}),
             )
+            self.assertEqual(page(field, name, f'before: "{info["after"]}~"')[0], ["2", "1", "0"])
         data = self.data(
             f"""{{ users(before: "t.2") {{ edges {{ node {{ name
                  new: messages(limit: 5, after: "{middle}") {{ edges {{ node {{ content }} }} }}

@@ -21,6 +21,9 @@ from ..validation import FieldValidator, paging
 T = TypeVar("T")
 
 _END = 2**63 - 1  # a position behind all rows
+_BEGIN = -(10**18 - 1)  # one before all rows, which a cursor can name
+# Behind a cursor that is `before`: the row at the cursor belongs to the page, too.  The newest row has no later cursor.
+_INCLUDED = "~"
 
 Locate = Callable[
     [str], Awaitable[int | None]
@@ -50,11 +53,13 @@ class PageRequest:
         if len(asked) > 1:
             form.add_error("after", "Goes without before")
         field = asked[0]
-        cursor = form.optional_text(field) or ""
-        position = await locate(cursor) if isinstance(form.value(field), str) else 0
+        cursor, is_after = form.optional_text(field) or "", field == "after"
+        is_included = not is_after and cursor.endswith(_INCLUDED)
+        name = cursor.removesuffix(_INCLUDED) if is_included else cursor
+        position = await locate(name) if isinstance(form.value(field), str) else 0
         if position is None:
             form.add_error(field, "Is no cursor of this list; without it, the list begins with the newest")
-        return cls(1, limit, cursor, position or 0, field == "after")
+        return cls(1, limit, cursor, (position or 0) + is_included, is_after)
 
     def queries(self, name: str, suffix: str, filters: Mapping[str, object]) -> Sequence[Query]:
         """Those of the page, of the size of the list, and of what lies on the other side of the cursor.
@@ -129,14 +134,23 @@ class PageRequest:
             total,
             has_older,
             has_newer,
-            before=cursors_of(positions[-1:])[0] if positions and has_older else None,
-            after=cursors_of(positions[:1])[0] if positions else self._after_nothing(cursors_of, cursor),
+            before=self._before(cursors_of, positions) if has_older else None,
+            after=self._after(cursors_of, positions, cursor if total == 0 else None),
             cursor=cursor,
             item_cursors=lambda: cursors_of(positions),
         )
 
-    def _after_nothing(self, cursors_of: CursorsOf, cursor: str | None) -> str | None:
-        """The cursor to go on after from a page without rows."""
+    def _before(self, cursors_of: CursorsOf, positions: Sequence[int]) -> str:
+        """The cursor to go on before, from a page with these `positions` that older rows follow.
+
+        Without rows, it is a page after a cursor.
+        """
+        return cursors_of(positions[-1:])[0] if positions else f"{self.cursor}{_INCLUDED}"
+
+    def _after(self, cursors_of: CursorsOf, positions: Sequence[int], cursor: str | None) -> str | None:
+        """The cursor to go on after, likewise; `cursor` is that of the snapshot where the list is empty."""
+        if positions:
+            return cursors_of(positions[:1])[0]
         if self.cursor is None:
-            return cursor if self.page == 1 else None
+            return cursor or cursors_of([_BEGIN])[0]  # behind the last page, all rows are newer
         return self.cursor if self.is_after else cursors_of([self.position - 1])[0]

@@ -73,6 +73,13 @@ class PageTests(TrailCase):
             self.assertEqual([note.outcome for note in page.items], ["late 1", "late 0"])
             nothing = await trail.page({"after": page.after})
             self.assertEqual((nothing.items, nothing.after, nothing.cursor), ((), page.after, None))
+            back = await trail.page({"before": nothing.before, "limit": 2})
+            self.assertEqual([note.outcome for note in back.items], ["late 1", "late 0"])
+        beyond = await trail.page({"page": 9})
+        self.assertEqual(
+            ((await trail.page({"after": beyond.after})).total, beyond.before), (beyond.total, None)
+        )
+        self.assertEqual(len((await trail.page({"after": beyond.after})).items), beyond.total)
         empty = await trail.page({"action": "logout"})
         self.assertEqual((empty.items, empty.after), ((), "audit.0"))
         for cursor in ("", "x", "audit.7", "audit.-1", self.store.cursor_of(1)):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any, Awaitable, Callable
+
 from twisted.internet import reactor
 
 from multiproto.base.uuid7 import Uuid7Generator
 from multiproto.core.domain.messages import Messages
 from multiproto.core.errors import Forbidden, NotFound, Unauthorized, ValidationError
 from multiproto.core.identity import Identity
-from multiproto.core.model import Message
+from multiproto.core.model import Message, PageOf
 from multiproto.core.pubsub.permissions import PUBLISH, VERBS, Rule
 from multiproto.core.pubsub.policy import Policy
 from tests.canary import PASSWORD
@@ -359,7 +361,7 @@ class ListTests(MessagesCase):
                 nothing.has_older,
                 nothing.total,
             ),
-            ((), one.cursor, None, False, True, 1),
+            ((), one.cursor, f"{one.cursor}~", False, True, 1),
         )
         for text in ("two", "three", "four"):
             await self.send(self.bob, text, channel="c")
@@ -369,6 +371,38 @@ class ListTests(MessagesCase):
         back = await self.messages.page(self.eve, {"before": news.before})
         self.assertEqual([message.content for message in back.items], ["one"])
         self.assertEqual(list(back.item_cursors()), [one.cursor])
+
+    async def test_from_a_page_without_rows_one_can_turn_round(self) -> None:
+        """At either end, of every list: what is there comes next, the row of the cursor included."""
+        for n in range(3):
+            await self.send(self.ann, f"c{n}", channel="c")
+
+        async def by_author(fields: dict[str, object]) -> PageOf[Message]:
+            return (await self.messages.pages_by_author(self.bob, [self.ann.user_id], fields))[
+                self.ann.user_id
+            ]
+
+        lists: tuple[Callable[[dict[str, object]], Awaitable[PageOf[Any]]], ...] = (
+            lambda fields: self.messages.page(self.bob, fields),
+            lambda fields: self.messages.page(self.bob, {**fields, "channelId": "c"}),
+            lambda fields: self.messages.page(self.bob, {**fields, "userId": self.ann.user_id}),
+            lambda fields: self.accounts.page(self.bob, fields),
+            by_author,
+        )
+        for read in lists:
+            everything = await read({})
+            end = await read({"after": everything.cursor})
+            self.assertEqual((end.items, end.has_newer, end.has_older), ((), False, True))
+            self.assertEqual((await read({"before": end.before})).items, everything.items)
+            (oldest, *_) = list(everything.item_cursors())[::-1]
+            begin = await read({"before": oldest})
+            self.assertEqual((begin.items, begin.before, begin.has_newer), ((), None, True))
+            self.assertEqual((await read({"after": begin.after})).items, everything.items)
+            beyond = await read({"page": 9})
+            self.assertEqual((beyond.items, beyond.before, beyond.has_newer), ((), None, True))
+            self.assertEqual((await read({"after": beyond.after})).items, everything.items)
+            with self.assertRaises(ValidationError):
+                await read({"after": end.before})
 
     async def test_an_empty_list_says_where_its_first_message_will_be(self) -> None:
         for fields in ({}, {"channelId": "c"}, {"before": self.store.cursor_of(0)}):
