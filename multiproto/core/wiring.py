@@ -196,6 +196,8 @@ def make_publish_limits(
     shared_limits: SharedLimitStore | None,  # where instances count together
 ) -> PublishLimits:
     clock = foundation.clock
+    if credential_rate and user_rate and credential_rate.admits(user_rate):
+        credential_rate = None  # it is that of its user that ends first, and that an error has to name
     return PublishLimits(
         SharedBuckets("user", user_rate, clock, shared_limits) if user_rate else None,
         SharedBuckets("credential", credential_rate, clock, shared_limits) if credential_rate else None,

@@ -19,6 +19,10 @@ class Rate:
     per_second: float  # tokens a second
     burst: float  # tokens that a bucket holds
 
+    def admits(self, other: Rate) -> bool:
+        """Whether all that is within `other` is within this rate, too."""
+        return self.per_second >= other.per_second and self.burst >= other.burst
+
     def __str__(self) -> str:
         """In the spelling of the configuration."""
         unit, count = (

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 from attrs import Factory, define
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto.config import load_config
 from multiproto.core.errors import RateLimited, Unavailable
 from multiproto.core.identity import Identity
 from multiproto.core.ratelimit.publish_limits import PublishLimits
 from multiproto.core.ratelimit.shared_bucket import SharedBuckets
 from multiproto.core.ratelimit.token_bucket import Rate, TokenBucket
+from multiproto.core.wiring import Foundation, make_publish_limits
 
 ANN = Identity("ann", "session-1", 1000.0)
 
@@ -172,6 +177,31 @@ class PublishLimitsTests(SynchronousTestCase):
         text = "Too many publications by this user; try again in 1 s (PUBLISH_RATE)"
         self.assertEqual(self.refused(device), (text, 1.0))
         self.limits.check(Identity("bob", "session-3", 1000.0))
+
+    def test_the_setting_that_is_named_is_the_one_in_force(self) -> None:
+        """A credential that may do all that its user may has no limit of its own: none to raise, either."""
+        for settings, named in (
+            ({"PUBLISH_RATE": "2/s"}, "PUBLISH_RATE"),
+            ({"PUBLISH_RATE": "2/s", "CREDENTIAL_PUBLISH_RATE": "2/s"}, "PUBLISH_RATE"),
+            ({"PUBLISH_RATE": "2/s", "CREDENTIAL_PUBLISH_RATE": "3/s burst 2"}, "PUBLISH_RATE"),
+            ({"PUBLISH_RATE": "2/s", "CREDENTIAL_PUBLISH_RATE": "none"}, "PUBLISH_RATE"),
+            ({"PUBLISH_RATE": "2/s", "CREDENTIAL_PUBLISH_RATE": "1/s burst 9"}, "PUBLISH_RATE"),
+            ({"PUBLISH_RATE": "2/s", "CREDENTIAL_PUBLISH_RATE": "9/s burst 1"}, "CREDENTIAL_PUBLISH_RATE"),
+            ({"PUBLISH_RATE": "none", "CREDENTIAL_PUBLISH_RATE": "2/s"}, "CREDENTIAL_PUBLISH_RATE"),
+            ({"CREDENTIAL_PUBLISH_RATE": "2/s"}, "CREDENTIAL_PUBLISH_RATE"),
+        ):
+            rates = load_config({}, settings, folder=None).config.rate_limits
+            self.limits = make_publish_limits(
+                cast(Foundation, SimpleNamespace(clock=Clock())),
+                user_rate=rates.publish_rate,
+                credential_rate=rates.credential_publish_rate,
+                user_byte_rate=None,
+                shared_limits=None,
+            )
+            with self.assertRaises(RateLimited) as caught:
+                for _ in range(9):
+                    self.limits.check(ANN)
+            self.assertIn(f"({named})", caught.exception.message, settings)
 
     def test_bytes(self) -> None:
         """At the limit and one past it, the next is refused until they are paid for."""
