@@ -8,7 +8,7 @@ from typing import Any, Mapping, Sequence
 from ...base import strict_json
 from ...base.accept import parse_weights
 from ...base.content_type import parse_content_type
-from ..execution.request import BadGraphQLRequest, GraphQLRequest, parse_request
+from ..execution.request import PARAMETERS, BadGraphQLRequest, GraphQLRequest, parse_request
 
 JSON_TYPE = "application/json"
 DOCUMENT_TYPE = "application/graphql"
@@ -80,19 +80,24 @@ def parse_document(body: bytes, args: QueryArgs) -> GraphQLRequest:
 def parse_query_string(args: QueryArgs) -> GraphQLRequest:
     """The request in a URL, whose variables and extensions are JSON.  Raises `BadGraphQLRequest`.
 
-    A parameter without a value, as a form leaves it, is none.
+    A parameter without a value, as a form leaves it, is none; one that is misspelt is refused, as in a body.
     """
-    fields: dict[str, Any] = {}
-    for name in ("query", "operationName"):
-        for value in filter(None, args.get(name.encode(), ())[:1]):
-            try:
-                fields[name] = value.decode()
-            except UnicodeDecodeError:
-                raise BadGraphQLRequest(f"{name} must be UTF-8") from None
-    for name in ("variables", "extensions"):
-        for value in filter(None, args.get(name.encode(), ())[:1]):
-            fields[name] = _parse_json(value, name)
-    return parse_request(fields)
+    given = {name.decode(errors="replace"): [*filter(None, values)] for name, values in args.items()}
+    return parse_request({name: _parse_parameter(name, values) for name, values in given.items() if values})
+
+
+def _parse_parameter(name: str, values: Sequence[bytes]) -> Any:
+    """The value of one parameter, and of an unknown one anything."""
+    if name not in PARAMETERS:
+        return None
+    if len(set(values)) > 1:
+        raise BadGraphQLRequest(f"{name} comes twice with different values")
+    if name in ("variables", "extensions"):
+        return _parse_json(values[0], name)
+    try:
+        return values[0].decode()
+    except UnicodeDecodeError:
+        raise BadGraphQLRequest(f"{name} must be UTF-8") from None
 
 
 def _parse_json(text: bytes, what: str) -> Any:

@@ -127,6 +127,13 @@ class PostTests(ServerCase):
             self.assertEqual(answer.status, status, content_type)
             self.assertEqual(answer.json["errors"][0]["extensions"]["status"], status)
 
+    def test_a_misspelt_or_doubled_parameter_of_a_url(self) -> None:
+        for query in ("qurey=%7B__typename%7D", "query=%7Bme%7D&query=%7B__typename%7D"):
+            answer = self.request("GET", f"/graphql?{query}").answer
+            self.assertEqual((answer.status, set(answer.json)), (400, {"errors"}), query)
+            extensions = answer.json["errors"][0]["extensions"]
+            self.assertEqual(extensions, {"code": "BAD_REQUEST", "status": 400})
+
     def test_other_methods(self) -> None:
         for method in ("PUT", "DELETE", "OPTIONS"):
             answer = self.request(method).answer

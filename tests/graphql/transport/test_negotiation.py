@@ -91,6 +91,49 @@ class RequestTests(SynchronousTestCase):
         self.assertEqual(parse_query_string(args), GraphQLRequest("{a}"))
         self.assertRaises(BadGraphQLRequest, parse_query_string, {b"query": [b""]})
 
+    def test_a_parameter_of_a_url_that_is_misspelt_or_says_two_things(self) -> None:
+        for args, why in (
+            ({b"qurey": [b"{a}"]}, "qurey: Unknown field: did you mean query?"),
+            ({b"Query": [b"{a}"]}, "Query: Unknown field: did you mean query?"),
+            (
+                {b"query": [b"{a}"], b"variabels": [b"{}"]},
+                "variabels: Unknown field: did you mean variables?",
+            ),
+            (
+                {b"query": [b"{a}"], b"operationname": [b"Q"]},
+                "operationname: Unknown field: did you mean operationName?",
+            ),
+            ({b"query": [b"{a}", b"{b}"]}, "query comes twice with different values"),
+            (
+                {b"query": [b"{a}"], b"variables": [b"{}", b"{}", b'{"x":1}']},
+                "variables comes twice with different values",
+            ),
+            (
+                {b"query": [b"{a}"], b"operationName": [b"Q", b"P"]},
+                "operationName comes twice with different values",
+            ),
+            (
+                {b"query": [b"{a}"], b"extensions": [b"{}", b" {}"]},
+                "extensions comes twice with different values",
+            ),
+        ):
+            refusal = self.assertRaises(BadGraphQLRequest, parse_query_string, args)
+            self.assertEqual(str(refusal), why)
+            if b"query" in args and len(args[b"query"]) == 1:
+                document = {name: values for name, values in args.items() if name != b"query"}
+                self.assertEqual(
+                    str(self.assertRaises(BadGraphQLRequest, parse_document, b"{a}", document)), why
+                )
+
+    def test_what_else_a_url_may_have(self) -> None:
+        """A value that is there twice, or once without a value, and what is meant for somebody else."""
+        for more in (
+            {b"_": [b"1", b"2"], b"utm_source": [b"x"], b"\xff": [b"x"], b"raw": [b""]},
+            {b"query": [b"{a}", b"{a}", b""]},
+            {b"qurey": [b""], b"variabels": [b""]},
+        ):
+            self.assertEqual(parse_query_string({b"query": [b"{a}"], **more}), GraphQLRequest("{a}"))
+
     def refusal(self, body: object) -> str:
         return str(self.assertRaises(BadGraphQLRequest, parse_body, json.dumps(body).encode(), 2))
 
