@@ -23,11 +23,14 @@ FormattedError = dict[str, Any]  # JSON-ready
 
 _log = Logger()
 
-# How graphql-core 3.3 quotes a value, in the messages of its scalars, its validation and its parser.
+# How graphql-core 3.3 quotes a value, in the messages of its scalars and enums, its validation, lexer and parser.
+# A name in a syntax error may be a value that lacks its quotes.
 _QUOTED_VALUE = re.compile(
-    r"""(?P<scalar>\ cannot\ represent\ [^:]{0,100}):\ .*
+    r"""(?P<rest>\ cannot\ represent\ [^:]{0,100}|\bInvalid\ (?:Unicode|character)\ escape\ sequence):\ .*
     | (?P<input>[.,;?])\ [Ff]ound:\ .*
-    | (?P<token>\b(?:String|BlockString|Int|Float))\ '.*'""",
+    | (?P<token>\b(?:Name|String|BlockString|Int|Float))\ '.*'
+    | (?P<operation>\bUnknown\ operation)\ named\ '.*'
+    | (?P<enum>\bValue)\ '.*'(?=\ does\ not\ exist\ in\ )""",
     re.VERBOSE | re.DOTALL,
 )
 
@@ -76,7 +79,7 @@ def redact_values(message: str) -> str:
     def without_value(found: re.Match[str]) -> str:
         if found["input"] is not None:
             return "?" if found["input"] == "?" else "."
-        return found["scalar"] or found["token"]
+        return found[found.lastgroup or 0]
 
     return _QUOTED_VALUE.sub(without_value, message)
 
