@@ -100,7 +100,7 @@ class KeyFiles(Service):
         except OSError as error:
             problems.append(f"{setting} ({file}) can't be read: {error.strerror}")
         except BadKey as bad:
-            problems.append(f"{setting} ({file}) {bad}")
+            problems += [f"{setting} ({file}) {problem}" for problem in bad.problems]
         return None
 
     def _read_file(self, setting: str, file: str) -> bytes:

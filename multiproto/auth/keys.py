@@ -33,7 +33,11 @@ UNSUPPORTED_KEY = "must hold an Ed25519 or a P-256 key"
 
 
 class BadKey(ValueError):
-    """Not a usable key; the message says why, as the end of the sentence "FILE ..."."""
+    """Not usable as keys; `problems` say why, each as the end of the sentence "FILE ..."."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
 
 
 @frozen
@@ -151,12 +155,23 @@ def load_verification_keys(text: bytes) -> list[VerificationKey]:
     blocks = list(_PEM_BLOCK.finditer(text))
     if not blocks:
         raise BadKey("holds no public key in PEM")
-    if any(block[1].endswith(b"PRIVATE KEY") for block in blocks):
-        raise BadKey("holds a private key, where public ones belong (openssl pkey -pubout)")
-    return [_load_verification_key(block[1], block[0]) for block in blocks]
+    keys: list[VerificationKey] = []
+    bad: dict[int, str] = {}  # the number of a block -> what is wrong with it
+    for number, block in enumerate(blocks, 1):
+        try:
+            keys.append(_load_verification_key(block[1], block[0]))
+        except BadKey as problem:
+            bad[number] = str(problem)
+    if len(bad) > 1:
+        raise BadKey(*(f"{why} (block {number})" for number, why in bad.items()))
+    if bad:
+        raise BadKey(*bad.values())
+    return keys
 
 
 def _load_verification_key(label: bytes, block: bytes) -> VerificationKey:
+    if label.endswith(b"PRIVATE KEY"):
+        raise BadKey("holds a private key, where public ones belong (openssl pkey -pubout)")
     if label != b"PUBLIC KEY":
         raise BadKey(f"holds {label.decode()}, where only PUBLIC KEY belongs")
     try:

@@ -90,13 +90,11 @@ def load_config(
         dotenv = folder / ".env"
         layers.insert(1, reader.read_lenient(lambda: sources.from_dotenv(dotenv)))
     config = reader.resolve(layers)
-    if not reader.has_unreadable_source:
-        wrong = {_setting_of(problem.name) for problem in reader.problems}
-        reader.problems += [
-            conflict
-            for conflict in _find_conflicts(config, reader.effective)
-            if not wrong & {_setting_of(conflict.name), *map(_setting_of, _NAME.findall(conflict.message))}
-        ]
+    wrong = {_setting_of(problem.name) for problem in reader.problems}
+    for conflict in _find_conflicts(config, reader.effective):
+        concerned = {_setting_of(conflict.name), *map(_setting_of, _NAME.findall(conflict.message))}
+        if not wrong & concerned and not reader.may_be_unread(concerned):
+            reader.problems.append(conflict)
     if reader.problems:
         raise ConfigError(reader.problems, reader.warnings, config)
     return LoadedConfig(config, reader.effective, tuple(reader.warnings))
@@ -181,7 +179,7 @@ class ConfigReader:
         except UnreadableSource as unreadable:
             self.problems += unreadable.problems
             self.has_unreadable_source = True
-            return []
+            return list(unreadable.readable)
 
     def _to_layer(self, found: list[RawSetting]) -> Layer:
         layer: dict[str, RawSetting] = {}
@@ -229,7 +227,7 @@ class ConfigReader:
         if given.keys is not None:
             return self._misplaced_table(given)
         near = nearest(given.name, self._settings_by_name)
-        near = near.lower() if given.name.islower() else near
+        near = near if given.name.isupper() else near.lower()
         return given.problem(f"is no setting; the nearest is {near}")
 
     def _misplaced_table(self, given: RawSetting) -> SettingProblem:
@@ -248,6 +246,13 @@ class ConfigReader:
                 if instead
                 else "only [[namespaces]] and [[rules]] are tables"
             )
+        )
+
+    def may_be_unread(self, names: set[str]) -> bool:
+        """Whether one of these settings may stand in a source that could not be read: no file overrides what is in none."""
+        return self.has_unreadable_source and any(
+            name not in self.effective or self.effective[name].file is not None
+            for name in names & self._settings_by_name.keys()
         )
 
     # Values.

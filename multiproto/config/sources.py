@@ -10,7 +10,7 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import Iterable, Mapping
+from typing import Iterable, Mapping, Sequence
 
 from attrs import field, frozen
 
@@ -59,11 +59,11 @@ class SettingProblem:
 
 
 class UnreadableSource(Exception):
-    """A source can't be read; `problems` say why."""
+    """A source, or some of it, can't be read; `problems` say why, and `readable` is what can be."""
 
-    def __init__(self, *problems: SettingProblem) -> None:
+    def __init__(self, *problems: SettingProblem, readable: Sequence[RawSetting] = ()) -> None:
         super().__init__("\n".join(map(str, problems)))
-        self.problems = problems
+        self.problems, self.readable = problems, readable
 
 
 def from_environment(environ: Mapping[str, str]) -> list[RawSetting]:
@@ -109,7 +109,7 @@ def from_dotenv(path: Path) -> list[RawSetting]:
         elif value := match["double"] or match["single"] or match["bare"]:
             found.append(RawSetting(match["name"], value, origin, path))
     if problems:
-        raise UnreadableSource(*problems)
+        raise UnreadableSource(*problems, readable=found)
     return found
 
 

@@ -57,7 +57,7 @@ class _Table:
         names = [name for name, _ in self.pairs]
         for name in dict.fromkeys(names):
             if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
+                near = difflib.get_close_matches(name.lower(), known, 1)
                 nearest = f"; the nearest is {near[0]}" if near else ""
                 yield self.mistake(name, f"is none of its fields, {', '.join(known)}{nearest}")
             elif names.count(name) > 1:
@@ -89,18 +89,21 @@ class _Table:
 
 def namespaces(value: str) -> tuple[Namespace, ...]:
     """match = "telemetry.**", and how much is kept: retention = "24h", most = 100000, or both."""
-    found = _read_all("namespaces", value, _namespace_mistakes, _make_namespace)
-    mistakes = [
-        _Table(found.index(ignored) + 1, ()).mistake(
-            "match",
+    return _read_all("namespaces", value, _namespace_mistakes, _find_hidden, _make_namespace)
+
+
+def _find_hidden(tables: Sequence[_Table], sound: Mapping[int, str]) -> Iterator[Mistake]:
+    """Namespaces that no topic belongs to; with `sound` patterns, by the table's number."""
+    first_with: dict[str, int] = {}
+    for number, match in sound.items():
+        first_with.setdefault(match, number)
+    for ignored, before in Namespaces.with_builtin(map(Namespace, first_with)).find_ignored():
+        yield Mistake(
             f"must not be {ignored.match} behind {' and '.join(each.match for each in before)}, where no topic is left "
             "to it: put the narrower one first (users.** and messages.** come before all others, and are kept as a whole)",
+            first_with[ignored.match],
+            "match",
         )
-        for ignored, before in Namespaces.with_builtin(found).find_ignored()
-    ]
-    if mistakes:
-        raise Mistakes(mistakes)
-    return found
 
 
 def _namespace_mistakes(table: _Table) -> Iterator[Mistake]:
@@ -145,22 +148,33 @@ def rules(value: str) -> tuple[Rule, ...]:
 
     Whom it is for, where that is not everybody: users = [ids], devices = [names of credentials].
     """
-    found = _read_all("rules", value, _rule_mistakes, _make_rule, ("users", "devices"))
-    if len(found) > MAX_RULES:
-        raise ValueError(f"must be at most {MAX_RULES} rules, not {len(found)}")
-    subscribing = [rule.index_pattern for rule in found if SUBSCRIBE in rule.allow]
-    mistakes = [
-        Mistake(
-            f"has {HISTORY}, which means nothing without {SUBSCRIBE}: no rule has that on topics of {rule.match}",
-            number,
-            "allow",
-        )
-        for number, rule in enumerate(found, 1)
-        if HISTORY in rule.allow and not any(overlaps(rule.index_pattern, each) for each in subscribing)
-    ]
-    if mistakes:
-        raise Mistakes(mistakes)
-    return found
+    return _read_all("rules", value, _rule_mistakes, _find_idle_rules, _make_rule, ("users", "devices"))
+
+
+def _find_idle_rules(tables: Sequence[_Table], sound: Mapping[int, str]) -> Iterator[Mistake]:
+    """More rules than can be had, and those whose history nobody may subscribe to; `sound` as above."""
+    if len(tables) > MAX_RULES:
+        yield Mistake(f"must be at most {MAX_RULES} rules, not {len(tables)}")
+    patterns = {number: Rule(match, ()).index_pattern for number, match in sound.items()}
+    # What is wrong may be about any topic, once it is right.
+    subscribing = [patterns.get(table.number, "**") for table in tables if _may_allow_subscribe(table)]
+    for table in tables:
+        allow, pattern = table.fields.get("allow"), patterns.get(table.number)
+        if pattern is None or not isinstance(allow, list) or HISTORY not in allow:
+            continue
+        if not any(overlaps(pattern, each) for each in subscribing):
+            yield table.mistake(
+                "allow",
+                f"has {HISTORY}, which means nothing without {SUBSCRIBE}: no rule has that on topics of "
+                f"{sound[table.number]}",
+            )
+
+
+def _may_allow_subscribe(table: _Table) -> bool:
+    """Whether the rule has `subscribe`, or may have it once its mistakes are mended."""
+    allow = table.fields.get("allow")
+    verbs = [allow] if isinstance(allow, str) else allow
+    return not isinstance(verbs, list) or any(verb == SUBSCRIBE or verb not in VERBS for verb in verbs)
 
 
 def _rule_mistakes(table: _Table) -> Iterator[Mistake]:
@@ -212,29 +226,38 @@ def _read_all(
     name: str,
     value: str,
     find_mistakes: Callable[[_Table], Iterator[Mistake]],
+    find_conflicts: Callable[[Sequence[_Table], Mapping[int, str]], Iterator[Mistake]],
     make: Callable[[Mapping[str, Any]], T],
     principals: Sequence[str] = (),
 ) -> tuple[T, ...]:
     """What `make` makes of each table.  Raises `Mistakes` with those of all.
 
+    `find_conflicts` gets all tables, and the patterns of those without a mistake in theirs.
     A pattern may be there again where one of the fields `principals` differs.
     """
-    tables = _parse_tables(name, value)
-    mistakes = [mistake for table in tables for mistake in find_mistakes(table)]
+    tables, mistakes = _parse_tables(name, value)
+    mistakes += [mistake for table in tables for mistake in find_mistakes(table)]
+    unsound = {mistake.entry for mistake in mistakes if mistake.field == "match"}
+    sound = {
+        table.number: match
+        for table in tables
+        if table.number not in unsound and isinstance(match := table.fields.get("match"), str)
+    }
+    mistakes += [*_find_repeated(tables, principals), *find_conflicts(tables, sound)]
+    if mistakes:
+        raise Mistakes(sorted(mistakes, key=lambda mistake: mistake.entry or 0))
+    return tuple(make(table.fields) for table in tables)
+
+
+def _find_repeated(tables: Sequence[_Table], principals: Sequence[str]) -> Iterator[Mistake]:
     first_with: dict[object, int] = {}
     for table in tables:
         match = table.fields.get("match")
         key = (match, *(_as_set(table.fields.get(name)) for name in principals))
         if isinstance(match, str) and first_with.setdefault(key, table.number) != table.number:
-            mistakes.append(
-                table.mistake(
-                    "match",
-                    f"is {quote(match)} again, as in entry {first_with[key]}: name each pattern once",
-                )
+            yield table.mistake(
+                "match", f"is {quote(match)} again, as in entry {first_with[key]}: name each pattern once"
             )
-    if mistakes:
-        raise Mistakes(sorted(mistakes, key=lambda mistake: mistake.entry or 0))
-    return tuple(make(table.fields) for table in tables)
 
 
 def _as_set(value: object) -> object:
@@ -242,10 +265,11 @@ def _as_set(value: object) -> object:
     return frozenset(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _parse_tables(name: str, value: str) -> list[_Table]:
+def _parse_tables(name: str, value: str) -> tuple[list[_Table], list[Mistake]]:
+    """The tables, and a mistake for each entry that is none.  Raises `ValueError` for what is no list."""
     wanted = f"must be [[{name}]] tables, or a JSON array of objects"
     if not value.strip():  # an empty list in TOML
-        return []
+        return [], []
     try:
         # Objects become tuples, in which what is there twice stays, arrays lists.
         found = json.loads(value, object_pairs_hook=tuple)
@@ -258,10 +282,10 @@ def _parse_tables(name: str, value: str) -> list[_Table]:
         raise ValueError(f"{wanted}; as JSON: {why}") from None
     if not isinstance(found, list):
         raise ValueError(wanted)
-    if mistakes := [
+    tables = [_Table(number, each) for number, each in enumerate(found, 1) if isinstance(each, tuple)]
+    mistakes = [
         Mistake(f"must be an object, not {quote(each)}", number)
         for number, each in enumerate(found, 1)
         if not isinstance(each, tuple)
-    ]:
-        raise Mistakes(mistakes)
-    return [_Table(number, pairs) for number, pairs in enumerate(found, 1)]
+    ]
+    return tables, mistakes

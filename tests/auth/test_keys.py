@@ -121,6 +121,24 @@ class PemTests(SynchronousTestCase):
         ):
             self.assertEqual(str(self.assertRaises(BadKey, load_verification_keys, text)), why)
 
+    def test_all_bad_blocks_of_a_bundle_are_told(self) -> None:
+        one = ed25519()
+        text = (
+            public(one).replace(b"MCo", b"MCp")
+            + public(one)
+            + private(one)
+            + public(one).replace(b"PUBLIC KEY", b"CERTIFICATE")
+            + public(rsa.generate_private_key(65537, 2048))
+        )
+        bad = self.assertRaises(BadKey, load_verification_keys, text)
+        problems = (
+            "holds a public key that can't be read (block 1)",
+            "holds a private key, where public ones belong (openssl pkey -pubout) (block 3)",
+            "holds CERTIFICATE, where only PUBLIC KEY belongs (block 4)",
+            f"{UNWANTED} (block 5)",
+        )
+        self.assertEqual((bad.problems, str(bad)), (problems, "; ".join(problems)))
+
     @given(st.binary())
     def test_nothing_else_is_raised(self, noise: bytes) -> None:
         for label in (b"PUBLIC KEY", b"PRIVATE KEY", b"EC PRIVATE KEY"):

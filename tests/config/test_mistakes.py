@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+import tomllib
+from itertools import combinations, takewhile
 from pathlib import Path
 from typing import Mapping
 
@@ -9,6 +13,7 @@ from attrs import field, frozen
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.config import Config, ConfigError, LoadedConfig, load_config
+from multiproto.config.load import iter_settings
 
 SECRET = "0123456789abcdef0123456789abcdef"
 HIDDEN = "hunter2"  # stands in what may be a secret, and in no line
@@ -76,6 +81,14 @@ MISTAKES = (
     Mistake(
         ("line (.env:1) must be NAME=value", "line (.env:3) must be NAME=value"),
         dotenv=("PORT 1", "HOST=::1", "= 2"),
+    ),
+    Mistake(
+        (
+            "line (.env:2) must be NAME=value",
+            "line (.env:3) must be NAME=value",
+            "LOG_LEVEL (.env:1) must be one of debug, info, warn, error, critical, not 'loud'",
+        ),
+        dotenv=("LOG_LEVEL=loud", "HOST ::", "= 2"),
     ),
     Mistake(
         ("PORT (.env:2) gives PORT a second time, which is there already (.env:1)",),
@@ -298,6 +311,30 @@ MISTAKES = (
         "rules entry 1, devices (m.toml:5) must be a list of 1 to 1000 names of credentials, not 'pump'",
     ),
     in_toml(
+        "[[Rules]]\nMatch = 'a'\nALLOW = []",
+        "Rules entry 1, Match (m.toml:2) is none of its fields, match, allow, users, devices; the nearest is match",
+        "Rules entry 1, ALLOW (m.toml:3) is none of its fields, match, allow, users, devices; the nearest is allow",
+        "Rules entry 1 (m.toml:1) has no match: a topic pattern such as devices.{user}.**",
+        "Rules entry 1 (m.toml:1) has no allow: a list of some of publish, subscribe, history, or [] to close the "
+        "topics",
+    ),
+    in_toml("[[Rule]]\nmatch = 'a'", "Rule (m.toml:1) is no setting; the nearest is rules"),
+    in_toml(
+        "[[rules]]\nmatch = 'a.*'\nallow = ['history']\n[[rules]]\nmatch = 'a.*.b'\nallow = ['Subscribe']\n"
+        "[[namespaces]]\nmatch = 'a.**'\n[[namespaces]]\nmatch = 'a.b'\nmost = 0",
+        "namespaces entry 2, most (m.toml:11) must be a whole number from 1, not 0",
+        "namespaces entry 2, match (m.toml:10) must not be a.b behind a.**, where no topic is left to it: put the "
+        "narrower one first (users.** and messages.** come before all others, and are kept as a whole)",
+        "rules entry 1, allow (m.toml:3) has history, which means nothing without subscribe: no rule has that on topics "
+        "of a.*",
+        "rules entry 2, allow (m.toml:6) holds 'Subscribe', which is none of publish, subscribe, history",
+    ),
+    in_environment(
+        "RULES entry 1 (environment) must be an object, not 1",
+        "RULES entry 2, allow (environment) holds 'x', which is none of publish, subscribe, history",
+        RULES='[1, {"match": "a", "allow": ["x"]}]',
+    ),
+    in_toml(
         "[[namespaces]]\nmatch = '_own'",
         "namespaces entry 1, match (m.toml:2) must not be '_own': topics that begin with _ are the server's own",
     ),
@@ -351,6 +388,12 @@ MISTAKES = (
         "WORKERS (environment) needs a database that 2 processes can share: set DATABASE_URL",
         "WORKERS (environment) needs a Redis that 2 processes can share: set REDIS_URL",
         WORKERS="2",
+    ),
+    in_environment(
+        "WORKERS (environment) needs a Redis that 2 processes can share: set PUBSUB_ADAPTER=redis",
+        WORKERS="2",
+        PUBSUB_ADAPTER="memory",
+        **SHARED,
     ),
     in_environment(
         "BCRYPT_ROUNDS (environment) must be at least 10 in production", APP_ENV="staging", BCRYPT_ROUNDS="9"
@@ -413,6 +456,24 @@ class MistakesTests(SynchronousTestCase):
             self.assertEqual(lines, list(given.lines))
             self.assertNotIn(HIDDEN, str(bad))
 
+    def test_a_history_that_another_rule_may_go_with_is_not_told(self) -> None:
+        """Once that rule is right: it says subscribe, or nobody knows what it says, on topics of the same pattern."""
+        history = {"match": "a.*", "allow": ["history"]}
+        for other, is_told in (
+            ({"match": "us*rs", "allow": ["subscribe"]}, False),
+            ({"match": "a.b", "allow": ["subscribe", "x"]}, False),
+            ({"match": "a.b", "allow": ["read"]}, False),
+            ({"match": "a.b"}, False),
+            ({"allow": "subscribe"}, False),
+            ({"match": "us*rs", "allow": ["publish"]}, True),
+            ({"match": "b.*", "allow": ["read"]}, True),
+            ({"match": "a.b", "allow": "publish"}, True),
+        ):
+            given = {"RULES": json.dumps([history, other])}
+            bad = self.assertRaises(ConfigError, self.load, Mistake((), environ=given))
+            told = ["has history" in str(problem) for problem in bad.problems]
+            self.assertEqual((any(told), all(told)), (is_told, False), other)
+
     def test_there_are_enough_of_each_source(self) -> None:
         self.assertGreater(len(MISTAKES), 60)
         for source in ("toml", "dotenv", "flags", "environ"):
@@ -425,6 +486,91 @@ class MistakesTests(SynchronousTestCase):
         self.assertEqual(
             [problem.name for problem in bad.problems], ["prot", "PORT", "METRICS_PORT", "TCP_PORT"]
         )
+
+
+# A line about several settings, which need not be told where one of them is set or unreadable in another mistake.
+CONFLICT = re.compile(
+    r"must not be (that of|above|below)|must (be|have) (set|below|above|at least)|needs|says nothing without"
+)
+# Beside those that it names.
+ALSO_CONCERNED = {
+    "DB_NAME": {"DATABASE_URL"},
+    "DB_POOL_MAX": {"DATABASE_URL"},
+    "JWT_SECRET": {"JWT_SECRET_FILE"},
+    "WORKERS": {"DATABASE_URL_FILE", "REDIS_URL_FILE", "REDIS_HOST"},
+    "REDIS_CA_FILE": {"REDIS_URL_FILE"},
+}
+NAMES = {row.name for row, _ in iter_settings()}
+UNREADABLE = re.compile(r"is no TOML|is there twice|must be NAME=value")
+
+
+def settings_of(given: Mistake) -> set[str]:
+    """Those that it sets, in upper case."""
+    lines = [line.partition("=")[0].strip() for line in (*given.toml, *given.dotenv)]
+    return {name.upper() for name in (*lines, *given.environ, *given.flags)}
+
+
+def together(one: Mistake, other: Mistake) -> Mistake | None:
+    """Both in one configuration; `None` where they can't be."""
+    if any(one.environ.get(name, value) != value for name, value in other.environ.items()):
+        return None
+    if one.flags.keys() & other.flags.keys():
+        return None
+    parts = [list(takewhile(lambda line: not line.startswith("["), each.toml)) for each in (one, other)]
+    tables = [each.toml[len(part) :] for each, part in zip((one, other), parts)]
+    toml = (*parts[0], *parts[1], *tables[0], *tables[1])
+    if one.toml and other.toml:
+        try:
+            names = list(tomllib.loads("\n".join(toml)))
+        except tomllib.TOMLDecodeError:
+            return None  # it hides all else in its file
+        if len({name.upper() for name in names}) < len(names):
+            return None  # one of the two counts, and a line says so
+    lines = tuple(map(without_places, (*one.lines, *other.lines)))
+    return Mistake(
+        lines, toml, one.dotenv + other.dotenv, {**one.flags, **other.flags}, {**one.environ, **other.environ}
+    )
+
+
+def without_places(line: str) -> str:
+    """A line without numbers of lines and entries, which depend on what is around them."""
+    return re.sub(r"(?<=\.toml:)\d+|(?<=\.env:)\d+|(?<=entry )\d+|(?<=in line )\d+", "N", line)
+
+
+def is_told_later(line: str, one: Mistake, other: Mistake) -> bool:
+    """Whether `line`, of the mistake `one`, need not be told beside `other`."""
+    if ".env:" in line and "APP_ENV" in settings_of(other):
+        return True  # it is read in development only
+    if CONFLICT.search(line) is None:
+        return False
+    name = line.split()[0].upper()
+    concerned = {name, *re.findall("[A-Z][A-Z_]+", line)} & NAMES | ALSO_CONCERNED.get(name, set())
+    if concerned & settings_of(other):
+        return True
+    return any(map(UNREADABLE.search, other.lines)) and not concerned <= {*one.environ, *one.flags}
+
+
+class PairsTests(SynchronousTestCase):
+    def test_any_two_mistakes_are_told_in_one_round(self) -> None:
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        file, tried = folder / "m.toml", 0
+        for one, other in combinations(MISTAKES, 2):
+            given = together(one, other)
+            if given is None:
+                continue
+            tried += 1
+            file.write_text("\n".join(given.toml) + "\n")
+            (folder / ".env").write_text("\n".join(given.dotenv) + "\n")
+            told: set[str] = set()
+            try:
+                load_config(given.flags, given.environ, file, folder)
+            except ConfigError as bad:  # but two that are no mistake together
+                told = set(map(without_places, str(bad).replace(f"{folder}/", "").splitlines()))
+            for mine, its in ((one, other), (other, one)):
+                for line in set(map(without_places, mine.lines)) - told:
+                    self.assertTrue(is_told_later(line, mine, its), f"{line}\nbeside\n{its.lines}")
+        self.assertGreater(tried, 2000)
 
 
 class NotMistakenTests(SynchronousTestCase):
