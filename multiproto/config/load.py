@@ -304,22 +304,34 @@ def _find_conflicts(config: Config, given: Mapping[str, RawSetting]) -> Iterator
     def problem(name: str, message: str) -> SettingProblem:
         return (given.get(name) or RawSetting(name, "", "default")).problem(message)
 
+    def is_cause(name: str, other: str) -> bool:
+        """Whether of two settings that contradict each other somebody has set `name`, and `other` has its default."""
+        return name in given and other not in given
+
     for alone, needed, names in DEPENDENT_SETTINGS:
         if not any(each in given for each in needed):
             for name in filter(given.__contains__, names):
                 yield problem(name, f"says nothing without {alone}")
-    yield from _find_equal_ports(config, problem)
+    for name, other, port in _find_equal_ports(config):
+        name, other = (other, name) if is_cause(other, name) else (name, other)
+        yield problem(name, f"must not be that of {other}, too, {port}: one port has one listener")
     for protocol in ("WEBSOCKET", "TCP"):
         settings = config.websocket if protocol == "WEBSOCKET" else config.tcp
+        interval, timeout = f"{protocol}_PING_INTERVAL", f"{protocol}_PING_TIMEOUT"
         if settings.ping_interval >= 2 * settings.ping_timeout:
-            yield problem(
-                f"{protocol}_PING_INTERVAL",
-                f"must be below two times {protocol}_PING_TIMEOUT, or clients that are alive are dropped between two pings",
+            name, bound = (
+                (timeout, f"above half of {interval}")
+                if is_cause(timeout, interval)
+                else (interval, f"below two times {timeout}")
             )
+            yield problem(name, f"must be {bound}, or clients that are alive are dropped between two pings")
     if config.auth.refresh_token_lifetime < config.auth.access_token_lifetime:
-        yield problem(
-            "JWT_REFRESH_EXPIRES_IN", "must not be below JWT_EXPIRES_IN: it is to outlive the access token"
-        )
+        if is_cause("JWT_EXPIRES_IN", "JWT_REFRESH_EXPIRES_IN"):
+            why = "must not be above JWT_REFRESH_EXPIRES_IN: that is to outlive the access token"
+            yield problem("JWT_EXPIRES_IN", why)
+        else:
+            why = "must not be below JWT_EXPIRES_IN: it is to outlive the access token"
+            yield problem("JWT_REFRESH_EXPIRES_IN", why)
     if config.redis.ca_file and not any(
         (url or "").startswith("rediss:") for url in (config.redis.rate_limit_url, config.redis.broker_url)
     ):
@@ -350,18 +362,21 @@ def _find_conflicts(config: Config, given: Mapping[str, RawSetting]) -> Iterator
     for name, secret in secrets.items():
         if name in given and len(secret) < MIN_SECRET_LENGTH:
             yield problem(name, f"must have at least {MIN_SECRET_LENGTH} characters")
-    if config.storage.pool_min > config.storage.pool_max:
-        yield problem("DB_POOL_MIN", "must not be above DB_POOL_MAX")
-    if config.storage.postgresql_dsn and config.storage.pool_max < 2:
+    pool = config.storage
+    lacks_readers = pool.postgresql_dsn and pool.pool_max < 2
+    if pool.pool_min > pool.pool_max:
+        if not is_cause("DB_POOL_MAX", "DB_POOL_MIN"):
+            yield problem("DB_POOL_MIN", "must not be above DB_POOL_MAX")
+        elif not lacks_readers:
+            yield problem("DB_POOL_MAX", f"must not be below DB_POOL_MIN, which is {pool.pool_min}")
+    if lacks_readers:
         yield problem("DB_POOL_MAX", "must be at least 2: one connection writes, the others read")
     if config.is_production and config.auth.bcrypt_rounds < MIN_PRODUCTION_BCRYPT_ROUNDS:
         yield problem("BCRYPT_ROUNDS", f"must be at least {MIN_PRODUCTION_BCRYPT_ROUNDS} in production")
 
 
-def _find_equal_ports(
-    config: Config, problem: Callable[[str, str], SettingProblem]
-) -> Iterator[SettingProblem]:
-    """Of those that listen, two on one port of an address; with workers, each has a port of metrics."""
+def _find_equal_ports(config: Config) -> Iterator[tuple[str, str, int]]:
+    """(name, other name, port) of those that listen on one port of an address; with workers, each has a port of metrics."""
     listening = [("PORT", config.http.host, config.http.port)]
     if config.tcp.enabled:
         listening.append(("TCP_PORT", config.tcp.host, config.tcp.port))
@@ -372,6 +387,4 @@ def _find_equal_ports(
         for other_name, other_host, other_port in listening[:index]:
             one_address = host == other_host or {host, other_host} & set(WILDCARD_ADDRESSES)
             if port == other_port and one_address:
-                yield problem(
-                    name, f"must not be that of {other_name}, too, {port}: one port has one listener"
-                )
+                yield name, other_name, port

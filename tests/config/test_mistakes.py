@@ -359,6 +359,43 @@ MISTAKES = (
         REDIS_URL="redis://h",
         **SHARED,
     ),
+    # Of two, the one that somebody has set is named.
+    in_environment(
+        "PORT (environment) must not be that of TCP_PORT, too, 3001: one port has one listener", PORT="3001"
+    ),
+    in_toml(
+        "port = 9090",
+        "port (m.toml:1) must not be that of METRICS_PORT, too, 9090: one port has one listener",
+    ),
+    in_environment("DB_POOL_MAX (environment) must not be below DB_POOL_MIN, which is 2", DB_POOL_MAX="1"),
+    in_environment(
+        "DB_POOL_MAX (environment) must be at least 2: one connection writes, the others read",
+        DB_POOL_MAX="1",
+        **SHARED,
+    ),
+    in_environment(
+        "DB_POOL_MAX (environment) must be at least 2: one connection writes, the others read",
+        DB_POOL_MAX="1",
+        DB_POOL_MIN="0",
+        **SHARED,
+    ),
+    in_environment(
+        "DB_POOL_MIN (environment) must not be above DB_POOL_MAX",
+        "DB_POOL_MAX (environment) must be at least 2: one connection writes, the others read",
+        DB_POOL_MAX="1",
+        DB_POOL_MIN="5",
+        **SHARED,
+    ),
+    in_environment("DB_POOL_MIN (environment) must not be above DB_POOL_MAX", DB_POOL_MIN="21"),
+    in_environment(
+        "WEBSOCKET_PING_TIMEOUT (environment) must be above half of WEBSOCKET_PING_INTERVAL, or clients that are alive "
+        "are dropped between two pings",
+        WEBSOCKET_PING_TIMEOUT="15s",
+    ),
+    in_environment(
+        "JWT_EXPIRES_IN (environment) must not be above JWT_REFRESH_EXPIRES_IN: that is to outlive the access token",
+        JWT_EXPIRES_IN="8d",
+    ),
     in_environment("TLS_CERT_FILE (environment) says nothing without TLS_KEY_FILE", TLS_CERT_FILE="a.pem"),
     in_environment("DB_NAME (environment) says nothing without DB_HOST", DB_NAME="app"),
     in_environment(
