@@ -38,6 +38,7 @@ from multiproto.storage.postgresql.store import PostgresStore
 from multiproto.storage.postgresql.transaction import new_mark
 from multiproto.storage.rows import event_to_row
 from multiproto.storage.statements import load_statements, sql_directory
+from tests.command_line import make_parser
 
 from .apart import obey
 from .figures import race
@@ -265,4 +266,10 @@ def main(name: str, user: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        "name", metavar="NAME", choices=("reactor", "asyncio", "threads"), help="one of the three"
+    )
+    parser.add_argument("user", metavar="USER", help="id of the author; the database is that of DATABASE_URL")
+    options = parser.parse_args()
+    main(options.name, options.user)

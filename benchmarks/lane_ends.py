@@ -8,7 +8,6 @@ patterns  the same, but subscribed as patterns, as it would need to be for `room
 from __future__ import annotations
 
 import os
-import sys
 import time
 from typing import Any, Sequence
 
@@ -24,6 +23,7 @@ from multiproto.core.protocol import Delivery
 from multiproto.core.pubsub.dispatcher import Dispatcher
 from multiproto.core.transactions import Publication
 from multiproto.redis.address import RedisAddress
+from tests.command_line import make_parser
 
 from .apart import obey
 
@@ -209,4 +209,9 @@ async def serve(role: str) -> None:
 
 
 if __name__ == "__main__":
-    react(lambda _: Deferred.fromCoroutine(serve(sys.argv[1])))
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        "role", metavar="ROLE", choices=("publisher", "subscriber"), help="which of the two ends"
+    )
+    role = parser.parse_args().role
+    react(lambda _: Deferred.fromCoroutine(serve(role)))

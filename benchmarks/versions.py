@@ -8,7 +8,6 @@ twice, so that its own spread can be seen beside the difference.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from itertools import islice
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Callable, Iterator, Sequence
 
 from attrs import define, field
 
+from tests.command_line import make_parser
 from tests.servers import Missing as NoPostgres
 from tests.servers import Postgres
 
@@ -192,9 +192,13 @@ def on_postgresql(
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.versions", add_help=False)
-    parser.add_argument("other", type=Path)
-    parser.add_argument("--areas", nargs="+", default=["http", "graphql", "fanout", "ingest", "durable"])
+    parser = make_parser(
+        f"{__doc__}\nAll other options are those of an area: python -m benchmarks.http --help"
+    )
+    parser.add_argument("other", type=Path, metavar="OTHER", help="the other checkout")
+    parser.add_argument(
+        "--areas", nargs="+", default=["http", "graphql", "fanout", "ingest", "durable"], help="(%(default)s)"
+    )
     options, others = parser.parse_known_args(arguments)
     other = options.other.resolve()
 

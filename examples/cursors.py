@@ -1,6 +1,12 @@
 """Where to resume a subscription, kept in a file: what the subscribers of this folder share.
 
-Standard library only.
+The other examples keep it so with --cursor FILE, and are meant to be copied together with this file:
+
+    python3 -m examples.device --cursor hello.cursor messages.channel.hello
+    python3 -m examples.cursors hello.cursor
+
+The second line shows what such a file has: the cursor from which all patterns resume, and that of each one
+which has not caught up yet.  docs/client-libraries.md#which-cursor-to-keep has the reasons.  Standard library only.
 """
 
 from __future__ import annotations
@@ -60,6 +66,11 @@ class Cursors:
         if self._file is not None:
             self._save(self._file)
 
+    def describe(self) -> str:
+        """A line for each place to resume from, for people."""
+        lines = [] if self._live is None else [f"all that have caught up: {self._live}"]
+        return "\n".join([*lines, *(f"{pattern}: {cursor}" for pattern, cursor in self._replaying.items())])
+
     def _load(self, file: Path) -> None:
         try:
             kept = json.loads(file.read_text())
@@ -118,3 +129,21 @@ def cursor_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cursor", type=Path, metavar="FILE", help="keep in FILE how far this is, and resume there next time"
     )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="that an example was given with --cursor")
+    file = parser.parse_args().file
+    if not file.exists():
+        parser.error(f"{file} does not exist: an example writes it with --cursor {file}")
+    try:
+        print(Cursors(file).describe())
+    except Refused as refused:
+        parser.error(str(refused))
+
+
+if __name__ == "__main__":
+    main()

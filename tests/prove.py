@@ -18,6 +18,7 @@ from typing import Iterator
 
 from attrs import Factory, frozen
 
+from .command_line import make_parser
 from .ledger.report import SKIPPED
 from .run import ROOT
 from .timing import MEASUREMENTS
@@ -232,10 +233,14 @@ PROOFS = (
 )
 
 
-def main(names: list[str]) -> int:
-    unknown = set(names) - {proof.name for proof in PROOFS}
+def main(arguments: list[str]) -> int:
+    known = [proof.name for proof in PROOFS]
+    parser = make_parser(f"{__doc__}\nThe proofs: {', '.join(known)}.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of a proof; without, all of them")
+    names = parser.parse_args(arguments).names
+    unknown = set(names) - set(known)
     if unknown:
-        raise SystemExit(f"no such proof: {', '.join(sorted(unknown))}")
+        parser.error(f"no such proof: {', '.join(sorted(unknown))}")
     directory = Path(tempfile.mkdtemp(prefix="prove-"))
     chosen = [proof for proof in PROOFS if not names or proof.name in names]
     good = [proof.run(directory) for proof in chosen]  # all of them, whatever one says

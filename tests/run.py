@@ -19,7 +19,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from argparse import ArgumentParser
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Iterable, Mapping
 
 from . import canary
+from .command_line import make_parser
 from .watched import SECONDS
 
 ROOT = Path(__file__).parent.parent
@@ -36,10 +36,10 @@ SLOWEST = 10  # modules that are named at the end
 
 
 def main(arguments: list[str]) -> int:
-    parser = ArgumentParser("python -m tests.run")
-    parser.add_argument("--coverage", action="store_true")
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("tests", nargs="+")
+    parser = make_parser(__doc__)
+    parser.add_argument("--coverage", action="store_true", help="measure it, and fail below its threshold")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (%(default)s)")
+    parser.add_argument("tests", nargs="+", metavar="TESTS", help="packages or modules")
     options = parser.parse_args(arguments)
     temporary = Path(tempfile.mkdtemp(prefix="trial-"))
     try:

@@ -28,6 +28,7 @@ from urllib.parse import quote
 import psycopg
 
 from . import canary
+from .command_line import make_parser
 from .ports import HOST, free_port
 from .programs import Missing, main, needs, postgresql_bin, redis_server
 from .timing import RESCUE
@@ -309,4 +310,5 @@ def stop_shared() -> None:
 
 
 if __name__ == "__main__":
+    make_parser(__doc__).parse_args()
     sys.exit(main())

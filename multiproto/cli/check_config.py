@@ -49,6 +49,8 @@ configuration from elsewhere. docs/operations.md#before-production explains them
 class CheckOptions(SettingOptions):
     """The options of the server."""
 
+    synopsis = "Usage: python -m multiproto check-config [options]"
+
     def getUsage(self, width: int | None = None) -> str:
         return str(super().getUsage(width)) + HELP_TEXT
 

@@ -38,6 +38,8 @@ docs/operations.md#damaged-data says what to do then.
 class CheckDataOptions(SettingOptions):
     """The options of the server."""
 
+    synopsis = "Usage: python -m multiproto check-data [options]"
+
     def getUsage(self, width: int | None = None) -> str:
         return str(super().getUsage(width)) + HELP_TEXT
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 from .load import iter_settings
 from .parsers import format_duration
 from .setting import SAME_AS_DEVELOPMENT, Setting
@@ -45,4 +47,9 @@ def format_default(value: object) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(
+        prog="python -m multiproto.config.example",
+        description=f"{__doc__}\n{HEADER}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
     print(render_example(), end="")

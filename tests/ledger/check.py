@@ -16,6 +16,7 @@ from typing import Container, Iterable, Mapping, Sequence
 
 from attrs import define, frozen
 
+from ..command_line import make_parser
 from . import log, records
 from .deliveries import Subscription
 from .histories import Histories, Parting
@@ -214,7 +215,14 @@ def _check_listing(listing: Listing, log: Log, report: Report) -> None:
 
 
 if __name__ == "__main__":
-    database, *files = map(Path, sys.argv[1:])
-    outcome = check(records.read(*files), log.from_sqlite(database))
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        "database", type=Path, metavar="DATABASE", help="the file of the store, as it is at the end"
+    )
+    parser.add_argument(
+        "records", type=Path, nargs="+", metavar="RECORDS", help="what each client has written down"
+    )
+    options = parser.parse_args()
+    outcome = check(records.read(*options.records), log.from_sqlite(options.database))
     print(outcome)
     sys.exit(outcome.status)

@@ -27,6 +27,7 @@ from multiproto.storage.postgresql.writer import PostgresWriter
 from multiproto.storage.sqlite.store import SqliteStore
 from multiproto.tcp.protocol import TcpProtocol
 
+from ..command_line import make_parser
 from .report import SKIPPED, Fault
 
 RARELY = 500  # of so many deliveries over TCP, one goes wrong
@@ -217,6 +218,7 @@ RUNS = (
 )
 
 if __name__ == "__main__":
+    make_parser(__doc__).parse_args()
     load = (sys.executable, "-m", "tests.ledger")
     statuses = [subprocess.call((*load, *options, "--mutant", mutant)) for mutant, options in RUNS]
     sys.exit(max(status for status in statuses if status != SKIPPED))

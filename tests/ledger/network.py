@@ -14,7 +14,6 @@ On standard input come
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any, Callable, Mapping
 
 from twisted.internet import reactor
@@ -23,6 +22,8 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 
 from tests.proxy import Balancer, Proxy
+
+from ..command_line import make_parser
 
 MESSAGE = b"*3\r\n$7\r\nmessage"  # how Redis says to a subscriber that something was published
 
@@ -70,4 +71,6 @@ def main(plan: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    parser = make_parser(__doc__)
+    parser.add_argument("plan", type=json.loads, metavar="PLAN")
+    main(parser.parse_args().plan)

@@ -19,6 +19,7 @@ from typing import Any, Callable, Mapping
 
 from attrs import define, frozen
 
+from ..command_line import make_parser
 from .http import DECLINED, Http, Unanswered, Unsent
 from .publishers import SocketPublisher, TcpPublisher
 from .records import FAILED, INVOKED, OK, SEND, UNKNOWN, Journal, fingerprint
@@ -184,4 +185,6 @@ def main(plan: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(json.loads(Path(sys.argv[1]).read_text()))
+    parser = make_parser(__doc__)
+    parser.add_argument("plan", type=Path, metavar="PLAN")
+    main(json.loads(parser.parse_args().plan.read_text()))

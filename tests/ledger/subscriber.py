@@ -22,6 +22,7 @@ from typing import Any, Mapping
 from attrs import define, field
 from websockets.exceptions import WebSocketException
 
+from ..command_line import make_parser
 from .http import Http, Unanswered, Unsent
 from .lines import LINES, Began, Came, CaughtUp, Denied, Ports
 from .records import CAUGHT_UP, DELIVER, FAILED, INVOKED, OK, SUBSCRIBE, Journal, fingerprint
@@ -149,4 +150,6 @@ def _obey(orders: Orders) -> None:
 
 
 if __name__ == "__main__":
-    main(json.loads(Path(sys.argv[1]).read_text()))
+    parser = make_parser(__doc__)
+    parser.add_argument("plan", type=Path, metavar="PLAN")
+    main(json.loads(parser.parse_args().plan.read_text()))

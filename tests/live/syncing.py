@@ -6,7 +6,7 @@ Run as `python -m tests.live.syncing DIRECTORY MOST`; goes on when it is refused
 from __future__ import annotations
 
 import os
-import sys
+from functools import partial
 from pathlib import Path
 
 from twisted.internet import reactor
@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from multiproto.core.errors import Refusal
 from multiproto.storage.sqlite.store import SqliteStore
 
+from ..command_line import make_parser
 from ..storage.units import published, say
 
 ACKNOWLEDGED, REFUSED = "acknowledged", "refused"
@@ -34,6 +35,10 @@ async def _commit(directory: Path, most: int) -> None:
 
 
 if __name__ == "__main__":
-    arguments = Path(sys.argv[1]), int(sys.argv[2])
-    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(_commit(*arguments)))  # type: ignore[attr-defined]
+    parser = make_parser(__doc__)
+    parser.add_argument("directory", type=Path, metavar="DIRECTORY", help="of the store")
+    parser.add_argument("most", type=int, metavar="MOST", help="units")
+    options = parser.parse_args()
+    commit = partial(_commit, options.directory, options.most)
+    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(commit()))  # type: ignore[attr-defined]
     reactor.run()  # type: ignore[attr-defined]

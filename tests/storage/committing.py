@@ -5,7 +5,6 @@ Run as `python -m tests.storage.committing DIRECTORY`, and killed by its parent.
 
 from __future__ import annotations
 
-import sys
 from itertools import count
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from twisted.internet.defer import Deferred
 
 from multiproto.storage.sqlite.store import SqliteStore
 
+from ..command_line import make_parser
 from .units import add_message, add_user, event
 
 AT_ONCE = 20  # units on their way
@@ -35,5 +35,8 @@ async def _commit_for_ever(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(_commit_for_ever(Path(sys.argv[1]))))
+    parser = make_parser(__doc__)
+    parser.add_argument("directory", type=Path, metavar="DIRECTORY", help="of the store")
+    directory = parser.parse_args().directory
+    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(_commit_for_ever(directory)))
     reactor.run()

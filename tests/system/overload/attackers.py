@@ -21,6 +21,7 @@ from typing import Any
 
 from attrs import define, field
 
+from ...command_line import make_parser
 from .attacks import ATTACKS, Attack, Script, Target
 from .requests import HOST
 
@@ -139,5 +140,8 @@ async def attack(plan: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    parser = make_parser(__doc__)
+    parser.add_argument("plan", type=json.loads, metavar="PLAN", help="a JSON object")
+    plan = parser.parse_args().plan
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    print(json.dumps(asyncio.run(attack(json.loads(sys.argv[1])))), flush=True)
+    print(json.dumps(asyncio.run(attack(plan))), flush=True)

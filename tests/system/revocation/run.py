@@ -6,7 +6,6 @@ through it at a time, and the load goes on all the while.
 
 from __future__ import annotations
 
-import argparse
 from itertools import count
 from typing import Any, Callable, Sequence
 
@@ -15,6 +14,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater, react
 
+from tests.command_line import make_parser
 from tests.live.clients import Address, Rest, WebSocket
 from tests.timing import RESCUE
 
@@ -184,7 +184,7 @@ async def until(so: Callable[[], bool]) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="tests.system.revocation", description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=8, help="of each kind of ending [8]")
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help=f"of each kind together [{AT_ONCE}]")
     parser.add_argument("--without", choices=("redis",), help="the instances have no Redis between them")
