@@ -61,6 +61,7 @@ DENIED_MESSAGES = Decision(
     False, "This topic is written by the server only: send messages by POST /messages, or sendMessage"
 )
 DENIED_FOREIGN_MESSAGES = Decision(False, "These messages are someone else's")
+DENIED_CAPITALS = Decision(False, "Ids in topics are in lower case: in capitals, nobody's messages are here")
 DENIED_CREDENTIAL = Decision(False, "A credential sends no messages: that takes a login")
 DENIED_NOT_GRANTED = Decision(False, "The credential that you came with was not given this")
 DENIED_NOTHING_READABLE = Decision(False, "No topic that this pattern covers is yours to read")
@@ -197,7 +198,7 @@ class Policy:
         for verb in (SUBSCRIBE, HISTORY) if history else (SUBSCRIBE,):
             decision = self._best_decision(identity, verb, pattern)
             if not decision.allowed:
-                raise Forbidden(decision.why)
+                raise Forbidden(_find_capitals(decision, identity, pattern).why)
 
     def explain(self, identity: Identity, verb: str, topic: str) -> dict[str, object]:
         """`decide`, as JSON, for users and operators: to publish to a channel is to send messages.
@@ -206,7 +207,7 @@ class Policy:
         """
         if verb not in VERBS:
             raise ValidationError.for_field("verb", f"Must be one of {', '.join(VERBS)}")
-        decision = self.decide(identity, verb, check_topic(topic))
+        decision = _find_capitals(self.decide(identity, verb, check_topic(topic)), identity, topic)
         return {"topic": topic, "verb": verb, **asdict(decision)}
 
     def _best_decision(self, identity: Identity, verb: str, pattern: str) -> Decision:
@@ -240,6 +241,12 @@ class Policy:
             if bound is not None and overlaps(bound, pattern):
                 return ALLOWED_UNRULED
         return DENIED_NOTHING_READABLE
+
+
+def _find_capitals(decision: Decision, identity: Identity, pattern: str) -> Decision:
+    """`decision` on a topic or pattern, in clearer words where that is one's own id in capitals."""
+    is_own_id = identity.user_id in pattern.lower().split(".")[2:3]
+    return DENIED_CAPITALS if decision is DENIED_FOREIGN_MESSAGES and is_own_id else decision
 
 
 def _topic_access(

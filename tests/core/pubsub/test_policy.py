@@ -65,6 +65,28 @@ class ContractTests(SynchronousTestCase):
             ):
                 self.assertRaises(Forbidden, policy.authorize_subscribe, ANN, pattern, history)
 
+    def test_ones_own_id_in_capitals(self) -> None:
+        """It is no topic of anybody's: ids in topics are in lower case, and the refusal says so."""
+        why = "Ids in topics are in lower case: in capitals, nobody's messages are here"
+        for policy in self.policies:
+            for pattern in (
+                "messages.user.ANN",
+                "messages.user.Ann",
+                "messages.user.ANN.**",
+                "messages.user.ANN.*",
+            ):
+                refused = self.assertRaises(Forbidden, policy.authorize_subscribe, ANN, pattern)
+                self.assertEqual(refused.message, why, pattern)
+            self.assertEqual(policy.explain(ANN, HISTORY, "messages.user.ANN")["why"], why)
+            for pattern in (
+                "messages.user.BOB",
+                "messages.user.bob",
+                "messages.user",
+                "messages.user.bob.ANN",
+            ):
+                refused = self.assertRaises(Forbidden, policy.authorize_subscribe, ANN, pattern)
+                self.assertEqual(refused.message, OTHERS, pattern)
+
     def test_writing(self) -> None:
         """Nobody forges the server's events (docs/predecessor-faults.md#fault-12)."""
         for policy in self.policies:
