@@ -16,6 +16,7 @@ from msgspec import UNSET, Struct, UnsetType
 from ..base.strict_json import InvalidJson, StructDecoder, dumps, loads, splice
 from ..base.timestamps import format_timestamp
 from ..core.errors import (
+    FieldError,
     InternalError,
     InvalidInput,
     Refusal,
@@ -47,7 +48,7 @@ from ..core.protocol import (
     Unsubscribe,
     Unsubscribed,
 )
-from ..core.validation import MAX_REF_LENGTH, FieldValidator
+from ..core.validation import MAX_REF_LENGTH, FieldValidator, misspelt_fields
 from ..rfc6455.codec import MAX_REASON_LENGTH, encode_frame
 
 # The codes of all other errors are their HTTP status.
@@ -146,13 +147,15 @@ def _decode_by_field(text: bytes) -> Command:
     try:
         fields = loads(text)
     except InvalidJson as error:
-        return BadCommand(InvalidInput(f"Message is {error}"))
+        return BadCommand(InvalidInput(f"Malformed message: {error}"))
     if not isinstance(fields, dict):
         return BadCommand(InvalidInput("Message is not a JSON object"))
     validator = FieldValidator(fields)
     ref = validator.ref()
     type_ = validator.json("type")
-    if not isinstance(type_, str) or type_ not in _COMMAND_PARSERS:
+    if not isinstance(type_, str):
+        return BadCommand(_refuse_untyped(fields), ref)
+    if type_ not in _COMMAND_PARSERS:
         return BadCommand(UnknownMessageType("Unknown message type"), ref)
     try:
         command = _COMMAND_PARSERS[type_](validator, ref)
@@ -164,6 +167,18 @@ def _decode_by_field(text: bytes) -> Command:
     return command
 
 
+def _refuse_untyped(fields: Fields) -> UnknownMessageType:
+    """The refusal of a message whose `type` is missing or no text, naming what may be meant by it."""
+    errors = [FieldError(("type",), "Must be a string" if "type" in fields else "Required")]
+    unknown = (name for name in fields if name not in _COMMAND_FIELDS)
+    errors += misspelt_fields(unknown, (), ("type",))
+    return UnknownMessageType("A message needs a type", ValidationError(errors).details)
+
+
+# Of all types together.
+_COMMAND_FIELDS = frozenset(
+    ("type", "id", "token", "topic", "after", "data", "metadata", "key", "idempotencyKey")
+)
 _COMMAND_PARSERS: dict[str, Callable[[FieldValidator, Ref], Command]] = {
     "auth": lambda validator, ref: Authenticate(validator.text("token"), ref),
     "subscribe": lambda validator, ref: Subscribe(

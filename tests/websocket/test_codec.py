@@ -84,23 +84,41 @@ class DecodeTests(SynchronousTestCase):
 
     def test_what_is_no_json_object(self) -> None:
         for text, why in [
-            (b"", "not JSON in UTF-8"),
-            (b"{", "not JSON in UTF-8"),
-            (b'{"token": "\xff"}', "not JSON in UTF-8"),
-            (b'{"token": "\\ud800"}', "not JSON in UTF-8"),
-            (b'{"token": Infinity}', "not JSON in UTF-8"),
-            (b'{"id": 1, "id": 2}', "a key comes twice with different values"),
-            (b"[" * 100 + b"]" * 100, "nested deeper than 64 levels"),
-            (b"[]", "not a JSON object"),
-            (b'"auth"', "not a JSON object"),
+            (b"", "Malformed message: not JSON in UTF-8"),
+            (b"{", "Malformed message: not JSON in UTF-8"),
+            (b'{"token": "\xff"}', "Malformed message: not JSON in UTF-8"),
+            (b'{"token": "\\ud800"}', "Malformed message: not JSON in UTF-8"),
+            (b'{"token": Infinity}', "Malformed message: not JSON in UTF-8"),
+            (b'{"id": 1, "id": 2}', "Malformed message: a key comes twice with different values"),
+            (b'{"id": 1e999}', "Malformed message: a number is out of range"),
+            (b"[" * 100 + b"]" * 100, "Malformed message: nested deeper than 64 levels"),
+            (b"[]", "Message is not a JSON object"),
+            (b'"auth"', "Message is not a JSON object"),
         ]:
-            self.assertEqual(codec.decode(text), protocol.BadCommand(InvalidInput(f"Message is {why}")))
+            self.assertEqual(codec.decode(text), protocol.BadCommand(InvalidInput(why)))
 
     def test_an_unknown_type_keeps_its_id(self) -> None:
-        for kind in (None, 1, [], "publish", "pong"):
+        for kind in ("publish", "pong", ""):
             self.assertEqual(
                 decode(type=kind, id=4), protocol.BadCommand(UnknownMessageType("Unknown message type"), 4)
             )
+
+    def test_a_message_without_a_type_is_told_what_it_lacks(self) -> None:
+        """And which unknown field may be meant by it; fields of any command are none of those."""
+        required, text = ("type", "Required"), ("type", "Must be a string")
+        meant = "Unknown field: did you mean type?"
+        for fields, errors in (
+            ({"typ": "ping"}, (required, ("typ", meant))),
+            ({"Type": "ping", "topic": "a"}, (required, ("Type", meant))),
+            ({"cmd": "subscribe", "topic": "a", "after": "x"}, (required, ("cmd", meant))),
+            ({"topic": "a", "data": 1, "metadata": {}, "key": "k", "token": "t"}, (required,)),
+            ({}, (required,)),
+            ({"type": None, "typ": "ping"}, (text, ("typ", meant))),
+            ({"type": 1}, (text,)),
+            ({"type": []}, (text,)),
+        ):
+            refusal = UnknownMessageType("A message needs a type", details=faults(*errors).details)
+            self.assertEqual(decode(**fields, id=4), protocol.BadCommand(refusal, 4), fields)
 
     def test_all_faults_of_a_message_are_told(self) -> None:
         self.assertEqual(
