@@ -81,7 +81,8 @@ def redact_values(message: str) -> str:
             return "?" if found["input"] == "?" else "."
         return found[found.lastgroup or 0]
 
-    return _QUOTED_VALUE.sub(without_value, message)
+    redacted = _QUOTED_VALUE.sub(without_value, message)
+    return re.sub(r"(?<=cannot represent) value$", " this value", redacted)
 
 
 def _location(error: GraphQLError) -> FormattedError:

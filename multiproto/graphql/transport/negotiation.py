@@ -61,7 +61,7 @@ def check_content_type(content_type: str | None) -> str:
 
 def parse_body(body: bytes, max_batch: int) -> GraphQLRequest | list[GraphQLRequest]:
     """One request or a batch of at most `max_batch`.  Raises `BadGraphQLRequest`."""
-    value = _parse_json(body, "The body")
+    value = _parse_json(body)
     if not isinstance(value, list):
         return parse_request(value)
     if not 1 <= len(value) <= max_batch:
@@ -93,15 +93,15 @@ def _parse_parameter(name: str, values: Sequence[bytes]) -> Any:
     if len(set(values)) > 1:
         raise BadGraphQLRequest(f"{name} comes twice with different values")
     if name in ("variables", "extensions"):
-        return _parse_json(values[0], name)
+        return _parse_json(values[0], f" in {name}")
     try:
         return values[0].decode()
     except UnicodeDecodeError:
         raise BadGraphQLRequest(f"{name} must be UTF-8") from None
 
 
-def _parse_json(text: bytes, what: str) -> Any:
+def _parse_json(text: bytes, where: str = "") -> Any:
     try:
         return strict_json.loads(text)
     except strict_json.InvalidJson as fault:
-        raise BadGraphQLRequest(f"{what} must be JSON: {fault}") from None
+        raise BadGraphQLRequest(f"Malformed JSON{where}: {fault}") from None

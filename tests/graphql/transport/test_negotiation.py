@@ -161,8 +161,12 @@ class RequestTests(SynchronousTestCase):
             self.assertEqual(self.refusal(body), why)
         self.assertEqual(
             str(self.assertRaises(BadGraphQLRequest, parse_body, b"{", 2)),
-            "The body must be JSON: not JSON in UTF-8",
+            "Malformed JSON: not JSON in UTF-8",
         )
+        for name in ("variables", "extensions"):
+            bad = {b"query": [b"{a}"], name.encode(): [b'{"x":1e999}']}
+            refusal = self.assertRaises(BadGraphQLRequest, parse_query_string, bad)
+            self.assertEqual(str(refusal), f"Malformed JSON in {name}: a number is out of range")
         for args in ({b"query": [b"\xff"]}, {b"query": [b"{a}"], b"variables": [b"{"]}):
             self.assertRaises(BadGraphQLRequest, parse_query_string, args)
 
