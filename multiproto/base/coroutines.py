@@ -26,7 +26,13 @@ def start_eagerly(
     except Exception:
         failed(Failure())
         return None
-    return Deferred.fromCoroutine(_remaining_steps(work, awaited)).addErrback(failed)
+    return Deferred.fromCoroutine(_remaining_steps(work, awaited)).addErrback(_report, failed)
+
+
+def _report(failure: Failure, failed: Callable[[Failure], None]) -> None:
+    """Call `failed`, and drop the traceback: its frames hold the failure, which would be garbage in a circle."""
+    failed(failure)
+    failure.cleanFailure()
 
 
 def _remaining_steps(work: Coroutine[Any, Any, T], awaited: Any) -> Generator[Any, Any, T]:
@@ -45,3 +51,5 @@ def _remaining_steps(work: Coroutine[Any, Any, T], awaited: Any) -> Generator[An
         except StopIteration as done:
             result: T = done.value
             return result
+        finally:
+            del step, value  # an error's traceback holds this frame

@@ -110,7 +110,8 @@ class IdempotentSends:
                 user_id,
             )
             return SendResult(result_id, event.occurred_at, await self._store.commit(unit))
-        except _KeyAlreadyClaimed:
+        except _KeyAlreadyClaimed as claimed:
+            claimed.__traceback__ = None  # its frames hold `unit`, which holds it: garbage in a circle
             return None
 
     def _claimed_at(self, occurred_at: str) -> str:

@@ -470,6 +470,7 @@ class HttpRequest(TwistedRequest):
 
     def send_refusal(self, refusal: Refusal, status: int = 0) -> None:
         """Send `refusal` as an error (docs/common.md#error-codes); OPTIONS is told the methods that it asked for."""
+        refusal.__traceback__ = None  # where it was awaited, its frames hold it: garbage in a circle
         if self.method == b"OPTIONS" and isinstance(refusal, envelope.MethodNotAllowed):
             return self.send_whole(204, b"", envelope.error_headers(refusal))
         body = envelope.error_body(refusal, self._site.now())

@@ -82,8 +82,9 @@ class OperationLoaders:
         """A page of `author`'s messages that `identity` may see; `fields` says which, see `PageRequest`."""
         which = tuple(map(fields.get, ("page", "limit", "before", "after")))
         if which not in self._message_page_loaders:
+            messages = self._messages  # a function that held `self` would be held by it
             self._message_page_loaders[which] = DataLoader(
-                lambda ids: self._messages.pages_by_author(identity, ids, fields), self._clock
+                lambda ids: messages.pages_by_author(identity, ids, fields), self._clock
             )
         page = await self._message_page_loaders[which].load(author)
         assert page is not None  # `pages_by_author` has a page for every author

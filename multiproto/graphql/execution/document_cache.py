@@ -6,25 +6,31 @@ does not push out those of others, and leaves nothing for long-lived garbage.
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 from attrs import Factory, define, field
 from graphql import (
-    ASTValidationRule,
     DocumentNode,
     FragmentDefinitionNode,
     GraphQLError,
     GraphQLSchema,
+    Node,
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
+    ParallelVisitor,
+    TypeInfo,
+    TypeInfoVisitor,
     ValidationContext,
+    Visitor,
     default_field_resolver,
     default_type_resolver,
     specified_rules,
-    validate,
+    visit,
 )
 from graphql.execution import Executor, get_variable_values
 from graphql.execution.collect_fields import FragmentDetails
+from graphql.validation.validate import ValidationAbortedError, query_document_keys_to_validate
+from graphql.validation.validation_context import VariableUsage, VariableUsageVisitor
 
 from ...base.bounded_map import BoundedMap
 from .compiled_selections import CompiledExecutor, SelectionCompiler
@@ -37,6 +43,7 @@ MAX_CACHED_CHARACTERS = (
     131_072  # characters of all cached documents; their syntax trees take some 200 bytes for each
 )
 MAX_ERRORS = 20  # reported for a document, or for the variables of a request
+TOO_MANY_ERRORS = "Too many validation errors, error limit reached. Validation aborted."
 
 
 @define(eq=False, repr=False)
@@ -177,24 +184,50 @@ class DocumentCache:
         except GraphQLError as error:
             raise request_error([error]) from None
         rules = specified_rules + ((NoSchemaIntrospectionCustomRule,) if self.hides_schema else ())
-        visitors: list[ASTValidationRule] = []
+        errors: list[GraphQLError] = []
 
-        def recorded(rule: type[ASTValidationRule]) -> Any:
-            def make_visitor(context: ValidationContext) -> ASTValidationRule:
-                visitors.append(rule(context))
-                return visitors[-1]
+        def on_error(error: GraphQLError) -> None:
+            if len(errors) >= MAX_ERRORS:
+                raise ValidationAbortedError(TOO_MANY_ERRORS)
+            errors.append(error)
 
-            return make_visitor
-
-        errors = validate(
-            self._schema,
-            document,
-            [recorded(rule) for rule in rules],
-            max_errors=MAX_ERRORS,
-            hide_suggestions=self.hides_schema,
-        )
-        # Each refers to itself, and to what it has found out about all of the document: garbage in a circle.
-        for visitor in visitors:
-            vars(visitor).clear()
+        # As graphql-core's `validate`, which does not let go of its visitors.
+        type_info = TypeInfo(self._schema)
+        context = _Validation(self._schema, document, type_info, on_error, self.hides_schema)
+        visitors = [rule(context) for rule in rules]
+        try:
+            _visit(document, type_info, ParallelVisitor(visitors), query_document_keys_to_validate)
+        except ValidationAbortedError as error:
+            errors.append(error.with_traceback(None))
+        _let_go(visitors)
         if errors:
             raise request_error(errors, "GRAPHQL_VALIDATION_FAILED")
+
+
+class _Validation(ValidationContext):
+    def get_variable_usages(self, node: Any) -> list[VariableUsage]:
+        """As graphql-core's, which does not let go of its visitors, either."""
+        usages = self._variable_usages.get(node)
+        if usages is None:
+            fragment = node if isinstance(node, FragmentDefinitionNode) else None
+            visitor = VariableUsageVisitor(self._type_info, fragment)
+            usages = self._variable_usages[node] = visitor.usages
+            _visit(node, self._type_info, visitor)
+        return usages
+
+
+def _visit(
+    node: Node, type_info: TypeInfo, visitor: Visitor, keys: dict[str, tuple[str, ...]] | None = None
+) -> None:
+    """Visit `node` once with `visitor`, which `type_info` follows."""
+    with_types = TypeInfoVisitor(type_info, visitor)
+    try:
+        visit(node, with_types, keys)
+    finally:
+        _let_go((visitor, with_types))
+
+
+def _let_go(visitors: Sequence[Visitor]) -> None:
+    """Each refers to itself, and to what it has found out about all of the document: garbage in a circle."""
+    for visitor in visitors:
+        vars(visitor).clear()

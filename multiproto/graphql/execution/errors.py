@@ -54,15 +54,16 @@ def request_error(errors: Sequence[GraphQLError], code: str = "BAD_REQUEST") -> 
 
 
 def format_error(error: GraphQLError) -> FormattedError:
-    """The error that a field raised, as it is sent to the client."""
+    """The error that a field raised, as it is sent to the client; it has no traceback any more."""
     cause: BaseException | None = error
     while isinstance(cause, GraphQLError):
+        cause.__traceback__ = None  # its frames hold the executor, which holds it: garbage in a circle
         cause = cause.original_error
     if cause is None:
         return _format_request_error(error, "BAD_REQUEST")
-    return format_refusal(cause if isinstance(cause, Refusal) else _log_internal_error(cause)) | _location(
-        error
-    )
+    refusal = cause if isinstance(cause, Refusal) else _log_internal_error(cause)
+    cause.__traceback__ = None
+    return format_refusal(refusal) | _location(error)
 
 
 def _format_request_error(error: GraphQLError, code: str) -> FormattedError:

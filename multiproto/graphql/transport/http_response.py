@@ -121,6 +121,7 @@ class GraphQLHttpResponse:
 
     def send_refusal(self, refusal: Refusal) -> None:
         """Answer a request that is not executed."""
+        refusal.__traceback__ = None  # where it was awaited, its frames hold it: garbage in a circle
         if refusal.retry_after is not None:
             self.request.setHeader("Retry-After", f"{ceil(refusal.retry_after)}")
         self.send_errors(refusal.status, [format_refusal(refusal)])
