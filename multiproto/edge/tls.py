@@ -31,6 +31,13 @@ class TlsTransport(BufferingTLSTransport):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._deadline.cancel()
         super().connectionLost(reason)
+        self._producer = None  # the wrapped protocol, which holds this
+
+    def _tlsShutdownFinished(self, reason: Failure | None) -> None:
+        """Twisted's, which keeps the `reason` in frames that its traceback holds."""
+        if reason is not None:
+            reason.cleanFailure()
+        super()._tlsShutdownFinished(reason)
 
     # The wrapped protocol calls these.
 

@@ -428,8 +428,9 @@ class Channel:
     def _detach(self) -> None:
         """Stop all timers and forget the connection: it is lost, or taken over."""
         self._deadline.stop()
-        self._read_throttle.stop()
+        self._read_throttle.detach()
         self._closing = True
         self._reader.discard()
         self.request = None
+        self.unregisterProducer()
         self.site.on_channel_closed(self)

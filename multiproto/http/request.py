@@ -342,7 +342,7 @@ class HttpRequest(TwistedRequest):
         if not self.startedWriting:
             self.code = CLIENT_CLOSED_REQUEST
         self._disconnected = True
-        self.channel = None
+        self.channel = self.producer = None
         self._log_access()
         if self._running is not None:
             self._running.cancel()

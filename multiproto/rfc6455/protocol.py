@@ -9,6 +9,8 @@ and applies the limit for received messages to sent ones as well.
 from __future__ import annotations
 
 from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .codec import encode_close_reason
@@ -113,6 +115,10 @@ class Rfc6455Protocol(HandshakeProtocol):
             self.transport.resumeProducing()
         else:
             self.transport.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        self.is_closed = None  # Autobahn's Deferred, whose result is this: garbage in a circle
 
     # Frames.
 

@@ -62,6 +62,7 @@ class UpgradeResource(Resource):
         protocol.dataReceived(_serialize_request(request) + request.content.read())
         refusal: HandshakeRefusal | None = protocol.refusal
         if refusal is not None:
+            protocol.on_accepted = None  # it refers to the protocol
             request.send_and_close(refusal.status, refusal.body, refusal.headers)
         return NOT_DONE_YET
 

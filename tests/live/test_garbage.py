@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import ssl
 from collections import Counter
 from itertools import count
 from threading import Thread
@@ -23,10 +24,12 @@ from zope.interface.declarations import ProvidesClass
 
 from multiproto.config import Config
 from multiproto.core.pubsub.namespaces import Namespace
+from multiproto.core.ratelimit.token_bucket import Rate
 from tests import canary
 
 from .clients import Rest
 from .running import LiveCase
+from .test_tls import TlsCase
 from .visitors import (
     AUTH,
     MESSAGE,
@@ -132,6 +135,196 @@ def in_thread(work: Callable[[], T]) -> Deferred[T]:
     return done
 
 
+class HttpTests(GarbageCase):
+    async def test_answers(self) -> None:
+        def several_requests(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.ask(200, "GET", "/health")
+            visitor.ask(200, "GET", "/api/v1/auth/me", token=place.token)
+            visitor.ask(202, "POST", ROOM, {"data": 1}, token=place.token)
+            visitor.ask(200, "GET", "/api/v1/messages?limit=2", token=place.token)
+            visitor.ask(204, "OPTIONS", ROOM, Origin="http://localhost", Access_Control_Request_Method="POST")
+            visitor.ask(200, "GET", "/api/v1/auth/me", token=place.token)
+            visitor.close()
+
+        def connection_close(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.ask(200, "GET", "/api/v1/auth/me", token=place.token, Connection="close")
+            visitor.read_to_end()
+            visitor.close()
+
+        def half_closed(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.request("GET", "/health")
+            visitor.half_close()
+            visitor.read_to_end()
+            visitor.close()
+
+        def pipelined(place: Place) -> None:
+            visitor = place.connect(place.http)
+            for _ in range(3):
+                visitor.request("GET", "/api/v1/auth/me", token=place.token)
+            for _ in range(3):
+                visitor.read_response(200)
+            visitor.reset()
+
+        def a_page(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.ask(200, "GET", "/graphql", Accept="text/html")
+            visitor.close()
+
+        await self.assert_no_garbage(several_requests, connection_close, half_closed, pipelined, a_page)
+
+    async def test_aborts(self) -> None:
+        def silent(place: Place) -> None:
+            place.connect(place.http).close()
+
+        def within_a_head(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.ask(200, "GET", "/health/live")
+            visitor.send(b"GET / HTTP/1.1\r\nHo")
+            visitor.close()
+
+        def within_a_body(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.send(b"POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{" % ROOM.encode())
+            visitor.reset()
+
+        def within_a_chunked_body(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.send(b"POST %s HTTP/1.1\r\nHost: a\r\n" % ROOM.encode())
+            visitor.send(b"Transfer-Encoding: chunked\r\n\r\n5\r\n{")
+            visitor.close()
+
+        def within_a_response(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.request("POST", "/api/v1/topics/kept.1", {"data": 1}, token=place.token)
+            visitor.request("GET", "/health")
+            visitor.reset()
+
+        await self.assert_no_garbage(
+            silent, within_a_head, within_a_body, within_a_chunked_body, within_a_response
+        )
+
+    async def test_refusals(self) -> None:
+        def no_http(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.send(b"nonsense\r\n\r\n")
+            visitor.read_response(400)
+            visitor.close()
+
+        def tls_on_a_plain_port(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")
+            visitor.read_to_end()
+            visitor.close()
+
+        def bad_values(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.ask(400, "POST", "/api/v1/auth/login", {"email": 1})
+            visitor.ask(400, "POST", "/api/v1/messages", {"content": ""}, token=place.token)
+            visitor.ask(400, "GET", "/api/v1/messages?limit=-1", token=place.token)
+            visitor.close()
+
+        def unauthorized(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.ask(401, "GET", "/api/v1/auth/me")
+            visitor.ask(401, "GET", "/api/v1/auth/me", token="nonsense")
+            visitor.close()
+
+        def not_found(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.ask(404, "GET", f"/api/v1/messages/{NOBODY}", token=place.token)
+            visitor.ask(400, "GET", "/api/v1/messages/nothing", token=place.token)
+            visitor.close()
+
+        def too_large(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.send(b"POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n" % ROOM.encode())
+            visitor.read_response(413)
+            visitor.close()
+
+        def long_head(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.send(b"GET / HTTP/1.1\r\nHost: a\r\nLong: %s\r\n\r\n" % (b"x" * 40_000))
+            visitor.read_response(431)
+            visitor.close()
+
+        await self.assert_no_garbage(
+            no_http, tls_on_a_plain_port, bad_values, unauthorized, not_found, too_large, long_head
+        )
+
+    async def test_event_streams(self) -> None:
+        await self.open_sessions()
+
+        def open_stream(place: Place, token: str = "", query: str = "") -> Visitor:
+            visitor = place.connect(place.http)
+            visitor.request("GET", f"/api/v1/topics/kept.*/events{query}", token=token or place.token)
+            visitor.read_until(b"event: subscribed")
+            return visitor
+
+        def ended_by_the_client(place: Place) -> None:
+            visitor = open_stream(place)
+            other = place.connect(place.http)
+            other.ask(202, "POST", "/api/v1/topics/kept.1", {"data": 1}, token=place.token)
+            visitor.read_until(b"event: message")
+            other.close()
+            visitor.close()
+
+        def reset_by_the_client(place: Place) -> None:
+            open_stream(place).reset()
+
+        def resumed(place: Place) -> None:
+            visitor = open_stream(place, query=f"?after={place.cursor}")
+            visitor.read_until(b"event: caught_up")
+            visitor.close()
+
+        def ended_by_the_server(place: Place) -> None:
+            token = place.session()
+            visitor, other = open_stream(place, token), place.connect(place.http)
+            other.ask(204, "POST", "/api/v1/auth/logout", token=token)
+            visitor.read_until(b"event: farewell", b"0\r\n\r\n")
+            visitor.close()
+            other.close()
+
+        def refused(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.ask(401, "GET", "/api/v1/topics/room.1/events")
+            visitor.ask(403, "GET", "/api/v1/topics/messages.user.other/events", token=place.token)
+            visitor.ask(400, "GET", "/api/v1/topics/a..b/events", token=place.token)
+            visitor.close()
+
+        await self.assert_no_garbage(
+            ended_by_the_client, reset_by_the_client, resumed, ended_by_the_server, refused
+        )
+
+    async def test_the_metrics_port(self) -> None:
+        def metrics(place: Place) -> None:
+            visitor = place.connect(place.metrics)
+            visitor.ask(200, "GET", "/health")
+            visitor.ask(404, "GET", "/nothing")
+            visitor.close()
+
+        def scraped(place: Place) -> None:
+            visitor = place.connect(place.metrics)
+            visitor.request("GET", "/metrics", Connection="close")
+            visitor.read_to_end()
+            visitor.close()
+
+        def aborted(place: Place) -> None:
+            visitor = place.connect(place.metrics)
+            visitor.send(b"GET /metr")
+            visitor.reset()
+
+        def nonsense(place: Place) -> None:
+            visitor = place.connect(place.metrics)
+            visitor.send(b"nonsense\r\n\r\n")
+            visitor.read_to_end()
+            visitor.close()
+
+        await self.assert_no_garbage(metrics, scraped, aborted, nonsense)
+
+
 def open_websocket(place: Place, token: str = "", **headers: str) -> Visitor:
     """Authenticated, and subscribed to a live and to a logged pattern."""
     visitor = place.connect(place.http)
@@ -143,6 +336,126 @@ def open_websocket(place: Place, token: str = "", **headers: str) -> Visitor:
     return visitor
 
 
+class WebSocketTests(GarbageCase):
+    async def test_handshakes(self) -> None:
+        def refused(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.upgrade("/ws", 403, Origin="http://elsewhere.example")
+            visitor.close()
+            visitor = place.connect(place.http)
+            visitor.upgrade("/ws", 426, Sec_WebSocket_Version="12")
+            visitor.close()
+
+        def silent(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.upgrade("/ws")
+            visitor.close()
+
+        def by_header(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.upgrade("/ws", Authorization=f"Bearer {place.token}")
+            visitor.read_until(b"auth_success")
+            visitor.say_goodbye()
+
+        def unauthorized(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.upgrade("/ws")
+            visitor.say(type="auth", token="nonsense")
+            visitor.say(type="subscribe", topic="room.1")
+            visitor.read_until(b"auth_error", b"UNAUTHORIZED")
+            visitor.close()
+
+        await self.assert_no_garbage(refused, silent, by_header, unauthorized)
+
+    async def test_ends(self) -> None:
+        await self.open_sessions()
+
+        def closed_by_handshake(place: Place) -> None:
+            visitor = open_websocket(place)
+            visitor.say(type="message", topic="room.1", data=1, id=3)
+            visitor.say(type="message", topic="kept.1", data=1, id=4)
+            visitor.read_until(b'"id":3', b'"id":4', b'"topic":"room.1"')
+            visitor.say_goodbye()
+
+        def closed_without(place: Place) -> None:
+            open_websocket(place).close()
+
+        def reset(place: Place) -> None:
+            open_websocket(place).reset()
+
+        def reset_while_publishing(place: Place) -> None:
+            visitor = open_websocket(place)
+            for _ in range(3):
+                visitor.say(type="message", topic="kept.1", data=1, id=3)
+            visitor.reset()
+
+        def half_closed(place: Place) -> None:
+            visitor = open_websocket(place)
+            visitor.half_close()
+            visitor.read_to_end()
+            visitor.close()
+
+        def compressed(place: Place) -> None:
+            visitor = open_websocket(place, **COMPRESSION)
+            visitor.say_compressed(type="message", topic="room.1", data=LONG, id=3)
+            visitor.say_compressed(type="message", topic="room.1", data=LONG, id=4)
+            visitor.read_until(b'"id":4')
+            visitor.say_goodbye()
+
+        def other_frames(place: Place) -> None:
+            visitor = open_websocket(place)
+            visitor.send(websocket_frame(0x89, b"ping") + websocket_frame(0x8A, b"pong"))
+            visitor.send(websocket_frame(0x01, b'{"type":') + websocket_frame(0x80, b'"ping"}'))
+            visitor.say(type="message", topic="room.1", data=LONG, id=3)
+            visitor.say(type="message", topic="room.1", data="\N{SNOWMAN}", id=4)
+            visitor.read_until(b"pong", b'"id":4')
+            visitor.send(websocket_frame(0x01, b'{"type":'))
+            visitor.send(websocket_frame(0x81, LONG.encode())[:100])
+            visitor.close()
+
+        def logged_out(place: Place) -> None:
+            token = place.session()
+            visitor, other = open_websocket(place, token), place.connect(place.http)
+            other.ask(204, "POST", "/api/v1/auth/logout", token=token)
+            visitor.read_until(b"\x88")
+            visitor.say_goodbye()
+            other.close()
+
+        await self.assert_no_garbage(
+            closed_by_handshake, closed_without, reset, reset_while_publishing, half_closed, compressed
+        )
+        await self.assert_no_garbage(other_frames, logged_out)
+
+    async def test_protocol_errors(self) -> None:
+        def fail(place: Place, data: bytes) -> None:
+            visitor = open_websocket(place)
+            visitor.send(data)
+            visitor.read_to_end()
+            visitor.close()
+
+        def no_utf8(place: Place) -> None:
+            fail(place, websocket_frame(0x81, b"\xff\xfe"))
+
+        def unmasked(place: Place) -> None:
+            fail(place, b"\x81\x02{}")
+
+        def bad_close(place: Place) -> None:
+            fail(place, websocket_frame(0x88, b"\x00"))
+
+        def too_long(place: Place) -> None:
+            fail(place, b"\x81\xff" + (2**30).to_bytes(8, "big") + bytes(4))
+
+        def nonsense(place: Place) -> None:
+            visitor = open_websocket(place)
+            visitor.say(type="nonsense", id=5)
+            visitor.send(websocket_frame(0x81, b"nonsense"))
+            visitor.say(type="subscribe", topic="a..b", id=6)
+            visitor.read_until(b'"id":6')
+            visitor.close()
+
+        await self.assert_no_garbage(no_utf8, unmasked, bad_close, too_long, nonsense)
+
+
 def open_device(place: Place, token: str = "") -> Visitor:
     visitor = place.connect(place.tcp)
     visitor.tell(AUTH, token=token or place.token)
@@ -150,6 +463,81 @@ def open_device(place: Place, token: str = "") -> Visitor:
     visitor.tell(SUBSCRIBE, topic="kept.*", after=place.cursor, id=2)
     visitor.read_until(b"\x02{", b"\x14{")
     return visitor
+
+
+class TcpTests(GarbageCase):
+    async def test_ends(self) -> None:
+        await self.open_sessions()
+
+        def closed(place: Place) -> None:
+            visitor = open_device(place)
+            visitor.tell(MESSAGE, topic="room.1", content=1, id=3)
+            visitor.tell(MESSAGE, topic="kept.1", content=1, id=4)
+            visitor.read_until(b'"id":3', b'"id":4', b'"topic":"room.1"')
+            visitor.tell(UNSUBSCRIBE, topic="room.*", id=5)
+            visitor.read_until(b'"id":5')
+            visitor.close()
+
+        def silent(place: Place) -> None:
+            place.connect(place.tcp).close()
+
+        def half_closed(place: Place) -> None:
+            visitor = open_device(place)
+            visitor.tell(MESSAGE, topic="kept.1", content=1, id=3)
+            visitor.half_close()
+            visitor.read_to_end()
+            visitor.close()
+
+        def reset(place: Place) -> None:
+            open_device(place).reset()
+
+        def reset_while_publishing(place: Place) -> None:
+            visitor = open_device(place)
+            for _ in range(3):
+                visitor.tell(MESSAGE, topic="kept.1", content=1, id=3)
+            visitor.reset()
+
+        def within_a_frame(place: Place) -> None:
+            visitor = open_device(place)
+            visitor.send(b"\0\0\0\x10\x20{")
+            visitor.close()
+
+        def logged_out(place: Place) -> None:
+            token = place.session()
+            visitor, other = open_device(place, token), place.connect(place.http)
+            other.ask(204, "POST", "/api/v1/auth/logout", token=token)
+            visitor.read_until(b"\xff{")
+            visitor.read_to_end()
+            visitor.close()
+            other.close()
+
+        await self.assert_no_garbage(
+            closed, silent, half_closed, reset, reset_while_publishing, within_a_frame, logged_out
+        )
+
+    async def test_refusals(self) -> None:
+        def unauthorized(place: Place) -> None:
+            visitor = place.connect(place.tcp)
+            visitor.tell(AUTH, token="nonsense")
+            visitor.tell(SUBSCRIBE, topic="room.*")
+            visitor.read_until(b"\x03{", b"\xff{")
+            visitor.close()
+
+        def nonsense(place: Place) -> None:
+            visitor = open_device(place)
+            visitor.send(b"\0\0\0\x05nonse")
+            visitor.tell(SUBSCRIBE, topic="a..b", id=3)
+            visitor.tell(PING, payload=1)
+            visitor.read_until(b'"id":3', b"\x31{")
+            visitor.close()
+
+        def too_long(place: Place) -> None:
+            visitor = open_device(place)
+            visitor.send(b"GET / HTTP/1.1\r\n\r\n")
+            visitor.read_to_end()
+            visitor.close()
+
+        await self.assert_no_garbage(unauthorized, nonsense, too_long)
 
 
 def open_graphql(place: Place, token: str = "") -> Visitor:
@@ -168,6 +556,165 @@ FOLLOW = 'subscription { topic(pattern: "kept.*", after: "%s") { topic data } }'
 LISTEN = 'subscription { topic(pattern: "room.*") { topic data } }'
 PUBLISH = 'mutation { publish(topic: "room.1", data: 1) { topic } }'
 QUERY = "{ me { id messages { edges { node { id } } } } users { edges { node { id name } } } }"
+
+
+class GraphQLTests(GarbageCase):
+    async def test_sockets(self) -> None:
+        await self.open_sessions()
+
+        def queries(place: Place) -> None:
+            visitor = open_graphql(place)
+            for id, query in (
+                ("1", QUERY),
+                ("2", "{ nothing }"),
+                ("3", "{"),
+                ("4", '{ user(id: "x") { id } }'),
+            ):
+                run(visitor, id, query)
+                visitor.read_until(b'"id":"%s"' % id.encode())
+            run(visitor, "5", PUBLISH)
+            visitor.read_until(b'"complete"')
+            visitor.say_goodbye()
+
+        def completed(place: Place) -> None:
+            visitor = open_graphql(place)
+            run(visitor, "1", FOLLOW % place.cursor)
+            run(visitor, "2", LISTEN)
+            visitor.read_until(b"kept.1")
+            run(visitor, "3", PUBLISH)
+            visitor.read_until(b"room.1", b'"id":"2"')
+            visitor.say(type="complete", id="1")
+            visitor.say(type="complete", id="2")
+            visitor.say(type="ping")
+            visitor.read_until(b"pong")
+            visitor.say_goodbye()
+
+        def not_completed(place: Place) -> None:
+            visitor = open_graphql(place)
+            run(visitor, "1", FOLLOW % place.cursor)
+            visitor.read_until(b"kept.1")
+            run(visitor, "2", LISTEN)
+            visitor.say_goodbye()
+
+        def closed_without(place: Place) -> None:
+            visitor = open_graphql(place)
+            run(visitor, "1", LISTEN)
+            visitor.say(type="ping")
+            visitor.read_until(b"pong")
+            visitor.close()
+
+        def reset(place: Place) -> None:
+            visitor = open_graphql(place)
+            run(visitor, "1", LISTEN)
+            run(visitor, "2", QUERY)
+            visitor.reset()
+
+        def logged_out(place: Place) -> None:
+            token = place.session()
+            visitor, other = open_graphql(place, token), place.connect(place.http)
+            run(visitor, "1", LISTEN)
+            visitor.say(type="ping")
+            visitor.read_until(b"pong")
+            other.ask(204, "POST", "/api/v1/auth/logout", token=token)
+            visitor.read_until(b"\x88")
+            visitor.say_goodbye()
+            other.close()
+
+        def logs_itself_out(place: Place) -> None:
+            visitor = open_graphql(place, place.session())
+            run(visitor, "1", LISTEN)
+            run(visitor, "2", "mutation { logout }")
+            visitor.read_until(b"\x88")
+            visitor.say_goodbye()
+
+        def unauthorized(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.upgrade("/graphql", Sec_WebSocket_Protocol=SUBPROTOCOL)
+            visitor.say(type="connection_init", payload={"authorization": "Bearer nonsense"})
+            visitor.read_until(b"\x88")
+            visitor.say_goodbye()
+
+        def anonymous(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.upgrade("/graphql", Sec_WebSocket_Protocol=SUBPROTOCOL)
+            visitor.say(type="connection_init")
+            run(visitor, "1", LISTEN)
+            run(visitor, "2", "{ me { id } }")
+            visitor.read_until(b'"id":"1"', b'"id":"2"')
+            visitor.close()
+
+        def nonsense(place: Place) -> None:
+            visitor = open_graphql(place)
+            visitor.say(type="nonsense")
+            visitor.read_until(b"\x88")
+            visitor.say_goodbye()
+
+        def no_subprotocol(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.upgrade("/graphql")
+            visitor.read_until(b"\x88")
+            visitor.say_goodbye()
+
+        await self.assert_no_garbage(queries, completed, not_completed, closed_without, reset, logged_out)
+        await self.open_sessions()
+        await self.assert_no_garbage(logs_itself_out, unauthorized, anonymous, nonsense, no_subprotocol)
+
+    async def test_http(self) -> None:
+        await self.open_sessions()
+
+        def ask(visitor: Visitor, status: int, query: str, **options: str) -> None:
+            visitor.ask(status, "POST", "/graphql", {"query": query}, **options)
+
+        def queries(place: Place) -> None:
+            visitor = place.connect(place.http)
+            for query in (
+                QUERY,
+                PUBLISH,
+                "{",
+                "{ nothing }",
+                "{ health { status } }",
+                '{ user(id: "x") { id } }',
+            ):
+                ask(visitor, 200, query, token=place.token)
+            ask(visitor, 200, "{ me { id } }")
+            visitor.ask(400, "POST", "/graphql", {"nothing": 1})
+            visitor.close()
+
+        def reset(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.request("POST", "/graphql", {"query": QUERY}, token=place.token)
+            visitor.reset()
+
+        def follow(place: Place, token: str = "") -> Visitor:
+            visitor = place.connect(place.http)
+            body = {"query": FOLLOW % place.cursor}
+            visitor.request("POST", "/graphql", body, token=token or place.token, Accept="text/event-stream")
+            visitor.read_until(b"kept.1")
+            return visitor
+
+        def stream_closed(place: Place) -> None:
+            follow(place).close()
+
+        def stream_reset(place: Place) -> None:
+            follow(place).reset()
+
+        def stream_ended(place: Place) -> None:
+            token = place.session()
+            visitor, other = follow(place, token), place.connect(place.http)
+            other.ask(204, "POST", "/api/v1/auth/logout", token=token)
+            visitor.read_until(b"complete")
+            visitor.close()
+            other.close()
+
+        def stream_refused(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.request("POST", "/graphql", {"query": LISTEN}, Accept="text/event-stream")
+            visitor.read_until(b"complete")
+            visitor.close()
+
+        await self.assert_no_garbage(
+            queries, reset, stream_closed, stream_reset, stream_ended, stream_refused
+        )
 
 
 class OperationTests(GarbageCase):
@@ -378,3 +925,135 @@ class OperationTests(GarbageCase):
             graphql.read_until(b"event: next")
 
         await self.assert_no_garbage_of(deliver)
+
+
+class LimitTests(GarbageCase):
+    """Of whoever is one too many, or too slow."""
+
+    def configure(self, config: Config) -> Config:
+        config = super().configure(config)
+        return evolve(
+            config,
+            auth=evolve(config.auth, auth_timeout=0.05),
+            rate_limits=evolve(config.rate_limits, max_requests=0, connect_rate=self.connect_rate),
+            tcp=evolve(config.tcp, max_connections=self.most_devices),
+        )
+
+    connect_rate: Rate | None = None
+    most_devices: int | None = None
+
+    async def test_time(self) -> None:
+        def late_websocket(place: Place) -> None:
+            visitors = [place.connect(place.http) for _ in range(CONNECTIONS)]
+            for visitor in visitors:
+                visitor.upgrade("/ws")
+            for visitor in visitors:
+                visitor.read_until(b"\x88")
+                visitor.say_goodbye()
+
+        def late_graphql(place: Place) -> None:
+            visitors = [place.connect(place.http) for _ in range(CONNECTIONS)]
+            for visitor in visitors:
+                visitor.upgrade("/graphql", Sec_WebSocket_Protocol=SUBPROTOCOL)
+            for visitor in visitors:
+                visitor.read_until(b"\x88")
+                visitor.say_goodbye()
+
+        def late_device(place: Place) -> None:
+            visitors = [place.connect(place.tcp) for _ in range(CONNECTIONS)]
+            for visitor in visitors:
+                visitor.read_to_end()
+                visitor.close()
+
+        await self.assert_no_garbage(late_websocket, late_graphql, late_device, times=1)
+
+    async def test_requests(self) -> None:
+        def one_too_many(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.ask(429, "GET", "/api/v1/auth/me")
+            visitor.ask(429, "POST", "/graphql", {"query": "{ health { status } }"})
+            visitor.close()
+
+        await self.assert_no_garbage(one_too_many)
+
+
+class CapacityTests(LimitTests):
+    connect_rate = Rate(0.001, 8)
+    most_devices = 0
+
+    async def test_time(self) -> None:
+        """There is no connection to be late on."""
+
+    async def test_requests(self) -> None:
+        def http(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.read_response(429)
+            visitor.close()
+
+        def device(place: Place) -> None:
+            visitor = place.connect(place.tcp)
+            visitor.read_to_end()
+            visitor.close()
+
+        for _ in range(8):
+            self.place.connect(self.place.http).close()
+        await self.assert_no_garbage(http, device)
+
+
+class TlsTests(TlsCase, GarbageCase):
+    async def asyncSetUp(self) -> None:
+        await super().asyncSetUp()
+        self.place.trust = ssl.create_default_context(cafile=str(self.files.authority))
+
+    async def test_tls(self) -> None:
+        def http(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.ask(200, "GET", "/health")
+            visitor.ask(200, "GET", "/api/v1/auth/me", token=place.token)
+            visitor.close()
+
+        def http_close(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.request("GET", "/health", Connection="close")
+            visitor.read_to_end()
+            visitor.close()
+
+        def http_reset(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.request("GET", "/health")
+            visitor.reset()
+
+        def websocket(place: Place) -> None:
+            open_websocket(place).say_goodbye()
+
+        def websocket_reset(place: Place) -> None:
+            open_websocket(place).reset()
+
+        def device(place: Place) -> None:
+            open_device(place).close()
+
+        def device_ended(place: Place) -> None:
+            visitor = open_device(place)
+            visitor.send(b"GET / HTTP/1.1\r\n\r\n")
+            visitor.read_to_end()
+            visitor.close()
+
+        def device_reset(place: Place) -> None:
+            open_device(place).reset()
+
+        def metrics(place: Place) -> None:
+            visitor = place.connect(place.metrics)
+            visitor.ask(200, "GET", "/health")
+            visitor.close()
+
+        def no_tls(place: Place) -> None:
+            plain = Place(place.http, place.tcp, place.metrics)
+            for port in (place.http, place.tcp, place.metrics):
+                visitor = plain.connect(port)
+                visitor.send(b"GET / HTTP/1.1\r\n\r\n")
+                visitor.read_to_end()
+                visitor.close()
+                plain.connect(port).reset()
+
+        await self.assert_no_garbage(http, http_close, http_reset, websocket, websocket_reset, device)
+        await self.assert_no_garbage(device_ended, device_reset, metrics, no_tls)

@@ -50,6 +50,7 @@ from .admission import FAREWELL_MESSAGES, ConnectionLimits
 from .command_queue import CommandQueue
 from .delays import Delays
 from .graceful_close import GracefulClose
+from .no_transport import NoTransport
 from .publish_window import PublishWindow
 from .read_throttle import TURN, ReadThrottle
 from .send_queue import SendQueue
@@ -217,6 +218,14 @@ class Connection(DeliveryBatchListener):
             self.disconnected = True
             self.close(CloseReason.CLIENT_CLOSED)
             self._on_closed(self)
+            self._release()
+
+    def _release(self) -> None:
+        """Let go of all that refers back to this: so it is freed at once, and not by a collection of garbage."""
+        self._transport = NoTransport()
+        self._read_throttle.detach()
+        self.send_queue.stopProducing()
+        del self._subscriptions  # all are closed, and no command is begun any more
 
     # What the hub calls.
 
@@ -401,6 +410,8 @@ class Connection(DeliveryBatchListener):
             self.uses_extensions = True
         subscribed = await self._subscriptions.open(identity, command)
         self.send(subscribed)
+        if self.farewell:
+            return
         if subscribed.recovered and command.after is not None:  # else it is catching up already
             replay = self._subscriptions.catch_up(subscribed.pattern)
             Deferred.fromCoroutine(replay).addErrback(self._on_replay_failed)

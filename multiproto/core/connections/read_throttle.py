@@ -82,6 +82,11 @@ class ReadThrottle:
             self._timer.cancel()
             self._timer = None
 
+    def detach(self) -> None:
+        """The connection is lost: there is nothing to pause any more, and nothing of it is kept."""
+        self.stop()
+        self._pause_reading = self._resume_reading = _do_nothing
+
     def _pause_for_rate(self, wait: float) -> None:
         if self._timer is None:
             self._timer = self._clock.callLater(wait, self._on_timer)
@@ -94,3 +99,7 @@ class ReadThrottle:
         self._timer = self._clock.callLater(wait, self._on_timer) if wait else None
         if not wait:
             self.resume(RATE)
+
+
+def _do_nothing() -> None:
+    pass

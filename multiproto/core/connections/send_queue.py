@@ -91,8 +91,9 @@ class SendQueue:
         self._notify_if_flushed()
 
     def stopProducing(self) -> None:
-        """The transport is closed; the wire calls `Connection.connection_lost` itself."""
+        """The transport is closed: nothing is written any more, and nothing of the connection is kept."""
         self.clear()
+        self._write, self._size_of = _discard, _no_size
 
     def _add_queued(self, size: int) -> None:
         self._bytes += size
@@ -102,3 +103,11 @@ class SendQueue:
     def _notify_if_flushed(self) -> None:
         if self._flush_waiters is not None and not self.is_blocked:
             self._flush_waiters.release(None)
+
+
+def _discard(reply: Reply) -> None:
+    pass
+
+
+def _no_size(reply: Reply) -> int:
+    return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Callable
 
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -54,16 +55,19 @@ class GraphQLWebSocketProtocol(WebSocketConnectionProtocol):
         super().__init__()
         self.factory = factory
         self._budget = BufferBudget(MAX_QUEUED_SIZE)
-        self._running_operations = RunningOperations(
-            factory.operation_executor,
+        self._init_received = self._acknowledged = False
+        self._replays = 0  # under way
+
+    @cached_property
+    def _running_operations(self) -> RunningOperations:
+        return RunningOperations(
+            self.factory.operation_executor,
             self._wait_for_turn,
             self._wait_until_writable,
             self._current_caller,
             self._send_message,
             self._on_busy,
         )
-        self._init_received = self._acknowledged = False
-        self._replays = 0  # under way
 
     def admit(self) -> None:
         if self.websocket_protocol_in_use is None:
@@ -99,9 +103,8 @@ class GraphQLWebSocketProtocol(WebSocketConnectionProtocol):
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         self._running_operations.stop()
+        del self._running_operations  # it refers back to this; operations that are not over yet keep it
         super().onClose(wasClean, code, reason)
-        if self.connection is not None:
-            self.connection.send_queue.stopProducing()  # releases what waited after the farewell
 
     # The base class calls this.
 
