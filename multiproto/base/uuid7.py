@@ -31,5 +31,5 @@ class Uuid7Generator:
         if not self._random_pool:
             self._random_pool.frombytes(urandom(RANDOM_POOL_SIZE))
         low = 0b10 << 62 | self._random_pool.pop() >> 2
-        text = f"{high:016x}{low:016x}"
+        text = (high << 64 | low).to_bytes(16, "big").hex()
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
