@@ -85,7 +85,7 @@ class _TcpPublishMessage(Struct):
     metadata: dict[str, Any] | UnsetType | None = UNSET
 
 
-_PUBLISH_DECODER = StructDecoder(_TcpPublishMessage, 1, "content", "id", "key", "metadata")
+_PUBLISH_DECODER = StructDecoder(_TcpPublishMessage)
 
 
 def parse_frames(data: bytes, max_length: int, on_frame: Callable[[bytes], bool]) -> int:

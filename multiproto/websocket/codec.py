@@ -79,7 +79,7 @@ class _WebSocketPublishMessage(Struct):
     metadata: dict[str, Any] | UnsetType | None = UNSET
 
 
-_PUBLISH_DECODER = StructDecoder(_WebSocketPublishMessage, 2, "data", "id", "key", "metadata")
+_PUBLISH_DECODER = StructDecoder(_WebSocketPublishMessage)
 
 
 def decode(text: bytes) -> Command:
