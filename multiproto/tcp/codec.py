@@ -248,6 +248,8 @@ def _delivery_fields(delivery: Delivery) -> Fields:
 
 def _reply_type_and_fields(reply: Reply, now: float) -> tuple[int, Fields]:
     match reply:
+        case Accepted(cursor=cursor):
+            return MESSAGE_ACK, {} if cursor is None else {"cursor": cursor}
         case Authenticated(user_id=user_id):
             return AUTH_SUCCESS, {"userId": user_id, "message": "Authentication successful"}
         case TokenExpiring(expires_at=expires_at):
@@ -261,8 +263,6 @@ def _reply_type_and_fields(reply: Reply, now: float) -> tuple[int, Fields]:
             return ERROR, _error_fields(NotFound.of("Subscription", pattern))
         case CaughtUp(pattern=pattern, cursor=cursor):
             return CAUGHT_UP, {"topic": pattern, "cursor": cursor}
-        case Accepted(cursor=cursor):
-            return MESSAGE_ACK, {} if cursor is None else {"cursor": cursor}
         case Ping():
             return PING, {"timestamp": int(now * 1000)}
         case Pong(payload=payload):

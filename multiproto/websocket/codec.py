@@ -220,6 +220,8 @@ def _delivery_fields(delivery: Delivery) -> Fields:
 
 def _reply_fields(reply: Reply) -> Fields:
     match reply:
+        case Accepted(cursor=cursor):
+            return {"type": "ack"} | ({} if cursor is None else {"cursor": cursor})
         case Authenticated(user_id=user_id, connection_id=connection_id):
             return {"type": "auth_success", "userId": user_id, "connectionId": connection_id}
         case TokenExpiring(expires_at=expires_at):
@@ -228,8 +230,6 @@ def _reply_fields(reply: Reply) -> Fields:
             return _subscribed_fields(reply)
         case Unsubscribed(pattern=pattern):
             return {"type": "unsubscribed", "topic": pattern}
-        case Accepted(cursor=cursor):
-            return {"type": "ack"} | ({} if cursor is None else {"cursor": cursor})
         case CaughtUp(pattern=pattern, cursor=cursor):
             return {"type": "caught_up", "topic": pattern, "cursor": cursor}
         case Pong():

@@ -7,7 +7,7 @@ A wire passes decoded commands to `receive`, writes replies as their `Transport`
 
 from __future__ import annotations
 
-from typing import Awaitable, Callable
+from typing import Callable
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -315,29 +315,31 @@ class Connection(DeliveryBatchListener):
                 command = self._command_queue.dequeue()  # may read on
                 kind = type(command).__name__
                 self._stats.record_command(kind)
-                if self._publish_window.has_pending and kind != "Publish":
+                if self._publish_window.in_flight and kind != "Publish":
                     await self._dispatcher.flushed()  # so earlier publications are acknowledged earlier
                     if self.close_if_expired():
                         break
-                self.send(await self._reply_or_error(command, self._handle_command(command)))
+                try:
+                    reply = await self._handle_command(command)
+                except Exception as error:
+                    reply = self._error_reply(command, error)
+                self.send(reply)
                 if kind == "Authenticate":
                     self._unanswered_logins -= 1
                     if not self._unanswered_logins:
                         self._read_throttle.resume(AUTHENTICATING)
                 self._stats.record_command_duration(kind, self._clock.seconds() - began)
-                del command  # others may be served for long before; parsed, it has ten times its size
+                del command, reply  # others may be served for long before; parsed, it has ten times its size
         finally:
             self._processing = False
 
-    async def _reply_or_error(self, command: Command, handling: Awaitable[Reply | None]) -> Reply | None:
-        """The result of `handling`, or an `ErrorReply`: a bug costs one command, never the connection."""
-        try:
-            return await handling
-        except Refusal as raised:
-            # Its traceback would hold this frame, and this frame holds it: a million objects, in circles, of
-            # those who send nonsense took 0.3 s to collect.
-            refusal = raised.with_traceback(None)
-        except Exception:
+    def _error_reply(self, command: Command, error: Exception) -> ErrorReply:
+        """The reply where `error` is caught that `command` raised: a bug costs one command, never the connection."""
+        if isinstance(error, Refusal):
+            # Its traceback would hold frames, and they hold it: a million objects, in circles, of those who send
+            # nonsense took 0.3 s to collect.
+            refusal = error.with_traceback(None)
+        else:
             self._log.failure("{command} broke", command=type(command).__name__, connection=self.id)
             refusal = InternalError()
         self._stats.record_refusal(refusal.name)
@@ -348,6 +350,8 @@ class Connection(DeliveryBatchListener):
         if command.ref is not None:
             self.uses_extensions = True
         match command:
+            case Publish() | Subscribe() | Unsubscribe():
+                pass  # below: they need an identity
             case BadCommand(refusal=refusal):
                 raise refusal
             case Authenticate(token=token, ref=ref):
@@ -369,27 +373,28 @@ class Connection(DeliveryBatchListener):
                 return None
         if self.identity is None:
             raise Unauthorized("Authentication required")
-        await self._dispatcher.wait_until_current()
-        if self.close_if_expired():
-            return None
+        if self._dispatcher.is_stale:
+            await self._dispatcher.wait_until_current()
+            if self.close_if_expired():
+                return None
         match command:
+            case Publish():
+                if command.idempotency_key is not None:
+                    self.uses_extensions = True
+                if self._publish_window.in_flight >= self._limits.max_in_flight:
+                    await self._publish_window.wait_until_below(self._limits.max_in_flight)
+                if wait := self._publisher.limits.charge(self.identity):
+                    await self.delay(wait)  # and all that came behind it
+                if not self.close_if_expired():
+                    self._publish_window.submit(
+                        self.identity, command, self.send, self._error_reply, self._on_internal_error
+                    )
+                return None
             case Subscribe():
                 await self._subscribe(self.identity, command)
                 return None
             case Unsubscribe(pattern=pattern, ref=ref):
                 return Unsubscribed(pattern, self._subscriptions.close(pattern), ref)
-            case Publish():
-                if command.idempotency_key is not None:
-                    self.uses_extensions = True
-                await self._publish_window.wait_until_below(self._limits.max_in_flight)
-                if wait := self._publisher.limits.charge(self.identity):
-                    await self.delay(wait)  # and all that came behind it
-                if not self.close_if_expired():
-                    reply = self._reply_or_error(
-                        command, self._publish_window.publish(self.identity, command)
-                    )
-                    self._publish_window.add(reply, self.send, self._on_internal_error)
-                return None
         raise AssertionError(command)
 
     async def _authenticate(self, token: str) -> Identity:

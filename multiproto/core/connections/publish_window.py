@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Coroutine
+from typing import Awaitable, Callable
 
 from attrs import Factory, define
 from twisted.internet.defer import Deferred, succeed
@@ -12,7 +12,7 @@ from ...base.coroutines import start_eagerly
 from ...base.waiters import Waiters
 from ...observe.protocol_stats import ProtocolStats
 from ..identity import Identity
-from ..protocol import Accepted, Publish, Reply
+from ..protocol import Accepted, Command, ErrorReply, Publish, Reply
 from ..pubsub.publisher import Publisher
 
 ReplyCallback = Callable[[Reply | None], None]
@@ -32,8 +32,8 @@ class InFlightReplies:
     _queue: list[_InFlightReply] = Factory(list)
     _waiters: Waiters[None] | None = None  # for a reply; made for the first: most connections never have one
 
-    def __bool__(self) -> bool:
-        return bool(self._queue)
+    def __len__(self) -> int:
+        return len(self._queue)
 
     def add(self, work: Deferred[Reply | None] | Reply | None, on_reply: ReplyCallback) -> None:
         """Call `on_reply` with the result of `work`, once all that was added before has its reply."""
@@ -70,33 +70,41 @@ class PublishWindow:
     _connection_id: str
     _in_flight: InFlightReplies = Factory(InFlightReplies)
 
-    async def publish(self, identity: Identity, command: Publish) -> Accepted | None:
-        published = await self._publisher.publish(
-            identity,
-            command.topic,
-            command.content,
-            command.metadata,
-            self._connection_id,
-            command.idempotency_key,
-            is_charged=True,
-        )
-        self._stats.record_published()
-        return None if command.ref is None else Accepted(command.ref, published.cursor)
-
     @property
-    def has_pending(self) -> bool:
-        """Whether any is in flight."""
-        return bool(self._in_flight)
-
-    def add(
-        self,
-        submission: Coroutine[Any, Any, Reply | None],
-        on_reply: ReplyCallback,
-        on_failure: Callable[[Failure], None],
-    ) -> None:
-        """Start `submission`, and call `on_reply` with its result in its turn."""
-        self._in_flight.add(start_eagerly(submission, on_failure), on_reply)
+    def in_flight(self) -> int:
+        """How many are."""
+        return len(self._in_flight)
 
     def wait_until_below(self, count: int) -> Awaitable[None]:
         """Return once fewer than `count` are in flight."""
         return self._in_flight.wait_until_below(count)
+
+    def submit(
+        self,
+        identity: Identity,
+        command: Publish,
+        on_reply: ReplyCallback,
+        error_reply: Callable[[Command, Exception], ErrorReply],
+        on_failure: Callable[[Failure], None],
+    ) -> None:
+        """Start to publish, and call `on_reply` with the reply in its turn: `error_reply`'s, where it is refused."""
+        publishing = self._publish(identity, command, error_reply)
+        self._in_flight.add(start_eagerly(publishing, on_failure), on_reply)
+
+    async def _publish(
+        self, identity: Identity, command: Publish, error_reply: Callable[[Command, Exception], ErrorReply]
+    ) -> Reply | None:
+        try:
+            published = await self._publisher.publish(
+                identity,
+                command.topic,
+                command.content,
+                command.metadata,
+                self._connection_id,
+                command.idempotency_key,
+                is_charged=True,
+            )
+        except Exception as error:
+            return error_reply(command, error)
+        self._stats.record_published()
+        return None if command.ref is None else Accepted(command.ref, published.cursor)

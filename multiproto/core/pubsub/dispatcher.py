@@ -88,7 +88,7 @@ class Dispatcher:
 
         Gives to how many listeners several had to be delivered one by one.
         """
-        if self._pending or (self.freshness is not None and self.freshness.is_stale):
+        if self._pending or self.is_stale:
             for publication in publications:
                 self._enqueue_pending(publication)
             return 0
@@ -106,6 +106,11 @@ class Dispatcher:
         )
         one_by_one = self._deliver_batch(DeliveryBatch(publications[0].topic, deliveries))
         return one_by_one if len(deliveries) > 1 else 0
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the log is."""
+        return self.freshness is not None and self.freshness.is_stale
 
     async def wait_until_current(self) -> None:
         """Return once the log is not stale: before a command is executed.  Raises `Unavailable`."""

@@ -27,7 +27,7 @@ class LogFreshness:
 
     @property
     def is_stale(self) -> bool:
-        return self._age() > STALE_AFTER
+        return self._current_at is not None and self._clock.seconds() - self._current_at > STALE_AFTER
 
     def mark_current(self, at: float) -> None:
         """A read of the log that began `at`, by the clock, has reached its head."""
