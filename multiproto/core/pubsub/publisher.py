@@ -98,8 +98,9 @@ class Publisher:
         )
         body = (PUBLICATION, topic, encoded, metadata)
         sent = await self._idempotent_sends.commit(identity.user_id, key, body, (), event, publication.id)
-        first = evolve(publication, id=sent.result_id, accepted_at=parse_timestamp(sent.at))
-        return PublishResult(first, sent.cursor)
+        if sent.result_id != publication.id:  # it repeats an earlier one
+            publication = evolve(publication, id=sent.result_id, accepted_at=parse_timestamp(sent.at))
+        return PublishResult(publication, sent.cursor)
 
 
 def _sign(
