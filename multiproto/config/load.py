@@ -249,7 +249,10 @@ class ConfigReader:
         )
 
     def may_be_unread(self, names: set[str]) -> bool:
-        """Whether one of these settings may stand in a source that could not be read: no file overrides what is in none."""
+        """Whether one of these settings may stand in a source that could not be read.
+
+        The environment and flags override every file, so what they give is known.
+        """
         return self.has_unreadable_source and any(
             name not in self.effective or self.effective[name].file is not None
             for name in names & self._settings_by_name.keys()
