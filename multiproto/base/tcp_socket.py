@@ -57,6 +57,16 @@ def limit_unsent(transport: Any, limited: bool) -> None:
             get_handle().setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, most)
 
 
+def read_now(transport: Any) -> None:
+    """Pass on what has come on a plain connection that is read, without waiting for the reactor to find it.
+
+    That it has ended, the reactor finds by itself.
+    """
+    read = getattr(transport, "doRead", None)
+    if read is not None and transport.connected:
+        read()
+
+
 def _tcp_info(transport: Any, size: int) -> bytes:
     """The first `size` bytes of what the kernel knows of the connection; fewer where it does not."""
     get_handle = getattr(unwrap_transport(transport), "getHandle", None)

@@ -24,7 +24,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..base.client_network import ClientNetwork, client_network
-from ..base.tcp_socket import TCP_CLOSE, TCP_CLOSE_WAIT, acknowledged_bytes, has_unacknowledged, tcp_state
+from ..base.tcp_socket import (
+    TCP_CLOSE,
+    TCP_CLOSE_WAIT,
+    acknowledged_bytes,
+    has_unacknowledged,
+    read_now,
+    tcp_state,
+)
 from ..core.connections.read_throttle import ReadThrottle
 from .codec import HttpProtocolError, unparsable_head
 from .interfaces import ChannelRequest, ChannelSite
@@ -33,7 +40,7 @@ from .reader import RequestReader
 from .resolved_head import ResolvedHead
 
 PIPELINE_FULL = "ahead"  # a reason to pause reading: too many pipelined bytes
-TURN = "turn"  # another one: a body waits to be decoded
+TURN = "turn"  # another one: a body waits to be read or decoded
 PROBE_INTERVAL = 1.0  # seconds between two interim responses to a client that may have left
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -220,30 +227,35 @@ class Channel:
         """Read the body and process its request; returns whether the next step may follow at once."""
         request = self.request
         assert request is not None
-        if not self._reader.is_chunked:
-            body = self._reader.read_body()
-        elif self._waits_for_turn:
+        if self._waits_for_turn:
             return False
-        elif not self.site.turns.has_time(request.turn_key):
-            self._waits_for_turn = True
-            self._read_throttle.pause(TURN)
-            self.site.turns.run_later(request.turn_key, "requests", self._on_turn)
+        if self._reader.is_chunked and not self._has_time(request):
             return False
-        else:
-            began = self.site.turns.now()
-            body = self._reader.read_body()
-            self.site.turns.count(request.turn_key, "requests", began)
+        began = self.site.turns.now()
+        body = self._reader.read_body()
+        self.site.turns.count(request.turn_key, "requests", began)
         if body is None:
-            return self._reader.is_interrupted
+            return self._has_time(request) and self._reader.is_interrupted
         request.receive_body(body)
         self._start_response(request.process)
         return True
 
+    def _has_time(self, request: ChannelRequest) -> bool:
+        """Whether there is time to go on with the body of `request`; if not, nothing is read until its turn."""
+        if self.site.turns.has_time(request.turn_key):
+            return True
+        self._waits_for_turn = True
+        self._read_throttle.pause(TURN)
+        self.site.turns.run_later(request.turn_key, "requests", self._on_turn)
+        return False
+
     def _on_turn(self) -> None:
-        """Go on with a body that has waited to be decoded."""
+        """Go on with a body that has waited: decode what came of it, and read what came since, within its turn."""
         self._waits_for_turn = False
         self._read_throttle.resume(TURN)
         self._process_buffer()
+        if not self._read_throttle.is_paused:
+            read_now(self._transport)
 
     @property
     def pipelined_bytes(self) -> bytes:

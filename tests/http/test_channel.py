@@ -274,6 +274,20 @@ class BodyTests(SiteCase):
         self.assertGreater(turns, 2)
         self.assertEqual(line.transport.producerState, "producing")
 
+    def test_a_body_is_read_by_turns(self) -> None:
+        """While there is no time, its connection is not read; in its turn, what came since is read at once."""
+        turn = ManualTurn(seconds=1.0)
+        self.site.turns = make_turns(self.clock, turn)
+        line = Line(self.site)
+        transport: Any = line.transport
+        transport.doRead, transport.connected = lambda: line.send(b"}"), True
+        line.send(POST + b"Content-Length: 2\r\n\r\n{")
+        self.assertEqual((line.heard(), line.transport.producerState), (b"", "paused"))
+        turn.end()
+        run_one_turn(self.clock)
+        self.assertEqual([answer.status for answer in responses(line.heard())], [401])
+        self.assertEqual(line.transport.producerState, "producing")
+
     def test_a_chunked_body_is_whole_also_if_its_client_half_closes_while_it_waits(self) -> None:
         turn = ManualTurn(seconds=1.0)
         self.site.turns = make_turns(self.clock, turn)
