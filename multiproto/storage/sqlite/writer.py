@@ -19,9 +19,11 @@ from .errors import as_damage
 from .transaction import SqliteTransaction
 from .types import encode_parameters
 
-# Seconds of work in one transaction; what comes meanwhile waits for all of it, and for the answers to all of it.
-# Only where the event loop is busy, too, do as many units as share a sync take longer: hundreds took 0.1 s.
-TRANSACTION_TIME = 0.01
+# Seconds of work in one transaction, or as many as the last sync took: what comes meanwhile waits for all of it, and
+# for the answers to all of it, but half of the time is not to go into syncs.  Only where the event loop is busy, too,
+# do as many units as share a sync take longer: hundreds took 0.1 s.
+TRANSACTION_TIME = 0.005
+MAX_TRANSACTION_TIME = 0.02  # seconds, however long a sync takes
 MIN_BATCH = 16  # units in one transaction, however long they take, so that they share its sync
 
 CursorOrError = Union[str, Exception]  # a unit's cursor, or why nothing of it was done
@@ -69,13 +71,14 @@ class SqliteWriter:
             transaction = SqliteTransaction.begin(self._connection, self._statements)
             began = self._timer()
             positions = transaction.execute_units(units)
-            self._adapt_max_jobs(len(units), self._timer() - began)
+            executed = self._timer()
         except sqlite3.Error as error:
             if len(units) > 1 and as_damage(error):
                 return self._commit_separately(units)
             return self._roll_back(units, error, _write_failed)
         try:
             transaction.commit()
+            self._adapt_max_jobs(len(units), executed - began, self._timer() - executed)
         except sqlite3.Error as error:
             # The journal may hold it whole, and it would then be there after a crash.  Not on a full disk: what is
             # written last makes it whole, and SQLite says that the disk is full only where a write was cut short.
@@ -94,9 +97,10 @@ class SqliteWriter:
             sum(result.appended for result in results),
         )
 
-    def _adapt_max_jobs(self, units: int, seconds: float) -> None:
-        """The next transaction's, after one in which `units` took `seconds`."""
-        at_this_pace = int(units * TRANSACTION_TIME / max(seconds, 1e-6))
+    def _adapt_max_jobs(self, units: int, seconds: float, sync: float) -> None:
+        """The next transaction's, after one in which `units` took `seconds`, and their sync `sync` seconds."""
+        wanted = min(max(TRANSACTION_TIME, sync), MAX_TRANSACTION_TIME)
+        at_this_pace = int(units * wanted / max(seconds, 1e-6))
         self.max_jobs = min(max(at_this_pace, MIN_BATCH), self._max_batch)
 
     def _roll_back(
