@@ -181,6 +181,16 @@ class DialogueTests(SessionCase):
             self.peer.sent.clear()
             self.assertIsNone(kept())
 
+    def test_a_lost_connection_is_not_kept_by_itself(self) -> None:
+        self.addCleanup(gc.enable)
+        gc.disable()
+        self.welcome()
+        self.say(Subscribe("room.*"), Publish("room.1", 1, ref=1), EndOfInput())
+        self.connection.connection_lost()
+        kept = ref(self.connection)
+        del self.connection
+        self.assertIsNone(kept())
+
     def test_strangers_may_only_authenticate(self) -> None:
         self.assertEqual(
             self.say(Ping(), Subscribe("room.1"), Publish("room.1", 1, ref=7), Unsubscribe("room.1"), Pong()),

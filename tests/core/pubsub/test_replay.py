@@ -340,6 +340,15 @@ class LeavingTests(ResumeCase):
         self.assertEqual(self.heard(), [])
         self.assertEqual(self.admission.stats.active_subscriptions, 0)
 
+    def test_the_connection_is_lost_while_its_cursor_is_looked_up(self) -> None:
+        self.log.slow = True
+        self.connection.receive(Subscribe("users", "cursor1"))
+        self.connection.connection_lost()
+        self.log.slow = False
+        self.log.release()
+        self.turn()
+        self.assertEqual((self.heard(), self.flushLoggedErrors()), ([], []))
+
     def test_subscribing_anew_while_the_transport_is_slow(self) -> None:
         """What the first subscription waited to send is no part of the second."""
         self.connection.receive(Subscribe("users", "cursor1"))
