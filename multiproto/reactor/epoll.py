@@ -37,6 +37,7 @@ from .garbage import collect, is_collection_due
 # interpreter's lock some twenty times for each commit, and waits for so long each time.  While anything waited,
 # lists by GraphQL on 28 connections cost a quarter more.
 BUSY_SWITCH_INTERVAL = 0.0001
+IDLE_TIME = 0.05  # seconds that the reactor slept at last, where there is likely time for all of the garbage
 MAX_EVENTS_PER_TURN = 100  # events in a turn, of some 0.1 ms each at worst
 
 
@@ -65,6 +66,7 @@ class BoundedEpollReactor(EPollReactor):
         self._before_poll: list[Callable[[], object]] = []
         self._usual_switch_interval: float | None = None  # while it is not in force
         self._collects_garbage = False
+        self._slept = 0.0  # seconds before the last event
         super().__init__()
 
     def call_after_step(self, function: Callable[[], object]) -> None:
@@ -90,9 +92,12 @@ class BoundedEpollReactor(EPollReactor):
         if self._after_step or self._before_poll:
             timeout = 0
         if self._collects_garbage and is_collection_due():
-            collect(is_idle=lambda: timeout != 0 and not self._poller.poll(0, 1))
+            has_slept = self._slept >= IDLE_TIME
+            collect(is_idle=lambda: has_slept and timeout != 0 and not self._poller.poll(0, 1))
+        polled_at = perf_counter()
         events = self._poller.poll(-1 if timeout is None else timeout, MAX_EVENTS_PER_TURN)
         self.turn_started_at, self.is_idle = perf_counter(), not events
+        self._slept = self.turn_started_at - polled_at
         for fd, event in events:
             selectable = self._selectables.get(fd)
             if selectable is None:
