@@ -334,7 +334,7 @@ class ManualTurn:
 
 def run_one_turn(clock: Clock) -> None:
     """Make the calls that are due, but not those that they ask for in turn, as `Clock.advance` would."""
-    for call in clock.getDelayedCalls():
+    for call in list(clock.getDelayedCalls()):
         if call.getTime() <= clock.seconds():
             func, args, kw = call.func, call.args, call.kw
             call.cancel()

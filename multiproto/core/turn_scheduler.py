@@ -106,8 +106,8 @@ class TurnScheduler:
             self._schedule(self._run_waiting)
 
     def run_in_later_turn(self, key: str, kind: str, work: Callable[[], object]) -> None:
-        """As `run_later`, but not in this turn of those that have waited: when what was written now is sent."""
-        self._schedule(lambda: self.run_later(key, kind, work))
+        """Go on with what has begun: as `run_later`, but not in this turn, for what was written now has to be sent."""
+        self._schedule(lambda: self.run_later(key, kind, work, first=True))
 
     def run_now(self, key: str, kind: str, work: Callable[[], object]) -> bool:
         """Call `work` if there is time: whether there was."""

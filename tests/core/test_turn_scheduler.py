@@ -208,6 +208,17 @@ class FairnessTests(TurnCase):
         self.turn.end()
         self.assertEqual([self.turns.has_time(key) for key in ("0", str(MAX_OVERDRAWN))], [True, False])
 
+    def test_what_has_begun_goes_on_before_the_others_of_its_address(self) -> None:
+        """In another turn than it began in."""
+
+        def begin() -> None:
+            self.work("begun", LONG)
+            self.turns.run_in_later_turn("a", "test", lambda: self.work("rest"))
+
+        self.turns.run_later("a", "test", begin)
+        self.later("a", "other")
+        self.assertEqual([self.next_turn(), self.next_turn()], [["begun"], ["rest", "other"]])
+
     def test_one_that_goes_on_waits_behind_the_others_of_its_address(self) -> None:
         def again() -> None:
             self.work("again")
