@@ -66,6 +66,7 @@ class BoundedEpollReactor(EPollReactor):
         self._before_poll: list[Callable[[], object]] = []
         self._usual_switch_interval: float | None = None  # while it is not in force
         self._collects_garbage = False
+        self._collected_at = 0.0  # when the turn began after which garbage was collected
         self._slept = 0.0  # seconds before the last event
         super().__init__()
 
@@ -80,7 +81,7 @@ class BoundedEpollReactor(EPollReactor):
     def collect_garbage_between_turns(self) -> None:
         """From now on garbage is collected between turns only, that of other threads, too."""
         gc.disable()
-        self._collects_garbage = True
+        self._collects_garbage, self._collected_at = True, perf_counter()
 
     def doPoll(self, timeout: float | None) -> None:
         """Handle one turn's events; the next turn begins with those beyond the limit: epoll keeps order."""
@@ -91,7 +92,8 @@ class BoundedEpollReactor(EPollReactor):
             self._share_interpreter(self.has_long_work)
         if self._after_step or self._before_poll:
             timeout = 0
-        if self._collects_garbage and is_collection_due():
+        if self._collects_garbage and is_collection_due(self.turn_started_at - self._collected_at):
+            self._collected_at = self.turn_started_at
             has_slept = self._slept >= IDLE_TIME
             collect(is_idle=lambda: has_slept and timeout != 0 and not self._poller.poll(0, 1))
         polled_at = perf_counter()
