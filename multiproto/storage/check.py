@@ -12,7 +12,6 @@ from ..base import strict_json
 JSON_COLUMNS: Mapping[str, frozenset[str]] = {
     "events": frozenset(("topics", "content", "metadata")),
     "audit": frozenset(("details",)),
-    "keys": frozenset(("answer",)),
 }
 
 

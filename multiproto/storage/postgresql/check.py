@@ -11,7 +11,8 @@ from ...base.one_line import one_line
 from ..check import RowsRead, row_problems
 from .migrate import enter_schema, open_connection
 
-ROW_NAMES = ("position", "id", "hash", "key", "number", "namespace", "user_id")  # what a row is called by
+# What a row is called by: nothing that a client chose.
+ROW_NAMES = ("position", "id", "hash", "event_id", "number", "namespace", "user_id")
 
 
 def find_damage(conninfo: str, read: RowsRead) -> Iterator[str]:
