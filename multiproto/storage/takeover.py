@@ -8,7 +8,6 @@ stay until somebody drops them, so that the step can be undone
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -35,6 +34,7 @@ from .postgresql.predecessor import (
     is_predecessor,
     predecessor_tables,
 )
+from .postgresql.schema_objects import migrated_objects, move_object, objects_of, set_search_path
 from .sqlite.checksums import fill_statement
 from .sqlite.connection import connect
 from .sqlite.data_directory import DataDirectory
@@ -70,7 +70,8 @@ def take_over_in_place(
             raise StoreUnusable(_NOT_FOUND)
         _lock(connection, tables)
         found = _survey(Predecessor(connection, schema), on_survey)
-        _move_to_schema(connection, KEPT_SCHEMA, tables)
+        _make_schema(connection, KEPT_SCHEMA)
+        _move_tables(connection, schema, tables, KEPT_SCHEMA)
         files = sql_directory("postgresql")
         apply_pending_migrations(connection, files, load_statements(files / "queries"), now)
         with _index_afterwards(connection, "messages", on_progress):
@@ -85,12 +86,13 @@ def undo_in_place(conninfo: str) -> None:
     with schema_transaction(conninfo, durable=False) as (connection, schema):
         if is_predecessor(connection) or not _is_taken_over(connection):
             raise StoreUnusable("there is nothing to undo: this database was not taken over in place")
-        tables, functions = _our_names()
-        _lock(connection, tables)
-        _move_to_schema(connection, UNDONE_SCHEMA, tables, functions)
-        connection.execute(sql.SQL("SET LOCAL search_path = {}").format(sql.Identifier(KEPT_SCHEMA)))
-        kept = predecessor_tables(connection)
-        _set_schema(connection, KEPT_SCHEMA, schema, "TABLE", kept)
+        _make_schema(connection, UNDONE_SCHEMA)
+        ours = migrated_objects(connection, schema, scratch=UNDONE_SCHEMA)
+        _lock(connection, [each.name for each in ours if each.kind == "table"])
+        for each in ours:
+            move_object(connection, each, UNDONE_SCHEMA)
+        set_search_path(connection, KEPT_SCHEMA)
+        _move_tables(connection, KEPT_SCHEMA, predecessor_tables(connection), schema)
         _drop_if_empty(connection, KEPT_SCHEMA)
 
 
@@ -267,43 +269,27 @@ def _lock(connection: psycopg.Connection[Any], tables: Sequence[str]) -> None:
         ) from None
 
 
-def _move_to_schema(
-    connection: psycopg.Connection[Any], target: str, tables: Sequence[str], functions: Sequence[str] = ()
-) -> None:
-    """Move `tables`, with their indexes, constraints and triggers, from the current schema to a new one."""
-    current = connection.execute("SELECT current_schema() AS name").fetchall()[0]["name"]
-    occupied = connection.execute(
-        "SELECT 1 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE nspname = %s LIMIT 1",
-        [target],
-    ).fetchall()
-    if occupied:
+def _make_schema(connection: psycopg.Connection[Any], name: str) -> None:
+    """Or take the empty one that the database's owner has made."""
+    if objects_of(connection, name):
         raise StoreUnusable(
-            f"the schema {target} has tables already: see what they are, and drop or rename it: "
-            f"DROP SCHEMA {target} CASCADE"
+            f"the schema {name} is not empty: see what is in it, and drop or rename it: DROP SCHEMA {name} CASCADE"
         )
-    if not connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [target]).fetchall():
+    if not connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [name]).fetchall():
         try:
-            connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(target)))
+            connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
         except psycopg.errors.InsufficientPrivilege:
             raise StoreUnusable(
-                f"this role may not make the schema {target}: let its owner do it, with "
-                f"CREATE SCHEMA {target} AUTHORIZATION {connection.info.user}"
+                f"this role may not make the schema {name}: let its owner do it, with "
+                f"CREATE SCHEMA {name} AUTHORIZATION {connection.info.user}"
             ) from None
-    _set_schema(connection, current, target, "TABLE", tables)
-    _set_schema(connection, current, target, "FUNCTION", functions)
 
 
-def _set_schema(
-    connection: psycopg.Connection[Any], source: str, target: str, kind: str, names: Sequence[str]
-) -> None:
-    for name in names:
-        connection.execute(
-            sql.SQL("ALTER {} {} SET SCHEMA {}").format(
-                sql.SQL(kind),  # type: ignore[arg-type]
-                sql.Identifier(source, name),
-                sql.Identifier(target),
-            )
-        )
+def _move_tables(connection: psycopg.Connection[Any], source: str, names: Sequence[str], target: str) -> None:
+    """With their indexes, constraints and triggers."""
+    for each in objects_of(connection, source):
+        if each.kind == "table" and each.name in names:
+            move_object(connection, each, target)
 
 
 def _drop_if_empty(connection: psycopg.Connection[Any], schema: str) -> None:
@@ -313,10 +299,3 @@ def _drop_if_empty(connection: psycopg.Connection[Any], schema: str) -> None:
         connection.transaction(),
     ):
         connection.execute(sql.SQL("DROP SCHEMA {}").format(sql.Identifier(schema)))
-
-
-def _our_names() -> tuple[Sequence[str], Sequence[str]]:
-    """The tables and the functions that our migrations make."""
-    text = "".join(migration.text for migration in load_migrations(sql_directory("postgresql")))
-    tables = re.findall(r"^CREATE TABLE (\w+)", text, re.MULTILINE)
-    return ["migrations", *tables], re.findall(r"^CREATE FUNCTION (\w+)", text, re.MULTILINE)

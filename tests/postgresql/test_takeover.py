@@ -20,12 +20,17 @@ from multiproto.cli.move_data import main
 from multiproto.storage import takeover
 from multiproto.storage.check import RowsRead
 from multiproto.storage.errors import StoreUnusable
+from multiproto.storage.migrations import Migration, load_migrations
+from multiproto.storage.postgresql import migrate as migrate_module
+from multiproto.storage.postgresql import schema_objects
 from multiproto.storage.postgresql.migrate import migrate
+from multiproto.storage.postgresql.schema_objects import SchemaObject, move_object
 from multiproto.storage.sqlite.check import find_damage
 from multiproto.storage.sqlite.checksums import checksum_columns
 from multiproto.storage.sqlite.store import DATABASE_FILE
 from multiproto.storage.statements import load_statements, sql_directory
 from tests.ports import HOST
+from tests.programs import postgresql_bin
 from tests.servers import needs, postgresql
 from tests.timing import RESCUE
 
@@ -188,22 +193,62 @@ class InPlaceTests(TakeoverCase):
 
     def test_undone_it_is_as_it_was(self) -> None:
         """What came since is set aside; then it can be taken over anew, but undone again only once that is gone."""
-        before = self.content()
+        before, dumped = self.content(), self.dump()
         self.in_place()
         status, out, err = self.command("--from", self.conninfo, "--undo")
         self.assertEqual(status, 0, err)
+        self.assertEqual(self.dump(), dumped)
         after = self.content()
         mine = {name: rows for name, rows in after.items() if not name.startswith("multiproto_undone.")}
         self.assertEqual(len(after["multiproto_undone.users"]), 10)
-        self.execute("DROP SCHEMA multiproto_undone CASCADE")
-        self.assertEqual(self.content(), before)
         self.assertEqual(mine | {"beside": None}, before | {"beside": None})
         self.assertEqual(self.in_place()[0], 0)
+        self.refused("the schema multiproto_undone is not empty", "--from", self.conninfo, "--undo")
+        self.execute("DROP SCHEMA multiproto_undone CASCADE")
+        status, out, err = self.command("--from", self.conninfo, "--undo")
+        self.assertEqual(status, 0, err)
+        self.assertEqual(self.dump(), dumped)
+        self.execute("DROP SCHEMA multiproto_undone CASCADE")
+        self.assertEqual(self.content(), before)
+
+    def test_undone_all_that_is_ours_is_set_aside_and_nothing_else(self) -> None:
+        """Whatever migrations make: it is found in the catalogue."""
+        self.execute(
+            "CREATE FUNCTION mine() RETURNS integer LANGUAGE sql AS 'SELECT 1'; CREATE SEQUENCE counter"
+        )
+        dumped = self.dump()
+        later = Migration(
+            max(each.number for each in load_migrations(SQL)) + 1,
+            "later.sql",
+            "CREATE TYPE mood AS ENUM ('glad'); CREATE DOMAIN few AS integer; CREATE SEQUENCE tickets;"
+            " CREATE VIEW glad AS SELECT 'glad'::mood AS mood FROM users;"
+            " CREATE MATERIALIZED VIEW many AS SELECT count(*) AS total FROM messages;"
+            " CREATE FUNCTION cheer(mood) RETURNS mood LANGUAGE sql AS 'SELECT $1';"
+            " CREATE TABLE moods (number serial, one mood, few few)",
+        )
+        for module in (migrate_module, schema_objects):
+            self.patch(module, "load_migrations", lambda files: (*load_migrations(files), later))
+        self.assertEqual(self.in_place()[0], 0)
+        status, _, err = self.command("--from", self.conninfo, "--undo")
+        self.assertEqual(status, 0, err)
+        self.assertEqual(self.dump(), dumped)
+        self.assertEqual(self.in_place()[0], 0)
+
+    def dump(self) -> list[str]:
+        """What `pg_dump` says of all schemas but that of what was undone."""
+        command = [
+            str(postgresql_bin() / "pg_dump"),
+            "-s",
+            "--exclude-schema=multiproto_undone",
+            self.conninfo,
+        ]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        return [line for line in said.splitlines() if "restrict" not in line]
 
     def test_undone_where_the_schema_was_made_by_another_hand(self) -> None:
         self.execute("CREATE SCHEMA predecessor")
         self.execute("CREATE VIEW predecessor.mine AS SELECT 1")
-        self.refused("the schema predecessor has tables already", "--from", self.conninfo, "--in-place")
+        self.refused("the schema predecessor is not empty", "--from", self.conninfo, "--in-place")
         self.execute("DROP VIEW predecessor.mine")
         self.assertEqual(self.in_place()[0], 0)
         self.execute("CREATE VIEW predecessor.mine AS SELECT 1")
@@ -473,13 +518,11 @@ class InterruptionTests(TakeoverCase):
     def test_killed_while_it_is_undone(self) -> None:
         self.in_place()
         before = self.content()
-        set_schema = takeover._set_schema
-
-        def interrupted(connection: Any, source: str, *rest: Any) -> None:
-            set_schema(connection, source, *rest)
-            if source == "predecessor":
+        def interrupted(connection: Any, moved: SchemaObject, target: str) -> None:
+            move_object(connection, moved, target)
+            if moved.identity == "predecessor.users":
                 connection.close()
 
-        self.patch(takeover, "_set_schema", interrupted)
+        self.patch(takeover, "move_object", interrupted)
         self.assertEqual(self.command("--from", self.conninfo, "--undo")[0], 1)
         self.assertEqual(self.content(), before)
