@@ -120,7 +120,9 @@ def measured(
     area: str, description: str, measure: Callable[[int, float], Iterable[Any]], arguments: Sequence[str]
 ) -> None:
     """One area from the command line: every contest shown when it is done, all of them kept beside the code."""
-    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{area}", description=description)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, prog=f"python -m benchmarks.{area}", description=description
+    )
     parser.add_argument("--rounds", type=int, default=5, help="of each; medians are shown (%(default)s)")
     parser.add_argument("--seconds", type=float, default=1.0, help="of a lap (%(default)s)")
     parser.add_argument("--json", type=Path, default=Path(f"benchmarks/{area}.json"), help="(%(default)s)")

@@ -104,7 +104,9 @@ def shown(measured: Found) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.drivers", description=__doc__)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, prog="python -m benchmarks.drivers", description=__doc__
+    )
     parser.add_argument("--rounds", type=int, default=5, help="medians are shown (%(default)s)")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/drivers.json"), help="(%(default)s)")
     options = parser.parse_args(arguments)

@@ -197,7 +197,9 @@ async def measure(directory: Path, rounds: int) -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.durable", description=__doc__)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, prog="python -m benchmarks.durable", description=__doc__
+    )
     parser.add_argument(
         "--rounds", type=int, default=5, help="of each measurement; medians are shown (%(default)s)"
     )

@@ -229,7 +229,9 @@ async def serve(way: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.hints", description=__doc__)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, prog="python -m benchmarks.hints", description=__doc__
+    )
     parser.add_argument("--rounds", type=int, default=5, help="medians are shown (%(default)s)")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/hints.json"), help="(%(default)s)")
     options = parser.parse_args(arguments)

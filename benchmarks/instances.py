@@ -207,7 +207,9 @@ def shown(compared: list[Way]) -> str:
 
 
 def options_of(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.instances", description=__doc__)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, prog="python -m benchmarks.instances", description=__doc__
+    )
     parser.add_argument("--rounds", type=int, default=5, help="medians are shown (%(default)s)")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/instances.json"), help="(%(default)s)")
     return parser.parse_args(arguments)

@@ -326,7 +326,7 @@ def rows(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--subscribers", type=int, default=1000)
     parser.add_argument("--idle", type=int, default=3000)

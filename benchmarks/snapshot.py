@@ -70,7 +70,9 @@ async def publish(
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.snapshot", description=__doc__)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, prog="python -m benchmarks.snapshot", description=__doc__
+    )
     parser.add_argument("--seconds", type=float, default=60.0, help="with a snapshot open (%(default)s)")
     options = parser.parse_args(arguments)
 

@@ -80,7 +80,7 @@ def request(url: str, fields: dict[str, object] | None = None, token: str = "", 
 def options(description: str | None) -> argparse.ArgumentParser:
     """A command line with what all examples need: the server and the account."""
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        allow_abbrev=False, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--url", default=URL, help="where the server answers HTTP (%(default)s)")
     parser.add_argument(

@@ -9,6 +9,8 @@ import difflib
 import runpy
 import sys
 
+from . import __version__
+
 # command -> (the module that is it, what it does)
 COMMANDS = {
     "check-config": (
@@ -24,6 +26,7 @@ COMMANDS = {
 USAGE = "\n".join(
     [
         "usage: python -m multiproto COMMAND [options]",
+        "       python -m multiproto --version",
         "",
         "Commands for operators; each has --help:",
         "",
@@ -38,15 +41,16 @@ def main() -> None:
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
         print(USAGE)
+    elif name == "--version":
+        print(f"multiproto {__version__}")
     elif name in COMMANDS:
         module, _ = COMMANDS[name]
         sys.argv[1:] = arguments
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     else:
-        near = difflib.get_close_matches(name, COMMANDS, 1, cutoff=0)[0]
-        print(
-            f"python -m multiproto: {name} is no command; the nearest is {near}\n\n{USAGE}", file=sys.stderr
-        )
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        nearest = f"; the nearest is {near[0]}" if near else ""
+        print(f"python -m multiproto: {name} is no command{nearest}\n\n{USAGE}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -11,6 +11,7 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     spec = sys.modules["__main__"].__spec__
     name = "" if spec is None else spec.name.removesuffix(".__main__")
     return argparse.ArgumentParser(
+        allow_abbrev=False,
         prog=f"python -m {name}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,

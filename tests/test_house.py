@@ -222,6 +222,15 @@ class NameTests(HouseCase):
             if module.body:
                 self.assertTrue(ast.get_docstring(module), f"{path} has no docstring")
 
+    def test_no_option_may_be_abbreviated(self) -> None:
+        """What begins as another is none of its names: a value may be a secret, and a later option may begin alike."""
+        for folder in ("multiproto", "examples", "tests", "benchmarks"):
+            for path in (ROOT.parent / folder).rglob("*.py"):
+                for node in syntax(path):
+                    if isinstance(node, ast.Call) and "ArgumentParser" in ast.unparse(node.func)[-14:]:
+                        options = {each.arg: ast.unparse(each.value) for each in node.keywords}
+                        self.assertEqual(options.get("allow_abbrev"), "False", path)
+
     def test_the_wheel_has_every_package(self) -> None:
         """setup.cfg names the packages one by one."""
         setup = configparser.ConfigParser()

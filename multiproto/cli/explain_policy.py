@@ -8,7 +8,6 @@ status is 0 for yes, 1 for no, and 2 for an error.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Mapping, Sequence
@@ -21,6 +20,7 @@ from ..core.pubsub.policy import Policy
 from ..core.validation import is_uuid
 from ..storage.account_lookup import find_user_id
 from ..storage.errors import StoreUnusable
+from .command_parser import CommandParser
 from .wording import describe_unknown_user, print_warnings
 
 YES, NO, INVALID = 0, 1, 2  # exit statuses
@@ -31,7 +31,7 @@ class UnknownUser(Exception):
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    options = _argument_parser().parse_args(arguments)
+    options = _argument_parser().read(arguments)
     assignments = {} if options.data_dir is None else {"DATA_DIR": options.data_dir}
     try:
         loaded = load_config(assignments, environ, options.config)
@@ -65,10 +65,8 @@ def _find_user(config: Config, user: str) -> str:
     return id
 
 
-def _argument_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m multiproto explain", description="Who may do what on a topic."
-    )
+def _argument_parser() -> CommandParser:
+    parser = CommandParser(prog="python -m multiproto explain", description="Who may do what on a topic.")
     parser.add_argument("--config", type=Path, help="TOML file with settings, as the server is given it")
     parser.add_argument("--data-dir", help="directory of the embedded database, as the server is given it")
     parser.add_argument(

@@ -2,7 +2,7 @@
 
 It works on the database itself, with the settings that the server is given, and with `REGISTRATION=closed`,
 too.  PostgreSQL may be in use meanwhile; the embedded database belongs to one process, so stop the server
-first.  The exit status is 0 for done, 1 for refused, and 2 for an error in the arguments or settings.
+first, but for `operators`, which only reads.  The exit status is 0 for done, 1 for refused, and 2 for an error in the arguments or settings.
 """
 
 from __future__ import annotations
@@ -31,16 +31,17 @@ from ..core.errors import NotFound, Refusal, ValidationError
 from ..core.pubsub.namespaces import Namespaces
 from ..core.wiring import AccountServices, make_account_services
 from ..observe.metrics import Metrics
-from ..storage.account_lookup import check_database_exists
+from ..storage.account_lookup import check_database_exists, find_operators
 from ..storage.errors import StoreUnusable
 from ..storage.wiring import make_store
+from .command_parser import CommandParser
 from .wording import describe_unknown_user, describe_unusable_store, print_warnings
 
 DONE, REFUSED, INVALID = 0, 1, 2  # exit statuses
 HELP = """\
 It works on the database itself, so give it the settings that the server has: the environment, and --config
 FILE. With PostgreSQL the server may run meanwhile; the embedded database belongs to one process, so stop the
-server first.
+server first, but for operators, which only reads.
 
 examples:
   # the first operator of a new server; the password is asked for
@@ -65,6 +66,16 @@ class NoPassword(Exception):
     """No password could be read; the text says why."""
 
 
+class _RefusedPassword(argparse.Action):
+    """`--password SECRET`, which others on the machine have seen by now."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *seen: object) -> None:
+        parser.error(
+            "a password can't be an argument, which others on this machine see and shells keep: leave it out and be "
+            "asked for it, or give --password-file FILE; one that was given so should not be used"
+        )
+
+
 class _NoTokens:
     """A `TokenIssuer` for a command that logs nobody in."""
 
@@ -87,16 +98,13 @@ class _Command:
                 await self._create(services)
             case "grant":
                 print(f"{await operators.grant(self.options.user)} is an operator")
-            case "revoke":
+            case _:
                 revoked = await operators.revoke(self.options.user)
                 print(
                     f"{self.options.user} is an operator no longer, unless OPERATORS names it"
                     if revoked
                     else f"{self.options.user} was not made an operator by a command: nothing was done"
                 )
-            case _:
-                for row in await operators.granted():
-                    print(f"{row['user_id']}  {row['email']}  since {row['granted_at']}")
         return DONE
 
     async def _create(self, services: AccountServices) -> None:
@@ -109,7 +117,7 @@ class _Command:
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    options = _argument_parser().parse_args(arguments)
+    options = _argument_parser().read(arguments)
     assignments = {} if options.data_dir is None else {"DATA_DIR": options.data_dir}
     try:
         loaded = load_config(assignments, environ, options.config)
@@ -118,17 +126,26 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         return INVALID
     print_warnings(loaded)
     config = loaded.config
-    if options.command != "create" and config.storage.engine == "sqlite":
-        try:
+    try:
+        if options.command == "operators":
+            return _list_operators(config)
+        if options.command != "create" and config.storage.engine == "sqlite":
             check_database_exists(Path(config.storage.directory))
-        except StoreUnusable as missing:
-            print(f"multiproto: {missing}", file=sys.stderr)
-            return REFUSED
+    except StoreUnusable as unusable:
+        print(f"multiproto: {unusable}", file=sys.stderr)
+        return REFUSED
     status: list[int] = []
     command = _Command(options, config, lambda: _read_password(options.password_file))
     with suppress(SystemExit):  # `react` ends so, whatever came of it
         react(lambda reactor: Deferred.fromCoroutine(_run(reactor, command, status)))
     return status[0] if status else REFUSED
+
+
+def _list_operators(config: Config) -> int:
+    """Raises `StoreUnusable`."""
+    for row in find_operators(config.storage.postgresql_dsn, Path(config.storage.directory)):
+        print(f"{row['user_id']}  {row['email']}  since {row['granted_at']}")
+    return DONE
 
 
 async def _run(reactor: Any, command: _Command, status: list[int]) -> None:
@@ -192,6 +209,11 @@ def _read_password(file: Path | None) -> str:
             return password
         else:
             line = sys.stdin.buffer.readline()
+        if not line.rstrip(b"\r\n"):
+            raise NoPassword(
+                "no password was given: its place is the first line of the standard input or of --password-file FILE; "
+                "nothing was done"
+            )
         return line.rstrip(b"\r\n").decode()
     except OSError as error:
         raise NoPassword(f"--password-file {file}: {error.strerror}; nothing was done") from None
@@ -199,9 +221,9 @@ def _read_password(file: Path | None) -> str:
         raise NoPassword("the password is not UTF-8; nothing was done") from None
 
 
-def _argument_parser() -> argparse.ArgumentParser:
+def _argument_parser() -> CommandParser:
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m multiproto user",
         description="Make accounts, and operators, who may read the audit log of all.",
         epilog=HELP,
@@ -210,6 +232,7 @@ def _argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, help="TOML file with settings, as the server is given it")
     parser.add_argument("--data-dir", help="directory of the embedded database, as the server is given it")
     parser.set_defaults(password_file=None)
+    _refuse_password(parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     about = "make an account; its password is asked for, or read from a file or the standard input"
     create = commands.add_parser(
@@ -221,6 +244,7 @@ def _argument_parser() -> argparse.ArgumentParser:
     create.add_argument(
         "--password-file", type=Path, metavar="FILE", help="the password is the first line of this file"
     )
+    _refuse_password(create)
     for name, does in (
         ("grant", "make an account an operator"),
         ("revoke", "undo that; one that OPERATORS names stays an operator"),
@@ -230,3 +254,7 @@ def _argument_parser() -> argparse.ArgumentParser:
     does = "list the operators that were made by a command, with their addresses"
     commands.add_parser("operators", help=does, description=does)
     return parser
+
+
+def _refuse_password(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--password", nargs="?", action=_RefusedPassword, help=argparse.SUPPRESS)

@@ -23,12 +23,13 @@ from ..storage import takeover
 from ..storage.copy import copy_to_postgresql, count_rows
 from ..storage.errors import StoreUnusable
 from ..storage.postgresql.predecessor import Survey
+from .command_parser import CommandParser
 from .wording import describe_unusable_store
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = _argument_parser()
-    options = parser.parse_args(arguments)
+    options = parser.read(arguments)
     move = _choose(parser, options)
     try:
         move(options)
@@ -144,8 +145,8 @@ def _store(text: str) -> str:
     return text
 
 
-def _argument_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _argument_parser() -> CommandParser:
+    parser = CommandParser(
         prog="python -m multiproto.move",
         description="Move everything to another store, or take over the predecessor's. Stop the server first.",
         epilog="All or nothing is done, also if it is interrupted: then start it again.",

@@ -48,6 +48,7 @@ def format_default(value: object) -> str:
 
 if __name__ == "__main__":
     argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m multiproto.config.example",
         description=f"{__doc__}\n{HEADER}",
         formatter_class=argparse.RawDescriptionHelpFormatter,

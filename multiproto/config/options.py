@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import getopt
 import re
+import sys
 from pathlib import Path
 from typing import Sequence
 
 from twisted.python import usage
 
+import twisted
+
+from .. import __version__
 from ..base.spelling import nearest
 
 # flag -> the setting that it sets
@@ -22,6 +27,8 @@ SETTING_BY_FLAG = {
     "data-dir": "DATA_DIR",
     "log-level": "LOG_LEVEL",
 }
+
+SINGLE = {"config", *SETTING_BY_FLAG}  # flags of which one may be given
 
 
 class SettingOptions(usage.Options):
@@ -57,15 +64,41 @@ class SettingOptions(usage.Options):
         return Path(self["config"]) if self["config"] else None
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Raises `UsageError`, for an unknown option with the nearest one."""
+        """Raises `UsageError`, for an unknown or abbreviated option with the nearest one, and for one that is given twice."""
         try:
+            self._check_names(sys.argv[1:] if options is None else options)
             super().parseOptions(options)
         except usage.UsageError as bad:
             unknown = re.fullmatch(r"option (--\S+) not recognized", str(bad))
             if unknown is None:
                 raise
-            near = nearest(unknown[1], [f"--{name}" for name in self.longOpt])
-            raise usage.UsageError(f"{unknown[1]} is no option; the nearest is {near.rstrip('=')}") from None
+            names = [f"--{name.rstrip('=')}" for name in self.longOpt]
+            near = [name for name in names if name.startswith(unknown[1])] or [nearest(unknown[1], names)]
+            raise usage.UsageError(f"{unknown[1]} is no option; the nearest is {near[0]}") from None
+
+    def _check_names(self, words: Sequence[str]) -> None:
+        """Refuse what the parent would take: abbreviations, and the last of several.  Raises `UsageError`."""
+        try:
+            pairs, _ = getopt.getopt(list(words), self.shortOpt, self.longOpt)
+        except getopt.GetoptError:
+            return  # the parent says so
+        names = [self.synonyms[option.lstrip("-")] for option, _ in pairs]
+        for name in names:
+            if name in SINGLE and names.count(name) > 1:
+                raise usage.UsageError(f"--{name} is given twice")
+        for word in words:
+            given = word.partition("=")[0]
+            if given[:2] == "--" and given not in ("--", *(f"--{name}" for name in self.synonyms)):
+                raise usage.UsageError(f"option {given} not recognized")
+
+    def parseArgs(self, *words: str) -> None:
+        if words:
+            raise usage.UsageError("no word stands without an option: a setting is given as --set NAME=VALUE")
+
+    def opt_version(self) -> None:
+        """Display the version, and exit."""
+        print(f"multiproto {__version__}, Twisted {twisted.__version__}")
+        raise SystemExit(0)
 
     def opt_set(self, assignment: str) -> None:
         """NAME=VALUE: any setting; may be given several times"""

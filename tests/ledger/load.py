@@ -171,7 +171,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _options() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tests.ledger", description=__doc__)
+    parser = argparse.ArgumentParser(allow_abbrev=False, prog="python -m tests.ledger", description=__doc__)
     parser.add_argument("--seconds", type=float, default=20, help="of load (%(default)s)")
     parser.add_argument(
         "--kills",

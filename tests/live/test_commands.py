@@ -10,6 +10,7 @@ from typing import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from multiproto import __version__
 from multiproto.storage.sqlite.data_directory import DataDirectory
 from tests.canary import PASSWORD, SECRET
 from tests.servers import needs, postgresql
@@ -74,6 +75,10 @@ class CommandCase(SynchronousTestCase):
         ):
             self.assertEqual(user("revoke", root), (0, said, ""))
         self.assertEqual(user("operators"), (0, "", ""))
+        for nothing in ("", "\n", "\r\nnot this\n"):
+            status, stdout, stderr = user(*ann[:-2], stdin=nothing)
+            self.assertEqual((status, stdout, len(stderr.splitlines())), (2, "", 1), stderr)
+            self.assertTrue(stderr.startswith("multiproto: no password was given: "))
         nobody = id[:-1] + ("1" if id[-1] == "0" else "0")
         for command in ("grant", "revoke"):
             for who, why in (
@@ -121,6 +126,8 @@ class CommandTests(CommandCase):
             self.assertEqual((status, does in stdout), (0, True), stderr)
         status, _, stderr = self.run_module("multiproto", "check")
         self.assertEqual((status, stderr.count("the nearest is check-data")), (2, 1))
+        status, _, stderr = self.run_module("multiproto", "nope")
+        self.assertEqual((status, stderr.splitlines()[0]), (2, "python -m multiproto: nope is no command"))
         self.assertEqual(self.run_module("multiproto", "explain", "--user", ANN, "publish", "a.*")[0], 2)
 
     def test_check_config(self) -> None:
@@ -167,11 +174,52 @@ class CommandTests(CommandCase):
     def test_users_and_operators(self) -> None:
         folder = Path(self.mktemp())
         id = self.check_users(lambda *words, **given: self.run_user(folder, *words, **given))
+        self.run_user(folder, "grant", id)
         # A server that runs does not mind.
         self.addCleanup(DataDirectory.acquire(folder / "data").release)
+        status, stdout, stderr = self.run_user(folder, "operators")
+        self.assertEqual((status, stdout.split()[:1]), (0, [id]), stderr)
         self.check_explained(
             lambda *words: self.run_module("multiproto", "explain", *words, folder=folder, RULES=RULES), id
         )
+
+    def test_a_password_is_no_argument(self) -> None:
+        """Nor is any other value shown that somebody takes for its place."""
+        for words, why in (
+            (("create", "--password", PASSWORD), "a password can't be an argument, which others"),
+            (("create", f"--password={PASSWORD}"), "a password can't be an argument, which others"),
+            (("--password", PASSWORD, *ROOT), "a password can't be an argument, which others"),
+            ((*ROOT, "--password"), "a password can't be an argument, which others"),
+            ((*ROOT, "--passwd", PASSWORD), "no such option: --passwd"),
+            ((*ROOT, f"--passwd={PASSWORD}"), "no such option: --passwd"),
+            ((*ROOT, "--pass", PASSWORD), "no such option: --pass"),
+            ((*ROOT, PASSWORD), "more words than it takes"),
+            (("--passwd", PASSWORD, *ROOT), "argument COMMAND: must be one of 'create', "),
+            ((*ROOT, f"--operator={PASSWORD}"), "argument --operator: takes no value"),
+        ):
+            status, stdout, stderr = self.run_module("multiproto", "user", *words)
+            self.assertEqual((status, stdout), (2, ""))
+            self.assertIn(why, stderr)
+            self.assertNotIn(PASSWORD, stderr)
+
+    def test_versions(self) -> None:
+        self.assertEqual(self.run_module("multiproto", "--version"), (0, f"multiproto {__version__}\n", ""))
+        for command in ("check-config", "check-data"):
+            status, stdout, _ = self.run_module("multiproto", command, "--version")
+            self.assertEqual((status, stdout.partition(",")[0]), (0, f"multiproto {__version__}"))
+
+    def test_options_of_the_server_are_exact(self) -> None:
+        for words, why in (
+            (("--port", "3000", "-p", "4000"), "--port is given twice"),
+            (("--config", "a.toml", "--config=b.toml"), "--config is given twice"),
+            (("--tcp-por", "3000"), "--tcp-por is no option; the nearest is --tcp-port"),
+            (("--da=x",), "--da is no option; the nearest is --data-dir"),
+            (("PORT=1",), "no word stands without an option: a setting is given as --set NAME=VALUE"),
+        ):
+            for command in ("check-config", "check-data"):
+                status, stdout, stderr = self.run_module("multiproto", command, *words)
+                self.assertEqual(status, 2)
+                self.assertIn(f"{why}; see --help", stdout + stderr)
 
     def test_the_help_teaches(self) -> None:
         for words, taught in (

@@ -518,6 +518,7 @@ class InterruptionTests(TakeoverCase):
     def test_killed_while_it_is_undone(self) -> None:
         self.in_place()
         before = self.content()
+
         def interrupted(connection: Any, moved: SchemaObject, target: str) -> None:
             move_object(connection, moved, target)
             if moved.identity == "predecessor.users":

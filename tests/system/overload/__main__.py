@@ -434,7 +434,10 @@ async def run(options: Namespace) -> bool:
 
 def arguments() -> Namespace:
     parser = ArgumentParser(
-        "python -m tests.system.overload", description=__doc__, formatter_class=RawDescriptionHelpFormatter
+        prog="python -m tests.system.overload",
+        allow_abbrev=False,
+        description=__doc__,
+        formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these attacks; a part of the name does")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each attack (5)")
