@@ -74,7 +74,8 @@ class PortUnavailable(CannotListenError):
             case OSError(errno=errno.EACCES):
                 advice = f"; set {port} to a port from 1024 on, which need no privileges"
             case OSError(errno=errno.EADDRNOTAVAIL) | socket.gaierror():
-                advice = f"; set {host} to an address of this machine"
+                inherited = ", or HOST where that is unset," if self.setting_prefix == "TCP_" else ""
+                advice = f"; set {host}{inherited} to an address of this machine"
             case _:
                 advice = ""
         return f"{port}: {_describe_listen_error(self)}{advice}"

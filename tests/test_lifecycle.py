@@ -251,7 +251,7 @@ class ListenerTests(SynchronousTestCase):
         for number, advice in (
             (errno.EADDRINUSE, second),
             (errno.EACCES, "; set {}PORT to a port from 1024 on, which need no privileges"),
-            (errno.EADDRNOTAVAIL, "; set {}HOST to an address of this machine"),
+            (errno.EADDRNOTAVAIL, "; set {}HOST{} to an address of this machine"),
             (errno.EMFILE, ""),
         ):
             for prefix, address in (("", "127.0.0.1"), ("TCP_", "::1"), ("METRICS_", "192.0.2.1")):
@@ -263,9 +263,10 @@ class ListenerTests(SynchronousTestCase):
                 )
                 error = self.assertRaises(CannotListenError, listener.privilegedStartService)
                 shown = "[::1]" if address == "::1" else address
+                follows = ", or HOST where that is unset," if prefix == "TCP_" else ""
                 self.assertEqual(
                     describe_error(error),
-                    f"{prefix}PORT: can't listen on {shown}:80: {why}{advice.format(prefix)}",
+                    f"{prefix}PORT: can't listen on {shown}:80: {why}{advice.format(prefix, follows)}",
                 )
 
     def test_an_endpoint_that_refuses(self) -> None:

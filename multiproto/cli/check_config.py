@@ -119,12 +119,18 @@ def _find_file_errors(config: Config) -> Iterator[str]:
             yield from bad.problems
     if config.redis.ca_file and not os.access(config.redis.ca_file, os.R_OK):
         yield f"REDIS_CA_FILE {config.redis.ca_file}: can't be read"
-    directory = Path(config.storage.directory)
-    if config.storage.engine == "sqlite" and directory.exists():
-        if not directory.is_dir():
-            yield f"DATA_DIR {directory}: is no directory"
-        elif not os.access(directory, os.W_OK | os.X_OK):
-            yield f"DATA_DIR {directory}: can't be written by this user"
+    if config.storage.engine == "sqlite":
+        yield from _find_directory_errors(Path(config.storage.directory))
+
+
+def _find_directory_errors(directory: Path) -> Iterator[str]:
+    """Of the one that is there, or else of that in which it will be made."""
+    there = next((each for each in (directory, *directory.absolute().parents) if os.path.lexists(each)))
+    within = "" if there == directory else f"can't be made: {there} "
+    if not there.is_dir():
+        yield f"DATA_DIR {directory}: {within}is no directory"
+    elif not os.access(there, os.W_OK | os.X_OK):
+        yield f"DATA_DIR {directory}: {within}can't be written by this user"
 
 
 def _find_risks(loaded: LoadedConfig, folder: Path, now: datetime) -> Iterator[str]:

@@ -11,6 +11,7 @@ from attrs import Attribute, Factory, define, evolve, field, fields, frozen
 
 from ..base.spelling import edit_distance, nearest
 from . import sources
+from .addresses import find_overridden
 from .parsers import Mistake, Mistakes
 from .setting import SAME_AS_DEVELOPMENT, Setting
 from .settings import PRODUCTION_ENVIRONMENTS, Config
@@ -97,7 +98,8 @@ def load_config(
             reader.problems.append(conflict)
     if reader.problems:
         raise ConfigError(reader.problems, reader.warnings, config)
-    return LoadedConfig(config, reader.effective, tuple(reader.warnings))
+    warnings = (*reader.warnings, *find_overridden(config, reader.effective))
+    return LoadedConfig(config, reader.effective, warnings)
 
 
 def iter_settings(of: type = Config) -> Iterator[tuple[Setting, object]]:
@@ -365,13 +367,26 @@ def _find_conflicts(config: Config, given: Mapping[str, RawSetting]) -> Iterator
     for name, secret in secrets.items():
         if name in given and len(secret) < MIN_SECRET_LENGTH:
             yield problem(name, f"must have at least {MIN_SECRET_LENGTH} characters")
+    rates = config.rate_limits
+    credential, user = rates.credential_publish_rate, rates.publish_rate
+    if credential and user and credential.per_second > user.per_second:
+        name, bound = (
+            ("PUBLISH_RATE", "below CREDENTIAL_PUBLISH_RATE")
+            if is_cause("PUBLISH_RATE", "CREDENTIAL_PUBLISH_RATE")
+            else ("CREDENTIAL_PUBLISH_RATE", "above PUBLISH_RATE")
+        )
+        yield problem(name, f"must not be {bound}: each credential has a share of what its user may publish")
     pool = config.storage
     lacks_readers = pool.postgresql_dsn and pool.pool_max < 2
     if pool.pool_min > pool.pool_max:
         if not is_cause("DB_POOL_MAX", "DB_POOL_MIN"):
-            yield problem("DB_POOL_MIN", "must not be above DB_POOL_MAX")
+            why = f"must not be above DB_POOL_MAX, which is {pool.pool_max}, and is {pool.pool_min}"
+            yield problem("DB_POOL_MIN", why)
         elif not lacks_readers:
-            yield problem("DB_POOL_MAX", f"must not be below DB_POOL_MIN, which is {pool.pool_min}")
+            yield problem(
+                "DB_POOL_MAX",
+                f"must not be below DB_POOL_MIN, which is {pool.pool_min}, and is {pool.pool_max}",
+            )
     if lacks_readers:
         yield problem("DB_POOL_MAX", "must be at least 2: one connection writes, the others read")
     if config.is_production and config.auth.bcrypt_rounds < MIN_PRODUCTION_BCRYPT_ROUNDS:

@@ -177,7 +177,9 @@ def host(value: str) -> str:
 
 
 def _is_host(value: str) -> bool:
-    return parse_address(value) is not None or re.fullmatch(r"[\w.-]+", value) is not None
+    """A name whose last word is a number is none, but an address with a mistake (RFC 1123, section 2.1)."""
+    is_name = re.fullmatch(r"[\w.-]+", value) and not value.rstrip(".").rpartition(".")[2].isdecimal()
+    return parse_address(value) is not None or bool(is_name)
 
 
 def postgresql_host(value: str) -> str:
@@ -187,15 +189,19 @@ def postgresql_host(value: str) -> str:
     return value
 
 
-def duration(low: float, high: float = 366 * 86400.0, bare: str = "ms") -> Parser:
-    """Seconds, from `15m` and the like; a bare number is in the unit `bare`."""
+def duration(low: float, high: float = 366 * 86400.0, bare: str = "ms", zero: float | None = None) -> Parser:
+    """Seconds, from `15m` and the like; a bare number is in the unit `bare`, and 0 is `zero` seconds, if that is given."""
     wanted = f"must be a time from {format_duration(low)} to {format_duration(high)}, such as {_example_times(low, high)}"
+    if zero is not None:
+        wanted += ", or 0"
 
     def read(value: str) -> float:
         found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h|d|w)?", value.strip().lower())
         if not found:
             raise unexpected(wanted, value)
         seconds = float(found[1]) * UNIT_MILLISECONDS[found[2] or bare] / 1000
+        if seconds == 0 and zero is not None:
+            return zero
         if not low <= seconds <= high:
             raise unexpected(wanted, value if found[2] else f"{found[1]} {bare}")
         return seconds
@@ -209,15 +215,6 @@ def _example_times(low: float, high: float) -> str:
     fitting = [text for text, seconds in examples.items() if low <= seconds <= high]
     *most, last = fitting or [format_duration(high)]
     return f"{', '.join(most)} or {last}" if most else last
-
-
-def raised_to(least: float, parser: Parser) -> Parser:
-    """As `parser`, for a number; a smaller one becomes `least`."""
-
-    def read(value: str) -> float:
-        return max(least, parser(value))  # type: ignore[call-overload, no-any-return]
-
-    return read
 
 
 def unless_none(parser: Parser) -> Parser:

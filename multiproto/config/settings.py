@@ -169,7 +169,10 @@ class TcpConfig:
         "TCP_MAX_CONNECTIONS_PER_IP", parsers.integer(1), 100, "connections from one address"
     )
     max_frame_size: int = setting(
-        "TCP_MAX_FRAME_SIZE", parsers.integer(1024), 1048576, "size of a frame without its length, bytes"
+        "TCP_MAX_FRAME_SIZE",
+        parsers.integer(1024, 2**32 - 1),
+        1048576,
+        "size of a frame without its length, bytes",
     )
     ping_interval: float = setting(
         "TCP_PING_INTERVAL", parsers.duration(1), 30.0, "time between pings to each client"
@@ -328,7 +331,7 @@ class Config:
     app_name: str = setting("APP_NAME", parsers.text, "multiproto", "name of the server in its answers")
     shutdown_timeout: float = setting(
         "SHUTDOWN_TIMEOUT",
-        parsers.raised_to(1, parsers.duration(0, 3600)),
+        parsers.duration(1, 3600, zero=1.0),
         30.0,
         "time that the shutdown may take in all; 0 is as 1s",
     )

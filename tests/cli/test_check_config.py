@@ -229,6 +229,16 @@ class ErrorTests(CheckConfigCase):
             ),
         )
 
+    def test_a_directory_that_can_not_be_made(self) -> None:
+        here = self.folder / "file"
+        here.write_text("no directory")
+        for directory in (here / "data", here / "a" / "b"):
+            status, lines = self.check(DATA_DIR=str(directory))
+            self.assertEqual(
+                (status, lines[0]), (2, f"error: DATA_DIR {directory}: can't be made: {here} is no directory")
+            )
+        self.assertEqual(self.check(DATA_DIR=str(self.folder / "a" / "b"))[0], 0)
+
     def test_all_in_one_round(self) -> None:
         """Files beside settings that can't be read; a setting that is wrong itself is told once."""
         nowhere = str(self.folder / "none")

@@ -179,7 +179,7 @@ class SourcesTests(ConfigCase):
         ):
             self.assertEqual(self.load(LOG_LEVEL=word).logs.level, level)
         self.assertEqual(self.load(JWT_REFRESH_EXPIRES_IN="1w").auth.refresh_token_lifetime, 7 * 86400.0)
-        for text, seconds in (("0", 1.0), ("999", 1.0), ("1001", 1.001), ("1h", 3600.0)):
+        for text, seconds in (("0", 1.0), ("0s", 1.0), ("1001", 1.001), ("1h", 3600.0)):
             self.assertEqual(self.load(SHUTDOWN_TIMEOUT=text).shutdown_timeout, seconds)
 
     def test_secrets_from_files(self) -> None:
@@ -206,6 +206,25 @@ class SourcesTests(ConfigCase):
         self.assertEqual(self.load(HOST="10.0.0.1").tcp.host, "10.0.0.1")
         self.assertEqual(self.load(HOST="10.0.0.1", TCP_HOST="10.0.0.2").tcp.host, "10.0.0.2")
         self.assertEqual(self.load(HOST="10.0.0.1").metrics.host, "127.0.0.1")
+
+    def test_an_address_that_is_given_twice(self) -> None:
+        """As a URL, which wins, and in parts: it is said where they differ, without what they are."""
+        urls = {"DATABASE_URL": "postgresql://ann:p%40ss@Db/app", "REDIS_URL": "redis://:p%40ss@cache/2"}
+        same = {"DB_HOST": "db", "DB_PORT": "5432", "DB_NAME": "app", "DB_USER": "ann", "DB_PASSWORD": "p@ss"}
+        same |= {"REDIS_HOST": "CACHE", "REDIS_PORT": "6379", "REDIS_PASSWORD": "p@ss", "REDIS_DB": "2"}
+        given = {**urls, **same, "JWT_SECRET": SECRET}
+        self.assertEqual(self.warnings(**given), [])
+        for name in (*same, "REDIS_USERNAME"):
+            url = "REDIS_URL" if name in ("REDIS_USERNAME", *list(same)[5:]) else "DATABASE_URL"
+            self.assertEqual(
+                self.warnings(**{**given, name: "other" if name.endswith("_HOST") else "7777"}),
+                [
+                    f"{name} (environment) is ignored: {url} (environment) says otherwise, and wins; take away one of the two"
+                ],
+            )
+
+    def warnings(self, **environ: str) -> list[str]:
+        return list(map(str, load_config({}, environ, None, self.folder).warnings))
 
     def test_what_differs_in_production(self) -> None:
         """Metrics are not on all interfaces, and the default CORS allows somebody.
@@ -438,7 +457,7 @@ class ProblemTests(ConfigCase):
         self.assertEqual(
             self.faults(APP_ENV="production", BCRYPT_ROUNDS="9", DB_POOL_MIN="21"),
             [
-                "DB_POOL_MIN (environment) must not be above DB_POOL_MAX",
+                "DB_POOL_MIN (environment) must not be above DB_POOL_MAX, which is 20, and is 21",
                 "BCRYPT_ROUNDS (environment) must be at least 10 in production",
             ],
         )

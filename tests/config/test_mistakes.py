@@ -367,7 +367,9 @@ MISTAKES = (
         "port = 9090",
         "port (m.toml:1) must not be that of METRICS_PORT, too, 9090: one port has one listener",
     ),
-    in_environment("DB_POOL_MAX (environment) must not be below DB_POOL_MIN, which is 2", DB_POOL_MAX="1"),
+    in_environment(
+        "DB_POOL_MAX (environment) must not be below DB_POOL_MIN, which is 2, and is 1", DB_POOL_MAX="1"
+    ),
     in_environment(
         "DB_POOL_MAX (environment) must be at least 2: one connection writes, the others read",
         DB_POOL_MAX="1",
@@ -380,13 +382,37 @@ MISTAKES = (
         **SHARED,
     ),
     in_environment(
-        "DB_POOL_MIN (environment) must not be above DB_POOL_MAX",
+        "DB_POOL_MIN (environment) must not be above DB_POOL_MAX, which is 1, and is 5",
         "DB_POOL_MAX (environment) must be at least 2: one connection writes, the others read",
         DB_POOL_MAX="1",
         DB_POOL_MIN="5",
         **SHARED,
     ),
-    in_environment("DB_POOL_MIN (environment) must not be above DB_POOL_MAX", DB_POOL_MIN="21"),
+    in_environment(
+        "DB_POOL_MIN (environment) must not be above DB_POOL_MAX, which is 20, and is 21", DB_POOL_MIN="21"
+    ),
+    in_environment(
+        "CREDENTIAL_PUBLISH_RATE (environment) must not be above PUBLISH_RATE: each credential has a share of what its "
+        "user may publish",
+        CREDENTIAL_PUBLISH_RATE="501/s",
+    ),
+    # A bare number is milliseconds, also where seconds were meant.
+    *(
+        in_environment(
+            f"SHUTDOWN_TIMEOUT (environment) must be a time from 1s to 1h, such as 30s or 15m, or 0, not {shown}",
+            SHUTDOWN_TIMEOUT=value,
+        )
+        for value, shown in (("30", "'30 ms'"), ("500ms", "'500ms'"))
+    ),
+    in_environment(
+        "HOST (environment) must be an address or a name such as 127.0.0.1, :: or db.example.org, without a port, "
+        "not '999.1.1.1'",
+        HOST="999.1.1.1",
+    ),
+    in_environment(
+        "TCP_MAX_FRAME_SIZE (environment) must be a whole number from 1024 to 4294967295, not '4294967296'",
+        TCP_MAX_FRAME_SIZE="4294967296",
+    ),
     in_environment(
         "WEBSOCKET_PING_TIMEOUT (environment) must be above half of WEBSOCKET_PING_INTERVAL, or clients that are alive "
         "are dropped between two pings",

@@ -183,10 +183,10 @@ class PublishLimitsTests(SynchronousTestCase):
         for settings, named in (
             ({"PUBLISH_RATE": "2/s"}, "PUBLISH_RATE"),
             ({"PUBLISH_RATE": "2/s", "CREDENTIAL_PUBLISH_RATE": "2/s"}, "PUBLISH_RATE"),
-            ({"PUBLISH_RATE": "2/s", "CREDENTIAL_PUBLISH_RATE": "3/s burst 2"}, "PUBLISH_RATE"),
+            ({"PUBLISH_RATE": "2/s", "CREDENTIAL_PUBLISH_RATE": "2/s burst 9"}, "PUBLISH_RATE"),
             ({"PUBLISH_RATE": "2/s", "CREDENTIAL_PUBLISH_RATE": "none"}, "PUBLISH_RATE"),
             ({"PUBLISH_RATE": "2/s", "CREDENTIAL_PUBLISH_RATE": "1/s burst 9"}, "PUBLISH_RATE"),
-            ({"PUBLISH_RATE": "2/s", "CREDENTIAL_PUBLISH_RATE": "9/s burst 1"}, "CREDENTIAL_PUBLISH_RATE"),
+            ({"PUBLISH_RATE": "2/s", "CREDENTIAL_PUBLISH_RATE": "2/s burst 1"}, "CREDENTIAL_PUBLISH_RATE"),
             ({"PUBLISH_RATE": "none", "CREDENTIAL_PUBLISH_RATE": "2/s"}, "CREDENTIAL_PUBLISH_RATE"),
             ({"CREDENTIAL_PUBLISH_RATE": "2/s"}, "CREDENTIAL_PUBLISH_RATE"),
         ):
