@@ -65,6 +65,8 @@ class MakingTests(StreamCase):
         self.data(MAKE, self.ann, input=self.INPUT)
         self.assertEqual(self.codes(MAKE, self.ann, input=self.INPUT), ["CONFLICT"])
         self.assertEqual(self.codes(MAKE, self.ann, input=self.INPUT | {"grants": []}), ["VALIDATION_ERROR"])
+        idle = {"grants": [{"pattern": f"messages.user.{ID}", "verbs": ["subscribe"]}]}
+        self.assertEqual(self.codes(MAKE, self.ann, input=self.INPUT | idle), ["VALIDATION_ERROR"])
         for query, variables in ((MAKE, {"input": self.INPUT}), (LIST, {}), (REVOKE, {"id": ID})):
             self.assertEqual(self.codes(query, None, **variables), ["UNAUTHORIZED"])
 

@@ -67,6 +67,8 @@ class RoutesTests(CredentialsCase):
             paths(await self.make(name="a.b", grants=[{"pattern": "", "verbs": []}], expiresIn="1")),
             [["name"], ["expiresIn"], ["grants", 0, "pattern"], ["grants", 0, "verbs"]],
         )
+        idle = [*GRANTS, {"pattern": "users.**", "verbs": ["publish"]}]
+        self.assertEqual(paths(await self.make(grants=idle)), [["grants", 1, "verbs"]])
         self.assertEqual((await self.make()).status, 201)
         self.refused(await self.make(), 409, "You have a credential of this name")
         _, bob = await self.join(BOB)

@@ -85,7 +85,7 @@ class CredentialStore:
         name, lifetime = form.credential_name(), form.duration("expiresIn", MAX_LIFETIME_DAYS)
         grants: tuple[Grant, ...] = ()
         try:
-            grants = permissions.parse(form.value("grants"))
+            grants = permissions.parse(form.value("grants"), identity.user_id)
         except ValidationError as invalid:
             form.add_errors(invalid)
         form.check()

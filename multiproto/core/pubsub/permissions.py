@@ -8,14 +8,14 @@ and only narrows what its user may do.
 
 from __future__ import annotations
 
-from typing import Iterable, Optional, Protocol
+from typing import Iterable, Optional, Protocol, Sequence
 from urllib.parse import unquote
 
 from attrs import field, frozen
 
 from ..errors import FieldError, ValidationError
 from ..identity import Grant, _to_frozenset
-from .topics import MAX_TOPIC_BYTES, MAX_TOPIC_WORDS, check_pattern, escape_word, is_word, matches
+from .topics import MAX_TOPIC_BYTES, MAX_TOPIC_WORDS, check_pattern, escape_word, is_word, matches, overlaps
 
 PUBLISH, SUBSCRIBE, HISTORY = VERBS = ("publish", "subscribe", "history")
 USER, DEVICE = VARIABLES = ("{user}", "{device}")
@@ -140,8 +140,8 @@ class Rule:
 # The grants of a credential: as a client writes them, as the store has them, and as clients see them.
 
 
-def parse(value: object) -> tuple[Grant, ...]:
-    """The grants that a client wrote: a list of `{pattern, verbs}`.  Raises `ValidationError` with all faults."""
+def parse(value: object, user_id: str) -> tuple[Grant, ...]:
+    """The grants that a client of the user wrote: a list of `{pattern, verbs}`.  Raises `ValidationError` with all faults."""
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_GRANTS:
         raise ValidationError.for_field("grants", f"Must be a list of 1 to {MAX_GRANTS} grants")
     faults: list[FieldError] = []
@@ -151,6 +151,12 @@ def parse(value: object) -> tuple[Grant, ...]:
         faults += found
         if not found:
             grants.append(Grant(grant["pattern"], grant["verbs"]))
+    if not faults:
+        for index, each in enumerate(grants):
+            faults += [
+                FieldError(("grants", index, *path), why)
+                for path, why in _idle_reasons(each, grants, user_id)
+            ]
     if faults:
         raise ValidationError(faults)
     return tuple(grants)
@@ -201,3 +207,18 @@ def _grant_errors(grant: object) -> Iterable[tuple[tuple[str, ...], str]]:
         )
     if not isinstance(verbs, list) or not verbs or not all(verb in VERBS for verb in verbs):
         yield ("verbs",), f"Must be a list of some of {', '.join(VERBS)}"
+
+
+def _idle_reasons(
+    grant: Grant, grants: Sequence[Grant], user_id: str
+) -> Iterable[tuple[tuple[str, ...], str]]:
+    """(path, message) of why `grant`, one of `grants`, permits nothing, whatever the rules are."""
+    words = grant.words
+    if PUBLISH in grant.verbs and words[0] not in SERVER_TOPICS:
+        return
+    if words[:2] == ["messages", "user"] and (words[2:3] or [""])[0] not in (user_id, "*", "**"):
+        yield ("pattern",), f"No message of yours is there: those are on messages.user.{user_id}"
+    elif grant.verbs == {PUBLISH}:
+        yield ("verbs",), "publish permits nothing on topics that the server writes"
+    elif not any(SUBSCRIBE in each.verbs and overlaps(each.pattern, grant.pattern) for each in grants):
+        yield ("verbs",), "history permits nothing without subscribe, which no grant has on these topics"

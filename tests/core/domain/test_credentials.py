@@ -211,10 +211,14 @@ class EndingTests(KeyringCase):
         self.assertEqual(await self.names(), [])
 
 
+USER = "00000000-0000-7000-8000-000000000001"
+
+
 class GrantsTests(SynchronousTestCase):
     def faults(self, *value: object) -> list[tuple[object, ...]]:
         return [
-            fault.path for fault in self.assertRaises(ValidationError, permissions.parse, list(value)).errors
+            fault.path
+            for fault in self.assertRaises(ValidationError, permissions.parse, list(value), USER).errors
         ]
 
     def test_as_asked_kept_and_shown(self) -> None:
@@ -222,7 +226,7 @@ class GrantsTests(SynchronousTestCase):
             {"pattern": "devices.*.état/1.**", "verbs": ["history", "subscribe", "subscribe"]},
             {"pattern": "**", "verbs": ["publish"]},
         ]
-        found = permissions.parse(asked)
+        found = permissions.parse(asked, USER)
         self.assertEqual(found, (Grant("devices.*.état/1.**", [SUBSCRIBE, HISTORY]), Grant("**", [PUBLISH])))
         self.assertEqual(permissions.serialize(found), "subscribe,history devices.*.état/1.**\npublish **")
         self.assertEqual(permissions.deserialize(permissions.serialize(found)), found)
@@ -230,11 +234,11 @@ class GrantsTests(SynchronousTestCase):
         self.assertEqual(permissions.to_json(found), asked)
 
     def test_how_many(self) -> None:
-        self.assertEqual(len(permissions.parse(GRANTS * 16)), 16)
+        self.assertEqual(len(permissions.parse(GRANTS * 16, USER)), 16)
         self.assertEqual(self.faults(*GRANTS * 17), [("grants",)])
         self.assertEqual(self.faults(), [("grants",)])
         for value in (None, "x", {}, GRANTS[0]):
-            self.assertRaises(ValidationError, permissions.parse, value)
+            self.assertRaises(ValidationError, permissions.parse, value, USER)
 
     def test_where_the_faults_are(self) -> None:
         good = {"pattern": "a", "verbs": ["publish"]}
@@ -252,9 +256,35 @@ class GrantsTests(SynchronousTestCase):
     def test_patterns_are_checked_like_subscriptions(self) -> None:
         verbs = ["subscribe"]
         for good in ("a", "*", "**", "a.**.b", "w" * 255, ".".join("a" * 16)):
-            self.assertEqual(len(permissions.parse([{"pattern": good, "verbs": verbs}])), 1)
+            self.assertEqual(len(permissions.parse([{"pattern": good, "verbs": verbs}], USER)), 1)
         for bad in ("", ".", "a b", "a\nb", "w" * 256, ".".join("a" * 17), "_sessions", "_canary.**", 1):
             self.assertEqual(self.faults({"pattern": bad, "verbs": verbs}), [("grants", 0, "pattern")], bad)
+
+    def test_each_permits_something(self) -> None:
+        """Whatever the rules are: as a rule that permits nothing, one is refused where it stands."""
+        other = "00000000-0000-7000-8000-000000000002"
+        some = {"pattern": "devices.**", "verbs": ["publish", "subscribe"]}
+        for pattern, verbs, place in (
+            ("users.**", "publish", "verbs"),
+            ("users.created", "publish history", "verbs"),
+            ("messages.channel.c", "publish", "verbs"),
+            (f"messages.user.{other}", "subscribe history", "pattern"),
+            (f"messages.user.{other}.**", "publish subscribe", "pattern"),
+            ("messages.user", "subscribe", "pattern"),
+            ("telemetry.**", "history", "verbs"),
+            ("**", "publish", ""),
+            ("users.**", "publish subscribe", ""),
+            ("messages.*." + other, "subscribe", ""),
+            (f"messages.user.{USER}", "subscribe", ""),
+            ("messages.user.*", "subscribe", ""),
+            ("telemetry.**", "publish history", ""),
+            ("devices.*.heat", "history", ""),
+        ):
+            grants = [some, {"pattern": pattern, "verbs": verbs.split()}]
+            if place:
+                self.assertEqual(self.faults(*grants), [("grants", 1, place)], (pattern, verbs))
+            else:
+                self.assertEqual(len(permissions.parse(grants, USER)), 2)
 
     def test_verbs_are_some_and_known(self) -> None:
         for bad in ([], None, "publish", ["publish", "PUBLISH"], [["publish"]], [{}]):
