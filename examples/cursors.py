@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Iterator, TypeVar
 
-from .login import Refused
+from .login import Refused, run
 
 MAX_PAUSE = 30.0  # seconds between two tries to connect
 
@@ -125,9 +125,22 @@ def recovery(recovered: bool | None) -> str:
     return ", resuming" if recovered else "; something may be missing: read the lists for the present state"
 
 
+def cursor_file(text: str) -> Path:
+    """A file that is there, or can be made."""
+    file = Path(text)
+    if file.is_dir():
+        raise argparse.ArgumentTypeError(f"{file} is a directory")
+    if not os.access(file.absolute().parent, os.W_OK | os.X_OK):
+        raise argparse.ArgumentTypeError(f"{file} can't be made: is {file.parent} there, and yours to write?")
+    return file
+
+
 def cursor_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--cursor", type=Path, metavar="FILE", help="keep in FILE how far this is, and resume there next time"
+        "--cursor",
+        type=cursor_file,
+        metavar="FILE",
+        help="keep in FILE how far this is, and resume there next time",
     )
 
 
@@ -137,8 +150,8 @@ def main() -> None:
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="that an example was given with --cursor")
     file = parser.parse_args().file
-    if not file.exists():
-        parser.error(f"{file} does not exist: an example writes it with --cursor {file}")
+    if not file.is_file():
+        parser.error(f"{file} is no file: an example writes one with --cursor FILE")
     try:
         print(Cursors(file).describe())
     except Refused as refused:
@@ -146,4 +159,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

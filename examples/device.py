@@ -23,6 +23,7 @@ only its command line.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -236,7 +237,20 @@ class Device:
 def address(text: str) -> tuple[str, int]:
     """host:port, [::1]:port"""
     host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise argparse.ArgumentTypeError(f"must be such as 127.0.0.1:3001, not {text!r}")
     return host.strip("[]"), int(port)
+
+
+def seconds(text: str) -> float:
+    """More than none, and less than for ever."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text!r}")
+    return found
 
 
 def main() -> None:
@@ -244,7 +258,7 @@ def main() -> None:
     parser.add_argument("topics", nargs="*", metavar="TOPIC", help="topic or pattern to subscribe to")
     parser.add_argument("--tcp", type=address, default=("127.0.0.1", 3001), metavar="HOST:PORT")
     parser.add_argument("--publish", metavar="TOPIC", help="send a reading to this topic")
-    parser.add_argument("--every", type=float, default=5.0, help="seconds between readings (%(default)s)")
+    parser.add_argument("--every", type=seconds, default=5.0, help="seconds between readings (%(default)s)")
     parser.add_argument("--credential", help="instead of an account; better in MULTIPROTO_CREDENTIAL")
     cursor_option(parser)
     given = parser.parse_args()

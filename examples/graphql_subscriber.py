@@ -15,6 +15,7 @@ with `Accept: text/event-stream`.  Needs the package `websockets`.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import Any, Callable, Iterator
 
@@ -87,6 +88,8 @@ def main() -> None:
     parser.add_argument("operation", help="a subscription in GraphQL's own language")
     cursor_option(parser)
     given = parser.parse_args()
+    if not re.search(r"\bsubscription\b", given.operation):
+        parser.error("the operation is no subscription { … }, which alone has results as they come")
     resumes = "$after" in given.operation
     if given.cursor and not resumes:
         parser.error("--cursor: the operation takes no $after, as in subscription($after: String) {…}")

@@ -14,6 +14,7 @@ import fcntl
 import http.client
 import json
 import os
+import re
 import secrets
 import sys
 import urllib.error
@@ -82,11 +83,20 @@ def options(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         allow_abbrev=False, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--url", default=URL, help="where the server answers HTTP (%(default)s)")
+    parser.add_argument(
+        "--url", type=server_url, default=URL, help="where the server answers HTTP (%(default)s)"
+    )
     parser.add_argument(
         "--account", type=Path, default=ACCOUNT, help="file that keeps the demo account (%(default)s)"
     )
     return parser
+
+
+def server_url(text: str) -> str:
+    """http://host:port or https://…, without a slash behind it"""
+    if not re.fullmatch(r"https?://[^/?#\s]+/?", text):
+        raise argparse.ArgumentTypeError(f"must be such as {URL}, not {text!r}")
+    return text.rstrip("/")
 
 
 def run(main: Callable[[], object]) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+import sys
+from contextlib import redirect_stderr
 from email.message import Message
-from typing import Any
+from pathlib import Path
+from typing import Any, Callable
 from urllib.error import HTTPError
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from examples import cursors, device, events, graphql_subscriber
 from examples.cursors import describe_subscribed
 from examples.graphql_subscriber import refused
-from examples.login import describe, reason
+from examples.login import describe, options, reason
 from multiproto.core.errors import FieldError, Forbidden, NotFound, Refusal, ValidationError
 from multiproto.core.protocol import ErrorReply
 from multiproto.graphql.execution.errors import format_refusal
@@ -61,4 +65,54 @@ class ErrorTests(SynchronousTestCase):
         self.assertEqual(
             describe_subscribed({"topic": "a", "recovered": True, "warning": "No event has it"}),
             "subscribed to a, resuming; No event has it",
+        )
+
+
+class ArgumentTests(SynchronousTestCase):
+    """What can't be meant is said before anything is asked of a server."""
+
+    def said(self, main: Callable[[], object], *arguments: str) -> str:
+        self.patch(sys, "argv", ["example", *arguments])
+        with redirect_stderr(io.StringIO()) as errors:
+            ended = self.assertRaises(SystemExit, main)
+        self.assertEqual(ended.code, 2, errors.getvalue())
+        return errors.getvalue().splitlines()[-1].partition("error: ")[2]
+
+    def test_addresses(self) -> None:
+        for url in ("127.0.0.1:3730", "ftp://h", "http://", "http://h/api", "http://h?x", "http://h h"):
+            self.assertEqual(
+                self.said(device.main, "--url", url),
+                f"argument --url: must be such as http://127.0.0.1:3000, not {url!r}",
+            )
+        self.assertEqual(options(None).parse_args(["--url", "https://h:1/"]).url, "https://h:1")
+        for port in ("127.0.0.1", ":3001", "h:x", "h:0", "h:65536"):
+            self.assertEqual(
+                self.said(device.main, "--tcp", port),
+                f"argument --tcp: must be such as 127.0.0.1:3001, not {port!r}",
+            )
+
+    def test_how_often(self) -> None:
+        for every in ("0", "-1", "inf", "nan", "x"):
+            self.assertEqual(
+                self.said(device.main, f"--every={every}"),
+                f"argument --every: must be a number of seconds above 0, not {every!r}",
+            )
+
+    def test_an_operation_that_never_has_results(self) -> None:
+        why = "the operation is no subscription { … }, which alone has results as they come"
+        self.assertEqual(self.said(graphql_subscriber.main, "{ me { id } }"), why)
+
+    def test_where_a_cursor_is_kept(self) -> None:
+        folder = self.mktemp()
+        self.assertEqual(
+            self.said(events.main, "--cursor", f"{folder}/a", "topic"),
+            f"argument --cursor: {folder}/a can't be made: is {folder} there, and yours to write?",
+        )
+        Path(folder).mkdir()
+        self.assertEqual(
+            self.said(events.main, "--cursor", folder, "topic"),
+            f"argument --cursor: {folder} is a directory",
+        )
+        self.assertEqual(
+            self.said(cursors.main, folder), f"{folder} is no file: an example writes one with --cursor FILE"
         )
