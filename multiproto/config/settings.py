@@ -92,7 +92,7 @@ class RateLimitConfig:
         "CONNECT_RATE",
         parsers.rate,
         Rate(50, 200),
-        "connections that one address may open, of each of HTTP, WebSocket and TCP; none: any number",
+        "connections that one address may open, over HTTP and TCP each, until more wait for their turn; none: any number",
     )
     command_rate: Rate | None = setting(
         "COMMAND_RATE",

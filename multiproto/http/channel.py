@@ -33,7 +33,8 @@ from ..base.tcp_socket import (
     tcp_state,
 )
 from ..core.connections.read_throttle import ReadThrottle
-from .codec import HttpProtocolError, unparsable_head
+from ..core.errors import RateLimited
+from .codec import HttpProtocolError, RequestHead, unparsable_head
 from .interfaces import ChannelRequest, ChannelSite
 from .limits import HttpLimits, RequestDeadline
 from .reader import RequestReader
@@ -61,6 +62,8 @@ class Channel:
     peer_network: ClientNetwork = ClientNetwork("")
     request: ChannelRequest | None = None  # being received or answered
     resolved_head: ResolvedHead | None = None  # what was derived from the last head
+    is_counted: bool = False  # as a new connection
+    _held_network: ClientNetwork | None = None  # whose new connection waits with its request, above the rate
     _transport: Any = field(default=None, init=False)
     _write_paused: bool = field(default=False, init=False)  # the transport's buffer is full
     _producer: IPushProducer | None = field(default=None, init=False)  # of the response being streamed
@@ -136,6 +139,9 @@ class Channel:
                 self._transport.loseConnection()
         elif self.site.is_streaming(self):
             self.abort()
+        elif self._held_network is not None:
+            if self.request is not None and self.request.takes_interim_responses:
+                self._transport.write(CONTINUE)  # who has closed the connection answers with a reset
         else:
             self._process_buffer()
 
@@ -207,21 +213,51 @@ class Channel:
                 self._deadline.set(self._limits.head_timeout, self._on_receive_timeout)
             return False
         self.persistent = head.keep_alive and not self.site.draining
-        self.request = request = self.site.make_request(self, head)
+        self.request = self.site.make_request(self, head)
+        wait = self._count_connection()
+        if wait:
+            self._responding = True
+            self._deadline.set(wait, partial(self._begin_held_request, head))
+        else:
+            self._begin_request(head)
+        return True
+
+    def _count_connection(self) -> float:
+        """The seconds that the request has to wait because it begins a new connection.  Raises `HttpProtocolError`."""
+        network = self.site.connecting_network(self)
+        if network is None:
+            return 0.0
+        try:
+            wait = self.site.connection_rate_limiter.reserve(network)
+        except RateLimited as refusal:
+            raise HttpProtocolError(429, refusal.message, refusal.retry_after) from None
+        if wait:
+            self._held_network = network
+        return wait
+
+    def _begin_held_request(self, head: RequestHead) -> None:
+        self._held_network, self._responding = None, False
+        self._begin_request(head)
+        if not self._responding:
+            self._process_pipelined()  # its body
+
+    def _begin_request(self, head: RequestHead) -> None:
+        """Begin to answer the request, or to receive its body."""
+        request = self.request
+        assert request is not None
         if not request.check_admission():
             if head.length != 0:
                 self.persistent = False  # its body is not read
             self._start_response(request.reject)
-            return True
+            return
         if head.length == 0:
             request.receive_body(b"")
             self._start_response(request.process)
-            return True
+            return
         self._reader.expect_body(head)
         if head.expects_continue:
             self._transport.write(CONTINUE)
         self._deadline.set(self._limits.body_timeout, self._on_receive_timeout)
-        return True
 
     def _read_body(self) -> bool:
         """Read the body and process its request; returns whether the next step may follow at once."""
@@ -439,6 +475,8 @@ class Channel:
 
     def _detach(self) -> None:
         """Stop all timers and forget the connection: it is lost, or taken over."""
+        if self._held_network is not None:
+            self.site.connection_rate_limiter.release(self._held_network)
         self._deadline.stop()
         self._read_throttle.detach()
         self._closing = True

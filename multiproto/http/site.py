@@ -12,9 +12,9 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.web.http import datetimeToString
 
-from ..base.client_network import ClientNetwork
+from ..base.client_network import ClientNetwork, client_network
 from ..core.addresses import AddressRules
-from ..core.connections.admission import ConnectionRateLimiter, too_many_connections
+from ..core.connections.admission import ConnectionRateLimiter
 from ..core.ratelimit.fixed_window import RateLimitCheck, RequestLimits
 from ..core.turn_scheduler import TurnScheduler
 from .channel import Channel
@@ -44,7 +44,7 @@ class Site(Factory):
     _limits: HttpLimits
     _request_limits: RequestLimits
     _max_connections_per_network: int
-    _connection_rate_limiter: ConnectionRateLimiter
+    connection_rate_limiter: ConnectionRateLimiter
     draining: bool = False
     _channels: set[Channel] = New(set)
     _streaming_channels: set[Channel] = New(set)  # of them, those that serve an event stream
@@ -171,14 +171,29 @@ class Site(Factory):
         A trusted proxy's connections carry many clients, and are always admitted.
         """
         if self.address_rules.is_trusted_proxy(channel.peer_address):
+            channel.is_counted = True
             return None
-        wait = self._connection_rate_limiter.acquire(channel.peer_network)
-        if wait:
-            return HttpProtocolError(429, too_many_connections(wait).message, wait)
         neighbours = self._channels_by_network.setdefault(channel.peer_network, set())
         if len(neighbours - self._streaming_channels) >= self._max_connections_per_network:
             return HttpProtocolError(503, "Too many connections from this address")
         neighbours.add(channel)
+        return None
+
+    def connecting_network(self, channel: Channel) -> ClientNetwork | None:
+        """The network whose new connection begins with the head that was read last; `None` if none does.
+
+        Health checks begin none.  On the connection of a trusted proxy, a WebSocket of one of its clients does.
+        """
+        resolved_head = channel.resolved_head
+        assert resolved_head is not None
+        if not resolved_head.target.is_limited:
+            return None
+        if not channel.is_counted:
+            channel.is_counted = True
+            return channel.peer_network
+        client_address = resolved_head.headers.client_address
+        if resolved_head.is_upgrade and client_address != channel.peer_address:
+            return client_network(client_address)
         return None
 
     def mark_streaming(self, channel: Channel) -> None:

@@ -40,7 +40,7 @@ class WebSocketConnectionFactory(Rfc6455Factory):
         clock: IReactorTime,
         allowed_origin: Callable[[str], bool],
     ) -> None:
-        super().__init__(clock, allowed_origin, admission.acquire)
+        super().__init__(clock, allowed_origin)
         self.hub = hub
         self.admission = admission
 

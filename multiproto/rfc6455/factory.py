@@ -8,29 +8,21 @@ from autobahn.twisted.websocket import WebSocketServerFactory
 from autobahn.websocket.protocol import TrafficStats
 from twisted.internet.interfaces import IReactorTime
 
-from ..base.client_network import ClientNetwork
 from .codec import encode_frame, frame_opcode, frame_payload
 
 
 class Rfc6455Factory(WebSocketServerFactory):
     """The options that all connections of an endpoint share.
 
-    `allowed_origin` decides about each `Origin` but the server's own; `retry_after`
-    gives the seconds until a network may connect, 0.0 for at once.
+    `allowed_origin` decides about each `Origin` but the server's own.
     """
 
     noisy = False
 
-    def __init__(
-        self,
-        clock: IReactorTime,
-        allowed_origin: Callable[[str], bool],
-        retry_after: Callable[[ClientNetwork], float] = lambda network: 0.0,
-    ) -> None:
+    def __init__(self, clock: IReactorTime, allowed_origin: Callable[[str], bool]) -> None:
         super().__init__(server="", reactor=clock)
         self.clock = clock
         self.allowed_origin = allowed_origin
-        self.retry_after = retry_after
         self.traffic_stats = TrafficStats()
         self._last_compressed = b"", 0, b""  # the frame, its window bits, and the compressed frame
 

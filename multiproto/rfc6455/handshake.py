@@ -7,7 +7,6 @@ and fails the handshake for an extension offer that it ought to decline.
 from __future__ import annotations
 
 import re
-from math import ceil
 from typing import Any, Callable
 
 from attrs import field, frozen
@@ -16,8 +15,6 @@ from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflat
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
 from ..base.bearer import parse_bearer
-from ..base.client_network import client_network
-from ..core.connections.admission import too_many_connections
 from .deflate import FinalBlockDeflate
 from .factory import Rfc6455Factory
 from .memory import CompactConnection
@@ -31,7 +28,7 @@ _FORBIDDEN_BYTES = re.compile(rb"[\0-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)
 _SUBPROTOCOL = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 6455, 4.1: a token
 _VERSION_HEADER = re.compile(rb"(?i)\r\nsec-websocket-version:[ \t]*([^\r]*?)[ \t]*(?=\r)")
 
-REFUSAL_STATUSES = frozenset((400, 403, 405, 426, 429, 431, 505))
+REFUSAL_STATUSES = frozenset((400, 403, 405, 426, 431, 505))
 STATUS_HEADERS: dict[int, HeaderLines] = {
     405: ((b"Allow", b"GET"),),
     # RFC 9110, 7.8: who sends Upgrade names it in Connection.
@@ -78,7 +75,6 @@ class HandshakeProtocol(WebSocketServerProtocol, CompactConnection):
     _perMessageCompress: Any  # Autobahn's: what was negotiated, or `None`
     on_accepted: Callable[[], object] | None = None  # called before the connection ceases to be HTTP's
     refusal: HandshakeRefusal | None = None  # for the HTTP server to send
-    _retry_after = 0.0  # seconds
 
     def refusal_body(self, code: int, reason: str) -> bytes:
         """For subclasses: the JSON body of a refused handshake."""
@@ -111,10 +107,6 @@ class HandshakeProtocol(WebSocketServerProtocol, CompactConnection):
         """The subprotocol to use, and headers of the response."""
         # RFC 7692, 5: an offer that makes no sense is declined, not an error.
         self.websocket_extensions = [offer for offer in self.websocket_extensions if _is_valid_offer(*offer)]
-        retry_after = self.factory.retry_after(client_network(self.host))
-        if retry_after:
-            self._retry_after = retry_after
-            raise ConnectionDeny(429, too_many_connections(retry_after).message)
         origin = request.origin
         if (
             origin
@@ -141,10 +133,7 @@ class HandshakeProtocol(WebSocketServerProtocol, CompactConnection):
         """Refuse with HTTP `code`; `reason` is for the client."""
         if code not in REFUSAL_STATUSES:
             code, reason = 500, "Internal server error"
-        headers = STATUS_HEADERS.get(code, ())
-        if code == 429:
-            headers = ((b"Retry-After", b"%d" % ceil(self._retry_after)),)
-        self.refusal = HandshakeRefusal(code, headers, self.refusal_body(code, reason))
+        self.refusal = HandshakeRefusal(code, STATUS_HEADERS.get(code, ()), self.refusal_body(code, reason))
         self.state = self.STATE_CLOSED
 
     def onOpen(self) -> None:

@@ -33,6 +33,7 @@ from ..core.protocol import (
 from . import codec
 
 MAX_FRAME_SIZE = 1024 * 1024  # bytes, type included, length excluded
+MAX_HELD_BYTES = 64 * 1024  # that are read of a connection while it waits, to see whether its peer leaves
 KEEPALIVE_IDLE = 60.0  # seconds of silence before the kernel sends a TCP keepalive probe
 MAX_KEEPALIVE_IDLE = 32767  # seconds that Linux takes
 
@@ -46,6 +47,7 @@ class TcpProtocol(Int32StringReceiver):
     connection: Connection | None = None
     _reading = True  # False: whatever else arrives is dropped
     _peer_closed = False  # the peer has closed its half
+    _held = False  # it waits, above the rate of new connections: what comes is kept, and the peer's end is noticed
 
     def __init__(
         self,
@@ -75,7 +77,7 @@ class TcpProtocol(Int32StringReceiver):
         self._enable_keepalive()
         host = getattr(self.transport.getPeer(), "host", "")
         try:
-            self._admission.check_rate(client_network(host))
+            wait = self._admission.reserve(client_network(host))
             self.connection = self._hub.admit(self, host, self._admission)
         except Refusal as refusal:
             self._reading = False
@@ -83,6 +85,9 @@ class TcpProtocol(Int32StringReceiver):
             self.transport.loseConnection()
         else:
             self.transport.registerProducer(self.connection.send_queue, True)
+            if wait:
+                self._held = True
+                self.connection.hold(wait)
 
     def dataReceived(self, data: bytes) -> None:
         """Cut `data` into frames and pass each on.
@@ -99,6 +104,8 @@ class TcpProtocol(Int32StringReceiver):
         limit = self.MAX_LENGTH
         if self.paused or not codec.completes_frame(self._buffer, data, limit):
             self._buffer += data
+            if self._held and len(self._buffer) > MAX_HELD_BYTES:
+                self.transport.pauseProducing()
             return
         if self._buffer:
             data = bytes(self._buffer) + data
@@ -146,6 +153,8 @@ class TcpProtocol(Int32StringReceiver):
 
     def readConnectionLost(self) -> None:
         """The peer closed its half, but may still wait for its replies."""
+        if self._held and self._buffer:
+            return  # the transport reports it again once it is read
         self._peer_closed = True
         self._stop_reading()
         if self.connection is None or self.connection.farewell:
@@ -158,6 +167,8 @@ class TcpProtocol(Int32StringReceiver):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_reading()
+        if self._held:
+            self._admission.release(client_network(getattr(self.transport.getPeer(), "host", "")))
         if self.connection is not None:
             self.connection.connection_lost()
 
@@ -216,9 +227,13 @@ class TcpProtocol(Int32StringReceiver):
         limit_unsent(self.transport, limited)
 
     def pause_reading(self) -> None:
-        self.pauseProducing()  # of the base class: passes on no frame after the current one
+        if self._held:
+            self.paused = True
+        else:
+            self.pauseProducing()  # of the base class: passes on no frame after the current one
 
     def resume_reading(self) -> None:
+        self._held = False
         self.resumeProducing()
 
 

@@ -987,7 +987,8 @@ class CapacityTests(LimitTests):
     async def test_requests(self) -> None:
         def http(place: Place) -> None:
             visitor = place.connect(place.http)
-            visitor.read_response(429)
+            visitor.ask(429, "GET", "/")
+            visitor.read_to_end()  # which one that sends too many requests on a connection would wait for in vain
             visitor.close()
 
         def device(place: Place) -> None:
@@ -995,8 +996,13 @@ class CapacityTests(LimitTests):
             visitor.read_to_end()
             visitor.close()
 
+        def admitted(place: Place) -> None:
+            visitor = place.connect(place.http)
+            visitor.ask(429, "GET", "/")
+            visitor.close()
+
         for _ in range(8):
-            self.place.connect(self.place.http).close()
+            await self.happen(admitted, 1)
         await self.assert_no_garbage(http, device)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import zlib
 
-from attrs import evolve
 from autobahn.twisted.testing import create_memory_agent, create_pumper
 from autobahn.twisted.websocket import WebSocketClientProtocol
 from hypothesis import given
@@ -15,10 +14,8 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from multiproto.core.connections.admission import ConnectionRateLimiter
 from multiproto.core.errors import Unauthorized
 from multiproto.core.protocol import CloseReason
-from multiproto.core.ratelimit.token_bucket import Rate
 from multiproto.core.turn_scheduler import TURN_BUDGET
 from multiproto.rfc6455.codec import encode_frame as server_frame
 from multiproto.rfc6455.handshake import MAX_HANDSHAKE_SIZE
@@ -173,21 +170,6 @@ class Handshakes(Endpoint):
             protocol.dataReceived(self.handshake(Origin=origin))
             self.assertEqual(protocol.refusal.status if protocol.refusal else 101, status, origin)
         self.assertEqual(self.answer(self.handshake(Origin="app://example.com"))[0], 403)
-
-    def test_too_many_from_one_address(self) -> None:
-        """Told before there is a WebSocket, and when to come back."""
-        self.line = evolve(self.line, rate_limiter=ConnectionRateLimiter(Rate(0.5, 2), self.clock))
-        factory = self.factory()
-        for status in (101, 101, 429):
-            self.wire = type(self.wire)()
-            protocol = factory.buildProtocol(None)
-            protocol.makeConnection(self.wire)
-            protocol.dataReceived(self.handshake())
-            self.assertEqual(b" 101 " in self.wire.take(), status == 101)
-        refusal = protocol.refusal
-        self.assertEqual((refusal.status, refusal.headers), (429, ((b"Retry-After", b"2"),)))
-        text = "Too many connections from this address; try again in 2 s (CONNECT_RATE)"
-        self.assertEqual(self.told(refusal.body)[1], text)
 
     def test_a_refusal_says_why_in_json(self) -> None:
         self.refused(self.handshake(Origin="http://evil.example"), 403)

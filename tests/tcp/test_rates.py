@@ -2,34 +2,87 @@
 
 from __future__ import annotations
 
-from multiproto.core.connections.admission import Admission, ConnectionLimits, ConnectionRateLimiter
+from attrs import evolve
+
+from multiproto.core.connections.admission import ConnectionLimits, ConnectionRateLimiter
 from multiproto.core.ratelimit.publish_limits import PublishLimits
 from multiproto.core.ratelimit.shared_bucket import SharedBuckets
 from multiproto.core.ratelimit.token_bucket import Rate
-from multiproto.observe.protocol_stats import ProtocolStats
+from multiproto.tcp.protocol import MAX_HELD_BYTES
 
-from .test_protocol import AUTH, PING, DeviceCase, error, pong
+from .test_protocol import AUTH, PING, WELCOME, DeviceCase, error, pong
 from .wire import frame
 
 
 class ArrivalTests(DeviceCase):
-    def test_the_limit_and_one_past_it(self) -> None:
-        line = Admission(
-            ConnectionLimits(),
-            ProtocolStats("tcp"),
-            rate_limiter=ConnectionRateLimiter(Rate(10, 2), self.clock),
-        )
-        self.assertEqual([self.connect(line)[1].said() for _ in range(2)], [[], []])
-        device, wire = self.connect(line)
-        text = "Too many connections from this address; try again in 1 s (CONNECT_RATE)"
-        said = error(7, text, retryAfter=100)
+    limits = ConnectionLimits(auth_timeout=5)
+
+    def setUp(self) -> None:
+        super().setUp()
+        limiter = ConnectionRateLimiter(Rate(0.5, 1), self.clock)
+        self.limited = evolve(self.line, rate_limiter=limiter)
+        self.connect(self.limited)
+
+    def test_one_above_the_rate_waits_for_its_turn(self) -> None:
+        device, wire = self.connect(self.limited)
+        device.dataReceived(AUTH)
+        device.dataReceived(PING)
+        self.clock.advance(1.999)
+        self.assertEqual((wire.said(), wire.reading), ([], True))
+        self.clock.advance(0.001)
+        self.assertEqual(wire.said(), [WELCOME, pong(2000)])
+        self.assertTrue(wire.reading)
+
+    def test_its_time_to_authenticate_begins_then(self) -> None:
+        _, wire = self.connect(self.limited)
+        self.clock.pump([1] * 6)
+        self.assertEqual(wire.said(), [])
+        self.clock.pump([1] * 2)
+        self.assertEqual(wire.said(), [error(4, "Not authenticated in time")])
+
+    def test_one_that_would_wait_too_long_is_refused(self) -> None:
+        self.connect(self.limited), self.connect(self.limited)
+        device, wire = self.connect(self.limited)
+        text = "Too many connections from this address; try again in 6 s (CONNECT_RATE)"
+        said = error(7, text, retryAfter=6000)
         self.assertEqual((wire.said(), wire.disconnecting), ([said], True))
         device.dataReceived(PING)
         device.connectionLost()
-        self.assertEqual((wire.said(), line.stats.connections_by_status["rejected"]), ([], 1))
-        self.clock.advance(0.1)
-        _, wire = self.connect(line)
-        self.assertFalse(wire.disconnecting)
+        self.assertEqual((wire.said(), self.limited.stats.connections_by_status["rejected"]), ([], 1))
+
+    def test_one_that_leaves_gives_its_place_back(self) -> None:
+        for _ in range(20):
+            device, wire = self.connect(self.limited)
+            device.dataReceived(AUTH)
+            device.connectionLost()
+        device, wire = self.connect(self.limited)
+        device.dataReceived(PING)
+        self.clock.advance(2)
+        self.assertEqual(wire.said(), [pong(2000)])
+
+    def test_one_that_has_sent_all_is_answered_and_one_that_sent_nothing_ends(self) -> None:
+        device, wire = self.connect(self.limited)
+        device.dataReceived(PING)
+        device.readConnectionLost()
+        silent, silent_wire = self.connect(self.limited)
+        silent.readConnectionLost()
+        self.assertEqual((wire.disconnecting, silent_wire.disconnecting), (False, True))
+        self.clock.advance(2)
+        self.assertEqual(wire.said(), [pong(2000)])
+        device.readConnectionLost()  # as the transport does again, once it reads
+        self.assertTrue(wire.disconnecting)
+
+    def test_no_more_is_read_of_it_than_so_much(self) -> None:
+        device, wire = self.connect(self.limited)
+        device.dataReceived(b"x" * MAX_HELD_BYTES)
+        self.assertTrue(wire.reading)
+        device.dataReceived(b"x")
+        self.assertFalse(wire.reading)
+
+    def test_it_can_be_told_goodbye(self) -> None:
+        _, wire = self.connect(self.limited)
+        self.house.hub.stopService()
+        self.assertEqual(wire.said(), [error(55, "server is shutting down")])
 
 
 class CommandTests(DeviceCase):

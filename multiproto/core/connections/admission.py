@@ -47,9 +47,17 @@ FAREWELL_MESSAGES = {
 }
 
 
+MAX_CONNECT_WAIT = (
+    5.0  # seconds that a new connection waits until it is read; one that would wait longer is refused
+)
+
+
 @define(eq=False, repr=False)
 class ConnectionRateLimiter:
-    """Limits the rate of new connections of one wire from each network; without a rate there is no limit."""
+    """Limits the rate of new connections of one wire from each network; without a rate there is no limit.
+
+    Those above the rate wait for their turn: a program that opens one connection after the other is slowed, not refused.
+    """
 
     _rate: Rate | None
     _clock: IReactorTime
@@ -59,14 +67,24 @@ class ConnectionRateLimiter:
     def __attrs_post_init__(self) -> None:
         self._buckets = TokenBuckets(self._rate, self._max_keys) if self._rate else None
 
-    def acquire(self, network: ClientNetwork) -> float:
-        """Count a connection from `network`: 0.0 if it is admitted, else the seconds until one would be."""
-        return 0.0 if self._buckets is None else self._buckets.acquire(network, self._clock.seconds())
+    def reserve(self, network: ClientNetwork) -> float:
+        """Count a connection from `network`: the seconds until it may be read.
 
+        Raises `RateLimited` instead of counting it if these are more than `MAX_CONNECT_WAIT`.
+        """
+        if self._buckets is None:
+            return 0.0
+        now = self._clock.seconds()
+        wait = self._buckets.charge(network, now)
+        if wait > MAX_CONNECT_WAIT:
+            self._buckets.refund(network, now)
+            raise RateLimited("Too many connections from this address", "CONNECT_RATE", wait)
+        return wait
 
-def too_many_connections(wait: float) -> RateLimited:
-    """The refusal of a connection, where `acquire` gave `wait` seconds."""
-    return RateLimited("Too many connections from this address", "CONNECT_RATE", wait)
+    def release(self, network: ClientNetwork) -> None:
+        """Give back what was counted for a connection that left while it waited."""
+        if self._buckets is not None:
+            self._buckets.refund(network, self._clock.seconds())
 
 
 @frozen(eq=False)
@@ -79,18 +97,20 @@ class Admission:
     max_connections_per_network: int | None = None  # from one address
     rate_limiter: ConnectionRateLimiter | None = None
 
-    def acquire(self, network: ClientNetwork) -> float:
-        """Count a new connection from `network`, before anything is read: 0.0, or the seconds until one is admitted."""
-        wait = 0.0 if self.rate_limiter is None else self.rate_limiter.acquire(network)
-        if wait:
+    def reserve(self, network: ClientNetwork) -> float:
+        """As `ConnectionRateLimiter.reserve`."""
+        if self.rate_limiter is None:
+            return 0.0
+        try:
+            return self.rate_limiter.reserve(network)
+        except RateLimited:
             self.stats.record_rejected()
-        return wait
+            raise
 
-    def check_rate(self, network: ClientNetwork) -> None:
-        """As `acquire`, but raises `RateLimited`."""
-        wait = self.acquire(network)
-        if wait:
-            raise too_many_connections(wait)
+    def release(self, network: ClientNetwork) -> None:
+        """As `ConnectionRateLimiter.release`."""
+        if self.rate_limiter is not None:
+            self.rate_limiter.release(network)
 
     def check_capacity(self, network: ClientNetwork) -> None:
         """Raise `TooManyConnections` when one more from `network` would be too many."""

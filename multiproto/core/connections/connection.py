@@ -154,6 +154,11 @@ class Connection(DeliveryBatchListener):
     def resume_reading(self, reason: str) -> None:
         self._read_throttle.resume(reason)
 
+    def hold(self, seconds: float) -> None:
+        """Read nothing for so many seconds, as a new connection has to wait above its rate: its timers begin then."""
+        self._timers.begin_later(seconds)
+        self._read_throttle.hold(seconds)
+
     async def delay(self, seconds: float) -> None:
         """Wait, as a publication has to that exceeds a rate, and for those that wait already.
 

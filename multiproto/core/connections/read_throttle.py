@@ -28,6 +28,7 @@ class ReadThrottle:
     _pause_reasons: frozenset[str] = frozenset()
     _byte_bucket: TokenBucket | None = field(default=None, init=False)
     _command_bucket: TokenBucket | None = field(default=None, init=False)
+    _held_until: float = field(default=0.0, init=False)  # by the clock
     _timer: IDelayedCall | None = field(default=None, init=False)
     _stopped: bool = field(default=False, init=False)
 
@@ -41,6 +42,11 @@ class ReadThrottle:
     @property
     def is_paused(self) -> bool:
         return bool(self._pause_reasons)
+
+    def hold(self, seconds: float) -> None:
+        """Pause for so many seconds."""
+        self._held_until = self._clock.seconds() + seconds
+        self._pause_for_rate(seconds)
 
     def charge(self, size: int, now: float | None = None) -> None:
         """Count `size` bytes that came: above the rate, the reading pauses until the bucket is balanced again.
@@ -95,9 +101,11 @@ class ReadThrottle:
     def _on_timer(self) -> None:
         now = self._clock.seconds()
         buckets = (self._byte_bucket, self._command_bucket)
-        wait = max(0.0 if bucket is None else bucket.charge(now) for bucket in buckets)
-        self._timer = self._clock.callLater(wait, self._on_timer) if wait else None
-        if not wait:
+        wait = max(
+            self._held_until - now, *(0.0 if bucket is None else bucket.charge(now) for bucket in buckets)
+        )
+        self._timer = self._clock.callLater(wait, self._on_timer) if wait > 0 else None
+        if self._timer is None:
             self.resume(RATE)
 
 

@@ -23,6 +23,11 @@ class ConnectionTimers:
     _pinged_at: float
     _warned_expiry: float | None = None  # expiry of the token that was warned of: once for each token
 
+    def begin_later(self, seconds: float) -> None:
+        """Count from so many seconds after the connection was opened."""
+        self._opened_at += seconds
+        self._pinged_at += seconds
+
     def due(
         self, now: float, last_received_at: float, identity: Identity | None, understands_warning: bool
     ) -> Union[CloseReason, TokenExpiring, Ping, None]:

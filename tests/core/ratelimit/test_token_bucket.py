@@ -8,7 +8,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.base.client_network import client_network
-from multiproto.core.connections.admission import Admission, ConnectionLimits, ConnectionRateLimiter
+from multiproto.core.connections.admission import (
+    MAX_CONNECT_WAIT,
+    Admission,
+    ConnectionLimits,
+    ConnectionRateLimiter,
+)
 from multiproto.core.errors import RateLimited
 from multiproto.core.ratelimit.token_bucket import Rate, TokenBucket, TokenBuckets
 from multiproto.observe.protocol_stats import ProtocolStats
@@ -104,35 +109,45 @@ class ConnectionRateTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
 
-    def test_the_limit_and_one_past_it(self) -> None:
-        arrivals = ConnectionRateLimiter(Rate(10, 3), self.clock)
-        self.assertEqual(
-            [arrivals.acquire(client_network("192.0.2.1")) for _ in range(4)], [0.0, 0.0, 0.0, 0.1]
-        )
-        self.assertEqual(arrivals.acquire(client_network("192.0.2.2")), 0.0)
-        self.clock.advance(0.1)
-        self.assertEqual(arrivals.acquire(client_network("192.0.2.1")), 0.0)
+    def test_those_above_the_rate_wait_for_their_turn(self) -> None:
+        arrivals, network = ConnectionRateLimiter(Rate(10, 3), self.clock), client_network("192.0.2.1")
+        waits = [arrivals.reserve(network) for _ in range(5)]
+        self.assertEqual(waits, [0.0, 0.0, 0.0, 0.1, 0.2])
+        self.assertEqual(arrivals.reserve(client_network("192.0.2.2")), 0.0)
+        self.clock.advance(0.2)
+        self.assertAlmostEqual(arrivals.reserve(network), 0.1)
+
+    def test_one_that_would_wait_too_long_is_refused_and_not_counted(self) -> None:
+        arrivals, network = ConnectionRateLimiter(Rate(10, 1), self.clock), client_network("192.0.2.1")
+        waits = [arrivals.reserve(network) for _ in range(51)]
+        self.assertAlmostEqual(waits[-1], MAX_CONNECT_WAIT)
+        for _ in range(3):
+            with self.assertRaises(RateLimited) as caught:
+                arrivals.reserve(network)
+            self.assertEqual(caught.exception.retry_after_fields, {"retryAfter": 5100})
+        arrivals.release(network)
+        self.assertAlmostEqual(arrivals.reserve(network), MAX_CONNECT_WAIT)
 
     def test_a_network_is_one_address(self) -> None:
         arrivals = ConnectionRateLimiter(Rate(10, 1), self.clock)
         hosts = "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "::ffff:192.0.2.1", "192.0.2.1"
         self.assertEqual(
-            [bool(arrivals.acquire(client_network(host))) for host in hosts],
+            [bool(arrivals.reserve(client_network(host))) for host in hosts],
             [False, True, False, False, True],
         )
 
     def test_without_a_rate_all_may_come(self) -> None:
         arrivals = ConnectionRateLimiter(None, self.clock)
-        self.assertEqual({arrivals.acquire(client_network("192.0.2.1")) for _ in range(1000)}, {0.0})
+        self.assertEqual({arrivals.reserve(client_network("192.0.2.1")) for _ in range(1000)}, {0.0})
 
     def test_a_line_counts_whom_it_turns_away(self) -> None:
         line = Admission(
             ConnectionLimits(),
             ProtocolStats("tcp"),
-            rate_limiter=ConnectionRateLimiter(Rate(10, 1), self.clock),
+            rate_limiter=ConnectionRateLimiter(Rate(0.1, 1), self.clock),
         )
-        line.check_rate(client_network("192.0.2.1"))
+        line.reserve(client_network("192.0.2.1"))
         with self.assertRaises(RateLimited) as caught:
-            line.check_rate(client_network("192.0.2.1"))
-        self.assertEqual(caught.exception.retry_after_fields, {"retryAfter": 100})
+            line.reserve(client_network("192.0.2.1"))
+        self.assertEqual(caught.exception.retry_after_fields, {"retryAfter": 10_000})
         self.assertEqual(line.stats.connections_by_status["rejected"], 1)

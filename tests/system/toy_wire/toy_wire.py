@@ -81,13 +81,15 @@ class ToyProtocol(LineReceiver):
     def connectionMade(self) -> None:
         host = self.transport.getPeer().host
         try:
-            self._admission.check_rate(client_network(host))
+            wait = self._admission.reserve(client_network(host))
             self.connection = self._hub.admit(self, host, self._admission)
         except Refusal as refusal:
             self.send(ErrorReply(refusal))
             self.transport.loseConnection()
         else:
             self.transport.registerProducer(self.connection.send_queue, True)
+            if wait:
+                self.connection.hold(wait)
 
     def dataReceived(self, data: bytes) -> None:
         self._admission.stats.record_bytes_received(len(data))
