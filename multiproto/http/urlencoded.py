@@ -13,15 +13,30 @@ from ..core.errors import InvalidInput
 MAX_FIELDS = 100  # in a query or a form
 MAX_BARE_PERCENTS = 1000  # in a name or value; each costs as much as a hundred other bytes
 
+_CONTROL = re.compile(rb"[\0-\x1f\x7f]")
 _BARE_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
 def parse_urlencoded(text: bytes, where: str) -> list[tuple[bytes, bytes]]:
-    """Names and values in their order; raises `InvalidInput` for too many.  `where` names the text."""
+    """Names and values in their order.  `where` names the text.
+
+    Raises `InvalidInput` for too many, and for a control character that is not escaped: nobody means the line
+    end behind a form to be the end of a password.
+    """
+    control = _CONTROL.search(text)
+    if control:
+        raise InvalidInput(
+            f"The {where} has a {_name_control(control[0])} at byte {control.start()}: write it as "
+            f"%{control[0][0]:02X}, or send nothing behind the last field"
+        )
     if text.count(b"&") >= MAX_FIELDS:
         raise InvalidInput(f"The {where} has at most {MAX_FIELDS} fields")
     pairs = [part.partition(b"=") for part in text.split(b"&") if part]
     return [(unescape(name), unescape(value)) for name, _, value in pairs]
+
+
+def _name_control(character: bytes) -> str:
+    return "line end" if character in b"\r\n" else "control character"
 
 
 def unescape(text: bytes) -> bytes:

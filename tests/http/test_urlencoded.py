@@ -46,6 +46,19 @@ class UrlencodedTests(SynchronousTestCase):
         with self.assertRaises(InvalidInput):
             parse_urlencoded(b"&" * 100_000, "query")
 
+    def test_a_control_character_stands_for_itself_nowhere(self) -> None:
+        """`echo … | curl --data-binary @-` sends a line end behind the last field: it was part of the password."""
+        for text, problem in (
+            (b"a=1&password=Passw0rd%21\n", "line end at byte 24: write it as %0A"),
+            (b"a=1\r\n&b=2", "line end at byte 3: write it as %0D"),
+            (b"a\0=1", "control character at byte 1: write it as %00"),
+            (b"a=\x7f", "control character at byte 2: write it as %7F"),
+        ):
+            with self.assertRaises(InvalidInput) as refused:
+                parse_urlencoded(text, "body")
+            self.assertIn(problem, refused.exception.message)
+        self.assertEqual(parse_urlencoded(b"a=%0D%0A%00", "body"), [(b"a", b"\r\n\0")])
+
     def test_a_million_percents(self) -> None:
         """They took a second of everybody's time."""
         self.assertEqual(unescape(b"%" * MAX_BARE_PERCENTS), b"%" * MAX_BARE_PERCENTS)
