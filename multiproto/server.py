@@ -175,6 +175,7 @@ def make_service(
             shared_limits=shared_limits,
         ),
         encode_json=strict_json.dumps,
+        encode_json_canonically=strict_json.dumps_canonically,
     )
 
     # The wires, and what guards their ports.

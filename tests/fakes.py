@@ -383,7 +383,14 @@ def make_core(
     log = MemoryLog()
     sends = IdempotentSends(log, clock.seconds)
     publisher = Publisher(
-        policy, MemoryBroker(dispatcher), sends, namespaces, clock.seconds, new_id, strict_json.dumps
+        policy,
+        MemoryBroker(dispatcher),
+        sends,
+        namespaces,
+        clock.seconds,
+        new_id,
+        strict_json.dumps,
+        strict_json.dumps_canonically,
     )
     replay_reader = ReplayReader(log, dispatcher, namespaces, clock)
     hub = Hub(authenticator, dispatcher, replay_reader, publisher, clock, new_id, make_turns(clock, turn))

@@ -38,6 +38,9 @@ _LONG_RUN = b"0" * LONG_INTEGER
 _FOLDED_EXPONENTS = bytes.maketrans(b"123456789E-", b"000000000e+")
 _FOUR_DIGITS = re.compile(rb"[0-9]{4}")
 _LONG_INTEGERS = re.compile(rb"[\s,:\[](-?[0-9]{%d,}+)(?![.eE])" % LONG_INTEGER)
+_WHOLE_FLOAT = re.compile(
+    rb"[0-9](\.0|e\+?[0-9]+)(?![0-9])"
+)  # as we write them; text in strings may match, too
 _ALL_BYTES = bytes(range(256))
 
 _decode = msgspec.json.Decoder().decode
@@ -135,6 +138,23 @@ class StructDecoder(Generic[S]):
 def dumps(value: object) -> bytes:
     """`value` as compact JSON in UTF-8."""
     return _encode(value)
+
+
+def dumps_canonically(value: object) -> bytes:
+    """`value` as JSON that is the same for equal values, with sorted keys: 1.0 is written as 1."""
+    text = _encode_sorted(value)
+    return _encode_sorted(_with_integers(value)) if _WHOLE_FLOAT.search(text) else text
+
+
+def _with_integers(value: Any) -> Any:
+    """`value` with an integer for each number that is equal to one."""
+    if type(value) is float:
+        return int(value) if value.is_integer() else value
+    if type(value) is dict:
+        return {key: _with_integers(member) for key, member in value.items()}
+    if type(value) is list:
+        return [_with_integers(member) for member in value]
+    return value
 
 
 def splice(value: object, encoded: bytes | None) -> object:

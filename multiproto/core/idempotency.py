@@ -61,21 +61,23 @@ class IdempotentSends:
         steps: tuple[Step, ...],
         event: Event,
         result_id: str,
+        earlier_body: object = None,
     ) -> SendResult:
         """Commit `steps` and `event`, or give the result of the first request with the same `key` and `body`.
 
-        `body` is the request, with a `repr` that differs for different ones; `result_id`
-        is the id of what is stored.  Raises `Conflict` where the key was used for another body.
+        `body` is the request, with a `repr` that differs for different ones, and `earlier_body` is it as earlier
+        versions of this server wrote it; `result_id` is the id of what is stored.  Raises `Conflict` where the key
+        was used for another body.
         """
         if key is None:
             return SendResult(
                 result_id, event.occurred_at, await self._store.commit(Unit(steps, (event,), user_id))
             )
-        fingerprint = hashlib.sha256(repr(body).encode()).hexdigest()
+        fingerprint = _fingerprint(body)
         while True:
             result = await self._claim(user_id, key, fingerprint, steps, event, result_id)
             if result is None:
-                result = await self._previous_result(user_id, key, fingerprint)
+                result = await self._previous_result(user_id, key, fingerprint, earlier_body)
             if result is not None:
                 return result
             # The key was pruned since it was found, or its user is deleted.
@@ -119,16 +121,22 @@ class IdempotentSends:
         behind = self._time_behind()
         return format_timestamp(parse_timestamp(occurred_at) + behind) if behind else occurred_at
 
-    async def _previous_result(self, user_id: str, key: str, fingerprint: str) -> SendResult | None:
+    async def _previous_result(
+        self, user_id: str, key: str, fingerprint: str, earlier_body: object
+    ) -> SendResult | None:
         """The result of the first request; `None` where it is no longer known."""
         claims = await self._store.read(Query("key_of", {"user_id": user_id, "key": key}))
         if not claims.results[0]:
             return None
         (claim,) = claims.results[0]
-        if claim["fingerprint"] != fingerprint:
+        if claim["fingerprint"] not in (fingerprint, _fingerprint(earlier_body)):
             raise Conflict("This idempotency key was used for something else")
         positions = await self._store.read(Query("event_position", {"id": claim["event_id"]}))
         rows = positions.results[0]
         # An event that was pruned since has no cursor any more; the log's head is after it, too.
         cursor = self._store.cursor_of(rows[0]["position"]) if rows else positions.cursor
         return SendResult(claim["answer"], claim["created_at"], cursor)
+
+
+def _fingerprint(body: object) -> str:
+    return hashlib.sha256(repr(body).encode()).hexdigest()

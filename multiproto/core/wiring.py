@@ -214,6 +214,7 @@ def make_core_services(
     account_services: AccountServices,
     publish_limits: PublishLimits,
     encode_json: Callable[[object], bytes],
+    encode_json_canonically: Callable[[object], bytes],
 ) -> CoreServices:
     store, dispatcher, clock = foundation.store, foundation.dispatcher, foundation.clock
     namespaces, now, new_id = foundation.namespaces, foundation.now, foundation.new_id
@@ -228,6 +229,7 @@ def make_core_services(
         now=now,
         new_id=new_id,
         encode=encode_json,
+        encode_canonically=encode_json_canonically,
         limits=publish_limits,
     )
     hub = Hub(

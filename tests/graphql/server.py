@@ -263,7 +263,14 @@ class ServerCase(SynchronousTestCase):
         self.store.on_commit = follower.wake
         sends, namespaces = IdempotentSends(self.store, clock.seconds), Namespaces.with_builtin(())
         publisher = Publisher(
-            self.policy, MemoryBroker(audience), sends, namespaces, clock.seconds, new_id, strict_json.dumps
+            self.policy,
+            MemoryBroker(audience),
+            sends,
+            namespaces,
+            clock.seconds,
+            new_id,
+            strict_json.dumps,
+            strict_json.dumps_canonically,
         )
         history = ReplayReader(self.store, audience, namespaces, clock)
         self.hub = Hub(self.gate, audience, history, publisher, clock, new_id, make_turns(clock))

@@ -39,7 +39,14 @@ class ThreadedStoreTests(StoreCase):
         audience, namespaces = Dispatcher(), Namespaces.with_builtin(())
         clock: Any = reactor
         publisher = Publisher(
-            Policy(), MemoryBroker(audience), self.sends, namespaces, self.now, self.new_id, strict_json.dumps
+            Policy(),
+            MemoryBroker(audience),
+            self.sends,
+            namespaces,
+            self.now,
+            self.new_id,
+            strict_json.dumps,
+            strict_json.dumps_canonically,
         )
         history = ReplayReader(self.store, audience, namespaces, clock)
         gate = FakeAuthenticator()

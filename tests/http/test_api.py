@@ -54,7 +54,14 @@ class ApiCase(StoreCase):
         )
         namespaces = Namespaces.with_builtin(())
         publisher = Publisher(
-            Policy(), MemoryBroker(audience), self.sends, namespaces, self.now, self.new_id, strict_json.dumps
+            Policy(),
+            MemoryBroker(audience),
+            self.sends,
+            namespaces,
+            self.now,
+            self.new_id,
+            strict_json.dumps,
+            strict_json.dumps_canonically,
         )
         history = ReplayReader(self.store, audience, namespaces, clock)
         self.hub = Hub(gate, audience, history, publisher, clock, self.new_id, make_turns(clock))

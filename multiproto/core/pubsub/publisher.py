@@ -39,6 +39,7 @@ class Publisher:
     _now: Callable[[], float]  # seconds since the epoch
     _new_id: Callable[[], str]
     _encode: Callable[[object], bytes]  # to JSON
+    _encode_canonically: Callable[[object], bytes]  # likewise, but equal values to equal text
     limits: PublishLimits = Factory(PublishLimits)
 
     @property
@@ -96,11 +97,18 @@ class Publisher:
             signed,
             encoded,
         )
-        body = (PUBLICATION, topic, encoded, metadata)
-        sent = await self._idempotent_sends.commit(identity.user_id, key, body, (), event, publication.id)
+        body = None if key is None else self._comparable(topic, content, metadata)
+        earlier_body = (PUBLICATION, topic, encoded, metadata)
+        sent = await self._idempotent_sends.commit(
+            identity.user_id, key, body, (), event, publication.id, earlier_body
+        )
         if sent.result_id != publication.id:  # it repeats an earlier one
             publication = evolve(publication, id=sent.result_id, accepted_at=parse_timestamp(sent.at))
         return PublishResult(publication, sent.cursor)
+
+    def _comparable(self, topic: str, content: object, metadata: Mapping[str, object] | None) -> object:
+        """A publication, to be compared with its repetition: by what it says, however it was written."""
+        return PUBLICATION, topic, self._encode_canonically(content), self._encode_canonically(metadata or {})
 
 
 def _sign(

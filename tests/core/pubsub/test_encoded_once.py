@@ -82,6 +82,7 @@ class EncodedOnceTests(StoreCase):
             self.now,
             self.new_id,
             strict_json.dumps,
+            strict_json.dumps_canonically,
         )
 
     async def publish(self, topic: str) -> None:
