@@ -179,26 +179,31 @@ def _decode_by_field(body: bytes) -> Command:
     try:
         fields = loads(body[1:]) if len(body) > 1 else {}
     except InvalidJson as error:
-        return BadCommand(InvalidFrame(f"Invalid payload: {error}"))
+        return BadCommand(InvalidFrame(f"Invalid payload: {error}"), meant=_meant(body[0]))
     if body[0] == PING:
         # What was `1e15` is written with 17 digits: the answer to a megabyte of it had four, beyond any frame's limit.
         return Ping(payload=fields) if len(body) <= 1 + MAX_ECHOED_PAYLOAD else Ping()
     if body[0] == PONG:
         return Pong()
     if not isinstance(fields, dict):
-        return BadCommand(InvalidFrame("Invalid payload: not a JSON object"))
-    return _parse_command(_COMMAND_PARSERS[body[0]], fields)
+        return BadCommand(InvalidFrame("Invalid payload: not a JSON object"), meant=_meant(body[0]))
+    return _parse_command(body[0], fields)
 
 
-def _parse_command(parse: Callable[[FieldValidator, Ref], Command], fields: Fields) -> Command:
+def _parse_command(type_: int, fields: Fields) -> Command:
     validator = FieldValidator(fields)
     ref = validator.ref()
     try:
-        command = parse(validator, ref)
+        command = _COMMAND_PARSERS[type_](validator, ref)
         validator.check()
     except ValidationError as refusal:
-        return BadCommand(refusal, ref)
+        return BadCommand(refusal, ref, _meant(type_))
     return command
+
+
+def _meant(type_: int) -> type | None:
+    """Who waits for the answer to AUTH waits for AUTH_SUCCESS or AUTH_ERROR, whatever was wrong."""
+    return Authenticate if type_ == AUTH else None
 
 
 _COMMAND_PARSERS: dict[int, Callable[[FieldValidator, Ref], Command]] = {

@@ -117,7 +117,27 @@ class DecodeTests(SynchronousTestCase):
             ),
             (0x01, {"tokn": "a"}, [("token", "Required"), ("tokn", "Unknown field: did you mean token?")]),
         ]:
-            self.assertEqual(decode(kind, **said), protocol.BadCommand(faults(*found)))
+            meant = protocol.Authenticate if kind == 0x01 else None
+            self.assertEqual(decode(kind, **said), protocol.BadCommand(faults(*found), meant=meant))
+
+    def test_a_refused_auth_is_answered_as_one(self) -> None:
+        """Whoever sent AUTH waits for AUTH_SUCCESS or AUTH_ERROR."""
+        for payload, code in (
+            (b'{"token":null}', "2"),
+            (b"{}", "2"),
+            (b"", "2"),
+            (b'{"tokn":"a"}', "2"),
+            (b'{"token":1}', "2"),
+            (b'{"token":"a","id":[]}', "2"),
+            (b"[]", "11"),
+            (b'{"token":', "11"),
+            (b"\xff", "11"),
+        ):
+            bad = codec.decode(b"\x01" + payload)
+            assert isinstance(bad, protocol.BadCommand)
+            reply = protocol.ErrorReply(bad.refusal, bad.meant or protocol.BadCommand, bad.ref)
+            [(kind, said)] = frames(codec.encode(reply, NOW))
+            self.assertEqual((kind, said["code"]), (0x03, code), payload)
 
     def test_a_key_is_refused_by_the_name_that_it_came_with(self) -> None:
         why = "Must have 1 to 128 printable characters"
@@ -149,7 +169,7 @@ class DecodeTests(SynchronousTestCase):
             (b"null", "not a JSON object"),
         ]:
             refusal = InvalidFrame(f"Invalid payload: {why}")
-            self.assertEqual(codec.decode(b"\x01" + text), protocol.BadCommand(refusal))
+            self.assertEqual(codec.decode(b"\x10" + text), protocol.BadCommand(refusal))
 
     def test_all_faults_of_a_frame_are_told(self) -> None:
         self.assertEqual(
@@ -170,7 +190,7 @@ class DecodeTests(SynchronousTestCase):
     def test_an_id_at_its_limit_and_one_past_it(self) -> None:
         self.assertEqual(decode(0x01, token="t", id="x" * 255), protocol.Authenticate("t", "x" * 255))
         self.assertEqual(
-            decode(0x01, token="t", id="x" * 256),
+            decode(0x11, topic="t", id="x" * 256),
             protocol.BadCommand(faults(("id", "Must be a number or a string of at most 255 characters"))),
         )
 
