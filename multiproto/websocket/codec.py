@@ -13,6 +13,7 @@ from typing import Any, Callable, Iterable, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
+from ..base.spelling import edit_distance, nearest
 from ..base.strict_json import InvalidJson, StructDecoder, dumps, loads, splice
 from ..base.timestamps import format_timestamp
 from ..core.errors import (
@@ -48,7 +49,7 @@ from ..core.protocol import (
     Unsubscribe,
     Unsubscribed,
 )
-from ..core.validation import MAX_REF_LENGTH, FieldValidator, misspelt_fields
+from ..core.validation import MAX_EDITS, MAX_REF_LENGTH, FieldValidator, misspelt_fields
 from ..rfc6455.codec import MAX_REASON_LENGTH, encode_frame
 
 # The codes of all other errors are their HTTP status.
@@ -156,7 +157,7 @@ def _decode_by_field(text: bytes) -> Command:
     if not isinstance(type_, str):
         return BadCommand(_refuse_untyped(fields), ref)
     if type_ not in _COMMAND_PARSERS:
-        return BadCommand(UnknownMessageType("Unknown message type"), ref)
+        return BadCommand(UnknownMessageType(f"Unknown message type{_type_hint(type_)}"), ref)
     try:
         command = _COMMAND_PARSERS[type_](validator, ref)
         validator.check()
@@ -175,6 +176,24 @@ def _refuse_untyped(fields: Fields) -> UnknownMessageType:
     return UnknownMessageType("A message needs a type", ValidationError(errors).details)
 
 
+def _type_hint(type_: str) -> str:
+    """Which type may be meant by an unknown one; it is not repeated, for it could be anything."""
+    meant = _TYPES_MEANT_BY.get(type_.casefold()) if len(type_) <= MAX_TYPE_LENGTH else None
+    if meant is None and len(type_) <= MAX_TYPE_LENGTH:
+        near = nearest(type_, _COMMAND_PARSERS)
+        meant = near if edit_distance(type_, near) <= MAX_EDITS else None
+    return "" if meant is None else f": did you mean {meant}?"
+
+
+MAX_TYPE_LENGTH = 16  # characters of an unknown type that is compared
+_TYPES_MEANT_BY = {  # what other protocols call them
+    "publish": "message",
+    "send": "message",
+    "event": "message",
+    "authenticate": "auth",
+    "authorization": "auth",
+    "login": "auth",
+}
 # Of all types together.
 _COMMAND_FIELDS = frozenset(
     ("type", "id", "token", "topic", "after", "data", "metadata", "key", "idempotencyKey")

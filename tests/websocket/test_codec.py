@@ -98,10 +98,20 @@ class DecodeTests(SynchronousTestCase):
             self.assertEqual(codec.decode(text), protocol.BadCommand(InvalidInput(why)))
 
     def test_an_unknown_type_keeps_its_id(self) -> None:
-        for kind in ("publish", "pong", ""):
-            self.assertEqual(
-                decode(type=kind, id=4), protocol.BadCommand(UnknownMessageType("Unknown message type"), 4)
-            )
+        for kind, meant in (
+            ("publish", "message"),
+            ("Send", "message"),
+            ("authenticate", "auth"),
+            ("Ping", "ping"),
+            ("subscribed", "subscribe"),
+            ("pong", "ping"),
+            ("connection_init", None),
+            ("hello", None),
+            ("", None),
+            ("ping" * 1000, None),
+        ):
+            why = "Unknown message type" + (f": did you mean {meant}?" if meant else "")
+            self.assertEqual(decode(type=kind, id=4), protocol.BadCommand(UnknownMessageType(why), 4))
 
     def test_a_message_without_a_type_is_told_what_it_lacks(self) -> None:
         """And which unknown field may be meant by it; fields of any command are none of those."""
