@@ -55,6 +55,24 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _DURATION = re.compile(r"([1-9][0-9]{0,9})([smhd])")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
+IDEMPOTENCY_HEADER = "the header Idempotency-Key"
+# Fields that other requests, or other servers, have, and which field is meant by them here, where it is known: what was
+# ignored would begin a list or a stream anew, show what was to be left out, or send twice.  Names without case and marks.
+_MEANT_BY = {
+    "cursor": ("before", "after"),
+    "lasteventid": ("after",),
+    "offset": ("page",),
+    "recipientid": ("userId", "channelId"),
+    "key": (IDEMPOTENCY_HEADER,),
+    "idempotencykey": (IDEMPOTENCY_HEADER,),
+    "topic": ("pattern",),
+    "verb": ("verbs",),
+    "content": ("data",),
+    "data": ("content",),
+    "channel": ("topic",),
+    "channelid": ("topic",),
+}
+
 RequestFields = Mapping[str, object]  # unvalidated
 ErrorMessages = list[str]
 
@@ -76,11 +94,13 @@ def misspelt_fields(
 ) -> list[FieldError]:
     """An error for each of the unknown `fields` that must be a mistake, naming the field that was meant.
 
-    It is one if it is nearly the name of an `optional` field, which would be absent without a word, or if
-    required fields are `missing`, of which it may be one.  All others may be for somebody else.
+    It is one if another request has it for what an `optional` or `missing` field is here; if it is nearly the name of
+    an `optional` field, which would be absent without a word; or if required fields are `missing`, of which it may be
+    one.  All others may be for somebody else.
     """
     errors = []
     for name in islice(filter(_FIELD_NAME.fullmatch, fields), MAX_UNKNOWN_FIELDS):
+        meant = _meant_elsewhere(name, optional, missing)
         near = [
             known
             for known in optional
@@ -88,10 +108,18 @@ def misspelt_fields(
             # More in a short name make another word: `to` or `uid` is no `id`, `seq` no `key`, `name` no `page`.
             and edit_distance(name, known) <= min(MAX_EDITS, (len(known) - 1) // 2)
         ]
-        meant = nearest(name, near or missing) if near or missing else None
+        if meant is None and (near or missing):
+            meant = nearest(name, near or missing)
         if meant is not None:
             errors.append(FieldError((name,), f"Unknown field: did you mean {meant}?"))
     return errors
+
+
+def _meant_elsewhere(name: str, *known: Collection[str]) -> str | None:
+    """Which of the `known` fields are what `name` is in other requests."""
+    folded = name.replace("_", "").replace("-", "").casefold()
+    meant = [field for field in _MEANT_BY.get(folded, ()) if any(field in fields for fields in known)]
+    return " or ".join(meant) or None
 
 
 @define(eq=False, repr=False)
@@ -233,6 +261,10 @@ class FieldValidator:
                     self.add_error(field, "Must be the same as key")
                 found = key
         return found
+
+    def expect_idempotency_header(self) -> None:
+        """The idempotency key is in the header: a field that is meant as one is refused."""
+        self._optional[IDEMPOTENCY_HEADER] = None
 
     def add_error(self, field: str | None, message: str) -> None:
         """Add a fault of one field, or with `None` of the request as a whole."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from multiproto.core.errors import FieldError, ValidationError
-from multiproto.core.validation import FieldValidator, paging
+from multiproto.core.validation import IDEMPOTENCY_HEADER, FieldValidator, misspelt_fields, paging
 
 UUID = "6c84fb90-12c4-11e1-840d-7b25c5ee775a"
 
@@ -267,6 +267,31 @@ class FieldValidatorTests(SynchronousTestCase):
                 (["user"], "Unknown field: did you mean content?"),
             ],
         )
+
+    def test_what_other_requests_call_a_field_is_refused_where_it_is_known(self) -> None:
+        """Ignored, a cursor would begin anew, and a key would send twice."""
+        for name, known, meant in (
+            ("cursor", ("page", "before", "after"), "before or after"),
+            ("cursor", ("after",), "after"),
+            ("lastEventId", ("after",), "after"),
+            ("Last-Event-ID", ("after",), "after"),
+            ("offset", ("page", "limit"), "page"),
+            ("recipientId", ("userId", "channelId"), "userId or channelId"),
+            ("key", (IDEMPOTENCY_HEADER,), IDEMPOTENCY_HEADER),
+            ("idempotency_key", (IDEMPOTENCY_HEADER,), IDEMPOTENCY_HEADER),
+            ("verb", ("pattern", "verbs"), "verbs"),
+            ("cursor", ("metadata",), None),
+            ("offset", ("after",), None),
+            ("key", ("after",), None),
+        ):
+            errors = misspelt_fields([name], known)
+            found = [error.message for error in errors]
+            self.assertEqual(found, [] if meant is None else [f"Unknown field: did you mean {meant}?"], name)
+        form = FieldValidator({"channelId": "a", "content": 1})
+        form.text("topic"), form.json("data")
+        told = {error.path: error.message for error in self.assertRaises(ValidationError, form.check).errors}
+        self.assertEqual(told["channelId",], "Unknown field: did you mean topic?")
+        self.assertEqual(told["content",], "Unknown field: did you mean data?")
 
     def test_no_name_is_repeated_that_may_be_a_secret(self) -> None:
         """A password in the place of a field's name, or a key, goes into no answer and no log."""

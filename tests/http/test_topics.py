@@ -58,6 +58,21 @@ class Stream:
         return events(data)
 
 
+class FieldsOfOthersTests(SiteCase):
+    def faults(self, method: str, target: str, body: Any = None) -> list[Any]:
+        answer = self.ask(method, target, body, Authorization=ANN)
+        self.assertEqual(answer.status, 400)
+        return [(error["path"], error["message"]) for error in answer.json["error"]["details"]["errors"]]
+
+    def test_what_would_begin_with_now_or_be_sent_twice(self) -> None:
+        for name in ("cursor", "lastEventId", "last-event-id"):
+            told = [([name], "Unknown field: did you mean after?")]
+            self.assertEqual(self.faults("GET", f"/api/v1/topics/users/events?{name}=x"), told)
+        for name in ("key", "idempotencyKey"):
+            told = [([name], "Unknown field: did you mean the header Idempotency-Key?")]
+            self.assertEqual(self.faults("POST", "/api/v1/topics/a", {"data": 1, name: "k"}), told)
+
+
 class PublishTests(SiteCase):
     def publish(self, topic: str, body: Any, token: str = ANN) -> Response:
         return self.ask("POST", f"/api/v1/topics/{topic}", body, Authorization=token)

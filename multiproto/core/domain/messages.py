@@ -65,6 +65,7 @@ class Messages:
         content, channel = form.content(), form.topical_channel_id()
         recipient = form.uuid("recipientId", required=False)
         form.require_any("recipientId", "channelId")
+        form.expect_idempotency_header()
         form.check()
         if channel and not recipient:
             self._policy.authorize_send(identity, channel)

@@ -15,6 +15,7 @@ from attrs import field, frozen
 
 from ..errors import FieldError, ValidationError
 from ..identity import Grant, _to_frozenset
+from ..validation import misspelt_fields
 from .topics import MAX_TOPIC_BYTES, MAX_TOPIC_WORDS, check_pattern, escape_word, is_word, matches, overlaps
 
 PUBLISH, SUBSCRIBE, HISTORY = VERBS = ("publish", "subscribe", "history")
@@ -186,15 +187,21 @@ def is_pattern(text: str) -> bool:
         return False
 
 
+_GRANT_FIELDS = ("pattern", "verbs")
+
+
 def _ordered_verbs(grant: Grant) -> list[str]:
     return [verb for verb in VERBS if verb in grant.verbs]
 
 
-def _grant_errors(grant: object) -> Iterable[tuple[tuple[str, ...], str]]:
+def _grant_errors(grant: object) -> Iterable[tuple[tuple[str | int, ...], str]]:
     """(path, message) of each fault of `grant`."""
     if not isinstance(grant, dict):
         yield (), "Must be an object with pattern and verbs"
         return
+    unknown = (name for name in grant if name not in _GRANT_FIELDS)
+    missing = [field for field in _GRANT_FIELDS if field not in grant]
+    yield from ((error.path, error.message) for error in misspelt_fields(unknown, _GRANT_FIELDS, missing))
     pattern, verbs = grant.get("pattern"), grant.get("verbs")
     if not isinstance(pattern, str):
         yield ("pattern",), "Must be a topic pattern"

@@ -34,6 +34,7 @@ class TopicRoutes:
     async def publish(self, context: RequestContext, topic: str) -> JsonResponse:
         form = FieldValidator(context.body_fields())
         data, metadata = form.json("data"), form.optional_object("metadata")
+        form.expect_idempotency_header()
         form.check()
         published = await self._publisher.publish(
             context.identity, topic, data, metadata, key=context.idempotency_key()

@@ -253,6 +253,17 @@ class GrantsTests(SynchronousTestCase):
             ],
         )
 
+    def test_what_rules_and_topics_call_a_field_is_refused(self) -> None:
+        """Ignored, it would grant something else."""
+        grant = {"pattern": "a.*", "verbs": ["publish"]}
+        for name in ("topic", "verb", "Verbs", "patern"):
+            self.assertEqual(self.faults({**grant, name: "b"}), [("grants", 0, name)])
+        self.assertEqual(
+            self.faults({"topic": "a", "verb": "publish"})[:2],
+            [("grants", 0, "topic"), ("grants", 0, "verb")],
+        )
+        self.assertEqual(len(permissions.parse([{**grant, "comment": "mine"}], USER)), 1)
+
     def test_patterns_are_checked_like_subscriptions(self) -> None:
         verbs = ["subscribe"]
         for good in ("a", "*", "**", "a.**.b", "w" * 255, ".".join("a" * 16)):

@@ -82,6 +82,28 @@ class SendingTests(MessagesCase):
             await self.send(self.ann, "ghost", channel="c")
 
 
+class FieldsOfOthersTests(MessagesCase):
+    async def test_a_key_is_in_the_header(self) -> None:
+        """In the body it was ignored, and a repetition sent twice."""
+        for name in ("key", "idempotencyKey", "Idempotency-Key"):
+            with self.assertRaises(ValidationError) as refused:
+                await self.messages.send(self.ann, {"content": "a", "channelId": "c", name: "k"})
+            [error] = refused.exception.errors
+            told = "Unknown field: did you mean the header Idempotency-Key?"
+            self.assertEqual((error.path, error.message), ((name,), told))
+
+    async def test_what_would_be_the_first_page_for_ever_or_show_all(self) -> None:
+        for name, meant in (
+            ("cursor", "before or after"),
+            ("offset", "page"),
+            ("recipientId", "userId or channelId"),
+        ):
+            with self.assertRaises(ValidationError) as refused:
+                await self.messages.page(self.ann, {name: "1"})
+            [error] = refused.exception.errors
+            self.assertEqual((error.path, error.message), ((name,), f"Unknown field: did you mean {meant}?"))
+
+
 class VisibilityTests(MessagesCase):
     async def asyncSetUp(self) -> None:
         await super().asyncSetUp()
