@@ -137,6 +137,8 @@ class MemoryLog:
 
     async def locate(self, cursor: str) -> int | None:
         await self._respond()
+        if cursor.startswith("older"):  # of a list, whose row is older than the log
+            return -int(cursor.removeprefix("older"))
         number = cursor.removeprefix("cursor").removeprefix("other")
         has_it = number.isdigit() and int(number) <= len(self.entries) and cursor not in self.lost
         return int(number) if has_it else None

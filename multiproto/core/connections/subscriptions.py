@@ -14,7 +14,7 @@ from ..ports import DeliveryListener
 from ..protocol import CaughtUp, Delivery, Ref, Subscribe, Subscribed
 from ..pubsub.dispatcher import Dispatcher, delivery_of
 from ..pubsub.publisher import Publisher
-from ..pubsub.replay import ReplayReader
+from ..pubsub.replay import INCLUDED, ReplayReader
 from ..pubsub.topics import check_pattern, overlaps
 from ..transactions import Entry
 from .admission import ConnectionLimits
@@ -99,9 +99,10 @@ class ConnectionSubscriptions:
         subscription = _Subscription(self._dispatcher.position)
         current = self._by_pattern[pattern] = former or subscription
         recovered = None
+        after = (command.after or "").removesuffix(INCLUDED)
         if command.after is not None:
             try:
-                subscription.replayed_to = await self._replay_reader.locate(pattern, command.after)
+                subscription.replayed_to = await self._replay_reader.locate(pattern, after)
             except BaseException:
                 if former is None:
                     self.close(pattern)
@@ -110,11 +111,11 @@ class ConnectionSubscriptions:
         if self._by_pattern.get(pattern) is current:  # else the connection was closed meanwhile
             self._by_pattern[pattern] = subscription
             if subscription.replayed_to is not None:
-                subscription.resume_point = subscription.replayed_to, command.after or ""
+                subscription.resume_point = subscription.replayed_to, after
                 self._dispatcher.unsubscribe(pattern, self._owner)
             else:
                 self._dispatcher.subscribe(pattern, self._owner)
-        cursor = command.after if recovered else self._dispatcher.cursor
+        cursor = after if recovered else self._dispatcher.cursor
         position = subscription.replayed_to if recovered else self._dispatcher.position
         return Subscribed(
             pattern,

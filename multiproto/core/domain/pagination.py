@@ -15,6 +15,7 @@ from attrs import frozen
 from ..errors import NotFound
 from ..model import PageOf
 from ..ports import Store
+from ..pubsub.replay import INCLUDED
 from ..transactions import Query, Row
 from ..validation import FieldValidator, paging
 
@@ -22,8 +23,6 @@ T = TypeVar("T")
 
 _END = 2**63 - 1  # a position behind all rows
 _BEGIN = -(10**18 - 1)  # one before all rows, which a cursor can name
-# Behind a cursor that is `before`: the row at the cursor belongs to the page, too.  The newest row has no later cursor.
-_INCLUDED = "~"
 
 Locate = Callable[
     [str], Awaitable[int | None]
@@ -54,8 +53,9 @@ class PageRequest:
             form.add_error("after", "Goes without before")
         field = asked[0]
         cursor, is_after = form.optional_text(field) or "", field == "after"
-        is_included = not is_after and cursor.endswith(_INCLUDED)
-        name = cursor.removesuffix(_INCLUDED) if is_included else cursor
+        # The newest row has no later cursor that it would be before.
+        is_included = not is_after and cursor.endswith(INCLUDED)
+        name = cursor.removesuffix(INCLUDED) if is_included else cursor
         position = await locate(name) if isinstance(form.value(field), str) else 0
         if position is None:
             form.add_error(field, "Is no cursor of this list; without it, the list begins with the newest")
@@ -145,7 +145,7 @@ class PageRequest:
 
         Without rows, it is a page after a cursor.
         """
-        return cursors_of(positions[-1:])[0] if positions else f"{self.cursor}{_INCLUDED}"
+        return cursors_of(positions[-1:])[0] if positions else f"{self.cursor}{INCLUDED}"
 
     def _after(self, cursors_of: CursorsOf, positions: Sequence[int], cursor: str | None) -> str | None:
         """The cursor to go on after, likewise; `cursor` is that of the snapshot where the list is empty."""

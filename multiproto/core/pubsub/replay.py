@@ -25,6 +25,8 @@ from .topics import literal_prefix
 
 T = TypeVar("T")
 
+# Behind a list's cursor that is `before`: the row at the cursor belongs to the older ones.  Resuming begins after it.
+INCLUDED = "~"
 PAGE_SPAN = 1024  # positions; pages end at its multiples, wherever their readers began
 # Positions; pages begin at its multiples, so that readers with cursors close together share them.
 PAGE_ALIGNMENT = 64
@@ -61,11 +63,17 @@ class ReplayReader:
         return bool(self._namespaces.overlapping(pattern))
 
     async def locate(self, pattern: str, cursor: str) -> int | None:
-        """The position to resume from; `None` where some event of `pattern` after it may have been pruned."""
+        """The position to resume from; `None` where some event of `pattern` after it may have been pruned.
+
+        A list's cursor will do: its rows from before the log have positions before the first event's.
+        """
         # Before the cursor is looked up: if the log has another history by now, this read notices.
         floors = await self._read_floors()
         position = await self._log.locate(cursor)
-        return position if position is not None and self._is_complete(pattern, position, floors) else None
+        if position is None:
+            return None
+        position = max(position, 0)
+        return position if self._is_complete(pattern, position, floors) else None
 
     async def read_page(self, pattern: str, low: int, high: int) -> Page:
         """Entries after `low`, not beyond `high`, that `pattern` may cover.

@@ -112,6 +112,24 @@ class ResumeTests(ResumeCase):
         self.happen()
         self.assertEqual(self.heard(), [(6, None)])
 
+    def test_the_cursors_of_a_list_will_do(self) -> None:
+        """Of one that is behind its last page, or whose rows are older than the log; and of one that is `before`."""
+        for after, start, missed in (
+            ("older999", "older999", [1, 2, 3, 4, 5]),
+            ("cursor3~", "cursor3", [4, 5]),
+        ):
+            self.peer.sent.clear()
+            subscribed, *_ = self.resume(after)
+            assert isinstance(subscribed, Subscribed)
+            self.assertEqual((subscribed.recovered, subscribed.cursor), (True, start))
+            self.assertEqual(self.heard(), [(position, "users") for position in missed])
+            self.connection.receive(Unsubscribe("users"))
+        self.log.retention_floor = 1
+        self.peer.sent.clear()
+        [subscribed] = self.resume("older999")
+        assert isinstance(subscribed, Subscribed)
+        self.assertFalse(subscribed.recovered)
+
     def test_what_was_pruned_is_no_silent_gap(self) -> None:
         self.log.retention_floor = 4
         subscribed = self.resume("cursor3")[0]
