@@ -10,6 +10,7 @@ from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from multiproto.config import Config
 from multiproto.core.errors import Refusal, Unavailable
@@ -52,7 +53,11 @@ class FullDiskTests(HealthCase):
         writer = self.server.getServiceNamed("store")._resources.threads["write"]._workers[0]
         (pages,) = writer._connection.execute("PRAGMA page_count").fetchone()
         writer._connection.execute(f"PRAGMA max_page_count = {pages}")
-        await self.fill()
+        with capturedLogs() as logged:
+            await self.fill()
+        said = [formatEvent(each) for each in logged if each["log_level"] == LogLevel.error]
+        why = f"writes to {self.config.storage.directory} failed, of which none was acknowledged: database or disk is full"
+        self.assertRegex(said[0], f"^[0-9]+ {why}$")
         await self.until(ILL, "a full disk is said")
         self.assertTrue(await self.can_read())
         writer._connection.execute(f"PRAGMA max_page_count = {pages + 100_000}")

@@ -187,7 +187,12 @@ class SqliteStore(StoreService):
     def _on_transaction_ended(self, jobs: Sequence[Job[Unit]], batch: TransactionResult) -> None:
         """Complete all jobs of a transaction and, if the log has grown, call the commit listeners."""
         if batch.error is not None:
-            self._log.error("{count} units were lost: {why}", count=len(jobs), why=str(batch.error))
+            self._log.error(
+                "{count} writes to {directory} failed, of which none was acknowledged: {why}",
+                count=len(jobs),
+                directory=str(self._directory),
+                why=str(batch.error),
+            )
         self._newest += batch.appended
         for job, outcome in zip(jobs, batch.outcomes):
             self._completion.complete(job, outcome)
