@@ -10,6 +10,7 @@ from typing import Callable, Iterable, Iterator, Mapping, TypeVar
 from attrs import Attribute, Factory, define, evolve, field, fields, frozen
 
 from ..base.spelling import edit_distance, nearest
+from ..core.ratelimit.token_bucket import Rate
 from . import sources
 from .addresses import find_overridden
 from .parsers import Mistake, Mistakes
@@ -98,7 +99,7 @@ def load_config(
             reader.problems.append(conflict)
     if reader.problems:
         raise ConfigError(reader.problems, reader.warnings, config)
-    warnings = (*reader.warnings, *find_overridden(config, reader.effective))
+    warnings = (*reader.warnings, *_find_ignored(config, reader.effective))
     return LoadedConfig(config, reader.effective, warnings)
 
 
@@ -367,15 +368,6 @@ def _find_conflicts(config: Config, given: Mapping[str, RawSetting]) -> Iterator
     for name, secret in secrets.items():
         if name in given and len(secret) < MIN_SECRET_LENGTH:
             yield problem(name, f"must have at least {MIN_SECRET_LENGTH} characters")
-    rates = config.rate_limits
-    credential, user = rates.credential_publish_rate, rates.publish_rate
-    if credential and user and credential.per_second > user.per_second:
-        name, bound = (
-            ("PUBLISH_RATE", "below CREDENTIAL_PUBLISH_RATE")
-            if is_cause("PUBLISH_RATE", "CREDENTIAL_PUBLISH_RATE")
-            else ("CREDENTIAL_PUBLISH_RATE", "above PUBLISH_RATE")
-        )
-        yield problem(name, f"must not be {bound}: each credential has a share of what its user may publish")
     pool = config.storage
     lacks_readers = pool.postgresql_dsn and pool.pool_max < 2
     if pool.pool_min > pool.pool_max:
@@ -391,6 +383,27 @@ def _find_conflicts(config: Config, given: Mapping[str, RawSetting]) -> Iterator
         yield problem("DB_POOL_MAX", "must be at least 2: one connection writes, the others read")
     if config.is_production and config.auth.bcrypt_rounds < MIN_PRODUCTION_BCRYPT_ROUNDS:
         yield problem("BCRYPT_ROUNDS", f"must be at least {MIN_PRODUCTION_BCRYPT_ROUNDS} in production")
+
+
+def _find_ignored(config: Config, given: Mapping[str, RawSetting]) -> Iterator[SettingProblem]:
+    """Warnings of settings that have no effect beside others."""
+    yield from find_overridden(config, given)
+    rates, name = config.rate_limits, "CREDENTIAL_PUBLISH_RATE"
+    if name in given and _hides(rates.publish_rate, rates.credential_publish_rate):
+        yield given[name].problem(
+            "has no effect: PUBLISH_RATE, of all credentials of a user together, is below it"
+        )
+
+
+def _hides(lower: Rate | None, higher: Rate | None) -> bool:
+    """Whether `lower` is below `higher`, in its rate or its burst, and above in neither."""
+    return (
+        lower is not None
+        and higher is not None
+        and lower != higher
+        and lower.per_second <= higher.per_second
+        and lower.burst <= higher.burst
+    )
 
 
 def _find_equal_ports(config: Config) -> Iterator[tuple[str, str, int]]:

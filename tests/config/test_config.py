@@ -223,6 +223,19 @@ class SourcesTests(ConfigCase):
                 ],
             )
 
+    def test_a_rate_that_another_hides(self) -> None:
+        why = "has no effect: PUBLISH_RATE, of all credentials of a user together, is below it"
+        for rate, said in (
+            ("501/s burst 1000", True),
+            ("500/s burst 1001", True),
+            ("500/s burst 1000", False),
+            ("501/s burst 999", False),
+            ("none", False),
+        ):
+            expected = [f"CREDENTIAL_PUBLISH_RATE (environment) {why}"] if said else []
+            self.assertEqual(self.warnings(CREDENTIAL_PUBLISH_RATE=rate), expected, rate)
+        self.assertEqual(self.warnings(PUBLISH_RATE="100/s"), [])
+
     def warnings(self, **environ: str) -> list[str]:
         return list(map(str, load_config({}, environ, None, self.folder).warnings))
 

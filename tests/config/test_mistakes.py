@@ -391,11 +391,6 @@ MISTAKES = (
     in_environment(
         "DB_POOL_MIN (environment) must not be above DB_POOL_MAX, which is 20, and is 21", DB_POOL_MIN="21"
     ),
-    in_environment(
-        "CREDENTIAL_PUBLISH_RATE (environment) must not be above PUBLISH_RATE: each credential has a share of what its "
-        "user may publish",
-        CREDENTIAL_PUBLISH_RATE="501/s",
-    ),
     # A bare number is milliseconds, also where seconds were meant.
     *(
         in_environment(
