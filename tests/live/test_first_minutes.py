@@ -129,7 +129,10 @@ class FirstMinutesTests(FirstMinutesCase):
         """One line says which, and what to do."""
         await self.start()
         where = "--url", self.address.url(""), "--account", str(self.data / "demo-account.json")
-        for example, words in (("websocket_subscriber", ["a.b"]), ("graphql_subscriber", ["{ me { id } }"])):
+        for example, words in (
+            ("websocket_subscriber", ["a.b"]),
+            ("graphql_subscriber", ["subscription { messageSent { id } }"]),
+        ):
             program = Program.python("-S", "-m", f"examples.{example}", *where, *words)
             self.assertEqual(await program.ended, 1)
             self.assertRegex(program.errors, rb"^this needs the package websockets, .* `make run` .*\n$")
