@@ -18,6 +18,8 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec.structs import astuple
 
+from .byte_order_mark import BOM_PROBLEM, has_bom
+
 MAX_DEPTH = 64
 MAX_CONTAINERS = 100_000  # of one text; a megabyte of nested brackets held the reactor for 0.8 s
 MAX_EXTREME_NUMBERS = (
@@ -38,6 +40,7 @@ _LONG_RUN = b"0" * LONG_INTEGER
 _FOLDED_EXPONENTS = bytes.maketrans(b"123456789E-", b"000000000e+")
 _FOUR_DIGITS = re.compile(rb"[0-9]{4}")
 _LONG_INTEGERS = re.compile(rb"[\s,:\[](-?[0-9]{%d,}+)(?![.eE])" % LONG_INTEGER)
+_FAULT_POSITION = re.compile(r"\(byte ([0-9]+)\)$")
 _WHOLE_FLOAT = re.compile(
     rb"[0-9](\.0|e\+?[0-9]+)(?![0-9])"
 )  # as we write them; text in strings may match, too
@@ -76,8 +79,8 @@ def _load(text: bytes, containers: int, colons: int) -> Any:
         value = _decode(text)
     except msgspec.ValidationError:  # without a type to decode, of numbers alone
         raise InvalidJson("a number is out of range") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise InvalidJson("not JSON in UTF-8") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as fault:
+        raise InvalidJson(_describe_malformed(text, str(fault))) from None
     except RecursionError:
         raise InvalidJson(f"nested deeper than {MAX_DEPTH} levels") from None
     if _has_integer_out_of_range(text):
@@ -101,6 +104,23 @@ def _load(text: bytes, containers: int, colons: int) -> Any:
                 )
             json.loads(text, object_pairs_hook=_reject_ambiguous_keys)
     return value
+
+
+def _describe_malformed(text: bytes, fault: str) -> str:
+    """What is wrong with `text`, and at which byte, as `msgspec` names it; nothing of the text is repeated."""
+    if not text.strip():
+        return "not JSON in UTF-8: it is empty"
+    if has_bom(text):
+        return f"not JSON in UTF-8: it {BOM_PROBLEM}"
+    try:
+        text.decode()
+    except UnicodeDecodeError as undecodable:
+        return f"not JSON in UTF-8, at byte {undecodable.start}"
+    position = _FAULT_POSITION.search(fault)
+    if position is not None:
+        return f"not JSON in UTF-8, at byte {position[1]}"
+    # Of a lone surrogate it says the same.
+    return "not JSON in UTF-8" if b"\\u" in text else "not JSON in UTF-8: it ends too early"
 
 
 def loads_trusted(text: str) -> Any:

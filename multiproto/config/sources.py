@@ -14,6 +14,7 @@ from typing import Iterable, Mapping, Sequence
 
 from attrs import field, frozen
 
+from ..base.byte_order_mark import BOM_PROBLEM, has_bom
 from .parsers import Mistake, is_service_link
 
 CONFIG_OPTION = "--config"  # what names the TOML file
@@ -189,19 +190,19 @@ def _as_text(value: object) -> str:
 def _read_text(path: Path, named_by: RawSetting | str) -> str:
     """The content of a file that a setting has named, or that has a name for people."""
     try:
-        return path.read_text("utf-8")
-    except (OSError, ValueError) as error:  # it is no UTF-8, or the name holds a NUL
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        if isinstance(named_by, str):
-            problem = SettingProblem(named_by, str(path), f"can't be read: {why}")
-        else:
-            shown = (
-                str(path)
-                if path.is_absolute()
-                else "a relative path (not shown: it may be the secret itself)"
-            )
-            problem = named_by.problem(f"names {shown}, which can't be read: {why}")
-        raise UnreadableSource(problem) from None
+        text = path.read_text("utf-8")
+    except OSError as error:
+        why = error.strerror
+    except ValueError:  # it is no UTF-8, or the name holds a NUL
+        why = "it is not UTF-8"
+    else:
+        if not has_bom(text.encode()):
+            return text
+        why = f"it {BOM_PROBLEM}"
+    if isinstance(named_by, str):
+        raise UnreadableSource(SettingProblem(named_by, str(path), f"can't be read: {why}"))
+    shown = str(path) if path.is_absolute() else "a relative path (not shown: it may be the secret itself)"
+    raise UnreadableSource(named_by.problem(f"names {shown}, which can't be read: {why}"))
 
 
 def from_secret_file(given: RawSetting) -> RawSetting:

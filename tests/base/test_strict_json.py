@@ -37,6 +37,24 @@ VALUES = st.recursive(
 
 
 class JsonTests(SynchronousTestCase):
+    def test_what_is_no_json_is_told_where(self) -> None:
+        """By the byte, or that nothing came; nothing of the text is repeated."""
+        for text, why in (
+            (b"", ": it is empty"),
+            (b" \r\n", ": it is empty"),
+            (b'\xef\xbb\xbf{"a":1}', ": it begins with a byte order mark (EF BB BF): save it without one"),
+            (b'{"a":1,}', ", at byte 7"),
+            (b"{'a':1}", ", at byte 1"),
+            (b'{"a":NaN}', ", at byte 5"),
+            (b"email=ann%40example.org", ", at byte 0"),
+            (b'{"a":1} x', ", at byte 9"),  # where `msgspec` has read it
+            (b'{"a":"\xe9"}', ", at byte 6"),
+            (b'{"a":1', ": it ends too early"),
+            (b'{"a":"\\ud800"}', ""),
+        ):
+            message = str(self.assertRaises(InvalidJson, loads, text))
+            self.assertEqual(message, f"not JSON in UTF-8{why}", text)
+
     def test_what_is_taken(self) -> None:
         for text, value in [
             (b'{"a":1}', {"a": 1}),

@@ -302,6 +302,18 @@ class ProblemTests(ConfigCase):
         bad = self.assertRaises(ConfigError, load_config, {}, {}, self.folder / "multiproto.toml")
         self.assertIn("it is not UTF-8", str(bad))
 
+    def test_a_byte_order_mark_is_named(self) -> None:
+        """Some editors put one in front: it would be part of the first name, or of a secret."""
+        told = "can't be read: it begins with a byte order mark (EF BB BF): save it without one"
+        self.file("secret").write_bytes(b"\xef\xbb\xbf" + SECRET.encode())
+        self.assertIn(told, self.faults(JWT_SECRET_FILE=str(self.folder / "secret"))[0])
+        for name in (".env", "multiproto.toml"):
+            self.file(name).write_bytes(b"\xef\xbb\xbfPORT = 1000\n")
+            file = self.folder / "multiproto.toml" if name != ".env" else None
+            bad = self.assertRaises(ConfigError, load_config, {}, {}, file, self.folder)
+            self.assertIn(told, str(bad))
+            (self.folder / name).unlink()
+
     def test_secrets_too_short_to_keep(self) -> None:
         fault = "must have at least 32 characters"
         self.assertEqual(self.faults(JWT_SECRET=SECRET[:-1]), [f"JWT_SECRET (environment) {fault}"])

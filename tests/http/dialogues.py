@@ -617,7 +617,7 @@ DIALOGUES = (
     Dialogue(
         "no body",
         "POST /api/v1/topics/room HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer token-ann\r\n\r\n",
-        error("400 Bad Request", 1, "Malformed JSON: not JSON in UTF-8", limit=FIRST),
+        error("400 Bad Request", 1, "Malformed JSON: not JSON in UTF-8: it is empty", limit=FIRST),
     ),
     Dialogue(
         "a broken body",
@@ -627,7 +627,7 @@ DIALOGUES = (
         "Content-Length: 9\r\n"
         "\r\n"
         '{"data":1',
-        error("400 Bad Request", 1, "Malformed JSON: not JSON in UTF-8", limit=FIRST),
+        error("400 Bad Request", 1, "Malformed JSON: not JSON in UTF-8: it ends too early", limit=FIRST),
     ),
     Dialogue(
         "a body that is no object",

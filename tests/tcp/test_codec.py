@@ -159,10 +159,10 @@ class DecodeTests(SynchronousTestCase):
 
     def test_what_is_no_json_object(self) -> None:
         for text, why in [
-            (b"{", "not JSON in UTF-8"),
-            (b'{"token": "\xff"}', "not JSON in UTF-8"),
+            (b"{", "not JSON in UTF-8: it ends too early"),
+            (b'{"token": "\xff"}', "not JSON in UTF-8, at byte 11"),
             (b'{"token": "\\ud800"}', "not JSON in UTF-8"),
-            (b'{"token": NaN}', "not JSON in UTF-8"),
+            (b'{"token": NaN}', "not JSON in UTF-8, at byte 10"),
             (b'{"token": "a", "token": "b"}', "a key comes twice with different values"),
             (b'{"a": ' + b"[" * 100 + b"]" * 100 + b"}", "nested deeper than 64 levels"),
             (b"[]", "not a JSON object"),

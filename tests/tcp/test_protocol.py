@@ -138,11 +138,11 @@ class DialogueTests(DeviceCase):
             [
                 WELCOME,
                 error(14, "Unknown message type 0x7F"),
-                error(11, "Invalid payload: not JSON in UTF-8"),
+                error(11, "Invalid payload: not JSON in UTF-8: it ends too early"),
                 error(
                     2, "Validation failed", details={"errors": [{"path": ["topic"], "message": "Required"}]}
                 ),
-                error(11, "Invalid payload: not JSON in UTF-8"),
+                error(11, "Invalid payload: not JSON in UTF-8, at byte 0"),
                 pong(),
             ],
         )

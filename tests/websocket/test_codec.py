@@ -84,11 +84,11 @@ class DecodeTests(SynchronousTestCase):
 
     def test_what_is_no_json_object(self) -> None:
         for text, why in [
-            (b"", "Malformed message: not JSON in UTF-8"),
-            (b"{", "Malformed message: not JSON in UTF-8"),
-            (b'{"token": "\xff"}', "Malformed message: not JSON in UTF-8"),
+            (b"", "Malformed message: not JSON in UTF-8: it is empty"),
+            (b"{", "Malformed message: not JSON in UTF-8: it ends too early"),
+            (b'{"token": "\xff"}', "Malformed message: not JSON in UTF-8, at byte 11"),
             (b'{"token": "\\ud800"}', "Malformed message: not JSON in UTF-8"),
-            (b'{"token": Infinity}', "Malformed message: not JSON in UTF-8"),
+            (b'{"token": Infinity}', "Malformed message: not JSON in UTF-8, at byte 10"),
             (b'{"id": 1, "id": 2}', "Malformed message: a key comes twice with different values"),
             (b'{"id": 1e999}', "Malformed message: a number is out of range"),
             (b"[" * 100 + b"]" * 100, "Malformed message: nested deeper than 64 levels"),

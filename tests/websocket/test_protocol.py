@@ -158,7 +158,7 @@ class DialogueTests(WebSocketCase):
                     details={"errors": [{"path": ["topic"], "message": "Required"}]},
                     id=2,
                 ),
-                error(2, "INVALID_INPUT", "Malformed message: not JSON in UTF-8"),
+                error(2, "INVALID_INPUT", "Malformed message: not JSON in UTF-8: it ends too early"),
                 error(3, "TCP_INVALID_MESSAGE_TYPE", "Unknown message type"),
                 error(403, "FORBIDDEN", "This topic is written by the server only", id=3),
                 ANSWER,
@@ -179,7 +179,7 @@ class DialogueTests(WebSocketCase):
     def test_a_binary_message_holds_the_same_json(self) -> None:
         self.assertEqual(
             self.say(frame(BINARY, b'{"type": "ping"}'), frame(BINARY, b"\xff")),
-            [ANSWER, error(2, "INVALID_INPUT", "Malformed message: not JSON in UTF-8")],
+            [ANSWER, error(2, "INVALID_INPUT", "Malformed message: not JSON in UTF-8, at byte 0")],
         )
 
     def test_a_protocol_ping_is_answered_with_its_payload(self) -> None:

@@ -53,13 +53,13 @@ FOR_ANY_CALLER = (
         "",
         400,
         400,
-        '{"errors":[{"message":"Malformed JSON: not JSON in UTF-8","extensions":{"code":"BAD_REQUEST","status":400}}]}',
+        '{"errors":[{"message":"Malformed JSON: not JSON in UTF-8: it is empty","extensions":{"code":"BAD_REQUEST","status":400}}]}',
     ),
     (
         "{",
         400,
         400,
-        '{"errors":[{"message":"Malformed JSON: not JSON in UTF-8","extensions":{"code":"BAD_REQUEST","status":400}}]}',
+        '{"errors":[{"message":"Malformed JSON: not JSON in UTF-8: it ends too early","extensions":{"code":"BAD_REQUEST","status":400}}]}',
     ),
 )
 

@@ -161,7 +161,7 @@ class RequestTests(SynchronousTestCase):
             self.assertEqual(self.refusal(body), why)
         self.assertEqual(
             str(self.assertRaises(BadGraphQLRequest, parse_body, b"{", 2)),
-            "Malformed JSON: not JSON in UTF-8",
+            "Malformed JSON: not JSON in UTF-8: it ends too early",
         )
         for name in ("variables", "extensions"):
             bad = {b"query": [b"{a}"], name.encode(): [b'{"x":1e999}']}
