@@ -176,6 +176,16 @@ class DialogueTests(WebSocketCase):
         self.assertIn("messages.channel.<channel>", warned["warning"])
         self.assertNotIn("warning", heard)
 
+    def test_a_subscription_with_wildcards_of_mqtt(self) -> None:
+        """They are words, so it is accepted; but hardly meant so."""
+        self.say(AUTH)
+        for pattern, is_warned in (
+            *(("a.#", True), ("a/+/b", True), ("+.a", True), ("#", True), ("a/#", True)),
+            *(("a.*", False), ("c#.a", False), ("a+b", False), ("#room", False)),
+        ):
+            (said,) = self.say(subscribe(pattern))
+            self.assertEqual("no wildcards" in said.get("warning", ""), is_warned, pattern)
+
     def test_a_binary_message_holds_the_same_json(self) -> None:
         self.assertEqual(
             self.say(frame(BINARY, b'{"type": "ping"}'), frame(BINARY, b"\xff")),

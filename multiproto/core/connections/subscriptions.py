@@ -46,8 +46,17 @@ NOTHING_TO_HEAR = (
 )
 
 
+MQTT_WILDCARDS = (
+    "+ and # are no wildcards here, but characters of a word: * is one word, ** any number of words, and words are joined"
+    " by dots (docs/common.md#topics-and-patterns)"
+)
+
+
 def _warning_for(pattern: str) -> str | None:
-    return None if has_events(pattern) else NOTHING_TO_HEAR
+    if not has_events(pattern):
+        return NOTHING_TO_HEAR
+    levels = pattern.replace("/", ".").split(".")
+    return MQTT_WILDCARDS if "+" in levels or "#" in levels else None
 
 
 ResumePoint = tuple[int, str]  # a position and its cursor
@@ -93,7 +102,14 @@ class ConnectionSubscriptions:
         if not self._replay_reader.is_logged(pattern):
             self._by_pattern[pattern] = former or _Subscription(self._dispatcher.position)
             self._dispatcher.subscribe(pattern, self._owner)
-            return Subscribed(pattern, self._new_id(), "live", ref=command.ref, scope=self._publisher.scope)
+            return Subscribed(
+                pattern,
+                self._new_id(),
+                "live",
+                ref=command.ref,
+                scope=self._publisher.scope,
+                warning=_warning_for(pattern),
+            )
         if former is not None and command.after is None:
             return self._confirm(pattern, former, command.ref)
         subscription = _Subscription(self._dispatcher.position)
