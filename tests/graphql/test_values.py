@@ -159,6 +159,14 @@ class ValuesTests(ServerCase):
             self.assertEqual([error["message"] for error in answer["errors"]], [message])
             self.assertTrue(answer["errors"][0]["locations"], query)
 
+    def test_null_is_called_null(self) -> None:
+        for query, variables in (
+            ("{ user(id: null) { id } }", {}),
+            ("query($id: ID!) { user(id: $id) { id } }", {"id": None}),
+        ):
+            [message] = self.errors_of(query, **variables)
+            self.assertTrue("null" in message and "None" not in message, message)
+
     def test_what_graphql_core_says_of_an_enum(self) -> None:
         """No argument has one today."""
         enum = GraphQLEnumType("E", {"RED": 0})

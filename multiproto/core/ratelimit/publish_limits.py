@@ -27,7 +27,9 @@ class PublishLimits:
         if self._bytes_by_user is not None and (wait := self._bytes_by_user.charge(identity.user_id, 0)):
             raise RateLimited("Too many bytes published by this user", "USER_BYTES_RATE", wait)
         if self._by_credential is not None and (wait := self._by_credential.acquire(identity.session_id)):
-            raise RateLimited("Too many publications with this credential", "CREDENTIAL_PUBLISH_RATE", wait)
+            raise RateLimited(
+                "Too many publications with this login or credential", "CREDENTIAL_PUBLISH_RATE", wait
+            )
         if self._by_user is not None and (wait := self._by_user.acquire(identity.user_id)):
             raise RateLimited("Too many publications by this user", "PUBLISH_RATE", wait)
 

@@ -75,14 +75,14 @@ def _format_request_error(error: GraphQLError, code: str) -> FormattedError:
 
 
 def redact_values(message: str) -> str:
-    """A message of graphql-core, without the value that it quotes."""
+    """A message of graphql-core, without the value that it quotes, and in the words of JSON."""
 
     def without_value(found: re.Match[str]) -> str:
         if found["input"] is not None:
             return "?" if found["input"] == "?" else "."
         return found[found.lastgroup or 0]
 
-    redacted = _QUOTED_VALUE.sub(without_value, message)
+    redacted = _QUOTED_VALUE.sub(without_value, message).replace(" not to be None.", " not to be null.")
     return re.sub(r"(?<=cannot represent) value$", " this value", redacted)
 
 

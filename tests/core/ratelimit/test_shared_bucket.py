@@ -170,7 +170,9 @@ class PublishLimitsTests(SynchronousTestCase):
         """Two with each credential, three with all of a user's; others are not touched."""
         for _ in range(2):
             self.limits.check(ANN)
-        text = "Too many publications with this credential; try again in 1 s (CREDENTIAL_PUBLISH_RATE)"
+        text = (
+            "Too many publications with this login or credential; try again in 1 s (CREDENTIAL_PUBLISH_RATE)"
+        )
         self.assertEqual(self.refused(ANN), (text, 0.5))
         device = Identity("ann", "session-2", 1000.0)
         self.limits.check(device)
