@@ -13,7 +13,7 @@ from ..base.tcp_socket import acknowledged_bytes, limit_unsent
 from ..core.connections.admission import Admission
 from ..core.connections.connection import Connection
 from ..core.connections.hub import Hub
-from ..core.errors import Forbidden, InternalError, RateLimited, Refusal, TooLarge, Unavailable
+from ..core.errors import Forbidden, InternalError, Refusal, TooLarge, Unavailable
 from ..core.identity import Identity
 from ..core.protocol import CloseReason, EndOfInput
 from .factory import Rfc6455Factory
@@ -24,7 +24,6 @@ GOING_AWAY, POLICY_VIOLATION = 1001, 1008  # RFC 6455, 7.4.1
 # The error in the body of a refused handshake, by its HTTP status; at all others the request itself was bad.
 HANDSHAKE_ERRORS: dict[int, type[Refusal]] = {
     403: Forbidden,
-    429: RateLimited,
     431: TooLarge,
     500: InternalError,
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import struct
-from typing import Any, Iterator
+import time
+from typing import Any, Callable, Iterator
 
 from attrs import evolve
 from twisted.internet.defer import gatherResults
@@ -13,13 +14,16 @@ from twisted.internet.threads import deferToThread
 
 from multiproto.config import Config
 from multiproto.config.settings import RateLimitConfig
+from multiproto.core.ratelimit.token_bucket import Rate
 
 from ..rfc6455.wire import TEXT, frame, frames
 from ..timing import RESCUE
 from .running import LiveCase
+from .visitors import Visitor
 
 COUNT = 5000  # publications at once, with one login
 GRAPHQL_COUNT = 1500
+GET, HEALTH = (f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode() for path in ("/", "/health"))
 
 
 class TcpSocket:
@@ -123,3 +127,60 @@ class SlowedTests(LiveCase):
         )
         answers = (each for each in replies if each["type"] != "complete")
         return [next(answers)["payload"]["data"]["publish"]["data"] for _ in range(GRAPHQL_COUNT)]
+
+
+class ConnectingTests(LiveCase):
+    """A script that opens a connection for each request is slowed to the rate, and never refused."""
+
+    def configure(self, config: Config) -> Config:
+        config = super().configure(config)
+        return evolve(config, rate_limits=evolve(config.rate_limits, connect_rate=Rate(20, 5)))
+
+    async def test_each_waits_for_its_turn(self) -> None:
+        for visit in (self.by_http, self.by_websocket, self.by_tcp):
+            began = time.monotonic()
+            await deferToThread(_repeat, 20, visit)
+            self.assertGreater(time.monotonic() - began, 0.6, visit)
+
+    async def test_those_that_leave_meanwhile_cost_nothing_further(self) -> None:
+        def leave() -> None:
+            for port, said in ((self.address.http, GET), (self.address.tcp, TcpSocket.frame(0x30))):
+                visitors = [Visitor(socket.create_connection(("127.0.0.1", port))) for _ in range(60)]
+                for visitor in visitors:
+                    visitor.send(said)
+                for visitor in visitors[5:]:
+                    visitor.reset()
+
+        await deferToThread(leave)
+        began = time.monotonic()
+        await deferToThread(_repeat, 1, self.by_http)
+        await deferToThread(_repeat, 1, self.by_tcp)
+        self.assertLess(time.monotonic() - began, 2)  # and not 2.8 s
+
+    async def test_health_checks_do_not_wait(self) -> None:
+        await deferToThread(_repeat, 10, self.by_http)
+        began = time.monotonic()
+        await deferToThread(_repeat, 30, lambda: self.by_http(HEALTH))
+        self.assertLess(time.monotonic() - began, 1.2)  # and not 1.75 s
+
+    def by_http(self, request: bytes = GET) -> None:
+        visitor = Visitor(socket.create_connection(("127.0.0.1", self.address.http)))
+        visitor.send(request)
+        visitor.read_until(b"HTTP/1.1 200 OK")
+        visitor.close()
+
+    def by_websocket(self) -> None:
+        visitor = Visitor(socket.create_connection(("127.0.0.1", self.address.http)))
+        visitor.upgrade("/ws")
+        visitor.close()
+
+    def by_tcp(self) -> None:
+        visitor = Visitor(socket.create_connection(("127.0.0.1", self.address.tcp)))
+        visitor.send(TcpSocket.frame(0x30))
+        visitor.read_until(b"\x31{")
+        visitor.close()
+
+
+def _repeat(times: int, visit: Callable[[], None]) -> None:
+    for _ in range(times):
+        visit()
