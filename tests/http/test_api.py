@@ -411,6 +411,13 @@ class MessageTests(ApiCase):
         self.assertEqual(paths(await self.ask("GET", "/messages/user", token=self.anns)), [["id"]])
         self.assertEqual(paths(await self.ask("GET", "/messages/user/x", token=self.anns)), [["userId"]])
 
+    async def test_a_list_without_whose_it_is(self) -> None:
+        for name in ("user", "channel"):
+            answer = await self.ask("GET", f"/messages/{name}", token=self.anns)
+            self.assertEqual(paths(answer), [["id"]])
+            told = answer.json["error"]["details"]["errors"][0]["message"]
+            self.assertIn(f"/messages/{name}/:{name}Id", told)
+
     async def test_the_messages_of_nobody(self) -> None:
         """Unknown or closed: the same as for the account itself, whatever else narrows the list."""
         gone, token = await self.join({**BOB, "email": "gone@example.org"})

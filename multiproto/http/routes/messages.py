@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import define
 
 from ...core.domain.messages import Messages
+from ...core.errors import ValidationError
 from ..envelope import JsonResponse, page_response
 from ..route import Auth, RequestContext, Route
 
@@ -36,6 +37,9 @@ class MessageRoutes:
         )
 
     async def get(self, context: RequestContext, id: str) -> JsonResponse:
+        if id in ("user", "channel"):
+            told = f"Must be a UUID: the messages of one {id} are at /messages/{id}/:{id}Id"
+            raise ValidationError.for_field("id", told)
         message = await self._messages.read(context.identity, id)
         return JsonResponse(200, message.value.to_json(), message.cursor)
 
