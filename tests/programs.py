@@ -73,12 +73,19 @@ def redis_server() -> str:
     raise Missing(f"no Redis server {f'at {named}' if named else 'on this machine'}: {ADVICE}")
 
 
-def debian_program(name: str, *packages: str) -> str:
-    """A program of Debian's `packages`, which root gets installed where it is missing.  Raises `Missing`."""
+def debian_program(name: str, *packages: str, module: str | None = None) -> str:
+    """A program of Debian's `packages`, one of which has the file `module`; root gets them installed where one is missing.
+
+    Raises `Missing`.
+    """
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
-    if shutil.which(name, path=path) is None and os.geteuid() == 0 and shutil.which("apt-get"):
+
+    def find() -> str | None:
+        return shutil.which(name, path=path) if module is None or Path(module).exists() else None
+
+    if find() is None and os.geteuid() == 0 and shutil.which("apt-get"):
         _install(*packages)
-    found = shutil.which(name, path=path)
+    found = find()
     if found is None:
         raise Missing(f"{name} is not on this machine: install Debian's packages {' '.join(packages)}")
     return found

@@ -20,7 +20,7 @@ from tests.timing import RESCUE
 
 ROOT = Path(__file__).parent.parent.parent.parent
 PAGE = ROOT / "docs/operations.md"
-MODULES = Path("/usr/lib/nginx/modules")  # of Debian
+STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"  # of Debian
 
 
 @frozen
@@ -89,7 +89,7 @@ class RunningProxy:
 
 class Nginx(RunningProxy):
     def command(self) -> Sequence[str]:
-        program = debian_program("nginx", "nginx", "libnginx-mod-stream")
+        program = debian_program("nginx", "nginx", "libnginx-mod-stream", module=STREAM_MODULE)
         http, stream = snippets("nginx")
         files = {
             "/etc/nginx/fullchain.pem": str(self.files.certificate),
@@ -105,7 +105,7 @@ class Nginx(RunningProxy):
         configuration = self.directory / "nginx.conf"
         configuration.write_text(
             f"{user} daemon off; master_process off; pid {self.directory}/pid; error_log stderr;\n"
-            f"load_module {MODULES}/ngx_stream_module.so;\nevents {{}}\n"
+            f"load_module {STREAM_MODULE};\nevents {{}}\n"
             f"http {{ access_log off; {paths}\n{http}}}\nstream {{\n{stream}}}\n"
         )
         return program, "-p", str(self.directory), "-e", "stderr", "-c", str(configuration)
