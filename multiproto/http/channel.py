@@ -265,18 +265,18 @@ class Channel:
         assert request is not None
         if self._waits_for_turn:
             return False
-        if self._reader.is_chunked and not self._has_time(request):
+        if self._reader.is_chunked and not self._take_turn(request):
             return False
         began = self.site.turns.now()
         body = self._reader.read_body()
         self.site.turns.count(request.turn_key, "requests", began)
         if body is None:
-            return self._has_time(request) and self._reader.is_interrupted
+            return self._take_turn(request) and self._reader.is_interrupted
         request.receive_body(body)
         self._start_response(request.process)
         return True
 
-    def _has_time(self, request: ChannelRequest) -> bool:
+    def _take_turn(self, request: ChannelRequest) -> bool:
         """Whether there is time to go on with the body of `request`; if not, nothing is read until its turn."""
         if self.site.turns.has_time(request.turn_key):
             return True
