@@ -17,11 +17,13 @@ from multiproto.base.strict_json import (
     LONG_INTEGER,
     MAX_CONTAINERS,
     MAX_DEPTH,
+    MAX_EXACT_INTEGER,
     MAX_EXTREME_NUMBERS,
     MAX_REPEATED_KEYS,
     MAX_SIZE_WITH_REPEATED_KEYS,
     InvalidJson,
     dumps,
+    dumps_canonically,
     loads,
     loads_trusted,
 )
@@ -34,6 +36,41 @@ VALUES = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(TEXT, inner, max_size=4)),
     max_leaves=12,
 )
+
+
+class CanonicalTests(SynchronousTestCase):
+    def test_equal_values_have_one_text(self) -> None:
+        most = str(MAX_EXACT_INTEGER)
+        for one, other in (
+            ('{"a":1,"b":[2.0]}', '{"b":[2],"a":1.0}'),
+            ("-0.0", "0"),
+            (most, f"{most}.0"),
+            ("9007199254740994", "9007199254740994.0"),  # one past it: the next double
+            ("1e22", "10000000000000000000000"),
+            ("1e99", str(int(1e99))),
+            ("-1e99", str(int(-1e99))),
+        ):
+            texts = {dumps_canonically(loads(each.encode())) for each in (one, other)}
+            self.assertEqual(len(texts), 1, texts)
+
+    def test_other_values_have_another(self) -> None:
+        for one, other in (
+            ("true", "1"),
+            ('"1.0"', '"1"'),
+            ("1.5", "1"),
+            ("9007199254740993", "9007199254740992"),  # of these, only the second one is a double
+            ("9007199254740993", "9007199254740994.0"),
+        ):
+            self.assertNotEqual(
+                dumps_canonically(loads(one.encode())), dumps_canonically(loads(other.encode()))
+            )
+
+    def test_a_value_is_not_made_longer(self) -> None:
+        """As an integer `1e99` has a hundred digits."""
+        for number in ("1e99", "2.5e22", "1.0", "10000000000000000000000", "7"):
+            text = ("[" + ",".join([number] * 1_000) + "]").encode()
+            self.assertLessEqual(len(dumps_canonically(loads(text))), len(text))
+        self.assertEqual(dumps_canonically(2**1024), str(2**1024).encode())  # beyond a double
 
 
 class JsonTests(SynchronousTestCase):
